@@ -1,0 +1,84 @@
+"""The application: settings in, Flask out. Nothing imports this but the command line and the tests."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask, current_app
+from huey import Huey
+from requests.adapters import BaseAdapter
+
+from dashboard import peliqan
+from dashboard.fleet.queue import Work, make_huey
+from dashboard.settings import Settings
+from dashboard.store.database import db, migrate
+from dashboard.store.tokens import TokenVault
+
+HERE = Path(__file__).parent
+# In a checkout the pages stand beside the package, in a wheel inside it.
+ASSETS = HERE if (HERE / "templates").is_dir() else HERE.parent
+
+
+def utc_now() -> datetime:
+    """The time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Console:
+    """What a view needs beside the store: ``console()`` gives it."""
+
+    settings: Settings
+    api: peliqan.Peliqan
+    work: Work
+    huey: Huey
+    clock: Callable[[], datetime]
+
+
+def console() -> Console:
+    """The running console's parts."""
+    found: Console = current_app.extensions["console"]
+    return found
+
+
+def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, adapter: BaseAdapter | None = None) -> Flask:
+    """The console. ``adapter`` replaces the network in tests; ``clock`` gives aware times in UTC."""
+    from dashboard import views
+
+    app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
+    settings.dashboard_data.mkdir(parents=True, exist_ok=True)
+    app.config.update(
+        SECRET_KEY=settings.secret_keys[0],
+        SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
+        SQLALCHEMY_DATABASE_URI=settings.store_url,
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True},
+        SESSION_COOKIE_NAME="console_session",
+        SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=1024 * 1024,
+        SEND_FILE_MAX_AGE_DEFAULT=3600,
+        WTF_CSRF_TIME_LIMIT=None,
+        RATELIMIT_STORAGE_URI=settings.redis_url or "memory://",
+    )
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(HERE / "migrations"), render_as_batch=True)
+    with app.app_context():
+        vault = TokenVault(db.engine, settings.secret_keys)
+    api = peliqan.Peliqan(
+        settings.peliqan_api_url,
+        settings.peliqan_partner_token,
+        tokens=vault,
+        routes=peliqan.Routes(settings.paths),
+        read_timeout=settings.dashboard_api_timeout,
+        concurrency=settings.dashboard_api_concurrency,
+        adapter=adapter,
+    )
+    huey = make_huey(settings.redis_url, settings.dashboard_data)
+    work = Work(app, huey, api, clock, settings)
+    app.extensions["console"] = Console(settings, api, work, huey, clock)
+    views.register(app)
+    logging.getLogger("huey").setLevel(logging.WARNING)
+    return app

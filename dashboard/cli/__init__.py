@@ -1,0 +1,10 @@
+"""The ``dashboard`` command.
+
+``main``     the group, and what every command shares
+``serving``  ``demo``, ``sandbox``, ``serve``, ``worker``
+``upkeep``   ``refresh``, ``users``, ``db``, ``check``
+"""
+
+from dashboard.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,29 @@
+"""The group of commands. Each reads the settings only when it runs, so that ``--help`` needs none."""
+
+import sys
+
+import click
+
+from dashboard.cli import serving, upkeep
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="partner-console")
+def main() -> None:
+    """Partner Console: every customer's data connections, why one is broken, and the button that fixes it."""
+
+
+for command in (
+    serving.demo,
+    serving.sandbox,
+    serving.serve,
+    serving.worker,
+    upkeep.refresh,
+    upkeep.users,
+    upkeep.database,
+    upkeep.check,
+):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

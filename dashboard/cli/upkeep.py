@@ -1,0 +1,175 @@
+"""Commands for upkeep: one pass, people, the schema, and what is wrong with the settings."""
+
+import json
+import sys
+
+import click
+from redis import Redis
+from redis.exceptions import RedisError
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard import peliqan
+from dashboard.app import Console, utc_now
+from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
+from dashboard.fleet import refresh as fleet
+from dashboard.store import audit, people
+from dashboard.store.database import db
+from dashboard.store.models import User
+from dashboard.store.schema import needs_upgrade
+
+WHO = "command line"
+
+
+@click.command()
+@click.option("--account", type=int, help="Only the account with this id of Peliqan's.")
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON, and no progress bar.")
+def refresh(account: int | None, as_json: bool) -> None:
+    """One pass over the fleet. Exit code 0: all read; 1: some accounts unreadable; 2: nothing could be read."""
+    app = make_current_app()
+    parts: Console = app.extensions["console"]
+    with app.app_context(), click.progressbar(length=1, label="Reading accounts", file=sys.stderr, hidden=as_json) as bar:
+
+        def progress(done: int, accounts: int) -> None:
+            bar.length = max(accounts, 1)
+            bar.update(done - bar.pos)
+
+        if account is not None and fleet.unknown_account(account):
+            raise click.ClickException(f"The console does not know the account {account}. Run a full pass first.")
+        try:
+            result = fleet.refresh_fleet(
+                parts.api, parts.clock, parts.settings.dashboard_api_concurrency, only=account, progress=progress
+            )
+        except fleet.AlreadyRunning as error:
+            raise click.ClickException(str(error)) from None
+    nothing = result.error is not None or (result.accounts > 0 and len(result.unreadable) == result.accounts)
+    if as_json:
+        unreadable = {str(key): reason for key, reason in result.unreadable.items()}
+        click.echo(json.dumps({"accounts": result.accounts, "unreadable": unreadable, "error": result.error}))
+    else:
+        click.echo(result.error or f"{result.accounts - len(result.unreadable)} of {result.accounts} accounts read.")
+        for account_id, reason in result.unreadable.items():
+            click.echo(f"  {account_id}: {reason}")
+    sys.exit(2 if nothing else 1 if result.unreadable else 0)
+
+
+@click.group()
+def users() -> None:
+    """People."""
+
+
+@users.command("create")
+@click.argument("email")
+@click.option("--role", type=click.Choice(people.ROLES), required=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def create_user(email: str, role: str, password_stdin: bool) -> None:
+    """Add a person."""
+    password = _password(password_stdin)
+    with make_current_app().app_context():
+        try:
+            user = people.create_user(email, role, password, utc_now())
+        except people.PeopleError as error:
+            raise click.ClickException(str(error)) from None
+        audit.record(utc_now(), WHO, "create_user", audit.DONE, detail=f"{user.email} as {role}")
+        click.echo(f"{user.email} can sign in as {role}.")
+
+
+@users.command("list")
+def list_users() -> None:
+    """Everybody, a line each."""
+    with make_current_app().app_context():
+        for user in db.session.scalars(select(User).order_by(User.email)):
+            click.echo("\t".join([user.email, user.role, *(["disabled"] if user.disabled_at else [])]))
+
+
+@users.command("disable")
+@click.argument("email")
+def disable_user(email: str) -> None:
+    """Shut a person out, now."""
+    with make_current_app().app_context():
+        people.disable(_user(email), utc_now())
+        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{email}: disable")
+        click.echo(f"{email} is shut out.")
+
+
+@users.command("set-password")
+@click.argument("email")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+def set_password(email: str, password_stdin: bool) -> None:
+    """Give a person a new password; it ends their sessions."""
+    password = _password(password_stdin)
+    with make_current_app().app_context():
+        try:
+            people.set_password(_user(email), password, utc_now())
+        except people.PeopleError as error:
+            raise click.ClickException(str(error)) from None
+        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{email}: set-password")
+        click.echo(f"{email} has a new password.")
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\n")
+    typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True)
+    return typed
+
+
+def _user(email: str) -> User:
+    user = people.find_user(email)
+    if user is None:
+        raise click.ClickException(f"There is no user {email}.")
+    return user
+
+
+@click.group("db")
+def database() -> None:
+    """The store's schema."""
+
+
+@database.command("upgrade")
+def upgrade_database() -> None:
+    """Bring it to this version's."""
+    upgrade_schema(make_app())
+    click.echo("The database is up to date.")
+
+
+@click.command()
+def check() -> None:
+    """Reads the settings, reaches the API, the database and Redis, and says in plain words what is wrong."""
+    app = make_app()
+    parts: Console = app.extensions["console"]
+    click.echo("settings  fine")
+    with app.app_context():
+        results = [
+            ("database", _check_database()),
+            ("API", _check_api(parts.api)),
+            ("Redis", _check_redis(parts.settings.redis_url)),
+        ]
+    for name, problem in results:
+        click.echo(f"{name:<9} {problem or 'fine'}")
+    sys.exit(1 if any(problem for _, problem in results) else 0)
+
+
+def _check_database() -> str | None:
+    try:
+        return "has an older schema: run dashboard db upgrade" if needs_upgrade() else None
+    except SQLAlchemyError as error:
+        return f"does not answer ({type(error.__cause__ or error).__name__}): check DATABASE_URL"
+
+
+def _check_api(api: peliqan.Peliqan) -> str | None:
+    try:
+        api.account_page(1, 1)
+    except peliqan.PeliqanError as error:
+        return f"{error.explained} {error.next_step}"
+    return None
+
+
+def _check_redis(url: str) -> str | None:
+    if not url:
+        return None
+    try:
+        Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5).ping()
+    except (RedisError, ValueError) as error:
+        return f"does not answer ({type(error).__name__}): check REDIS_URL"
+    return None

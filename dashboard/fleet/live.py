@@ -1,0 +1,48 @@
+"""Read one connection now, because somebody looks at it or did something to it; the answer updates the snapshot."""
+
+from datetime import datetime
+
+from dashboard import peliqan
+from dashboard.store import snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Account, Connection
+
+
+def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime) -> Connection:
+    """Its health and latest runs, from the API into the snapshot: two calls, one commit.
+
+    A connection that the snapshot did not know yet (just made in the widget) is added.
+
+    Raises:
+        peliqan.PeliqanError: nothing is changed then.
+    """
+    account = api.for_account(account_id)
+    seen = account.connection(connection_id)
+    runs = account.runs(connection_id)
+    row = snapshot.connection_or_none(account_id, connection_id)
+    if row is not None:
+        # One connection asked for by itself answers with less than the list does (the embedding page promises id, name
+        # and health_status): what it leaves out is not news.
+        kept = {
+            name: getattr(row, name) for name in ("name", "connector", "run_interval", "auth_type") if not getattr(seen, name)
+        }
+        unsaid = {name: getattr(row, name) for name in ("is_warehouse", "is_target", "target_id", "scheduler_off")}
+        unsaid = {name: value for name, value in unsaid.items() if name not in seen.model_fields_set}
+        seen = seen.model_copy(update={**kept, **unsaid})
+    row = snapshot.save_connection(account_id, seen, row, at)
+    row.looked_at = at
+    db.session.flush()
+    snapshot.save_runs(row, runs, at)
+    db.session.commit()
+    return row
+
+
+def find_or_add_account(api: peliqan.Peliqan, external_id: str, at: datetime) -> Account:
+    """The account with an external id, asked for at the API and put into the snapshot: it may be minutes old.
+
+    Raises:
+        peliqan.PeliqanError: ``NotFound`` when Peliqan has no such account.
+    """
+    found = api.account(external_id)
+    snapshot.save_accounts([found], at)
+    return db.session.get_one(Account, found.id)

@@ -1,0 +1,113 @@
+"""Start a sync once and follow it to its end.
+
+Starting is a GET with a side effect, so it is sent once and never again: an answer that does not come is "outcome
+unknown", found out by asking the status route and the list of runs.
+"""
+
+from datetime import datetime, timedelta
+
+from dashboard import peliqan
+from dashboard.fleet import live
+from dashboard.fleet.pace import next_look
+from dashboard.store import actions, snapshot
+from dashboard.store.models import Action, Connection
+
+# "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).
+CONTRADICTIONS_BELIEVED = 3
+CONTRADICTION_WAIT = timedelta(seconds=10)
+LOOKS_FOR_A_RUN = 3
+# A run's start at Peliqan may carry an earlier time than our press: their clock is not ours.
+CLOCK_SKEW = timedelta(seconds=60)
+GIVE_UP_AFTER = timedelta(hours=24)
+
+
+def start(api: peliqan.Peliqan, connection: Connection, who: str, at: datetime, interval: float) -> Action:
+    """Start a sync, or return the one that is under way: one press or ten, one run.
+
+    Never raises for what the API does: the action's state and detail say it.
+    """
+    account_id, connection_id = connection.account_id, connection.id
+    before = snapshot.newest_run_id(account_id, connection_id)
+    action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before)
+    if not is_new:
+        return action
+    try:
+        started = api.for_account(account_id).start_sync(connection_id)
+    except peliqan.Busy:
+        action.state, action.detail = actions.RUNNING, "A run was already under way; following that one."
+    except peliqan.PeliqanError as error:
+        if not error.outcome_unknown:
+            actions.settle(action, "failed", at, error.explained)
+            return action
+        action.state, action.detail = actions.UNKNOWN, f"{error.sentence} It may have started all the same; finding out."
+    else:
+        action.state = actions.RUNNING
+        action.run_id, action.task_id = started.first_run_id, started.first_task_id
+    actions.put_off(action, next_look(action, at, interval))
+    return action
+
+
+def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
+    """Ask once how the sync is doing, and write down what was learnt: still running, ended, or nothing new.
+
+    The caller holds the action's lease.
+    """
+    action.looks += 1
+    action.looked_at = at
+    if at - action.started_at > GIVE_UP_AFTER:
+        actions.settle(action, "stuck", at, "No end was seen within 24 hours.")
+        return
+    account = api.for_account(action.account_id)
+    try:
+        status = account.sync_status(action.connection_id, task_id=action.task_id, run_id=action.run_id)
+        if status.running:
+            action.state, action.contradictions = actions.RUNNING, 0
+            action.run_id = action.run_id or status.run_id
+            action.run_status = status.status or action.run_status
+            actions.put_off(action, next_look(action, at, interval))
+        elif status.contradicts_itself:
+            _doubt(action, at, interval)
+        else:
+            _ended(api, account, action, at, interval)
+    except peliqan.PeliqanError as error:
+        action.detail = f"{error.sentence} Looking again."
+        actions.put_off(action, next_look(action, at, interval))
+
+
+def _doubt(action: Action, at: datetime, interval: float) -> None:
+    action.contradictions += 1
+    if action.contradictions > CONTRADICTIONS_BELIEVED:
+        actions.settle(
+            action, "stuck", at, "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete."
+        )
+        return
+    action.state = actions.RUNNING
+    actions.put_off(action, at + min(CONTRADICTION_WAIT, timedelta(seconds=interval)))
+
+
+def _ended(api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at: datetime, interval: float) -> None:
+    run = _run_of(account, action)
+    if run is None and action.looks < LOOKS_FOR_A_RUN:
+        actions.put_off(action, next_look(action, at, interval))
+        return
+    live.read_connection(api, action.account_id, action.connection_id, at)
+    if run is None:
+        actions.settle(action, "failed", at, "No run began. Nothing was synced; it can be started again.")
+        return
+    if run.is_running:
+        _doubt(action, at, interval)
+        return
+    action.run_id, action.run_status, action.records = run.id, run.status, run.records
+    actions.settle(action, "done" if run.succeeded else "failed", at, run.error)
+
+
+def _run_of(account: peliqan.AccountApi, action: Action) -> peliqan.Run | None:
+    """The run that the action began: by its id, or else the first that is newer than all known before."""
+    if action.run_id is not None:
+        return account.run(action.run_id)
+    newer = [
+        run
+        for run in account.runs(action.connection_id)
+        if run.id > (action.last_run_before or 0) and (run.started_at or action.started_at) >= action.started_at - CLOCK_SKEW
+    ]
+    return min(newer, key=lambda run: run.id, default=None)

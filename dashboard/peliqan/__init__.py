@@ -1,0 +1,72 @@
+"""The thin service: all HTTP to Peliqan's API is here. Knows no Flask and no database.
+
+``routes``      the one place for paths, with the source of each
+``http``        one request: timeouts, limits, retries of safe reads, errors
+``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
+``account``     ``AccountApi``: one customer's calls
+``models``      typed answers
+``vocabulary``  what status words mean
+``errors``      one family of errors
+``tokens``      where customers' tokens are kept
+"""
+
+from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.errors import (
+    BrokenAnswer,
+    Busy,
+    Forbidden,
+    NotAuthorised,
+    NotFound,
+    PeliqanError,
+    RateLimited,
+    Refused,
+    ServerError,
+    TimedOut,
+    Unreachable,
+)
+from dashboard.peliqan.models import (
+    Account,
+    Column,
+    Connection,
+    Database,
+    Link,
+    RowPage,
+    Run,
+    SyncStarted,
+    SyncStatus,
+    Table,
+    Token,
+)
+from dashboard.peliqan.routes import Routes
+from dashboard.peliqan.service import Peliqan
+from dashboard.peliqan.tokens import MemoryTokens, TokenStore
+
+__all__ = [
+    "Account",
+    "AccountApi",
+    "BrokenAnswer",
+    "Busy",
+    "Column",
+    "Connection",
+    "Database",
+    "Forbidden",
+    "Link",
+    "MemoryTokens",
+    "NotAuthorised",
+    "NotFound",
+    "Peliqan",
+    "PeliqanError",
+    "RateLimited",
+    "Refused",
+    "Routes",
+    "RowPage",
+    "Run",
+    "ServerError",
+    "SyncStarted",
+    "SyncStatus",
+    "Table",
+    "TimedOut",
+    "Token",
+    "TokenStore",
+    "Unreachable",
+]

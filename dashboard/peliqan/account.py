@@ -1,0 +1,182 @@
+"""``AccountApi``: one customer's calls, with that customer's token."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from dashboard.peliqan import errors
+from dashboard.peliqan.http import Transport, parse
+from dashboard.peliqan.models import (
+    Answer,
+    Column,
+    Connection,
+    Database,
+    Link,
+    RowPage,
+    Run,
+    SyncStarted,
+    SyncStatus,
+    Table,
+)
+from dashboard.peliqan.routes import Route, Routes
+from dashboard.peliqan.tokens import TokenStore
+
+A = TypeVar("A", bound=Answer)
+MOST_PAGES = 1_000
+
+
+class AccountApi:
+    """What can be asked about one customer. Its token is kept by ``tokens`` and never leaves this class."""
+
+    def __init__(
+        self, account_id: int, transport: Transport, routes: Routes, tokens: TokenStore, identity: Callable[[int], str]
+    ) -> None:
+        self.account_id = account_id
+        self._transport, self._routes, self._tokens, self._identity = transport, routes, tokens, identity
+
+    def connections(self) -> tuple[Connection, ...]:
+        """All connections (S: a list; ``data`` or ``results`` with ``next`` are taken too)."""
+        found: dict[int, Connection] = {}
+        for page in range(1, MOST_PAGES + 1):
+            data = self._send("servers", query={"page": page} if page > 1 else None)
+            before = len(found)
+            found.update({each.id: each for each in self._list(Connection, data, "servers")})
+            if not (isinstance(data, dict) and data.get("next")):
+                return tuple(found.values())
+            if len(found) == before:
+                break
+        raise errors.BrokenAnswer("servers", note="its pages repeat themselves")
+
+    def connection(self, connection_id: int) -> Connection:
+        """One connection's health (D; path A)."""
+        return self._one(Connection, "server", server_id=connection_id)
+
+    def start_sync(self, connection_id: int) -> SyncStarted:
+        """Start a sync (D S). A GET with a side effect: sent once, whatever happens."""
+        query = {"pipeline": "true", "tables": "", "categories": "", "is_async": "true"}
+        data = self._send("syncdb", {"server_id": connection_id}, query)
+        return parse(SyncStarted, data, self._routes["syncdb"])
+
+    def sync_status(self, connection_id: int, *, task_id: str | None = None, run_id: int | None = None) -> SyncStatus:
+        """Whether a sync runs (D S)."""
+        query = {"task_id": task_id, "pipeline_run_id": run_id}
+        data = self._send("syncdb_status", {"server_id": connection_id}, query)
+        return parse(SyncStatus, data, self._routes["syncdb_status"])
+
+    def runs(self, connection_id: int, page: int = 1, per_page: int = 10) -> tuple[Run, ...]:
+        """A connection's runs, newest first (S)."""
+        data = self._send("runs", {"server_id": connection_id}, {"page": page, "per_page": per_page})
+        return tuple(sorted(self._list(Run, data, "runs"), key=lambda run: run.id, reverse=True))
+
+    def run(self, run_id: int) -> Run | None:
+        """One run (S); None when the API does not list it (yet)."""
+        data = self._send("pipeline_runs", query={"run_id": run_id, "page": 1, "per_page": 10})
+        return next((run for run in self._list(Run, data, "pipeline_runs") if run.id == run_id), None)
+
+    def run_logs(self, run_id: int) -> str:
+        """The log of a run (S; its shape ``{"logs": text}`` is an assumption, a bare text is taken too)."""
+        data = self._send("run_logs", {"run_id": run_id})
+        logs = data.get("logs") if isinstance(data, dict) else data
+        if isinstance(logs, list):
+            logs = "\n".join(str(line) for line in logs)
+        if not isinstance(logs, str):
+            raise errors.BrokenAnswer("run_logs", note="field logs: is no text")
+        return logs
+
+    def reauthorise(self, connection_id: int) -> Link:
+        """A link with which the customer allows access again (D; path A). Unchecked: see ``fleet.links``."""
+        return self._one(Link, "reauthorise", server_id=connection_id)
+
+    def saltedge_refresh(self, connection_id: int) -> Link:
+        """A link with which the bank hands over new transactions (D; path A). Unchecked: see ``fleet.links``."""
+        return self._one(Link, "saltedge_refresh", server_id=connection_id)
+
+    def databases(self) -> tuple[Database, ...]:
+        """The customer's databases, without their tables (D B)."""
+        return self._list(Database, self._send("applications", query={"exclude_tables": 1}), "applications")
+
+    def tables(self, database_id: int) -> tuple[Table, ...]:
+        """A database's tables, in their order (D B)."""
+        found = self._list(Table, self._send("tables", {"database_id": database_id}), "tables")
+        return tuple(sorted(found, key=lambda table: (table.order, table.name)))
+
+    def table(self, table_id: int) -> Table:
+        """One table (S B)."""
+        return self._one(Table, "table", table_id=table_id)
+
+    def columns(self, table_id: int) -> tuple[Column, ...]:
+        """A table's columns: the primary one first, then in their order (B)."""
+        found = self._list(Column, self._send("fields", {"table_id": table_id}), "fields")
+        return tuple(sorted(found, key=lambda column: (not column.primary, column.order)))
+
+    def rows(
+        self,
+        table_id: int,
+        *,
+        page: int = 1,
+        size: int = 100,
+        search: str = "",
+        order_by: str = "",
+        filters: Mapping[str, str] = {},
+    ) -> RowPage:
+        """One page of rows (D B). ``size`` up to 200; ``order_by`` a column's name, ``-`` in front for descending.
+
+        A page past the end is an empty one with the true count, as newer servers say it; older ones answer
+        ERROR_INVALID_PAGE (B), which costs one more call to learn the count.
+        """
+        query: dict[str, Any] = {"user_field_names": "True", "page": page, "size": size, **filters}
+        query |= {name: value for name, value in (("search", search), ("order_by", _quoted(order_by))) if value}
+        try:
+            return parse(RowPage, self._send("rows", {"table_id": table_id}, query), self._routes["rows"])
+        except errors.Refused as error:
+            if error.error != "ERROR_INVALID_PAGE" or page == 1:
+                raise
+        first = self._send("rows", {"table_id": table_id}, {**query, "page": 1, "size": 1})
+        return parse(RowPage, first, self._routes["rows"]).model_copy(update={"rows": ()})
+
+    def row(self, table_id: int, row_id: int) -> dict[str, Any]:
+        """One row by its id (B)."""
+        data = self._send("row", {"table_id": table_id, "row_id": row_id}, {"user_field_names": "True"})
+        if not isinstance(data, dict):
+            raise errors.BrokenAnswer("row", note="it is no object")
+        return data
+
+    def _one(self, model: type[A], name: str, **place: int) -> A:
+        return parse(model, self._send(name, place), self._routes[name])
+
+    def _list(self, model: type[A], data: Any, name: str) -> tuple[A, ...]:
+        if isinstance(data, dict):
+            data = data["data"] if "data" in data else data.get("results")
+        try:
+            return tuple(TypeAdapter(list[model]).validate_python(data))  # type: ignore[valid-type]
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            where = ".".join(map(str, first["loc"])) or "(all)"
+            raise errors.BrokenAnswer(name, note=f"field {where}: {first['msg']}") from None
+
+    def _send(self, name: str, place: Mapping[str, int] | None = None, query: Mapping[str, Any] | None = None) -> Any:
+        """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out."""
+        route: Route = self._routes[name]
+        token = self._tokens.get(self.account_id)
+        if token is not None:
+            try:
+                return self._transport.send(route, token, place=place, query=query)
+            except errors.NotAuthorised:
+                self._tokens.drop(self.account_id, token)
+        token = self._identity(self.account_id)
+        self._tokens.put(self.account_id, token)
+        return self._transport.send(route, token, place=place, query=query)
+
+
+def _quoted(order_by: str) -> str:
+    """A column's name with a comma has to be quoted (recorded from Baserow)."""
+    if "," not in order_by:
+        return order_by
+    sign, name = ("-", order_by[1:]) if order_by.startswith("-") else ("", order_by)
+    return f'{sign}"{name}"'
+
+
+def pages_of(count: int, size: int) -> int:
+    """How many pages ``count`` rows fill; at least one."""
+    return max(1, -(-count // size))

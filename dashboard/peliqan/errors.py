@@ -1,0 +1,130 @@
+"""One family of errors for everything that can go wrong between the console and Peliqan.
+
+Each knows the route's name (never the URL, which may hold an id a log should not repeat, and never a token), the HTTP
+status if there was an answer, and Peliqan's own ``error`` and ``detail``. ``code`` is stable and fit for JSON; ``sentence``
+says to a person what happened. Whether a side effect may have happened all the same is ``outcome_unknown``.
+"""
+
+from collections.abc import Mapping
+
+
+class PeliqanError(Exception):
+    """Anything that kept a call from giving its answer."""
+
+    code = "peliqan_error"
+    sentence = "Peliqan gave an answer that the console could not use."
+    next_step = "Try again; if it stays so, tell your administrator."
+
+    def __init__(
+        self,
+        route: str,
+        *,
+        status: int | None = None,
+        error: str | None = None,
+        detail: str | None = None,
+        retry_after: float | None = None,
+        outcome_unknown: bool = False,
+        note: str | None = None,
+    ) -> None:
+        """``retry_after`` in seconds; ``outcome_unknown`` when the request may have been carried out without an answer;
+        ``note``: what the console itself found wrong with the answer."""
+        self.route = route
+        self.status = status
+        self.error = error
+        self.detail = detail
+        self.retry_after = retry_after
+        self.outcome_unknown = outcome_unknown
+        self.note = note
+        super().__init__(self.explained)
+
+    @property
+    def explained(self) -> str:
+        """The sentence with Peliqan's own words behind it, where it gave any; safe to log and to show."""
+        theirs = " ".join(part for part in (self.error, self.detail) if part)
+        said = f"Peliqan says: {theirs}" if theirs else ""
+        found = f"{self.note[0].upper()}{self.note[1:]}." if self.note else ""
+        return " ".join(part for part in (self.sentence, found, said) if part)
+
+    def as_json(self) -> Mapping[str, str]:
+        """The shape of every JSON error: ``{"error": code, "detail": sentence}``."""
+        return {"error": self.code, "detail": self.explained}
+
+
+class Unreachable(PeliqanError):
+    """No connection, or it broke before an answer came."""
+
+    code = "unreachable"
+    sentence = "Peliqan could not be reached."
+    next_step = "What is shown is the last known state. The console keeps trying; check the network if it lasts."
+
+
+class TimedOut(PeliqanError):
+    """Connected, but no complete answer within the time limit."""
+
+    code = "timed_out"
+    sentence = "Peliqan did not answer in time."
+    next_step = "What is shown is the last known state. Try again in a minute."
+
+
+class NotAuthorised(PeliqanError):
+    """401: the token was refused, also after asking for a new one."""
+
+    code = "not_authorised"
+    sentence = "Peliqan does not accept the console's token."
+    next_step = "An administrator should check the partner token."
+
+
+class Forbidden(PeliqanError):
+    """403, or Baserow's 400 for something that belongs to somebody else."""
+
+    code = "forbidden"
+    sentence = "Peliqan does not allow this for this customer."
+    next_step = "Check with Peliqan whether the partner account includes it."
+
+
+class NotFound(PeliqanError):
+    """404: it does not exist (any more)."""
+
+    code = "not_found"
+    sentence = "Peliqan does not know this."
+    next_step = "It may have been removed. Go back to the list."
+
+
+class Refused(PeliqanError):
+    """400, 405, 409, 422: understood and not done."""
+
+    code = "refused"
+    sentence = "Peliqan refused this."
+    next_step = "Read the reason; nothing was changed."
+
+
+class Busy(Refused):
+    """409, or an ``..._ALREADY_RUNNING``: something is under way that excludes this."""
+
+    code = "busy"
+    sentence = "Peliqan is already busy with this connection."
+    next_step = "Wait for it to end, then try again."
+
+
+class RateLimited(PeliqanError):
+    """429; ``retry_after`` tells the wait in seconds where Peliqan gave one."""
+
+    code = "rate_limited"
+    sentence = "Peliqan asks to slow down."
+    next_step = "The console waits and tries again by itself."
+
+
+class BrokenAnswer(PeliqanError):
+    """Not JSON, cut off, too large, redirected, or JSON of the wrong type."""
+
+    code = "broken_answer"
+    sentence = "Peliqan's answer could not be read."
+    next_step = "Try again; if it stays so, check PELIQAN_API_URL and tell Peliqan's support the route and the time."
+
+
+class ServerError(PeliqanError):
+    """5xx."""
+
+    code = "server_error"
+    sentence = "Peliqan has an internal error."
+    next_step = "Nothing to do here but wait. What is shown is the last known state."

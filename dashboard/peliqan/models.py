@@ -1,0 +1,252 @@
+"""Peliqan's answers as typed, frozen objects: parsed once, here, and never passed on as raw JSON.
+
+Tolerant of what it does not know (unknown fields are dropped, ids may come as strings), precise about what it needs (a
+missing or mistyped required field is a ``BrokenAnswer`` that names the field). All times are aware and in UTC.
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from dashboard.peliqan.vocabulary import FAILED, RUNNING, SUCCEEDED, Severity, is_saltedge, severity_of_health, severity_of_run
+
+
+def _utc(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def _number_as_text(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _not_a_boolean(value: object) -> object:
+    """JSON's booleans are integers to Python: an id of ``true`` is a broken answer, not account 1."""
+    return "true or false" if isinstance(value, bool) else value
+
+
+def _none_as_empty(value: object) -> object:
+    return "" if value is None else value
+
+
+Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
+Text = Annotated[str | None, BeforeValidator(_number_as_text)]
+Word = Annotated[str, BeforeValidator(_none_as_empty)]
+Time = Annotated[datetime, AfterValidator(_utc)]
+
+
+class Answer(BaseModel):
+    """What every parsed answer has in common."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class Account(Answer):
+    """A sub-account: one customer of the partner. ``external_id`` is the partner's own id for it."""
+
+    id: Id
+    name: Word = Field("", validation_alias=AliasChoices("name", "company_name"))
+    external_id: Text = None
+
+
+class AccountPage(Answer):
+    """One page of sub-accounts and whether there is another."""
+
+    accounts: tuple[Account, ...]
+    more: bool
+
+
+class Connection(Answer):
+    """A connection ("server"). ``run_interval`` in seconds, None where nothing is scheduled; ``status`` as Peliqan says it."""
+
+    id: Id
+    name: Word = ""
+    connector: Word = Field("", validation_alias=AliasChoices("connector", "server_type"))
+    status: Word = Field("", validation_alias=AliasChoices("status", "health_status"))
+    is_warehouse: bool = Field(False, validation_alias=AliasChoices("is_warehouse", "is_datawarehouse"))
+    is_target: bool = False
+    target_id: Id | None = Field(None, validation_alias=AliasChoices("target_id", "target"))
+    run_interval: Annotated[int, Field(ge=0)] | None = None
+    scheduler_off: bool = Field(False, validation_alias=AliasChoices("scheduler_off", "disable_scheduler"))
+    auth_type: Text = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if item is not None}
+        return value
+
+    @property
+    def severity(self) -> Severity:
+        """How much this connection needs a person, by its status alone."""
+        return severity_of_health(self.status)
+
+    @property
+    def is_saltedge(self) -> bool:
+        """Whether its bank can be asked to refresh (assumption: the connector's name says ``saltedge``)."""
+        return is_saltedge(self.connector)
+
+    @property
+    def may_reauthorise(self) -> bool:
+        """Whether to offer reauthorisation: OAuth where the API names the kind, every source where it does not."""
+        if self.is_warehouse or self.is_target:
+            return False
+        return self.auth_type is None or "oauth" in self.auth_type.lower()
+
+
+class TableLoad(Answer):
+    """How many records one run loaded into one table; ``records`` is None where the API did not say."""
+
+    name: str
+    records: int | None = None
+
+
+class Run(Answer):
+    """One run of a connection's pipeline."""
+
+    id: Id
+    status: Word = ""
+    started_at: Time | None = Field(None, validation_alias=AliasChoices("started_at", "timestamp_start"))
+    ended_at: Time | None = Field(None, validation_alias=AliasChoices("ended_at", "timestamp_end"))
+    tables: tuple[TableLoad, ...] = ()
+    error: str = ""
+    source_exit_code: int | None = Field(None, validation_alias=AliasChoices("source_exit_code", "status_code_from_source"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shapes_seen(cls, value: Any) -> Any:
+        """Tables are a list of objects or an object by name; the error stands in one of four fields (seen in the SDK)."""
+        if not isinstance(value, dict):
+            return value
+        tables = value.get("tables") or []
+        if isinstance(tables, dict):
+            tables = [{"name": name, **(load if isinstance(load, dict) else {"records": load})} for name, load in tables.items()]
+        elif isinstance(tables, list):
+            tables = [{"name": table} if isinstance(table, str) else table for table in tables]
+        said = (value.get(key) for key in ("error", "message", "source_error", "status_message"))
+        error = next((text if isinstance(text, str) else str(text) for text in said if text), "")
+        return {**value, "tables": tables, "error": error}
+
+    @property
+    def severity(self) -> Severity:
+        """On the scale of a connection's severity."""
+        return severity_of_run(self.status)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the API still calls it running."""
+        return self.status.upper() in RUNNING
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether it completed without errors."""
+        return self.status.upper() in SUCCEEDED
+
+    @property
+    def failed(self) -> bool:
+        """Whether it ended without completing."""
+        return self.status.upper() in FAILED
+
+    @property
+    def records(self) -> int | None:
+        """Records loaded over all tables; None when no table says."""
+        counts = [table.records for table in self.tables if table.records is not None]
+        return sum(counts) if counts else None
+
+
+class SyncStarted(Answer):
+    """The answer to starting a sync: the runs that began, by ``task_id`` and ``run_id``."""
+
+    class Started(Answer):
+        """One run that began."""
+
+        run_id: Id | None = Field(None, validation_alias=AliasChoices("run_id", "pipeline_run_id"))
+        task_id: Text = None
+
+    runs: tuple[Started, ...] = Field((), validation_alias=AliasChoices("runs", "run_data"))
+    task_id: Text = None
+    detail: Word = ""
+    syncing: bool = True
+    status: Word = Field("", validation_alias=AliasChoices("status", "health_status"))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        """``run_data`` may be one object instead of a list, or null (seen in the SDK)."""
+        if not isinstance(value, dict):
+            return value
+        runs = value.get("run_data") or []
+        return {**value, "run_data": [runs] if isinstance(runs, dict) else runs}
+
+    @property
+    def first_run_id(self) -> int | None:
+        """The run to follow."""
+        return next((run.run_id for run in self.runs if run.run_id is not None), None)
+
+    @property
+    def first_task_id(self) -> str | None:
+        """The task to ask the status route about."""
+        return next((run.task_id for run in self.runs if run.task_id), self.task_id)
+
+
+class SyncStatus(Answer):
+    """Whether a sync runs. Peliqan's page promises only ``running``; the SDK sees the rest."""
+
+    running: bool
+    status: Word = ""
+    task_id: Text = None
+    run_id: Id | None = None
+    detail: Word = ""
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """``running: false`` while the run's status is still RUNNING: a missed liveness ping; ask again (SDK)."""
+        return not self.running and self.status.upper() in RUNNING
+
+
+class Database(Answer):
+    """A database ("application") of one account."""
+
+    id: Id
+    name: Word = ""
+    type: Word = ""
+
+
+class Table(Answer):
+    """A table of a database."""
+
+    id: Id
+    name: Word = ""
+    database_id: Id | None = None
+    order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
+
+
+class Column(Answer):
+    """A table's field, by its ``name`` and Baserow's ``type``."""
+
+    id: Id = 0
+    name: str
+    type: Word = ""
+    primary: bool = False
+    order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
+
+
+class RowPage(Answer):
+    """One page of rows. ``count`` is of the whole table after filter and search; a page past the end is empty."""
+
+    count: Annotated[int, Field(ge=0)]
+    rows: tuple[dict[str, Any], ...] = Field(validation_alias=AliasChoices("rows", "results"))
+    next: str | None = None
+
+
+class Link(Answer):
+    """An address that a person opens in a browser: reauthorisation, bank refresh, invite."""
+
+    url: str = Field(validation_alias=AliasChoices("url", "auth_uri"), repr=False)
+
+
+class Token(Answer):
+    """A token; never shown by ``repr``."""
+
+    token: str = Field(min_length=1, repr=False, validation_alias=AliasChoices("token", "integration_token", "access_token"))

@@ -1,0 +1,96 @@
+"""``Peliqan``: the partner's calls, and the way to one customer's."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from requests.adapters import BaseAdapter
+
+from dashboard.peliqan import errors
+from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.http import Transport, parse
+from dashboard.peliqan.models import Account, AccountPage, Token
+from dashboard.peliqan.routes import Route, Routes
+from dashboard.peliqan.tokens import TokenStore
+
+MOST_PAGES = 10_000
+
+
+class Peliqan:
+    """The API as the partner sees it. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        base_url: str,
+        partner_token: str,
+        *,
+        tokens: TokenStore,
+        routes: Routes | None = None,
+        read_timeout: float = 15.0,
+        concurrency: int = 8,
+        retries: int = 3,
+        backoff: float = 0.3,
+        adapter: BaseAdapter | None = None,
+    ) -> None:
+        """Times in seconds; ``concurrency`` is the size of the connection pool; ``adapter`` replaces the network."""
+        self._partner_token = partner_token
+        self.tokens = tokens
+        self.routes = routes or Routes()
+        self.transport = Transport(
+            base_url, read_timeout=read_timeout, concurrency=concurrency, retries=retries, backoff=backoff, adapter=adapter
+        )
+
+    def accounts(self, per_page: int = 100) -> Iterator[Account]:
+        """Every sub-account, over all pages.
+
+        Raises:
+            errors.BrokenAnswer: the pages repeat themselves without end.
+        """
+        seen: set[int] = set()
+        for number in range(1, MOST_PAGES + 1):
+            page = self.account_page(number, per_page)
+            new = [account for account in page.accounts if account.id not in seen]
+            seen.update(account.id for account in new)
+            yield from new
+            if not page.more:
+                return
+            if not new:
+                break
+        raise errors.BrokenAnswer("sub_accounts", note="its pages repeat themselves")
+
+    def account_page(self, page: int = 1, per_page: int = 100) -> AccountPage:
+        """One page: ``{"data", "next"}``, ``{"results", "next"}`` (both seen), or a bare list, which is all there is (D)."""
+        data = self._send("sub_accounts", query={"page": page, "per_page": per_page})
+        return parse(AccountPage, listing(data, "accounts"), self.routes["sub_accounts"])
+
+    def account(self, external_id: str) -> Account:
+        """The sub-account with the partner's own id (S)."""
+        return parse(Account, self._send("sub_account", query={"external_id": external_id}), self.routes["sub_account"])
+
+    def integration_token(self, external_id: str, **person: str) -> Token:
+        """A token for the embedded widget, good for 30 minutes (D). Provisions an account that does not exist yet.
+
+        ``person``: first_name, last_name, email, company_name.
+        """
+        return parse(Token, self._send("integrate", body={"external_id": external_id, **person}), self.routes["integrate"])
+
+    def for_account(self, account_id: int) -> AccountApi:
+        """One customer's calls. Costs nothing; its token is fetched with the first call."""
+        return AccountApi(account_id, self.transport, self.routes, self.tokens, self._identity)
+
+    def _identity(self, account_id: int) -> str:
+        """A customer's long-lived token (D S): treat it like a password."""
+        return parse(Token, self._send("identity", query={"account_id": account_id}), self.routes["identity"]).token
+
+    def _send(self, name: str, **request: Any) -> Any:
+        route: Route = self.routes[name]
+        return self.transport.send(route, self._partner_token, **request)
+
+
+def listing(data: Any, name: str) -> Any:
+    """A list answer in any of its shapes as ``{name: items, "more": bool}``; anything else is left for parsing to refuse."""
+    if isinstance(data, list):
+        return {name: data, "more": False}
+    if isinstance(data, dict):
+        items = data["data"] if "data" in data else data.get("results")
+        return {name: items, "more": bool(data.get("next"))}
+    return data

@@ -1,0 +1,68 @@
+"""The kinds of token: the partner's, one for each sub-account, and short-lived ones for the widget (documented)."""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+WIDGET_TOKEN_LIFE = timedelta(minutes=30)
+
+
+class Tokens:
+    """Makes and reads tokens shaped like JWTs. Sub-account tokens do not expire, but can be revoked."""
+
+    def __init__(self, seed: int, partner_token: str, clock: Callable[[], datetime]) -> None:
+        self._key = f"sandbox {seed}".encode()
+        self.partner_token = partner_token
+        self._clock = clock
+        self.generation: dict[int, int] = {}
+        self.issued = 0
+
+    def for_account(self, account_id: int) -> str:
+        """The sub-account's identity token."""
+        self.issued += 1
+        return self._make({"account": account_id, "generation": self.generation.get(account_id, 0)})
+
+    def for_widget(self, account_id: int) -> str:
+        """An integration token: good for 30 minutes."""
+        return self._make({"widget": account_id, "exp": int((self._clock() + WIDGET_TOKEN_LIFE).timestamp())})
+
+    def account_of(self, token: str) -> int | None:
+        """Whose sub-account token it is."""
+        claims = self._read(token)
+        account_id = claims.get("account")
+        if account_id is None or claims.get("generation") != self.generation.get(account_id, 0):
+            return None
+        return int(account_id)
+
+    def widget_account_of(self, token: str) -> int | None:
+        """Whose integration token it is, while it lasts."""
+        claims = self._read(token)
+        if "widget" not in claims or claims["exp"] <= self._clock().timestamp():
+            return None
+        return int(claims["widget"])
+
+    def revoke(self, account_id: int) -> None:
+        """Make the account's token worthless; the identity route gives a new one."""
+        self.generation[account_id] = self.generation.get(account_id, 0) + 1
+
+    def _make(self, claims: dict[str, Any]) -> str:
+        parts = [_pack(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+        return ".".join([*parts, self._signature(".".join(parts))])
+
+    def _read(self, token: str) -> dict[str, Any]:
+        body, _, signature = token.rpartition(".")
+        if not body or not hmac.compare_digest(self._signature(body).encode(), signature.encode()):
+            return {}
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body.split(".")[1] + "=="))
+        return claims
+
+    def _signature(self, body: str) -> str:
+        return _pack(hmac.new(self._key, body.encode(), hashlib.sha256).digest())
+
+
+def _pack(content: bytes) -> str:
+    return base64.urlsafe_b64encode(content).decode().rstrip("=")

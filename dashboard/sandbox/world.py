@@ -1,0 +1,141 @@
+"""Accounts and connections as pure functions of a seed and their number: nothing is stored, however many there are."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from dashboard.sandbox.connectors import CONNECTORS, PLACED, Connector, Failure
+
+FIRST_ACCOUNT = 1001
+INTERVALS = (900, 3600, 3600, 21600, 86400)
+ODD_NAMES = (
+    "Bäckerei Größenwahn GmbH",
+    "O'Malley & Sons “Quality” Ltd",
+    "<script>alert(1)</script> NV",
+    "شركة المثال للتجارة",
+    "Pizzeria 🍕 Volante",
+    "Ünïcode Søn ApS",
+    "=SUM(A1:A9) Consulting",
+)
+FIRST = ("Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour", "Iris", "Juniper", "Kite", "Lumen", "Maple", "North",
+         "Opal", "Pine", "Quartz", "River", "Silver", "Tulip", "Umber", "Violet", "Willow", "Zephyr")  # fmt: skip
+SECOND = ("Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics", "Farms", "Clinics", "Travel",
+          "Robotics", "Flowers", "Timber", "Coffee")  # fmt: skip
+LEGAL = ("BV", "NV", "GmbH", "Ltd", "SARL", "ApS")
+
+
+@dataclass(frozen=True)
+class Account:
+    """A sub-account. ``position`` counts from 0; provisioned ones come after the computed."""
+
+    id: int
+    name: str
+    external_id: str
+    position: int
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection as the seed made it; what happened to it since is ``life``'s."""
+
+    id: int
+    account_id: int
+    name: str
+    connector: Connector
+    interval: int
+    scheduler_off: bool
+    phase: int
+    seconds: int
+    failure: Failure | None
+    failing_for: int
+    placed: str | None
+    flips: bool
+
+
+class World:
+    """The fleet that a seed makes."""
+
+    def __init__(self, accounts: int, seed: int) -> None:
+        self.size, self.seed = accounts, seed
+        # Bounded, per world: a page of accounts and its connections are asked for again and again.
+        self.connections = lru_cache(4096)(self._connections)
+
+    def number(self, *parts: object) -> int:
+        """A number that depends on the seed and the parts alone."""
+        text = ":".join(map(str, (self.seed, *parts)))
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+    def account(self, account_id: int) -> Account | None:
+        """The account, if the seed made it."""
+        position = account_id - FIRST_ACCOUNT
+        if not 0 <= position < self.size:
+            return None
+        return Account(account_id, self._name(position), f"cust-{position + 1:05d}", position)
+
+    def accounts(self, start: int, count: int) -> Iterator[Account]:
+        """``count`` accounts from position ``start``."""
+        for position in range(start, min(start + count, self.size)):
+            account = self.account(FIRST_ACCOUNT + position)
+            assert account is not None
+            yield account
+
+    def by_external_id(self, external_id: str) -> Account | None:
+        """The account with this external id: the number is in it."""
+        digits = external_id.removeprefix("cust-")
+        account = self.account(FIRST_ACCOUNT + int(digits) - 1) if digits.isascii() and digits.isdigit() else None
+        return account if account is not None and account.external_id == external_id else None
+
+    def connection(self, connection_id: int) -> Connection | None:
+        """The connection, if the seed made it."""
+        account_id, place = divmod(connection_id, 100)
+        if self.account(account_id) is None or place < 1:
+            return None
+        return next((each for each in self.connections(account_id) if each.id == connection_id), None)
+
+    def _name(self, position: int) -> str:
+        if position % 23 == 5:
+            return ODD_NAMES[(position // 23) % len(ODD_NAMES)]
+        first, second = FIRST[position % len(FIRST)], SECOND[self.number("second", position) % len(SECOND)]
+        return f"{first} {second} {LEGAL[self.number('legal', position) % len(LEGAL)]}"
+
+    def _connections(self, account_id: int) -> tuple[Connection, ...]:
+        """Two to five sources, three and a half in the mean."""
+        count = 2 + self.number("count", account_id) % 4
+        return tuple(self._connection(account_id, place) for place in range(1, count + 1))
+
+    def _connection(self, account_id: int, place: int) -> Connection:
+        def chance(what: str, out_of: int) -> int:
+            return self.number(what, account_id, place) % out_of
+
+        connector = self._connector(account_id, place)
+        interval = INTERVALS[chance("interval", len(INTERVALS))]
+        placed = PLACED.get((account_id - FIRST_ACCOUNT) % 200) if place == 1 else None
+        failure, draw = None, chance("failure", 100)
+        for each, percent in connector.failures:
+            if draw < percent:
+                failure = each
+                break
+            draw -= percent
+        return Connection(
+            id=account_id * 100 + place,
+            account_id=account_id,
+            name=f"{connector.title} {['production', 'main', 'Benelux', 'webshop', 'archive'][place - 1]}",
+            connector=connector,
+            interval=interval,
+            scheduler_off=chance("scheduler", 40) == 0,
+            phase=chance("phase", interval),
+            seconds=15 + chance("seconds", 200),
+            failure=None if placed else failure,
+            failing_for=3600 + chance("since", 9 * 86400),
+            placed=placed,
+            flips=failure is None and placed is None and chance("flips", 60) == 0,
+        )
+
+    def _connector(self, account_id: int, place: int) -> Connector:
+        draw = self.number("connector", account_id, place) % sum(each.weight for each in CONNECTORS)
+        for each in CONNECTORS:
+            if draw < each.weight:
+                return each
+            draw -= each.weight
+        raise AssertionError("weights add up")

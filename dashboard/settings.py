@@ -1,0 +1,132 @@
+"""Every setting of the console in one table: name, type, default, meaning. Read from the environment and a ``.env`` file.
+
+All wrong or missing ones are named together in one message (``SettingsError``), so that an operator mends them in one go.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+PATH_PREFIX = "PELIQAN_PATH_"
+
+
+class SettingsError(Exception):
+    """One message that names every wrong or missing setting."""
+
+
+def _origin(value: str) -> str:
+    parts = urlsplit(value)
+    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+        raise ValueError("must be an https address (http only on this machine, for the sandbox)")
+    return value.rstrip("/")
+
+
+Origin = Annotated[str, BeforeValidator(_origin)]
+
+
+class Settings(BaseModel):
+    """The settings, checked. Field names are the environment's names in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    secret_key: str = Field(
+        min_length=32,
+        repr=False,
+        description="Signs sessions and encrypts customers' tokens. Several, separated by commas: the first signs, all are read.",
+    )
+    database_url: str = Field("", repr=False, description="SQLAlchemy address of the store; SQLite in DASHBOARD_DATA when empty.")
+    redis_url: str = Field("", repr=False, description="Work queue and limits over several machines; embedded when empty.")
+    peliqan_api_url: Origin = Field("https://app.eu.peliqan.io", description="Base address of Peliqan's API, by region.")
+    peliqan_partner_token: str = Field(min_length=1, repr=False, description="Token of your partner account at Peliqan.")
+    peliqan_webhook_secret: str = Field("", repr=False, description="Shared secret of Peliqan's webhooks.")
+    peliqan_embed_script_url: Origin = Field(
+        "https://peliqan.io/embed/v1.3/peliqan-integration.js", description="Script of the embedded widget."
+    )
+    dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
+    dashboard_widget_origin: Origin | None = Field(
+        None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
+    )
+    dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
+    dashboard_watch_interval: float = Field(
+        15, ge=0.1, le=600, description="Seconds between looks at a running sync; later 2x, 4x."
+    )
+    dashboard_api_concurrency: int = Field(8, ge=1, le=256, description="Calls to the API in flight at once.")
+    dashboard_api_timeout: float = Field(15, gt=0, le=300, description="Seconds to wait for an answer of the API.")
+    dashboard_insecure_cookies: bool = Field(
+        False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
+    )
+    paths: dict[str, str] = Field(
+        default_factory=dict, description="PELIQAN_PATH_<NAME>: another path for one of the API's routes."
+    )
+
+    @field_validator("secret_key")
+    @classmethod
+    def _each_key_is_long(cls, value: str) -> str:
+        if any(len(key.strip()) < 32 for key in value.split(",")):
+            raise ValueError("each key needs 32 characters or more")
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _psycopg(cls, value: str) -> str:
+        """``postgres://`` as hosting services write it, and SQLAlchemy's default driver, both mean psycopg 3 here."""
+        for prefix in ("postgres://", "postgresql://"):
+            if value.startswith(prefix):
+                return "postgresql+psycopg://" + value.removeprefix(prefix)
+        if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:/// or postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _routes_exist(self) -> "Settings":
+        from dashboard.peliqan.routes import Routes
+
+        Routes(self.paths)
+        return self
+
+    @property
+    def secret_keys(self) -> list[str]:
+        """Newest first."""
+        return [key.strip() for key in self.secret_key.split(",")]
+
+    @property
+    def store_url(self) -> str:
+        """``DATABASE_URL``, or the SQLite file in the data folder."""
+        return self.database_url or f"sqlite:///{self.dashboard_data.resolve() / 'console.db'}"
+
+
+def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
+    """Settings from ``environ`` (default: the process's), over those of ``env_file``.
+
+    Raises:
+        SettingsError: something is missing or wrong; the message has one line a setting and never a secret's value.
+    """
+    source: dict[str, str | None] = {**dotenv_values(env_file), **(os.environ if environ is None else environ)}
+    known = set(Settings.model_fields) - {"paths"}
+    values: dict[str, Any] = {name: source[name.upper()] for name in known if source.get(name.upper())}
+    values["paths"] = {
+        name.removeprefix(PATH_PREFIX).lower(): path for name, path in source.items() if name.startswith(PATH_PREFIX) and path
+    }
+    unknown = sorted(name for name in source if name.startswith("DASHBOARD_") and name.lower() not in known)
+    problems = [f"  {name}: there is no such setting" for name in unknown]
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems += [f"  {_name(problem['loc'])}: {_reason(problem)}" for problem in error.errors(include_input=False)]
+        raise SettingsError("Settings need attention:\n" + "\n".join(problems)) from None
+    if problems:
+        raise SettingsError("Settings need attention:\n" + "\n".join(problems))
+    return settings
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return str(location[0]).upper() if location else "PELIQAN_PATH_*"
+
+
+def _reason(problem: Any) -> str:
+    return "is missing" if problem["type"] == "missing" else str(problem["msg"]).removeprefix("Value error, ")

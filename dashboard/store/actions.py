@@ -1,0 +1,109 @@
+"""What agents start at Peliqan: written down before it is tried, looked at while it lasts, settled once.
+
+States: ``starting`` (written down, not answered yet), ``running``, ``unknown`` (no answer came; being found out),
+``waiting`` (a person has to do something: follow a link), and the ends ``done``, ``failed``, ``stuck``, ``superseded``.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from dashboard.store import audit
+from dashboard.store.database import db
+from dashboard.store.models import Action, AuditEntry, Connection
+
+SYNC, REAUTHORISE, BANK_REFRESH = "sync", "reauthorise", "saltedge_refresh"
+STARTING, RUNNING, UNKNOWN, WAITING = "starting", "running", "unknown", "waiting"
+ENDS = {"done": audit.DONE, "failed": audit.FAILED, "stuck": audit.UNKNOWN, "superseded": audit.UNKNOWN}
+LEASE = timedelta(seconds=60)
+
+
+def begin(kind: str, connection: Connection, who: str, at: datetime, last_run_before: int | None = None) -> tuple[Action, bool]:
+    """Write down that an action is about to be tried, with its audit entry, and commit.
+
+    Returns the action and whether it is new: while one of its kind is in flight on the connection, that one is returned.
+    """
+    account_id, connection_id = connection.account_id, connection.id
+    entry = AuditEntry(at=at, who=who, what=kind, result=audit.PENDING, account_id=account_id, connection_id=connection_id)
+    db.session.add(entry)
+    try:
+        db.session.flush()
+        action = Action(
+            kind=kind,
+            state=STARTING,
+            in_flight=f"{account_id}/{connection_id}/{kind}",
+            account_id=account_id,
+            connection_id=connection_id,
+            audit_id=entry.id,
+            started_by=who,
+            started_at=at,
+            # Should this process die before it has an answer, a worker finds out what became of it.
+            due_at=at + LEASE,
+            status_before=connection.status,
+            last_run_before=last_run_before,
+        )
+        db.session.add(action)
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        existing = in_flight(account_id, connection_id, kind)
+        if existing is None:
+            # It ended between our try and our look: then this press came while that one was still in flight.
+            existing = latest(account_id, connection_id, 1)[0]
+        return existing, False
+    return action, True
+
+
+def settle(action: Action, state: str, at: datetime, detail: str = "") -> None:
+    """Write an action's end, and the audit entry's result, in one commit. The link it gave, if any, is forgotten."""
+    action.state, action.settled_at, action.detail = state, at, detail[:2000]
+    action.in_flight = action.due_at = action.leased_until = action.url = None
+    entry = db.session.get_one(AuditEntry, action.audit_id)
+    entry.result, entry.settled_at, entry.detail = ENDS[state], at, detail[:2000]
+    db.session.commit()
+
+
+def lease(action_id: int, at: datetime) -> Action | None:
+    """The action, if it is due and nobody else looks at it: at most one look at a time, over all processes."""
+    taken = db.session.execute(
+        update(Action)
+        .where(
+            Action.id == action_id,
+            Action.settled_at.is_(None),
+            Action.due_at <= at,
+            (Action.leased_until.is_(None)) | (Action.leased_until < at),
+        )
+        .values(leased_until=at + LEASE)
+        .returning(Action.id)
+    ).first()
+    db.session.commit()
+    if taken is None:
+        return None
+    action = db.session.get(Action, action_id)
+    if action is not None:
+        db.session.refresh(action)
+    return action
+
+
+def put_off(action: Action, until: datetime) -> None:
+    """Nothing decided: look again then. Commits."""
+    action.due_at, action.leased_until = until, None
+    db.session.commit()
+
+
+def due(at: datetime, most: int = 500) -> list[int]:
+    """Ids of the actions that should be looked at now."""
+    ready = (Action.leased_until.is_(None)) | (Action.leased_until < at)
+    return list(db.session.scalars(select(Action.id).where(Action.due_at <= at, ready).order_by(Action.due_at).limit(most)))
+
+
+def in_flight(account_id: int, connection_id: int, kind: str) -> Action | None:
+    """The action of this kind that is under way on the connection."""
+    return db.session.scalar(select(Action).where(Action.in_flight == f"{account_id}/{connection_id}/{kind}"))
+
+
+def latest(account_id: int, connection_id: int, most: int = 10) -> list[Action]:
+    """What was started here and by whom, newest first."""
+    mine = select(Action).where(Action.account_id == account_id, Action.connection_id == connection_id)
+    return list(db.session.scalars(mine.order_by(Action.id.desc()).limit(most)))

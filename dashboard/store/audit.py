@@ -1,0 +1,34 @@
+"""The audit trail: one entry for each thing a person did or was refused, its result settled later where it takes time."""
+
+from datetime import datetime
+
+from dashboard.store.database import db
+from dashboard.store.models import AuditEntry
+
+PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"
+
+
+def record(
+    at: datetime,
+    who: str,
+    what: str,
+    result: str,
+    *,
+    account_id: int | None = None,
+    connection_id: int | None = None,
+    detail: str = "",
+) -> AuditEntry:
+    """Write an entry and commit it, so that nothing that follows can lose it. ``who`` is an e-mail address."""
+    entry = AuditEntry(
+        at=at,
+        who=who[:254],
+        what=what,
+        result=result,
+        account_id=account_id,
+        connection_id=connection_id,
+        detail=detail.replace("\0", "")[:2000],
+        settled_at=None if result == PENDING else at,
+    )
+    db.session.add(entry)
+    db.session.commit()
+    return entry

@@ -1,0 +1,208 @@
+"""List, search, filter, sort and page: one mechanism, used by every list, page and JSON and CSV alike.
+
+A ``Listing`` declares what can be asked of a list; ``ListQuery.read`` turns a request's parameters into a checked query;
+``Listing.page`` answers it. The URL is the state: ``ListQuery.url_args`` gives the parameters back, changed where asked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement, Select, String, cast, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from dashboard.store.database import db
+
+PAGE_SIZES = (25, 50, 100, 200)
+LONGEST_SEARCH = 200
+Row = TypeVar("Row")
+# A mapped column or an expression of them: both can be compared, counted and sorted by.
+Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+
+
+class BadQuery(ValueError):
+    """A parameter that cannot be read; the message is a sentence for the person who typed it."""
+
+
+class NoSuchPage(LookupError):
+    """A page past the end; ``last`` is the last that there is."""
+
+    def __init__(self, page: int, last: int) -> None:
+        self.page, self.last = page, last
+        super().__init__(f"There is no page {page}; the last one is {last}.")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """One filter: the column it compares, its label, and what it may be (None: any word; ``int``: a number)."""
+
+    column: Column
+    label: str
+    choices: tuple[str, ...] | None = None
+    number: bool = False
+    counted: bool = True
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """What was asked of a list. ``sort`` is a sort's name, with ``-`` in front for descending."""
+
+    q: str = ""
+    filters: Mapping[str, str] = field(default_factory=dict)
+    sort: str = ""
+    page: int = 1
+    per_page: int = 50
+
+    def url_args(self, **changes: Any) -> dict[str, Any]:
+        """The query as URL parameters with ``changes`` made (None removes one); another filter or sort begins on page 1."""
+        args: dict[str, Any] = {"q": self.q, **self.filters, "sort": self.sort, "page": self.page, "per_page": self.per_page}
+        if "page" not in changes:
+            args["page"] = 1
+        args.update(changes)
+        defaults = {"page": 1, "per_page": 50, "sort": "", "q": ""}
+        return {name: value for name, value in args.items() if value not in (None, "") and defaults.get(name) != value}
+
+    @property
+    def is_narrowed(self) -> bool:
+        """Whether anything is searched or filtered, so that "clear all" has something to do."""
+        return bool(self.q or self.filters)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A filter's value with how many rows it would give beside the other filters."""
+
+    value: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Page(Generic[Row]):
+    """One page of a list, with what a pager and the filters need."""
+
+    items: list[Row]
+    total: int
+    query: ListQuery
+
+    @property
+    def last(self) -> int:
+        """Number of the last page; 1 for an empty list."""
+        return max(1, -(-self.total // self.query.per_page))
+
+    @property
+    def first_shown(self) -> int:
+        """Position of the first item shown, from 1; 0 for an empty list."""
+        return (self.query.page - 1) * self.query.per_page + 1 if self.items else 0
+
+    @property
+    def last_shown(self) -> int:
+        """Position of the last item shown."""
+        return self.first_shown + len(self.items) - 1 if self.items else 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list: where its rows come from and what may be asked of it.
+
+    ``search`` are text columns looked through for every word of ``q``; ``exact`` are id columns that must equal it.
+    """
+
+    statement: Select[Any]
+    search: tuple[Column, ...] = ()
+    exact: tuple[Column, ...] = ()
+    filters: Mapping[str, Filter] = field(default_factory=dict)
+    sorts: Mapping[str, Column] = field(default_factory=dict)
+    default_sort: str = ""
+    tie_break: tuple[Column, ...] = ()
+
+    def read(self, args: Mapping[str, str]) -> ListQuery:
+        """A request's parameters as a query. Unknown parameters are left alone.
+
+        Raises:
+            BadQuery: with a sentence that names the parameter.
+        """
+        q = args.get("q", "").strip()
+        if len(q) > LONGEST_SEARCH:
+            raise BadQuery(f"The search text is too long: at most {LONGEST_SEARCH} characters.")
+        if "\0" in "".join(args.values()):
+            raise BadQuery("The address has a NUL character, which no name or id contains.")
+        sort = args.get("sort", "")
+        if sort and sort.removeprefix("-") not in self.sorts:
+            raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {', '.join(self.sorts)}.")
+        filters = {name: args[name] for name in self.filters if args.get(name)}
+        for name, value in filters.items():
+            choices = self.filters[name].choices
+            if choices is not None and value not in choices:
+                raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(choices)}.")
+            if self.filters[name].number:
+                whole_number(name, value, 2**63 - 1)
+        per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
+        return ListQuery(q, filters, sort, whole_number("page", args.get("page") or "1", 10**15), per_page)
+
+    def page(self, query: ListQuery) -> Page[Any]:
+        """The rows asked for.
+
+        Raises:
+            NoSuchPage: the page lies past the end.
+        """
+        narrowed = self._narrowed(query)
+        total = db.session.scalar(select(func.count()).select_from(narrowed.order_by(None).subquery())) or 0
+        last = max(1, -(-total // query.per_page))
+        if query.page > last:
+            raise NoSuchPage(query.page, last)
+        rows = db.session.execute(self._sorted(narrowed, query).limit(query.per_page).offset((query.page - 1) * query.per_page))
+        single = len(narrowed.selected_columns) and len(narrowed.column_descriptions) == 1
+        items = [row[0] for row in rows] if single else list(rows)
+        return Page(items, total, query)
+
+    def all(self, query: ListQuery, most: int) -> list[Any]:
+        """Every row that matches, on one page as it were, at most ``most``: for CSV."""
+        return self.page(replace(query, page=1, per_page=most)).items
+
+    def choices(self, query: ListQuery) -> dict[str, list[Choice]]:
+        """For each counted filter its values and how many rows each has, beside the other filters as they are set."""
+        counted: dict[str, list[Choice]] = {}
+        for name, each in self.filters.items():
+            if not each.counted:
+                continue
+            others = replace(query, filters={key: value for key, value in query.filters.items() if key != name})
+            statement = self._narrowed(others).order_by(None).with_only_columns(each.column, func.count()).group_by(each.column)
+            found = {str(value): count for value, count in db.session.execute(statement) if value is not None}
+            order = each.choices or sorted(found, key=str.lower)
+            counted[name] = [Choice(value, found[value]) for value in order if value in found]
+        return counted
+
+    def _narrowed(self, query: ListQuery) -> Select[Any]:
+        statement = self.statement
+        for name, value in query.filters.items():
+            each = self.filters[name]
+            statement = statement.where(each.column == (int(value) if each.number else value))
+        if query.q:
+            whole: list[ColumnElement[bool]] = [cast(column, String) == query.q for column in self.exact]
+            words = [
+                or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in self.search))
+                for word in query.q.split()
+            ]
+            matches = words[0]
+            for word in words[1:]:
+                matches = matches & word
+            statement = statement.where(or_(matches, *whole))
+        return statement
+
+    def _sorted(self, statement: Select[Any], query: ListQuery) -> Select[Any]:
+        sort = query.sort or self.default_sort
+        column = self.sorts[sort.removeprefix("-")]
+        order = column.desc() if sort.startswith("-") else column.asc()
+        # What never happened stands last in both directions: it is neither the newest nor the oldest.
+        return statement.order_by(order.nulls_last(), *self.tie_break)
+
+
+def whole_number(name: str, value: str, most: int) -> int:
+    """A parameter as a whole number from 1 to ``most``.
+
+    Raises:
+        BadQuery: it is none.
+    """
+    if not (value.isascii() and value.isdigit() and len(value) <= 19 and 1 <= int(value) <= most):
+        raise BadQuery(f"“{value[:40]}” is no {name}: it must be a whole number from 1 to {most}.")
+    return int(value)

@@ -1,0 +1,154 @@
+"""What the overview shows, from the snapshot alone."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, func, or_, select
+from sqlalchemy.orm import contains_eager
+
+from dashboard.peliqan.vocabulary import Severity
+from dashboard.store.database import db
+from dashboard.store.lists import SEVERITIES
+from dashboard.store.models import Account, Connection, HealthChange
+
+ALIVE = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False), Account.gone_at.is_(None))
+
+
+@dataclass(frozen=True)
+class Change:
+    """A status change with the connection it happened to."""
+
+    change: HealthChange
+    connection: Connection
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The fleet at a glance. ``by_severity`` has every severity, also those with none."""
+
+    by_severity: dict[str, int]
+    connections: int
+    broke: list[Change]
+    broke_count: int
+    recovered: list[Change]
+    recovered_count: int
+    worst: list[Connection]
+    connectors: list[tuple[str, int, int]]
+
+
+def read(at: datetime, most: int = 8) -> Overview:
+    """The fleet now, and what changed in the 24 hours before ``at``."""
+    counted = db.session.execute(
+        select(Connection.severity, func.count()).join(Connection.account).where(*ALIVE).group_by(Connection.severity)
+    )
+    found = dict(counted)
+    since = at - timedelta(hours=24)
+    bad = (Severity.ERROR.value, Severity.ATTENTION.value)
+    broke = (HealthChange.became_severity.in_(bad), HealthChange.was_severity.not_in(bad), Connection.severity.in_(bad))
+    well = (
+        HealthChange.became_severity == Severity.OK.value,
+        HealthChange.was_severity != Severity.OK.value,
+        Connection.severity == Severity.OK.value,
+    )
+    worst = (
+        select(Connection)
+        .join(Connection.account)
+        .options(contains_eager(Connection.account))
+        .where(*ALIVE, Connection.severity == Severity.ERROR.value)
+        .order_by(Connection.status_since.desc(), Connection.account_id, Connection.id)
+        .limit(most)
+    )
+    failing = func.sum(case((Connection.severity == Severity.ERROR.value, 1), else_=0))
+    connectors = db.session.execute(
+        select(Connection.connector, failing, func.count())
+        .join(Connection.account)
+        .where(*ALIVE)
+        .group_by(Connection.connector)
+        .having(failing > 0)
+        .order_by(failing.desc(), Connection.connector)
+        .limit(most)
+    )
+    return Overview(
+        by_severity={severity: found.get(severity, 0) for severity in SEVERITIES},
+        connections=sum(found.values()),
+        broke=_changes(since, broke, most),
+        broke_count=_count(since, broke),
+        recovered=_changes(since, well, most),
+        recovered_count=_count(since, well),
+        worst=list(db.session.scalars(worst)),
+        connectors=[(name, int(bad_ones), count) for name, bad_ones, count in connectors],
+    )
+
+
+def _joined(since: datetime, conditions: tuple[object, ...]):  # type: ignore[no-untyped-def]
+    return (
+        select(HealthChange, Connection)
+        .join(
+            Connection,
+            (Connection.account_id == HealthChange.account_id) & (Connection.id == HealthChange.connection_id),
+        )
+        .join(Connection.account)
+        .options(contains_eager(Connection.account))
+        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *ALIVE, *conditions)  # type: ignore[arg-type]
+    )
+
+
+def _changes(since: datetime, conditions: tuple[object, ...], most: int) -> list[Change]:
+    newest = _joined(since, conditions).order_by(HealthChange.at.desc(), HealthChange.id.desc()).limit(most)
+    return [Change(change, connection) for change, connection in db.session.execute(newest)]
+
+
+def _count(since: datetime, conditions: tuple[object, ...]) -> int:
+    distinct = (
+        _joined(since, conditions).with_only_columns(Connection.account_id, Connection.id).distinct().order_by(None).subquery()
+    )
+    return db.session.scalar(select(func.count()).select_from(distinct)) or 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one search box gives: accounts and connections, few of each, and how many there are."""
+
+    q: str
+    accounts: list[Account]
+    connections: list[Connection]
+
+    @property
+    def only(self) -> Account | Connection | None:
+        """The one thing that can be meant."""
+        if len(self.accounts) == 1 and all(each.account_id == self.accounts[0].id for each in self.connections):
+            return self.accounts[0]
+        if len(self.connections) == 1 and not self.accounts:
+            return self.connections[0]
+        return None
+
+
+def find(q: str, most: int = 8) -> Found:
+    """Accounts and connections for what was pasted: an id exactly, else names, external ids and connectors in part."""
+    text = q.strip()[:200].replace("\0", "")
+    if not text:
+        return Found("", [], [])
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
+    exact = or_(Account.id == number, func.lower(Account.external_id) == text.lower())
+    accounts = select(Account).where(Account.gone_at.is_(None))
+    connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*ALIVE)
+    exactly = Found(
+        text,
+        list(db.session.scalars(accounts.where(exact).limit(most))),
+        list(db.session.scalars(connections.where(Connection.id == number).limit(most))),
+    )
+    if exactly.accounts or exactly.connections:
+        return exactly
+    named = [
+        or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in (Account.name, Account.external_id)))
+        for word in text.split()
+    ]
+    by_connection = [
+        or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in (Connection.name, Connection.connector)))
+        for word in text.split()
+    ]
+    return Found(
+        text,
+        list(db.session.scalars(accounts.where(*named).order_by(func.lower(Account.name), Account.id).limit(most))),
+        list(db.session.scalars(connections.where(*by_connection).order_by(Connection.account_id, Connection.id).limit(most))),
+    )

@@ -1,0 +1,199 @@
+"""Users, sign-ins and personal access tokens. Keys and tokens are random, and kept as SHA-256 only."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from email_validator import EmailNotValidError, validate_email
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+
+from dashboard.store.database import db
+from dashboard.store.models import AccessToken, SignIn, User
+
+ROLES: Final = ("viewer", "operator", "admin")
+SHORTEST_PASSWORD: Final = 12
+IDLE: Final = timedelta(hours=1)
+ABSOLUTE: Final = timedelta(hours=12)
+TOKEN_PREFIX: Final = "pc_"
+_hasher = PasswordHasher()
+# Checked when there is no such user, so that the time an answer takes does not tell which addresses exist.
+_NOBODYS_HASH: Final = _hasher.hash(secrets.token_urlsafe(16))
+
+
+class PeopleError(ValueError):
+    """A sentence that says what is wrong with an address, role or password."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A new key or token, for the one time it is shown or set."""
+
+    value: str
+
+
+def create_user(email: str, role: str, password: str, at: datetime) -> User:
+    """Add a person.
+
+    Raises:
+        PeopleError: the address is none or taken, the role unknown, the password too short.
+    """
+    try:
+        address = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
+    except EmailNotValidError as error:
+        raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
+    if role not in ROLES:
+        raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
+    user = User(email=address, role=role, password_hash=hash_password(password), created_at=at)
+    db.session.add(user)
+    try:
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        raise PeopleError(f"There is a user {address} already.") from None
+    return user
+
+
+def hash_password(password: str) -> str:
+    """Argon2id with the library's own parameters.
+
+    Raises:
+        PeopleError: too short, or absurdly long.
+    """
+    if not SHORTEST_PASSWORD <= len(password) <= 1000:
+        raise PeopleError(f"A password needs {SHORTEST_PASSWORD} characters or more.")
+    return _hasher.hash(password)
+
+
+def find_user(email: str) -> User | None:
+    """The person with this address, disabled ones included."""
+    return db.session.scalar(select(User).where(User.email == email.strip().lower()[:254]))
+
+
+def set_password(user: User, password: str, at: datetime) -> None:
+    """A new password; it ends every sign-in of that person. Commits."""
+    user.password_hash = hash_password(password)
+    end_all(user, at)
+
+
+def disable(user: User, at: datetime) -> None:
+    """Shut a person out: no sign-in, no token, and none of those that are open. Commits."""
+    user.disabled_at = at
+    db.session.execute(
+        update(AccessToken).where(AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None)).values(revoked_at=at)
+    )
+    end_all(user, at)
+
+
+def enable(user: User) -> None:
+    """Let a person in again. Commits."""
+    user.disabled_at = None
+    db.session.commit()
+
+
+def set_role(user: User, role: str, at: datetime) -> None:
+    """Another role; it ends every sign-in, so that nobody goes on with rights they lost. Commits."""
+    if role not in ROLES:
+        raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
+    user.role = role
+    end_all(user, at)
+
+
+def check_password(email: str, password: str) -> User | None:
+    """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
+    user = find_user(email)
+    try:
+        _hasher.verify(user.password_hash if user else _NOBODYS_HASH, password)
+    except (VerificationError, InvalidHashError):
+        return None
+    return user if user is not None and user.disabled_at is None else None
+
+
+def sign_in(user: User, at: datetime) -> Secret:
+    """Begin a sign-in; the key goes into the session cookie. Commits."""
+    key = secrets.token_urlsafe(32)
+    user.seen_at = at
+    db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at))
+    db.session.commit()
+    return Secret(key)
+
+
+def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> User | None:
+    """Whose key it is, while the sign-in lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
+
+    A poll does not count as use: a tab left open must not keep anybody signed in.
+    """
+    found = db.session.scalar(select(SignIn).where(SignIn.key_hash == hashed(key), SignIn.ended_at.is_(None)))
+    if found is None or found.user.disabled_at is not None:
+        return None
+    if at - found.seen_at > IDLE or at - found.started_at > ABSOLUTE:
+        return None
+    if counts_as_use and at - found.seen_at > timedelta(minutes=1):
+        found.seen_at = found.user.seen_at = at
+        db.session.commit()
+    return found.user
+
+
+def sign_out(key: str, at: datetime) -> None:
+    """End the sign-in, so that a copied cookie is worth nothing. Commits."""
+    db.session.execute(update(SignIn).where(SignIn.key_hash == hashed(key)).values(ended_at=at))
+    db.session.commit()
+
+
+def end_all(user: User, at: datetime) -> None:
+    """End every sign-in of a person. Commits."""
+    db.session.execute(update(SignIn).where(SignIn.user_id == user.id, SignIn.ended_at.is_(None)).values(ended_at=at))
+    db.session.commit()
+
+
+def new_token(user: User, name: str, at: datetime) -> Secret:
+    """A personal access token, to be shown once. Commits.
+
+    Raises:
+        PeopleError: no name, or too many.
+    """
+    if not name.strip():
+        raise PeopleError("Give the token a name that says what uses it.")
+    if len(tokens_of(user)) >= 20:
+        raise PeopleError("You have 20 tokens. Revoke one that is not used any more.")
+    token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    db.session.add(AccessToken(user_id=user.id, name=name.strip()[:80], start=token[:9], token_hash=hashed(token), created_at=at))
+    db.session.commit()
+    return Secret(token)
+
+
+def tokens_of(user: User) -> list[AccessToken]:
+    """A person's tokens that are not revoked, newest first."""
+    mine = select(AccessToken).where(AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None))
+    return list(db.session.scalars(mine.order_by(AccessToken.id.desc())))
+
+
+def revoke_token(user: User, token_id: int, at: datetime) -> bool:
+    """Make one of a person's tokens worthless; False when they have no such. Commits."""
+    token = next((token for token in tokens_of(user) if token.id == token_id), None)
+    if token is not None:
+        token.revoked_at = at
+        db.session.commit()
+    return token is not None
+
+
+def owner_of_token(value: str, at: datetime) -> User | None:
+    """Whose token it is, if it is not revoked and they are not disabled. Notes the use once a minute."""
+    found = db.session.scalar(
+        select(AccessToken).where(AccessToken.token_hash == hashed(value), AccessToken.revoked_at.is_(None))
+    )
+    if found is None or found.user.disabled_at is not None:
+        return None
+    if found.used_at is None or at - found.used_at > timedelta(minutes=1):
+        found.used_at = at
+        db.session.commit()
+    return found.user
+
+
+def hashed(value: str) -> str:
+    """SHA-256: enough for values of 256 random bits, which no dictionary holds."""
+    return hashlib.sha256(value.encode()).hexdigest()

@@ -1,0 +1,59 @@
+"""Customers' tokens, encrypted at rest with Fernet. They are a cache: what cannot be read is fetched again.
+
+The keys are derived from SECRET_KEY, newest first; adding a new key in front rotates without a step for the operator.
+"""
+
+import base64
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import Engine, select, update
+from sqlalchemy.orm import Session
+
+from dashboard.store.models import Account
+
+
+def fernet(secret_keys: list[str]) -> MultiFernet:
+    """Encrypts with the first key, decrypts with any."""
+    keys = [HKDF(SHA256(), 32, salt=None, info=b"partner console: tokens").derive(key.encode()) for key in secret_keys]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+
+
+class TokenVault:
+    """A ``peliqan.TokenStore`` in the account's row. Safe to use from many threads; each call is its own transaction."""
+
+    def __init__(self, engine: Engine, secret_keys: list[str]) -> None:
+        self._engine = engine
+        self._fernet = fernet(secret_keys)
+        self._known: dict[int, str] = {}
+
+    def get(self, account_id: int) -> str | None:
+        """The account's token; None when there is none that can be read."""
+        if account_id in self._known:
+            return self._known[account_id]
+        with Session(self._engine) as session:
+            kept = session.scalar(select(Account.token).where(Account.id == account_id))
+        if kept is None:
+            return None
+        try:
+            token = self._fernet.decrypt(kept).decode()
+        except InvalidToken:
+            return None
+        self._known[account_id] = token
+        return token
+
+    def put(self, account_id: int, token: str) -> None:
+        """Keep it, encrypted. An account that the store does not know yet is kept in memory alone."""
+        self._known[account_id] = token
+        self._write(account_id, self._fernet.encrypt(token.encode()))
+
+    def drop(self, account_id: int, token: str) -> None:
+        """Forget it, if it is still this one: another thread may have put a newer."""
+        if self.get(account_id) == token:
+            self._known.pop(account_id, None)
+            self._write(account_id, None)
+
+    def _write(self, account_id: int, kept: bytes | None) -> None:
+        with Session(self._engine) as session, session.begin():
+            session.execute(update(Account).where(Account.id == account_id).values(token=kept))

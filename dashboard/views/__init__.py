@@ -1,0 +1,35 @@
+"""One blueprint a page family: request in, store or service asked, template out.
+
+``access``    who may see what: sign-in, roles, tokens; a view without a declared role is shut
+``security``  headers, CSRF, limits on attempts
+``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; time zones; filters of the templates
+``errors``    what went wrong as a page, a fragment or JSON
+The rest are the page families.
+"""
+
+from flask import Flask
+
+from dashboard.views import (
+    access,
+    accounts,
+    admin,
+    connections,
+    embed,
+    errors,
+    health,
+    overview,
+    pages,
+    people,
+    security,
+    tables,
+)
+
+
+def register(app: Flask) -> None:
+    """Everything a browser or a script can ask for."""
+    security.init_app(app)
+    access.init_app(app)
+    pages.init_app(app)
+    errors.init_app(app)
+    for family in (overview, accounts, connections, tables, embed, people, admin, health):
+        app.register_blueprint(family.bp)

@@ -1,0 +1,130 @@
+"""Who may see what. A view declares the least role it asks for; one that declares none is shut to everybody."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+from urllib.parse import urlsplit
+
+from flask import Flask, Request, abort, current_app, flash, redirect, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import LoginManager, UserMixin, current_user
+
+from dashboard.app import console
+from dashboard.store import audit, people
+from dashboard.store.models import User
+from dashboard.views import htmx
+
+View = TypeVar("View", bound=Callable[..., Any])
+PUBLIC = "public"
+login_manager = LoginManager()
+
+
+class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id."""
+
+    def __init__(self, user: User, key: str = "") -> None:
+        self.user = user
+        self._key = key
+
+    def get_id(self) -> str:
+        """What goes into the session cookie."""
+        return self._key
+
+    @property
+    def email(self) -> str:
+        """Their address, for the audit trail."""
+        return self.user.email
+
+    def may(self, role: str) -> bool:
+        """Whether their role is this one or a higher."""
+        return people.ROLES.index(self.user.role) >= people.ROLES.index(role)
+
+
+def visitor() -> Visitor:
+    """The signed-in person; only in views that ask for a role."""
+    return cast(Visitor, current_user)
+
+
+def requires(role: str, *, poll: bool = False) -> Callable[[View], View]:
+    """Declare a view's least role (``PUBLIC`` for none). A ``poll`` never keeps anybody signed in, nor signs them in."""
+
+    def mark(view: View) -> View:
+        view.__dict__.update(role=role, poll=poll)
+        return view
+
+    return mark
+
+
+def init_app(app: Flask) -> None:
+    """Wire Flask-Login and the guard."""
+    login_manager.init_app(app)
+    login_manager.user_loader(_by_session)
+    login_manager.request_loader(_by_token)
+    app.before_request(_guard)
+
+
+def safe_next(target: str | None) -> str:
+    """Where to go after signing in: a path of this console, or its overview."""
+    parts = urlsplit(target or "")
+    local = target and not parts.scheme and not parts.netloc and target.startswith("/") and target[1:2] not in {"/", "\\"}
+    clean = local and target and target.isprintable() and "\\" not in target
+    return target if clean and target else url_for("overview.show")
+
+
+def _view_mark(name: str, otherwise: Any = None) -> Any:
+    view = current_app.view_functions.get(request.endpoint or "")
+    return getattr(view, name, otherwise)
+
+
+def _by_session(key: str) -> Visitor | None:
+    user = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
+    return Visitor(user, key) if user else None
+
+
+def _by_token(asked: Request) -> Visitor | None:
+    """Personal access tokens open the twins for scripts, and nothing else."""
+    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
+        return None
+    user = people.owner_of_token(token.strip(), console().clock())
+    return Visitor(user) if user else None
+
+
+def is_for_scripts() -> bool:
+    """Whether JSON or CSV is asked for, by the path's ending."""
+    return request.path.endswith((".json", ".csv", ".jsonl"))
+
+
+def _guard() -> ResponseReturnValue | None:
+    if request.endpoint is None or request.endpoint == "static":
+        return None
+    role = _view_mark("role")
+    if role == PUBLIC:
+        return None
+    if not current_user.is_authenticated:
+        return _sign_in_first()
+    if role is None or not visitor().may(role):
+        args = request.view_args or {}
+        audit.record(
+            console().clock(),
+            visitor().email,
+            request.endpoint,
+            audit.REFUSED,
+            account_id=args.get("account_id"),
+            connection_id=args.get("connection_id"),
+            detail=f"Needs the role {role}; has {visitor().user.role}.",
+        )
+        abort(403, f"This needs the role {role}; yours is {visitor().user.role}.")
+    return None
+
+
+def _sign_in_first() -> ResponseReturnValue:
+    had_session = "_user_id" in session
+    session.pop("_user_id", None)
+    if is_for_scripts():
+        abort(401, "Sign in, or send a personal access token: Authorization: Bearer <token>.")
+    if htmx.is_htmx():
+        return htmx.go_to(url_for("people.login"), status=401)
+    if had_session:
+        flash("Your session has ended. Sign in again.", "info")
+    target = request.full_path.rstrip("?") if request.method == "GET" else None
+    return redirect(url_for("people.login", next=target))

@@ -1,0 +1,53 @@
+"""Sub-accounts: the list, and one with its connections and databases."""
+
+from flask import Blueprint, abort, render_template
+from flask.typing import ResponseReturnValue
+
+from dashboard import peliqan
+from dashboard.app import console
+from dashboard.store import snapshot
+from dashboard.store.listing import ListQuery
+from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item, account_row
+from dashboard.store.models import Account
+from dashboard.views.access import requires
+from dashboard.views.pages import answer_list
+
+bp = Blueprint("accounts", __name__)
+
+
+def get_account_or_404(account_id: int) -> Account:
+    """The account, or a page that says there is none."""
+    account = snapshot.account_or_none(account_id)
+    if account is None:
+        abort(404, f"No account has the id {account_id}, or it is newer than the last pass over the fleet.")
+    return account
+
+
+@bp.get("/accounts", endpoint="index")
+@bp.get("/accounts.json", endpoint="index_json")
+@bp.get("/accounts.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """Every account with its connections by severity."""
+    return answer_list(ACCOUNTS, account_item, "pages/accounts.html", "fragments/_accounts.html", convert=account_row)
+
+
+@bp.get("/accounts/<int:account_id>")
+@requires("viewer")
+def show(account_id: int) -> ResponseReturnValue:
+    """One account."""
+    account = get_account_or_404(account_id)
+    connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
+    return render_template("pages/account.html", account=account, connections=connections)
+
+
+@bp.get("/accounts/<int:account_id>/databases")
+@requires("viewer", poll=True)
+def databases(account_id: int) -> ResponseReturnValue:
+    """Its databases, asked for live: the page shows at once and this part follows."""
+    account = get_account_or_404(account_id)
+    try:
+        found, problem = console().api.for_account(account.id).databases(), None
+    except peliqan.PeliqanError as error:
+        found, problem = (), error
+    return render_template("fragments/_databases.html", account=account, databases=found, problem=problem)

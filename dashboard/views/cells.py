@@ -1,0 +1,122 @@
+"""One cell of a table, made readable: what kind it is, its text, where it leads. One table, asked for every value."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+SHORT = 140
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it."""
+
+    kind: str
+    text: str
+    href: str | None = None
+    chips: tuple[str, ...] = ()
+
+    @property
+    def short(self) -> str:
+        """The beginning of a long text, on one line."""
+        line = " ".join(self.text[: SHORT * 4].split())
+        return line if len(line) <= SHORT else line[: SHORT - 1] + "…"
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the table shows less than there is."""
+        return self.short != self.text
+
+
+def cell(value: Any, column_type: str = "") -> Cell:
+    """A value of Peliqan's data routes (Baserow's shapes) as a cell. Never fails: what is unknown is shown as JSON."""
+    if value is None:
+        return Cell("null", "NULL")
+    if column_type == "password":
+        return Cell("muted", "hidden")
+    if isinstance(value, bool):
+        return Cell("boolean", "yes" if value else "no")
+    if isinstance(value, (int, float)):
+        return Cell("number", _number(value))
+    if isinstance(value, str):
+        return _text(value, column_type)
+    if isinstance(value, list):
+        return _list(value)
+    if isinstance(value, dict):
+        return _object(value)
+    return Cell("json", json.dumps(value, ensure_ascii=False, default=str))
+
+
+def raw(value: Any) -> str:
+    """The whole value as text, for a row's own page: JSON for what has a shape."""
+    if isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+
+
+def _number(value: float) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    try:
+        return str(value)
+    except ValueError:
+        # Python refuses to write integers of more than 4300 digits.
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else "not a number"
+
+
+def _text(value: str, column_type: str) -> Cell:
+    if value == "":
+        return Cell("empty", "empty text")
+    if column_type in {"number", "count", "rollup", "autonumber", "rating"} or value == "NaN":
+        return Cell("number", value)
+    if column_type == "email" and "@" in value and value.isprintable() and " " not in value:
+        return Cell("link", value, f"mailto:{value}")
+    if _is_web(value):
+        return Cell("link", value, value)
+    if value[:1] in "[{" and value[-1:] in "]}":
+        try:
+            json.loads(value)
+            return Cell("json", value)
+        except (ValueError, RecursionError):
+            pass
+    return Cell("text", value)
+
+
+def _list(values: list[Any]) -> Cell:
+    if not values:
+        return Cell("empty", "empty list")
+    if all(isinstance(each, dict) for each in values):
+        names = tuple(_name(each) for each in values)
+        return Cell("chips", ", ".join(names), chips=names)
+    return Cell("json", json.dumps(values, ensure_ascii=False, default=str))
+
+
+def _object(value: dict[str, Any]) -> Cell:
+    url = value.get("url")
+    if isinstance(url, str) and _is_web(url):
+        label = value.get("label") or value.get("visible_name") or url
+        return Cell("link", str(label), url)
+    if "value" in value or "name" in value:
+        return Cell("chips", _name(value), chips=(_name(value),))
+    return Cell("json", json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _name(value: dict[str, Any]) -> str:
+    for key in ("value", "visible_name", "name", "label", "url"):
+        inner = value.get(key)
+        if isinstance(inner, dict):
+            return _name(inner)
+        if inner not in (None, ""):
+            return str(inner)
+    return f"#{value['id']}" if "id" in value else "unnamed"
+
+
+def _is_web(value: str) -> bool:
+    if not value.startswith(("https://", "http://")) or any(character.isspace() for character in value):
+        return False
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return False
+    return bool(parts.hostname) and parts.username is None

@@ -1,0 +1,231 @@
+"""Connections: the list; one with its health, runs and buttons; what the buttons do."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard import peliqan
+from dashboard.app import console
+from dashboard.fleet import links, live, sync
+from dashboard.fleet.links import SafeLink, check_link
+from dashboard.store import actions, audit, snapshot
+from dashboard.store.lists import CONNECTIONS, connection_item
+from dashboard.store.models import Action, Connection, HealthChange, Run
+from dashboard.views import htmx
+from dashboard.views.access import requires, visitor
+from dashboard.views.pages import answer_list
+from dashboard.views.strip import Day, strip
+
+bp = Blueprint("connections", __name__)
+PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
+# Fresh enough not to be asked for again when somebody opens the page.
+FRESH = timedelta(seconds=30)
+STRIP_DAYS = 30
+
+
+@dataclass(frozen=True)
+class ConnectionPage:
+    """What the page and its fragments receive."""
+
+    connection: Connection
+    runs: list[Run]
+    history: list[HealthChange]
+    days: list[Day]
+    done_here: list[Action]
+    sync: Action | None
+    ask: Action | None
+    link: SafeLink | None
+    is_fresh: bool
+    problem: peliqan.PeliqanError | None = None
+
+    @property
+    def next_run_at(self) -> datetime | None:
+        """When the schedule runs it next, as far as it is known."""
+        row = self.connection
+        if row.scheduler_off or not row.run_interval or not row.last_run_at:
+            return None
+        return row.last_run_at + timedelta(seconds=row.run_interval)
+
+    @property
+    def lateness(self) -> float | None:
+        """Age of the last success in units of its own interval: over 2 is late, over 3 dark."""
+        row = self.connection
+        if not row.run_interval or not row.last_success_at:
+            return None
+        return (console().clock() - row.last_success_at).total_seconds() / row.run_interval
+
+
+def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
+    """The connection, or a page that says there is none."""
+    connection = snapshot.connection_or_none(account_id, connection_id)
+    if connection is None:
+        abort(404, f"Account {account_id} has no connection {connection_id}, or it is newer than the last pass.")
+    return connection
+
+
+def connection_page(connection: Connection, problem: peliqan.PeliqanError | None = None) -> ConnectionPage:
+    """Everything the page shows, from the store."""
+    at = console().clock()
+    account_id, connection_id = connection.account_id, connection.id
+    history = snapshot.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
+    done = actions.latest(account_id, connection_id)
+    ask = next((action for action in done if action.kind != actions.SYNC), None)
+    return ConnectionPage(
+        connection=connection,
+        runs=snapshot.latest_runs(account_id, connection_id),
+        history=history[::-1],
+        days=strip(history, connection.first_seen_at, at, STRIP_DAYS),
+        done_here=done,
+        sync=next((action for action in done if action.kind == actions.SYNC), None),
+        ask=ask,
+        link=check_link(ask.url) if ask is not None and ask.url else None,
+        is_fresh=at - connection.looked_at < FRESH,
+        problem=problem,
+    )
+
+
+@bp.get("/connections", endpoint="index")
+@bp.get("/connections.json", endpoint="index_json")
+@bp.get("/connections.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """Every connection of every account."""
+    return answer_list(CONNECTIONS, connection_item, "pages/connections.html", "fragments/_connections.html")
+
+
+@bp.get(PATH)
+@requires("viewer")
+def show(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """One connection, from the snapshot; with htmx its live state follows at once."""
+    connection = get_connection_or_404(account_id, connection_id)
+    return render_template("pages/connection.html", page=connection_page(connection))
+
+
+@bp.get(f"{PATH}/live")
+@requires("viewer", poll=True)
+def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """The connection's state read now; where that fails, the last known state with the reason."""
+    connection = get_connection_or_404(account_id, connection_id)
+    problem = None
+    if console().clock() - connection.looked_at >= FRESH:
+        connection, problem = _read(connection)
+    return render_template("fragments/_connection.html", page=connection_page(connection, problem))
+
+
+@bp.post(f"{PATH}/check")
+@requires("viewer")
+def check(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """The same by a button, for whoever has no JavaScript or no patience."""
+    connection, problem = _read(get_connection_or_404(account_id, connection_id))
+    if problem is not None:
+        flash(f"{problem.sentence} {problem.next_step}", "danger")
+    return _answer(connection, problem)
+
+
+@bp.post(f"{PATH}/sync")
+@requires("operator")
+def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Start one sync, however often it is pressed."""
+    connection = get_connection_or_404(account_id, connection_id)
+    if not connection.may_sync:
+        return _refuse(connection, "sync", "This connection has no pipeline to run.")
+    action = sync.start(console().api, connection, visitor().email, console().clock(), _interval())
+    console().work.follow(action)
+    return _answer(connection)
+
+
+@bp.post(f"{PATH}/reauthorise")
+@requires("operator")
+def reauthorise(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Ask for a link with which the customer allows access again."""
+    connection = get_connection_or_404(account_id, connection_id)
+    if not connection.may_reauthorise:
+        return _refuse(connection, actions.REAUTHORISE, "This connection is not authorised by OAuth.")
+    return _ask(actions.REAUTHORISE, connection)
+
+
+@bp.post(f"{PATH}/saltedge-refresh")
+@requires("operator")
+def saltedge_refresh(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Ask for a link with which the bank hands over new transactions."""
+    connection = get_connection_or_404(account_id, connection_id)
+    if not connection.is_saltedge:
+        return _refuse(connection, actions.BANK_REFRESH, "This is no bank connection of SaltEdge's.")
+    return _ask(actions.BANK_REFRESH, connection)
+
+
+@bp.get(f"{PATH}/run-status")
+@requires("viewer", poll=True)
+def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """The sync indicator, from the store: the worker asks the API, however many people watch."""
+    done = actions.latest(account_id, connection_id)
+    action = next((each for each in done if each.kind == actions.SYNC), None)
+    if not htmx.is_htmx():
+        return redirect(url_for(".show", account_id=account_id, connection_id=connection_id))
+    connection = get_connection_or_404(account_id, connection_id)
+    return render_template("fragments/_sync.html", connection=connection, sync=action)
+
+
+@bp.get(f"{PATH}/link-status")
+@requires("viewer", poll=True)
+def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """The link that waits for a person, until the connection is well again."""
+    page = connection_page(get_connection_or_404(account_id, connection_id))
+    return render_template("fragments/_link.html", page=page)
+
+
+@bp.get(f"{PATH}/runs/<int:run_id>")
+@requires("viewer")
+def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue:
+    """One run with its log, asked for live."""
+    connection = get_connection_or_404(account_id, connection_id)
+    found = next((each for each in snapshot.latest_runs(account_id, connection_id, 100) if each.id == run_id), None)
+    if found is None:
+        abort(404, f"This connection has no run {run_id}, or it is older than the runs that are kept.")
+    try:
+        log, problem = console().api.for_account(account_id).run_logs(run_id), None
+    except peliqan.PeliqanError as error:
+        log, problem = "", error
+    return render_template("pages/run.html", connection=connection, run=found, log=log, problem=problem)
+
+
+def _interval() -> float:
+    return console().settings.dashboard_watch_interval
+
+
+def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | None]:
+    try:
+        live.read_connection(console().api, connection.account_id, connection.id, console().clock())
+        problem = None
+    except peliqan.PeliqanError as error:
+        problem = error
+    return get_connection_or_404(connection.account_id, connection.id), problem
+
+
+def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
+    action = links.ask(console().api, kind, connection, visitor().email, console().clock(), _interval())
+    console().work.follow(action)
+    return _answer(connection)
+
+
+def _refuse(connection: Connection, what: str, why: str) -> ResponseReturnValue:
+    audit.record(
+        console().clock(),
+        visitor().email,
+        what,
+        audit.REFUSED,
+        account_id=connection.account_id,
+        connection_id=connection.id,
+        detail=why,
+    )
+    abort(400, why)
+
+
+def _answer(connection: Connection, problem: peliqan.PeliqanError | None = None) -> ResponseReturnValue:
+    """After an action: the fragment for htmx, else back to the page, so that reloading does nothing twice."""
+    if htmx.is_htmx():
+        fresh = get_connection_or_404(connection.account_id, connection.id)
+        return render_template("fragments/_connection.html", page=connection_page(fresh, problem))
+    return redirect(url_for(".show", account_id=connection.account_id, connection_id=connection.id), 303)

@@ -1,0 +1,157 @@
+"""Widget preview: what one customer sees, what the callback gets, and the snippet to copy.
+
+The vendor's script runs in a frame of its own: sandboxed without ``allow-same-origin`` (its origin is opaque, it has no
+cookies of the console's), or on a second host name where DASHBOARD_WIDGET_ORIGIN names one. The token reaches the frame by
+``postMessage``, never by its address.
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from flask import Blueprint, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from dashboard import peliqan
+from dashboard.app import console
+from dashboard.fleet import live
+from dashboard.store import audit
+from dashboard.store.database import db
+from dashboard.store.listing import BadQuery, whole_number
+from dashboard.store.models import Account, Connection
+from dashboard.views.access import PUBLIC, requires, visitor
+from dashboard.views.security import allow_frame, own_policy
+
+bp = Blueprint("embed", __name__)
+TOKEN_LIFE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class EmbedPage:
+    """What the page receives. ``account`` is None while none is chosen, or none has the external id."""
+
+    external_id: str
+    account: Account | None
+    connectors: tuple[str, ...]
+    selected: str
+    known_connectors: list[str]
+    script_url: str
+    frame_url: str
+
+    @property
+    def needs_consent(self) -> bool:
+        """Whether going on would create a real sub-account."""
+        return bool(self.external_id) and self.account is None
+
+
+@bp.get("/embed")
+@requires("operator")
+def show() -> ResponseReturnValue:
+    """Choose a customer and look at their widget."""
+    page = _page()
+    allow_frame(console().settings.dashboard_widget_origin or "'self'")
+    return render_template("pages/embed.html", page=page)
+
+
+@bp.post("/embed/token")
+@requires("operator")
+def token() -> ResponseReturnValue:
+    """An integration token for the frame, with its end. Asks before it would create a sub-account."""
+    external_id = request.form.get("external_id", "").strip()
+    if not external_id or len(external_id) > 255:
+        raise BadQuery("An external id has 1 to 255 characters.")
+    account = _account(external_id)
+    if account is None and request.form.get("create") != "yes":
+        return jsonify(error="unknown_account", detail="No account has this external id; it would be created."), 409
+    what = "widget_token" if account else "create_account"
+    entry = audit.record(
+        console().clock(), visitor().email, what, audit.PENDING, account_id=account.id if account else None, detail=external_id
+    )
+    try:
+        made = console().api.integration_token(external_id, company_name=account.name if account else external_id).token
+    except peliqan.PeliqanError as error:
+        entry.result, entry.detail, entry.settled_at = audit.FAILED, error.explained, console().clock()
+        db.session.commit()
+        return jsonify(error.as_json()), 502
+    entry.result, entry.settled_at = audit.DONE, console().clock()
+    db.session.commit()
+    ends = _expiry(made) or console().clock() + TOKEN_LIFE
+    return jsonify(token=made, expires_at=ends.isoformat())
+
+
+@bp.post("/embed/connected")
+@requires("operator")
+def connected() -> ResponseReturnValue:
+    """After the callback: read the new connection at once and show it."""
+    external_id, server_id = request.form.get("external_id", ""), request.form.get("server_id", "")
+    connection_id, at = whole_number("connection id", server_id, 2**62), console().clock()
+    try:
+        account = _account(external_id) or live.find_or_add_account(console().api, external_id, at)
+        live.read_connection(console().api, account.id, connection_id, at)
+        connection, problem = db.session.get(Connection, (account.id, connection_id)), None
+    except peliqan.PeliqanError as error:
+        account, connection, problem = None, None, error
+    result = audit.DONE if connection is not None else audit.FAILED
+    account_id = account.id if account else None
+    audit.record(at, visitor().email, "widget_connected", result, account_id=account_id, connection_id=connection_id)
+    return render_template("fragments/_connected.html", account=account, connection=connection, problem=problem)
+
+
+@bp.get("/embed/frame")
+@requires(PUBLIC)
+def frame() -> ResponseReturnValue:
+    """The frame's page: no secret, no cookie, the vendor's script and a policy of its own."""
+    settings = console().settings
+    script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
+    here = _origin(settings.dashboard_widget_origin or request.host_url)
+    sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox; "
+    parent = "frame-ancestors 'self'" if settings.dashboard_widget_origin is None else "frame-ancestors *"
+    own_policy(
+        ("" if settings.dashboard_widget_origin else sandboxed)
+        + f"default-src 'none'; script-src {here} {script}; style-src {here} {script} 'unsafe-inline'; img-src https: data: {script}; "
+        f"connect-src {script} {api}; frame-src {script} {api}; font-src {script} data:; form-action {script} {api}; base-uri 'none'; {parent}"
+    )
+    return render_template("pages/embed_frame.html", script_url=settings.peliqan_embed_script_url)
+
+
+def _page() -> EmbedPage:
+    settings = console().settings
+    external_id = request.args.get("external_id", "").strip()
+    if len(external_id) > 255 or "\0" in external_id:
+        raise BadQuery("An external id has 1 to 255 characters.")
+    known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
+    asked = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
+    return EmbedPage(
+        external_id=external_id,
+        account=_account(external_id),
+        connectors=tuple(dict.fromkeys(each.strip()[:80] for each in asked if each.strip())),
+        selected=request.args.get("selected", "").strip()[:80],
+        known_connectors=sorted(known, key=str.lower),
+        script_url=settings.peliqan_embed_script_url,
+        frame_url=f"{settings.dashboard_widget_origin or ''}/embed/frame",
+    )
+
+
+def _account(external_id: str) -> Account | None:
+    return (
+        db.session.scalar(select(Account).where(Account.external_id == external_id, Account.gone_at.is_(None)))
+        if external_id
+        else None
+    )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _expiry(made: str) -> datetime | None:
+    """When a token says that it ends; None when it is no JWT that says so."""
+    try:
+        body = made.split(".")[1]
+        return datetime.fromtimestamp(json.loads(base64.urlsafe_b64decode(body + "==="))["exp"], UTC)
+    except (IndexError, KeyError, ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,90 @@
+"""What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
+
+from dataclasses import dataclass
+
+from flask import Flask, g, jsonify, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from dashboard import peliqan
+from dashboard.store.listing import BadQuery, NoSuchPage
+from dashboard.views import htmx
+from dashboard.views.access import is_for_scripts
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the error page says. ``code`` is for scripts."""
+
+    status: int
+    code: str
+    title: str
+    detail: str
+    next_step: str
+
+
+TITLES = {
+    400: ("bad_request", "That request cannot be read", "Check the address, or start again from the list."),
+    401: ("not_signed_in", "Sign in first", "Sign in and try again."),
+    403: ("forbidden", "Not with your role", "Ask an administrator, who can change your role."),
+    404: ("not_found", "There is no such page", "Search for the customer above, or go to the overview."),
+    405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
+    413: ("too_large", "That is too much at once", "Send less than a megabyte."),
+    429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
+    500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
+}
+STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503}
+
+
+def init_app(app: Flask) -> None:
+    """One handler a family."""
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(CSRFError, _csrf)
+    app.register_error_handler(BadQuery, _bad_query)
+    app.register_error_handler(NoSuchPage, _no_such_page)
+    app.register_error_handler(peliqan.PeliqanError, _peliqan)
+
+
+def _http(error: HTTPException) -> ResponseReturnValue:
+    status = error.code or 500
+    code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
+    is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
+    own_words = (error.description or "") if is_ours else ""
+    return show(Problem(status, code, title, own_words, next_step))
+
+
+def _csrf(error: CSRFError) -> ResponseReturnValue:
+    return show(
+        Problem(
+            400,
+            "csrf",
+            "This form is too old",
+            "It did not carry the mark that shows that it came from this console. Nothing was done.",
+            "Go back, reload the page and press the button again.",
+        )
+    )
+
+
+def _bad_query(error: BadQuery) -> ResponseReturnValue:
+    return show(
+        Problem(400, "bad_query", "That list cannot be shown", str(error), "Mend the address, or start again from the list.")
+    )
+
+
+def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
+    return show(Problem(404, "no_such_page", "The list ends before that", str(error), "Go back, or to the first page."))
+
+
+def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
+    status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
+    return show(Problem(status, error.code, error.sentence, error.detail or error.error or "", error.next_step))
+
+
+def show(problem: Problem) -> ResponseReturnValue:
+    """A problem as whoever asks can use it."""
+    if is_for_scripts():
+        return jsonify(error=problem.code, detail=problem.detail or problem.title), problem.status
+    g.problem = problem
+    template = "fragments/_problem.html" if htmx.is_htmx() else "pages/problem.html"
+    return render_template(template, problem=problem, path=request.path), problem.status

@@ -1,0 +1,13 @@
+"""The only reader and writer of htmx's headers."""
+
+from flask import Response, request
+
+
+def is_htmx() -> bool:
+    """Whether a fragment is asked for rather than a page."""
+    return request.headers.get("HX-Request") == "true" and request.headers.get("HX-History-Restore-Request") != "true"
+
+
+def go_to(url: str, status: int = 204) -> Response:
+    """Make htmx load another page; followed on any status."""
+    return Response(status=status, headers={"HX-Redirect": url})

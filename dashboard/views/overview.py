@@ -1,0 +1,41 @@
+"""The fleet at a glance, and the box that finds everything."""
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.store import overview
+from dashboard.store.models import Account
+from dashboard.views import htmx
+from dashboard.views.access import requires
+
+bp = Blueprint("overview", __name__)
+
+
+@bp.get("/")
+@requires("viewer")
+def show() -> ResponseReturnValue:
+    """The overview."""
+    return render_template("pages/overview.html", overview=overview.read(console().clock()))
+
+
+@bp.get("/refresh-status")
+@requires("viewer", poll=True)
+def refresh_status() -> ResponseReturnValue:
+    """The coverage line, polled while a pass is under way; it carries no trigger once the pass has ended."""
+    return render_template("fragments/_coverage.html")
+
+
+@bp.get("/find")
+@requires("viewer")
+def find() -> ResponseReturnValue:
+    """Land on the one thing that was meant, or show what there is."""
+    found = overview.find(request.args.get("q", ""))
+    if htmx.is_htmx():
+        return render_template("fragments/_found.html", found=found)
+    only = found.only
+    if isinstance(only, Account):
+        return redirect(url_for("accounts.show", account_id=only.id))
+    if only is not None:
+        return redirect(url_for("connections.show", account_id=only.account_id, connection_id=only.id))
+    return render_template("pages/found.html", found=found)

@@ -1,0 +1,223 @@
+"""What all pages share: lists as HTML, JSON and CSV from one view, the viewer's time zone, the templates' filters."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo, available_timezones
+
+import humanize
+from flask import Flask, Response, g, jsonify, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user
+from jinja2 import StrictUndefined
+from sqlalchemy import func, select
+
+from dashboard.app import console
+from dashboard.fleet import refresh
+from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
+from dashboard.store.database import db
+from dashboard.store.listing import PAGE_SIZES, Choice, Listing, Page
+from dashboard.store.lists import Item
+from dashboard.store.models import Account, Refresh
+from dashboard.views import htmx
+
+CSV_MOST = 100_000
+# A spreadsheet runs what begins so as a formula; a quote in front makes it text (OWASP, CSV injection).
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How much of the fleet the snapshot holds, and how old it is: on every page."""
+
+    accounts: int
+    readable: int
+    reasons: Sequence[tuple[str, int]]
+    last: Refresh | None
+    as_of: datetime | None
+    outage: str | None
+
+    @property
+    def unreadable(self) -> int:
+        """Accounts whose last try failed."""
+        return sum(count for _, count in self.reasons)
+
+    @property
+    def running(self) -> bool:
+        """Whether a pass is under way."""
+        return self.last is not None and self.last.ended_at is None
+
+
+@dataclass(frozen=True)
+class ListPage:
+    """What a list's page and its fragment receive."""
+
+    endpoint: str
+    page: Page[Any]
+    listing: Listing
+    choices: dict[str, list[Choice]]
+    args: dict[str, Any]
+
+    def url(self, **changes: Any) -> str:
+        """This list with the query changed."""
+        return url_for(self.endpoint, **self.args, **self.page.query.url_args(**changes))
+
+    def twin(self, extension: str) -> str:
+        """The same list for scripts."""
+        return url_for(f"{self.endpoint}_{extension}", **self.args, **self.page.query.url_args(page=self.page.query.page))
+
+    def sort_url(self, name: str) -> str:
+        """Sorted by this column, or the other way round where it is already."""
+        return self.url(sort=f"-{name}" if self.sorted_by == name else name)
+
+    @property
+    def sorted_by(self) -> str:
+        """The sort in force, ``-`` in front for descending."""
+        return self.page.query.sort or self.listing.default_sort
+
+    @property
+    def page_sizes(self) -> tuple[int, ...]:
+        """What may be chosen."""
+        return PAGE_SIZES
+
+
+def answer_list(
+    listing: Listing, item: Item, template: str, fragment: str, *, convert: Callable[[Any], Any] = lambda row: row, **more: Any
+) -> ResponseReturnValue:
+    """One list from one request: a page, the fragment htmx asks for, JSON or CSV, by the path's ending."""
+    query = listing.read(request.args)
+    if request.path.endswith(".csv"):
+        return csv_response([item(convert(row)) for row in listing.all(query, CSV_MOST)], request.path.rsplit("/", 1)[-1])
+    page = listing.page(query)
+    page = Page([convert(row) for row in page.items], page.total, page.query)
+    if request.path.endswith(".json"):
+        as_of = coverage().as_of
+        return jsonify(
+            items=[item(row) for row in page.items],
+            page=query.page,
+            per_page=query.per_page,
+            total=page.total,
+            as_of=as_of.isoformat().replace("+00:00", "Z") if as_of else None,
+        )
+    shown = ListPage(request.endpoint or "", page, listing, listing.choices(query), request.view_args or {})
+    return render_template(fragment if htmx.is_htmx() else template, list=shown, **more)
+
+
+def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
+    """Rows as CSV with formulas made harmless."""
+    out = io.StringIO()
+    if items:
+        writer = csv.DictWriter(out, list(items[0]))
+        writer.writeheader()
+        writer.writerows({key: csv_cell(value) for key, value in row.items()} for row in items)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return Response(out.getvalue(), mimetype="text/csv", headers=headers)
+
+
+def csv_cell(value: Any) -> Any:
+    """A value as CSV holds it: numbers as they are, text that a spreadsheet would run with a quote in front."""
+    if isinstance(value, dict):
+        value = "; ".join(f"{key} {count}" for key, count in value.items())
+    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS):
+        return "'" + value
+    return value
+
+
+def coverage() -> Coverage:
+    """How much of the fleet is known and how old that is; read once a request."""
+    if "coverage" not in g:
+        g.coverage = _coverage()
+    found: Coverage = g.coverage
+    return found
+
+
+def _coverage() -> Coverage:
+    alive = Account.gone_at.is_(None)
+    counted = db.session.execute(select(Account.unreadable_reason, func.count()).where(alive).group_by(Account.unreadable_reason))
+    by_reason = dict(counted)
+    last = refresh.latest_refresh()
+    complete = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
+    read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
+    return Coverage(
+        accounts=sum(by_reason.values()),
+        readable=read,
+        reasons=[(reason, count) for reason, count in by_reason.items() if reason],
+        last=last,
+        as_of=db.session.scalar(complete),
+        outage=last.error if last is not None else None,
+    )
+
+
+def zone() -> ZoneInfo:
+    """The viewer's time zone: the browser says it in a cookie; UTC until it has."""
+    name = request.cookies.get("tz", "")
+    return ZoneInfo(name if name in _ZONES else "UTC")
+
+
+_ZONES = available_timezones()
+
+
+def init_app(app: Flask) -> None:
+    """Give the templates their filters and what every page shows."""
+    app.jinja_env.undefined = StrictUndefined
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.jinja_env.filters.update(
+        ago=_ago, moment=_moment, exact=_exact, duration=_duration, number=_number, words=_words, seconds_ago=_seconds_ago
+    )
+    app.jinja_env.globals.update(
+        coverage=coverage,
+        severity_of_health=severity_of_health,
+        severity_of_run=severity_of_run,
+        is_htmx=htmx.is_htmx,
+        viewer_zone=lambda: zone().key,
+        now=lambda: console().clock(),
+    )
+    app.context_processor(lambda: {"me": current_user if current_user.is_authenticated else None})
+
+
+def _ago(time: datetime) -> str:
+    delta = console().clock() - time
+    if abs(delta) < timedelta(seconds=10):
+        return "just now"
+    return humanize.naturaltime(delta)
+
+
+def _seconds_ago(time: datetime) -> float:
+    return (console().clock() - time).total_seconds()
+
+
+def _moment(time: datetime) -> str:
+    """The viewer's time, short, with the zone written out."""
+    local = time.astimezone(zone())
+    today = console().clock().astimezone(zone()).date()
+    day = "" if local.date() == today else f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
+    return f"{day} {local:%H:%M %Z}".strip()
+
+
+def _exact(time: datetime) -> str:
+    local = time.astimezone(zone())
+    return f"{local:%A} {local.day} {local:%B %Y, %H:%M:%S %Z} ({zone().key})"
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "–"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _words(value: str) -> str:
+    """``saltedge_refresh`` as people read it."""
+    return value.replace("_", " ").replace(".", " ")

@@ -1,0 +1,32 @@
+"""A connection's health as a strip: one mark a day, the worst that was seen on that day."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from dashboard.store.lists import SEVERITIES
+from dashboard.store.models import HealthChange
+
+
+@dataclass(frozen=True)
+class Day:
+    """One day (UTC) of the strip; ``severity`` is None before the console knew the connection."""
+
+    day: date
+    severity: str | None
+    statuses: tuple[str, ...]
+
+
+def strip(history: list[HealthChange], first_seen_at: datetime, at: datetime, days: int) -> list[Day]:
+    """The last ``days`` days up to ``at``, from changes that are sorted by time, one before the first day included."""
+    result = []
+    for back in range(days - 1, -1, -1):
+        start = (at - timedelta(days=back)).replace(hour=0, minute=0, second=0, microsecond=0)
+        end = start + timedelta(days=1)
+        before = [change for change in history if change.at < start][-1:]
+        seen = [*before, *(change for change in history if start <= change.at < end)]
+        if not seen or end <= first_seen_at:
+            result.append(Day(start.date(), None, ()))
+            continue
+        worst = min((change.became_severity for change in seen), key=SEVERITIES.index)
+        result.append(Day(start.date(), worst, tuple(dict.fromkeys(change.became for change in seen))))
+    return result

@@ -1,0 +1,77 @@
+"""Fetch the vendored assets anew: `python scripts/vendor.py` (needs npm). Writes static/vendor/vendor.json.
+
+Each asset is one file of an npm package at one version; the icons that templates name are cut out of Tabler's set into one
+sprite. The manifest holds version, source, licence and SHA-256 of each; a test holds the files to it.
+"""
+
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+ASSETS = {
+    "static/vendor/htmx.min.js": ("htmx.org", "2.0.11", "package/dist/htmx.min.js", "0BSD"),
+    "static/vendor/tabler.min.css": ("@tabler/core", "1.6.1", "package/dist/css/tabler.min.css", "MIT"),
+    "tests/vendor/axe.min.js": ("axe-core", "4.14.1", "package/axe.min.js", "MPL-2.0"),
+}
+ICONS = ("@tabler/icons", "3.51.0", "MIT")
+SPRITE = "static/vendor/icons.svg"
+
+
+def main() -> None:
+    """Fetch, cut, write, and note the checksums."""
+    manifest = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for target, (package, version, member, licence) in ASSETS.items():
+            content = _package(package, version, folder).extractfile(member).read()  # type: ignore[union-attr]
+            # The maps that the files point to are not vendored; a browser would ask for them in vain.
+            content = re.sub(rb"/[*/][#@] sourceMappingURL=\S+( \*/)?\s*$", b"", content)
+            (ROOT / target).write_bytes(content)
+            manifest[target] = _entry(package, version, member, licence, content)
+        package, version, licence = ICONS
+        sprite = _sprite(_package(package, version, folder))
+        (ROOT / SPRITE).write_bytes(sprite)
+        manifest[SPRITE] = _entry(package, version, "package/icons/{outline,filled}/*.svg, those used", licence, sprite)
+    (ROOT / "static/vendor/vendor.json").write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def icons_used() -> list[str]:
+    """Names of the icons that templates ask for: ``icon("name")``."""
+    pages = (ROOT / "templates").rglob("*.html")
+    found = {name for page in pages for name in re.findall(r"""icon=?\(?["']([a-z0-9-]+)["']""", page.read_text())}
+    return sorted(found)
+
+
+def _package(package: str, version: str, folder: str) -> tarfile.TarFile:
+    packed = subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=folder, check=True, capture_output=True)
+    return tarfile.open(Path(folder) / packed.stdout.decode().strip().splitlines()[-1])
+
+
+def _sprite(package: tarfile.TarFile) -> bytes:
+    symbols = []
+    for name in icons_used():
+        svg = package.extractfile(f"package/icons/outline/{name}.svg").read().decode()  # type: ignore[union-attr]
+        inner = re.sub(r"(?s)^.*?<svg[^>]*>(.*)</svg>\s*$", r"\1", svg).strip()
+        symbols.append(
+            f'<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
+            f'stroke-linecap="round" stroke-linejoin="round">{" ".join(inner.split())}</symbol>'
+        )
+    return ('<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n").encode()
+
+
+def _entry(package: str, version: str, member: str, licence: str, content: bytes) -> dict[str, str]:
+    return {
+        "package": package,
+        "version": version,
+        "source": f"npm package {package}, {member}",
+        "licence": licence,
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+if __name__ == "__main__":
+    main()
