@@ -122,7 +122,7 @@ class Transport:
                 stream=True,
             ) as response:
                 content = self._read(route, response, started)
-        except requests.RequestException as error:
+        except (requests.RequestException, _TooLongToWait) as error:
             raise _lost(route, error) from None
         if not 200 <= response.status_code < 300:
             raise _refusal(route, response, content)
@@ -192,7 +192,7 @@ def _decode(route: Route, content: bytes) -> Any:
         raise _broken(route, kind) from None
 
 
-def _lost(route: Route, error: requests.RequestException) -> errors.PeliqanError:
+def _lost(route: Route, error: requests.RequestException | _TooLongToWait) -> errors.PeliqanError:
     """A failure without an answer, by whether the request can have reached the other side."""
     cause = _deepest(error)
     if isinstance(cause, _TooLongToWait):

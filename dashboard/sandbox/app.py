@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, g, jsonify, make_response, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -52,6 +52,9 @@ def create_sandbox(
 
     @app.after_request
     def after(response: Response) -> Response:
+        if response.status_code == 308:
+            # A missing trailing slash is a 404 without a redirect (documented for integrate, recorded from Baserow).
+            response = make_response(jsonify(error="URL_TRAILING_SLASH_MISSING", detail="A URL must end in a slash."), 404)
         if g.get("fault") is not None:
             response = parts.faults.after(g.fault, response)
         # The widget's script calls from the partner's pages, and from sandboxed frames, whose origin is "null".
@@ -63,10 +66,6 @@ def create_sandbox(
     def refused(error: HTTPException) -> ResponseReturnValue:
         if error.response is not None:
             return error.response
-        if error.code == 308:
-            error.code = 404
         return jsonify(error="URL_NOT_FOUND" if error.code == 404 else None, detail=error.description), error.code or 500
 
-    # A missing trailing slash is a 404 without a redirect (documented for integrate, recorded from Baserow).
-    app.url_map.strict_slashes = True
     return app

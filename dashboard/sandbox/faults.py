@@ -89,8 +89,8 @@ class Faults:
             made = jsonify(body.get("data", body.get("results", body)) if isinstance(body, dict) else body)
         else:
             made = jsonify(_with_extras(json.loads(content)))
-        if fault.status:
-            made.status_code = fault.status
+        if fault.kind != "redirect":
+            made.status_code = fault.status or response.status_code
         made.headers.update(fault.headers)
         return made
 

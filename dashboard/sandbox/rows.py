@@ -6,7 +6,7 @@ Rows have Baserow's shapes (numbers as strings, selects and links as objects). S
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -49,9 +49,11 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
     "wide": tuple((f"Column {n:03}", "number" if n % 3 else "text") for n in range(1, 201)),
     "empty": (("Name", "text"), ("Value", "number")),
     "everything": (
-        ("Title", "text"), ("Long", "long_text"), ("Amount", "number"), ("amount", "text"), ("Precise", "number"), ("Stars", "rating"),
-        ("Active", "boolean"), ("Due", "date"), ("Meeting", "date"), ("Website", "url"), ("Files", "file"), ("Status", "single_select"),
-        ("Tags", "multiple_select"), ("Customers", "link_row"), ("Lookup", "lookup"), ("Owner", "created_by"), ("UUID", "uuid"),
+        ("Title", "text"), ("Long", "long_text"), ("Amount", "number"), ("amount", "text"), ("Precise", "number"),
+        ("Stars", "rating"),
+        ("Active", "boolean"), ("Due", "date"), ("Meeting", "date"), ("Website", "url"), ("Files", "file"),
+        ("Status", "single_select"), ("Tags", "multiple_select"), ("Customers", "link_row"), ("Lookup", "lookup"),
+        ("Owner", "created_by"), ("UUID", "uuid"),
         ("Took", "duration"), ("JSON", "long_text"), ("Secret", "password"), ("Broken", "formula"), ("Link", "formula"),
         ('Quote " dot . slash / 😀', "text"), ("Name, with comma", "text"), ("<b>bold</b>", "text"), ("العنوان", "text"),
     ),
@@ -239,7 +241,7 @@ def _key(value: Any) -> tuple[int, float, str]:
 
 
 def _matches(row: dict[str, Any], filters: list[tuple[str, str, str]]) -> bool:
-    tests = {
+    tests: dict[str, Callable[[str, str], bool]] = {
         "equal": lambda have, want: have == want,
         "not_equal": lambda have, want: have != want,
         "contains": lambda have, want: want.lower() in have.lower(),

@@ -18,10 +18,10 @@ ODD_NAMES = (
     "Ünïcode Søn ApS",
     "=SUM(A1:A9) Consulting",
 )
-FIRST = ("Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour", "Iris", "Juniper", "Kite", "Lumen", "Maple", "North",
-         "Opal", "Pine", "Quartz", "River", "Silver", "Tulip", "Umber", "Violet", "Willow", "Zephyr")  # fmt: skip
-SECOND = ("Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics", "Farms", "Clinics", "Travel",
-          "Robotics", "Flowers", "Timber", "Coffee")  # fmt: skip
+FIRST = ("Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour", "Iris", "Juniper", "Kite", "Lumen", "Maple",
+         "North", "Opal", "Pine", "Quartz", "River", "Silver", "Tulip", "Umber", "Violet", "Willow", "Zephyr")  # fmt: skip
+SECOND = ("Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics", "Farms", "Clinics",
+          "Travel", "Robotics", "Flowers", "Timber", "Coffee")  # fmt: skip
 LEGAL = ("BV", "NV", "GmbH", "Ltd", "SARL", "ApS")
 
 

@@ -107,13 +107,21 @@ def frame() -> ResponseReturnValue:
     settings = console().settings
     script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
     here = _origin(settings.dashboard_widget_origin or request.host_url)
-    sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox; "
-    parent = "frame-ancestors 'self'" if settings.dashboard_widget_origin is None else "frame-ancestors *"
-    own_policy(
-        ("" if settings.dashboard_widget_origin else sandboxed)
-        + f"default-src 'none'; script-src {here} {script}; style-src {here} {script} 'unsafe-inline'; img-src https: data: {script}; "
-        f"connect-src {script} {api}; frame-src {script} {api}; font-src {script} data:; form-action {script} {api}; base-uri 'none'; {parent}"
-    )
+    sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox"
+    policy = [
+        "default-src 'none'",
+        f"script-src {here} {script}",
+        f"style-src {here} {script} 'unsafe-inline'",
+        f"img-src https: data: {script}",
+        f"font-src {script} data:",
+        f"connect-src {script} {api}",
+        f"frame-src {script} {api}",
+        f"form-action {script} {api}",
+        "base-uri 'none'",
+    ]
+    # Under a name of its own the frame may keep what the vendor's script stores; it holds no secret, so anybody may frame it.
+    own_host = settings.dashboard_widget_origin is not None
+    own_policy("; ".join([*policy, "frame-ancestors *"] if own_host else [sandboxed, *policy, "frame-ancestors 'self'"]))
     return render_template("pages/embed_frame.html", script_url=settings.peliqan_embed_script_url)
 
 

@@ -71,4 +71,5 @@ def reset() -> ResponseReturnValue:
     parts.life.touched.clear()
     parts.life.new_accounts.clear()
     parts.life.new_connections.clear()
+    parts.tokens.generation.clear()
     return jsonify(ok=True)

@@ -13,7 +13,8 @@ from dashboard.sandbox.world import Connection
 bp = Blueprint("people", __name__)
 STATIC = Path(__file__).parent.parent / "static"
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><link rel="stylesheet" href="/sandbox/static/sandbox.css"></head><body><main><h1>{title}</h1>{body}</main></body></html>"""
+<title>{title}</title><link rel="stylesheet" href="/sandbox/static/sandbox.css"></head>
+<body><main><h1>{title}</h1>{body}</main></body></html>"""
 
 
 def _page(title: str, body: str) -> Response:
@@ -58,10 +59,10 @@ def consent(server_id: int) -> ResponseReturnValue:
     """Where the customer allows access again."""
     connection = _connection(server_id)
     account = sandbox().life.account(connection.account_id)
-    company = account.name if account else ""
+    company, title = (account.name if account else ""), escape(connection.connector.title)
     return _page(
         f"Allow access to {connection.connector.title}?",
-        f"<p>The data integration of <strong>{escape(company)}</strong> asks to read from {escape(connection.connector.title)}.</p>"
+        f"<p>The data integration of <strong>{escape(company)}</strong> asks to read from {title}.</p>"
         '<form method="post"><button name="answer" value="allow">Allow</button> '
         '<button name="answer" value="deny" class="plain">Deny</button></form>',
     )

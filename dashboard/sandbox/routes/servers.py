@@ -124,9 +124,8 @@ def pipeline_runs() -> ResponseReturnValue:
     """Runs by their ids (S)."""
     need_account()
     asked = [int(each) for each in request.args.get("run_id", "").split(",") if each.isdigit()]
-    return jsonify(
-        data=[sandbox().life.as_json(connection, run) for connection, run in (_own_run(each) for each in asked[:100]) if run]
-    )
+    found = [_own_run(each) for each in asked[:100]]
+    return jsonify(data=[sandbox().life.as_json(connection, run) for connection, run in found if connection and run])
 
 
 @bp.get("/api/pipeline_runs/<int:run_id>/logs/", endpoint="run_logs")

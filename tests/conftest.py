@@ -1,0 +1,266 @@
+"""What all tests share: a sandbox on a loopback port, a console over a fleet that was read from it, and people.
+
+Olga is an operator, Viv a viewer, Adam an administrator; Mallory has not signed in.
+"""
+
+import logging
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bs4 import BeautifulSoup
+from flask import Flask
+from flask.testing import FlaskClient
+from werkzeug.serving import make_server
+from werkzeug.test import TestResponse
+
+from dashboard.app import Console, create_app
+from dashboard.cli.shared import upgrade_schema
+from dashboard.fleet.refresh import refresh_fleet
+from dashboard.sandbox.app import create_sandbox
+from dashboard.settings import Settings
+from dashboard.store import people
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+ACCOUNTS = 60
+PASSWORD = "correct horse battery"
+TOKEN = "sandbox-partner-token"
+
+
+class Clock:
+    """A clock that a test moves; it begins now, since the sandbox behind it lives in real time."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def move(self, **by: float) -> None:
+        self.ahead += timedelta(**by)
+
+
+@dataclass
+class Sandbox:
+    """A running stand-in: its address, the app itself and its knobs."""
+
+    url: str
+    app: Flask
+
+    @property
+    def life(self) -> Any:
+        return self.app.extensions["sandbox"].life
+
+    def fault(self, route: str, **fault: Any) -> None:
+        requests.post(f"{self.url}/sandbox/control/faults", json={"route": route, **fault}, timeout=5).raise_for_status()
+
+    def clear(self) -> None:
+        requests.delete(f"{self.url}/sandbox/control/faults", timeout=5)
+
+    def set(self, connection_id: int, **state: Any) -> None:
+        requests.post(f"{self.url}/sandbox/control/connections/{connection_id}", json=state, timeout=5).raise_for_status()
+
+    def state(self) -> dict[str, Any]:
+        found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=5).json()
+        return found
+
+    def find(self, **wanted: Any) -> Any:
+        """The first connection whose connector, failure or place is as wanted."""
+        for account in self.life.accounts(0, ACCOUNTS):
+            for each in self.life.connections(account.id):
+                have = {
+                    "auth": each.connector.auth,
+                    "failure": each.failure.name if each.failure else None,
+                    "placed": each.placed,
+                    "flips": each.flips,
+                }
+                if all(have[key] == value for key, value in wanted.items()):
+                    return each
+        raise LookupError(wanted)
+
+    @property
+    def healthy(self) -> Any:
+        return self.find(auth="oauth2", failure=None, placed=None, flips=False)
+
+
+@pytest.fixture(scope="session")
+def sandbox_server() -> Iterator[Sandbox]:
+    """One stand-in for all tests of a process; ``sandbox`` gives it clean."""
+    app = create_sandbox(ACCOUNTS, run_seconds=(0, 0))
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield Sandbox(f"http://127.0.0.1:{server.server_port}", app)
+    server.shutdown()
+    thread.join(5)
+
+
+@pytest.fixture
+def sandbox(sandbox_server: Sandbox) -> Iterator[Sandbox]:
+    """The stand-in, with nothing left over from another test."""
+    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
+    yield sandbox_server
+    sandbox_server.life.run_seconds = (0, 0)
+
+
+def make_settings(sandbox_url: str, folder: Path, **changes: Any) -> Settings:
+    """Settings for a console over the stand-in."""
+    return Settings(
+        **{
+            "secret_key": "k" * 40,
+            "peliqan_api_url": sandbox_url,
+            "peliqan_partner_token": TOKEN,
+            "peliqan_embed_script_url": f"{sandbox_url}/embed/v1.3/peliqan-integration.js",
+            "dashboard_data": folder,
+            "dashboard_watch_interval": 0.1,
+            "dashboard_api_timeout": 3,
+            "dashboard_insecure_cookies": True,
+            **changes,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with everybody in it, after one pass over the fleet; copied for each test."""
+    folder = tmp_path_factory.mktemp("filled")
+    app = create_app(make_settings(sandbox_server.url, folder))
+    upgrade_schema(app)
+    with app.app_context():
+        parts: Console = app.extensions["console"]
+        for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
+            people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock())
+        assert refresh_fleet(parts.api, parts.clock, 4).error is None
+        from dashboard.store.database import db
+
+        db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        db.session.remove()
+        db.engine.dispose()
+    return folder
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def app(filled: Path, sandbox: Sandbox, tmp_path: Path, clock: Clock) -> Iterator[Flask]:
+    """A console of the test's own."""
+    shutil.copy(filled / "console.db", tmp_path / "console.db")
+    made = create_app(make_settings(sandbox.url, tmp_path), clock=clock)
+    made.config["RATELIMIT_ENABLED"] = False
+    from dashboard.views.security import limiter
+
+    limiter.enabled = False
+    yield made
+    with made.app_context():
+        from dashboard.store.database import db
+
+        db.session.remove()
+        db.engine.dispose()
+
+
+@pytest.fixture
+def parts(app: Flask) -> Console:
+    found: Console = app.extensions["console"]
+    return found
+
+
+class Person:
+    """Somebody at a browser: pages come back as soup, and every page is held to what all pages promise."""
+
+    def __init__(self, client: FlaskClient, email: str | None = None) -> None:
+        self.client = client
+        if email:
+            answer = self.post("/login", page="/login", email=email, password=PASSWORD)
+            assert answer.status_code == 302, answer.text
+
+    def get(self, path: str, status: int = 200, **headers: str) -> BeautifulSoup:
+        answer = self.client.get(path, headers=headers)
+        assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[:1500]}"
+        soup = BeautifulSoup(answer.text, "html.parser")
+        if not headers:
+            check_page(soup, path)
+        return soup
+
+    def fragment(self, path: str, status: int = 200) -> BeautifulSoup:
+        return self.get(path, status, **{"HX-Request": "true"})
+
+    def json(self, path: str, status: int = 200) -> Any:
+        answer = self.client.get(path)
+        assert answer.status_code == status, answer.text[:500]
+        return answer.json
+
+    def token(self, page: str = "/me") -> str:
+        found = BeautifulSoup(self.client.get(page).text, "html.parser").find("input", {"name": "csrf_token"})
+        assert found is not None
+        return str(found["value"])  # type: ignore[index]
+
+    def post(self, path: str, page: str = "/me", htmx: bool = False, **fields: str) -> TestResponse:
+        headers = {"HX-Request": "true"} if htmx else {}
+        return self.client.post(path, data={"csrf_token": self.token(page), **fields}, headers=headers)
+
+
+def check_page(soup: BeautifulSoup, path: str) -> None:
+    """One heading, no id twice, every form with an action, every POST with its token."""
+    assert len(soup.find_all("h1")) == 1, f"{path} has not exactly one h1"
+    ids = [element["id"] for element in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids)), f"{path} has an id twice: {sorted({each for each in ids if ids.count(each) > 1})}"
+    for form in soup.find_all("form"):
+        assert form.get("action"), f"{path} has a form without action"
+        if form.get("method", "").lower() == "post":
+            assert form.find("input", {"name": "csrf_token"}), f"{path} has a form without its token"
+
+
+@pytest.fixture
+def viv(app: Flask) -> Person:
+    return Person(app.test_client(), "viv@example.com")
+
+
+@pytest.fixture
+def olga(app: Flask) -> Person:
+    return Person(app.test_client(), "olga@example.com")
+
+
+@pytest.fixture
+def adam(app: Flask) -> Person:
+    return Person(app.test_client(), "adam@example.com")
+
+
+@pytest.fixture
+def mallory(app: Flask) -> Person:
+    return Person(app.test_client())
+
+
+def path_of(connection: Any, below: str = "") -> str:
+    """A connection's page, or something below it."""
+    return f"/accounts/{connection.account_id}/connections/{connection.id}{below}"
+
+
+def words(soup: BeautifulSoup) -> str:
+    """What a person reads."""
+    return re.sub(r"\s+", " ", soup.get_text(" ")).strip()
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forgotten address names itself: nothing but this machine is spoken to."""
+    import socket
+
+    real = socket.getaddrinfo
+
+    def guarded(host: Any, *args: Any, **kwargs: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host
+        if name not in {None, "127.0.0.1", "localhost", "::1", ""}:
+            raise OSError(f"A test reached for {name}: tests speak to this machine alone.")
+        return real(host, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", guarded)

@@ -1,0 +1,151 @@
+"""A pass over the fleet, against the sandbox over sockets."""
+
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import func, select
+
+from dashboard.app import Console
+from dashboard.fleet import refresh
+from dashboard.store.database import db
+from dashboard.store.models import Account, Connection, HealthChange, Refresh
+from tests.conftest import ACCOUNTS, Clock, Sandbox
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def run(parts: Console, **more: Any) -> refresh.Result:
+    result = refresh.refresh_fleet(parts.api, parts.clock, 4, **more)
+    db.session.expire_all()
+    return result
+
+
+def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: Sandbox) -> None:
+    assert db.session.scalar(select(func.count()).select_from(Account)) == ACCOUNTS
+    sources = sum(len(sandbox.life.connections(account.id)) for account in sandbox.life.accounts(0, ACCOUNTS))
+    known = select(func.count()).select_from(Connection).where(Connection.is_warehouse.is_(False))
+    assert db.session.scalar(known) == sources
+
+
+def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    before = db.session.get_one(Connection, (connection.account_id, connection.id)).status
+    sandbox.fault("identity", status=403)
+    sandbox.fault("servers", status=403, times=1)
+    parts.api.tokens.drop(1001, parts.api.tokens.get(1001) or "")
+    result = run(parts)
+    assert 1 <= len(result.unreadable) <= 2
+    assert result.error is None
+    assert db.session.get_one(Connection, (connection.account_id, connection.id)).status == before
+    account_id = next(iter(result.unreadable))
+    assert "does not allow" in str(db.session.get_one(Account, account_id).unreadable_reason)
+    sandbox.clear()
+    assert run(parts).unreadable == {}
+    assert db.session.get_one(Account, account_id).readable
+
+
+def test_a_changed_status_becomes_history(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.set(connection.id, health_status="ERROR")
+    run(parts)
+    row = db.session.get_one(Connection, (connection.account_id, connection.id))
+    assert (row.status, row.severity) == ("ERROR", "error")
+    change = db.session.scalars(
+        select(HealthChange).where(HealthChange.connection_id == connection.id).order_by(HealthChange.id.desc())
+    ).first()
+    assert change is not None
+    assert (change.was_severity, change.became) == ("ok", "ERROR")
+
+
+def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.fault("servers", kind=None, status=200, body=[])
+    run(parts)
+    row = db.session.get_one(Connection, (connection.account_id, connection.id))
+    assert row.gone_at is None
+    run(parts)
+    assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is not None
+    sandbox.clear()
+    run(parts)
+    assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is None
+
+
+def test_an_outage_is_one_error_and_not_one_for_each_account(parts: Console, sandbox: Sandbox) -> None:
+    sandbox.fault("servers", status=500)
+    result = run(parts)
+    assert result.error is not None
+    assert "internal error" in result.error
+    assert db.session.scalar(select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))) == 0
+
+
+def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(parts: Console, sandbox: Sandbox) -> None:
+    sandbox.fault("sub_accounts", kind="html")
+    result = run(parts)
+    assert result.error is not None
+    assert "web page" in result.error
+    assert db.session.scalar(select(func.count()).select_from(Account).where(Account.gone_at.is_not(None))) == 0
+
+
+def test_an_account_missing_from_two_complete_listings_is_gone(parts: Console, sandbox: Sandbox) -> None:
+    one = {"data": [{"id": 1001, "name": "Alone"}], "next": None}
+    sandbox.fault("sub_accounts", status=200, body=one)
+    run(parts)
+    assert db.session.get_one(Account, 1002).gone_at is None
+    run(parts)
+    assert db.session.get_one(Account, 1002).gone_at is not None
+    assert db.session.get_one(Account, 1001).gone_at is None
+
+
+def test_a_second_pass_asks_for_the_runs_of_what_moved_only(parts: Console, sandbox: Sandbox) -> None:
+    run(parts)
+    before = sandbox.state()["calls"]
+    run(parts)
+    after = sandbox.state()["calls"]
+    assert after["servers"] - before["servers"] == ACCOUNTS
+    assert after["runs"] - before.get("runs", 0) < ACCOUNTS
+
+
+def test_two_passes_never_run_at_once_and_a_dead_one_is_replaced(parts: Console, clock: Clock) -> None:
+    db.session.add(Refresh(active=1, started_at=clock(), alive_at=clock()))
+    db.session.commit()
+    with pytest.raises(refresh.AlreadyRunning):
+        run(parts)
+    clock.move(minutes=5)
+    assert run(parts).error is None
+
+
+def test_a_revoked_token_is_fetched_anew_once(parts: Console, sandbox: Sandbox) -> None:
+    requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=5)
+    before = sandbox.state()["tokens"]
+    assert run(parts, only=1001).unreadable == {}
+    assert sandbox.state()["tokens"] == before + 1
+
+
+@pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
+def test_other_shapes_of_the_same_answers_are_read(parts: Console, sandbox: Sandbox, kind: str) -> None:
+    sandbox.fault("*", kind=kind)
+    result = run(parts)
+    assert (result.error, result.unreadable) == (None, {})
+
+
+def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.set(connection.id, health_status="HIBERNATING")
+    run(parts)
+    row = db.session.get_one(Connection, (connection.account_id, connection.id))
+    assert (row.status, row.severity) == ("HIBERNATING", "unknown")
+
+
+def test_tokens_are_not_readable_in_the_database(app: Flask, parts: Console) -> None:
+    token = parts.api.tokens.get(1001)
+    assert token
+    kept = db.session.scalar(select(Account.token).where(Account.id == 1001))
+    assert kept is not None
+    assert token.encode() not in kept
+    assert kept.startswith(b"gAAAA")

@@ -1,0 +1,228 @@
+"""Starting a sync once and following it to its end, against the sandbox over sockets."""
+
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from dashboard.app import Console
+from dashboard.fleet import links, sync
+from dashboard.store import actions, snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Action, AuditEntry, Connection
+from tests.conftest import Clock, Sandbox
+
+WHO = "olga@example.com"
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def known(connection: Any) -> Connection:
+    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    return row
+
+
+def start(parts: Console, connection: Any) -> Action:
+    return sync.start(parts.api, known(connection), WHO, parts.clock(), 15)
+
+
+def look(parts: Console, clock: Clock, action: Action, times: int = 1) -> Action:
+    for _ in range(times):
+        clock.move(seconds=70)
+        leased = actions.lease(action.id, clock())
+        assert leased is not None
+        looker = sync.look if action.kind == actions.SYNC else links.look
+        looker(parts.api, leased, clock(), 15)
+    db.session.refresh(action)
+    return action
+
+
+def entry_of(action: Action) -> AuditEntry:
+    return db.session.get_one(AuditEntry, action.audit_id)
+
+
+def test_a_sync_is_followed_to_its_end_with_its_records(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    action = start(parts, sandbox.healthy)
+    assert action.state == "running"
+    look(parts, clock, action)
+    assert (action.state, action.run_status) == ("done", "COMPLETED")
+    assert action.records is not None
+    assert entry_of(action).result == "done"
+    assert known(sandbox.healthy).last_run_status == "COMPLETED"
+
+
+def test_ten_presses_start_one_run(parts: Console, sandbox: Sandbox) -> None:
+    sandbox.life.run_seconds = (60, 60)
+    connection = sandbox.healthy
+    ids = {start(parts, connection).id for _ in range(10)}
+    assert len(ids) == 1
+    assert sandbox.state()["syncs"] == {str(connection.id): 1}
+
+
+def test_a_run_that_was_going_already_is_followed_and_not_started_again(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.life.run_seconds = (1, 1)
+    sandbox.life.start(connection)
+    action = start(parts, connection)
+    assert action.state == "running"
+    assert "already under way" in action.detail
+    assert sandbox.state()["syncs"] == {str(connection.id): 1}
+
+
+def test_an_answer_that_does_not_come_is_unknown_and_found_out_without_starting_again(
+    parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    connection = sandbox.healthy
+    # The sandbox starts the run, then answers too late: what a time-out while starting looks like.
+    sandbox.fault("syncdb", kind="html", times=1)
+    action = start(parts, connection)
+    assert action.state == "unknown"
+    assert entry_of(action).result == "pending"
+    look(parts, clock, action)
+    assert action.state == "done", action.detail
+    assert sandbox.state()["syncs"] == {str(connection.id): 1}
+
+
+def test_a_start_that_never_arrived_ends_as_failed_and_can_be_pressed_again(
+    parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    connection = sandbox.healthy
+    sandbox.fault("syncdb", status=500, times=1)
+    action = start(parts, connection)
+    assert action.state == "unknown"
+    look(parts, clock, action, times=3)
+    assert (action.state, entry_of(action).result) == ("failed", "failed")
+    assert "No run began" in action.detail
+    assert start(parts, connection).id != action.id
+
+
+def test_a_refusal_is_settled_at_once_with_peliqans_words(parts: Console, sandbox: Sandbox) -> None:
+    sandbox.fault("syncdb", status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."})
+    action = start(parts, sandbox.healthy)
+    assert action.state == "failed"
+    assert "The trial has ended." in action.detail
+    assert entry_of(action).result == "failed"
+
+
+def test_running_false_with_status_running_is_asked_again_and_then_called_stuck(
+    parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    connection = sandbox.healthy
+    sandbox.set(connection.id, never_finishes=True)
+    action = start(parts, connection)
+    look(parts, clock, action, times=3)
+    assert action.settled_at is None
+    look(parts, clock, action)
+    assert action.state == "stuck"
+    assert "not complete" in action.detail
+
+
+def test_a_failed_run_says_the_connections_own_error(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired")
+    action = look(parts, clock, start(parts, connection))
+    assert (action.state, action.run_status) == ("failed", "ERROR")
+    assert "invalid_grant" in action.detail
+
+
+def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    action = start(parts, sandbox.healthy)
+    sandbox.fault("syncdb_status", status=404, times=1)
+    look(parts, clock, action)
+    assert action.settled_at is None
+    sandbox.clear()
+    assert look(parts, clock, action).state == "done"
+
+
+def test_only_one_looks_at_a_time(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    sandbox.life.run_seconds = (60, 60)
+    action = start(parts, sandbox.healthy)
+    clock.move(seconds=20)
+    assert actions.lease(action.id, clock()) is not None
+    assert actions.lease(action.id, clock()) is None
+
+
+def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    action, _ = actions.begin(
+        actions.SYNC, known(connection), WHO, clock(), snapshot.newest_run_id(connection.account_id, connection.id)
+    )
+    clock.move(seconds=61)
+    assert actions.due(clock()) == [action.id]
+    look(parts, clock, action, times=3)
+    assert action.state == "failed"
+    assert sandbox.state()["syncs"] == {}
+
+
+def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well(
+    parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    assert action.state == "waiting"
+    assert action.url == f"{sandbox.url}/sandbox/consent/{connection.id}"
+    look(parts, clock, action)
+    assert action.settled_at is None
+    sandbox.life.allow(connection.id)
+    sandbox.life.touch(connection.id).allowed_at = None
+    look(parts, clock, action)
+    assert (action.state, action.url) == ("done", None)
+
+
+def test_a_second_link_replaces_the_first(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    first = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    second = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    db.session.refresh(first)
+    assert (first.state, second.state) == ("superseded", "waiting")
+
+
+def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(auth="saltedge")
+    links.ask(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
+    again = links.ask(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
+    assert again.state == "failed"
+    assert "minutes" in again.detail
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "http://example.com/",
+        "https://user@example.com/",
+        "https://example.com@evil.example/",
+        "//example.com",
+        "https://",
+        "ftp://example.com",
+        "https://exam ple.com",
+        "https://еxample.com/",
+        "https://example.com\\@evil.example",
+        "",
+    ],
+)
+def test_an_address_that_disguises_itself_is_not_handed_out(url: str) -> None:
+    with pytest.raises(links.UnsafeLink):
+        links.check_link(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/x?y=1", "http://127.0.0.1:8901/x", "http://localhost/x", "http://[::1]:1/x"]
+)
+def test_https_and_this_machine_are_handed_out_with_their_host(url: str) -> None:
+    assert links.check_link(url).host in url
+
+
+def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    sandbox.fault("reauthorise", status=200, body={"auth_uri": "javascript:alert(document.cookie)"})
+    action = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    assert (action.state, action.url) == ("failed", None)
+    assert "not safe" in action.detail
+    assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0

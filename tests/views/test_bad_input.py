@@ -1,0 +1,46 @@
+"""What cannot be read gets the right status and a sentence, on pages and for scripts alike."""
+
+import pytest
+
+from tests.conftest import Person, words
+
+BAD = [
+    ("/connections?page=0", 400), ("/connections?page=-1", 400), ("/connections?page=abc", 400), ("/connections?page=1000000000000", 404),
+    ("/connections?per_page=100000", 400), ("/connections?per_page=0", 400), ("/connections?sort=nonsense", 400),
+    ("/connections?sort=--name", 400), ("/connections?severity=nonsense", 400), ("/connections?account=abc", 400),
+    ("/connections?q=" + "x" * 10_000, 400), ("/connections?q=%00", 400), ("/accounts?readable=perhaps", 400),
+    ("/accounts/abc", 404), ("/accounts/99999999", 404), ("/accounts/" + "9" * 40, 404), ("/accounts/1001/connections/abc", 404),
+    ("/accounts/1001/connections/1", 404), ("/accounts/1002/connections/100101", 404), ("/accounts/1001/databases/7", 404),
+    ("/accounts/1001/tables/7", 404), ("/accounts/1001/tables/10011900?page=99", 404), ("/accounts/1001/tables/10011900?sort=Nowhere", 400),
+    ("/accounts/1001/tables/10011900/rows/99999", 404), ("/accounts/1001/connections/100101/runs/1", 404), ("/nowhere", 404),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "status"), BAD)
+def test_what_cannot_be_read_is_a_page_with_a_sentence_and_a_next_step(viv: Person, path: str, status: int) -> None:
+    soup = viv.get(path, status)
+    assert soup.select_one(".empty-title")
+    assert "Go to the overview" in words(soup)
+    assert "Traceback" not in words(soup)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [(path, status) for path, status in BAD if path.startswith(("/connections?", "/accounts?"))]
+)
+def test_scripts_get_the_same_as_json(viv: Person, path: str, status: int) -> None:
+    answer = viv.json(path.replace("?", ".json?"), status)
+    assert set(answer) == {"error", "detail"}
+    assert answer["detail"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/connections?q=%ff%fe", "/connections?q=%25_", "/connections?status=NOPE", "/accounts?q=%F0%9F%8D%95"]
+)
+def test_odd_but_readable_input_is_an_ordinary_list(viv: Person, path: str) -> None:
+    viv.get(path)
+
+
+def test_percent_and_underscore_are_searched_as_they_are(viv: Person) -> None:
+    assert viv.json("/accounts.json?q=%25")["total"] == 0
+    assert viv.json("/connections.json?q=exact_online")["total"] > 0
+    assert viv.json("/connections.json?q=exactXonline")["total"] == 0

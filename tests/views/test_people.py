@@ -1,0 +1,211 @@
+"""Who may do what: sign-in, roles, tokens, CSRF, the audit trail."""
+
+import re
+
+import pytest
+from flask import Flask
+
+from dashboard.app import Console
+from dashboard.store import people
+from tests.conftest import PASSWORD, Clock, Person, Sandbox, path_of, words
+
+
+def entries(adam: Person, **wanted: str) -> list[dict[str, object]]:
+    return [item for item in adam.json("/audit.json")["items"] if all(item[key] == value for key, value in wanted.items())]
+
+
+def test_every_route_but_the_public_ones_needs_a_person(app: Flask, mallory: Person) -> None:
+    public = set()
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        if rule.endpoint == "static":
+            continue
+        assert "role" in view.__dict__, f"{rule.endpoint} declares no role"
+        if view.__dict__["role"] == "public":
+            public.add(rule.endpoint)
+            continue
+        path = re.sub(r"<(?:\w+:)?\w+>", "1", rule.rule)
+        if "GET" in (rule.methods or set()):
+            answer = mallory.client.get(path)
+            assert answer.status_code in ({401} if path.endswith((".json", ".csv")) else {302}), path
+    assert public == {"people.login", "embed.frame", "health.alive", "health.ready"}
+
+
+ROLES = {"viv": 0, "olga": 1, "adam": 2}
+
+
+@pytest.mark.parametrize("name", ROLES)
+@pytest.mark.parametrize(
+    ("path", "least"), [("/", 0), ("/connections.json", 0), ("/embed", 1), ("/audit", 2), ("/users.json", 2), ("/users/new", 2)]
+)
+def test_a_page_opens_from_its_role_upwards(request: pytest.FixtureRequest, name: str, path: str, least: int) -> None:
+    person: Person = request.getfixturevalue(name)
+    assert person.client.get(path).status_code == (200 if ROLES[name] >= least else 403)
+
+
+def test_an_action_is_post_only_and_another_roles_button_is_refused_and_recorded(
+    viv: Person, adam: Person, sandbox: Sandbox
+) -> None:
+    path = path_of(sandbox.healthy, "/sync")
+    assert viv.client.get(path).status_code == 405
+    assert viv.post(path).status_code == 403
+    refused = entries(adam, who="viv@example.com", result="refused")
+    assert refused[0]["connection_id"] == sandbox.healthy.id
+    assert sandbox.state()["syncs"] == {}
+
+
+def test_a_form_without_its_token_does_nothing(olga: Person, sandbox: Sandbox) -> None:
+    answer = olga.client.post(path_of(sandbox.healthy, "/sync"))
+    assert answer.status_code == 400
+    assert "too old" in answer.text
+    assert sandbox.state()["syncs"] == {}
+
+
+def test_a_wrong_password_and_an_unknown_person_get_the_same_words(mallory: Person) -> None:
+    wrong = mallory.post("/login", page="/login", email="viv@example.com", password="not it at all")
+    nobody = mallory.post("/login", page="/login", email="nobody@example.com", password="not it at all")
+    assert wrong.status_code == nobody.status_code == 403
+    strip = re.compile(r'value="[^"]*"|nonce|X-CSRFToken": "[^"]*"')
+    assert strip.sub("", wrong.text) == strip.sub("", nobody.text)
+
+
+def test_attempts_are_limited(app: Flask, mallory: Person) -> None:
+    from dashboard.views.security import limiter
+
+    limiter.enabled = True
+    try:
+        answers = [
+            mallory.post("/login", page="/login", email="mallory@example.com", password="guess guess guess").status_code
+            for _ in range(12)
+        ]
+    finally:
+        limiter.enabled = False
+    assert answers[:10] == [403] * 10
+    assert answers[-1] == 429
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)", "\\\\evil.example", "/\t/evil.example"],
+)
+def test_signing_in_never_leads_to_another_host(mallory: Person, target: str) -> None:
+    answer = mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD, next=target)
+    assert answer.location == "/"
+
+
+def test_signing_in_leads_back_to_where_one_was_going(mallory: Person) -> None:
+    asked = mallory.client.get("/connections?severity=error")
+    assert asked.location.startswith("/login?next=")
+    answer = mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD, next="/connections?severity=error")
+    assert answer.location == "/connections?severity=error"
+
+
+def test_a_session_ends_without_use_and_in_any_case(olga: Person, clock: Clock) -> None:
+    for _ in range(11):
+        clock.move(minutes=55)
+        assert olga.client.get("/").status_code == 200
+    clock.move(minutes=61)
+    assert olga.client.get("/").status_code == 302
+
+
+def test_a_session_in_constant_use_ends_after_twelve_hours(olga: Person, clock: Clock) -> None:
+    for _ in range(13):
+        clock.move(minutes=54)
+        olga.client.get("/")
+    clock.move(minutes=50)
+    assert olga.client.get("/").status_code == 302
+
+
+def test_a_poll_never_keeps_a_session_alive_and_never_signs_anybody_in(olga: Person, clock: Clock, sandbox: Sandbox) -> None:
+    path = path_of(sandbox.healthy, "/run-status")
+    for _ in range(7):
+        clock.move(minutes=10)
+        last = olga.client.get(path, headers={"HX-Request": "true"})
+    assert last.status_code == 401
+    assert last.headers["HX-Redirect"].endswith("/login")
+
+
+def test_a_copied_cookie_is_worth_nothing_after_signing_out(app: Flask, olga: Person) -> None:
+    cookie = olga.client.get_cookie("console_session")
+    assert cookie is not None
+    assert olga.post("/logout").status_code == 302
+    thief = app.test_client()
+    thief.set_cookie("console_session", cookie.value)
+    assert thief.get("/").status_code == 302
+
+
+def test_a_new_password_a_new_role_and_being_shut_out_end_every_session(
+    app: Flask, olga: Person, viv: Person, adam: Person, parts: Console
+) -> None:
+    with app.app_context():
+        user = people.find_user("olga@example.com")
+        assert user is not None
+        people.set_password(user, "another long password", parts.clock())
+        other = people.find_user("viv@example.com")
+        assert other is not None
+        number = other.id
+    assert olga.client.get("/").status_code == 302
+    assert adam.post(f"/users/{number}", do="operator").status_code == 303
+    assert viv.client.get("/").status_code == 302
+    assert adam.post(f"/users/{number}", do="disable").status_code == 303
+    assert viv.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code == 403
+
+
+def test_a_personal_token_is_shown_once_opens_the_twins_and_nothing_else(app: Flask, viv: Person, adam: Person) -> None:
+    shown = viv.post("/me/tokens", name="report")
+    token = re.search(r"pc_[\w-]{40,}", shown.text)
+    assert token is not None
+    assert token.group() not in viv.client.get("/me").text
+    script, bearer = app.test_client(), {"Authorization": f"Bearer {token.group()}"}
+    assert script.get("/connections.json", headers=bearer).status_code == 200
+    assert script.get("/accounts.csv", headers=bearer).status_code == 200
+    assert script.get("/audit.json", headers=bearer).status_code == 403
+    assert script.get("/connections", headers=bearer).status_code == 302
+    assert script.post("/logout", headers=bearer).status_code in {302, 400}
+    number = viv.get("/me").select_one("form[action*='/revoke']")
+    assert number is not None
+    viv.post(str(number["action"]))
+    answer = script.get("/connections.json", headers=bearer)
+    assert (answer.status_code, answer.json["error"]) == (401, "not_signed_in")
+    assert {"create_token", "revoke_token"} <= {item["what"] for item in adam.json("/audit.json")["items"]}
+
+
+def test_an_administrator_adds_people_but_never_changes_their_own_role(adam: Person, mallory: Person) -> None:
+    assert adam.post("/users", email="new@example.com", role="viewer", password="a long enough one").status_code == 303
+    assert mallory.post("/login", page="/login", email="new@example.com", password="a long enough one").status_code == 302
+    for wrong in ({"email": "new@example.com"}, {"email": "nonsense"}, {"role": "king"}, {"password": "short"}):
+        answer = adam.post("/users", **{"email": "x@example.com", "role": "viewer", "password": "a long enough one", **wrong})
+        assert answer.status_code == 400
+    mine = next(row for row in adam.get("/users").select("tbody tr") if "adam@example.com" in row.text)
+    assert mine.find("form") is None
+
+
+def test_every_action_is_in_the_audit_trail_with_its_result(olga: Person, adam: Person, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    olga.post(path_of(connection, "/sync"))
+    found = entries(adam, what="sync", who="olga@example.com")
+    assert [(item["result"], item["connection_id"]) for item in found] == [("pending", connection.id)]
+    assert "olga@example.com" in words(adam.get("/audit?q=sync"))
+
+
+def test_every_page_has_a_strict_policy_and_is_not_kept(viv: Person) -> None:
+    headers = viv.client.get("/").headers
+    policy = headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert headers["Cache-Control"] == "no-store"
+    assert "<script>" not in viv.client.get("/").text
+    assert not viv.get("/").select("[style], [onclick], script:not([src])")
+
+
+def test_the_session_cookie_is_for_this_site_over_https_and_not_for_scripts(app: Flask, mallory: Person) -> None:
+    app.config["SESSION_COOKIE_SECURE"] = True
+    cookie = mallory.client.get("/login", base_url="https://localhost").headers["Set-Cookie"]
+    assert {"Secure", "HttpOnly", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
+
+
+def test_no_page_holds_a_token_of_a_customer(olga: Person, parts: Console, sandbox: Sandbox) -> None:
+    secret = parts.api.tokens.get(1001) or parts.api._identity(1001)
+    for path in ("/accounts/1001", "/embed?external_id=cust-00001", path_of(sandbox.healthy), "/accounts/1001/tables/10011900"):
+        assert secret not in olga.client.get(path).text
