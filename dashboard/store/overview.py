@@ -41,7 +41,7 @@ def read(at: datetime, most: int = 8) -> Overview:
     counted = db.session.execute(
         select(Connection.severity, func.count()).join(Connection.account).where(*ALIVE).group_by(Connection.severity)
     )
-    found = dict(counted.tuples().all())
+    found = dict(counted.all())
     since = at - timedelta(hours=24)
     bad = (Severity.ERROR.value, Severity.ATTENTION.value)
     broke = (HealthChange.became_severity.in_(bad), HealthChange.was_severity.not_in(bad), Connection.severity.in_(bad))

@@ -137,7 +137,7 @@ def coverage() -> Coverage:
 def _coverage() -> Coverage:
     alive = Account.gone_at.is_(None)
     counted = db.session.execute(select(Account.unreadable_reason, func.count()).where(alive).group_by(Account.unreadable_reason))
-    by_reason = dict(counted.tuples().all())
+    by_reason = dict(counted.all())
     last = refresh.latest_refresh()
     complete = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
