@@ -2,29 +2,26 @@
 
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import click
-import requests
+from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from dashboard.app import create_app, utc_now
-from dashboard.cli.shared import make_current_app, upgrade_schema
-from dashboard.settings import Settings, read_settings
+from dashboard.cli.shared import close_store, make_current_app, upgrade_schema
+from dashboard.settings import read_settings
 from dashboard.store import people
 from dashboard.worker import run_worker
 
 DASHBOARD = [sys.executable, "-m", "dashboard"]
-STARTS_WITHIN = 20.0
 
 
 @click.command()
@@ -53,14 +50,29 @@ def sandbox(host: str, port: int, accounts: int, seed: int, latency_ms: float, e
 def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> None:
     """The console under gunicorn, with an embedded worker."""
     refuse_taken_port(host, port)
-    app = make_current_app()
+    run_console(make_current_app(), host, port, workers=workers, threads=threads, with_worker=not no_worker)
+
+
+def run_console(
+    app: Flask,
+    host: str,
+    port: int,
+    *,
+    workers: int = 1,
+    threads: int = 16,
+    with_worker: bool = True,
+    environ: dict[str, str] | None = None,
+    when_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until interrupted; the embedded worker is a child that ends with this process. ``environ`` is the worker's."""
     children: list[subprocess.Popen[bytes]] = []
 
-    def start_worker(_server: Arbiter) -> None:
-        if not no_worker:
-            children.append(subprocess.Popen([*DASHBOARD, "worker", "--exit-with-parent"]))
+    def ready(_server: Arbiter) -> None:
+        if with_worker:
+            children.append(subprocess.Popen([*DASHBOARD, "worker", "--exit-with-parent"], env=environ))
+        when_ready()
 
-    def end_worker(_server: Arbiter) -> None:
+    def leave(_server: Arbiter) -> None:
         for child in children:
             end(child)
 
@@ -73,8 +85,8 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
         "keepalive": 30,
         "graceful_timeout": 5,
         "control_socket_disable": True,
-        "when_ready": start_worker,
-        "on_exit": end_worker,
+        "when_ready": ready,
+        "on_exit": leave,
     }
     _Server(app, options).run()
 
@@ -111,8 +123,8 @@ def demo(port: int, accounts: int, data: Path | None) -> None:
 
 
 def _run_demo(port: int, accounts: int, folder: Path) -> None:
-    port, sandbox_port = _free_port(port), _free_port(port + 1)
-    address = f"http://127.0.0.1:{port}"
+    port = _free_port(port)
+    sandbox_port = _free_port(port + 1)
     environ = {
         **os.environ,
         "SECRET_KEY": secrets.token_hex(32),
@@ -127,34 +139,25 @@ def _run_demo(port: int, accounts: int, folder: Path) -> None:
         "DASHBOARD_API_CONCURRENCY": "8",
         "DASHBOARD_INSECURE_COOKIES": "yes",
     }
-    signal.signal(signal.SIGTERM, _interrupt)
-    children = [
-        subprocess.Popen(
-            [*DASHBOARD, "sandbox", f"--port={sandbox_port}", f"--accounts={accounts}"], env=environ, stdout=subprocess.DEVNULL
-        )
-    ]
+    child = subprocess.Popen(
+        [*DASHBOARD, "sandbox", f"--port={sandbox_port}", f"--accounts={accounts}"], env=environ, stdout=subprocess.DEVNULL
+    )
     try:
-        people_made = _prepare(read_settings(environ, Path("/nonexistent")))
-        children.append(subprocess.Popen([*DASHBOARD, "serve", f"--port={port}"], env=environ, stdout=subprocess.DEVNULL))
-        _wait_for(f"{address}/readyz", children)
-        click.echo(f"\n  Partner Console   {address}\n  Sandbox           http://127.0.0.1:{sandbox_port}\n")
-        for email, password in people_made:
-            click.echo(f"  {email:<24} {password}")
-        click.echo("\n  The fleet fills within seconds. Ctrl-C ends all of it.")
-        while all(child.poll() is None for child in children):
-            time.sleep(0.3)
-        click.echo("One of the processes ended by itself; the demo ends with it.", err=True)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        click.echo("")
+        app = create_app(read_settings(environ, Path(os.devnull)))
+        made = _prepare(app)
+
+        def say() -> None:
+            click.echo(f"\n  Partner Console   http://127.0.0.1:{port}\n  Sandbox           http://127.0.0.1:{sandbox_port}\n")
+            for email, password in made:
+                click.echo(f"  {email:<24} {password}")
+            click.echo("\n  The fleet fills within seconds. Ctrl-C ends all of it.")
+
+        run_console(app, "127.0.0.1", port, environ=environ, when_ready=say)
     finally:
-        # Ctrl-C in a terminal reached the children as well; a second signal to gunicorn would cut its orderly end short.
-        for child in reversed(children):
-            end(child)
+        end(child)
 
 
-def _prepare(settings: Settings) -> list[tuple[str, str]]:
-    app = create_app(settings)
+def _prepare(app: Flask) -> list[tuple[str, str]]:
     upgrade_schema(app)
     made = []
     with app.app_context():
@@ -166,25 +169,8 @@ def _prepare(settings: Settings) -> list[tuple[str, str]]:
             else:
                 people.set_password(known, password, utc_now())
             made.append((email, password))
+    close_store(app)
     return made
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _wait_for(url: str, children: list[subprocess.Popen[bytes]]) -> None:
-    until = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < until:
-        try:
-            if requests.get(url, timeout=2).ok:
-                return
-        except requests.RequestException:
-            pass
-        if any(child.poll() is not None for child in children):
-            break
-        time.sleep(0.05)
-    raise click.ClickException("The console did not start; its own message is above.")
 
 
 def end(child: subprocess.Popen[bytes]) -> None:

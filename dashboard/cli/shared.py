@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import create_app
 from dashboard.settings import SettingsError, read_settings
+from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade
 
 
@@ -30,10 +31,18 @@ def make_current_app() -> Flask:
         except SQLAlchemyError as error:
             click.echo(f"The database does not answer: {type(error.__cause__ or error).__name__}. Check DATABASE_URL.", err=True)
             sys.exit(2)
+    close_store(app)
     if old:
         click.echo("The database has an older schema than this version. Run: dashboard db upgrade", err=True)
         sys.exit(2)
     return app
+
+
+def close_store(app: Flask) -> None:
+    """Close the connections that this process opened: a fork must not share them with its parent."""
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
 
 
 def upgrade_schema(app: Flask) -> None:

@@ -1,0 +1,123 @@
+"""A served console (``dashboard demo``: gunicorn, worker, sandbox) and the system's Chromium."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+START_WITHIN = 20.0
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+
+
+@dataclass(frozen=True)
+class Demo:
+    """A running demo: addresses, passwords by role, its process."""
+
+    url: str
+    sandbox: str
+    passwords: dict[str, str]
+    process: subprocess.Popen[str]
+    started_in: float
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def start_demo(folder: Path, port: int) -> Demo:
+    """Start ``dashboard demo`` and read what it prints."""
+    began = time.monotonic()
+    command = [sys.executable, "-u", "-m", "dashboard", "demo", f"--port={port}", "--accounts=200", f"--data={folder}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    printed = ""
+    assert process.stdout is not None
+    while "Ctrl-C ends" not in printed:
+        line = process.stdout.readline()
+        assert line, f"the demo ended: {printed}"
+        assert time.monotonic() - began < START_WITHIN, printed
+        printed += line
+    url, sandbox = re.findall(r"http://127\.0\.0\.1:\d+", printed)
+    return Demo(url, sandbox, dict(re.findall(r"(\w+)@example\.com +(\S+)", printed)), process, time.monotonic() - began)
+
+
+def end_demo(demo: Demo) -> None:
+    """Ctrl-C, by its own handle."""
+    if demo.process.poll() is None:
+        demo.process.send_signal(signal.SIGINT)
+    demo.process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    running = start_demo(tmp_path_factory.mktemp("demo"), free_port())
+    yield running
+    end_demo(running)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    """The system's Chromium; as root it wants no sandbox of its own. It must not reach for anything outside."""
+    found = next((path for path in map(shutil.which, CHROMIUM) if path), None)
+    assert found, "These tests need Chromium: apt install chromium"
+    quiet = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--disable-quic",
+        "--no-first-run",
+    ]
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return {**browser_type_launch_args, "executable_path": found, "args": ["--disable-gpu", *quiet, *sandbox]}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args: dict[str, Any], demo: Demo) -> dict[str, Any]:
+    return {
+        **browser_context_args,
+        "base_url": demo.url,
+        "timezone_id": "Europe/Brussels",
+        "viewport": {"width": 1280, "height": 900},
+    }
+
+
+@pytest.fixture
+def complaints(page: Page) -> Iterator[list[str]]:
+    """What the browser's console complained about; a test that uses it ends with none."""
+    heard: list[str] = []
+    page.on("console", lambda message: heard.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    yield heard
+    assert heard == []
+
+
+@pytest.fixture
+def sign_in(page: Page, demo: Demo) -> Callable[[str], Page]:
+    def go(role: str) -> Page:
+        page.goto("/login")
+        page.get_by_label("E-mail").fill(f"{role}@example.com")
+        page.get_by_label("Password").fill(demo.passwords[role])
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="Overview", exact=True).wait_for()
+        return page
+
+    return go
+
+
+@pytest.fixture
+def operator(sign_in: Callable[[str], Page], demo: Demo) -> Page:
+    """An operator at a console whose first pass is complete."""
+    page = sign_in("operator")
+    page.get_by_text("200 of 200 accounts read").wait_for(timeout=30_000)
+    return page

@@ -1,0 +1,221 @@
+"""What a support agent does, in a real browser against a served console."""
+
+import json
+import re
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Demo, start_demo
+
+pytestmark = pytest.mark.xdist_group("browser")
+EXPIRED = "/accounts/1048/connections/104801"
+HEALTHY = "/accounts/1001/connections/100102"
+LIMIT = 20_000
+
+
+def test_the_demo_serves_its_first_page_within_five_seconds(demo: Demo) -> None:
+    assert demo.started_in < 5
+
+
+def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(operator: Page, complaints: list[str]) -> None:
+    operator.keyboard.press("/")
+    expect(operator.locator("#find")).to_be_focused()
+    operator.keyboard.type("bla")
+    operator.locator("#found a").first.wait_for()
+    operator.locator("#find").fill("cust-00001")
+    operator.keyboard.press("Enter")
+    expect(operator.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
+    operator.goto("/connections")
+    operator.keyboard.press("j")
+    operator.keyboard.press("j")
+    expect(operator.locator("tr.row-here")).to_have_count(1)
+    operator.keyboard.press("Enter")
+    operator.wait_for_url(re.compile(r"/accounts/\d+/connections/\d+$"))
+
+
+def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(operator: Page, complaints: list[str]) -> None:
+    operator.goto("/connections")
+    operator.locator("#filter-severity").select_option("error")
+    operator.wait_for_url(re.compile("severity=error"))
+    shown = operator.locator(".pager > div").first.inner_text()
+    operator.goto(operator.url)
+    assert operator.locator(".pager > div").first.inner_text() == shown
+    operator.go_back()
+    operator.locator("#filter-q").fill("amber")
+    operator.wait_for_url(re.compile("q=amber"))
+
+
+def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: Page, complaints: list[str]) -> None:
+    operator.goto(HEALTHY)
+    operator.get_by_role("button", name="Sync now").click()
+    expect(operator.locator("#sync[data-running=true]")).to_be_visible()
+    expect(operator.get_by_role("button", name="Sync now")).to_have_count(0)
+    expect(operator.locator("#sync[data-running=false]")).to_contain_text("Sync completed", timeout=LIMIT)
+    expect(operator.locator("#sync")).to_contain_text("records")
+    expect(operator.get_by_role("button", name="Sync now")).to_be_visible()
+    asked: list[str] = []
+    operator.on("request", lambda request: asked.append(request.url))
+    operator.wait_for_timeout(3000)
+    assert [url for url in asked if "run-status" in url] == []
+
+
+def test_reauthorising_through_the_consent_page_turns_the_connection_green(operator: Page, complaints: list[str]) -> None:
+    operator.goto(EXPIRED)
+    expect(operator.locator("#connection")).to_contain_text("invalid_grant")
+    operator.get_by_role("button", name="Reauthorise").click()
+    link = operator.get_by_role("link", name="Open in a new tab")
+    with operator.expect_popup() as popup:
+        link.click()
+    consent = popup.value
+    expect(consent.get_by_role("heading")).to_contain_text("Allow access")
+    consent.get_by_role("button", name="Allow").click()
+    expect(consent.get_by_role("heading")).to_have_text("Access allowed")
+    expect(operator.locator("#connection[data-status=OK]")).to_be_visible(timeout=LIMIT)
+    expect(operator.locator("#ask")).to_contain_text("Reauthorisation worked")
+
+
+def test_a_table_is_paged_sorted_and_opened_row_by_row(operator: Page, complaints: list[str]) -> None:
+    operator.goto("/accounts/1001")
+    operator.get_by_role("link", name=re.compile("dw_1001")).click()
+    operator.get_by_role("link", name=re.compile("1 million")).click()
+    expect(operator.locator(".pager")).to_contain_text("1\u202f000\u202f000 rows")
+    operator.get_by_role("link", name="Next page").click()
+    expect(operator.locator(".pager-here")).to_contain_text("Page 2")
+    operator.get_by_role("link", name=re.compile("^Nr")).click()
+    operator.wait_for_url(re.compile("sort=Nr"))
+    operator.get_by_role("link", name=re.compile("^Nr")).click()
+    expect(operator.locator(".rows tbody tr").first).to_contain_text("LED-1000000")
+    operator.locator(".rows tbody th a").first.click()
+    expect(operator.get_by_role("heading", level=1)).to_have_text("Row 1000000")
+
+
+def test_the_widget_makes_a_connection_and_the_console_reads_it_at_once(operator: Page, complaints: list[str]) -> None:
+    operator.goto("/embed?external_id=cust-00002&connectors=shopify,xero")
+    frame = operator.frame_locator("#embed-frame iframe")
+    frame.get_by_role("button", name="Add connection").click()
+    expect(frame.locator(".pq-list button")).to_have_count(2)
+    frame.get_by_role("button", name=re.compile("Shopify")).click()
+    frame.get_by_label("Connection name").fill("Shop from the widget")
+    frame.get_by_role("button", name="Connect", exact=True).click()
+    expect(operator.locator("#payloads")).to_contain_text('"server_type": "shopify"')
+    expect(operator.locator("#connected")).to_contain_text("Shop from the widget")
+    expect(operator.locator("#token-left")).to_contain_text(re.compile(r"2\d:\d\d"))
+    expect(operator.locator("#snippet")).to_contain_text('"shopify"')
+
+
+def test_the_widgets_frame_cannot_reach_the_console(operator: Page) -> None:
+    operator.goto("/embed?external_id=cust-00003")
+    operator.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection").wait_for()
+    frame = next(each for each in operator.frames if each.url.endswith("/embed/frame"))
+    reach = """async () => {
+      const tried = {};
+      try { tried.parent = parent.document.title } catch (error) { tried.parent = error.name }
+      try { tried.cookie = document.cookie } catch (error) { tried.cookie = error.name }
+      try { tried.fetch = (await fetch('/connections.json')).status } catch (error) { tried.fetch = error.name }
+      return {...tried, origin: self.origin};
+    }"""
+    assert frame.evaluate(reach) == {"parent": "SecurityError", "cookie": "SecurityError", "fetch": "TypeError", "origin": "null"}
+
+
+def test_everything_works_without_javascript(browser: Any, demo: Demo, browser_context_args: dict[str, Any]) -> None:
+    context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
+    page = context.new_page()
+    page.goto("/login")
+    page.fill("#email", "operator@example.com")
+    page.fill("#password", demo.passwords["operator"])
+    page.click("button:has-text('Sign in')")
+    page.fill("#find", "100302")
+    page.press("#find", "Enter")
+    page.wait_for_url(re.compile("connections/100302"))
+    page.click("button:has-text('Sync now')")
+    for _ in range(20):
+        if page.locator("#sync[data-running=false]").count():
+            break
+        page.locator("#sync a:has-text('Look again')").click()
+        page.wait_for_timeout(500)
+    assert "Sync" in page.locator("#sync").inner_text()
+    page.goto("/connections")
+    page.fill("#filter-q", "shopify")
+    page.press("#filter-q", "Enter")
+    page.wait_for_url(re.compile("q=shopify"))
+    context.close()
+
+
+PAGES = [
+    "/", "/accounts", "/connections?severity=error", "/accounts/1001", HEALTHY, "/accounts/1049", "/accounts/1001/databases/10011",
+    "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3", "/embed?external_id=cust-00001", "/audit", "/users",
+    "/users/new", "/me", "/find?q=amber", "/nowhere", "/connections?q=zzzz",
+]  # fmt: skip
+AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
+
+
+def violations(page: Page) -> list[str]:
+    """Serious and critical findings of axe-core, each with the elements it means."""
+    run = "async () => (await axe.run(document, {iframes: false})).violations"
+    found = page.evaluate(run)
+    return [
+        f"{each['id']}: {[node['target'] for node in each['nodes']][:4]}"
+        for each in found
+        if each["impact"] in {"serious", "critical"}
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(
+    sign_in: Callable[[str], Page], demo: Demo, theme: Any, browser: Any, browser_context_args: dict[str, Any]
+) -> None:
+    context = browser.new_context(**{**browser_context_args, "color_scheme": theme, "bypass_csp": True})
+    page = context.new_page()
+    problems: dict[str, Any] = {}
+
+    def look(path: str) -> None:
+        page.add_script_tag(path=str(AXE))
+        if found := violations(page):
+            problems[path] = found
+
+    page.goto("/login")
+    look("/login")
+    page.fill("#email", "admin@example.com")
+    page.fill("#password", demo.passwords["admin"])
+    page.click("button:has-text('Sign in')")
+    for path in PAGES:
+        page.goto(path)
+        page.wait_for_load_state("networkidle") if "tables" not in path else None
+        look(path)
+        page.set_viewport_size({"width": 390, "height": 800})
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
+            problems[path + " at 390 px"] = "overflows"
+        page.set_viewport_size({"width": 1280, "height": 900})
+    context.close()
+    assert problems == {}
+
+
+def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(demo: Demo, tmp_path: Path) -> None:
+    taken = int(demo.url.rsplit(":", 1)[1])
+    second = start_demo(tmp_path, taken)
+    assert second.url != demo.url
+    group = second.process.pid
+    second.process.send_signal(signal.SIGINT)
+    second.process.wait(20)
+    left = subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False).stdout.split()
+    assert left == []
+    with urllib.request.urlopen(demo.url + "/healthz", timeout=5) as answer:
+        assert answer.status == 200
+
+
+def test_a_token_opens_the_twins_over_the_wire(operator: Page, demo: Demo) -> None:
+    operator.goto("/me")
+    operator.get_by_label("Name of a new token").fill("wire")
+    operator.get_by_role("button", name="Create").click()
+    secret = operator.locator("#secret").inner_text()
+    asked = urllib.request.Request(f"{demo.url}/connections.json?per_page=1", headers={"Authorization": f"Bearer {secret}"})
+    with urllib.request.urlopen(asked, timeout=5) as answer:
+        body = json.load(answer)
+    assert body["total"] > 600
