@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, String, cast, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, cast, distinct, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from dashboard.store.database import db
@@ -34,13 +34,22 @@ class NoSuchPage(LookupError):
 
 @dataclass(frozen=True)
 class Filter:
-    """One filter: the column it compares, its label, and what it may be (None: any word; ``int``: a number)."""
+    """One filter: the column it compares, its label, and what it may be (None: any word; ``number``: a whole number).
+
+    ``through`` joins another table's column to the list's rows: a row matches if any row behind it does.
+    """
 
     column: Column
     label: str
     choices: tuple[str, ...] | None = None
     number: bool = False
     counted: bool = True
+    through: ColumnElement[bool] | None = None
+
+    def matches(self, value: str) -> ColumnElement[bool]:
+        """The condition that a row has this value."""
+        equal = self.column == (int(value) if self.number else value)
+        return equal if self.through is None else exists().where(self.through, equal)
 
 
 @dataclass(frozen=True)
@@ -166,8 +175,12 @@ class Listing:
             if not each.counted:
                 continue
             others = replace(query, filters={key: value for key, value in query.filters.items() if key != name})
-            statement = self._narrowed(others).order_by(None).with_only_columns(each.column, func.count()).group_by(each.column)
-            found = {str(value): count for value, count in db.session.execute(statement) if value is not None}
+            statement = self._narrowed(others).order_by(None)
+            if each.through is not None:
+                statement = statement.join(each.column.table, each.through)
+            counted_rows = func.count() if each.through is None else func.count(distinct(self.tie_break[-1]))
+            counting: Select[Any] = statement.with_only_columns(each.column, counted_rows).group_by(each.column)
+            found = {str(value): count for value, count in db.session.execute(counting) if value is not None}
             order = each.choices or sorted(found, key=str.lower)
             counted[name] = [Choice(value, found[value]) for value in order if value in found]
         return counted
@@ -176,7 +189,7 @@ class Listing:
         statement = self.statement
         for name, value in query.filters.items():
             each = self.filters[name]
-            statement = statement.where(each.column == (int(value) if each.number else value))
+            statement = statement.where(each.matches(value))
         if query.q:
             whole: list[ColumnElement[bool]] = [cast(column, String) == query.q for column in self.exact]
             words = [

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, case, func, select
+from sqlalchemy import Integer, and_, case, func, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.peliqan.vocabulary import Severity
@@ -96,6 +96,7 @@ _PER_ACCOUNT = (
     .subquery()
 )
 _READABLE = case((Account.unreadable_reason.is_(None), "yes"), else_="no")
+_ITS_CONNECTION = and_(Connection.account_id == Account.id, Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 _WORST = case(dict(enumerate(SEVERITIES)), value=_PER_ACCOUNT.c.worst)
 
 ACCOUNTS = Listing(
@@ -106,6 +107,8 @@ ACCOUNTS = Listing(
     exact=(Account.id,),
     filters={
         "severity": Filter(_WORST, "Worst connection", SEVERITIES),
+        "connector": Filter(Connection.connector, "Connector", through=_ITS_CONNECTION),
+        "status": Filter(Connection.status, "Status", through=_ITS_CONNECTION),
         "readable": Filter(_READABLE, "Readable", ("yes", "no")),
     },
     sorts={

@@ -27,6 +27,8 @@ from dashboard.views.security import allow_frame, own_policy
 
 bp = Blueprint("embed", __name__)
 TOKEN_LIFE = timedelta(minutes=30)
+# Customers offered while one types; any other external id can be typed all the same.
+OFFERED = 500
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class EmbedPage:
     connectors: tuple[str, ...]
     selected: str
     known_connectors: list[str]
+    customers: list[Account]
     script_url: str
     frame_url: str
 
@@ -131,6 +134,9 @@ def _page() -> EmbedPage:
     if len(external_id) > 255 or "\0" in external_id:
         raise BadQuery("An external id has 1 to 255 characters.")
     known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
+    customers = (
+        select(Account).where(Account.external_id.is_not(None), Account.gone_at.is_(None)).order_by(Account.name).limit(OFFERED)
+    )
     asked = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
     return EmbedPage(
         external_id=external_id,
@@ -138,6 +144,7 @@ def _page() -> EmbedPage:
         connectors=tuple(dict.fromkeys(each.strip()[:80] for each in asked if each.strip())),
         selected=request.args.get("selected", "").strip()[:80],
         known_connectors=sorted(known, key=str.lower),
+        customers=list(db.session.scalars(customers)),
         script_url=settings.peliqan_embed_script_url,
         frame_url=f"{settings.dashboard_widget_origin or ''}/embed/frame",
     )

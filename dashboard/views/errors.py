@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 from flask import Flask, g, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
+from dashboard.app import console
+from dashboard.store import audit
 from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts
@@ -48,6 +51,8 @@ def init_app(app: Flask) -> None:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
+    if isinstance(error, TooManyRequests) and request.endpoint == "people.login":
+        audit.record(console().clock(), request.form.get("email", ""), "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
     own_words = (error.description or "") if is_ours else ""
@@ -55,6 +60,17 @@ def _http(error: HTTPException) -> ResponseReturnValue:
 
 
 def _csrf(error: CSRFError) -> ResponseReturnValue:
+    if current_user.is_authenticated:
+        args = request.view_args or {}
+        audit.record(
+            console().clock(),
+            current_user.email,
+            request.endpoint or request.path[:60],
+            audit.REFUSED,
+            account_id=args.get("account_id"),
+            connection_id=args.get("connection_id"),
+            detail="The form did not carry its token.",
+        )
     return show(
         Problem(
             400,

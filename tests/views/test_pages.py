@@ -245,3 +245,27 @@ def test_overview_needs_no_call_to_the_api(viv: Person, sandbox: Sandbox) -> Non
     for path in ("/", "/accounts", "/connections", "/accounts/1001"):
         viv.get(path)
     assert sandbox.state()["calls"] == before
+
+
+def test_accounts_are_filtered_by_what_their_connections_are(viv: Person) -> None:
+    soup = viv.get("/accounts")
+    for name in ("connector", "status"):
+        option = soup.select(f"#filter-{name} option[value]:not([value=''])")[0]
+        count = int(option.text.rsplit("(", 1)[1].rstrip(")").replace("\u202f", ""))
+        found = viv.json(f"/accounts.json?{name}={option['value']}&per_page=200")
+        assert found["total"] == count
+        mine = viv.json(f"/connections.json?{name}={option['value']}&per_page=200")["items"]
+        assert {item["account_id"] for item in found["items"]} == {item["account_id"] for item in mine}
+
+
+@pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
+def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
+    olga: Person, app: Flask, parts: Console, sandbox: Sandbox, kind: str
+) -> None:
+    for route in ("sub_accounts", "servers", "server", "runs", "pipeline_runs", "applications", "tables", "fields", "table"):
+        sandbox.fault(route, kind=kind)
+    refresh_now(app, parts)
+    connection = sandbox.healthy
+    for path in (*PAGES, ROWS, path_of(connection), path_of(connection, "/live")):
+        olga.get(path) if not path.endswith("/live") else olga.fragment(path)
+    assert olga.json("/connections.json")["total"] > 0

@@ -54,11 +54,12 @@ def test_an_action_is_post_only_and_another_roles_button_is_refused_and_recorded
     assert sandbox.state()["syncs"] == {}
 
 
-def test_a_form_without_its_token_does_nothing(olga: Person, sandbox: Sandbox) -> None:
+def test_a_form_without_its_token_does_nothing_and_is_recorded(olga: Person, adam: Person, sandbox: Sandbox) -> None:
     answer = olga.client.post(path_of(sandbox.healthy, "/sync"))
     assert answer.status_code == 400
     assert "too old" in answer.text
     assert sandbox.state()["syncs"] == {}
+    assert entries(adam, what="connections.start_sync", result="refused")
 
 
 def test_a_wrong_password_and_an_unknown_person_get_the_same_words(mallory: Person) -> None:

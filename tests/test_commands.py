@@ -1,0 +1,96 @@
+"""The commands, as an operator types them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import TOKEN, Sandbox
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, tmp_path: Path) -> Any:
+    environ = {
+        "PATH": os.environ["PATH"],
+        "SECRET_KEY": "k" * 40,
+        "PELIQAN_API_URL": sandbox.url,
+        "PELIQAN_PARTNER_TOKEN": TOKEN,
+        "DASHBOARD_DATA": str(tmp_path / "data"),
+        "DASHBOARD_API_TIMEOUT": "3",
+    }
+
+    def command(*words: str, given: str = "", **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "dashboard", *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**environ, **more},
+            check=False,
+        )
+
+    return command
+
+
+def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Any, sandbox: Sandbox) -> None:
+    old = run("refresh")
+    assert old.returncode == 2
+    assert "dashboard db upgrade" in old.stderr
+    assert run("db", "upgrade").returncode == 0
+    well = run("refresh")
+    assert (well.returncode, well.stdout) == (0, "60 of 60 accounts read.\n")
+    sandbox.fault("servers", status=403, times=1)
+    partly = run("refresh", "--json")
+    assert partly.returncode == 1
+    assert len(json.loads(partly.stdout)["unreadable"]) == 1
+    sandbox.fault("sub_accounts", status=500)
+    assert run("refresh").returncode == 2
+    sandbox.clear()
+    assert run("refresh", "--account", "1001").returncode == 0
+    assert "does not know" in run("refresh", "--account", "7").stderr
+
+
+def test_people_are_made_listed_and_shut_out(run: Any) -> None:
+    run("db", "upgrade")
+    made = run("users", "create", "Ada@Example.com", "--role", "operator", "--password-stdin", given="a long enough password\n")
+    assert made.returncode == 0, made.stderr
+    assert run("users", "list").stdout == "ada@example.com\toperator\n"
+    assert (
+        "12 characters" in run("users", "create", "b@example.com", "--role", "viewer", "--password-stdin", given="short\n").stderr
+    )
+    assert run("users", "set-password", "ada@example.com", "--password-stdin", given="another long password\n").returncode == 0
+    assert run("users", "disable", "ada@example.com").returncode == 0
+    assert "disabled" in run("users", "list").stdout
+    assert "no user" in run("users", "disable", "nobody@example.com").stderr
+
+
+def test_check_says_in_words_what_is_wrong(run: Any) -> None:
+    told = run("check", PELIQAN_PARTNER_TOKEN="wrong", REDIS_URL="redis://127.0.0.1:1/0")
+    assert told.returncode == 1
+    assert "dashboard db upgrade" in told.stdout
+    assert "does not accept the console's token" in told.stdout
+    assert "check REDIS_URL" in told.stdout
+    run("db", "upgrade")
+    assert run("check").returncode == 0
+
+
+def test_missing_settings_are_one_message_and_no_traceback(run: Any) -> None:
+    told = run("serve", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
+    assert told.returncode == 2
+    assert "SECRET_KEY: is missing" in told.stderr
+    assert "PELIQAN_PARTNER_TOKEN: is missing" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_taken_port_is_one_sentence(run: Any, sandbox: Sandbox) -> None:
+    told = run("serve", "--port", sandbox.url.rsplit(":", 1)[1])
+    assert told.returncode == 1
+    assert "is taken" in told.stderr
+    told = run("sandbox", "--port", sandbox.url.rsplit(":", 1)[1])
+    assert told.returncode == 1
+    assert "cannot listen" in told.stderr
