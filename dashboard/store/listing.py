@@ -178,8 +178,8 @@ class Listing:
             statement = self._narrowed(others).order_by(None)
             if each.through is not None:
                 statement = statement.join(each.column.table, each.through)
-            counted_rows = func.count() if each.through is None else func.count(distinct(self.tie_break[-1]))
-            counting: Select[Any] = statement.with_only_columns(each.column, counted_rows).group_by(each.column)
+            counted_rows: ColumnElement[Any] = func.count() if each.through is None else func.count(distinct(self.tie_break[-1]))
+            counting = statement.with_only_columns(each.column, counted_rows).group_by(each.column)
             found = {str(value): count for value, count in db.session.execute(counting) if value is not None}
             order = each.choices or sorted(found, key=str.lower)
             counted[name] = [Choice(value, found[value]) for value in order if value in found]
