@@ -49,7 +49,9 @@ class Filter:
     def matches(self, value: str) -> ColumnElement[bool]:
         """The condition that a row has this value."""
         equal = self.column == (int(value) if self.number else value)
-        return equal if self.through is None else exists().where(self.through, equal)
+        if self.through is None:
+            return equal
+        return exists().where(self.through, equal).correlate_except(self.column.table)
 
 
 @dataclass(frozen=True)

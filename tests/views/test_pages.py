@@ -254,6 +254,7 @@ def test_accounts_are_filtered_by_what_their_connections_are(viv: Person) -> Non
         count = int(option.text.rsplit("(", 1)[1].rstrip(")").replace("\u202f", ""))
         found = viv.json(f"/accounts.json?{name}={option['value']}&per_page=200")
         assert found["total"] == count
+        assert len(viv.get(f"/accounts?{name}={option['value']}&per_page=200").select("tr[data-account-id]")) == count
         mine = viv.json(f"/connections.json?{name}={option['value']}&per_page=200")["items"]
         assert {item["account_id"] for item in found["items"]} == {item["account_id"] for item in mine}
 
