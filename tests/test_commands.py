@@ -80,7 +80,7 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
 
 
 def test_missing_settings_are_one_message_and_no_traceback(run: Any) -> None:
-    told = run("serve", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
+    told = run("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
     assert told.returncode == 2
     assert "SECRET_KEY: is missing" in told.stderr
     assert "PELIQAN_PARTNER_TOKEN: is missing" in told.stderr

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import case, func, or_, select
+from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.peliqan.vocabulary import Severity
@@ -11,6 +11,7 @@ from dashboard.store.database import db
 from dashboard.store.lists import SEVERITIES
 from dashboard.store.models import Account, Connection, HealthChange
 
+Conditions = tuple[ColumnElement[bool], ...]
 ALIVE = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False), Account.gone_at.is_(None))
 
 
@@ -80,7 +81,7 @@ def read(at: datetime, most: int = 8) -> Overview:
     )
 
 
-def _joined(since: datetime, conditions: tuple[object, ...]):  # type: ignore[no-untyped-def]
+def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Connection]:
     return (
         select(HealthChange, Connection)
         .join(
@@ -89,16 +90,16 @@ def _joined(since: datetime, conditions: tuple[object, ...]):  # type: ignore[no
         )
         .join(Connection.account)
         .options(contains_eager(Connection.account))
-        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *ALIVE, *conditions)  # type: ignore[arg-type]
+        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *ALIVE, *conditions)
     )
 
 
-def _changes(since: datetime, conditions: tuple[object, ...], most: int) -> list[Change]:
+def _changes(since: datetime, conditions: Conditions, most: int) -> list[Change]:
     newest = _joined(since, conditions).order_by(HealthChange.at.desc(), HealthChange.id.desc()).limit(most)
     return [Change(change, connection) for change, connection in db.session.execute(newest)]
 
 
-def _count(since: datetime, conditions: tuple[object, ...]) -> int:
+def _count(since: datetime, conditions: Conditions) -> int:
     distinct = (
         _joined(since, conditions).with_only_columns(Connection.account_id, Connection.id).distinct().order_by(None).subquery()
     )

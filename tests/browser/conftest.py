@@ -119,5 +119,5 @@ def sign_in(page: Page, demo: Demo) -> Callable[[str], Page]:
 def operator(sign_in: Callable[[str], Page], demo: Demo) -> Page:
     """An operator at a console whose first pass is complete."""
     page = sign_in("operator")
-    page.get_by_text("200 of 200 accounts read").wait_for(timeout=30_000)
+    page.get_by_text("200 of 200 accounts read").wait_for(timeout=90_000)
     return page
