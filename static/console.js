@@ -6,7 +6,7 @@
     document.querySelector(".row-here")?.classList.remove("row-here");
     row.classList.add("row-here");
     row.scrollIntoView({ block: "nearest" });
-    (row.matches("a") ? row : row.querySelector("a.row-link, a"))?.focus({ preventScroll: true });
+    (row.matches("a") ? row : row.querySelector("a.row-link") || row.querySelector("a"))?.focus({ preventScroll: true });
   };
 
   document.addEventListener("keydown", (event) => {

@@ -165,7 +165,8 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     if not htmx.is_htmx():
         return redirect(url_for(".show", account_id=account_id, connection_id=connection_id))
     connection = get_connection_or_404(account_id, connection_id)
-    return render_template("fragments/_sync.html", connection=connection, sync=action)
+    answer = render_template("fragments/_sync.html", connection=connection, sync=action)
+    return htmx.say_settled(answer) if action is not None and action.settled_at is not None else answer
 
 
 @bp.get(f"{PATH}/link-status")
@@ -173,7 +174,8 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The link that waits for a person, until the connection is well again."""
     page = connection_page(get_connection_or_404(account_id, connection_id))
-    return render_template("fragments/_link.html", page=page)
+    answer = render_template("fragments/_link.html", page=page)
+    return htmx.say_settled(answer) if page.ask is not None and page.ask.settled_at is not None else answer
 
 
 @bp.get(f"{PATH}/runs/<int:run_id>")

@@ -8,6 +8,11 @@ def is_htmx() -> bool:
     return request.headers.get("HX-Request") == "true" and request.headers.get("HX-History-Restore-Request") != "true"
 
 
+def say_settled(answer: str) -> Response:
+    """A fragment that has come to its end: what stands around it (``hx-trigger="settled"``) reads itself anew, once."""
+    return Response(answer, headers={"HX-Trigger": "settled"})
+
+
 def go_to(url: str, status: int = 204) -> Response:
     """Make htmx load another page; followed on any status."""
     return Response(status=status, headers={"HX-Redirect": url})
