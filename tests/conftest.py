@@ -25,6 +25,7 @@ from dashboard.app import Console, create_app
 from dashboard.cli.shared import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
+from dashboard.sandbox.life import EPOCH
 from dashboard.settings import Settings
 from dashboard.store import people
 
@@ -45,6 +46,12 @@ class Clock:
 
     def move(self, **by: float) -> None:
         self.ahead += timedelta(**by)
+
+
+def is_quiet(life: Any, connection: Any) -> bool:
+    """Whether no scheduled run is under way, nor begins within five minutes: the stand-in's schedules fire in real time."""
+    into = ((life.clock() - EPOCH).total_seconds() - connection.phase) % connection.interval
+    return connection.seconds < into < connection.interval - 300
 
 
 @dataclass
@@ -81,7 +88,7 @@ class Sandbox:
                     "placed": each.placed,
                     "flips": each.flips,
                 }
-                if all(have[key] == value for key, value in wanted.items()):
+                if all(have[key] == value for key, value in wanted.items()) and is_quiet(self.life, each):
                     return each
         raise LookupError(wanted)
 

@@ -88,15 +88,15 @@ def test_starting_a_sync_is_sent_once_whatever_the_answer(sandbox: Sandbox, stat
 @pytest.mark.parametrize("kind", ["truncated", "html", "wrong_type", "redirect", "oversized", "empty"])
 @pytest.mark.parametrize("call", ["reads", "starts"])
 def test_an_answer_that_cannot_be_read_is_broken_and_no_traceback(sandbox: Sandbox, kind: str, call: str) -> None:
-    api = client(sandbox.url, read_timeout=5.0).for_account(1001)
+    connection = sandbox.healthy
+    api = client(sandbox.url, read_timeout=5.0).for_account(connection.account_id)
     api.connections()
     sandbox.fault("runs" if call == "reads" else "syncdb", kind=kind)
     if (kind, call) == ("wrong_type", "starts"):
-        return_is_enough = api.start_sync(100102)
-        assert return_is_enough.first_run_id is None
+        assert api.start_sync(connection.id).first_run_id is None
         return
     with pytest.raises(peliqan.BrokenAnswer) as caught:
-        api.runs(100102) if call == "reads" else api.start_sync(100102)
+        api.runs(connection.id) if call == "reads" else api.start_sync(connection.id)
     assert caught.value.outcome_unknown is (call == "starts")
     if kind == "redirect":
         assert "127.0.0.2" in caught.value.explained

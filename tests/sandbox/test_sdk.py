@@ -16,10 +16,12 @@ def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of
         page += 1
     assert (len(listed), page) == (60, 3)
 
-    account = partner.get_subaccount_instance(external_id=listed[0]["external_id"])
-    assert f"dw_{listed[0]['id']}" == account.DW_NAME
+    quiet = sandbox.healthy
+    mine = next(each for each in listed if each["id"] == quiet.account_id)
+    account = partner.get_subaccount_instance(external_id=mine["external_id"])
+    assert account.DW_NAME == f"dw_{mine['id']}"
     connections = account.list_connections()
-    source = next(each for each in connections if not each["is_datawarehouse"] and each["health_status"] in {"OK", "HEALTHY"})
+    source = next(each for each in connections if each["id"] == quiet.id)
     assert account.list_databases()[0]["type"] == "database"
 
     started = account.run_pipeline(connection_id=source["id"], is_async=True)
