@@ -19,7 +19,7 @@ def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of
     quiet = sandbox.healthy
     mine = next(each for each in listed if each["id"] == quiet.account_id)
     account = partner.get_subaccount_instance(external_id=mine["external_id"])
-    assert account.DW_NAME == f"dw_{mine['id']}"
+    assert f"dw_{mine['id']}" == account.DW_NAME
     connections = account.list_connections()
     source = next(each for each in connections if each["id"] == quiet.id)
     assert account.list_databases()[0]["type"] == "database"
