@@ -55,7 +55,7 @@ class Unreachable(PeliqanError):
 
     code = "unreachable"
     sentence = "Peliqan could not be reached."
-    next_step = "What is shown is the last known state. The console keeps trying; check the network if it lasts."
+    next_step = "The console keeps trying; check the network if it lasts."
 
 
 class TimedOut(PeliqanError):
@@ -63,7 +63,7 @@ class TimedOut(PeliqanError):
 
     code = "timed_out"
     sentence = "Peliqan did not answer in time."
-    next_step = "What is shown is the last known state. Try again in a minute."
+    next_step = "Try again in a minute."
 
 
 class NotAuthorised(PeliqanError):
@@ -127,4 +127,4 @@ class ServerError(PeliqanError):
 
     code = "server_error"
     sentence = "Peliqan has an internal error."
-    next_step = "Nothing to do here but wait. What is shown is the last known state."
+    next_step = "There is nothing to do here but wait, and try again."

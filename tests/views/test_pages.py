@@ -232,7 +232,9 @@ def test_a_table_that_cannot_be_read_is_an_error_with_a_next_step(
     viv: Person, sandbox: Sandbox, fault: dict[str, Any], status: int, says: str
 ) -> None:
     sandbox.fault("rows", **fault)
-    assert says in words(viv.get(ROWS, status))
+    shown = words(viv.get(ROWS, status))
+    assert says in shown
+    assert ("Try again" in shown) is (status >= 500)
 
 
 def test_times_are_in_the_viewers_zone_with_the_zone_written_out(viv: Person) -> None:
