@@ -62,6 +62,7 @@ def test_ten_presses_start_one_run(parts: Console, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     ids = {start(parts, connection).id for _ in range(10)}
     assert len(ids) == 1
+    assert sandbox.state()["calls"]["syncdb"] == 1
     assert sandbox.state()["syncs"] == {str(connection.id): 1}
 
 
@@ -86,6 +87,7 @@ def test_an_answer_that_does_not_come_is_unknown_and_found_out_without_starting_
     assert entry_of(action).result == "pending"
     look(parts, clock, action)
     assert action.state == "done", action.detail
+    assert sandbox.state()["calls"]["syncdb"] == 1
     assert sandbox.state()["syncs"] == {str(connection.id): 1}
 
 

@@ -48,6 +48,7 @@ def test_pressing_again_and_reloading_start_no_second_run_and_two_agents_see_the
         person.post(path_of(connection, "/sync"))
         person.get(path_of(connection))
     assert sandbox.state()["syncs"] == {str(connection.id): 1}
+    assert sandbox.state()["calls"]["syncdb"] == 1
     assert "started by olga@example.com" in words(adam.get(path_of(connection)))
     assert "Sync now" not in words(adam.get(path_of(connection)))
 
