@@ -2,10 +2,12 @@
 
 ``connectors``  what there is to connect, how it fails, which tables it brings
 ``world``       accounts and connections: pure functions of a seed, computed when asked for
-``life``        what changes: runs, statuses over time, and what was done to a connection since the start
-``rows``        tables and rows, computed when asked for
+``runs``        runs of a connection: when they start, how they end, their log; pure functions too
+``life``        what changes: statuses over time, and what was done to a connection since the start
+``tables``      tables and rows, computed when asked for; ``fields`` and ``query`` read and sort them as Baserow does
 ``auth``        the kinds of token
+``catalogue``   the routes by name; ``openapi`` makes a document of them
 ``faults``      latency, errors and named faults, switchable while it runs
 ``routes``      the API, the pages for people (consent, widget) and the control routes
-``openapi``     a document of what is emulated
+``server``      serves it with gunicorn; ``python -m dashboard.sandbox`` calls that
 """

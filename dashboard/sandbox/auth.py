@@ -1,4 +1,4 @@
-"""The kinds of token: the partner's, one for each sub-account, and short-lived ones for the widget (documented)."""
+"""The kinds of token: the partner's, one for each sub-account, short-lived ones for the widget (documented), and OAuth's."""
 
 import base64
 import hashlib
@@ -6,29 +6,44 @@ import hmac
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
 WIDGET_TOKEN_LIFE = timedelta(minutes=30)
+ACCESS_TOKEN_LIFE = timedelta(hours=1)
 
 
 class Tokens:
-    """Makes and reads tokens shaped like JWTs. Sub-account tokens do not expire, but can be revoked."""
+    """Makes and reads tokens shaped like JWTs. Sub-account tokens do not expire (D), but can be revoked."""
 
     def __init__(self, seed: int, partner_token: str, clock: Callable[[], datetime]) -> None:
         self._key = f"sandbox {seed}".encode()
         self.partner_token = partner_token
         self._clock = clock
+        self._lock = Lock()
         self.generation: dict[int, int] = {}
         self.issued = 0
 
     def for_account(self, account_id: int) -> str:
-        """The sub-account's identity token."""
-        self.issued += 1
+        """The sub-account's identity token: the same one each time, until it is revoked."""
+        with self._lock:
+            self.issued += 1
         return self._make({"account": account_id, "generation": self.generation.get(account_id, 0)})
 
     def for_widget(self, account_id: int) -> str:
-        """An integration token: good for 30 minutes."""
-        return self._make({"widget": account_id, "exp": int((self._clock() + WIDGET_TOKEN_LIFE).timestamp())})
+        """An integration token: good for 30 minutes (D), with its end as ``exp`` in it."""
+        return self._make({"widget": account_id, "exp": self._in(WIDGET_TOKEN_LIFE)})
+
+    def for_oauth(self) -> str:
+        """An access token that reaches what the partner token reaches, for an hour (S)."""
+        return self._make({"partner": True, "exp": self._in(ACCESS_TOKEN_LIFE)})
+
+    def is_partner(self, token: str) -> bool:
+        """Whether it opens the partner routes."""
+        if hmac.compare_digest(token.encode(), self.partner_token.encode()):
+            return True
+        claims = self._read(token)
+        return "partner" in claims and self._lasts(claims)
 
     def account_of(self, token: str) -> int | None:
         """Whose sub-account token it is."""
@@ -41,13 +56,24 @@ class Tokens:
     def widget_account_of(self, token: str) -> int | None:
         """Whose integration token it is, while it lasts."""
         claims = self._read(token)
-        if "widget" not in claims or claims["exp"] <= self._clock().timestamp():
-            return None
-        return int(claims["widget"])
+        return int(claims["widget"]) if "widget" in claims and self._lasts(claims) else None
 
     def revoke(self, account_id: int) -> None:
         """Make the account's token worthless; the identity route gives a new one."""
-        self.generation[account_id] = self.generation.get(account_id, 0) + 1
+        with self._lock:
+            self.generation[account_id] = self.generation.get(account_id, 0) + 1
+
+    def forget(self) -> None:
+        """As at the start: no token revoked, none counted."""
+        with self._lock:
+            self.generation.clear()
+            self.issued = 0
+
+    def _in(self, life: timedelta) -> int:
+        return int((self._clock() + life).timestamp())
+
+    def _lasts(self, claims: dict[str, Any]) -> bool:
+        return bool(claims["exp"] > self._clock().timestamp())
 
     def _make(self, claims: dict[str, Any]) -> str:
         parts = [_pack(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]

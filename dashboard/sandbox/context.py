@@ -1,24 +1,26 @@
 """What the routes share: the sandbox's parts, refusals in Baserow's shapes, and whose token came."""
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 from flask import abort, current_app, jsonify, make_response, request
 
 from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
-from dashboard.sandbox.rows import Table, Tables
-from dashboard.sandbox.world import Connection
+from dashboard.sandbox.tables import Table, Tables
+from dashboard.sandbox.world import Account, Connection
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """The parts."""
+    """The parts. ``public_url``: where browsers find the sandbox, None for where the request came to."""
 
     life: Life
     tables: Tables
     tokens: Tokens
     faults: Faults
+    public_url: str | None = None
 
 
 def sandbox() -> Sandbox:
@@ -27,42 +29,70 @@ def sandbox() -> Sandbox:
     return found
 
 
-def refuse(status: int, error: str, detail: object = "", headers: dict[str, str] | None = None) -> None:
-    """End the request with ``{"error", "detail"}``."""
+def public_link(path: str) -> str:
+    """An absolute address for a browser; ``path`` without a leading slash."""
+    return f"{(sandbox().public_url or request.host_url).rstrip('/')}/{path}"
+
+
+def refuse(status: int, error: str, detail: object = "", headers: dict[str, str] | None = None) -> NoReturn:
+    """End the request with ``{"error", "detail"}`` (B S)."""
     response = make_response(jsonify(error=error, detail=detail), status)
     response.headers.update(headers or {})
     abort(response)
 
 
-def unauthorised(error: str | None = None) -> None:
-    """The three refusals that a Baserow server gives."""
-    body = {"error": error, "detail": "Access token is expired or invalid."} if error else {
-        "detail": "Authentication credentials were not provided."
-    }  # fmt: skip
+def unauthorised(**body: str) -> NoReturn:
+    """A 401 as Baserow gives it: recorded, with its header."""
     abort(make_response(jsonify(body), 401, {"WWW-Authenticate": 'JWT realm="api"'}))
 
 
+def bad_token() -> NoReturn:
+    """The same answer for a token that is wrong, of another kind, revoked or expired: a client cannot tell which."""
+    unauthorised(detail="Access token is expired or invalid.", error="ERROR_INVALID_ACCESS_TOKEN")
+
+
 def token() -> str:
-    """The token of ``Authorization: JWT <token>`` (or Bearer, for OAuth's access tokens)."""
-    scheme, _, value = request.headers.get("Authorization", "").partition(" ")
-    if scheme not in {"JWT", "Bearer"} or not value:
-        unauthorised()
-    return value.strip()
+    """The token of ``Authorization: JWT <token>``, or ``Bearer`` for OAuth's access tokens (S)."""
+    parts = request.headers.get("Authorization", "").split()
+    if not parts or parts[0] not in {"JWT", "Bearer"}:
+        unauthorised(detail="Authentication credentials were not provided.")
+    if len(parts) != 2:
+        unauthorised(detail="Authorization header must contain two space-delimited values", code="bad_authorization_header")
+    return parts[1]
 
 
 def need_partner() -> None:
-    """Only the partner token reaches partner routes (documented)."""
-    if token() != sandbox().tokens.partner_token:
-        unauthorised("ERROR_INVALID_ACCESS_TOKEN")
+    """Only the partner's tokens reach partner routes (D)."""
+    if not sandbox().tokens.is_partner(token()):
+        bad_token()
 
 
 def need_account() -> int:
-    """Everything else takes a sub-account's token; whose it is."""
+    """Everything else takes a sub-account's token (D); whose it is."""
     account_id = sandbox().tokens.account_of(token())
     if account_id is None:
-        unauthorised("ERROR_INVALID_ACCESS_TOKEN")
-    assert account_id is not None
+        bad_token()
     return account_id
+
+
+def body() -> dict[str, object]:
+    """The request's JSON object; anything else is an empty one."""
+    found = request.get_json(silent=True)
+    return found if isinstance(found, dict) else {}
+
+
+def whole(name: str, otherwise: int) -> int:
+    """A paging parameter; what cannot be read, or is below one, is the default (recorded from Baserow)."""
+    value = request.args.get(name, "")
+    return int(value[:18]) if value.isascii() and value.isdigit() and int(value[:18]) > 0 else otherwise
+
+
+def account_or_404(account_id: int) -> Account:
+    """The sub-account with this id."""
+    found = sandbox().life.account(account_id)
+    if found is None:
+        refuse(404, "ERROR_SUB_ACCOUNT_DOES_NOT_EXIST", "The requested sub-account does not exist.")
+    return found
 
 
 def own_connection(server_id: int) -> Connection:
@@ -71,7 +101,6 @@ def own_connection(server_id: int) -> Connection:
     connection = sandbox().life.connection(server_id)
     if connection is None or connection.account_id != account_id:
         refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
-    assert connection is not None
     return connection
 
 
@@ -86,10 +115,10 @@ def own_table(table_id: int) -> Table:
     """The table, if it is the token's account's; somebody else's is a 400 (recorded from Baserow)."""
     account_id = need_account()
     owner = table_id // 10_000
-    found = next((each for each in tables_of(owner) if each.id == table_id), None) if sandbox().life.account(owner) else None
+    exists = sandbox().life.account(owner) is not None
+    found = next((each for each in tables_of(owner) if each.id == table_id), None) if exists else None
     if found is None:
         refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The requested table does not exist.")
     if owner != account_id:
         refuse(400, "ERROR_USER_NOT_IN_GROUP", "")
-    assert found is not None
     return found

@@ -2,15 +2,19 @@
 
 import json
 import random
+import socket
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 
-from flask import Response, jsonify
+from flask import Response, jsonify, request
 
-KINDS = ("truncated", "html", "wrong_type", "empty", "bare_list", "extra_fields", "redirect", "oversized")
+# "truncated" and the kinds after it spoil an answer whose work was done: a sync behind it has started.
+KINDS = (
+    "truncated", "html", "wrong_type", "empty", "close", "redirect", "bare_list", "extra_fields", "oversized",
+)  # fmt: skip
 OVERSIZED = 17 * 1024 * 1024
 
 
@@ -26,6 +30,12 @@ class Fault:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     times: int | None = None
+    id: int = 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether it answers itself, so that the route's work is never done."""
+        return self.kind is None and (self.status is not None or self.body is not None)
 
 
 class Faults:
@@ -33,10 +43,32 @@ class Faults:
 
     def __init__(self, latency_ms: float, error_rate: float, seed: int) -> None:
         self.latency_ms, self.error_rate = latency_ms, error_rate
+        self._first = (latency_ms, error_rate, seed)
         self._chance = random.Random(seed)
         self.active: list[Fault] = []
         self.calls: Counter[str] = Counter()
         self._lock = Lock()
+        self._last_id = 0
+
+    def add(self, fault: Fault) -> int:
+        """Switch a fault on; its id."""
+        with self._lock:
+            self._last_id += 1
+            fault.id = self._last_id
+            self.active.append(fault)
+            return fault.id
+
+    def clear(self) -> None:
+        """Switch all faults off."""
+        with self._lock:
+            self.active.clear()
+
+    def forget(self) -> None:
+        """As at the start: no faults, no calls counted, the first knobs."""
+        self.clear()
+        self.calls.clear()
+        self.latency_ms, self.error_rate, seed = self._first
+        self._chance = random.Random(seed)
 
     def before(self, route: str, path: str) -> tuple[Response | None, Fault | None]:
         """Count the call and wait; an answer if it fails outright, and the fault to apply to the answer if not."""
@@ -51,48 +83,64 @@ class Faults:
         wait = self.latency_ms + (fault.delay_ms if fault else 0)
         if wait:
             time.sleep(wait / 1000)
-        if fault is not None and fault.status is not None and fault.kind is None:
-            body = (
-                fault.body if fault.body is not None else {"error": f"ERROR_{fault.status}", "detail": "A fault was switched on."}
-            )
-            response = jsonify(body)
-            response.status_code = fault.status
-            response.headers.update(fault.headers)
-            return response, None
-        if unlucky and route != "control":
-            response = jsonify(error="ERROR_INTERNAL", detail="An error by chance.")
-            response.status_code = 500
-            return response, None
+        if fault is not None and fault.answers:
+            return _own_answer(fault), None
+        if unlucky:
+            return _answer({"error": "ERROR_INTERNAL", "detail": "An error by chance."}, 500), None
         return None, fault
 
     @staticmethod
     def after(fault: Fault, response: Response) -> Response:
         """The answer as the fault spoils it."""
-        if fault.kind is None:
-            return response
-        content = response.get_data()
-        made: Response
-        if fault.kind == "truncated":
-            made = Response(content[: len(content) // 2], content_type="application/json")
-        elif fault.kind == "html":
-            made = Response("<!doctype html><title>Gateway</title><h1>It works!</h1>", content_type="text/html")
-        elif fault.kind == "empty":
-            made = Response(b"", content_type="application/json")
-        elif fault.kind == "wrong_type":
-            made = jsonify({"id": {"not": "an id"}, "data": 7, "results": 7, "running": "perhaps"})
-        elif fault.kind == "redirect":
-            made = Response(b"", status=302, headers={"Location": "http://127.0.0.2/elsewhere"})
-        elif fault.kind == "oversized":
-            made = Response(b"[" + b" " * OVERSIZED + b"]", content_type="application/json")
-        elif fault.kind == "bare_list":
-            body = json.loads(content)
-            made = jsonify(body.get("data", body.get("results", body)) if isinstance(body, dict) else body)
-        else:
-            made = jsonify(_with_extras(json.loads(content)))
-        if fault.kind != "redirect":
-            made.status_code = fault.status or response.status_code
+        made = _spoiled(fault.kind, response) if fault.kind else response
+        if fault.status:
+            made.status_code = fault.status
         made.headers.update(fault.headers)
         return made
+
+
+def _own_answer(fault: Fault) -> Response:
+    status = fault.status or 200
+    told = {"error": f"ERROR_{status}", "detail": "A fault was switched on."} if fault.body is None else fault.body
+    response = _answer(told, status)
+    response.headers.update(fault.headers)
+    return response
+
+
+def _answer(told: Any, status: int) -> Response:
+    response = jsonify(told)
+    response.status_code = status
+    return response
+
+
+def _spoiled(kind: str, response: Response) -> Response:
+    content = response.get_data()
+    if kind == "truncated":
+        return Response(content[: len(content) // 2], content_type="application/json")
+    if kind == "html":
+        return Response("<!doctype html><title>Gateway</title><h1>It works!</h1>", content_type="text/html")
+    if kind == "empty":
+        return Response(b"", content_type="application/json")
+    if kind == "wrong_type":
+        return jsonify({"id": {"not": "an id"}, "data": 7, "results": 7, "running": "perhaps"})
+    if kind == "close":
+        return _hung_up()
+    if kind == "redirect":
+        return Response(b"", status=302, headers={"Location": "http://127.0.0.2/elsewhere"})
+    if kind == "oversized":
+        return Response(b"[" + b" " * OVERSIZED + b"]", content_type="application/json")
+    told = json.loads(content)
+    if kind == "bare_list":
+        return jsonify(told.get("data", told.get("results", told)) if isinstance(told, dict) else told)
+    return jsonify(_with_extras(told))
+
+
+def _hung_up() -> Response:
+    """Close the connection before the answer; where there is none (a test client), a bare 502."""
+    found = request.environ.get("gunicorn.socket") or request.environ.get("werkzeug.socket")
+    if found is not None:
+        found.shutdown(socket.SHUT_RDWR)
+    return Response(b"", status=502)
 
 
 def _with_extras(value: Any) -> Any:

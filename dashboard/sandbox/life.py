@@ -1,40 +1,28 @@
-"""What changes: scheduled runs by the clock, runs started by hand, statuses, and what was done to a connection.
+"""What changes: runs by the schedule and by hand, statuses, and what was done to a connection or account.
 
-Scheduled history is computed; only what somebody did since the start is kept, in ``Touched``, behind one lock.
+What the seed makes is computed (``world``, ``runs``); only what somebody did since the start is kept here, behind one lock.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from threading import RLock
 from typing import Any
 
+from dashboard.sandbox import runs as made
 from dashboard.sandbox.connectors import BY_NAME
+from dashboard.sandbox.runs import EPOCH, RUN_IDS, Run, Schedule
 from dashboard.sandbox.world import FIRST_ACCOUNT, Account, Connection, World
 
-EPOCH = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)
 BANK_PAUSE = timedelta(hours=1)
-RUN_IDS = 10**9
-
-
-@dataclass
-class Run:
-    """A run. ``ends_at`` may lie ahead: then it still runs."""
-
-    id: int
-    connection_id: int
-    started_at: datetime
-    ends_at: datetime | None
-    outcome: str
-    error: str
-    exit_code: int
-    records: dict[str, int]
-
-    def is_running(self, at: datetime) -> bool:
-        """Whether it has not ended."""
-        return self.ends_at is None or at < self.ends_at
+STUCK_FOR = timedelta(hours=5)
+MOST_CONNECTIONS = 99
+# Statuses that a run which went well does not lift: somebody has to act first.
+STAYS = {"DISABLED", "CONFIG_SELECT", "PAUSED_BY_VENDOR"}
+STATUS_AFTER = {"ERROR": "ERROR", "INTERNAL_ERROR": "ERROR", "COMPLETED_WITH_ERRORS": "COMPLETED_WITH_ERRORS"}
 
 
 @dataclass
@@ -47,13 +35,23 @@ class Touched:
     bank_asked_at: datetime | None = None
     forced_status: str | None = None
     never_finishes: bool = False
+    released: bool = False
     next_run: str | None = None
     runs: list[Run] = field(default_factory=list)
     starts: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)
+    schedules: list[Schedule] = field(default_factory=list)
+
+
+UNTOUCHED = Touched()
 
 
 class AlreadyRunning(Exception):
     """A run of the connection is under way."""
+
+
+class TooMany(Exception):
+    """The account has as many connections as their ids have room for."""
 
 
 class Life:
@@ -61,16 +59,26 @@ class Life:
 
     def __init__(self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float]) -> None:
         self.world, self.clock, self.run_seconds = world, clock, run_seconds
+        self._first_run_seconds = run_seconds
         self.lock = RLock()
         self.born = clock()
         self.touched: dict[int, Touched] = {}
         self.new_accounts: dict[int, Account] = {}
         self.new_connections: dict[int, tuple[Connection, datetime]] = {}
+        self.invites = 0
 
     def touch(self, connection_id: int) -> Touched:
         """What is kept of one connection, made when first needed."""
         with self.lock:
             return self.touched.setdefault(connection_id, Touched())
+
+    def forget(self) -> None:
+        """As at the start: nothing was done."""
+        with self.lock:
+            for kept in (self.touched, self.new_accounts, self.new_connections):
+                kept.clear()
+            self.invites = 0
+            self.run_seconds = self._first_run_seconds
 
     def account(self, account_id: int) -> Account | None:
         """An account, computed or provisioned."""
@@ -79,7 +87,7 @@ class Life:
     def by_external_id(self, external_id: str) -> Account | None:
         """The same by the partner's id."""
         found = self.world.by_external_id(external_id)
-        return found or next((each for each in self.new_accounts.values() if each.external_id == external_id), None)
+        return found or next((each for each in list(self.new_accounts.values()) if each.external_id == external_id), None)
 
     def accounts(self, start: int, count: int) -> list[Account]:
         """``count`` accounts from position ``start``, provisioned ones last."""
@@ -87,165 +95,207 @@ class Life:
         beyond = max(0, start - self.world.size)
         return page + list(self.new_accounts.values())[beyond : beyond + count - len(page)]
 
-    def provision(self, external_id: str, name: str) -> Account:
+    def count_accounts(self) -> int:
+        """How many there are."""
+        return self.world.size + len(self.new_accounts)
+
+    def provision(self, external_id: str, name: str, **person: str) -> Account:
         """The account with this external id, made if there is none."""
         with self.lock:
             found = self.by_external_id(external_id)
             if found is None:
-                position = self.world.size + len(self.new_accounts)
-                found = Account(FIRST_ACCOUNT + position, name or external_id, external_id, position)
+                position = self.count_accounts()
+                found = Account(FIRST_ACCOUNT + position, name or external_id, external_id, position, **person)
                 self.new_accounts[found.id] = found
             return found
 
     def connections(self, account_id: int) -> list[Connection]:
         """An account's connections, computed and added."""
         computed = list(self.world.connections(account_id)) if self.world.account(account_id) else []
-        return computed + [each for each, _ in self.new_connections.values() if each.account_id == account_id]
+        added = [each for each, _ in list(self.new_connections.values()) if each.account_id == account_id]
+        return computed + added
 
     def connection(self, connection_id: int) -> Connection | None:
         """One connection."""
-        if connection_id in self.new_connections:
-            return self.new_connections[connection_id][0]
-        return self.world.connection(connection_id)
+        added = self.new_connections.get(connection_id)
+        return added[0] if added else self.world.connection(connection_id)
 
     def add_connection(self, account_id: int, connector: str, name: str) -> Connection:
-        """A connection that somebody made in the widget; its first run starts at once."""
+        """A connection that somebody made in the widget; its first run starts at once.
+
+        Raises:
+            TooMany: the account has 99.
+        """
         with self.lock:
             place = 1 + max((each.id % 100 for each in self.connections(account_id)), default=0)
-            made = Connection(
+            if place > MOST_CONNECTIONS:
+                raise TooMany
+            added = Connection(
                 id=account_id * 100 + place, account_id=account_id, name=name, connector=BY_NAME[connector], interval=3600,
                 scheduler_off=False, phase=0, seconds=30, failure=None, failing_for=0, placed=None, flips=False,
             )  # fmt: skip
-            self.new_connections[made.id] = (made, self.clock())
-            self.start(made)
-            return made
+            self.new_connections[added.id] = (added, self.clock())
+            self._begin(added)
+            return added
+
+    def change(self, connection: Connection, settings: dict[str, Any]) -> None:
+        """Change its settings; a changed schedule holds from now on."""
+        with self.lock:
+            touched, before = self.touch(connection.id), self.schedules(connection)
+            touched.settings.update(settings)
+            interval = int(touched.settings.get("run_interval", connection.interval))
+            on = not touched.settings.get("disable_scheduler", connection.scheduler_off)
+            if (interval, on) != (before[-1].interval, before[-1].on):
+                touched.schedules = [*before, Schedule(self.clock(), interval, on)]
+
+    def schedules(self, connection: Connection) -> list[Schedule]:
+        """Its schedules over time, the present one last."""
+        touched = self.touched.get(connection.id, UNTOUCHED)
+        if touched.schedules:
+            return touched.schedules
+        added = self.new_connections.get(connection.id)
+        schedule = Schedule(added[1] if added else EPOCH, connection.interval, connection.placed != "CONFIG_SELECT")
+        if connection.scheduler_off or connection.placed == "DISABLED":
+            return [schedule, Schedule(self.born - timedelta(days=2), connection.interval, on=False)]
+        if connection.stuck and not touched.released:
+            return [schedule, Schedule(self.born - STUCK_FOR, connection.interval, on=False)]
+        return [schedule]
 
     def status(self, connection: Connection) -> str:
-        """The connection's health status now."""
-        at, touched = self.clock(), self.touched.get(connection.id)
-        if touched is not None:
-            if touched.forced_status:
-                return touched.forced_status
-            if touched.allowed_at and at < touched.allowed_at + AUTHORIZING_FOR:
-                return "AUTHORIZING"
-            if touched.asked_at and not touched.allowed_at:
-                return "RE_AUTHORISING"
-            if touched.healed_at:
-                return "OK"
-        if connection.id in self.new_connections:
-            return "CHECKING" if at < self.new_connections[connection.id][1] + CHECKING_FOR else "OK"
-        if connection.placed:
+        """The connection's health status now: where nobody meddled, by its newest run that ended."""
+        at, touched = self.clock(), self.touched.get(connection.id, UNTOUCHED)
+        if touched.forced_status:
+            return touched.forced_status
+        if touched.allowed_at and at < touched.allowed_at + AUTHORIZING_FOR:
+            return "AUTHORIZING"
+        if touched.asked_at and not touched.allowed_at:
+            return "RE_AUTHORISING"
+        added = self.new_connections.get(connection.id)
+        if added and at < added[1] + CHECKING_FOR:
+            return "CHECKING"
+        if connection.placed and not touched.healed_at and (connection.placed in STAYS or not any(self._ended(touched.runs))):
             return connection.placed
-        if connection.failure:
-            return connection.failure.status
-        if connection.flips and int(at.timestamp() // 1200 + connection.id) % 3 == 0:
-            return "ERROR"
-        return "HEALTHY" if connection.connector.kind in {"CRM", "e-commerce"} else "OK"
+        return self._status_by_runs(connection, touched)
+
+    def _status_by_runs(self, connection: Connection, touched: Touched) -> str:
+        newest = None
+        if touched.runs or touched.healed_at or connection.flips or connection.failure:
+            newest = next(self._ended(islice(self._history(connection), 6)), None)
+        if touched.healed_at and (newest is None or newest.started_at < touched.healed_at):
+            return "OK"
+        well = "HEALTHY" if connection.connector.kind in {"CRM", "e-commerce"} else "OK"
+        return STATUS_AFTER.get(newest.outcome, well) if newest else well
+
+    def _ended(self, runs: Iterable[Run]) -> Iterator[Run]:
+        """Those that say something about health: what the platform stopped (KILLED) does not."""
+        at = self.clock()
+        return (run for run in runs if not run.is_running(at) and run.outcome != "KILLED")
 
     def start(self, connection: Connection) -> Run:
-        """Start a run by hand.
+        """Start a run by hand, and count it.
 
         Raises:
             AlreadyRunning: one is under way.
         """
         with self.lock:
-            at, touched = self.clock(), self.touch(connection.id)
-            if any(run.is_running(at) for run in self.runs(connection, 1)):
+            at = self.clock()
+            if any(run.is_running(at) for run in self.runs(connection, 3)):
                 raise AlreadyRunning
-            shortest, longest = self.run_seconds
-            share = self.world.number("took", connection.id, touched.starts) % 1000 / 1000
-            ends = None if touched.never_finishes else at + timedelta(seconds=shortest + share * (longest - shortest))
-            newest = self.runs(connection, 1)
-            run_id = max(self._run_id(connection, at), newest[0].id + 1 if newest else 0)
-            run = self._run(connection, run_id, at, ends)
-            if touched.next_run:
-                run.outcome, touched.next_run = touched.next_run, None
-            touched.starts += 1
-            touched.runs.append(run)
+            run = self._begin(connection)
+            self.touch(connection.id).starts += 1
             return run
+
+    def _begin(self, connection: Connection) -> Run:
+        at, touched = self.clock(), self.touch(connection.id)
+        shortest, longest = self.run_seconds
+        share = self.world.number("took", connection.id, len(touched.runs)) % 1000 / 1000
+        ends = None if touched.never_finishes else at + timedelta(seconds=shortest + share * (longest - shortest))
+        newest = self.runs(connection, 1)
+        number = max(made.run_id(connection, at), newest[0].id + 1 if newest else 0)
+        run = made.make_run(self.world, connection, at, ends, self._fails(connection, at), number)
+        if run.outcome == "KILLED":
+            run = Run(number, connection.id, at, ends, "COMPLETED", "", 0, dict.fromkeys(connection.connector.tables, 1))
+        if touched.next_run:
+            run.end_as(touched.next_run)
+            touched.next_run = None
+        touched.runs.append(run)
+        return run
+
+    def stick(self, connection: Connection) -> None:
+        """Let what runs now, and what is started from now on, never end."""
+        with self.lock:
+            touched, at = self.touch(connection.id), self.clock()
+            touched.never_finishes = True
+            for run in touched.runs:
+                if run.is_running(at):
+                    run.ends_at = None
+
+    def release(self, connection: Connection) -> None:
+        """End what never finishes, as killed."""
+        with self.lock:
+            touched = self.touch(connection.id)
+            touched.never_finishes, touched.released = False, True
+            for run in touched.runs:
+                if run.ends_at is None:
+                    run.ends_at = self.clock()
+                    run.end_as("KILLED")
 
     def runs(self, connection: Connection, count: int, skip: int = 0) -> list[Run]:
         """Runs, newest first: those by hand and those by the schedule."""
-        touched = self.touched.get(connection.id)
-        by_hand = touched.runs if touched else []
-        scheduled = self._scheduled(connection, count + skip)
-        both = sorted([*by_hand, *scheduled], key=lambda run: run.id, reverse=True)
-        return both[skip : skip + count]
+        return list(islice(self._history(connection), skip, skip + count))
 
     def run(self, run_id: int) -> Run | None:
-        """A run by its id, which begins with its connection's."""
+        """A run by its id, which begins with its connection's and goes on with its second."""
         connection = self.connection(run_id // RUN_IDS)
         if connection is None:
             return None
-        return next((run for run in self.runs(connection, 300) if run.id == run_id), None)
+        by_hand = list(self.touched.get(connection.id, UNTOUCHED).runs)
+        found = next((run for run in by_hand if run.id == run_id), None)
+        started = EPOCH + timedelta(seconds=run_id % RUN_IDS)
+        if found is None and started <= self.clock() and made.is_scheduled(connection, self.schedules(connection), started):
+            found = self._scheduled(connection, started)
+        return found
+
+    def _history(self, connection: Connection) -> Iterator[Run]:
+        by_hand = list(reversed(self.touched.get(connection.id, UNTOUCHED).runs))
+        for started in made.scheduled_starts(connection, self.schedules(connection), self.clock()):
+            number = made.run_id(connection, started)
+            while by_hand and by_hand[0].id >= number:
+                yield by_hand.pop(0)
+            yield self._scheduled(connection, started)
+        yield from by_hand
+
+    def _scheduled(self, connection: Connection, started: datetime) -> Run:
+        ends: datetime | None = started + made.duration(connection)
+        run = made.make_run(self.world, connection, started, ends, self._fails(connection, started))
+        if connection.stuck and not self.touched.get(connection.id, UNTOUCHED).released and self._is_last(connection, started):
+            run = Run(run.id, connection.id, started, None, "COMPLETED", "", 0, {})
+        return run
+
+    def _is_last(self, connection: Connection, started: datetime) -> bool:
+        return started + timedelta(seconds=connection.interval) >= self.born - STUCK_FOR
+
+    def _fails(self, connection: Connection, started: datetime) -> bool:
+        """Whether the connection's own failure holds then: for long enough that its newest run shows it, until healed."""
+        healed = self.touched.get(connection.id, UNTOUCHED).healed_at
+        longest = max(connection.failing_for, connection.interval + 600) + (3 * 86400 if connection.scheduler_off else 0)
+        # Counted from midnight, so that a sandbox started again the same day tells the same history.
+        since = self.born.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(seconds=longest)
+        return started >= since and not (healed and started >= healed)
 
     def allow(self, connection_id: int) -> None:
         """The customer consented: AUTHORIZING for a moment, then well, and later runs go well."""
-        touched = self.touch(connection_id)
-        touched.allowed_at = touched.healed_at = self.clock()
-        touched.asked_at = touched.forced_status = None
-
-    def run_status(self, run: Run) -> str:
-        """Its status word now."""
-        return "RUNNING" if run.is_running(self.clock()) else run.outcome
+        with self.lock:
+            touched = self.touch(connection_id)
+            touched.allowed_at = touched.healed_at = self.clock()
+            touched.asked_at = touched.forced_status = None
 
     def claims_to_run(self, connection: Connection, run: Run) -> bool:
-        """What the status route says: no for a run that nothing runs any more, though its status stays RUNNING."""
-        return run.is_running(self.clock()) and not self.touch(connection.id).never_finishes
+        """What the status route says: no for a run that nothing runs any more, though its status stays RUNNING (S)."""
+        return run.ends_at is not None and run.is_running(self.clock())
 
-    def _scheduled(self, connection: Connection, count: int) -> list[Run]:
-        if connection.id in self.new_connections or connection.placed == "CONFIG_SELECT":
-            return []
-        at = self.clock()
-        if connection.scheduler_off or connection.placed == "DISABLED":
-            at = min(at, self.born - timedelta(days=2))
-        last = int(((at - EPOCH).total_seconds() - connection.phase) // connection.interval)
-        runs = []
-        for number in range(last, max(-1, last - count), -1):
-            started = EPOCH + timedelta(seconds=connection.phase + number * connection.interval)
-            takes = min(connection.seconds, connection.interval // 3)
-            runs.append(self._run(connection, self._run_id(connection, started), started, started + timedelta(seconds=takes)))
-        return runs
-
-    def _run_id(self, connection: Connection, started: datetime) -> int:
-        return connection.id * RUN_IDS + int((started - EPOCH).total_seconds())
-
-    def _run(self, connection: Connection, run_id: int, started: datetime, ends: datetime | None) -> Run:
-        touched = self.touched.get(connection.id)
-        healed = touched.healed_at if touched else None
-        draw = self.world.number("run", run_id) % 100
-        failure = connection.failure
-        since = self.born - timedelta(seconds=connection.failing_for)
-        fails = failure is not None and started >= since and not (healed and started >= healed)
-        tables = connection.connector.tables
-        records = {table: self.world.number("records", run_id, table) % 900 for table in tables}
-        outcome, error, exit_code = "COMPLETED", "", 0
-        if fails and failure is not None:
-            outcome, exit_code = failure.run, failure.exit_code
-            error = failure.text.format(
-                host=connection.connector.host, account=connection.account_id, n=draw, date=f"{started:%Y-%m-%d}"
-            )
-            records = {tables[0]: draw} if outcome == "COMPLETED_WITH_ERRORS" else {}
-        elif connection.flips and self.status(connection) == "ERROR" and draw < 60:
-            outcome, error, exit_code = "ERROR", "502 Server Error: Bad Gateway", 1
-            records = {}
-        elif draw == 0:
-            outcome, error, exit_code, records = "KILLED", "The run was stopped by the platform (out of memory).", 137, {}
-        return Run(run_id, connection.id, started, ends, outcome, error, exit_code, records)
-
-    def as_json(self, connection: Connection, run: Run) -> dict[str, Any]:
-        """A run as the API shows it; tables as a list for some connectors, as an object for others (both seen)."""
-        running = run.is_running(self.clock())
-        loads: Any = [{"name": table, "records": count} for table, count in run.records.items()]
-        if connection.connector.kind in {"CRM", "bank"}:
-            loads = {table: {"records": count} for table, count in run.records.items()}
-        return {
-            "id": run.id,
-            "server_id": connection.id,
-            "status": self.run_status(run),
-            "timestamp_start": run.started_at.isoformat(),
-            "timestamp_end": None if running or run.ends_at is None else run.ends_at.isoformat(),
-            "tables": [] if running else loads,
-            "error": None if running else run.error or None,
-            "status_code_from_source": None if running else run.exit_code,
-        }
+    def next_invite(self) -> int:
+        """The number of an invite."""
+        with self.lock:
+            self.invites += 1
+            return self.invites

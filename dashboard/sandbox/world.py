@@ -23,6 +23,10 @@ FIRST = ("Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour
 SECOND = ("Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics", "Farms", "Clinics",
           "Travel", "Robotics", "Flowers", "Timber", "Coffee")  # fmt: skip
 LEGAL = ("BV", "NV", "GmbH", "Ltd", "SARL", "ApS")
+GIVEN = ("Amélie", "Bram", "Chiara", "Dries", "Esra", "Femke", "Goran", "Hanne", "İpek", "Jonas", "Kaat", "Leïla")
+COUNTRIES = ("BE", "NL", "DE", "FR", "GB", "DK")
+STUCK_AT = 131
+FLIPPING_INTERVAL = 900
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,19 @@ class Account:
     name: str
     external_id: str
     position: int
+    first_name: str = "Robin"
+    last_name: str = "Example"
+    email: str = ""
+    country: str = "BE"
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection as the seed made it; what happened to it since is ``life``'s."""
+    """A connection as the seed made it; what happened to it since is ``life``'s.
+
+    ``interval``, ``phase``, ``seconds`` (how long a run takes) and ``failing_for`` are seconds. ``placed``: a status that it
+    has whatever its runs say. ``flips``: goes wrong and comes right again every half hour. ``stuck``: its newest run never ended.
+    """
 
     id: int
     account_id: int
@@ -51,6 +63,7 @@ class Connection:
     failing_for: int
     placed: str | None
     flips: bool
+    stuck: bool = False
 
 
 class World:
@@ -71,7 +84,15 @@ class World:
         position = account_id - FIRST_ACCOUNT
         if not 0 <= position < self.size:
             return None
-        return Account(account_id, self._name(position), f"cust-{position + 1:05d}", position)
+        return Account(
+            account_id,
+            self._name(position),
+            f"cust-{position + 1:05d}",
+            position,
+            first_name=GIVEN[self.number("given", position) % len(GIVEN)],
+            email=f"owner{position + 1}@example.com",
+            country=COUNTRIES[self.number("country", position) % len(COUNTRIES)],
+        )
 
     def accounts(self, start: int, count: int) -> Iterator[Account]:
         """``count`` accounts from position ``start``."""
@@ -110,26 +131,32 @@ class World:
 
         connector = self._connector(account_id, place)
         interval = INTERVALS[chance("interval", len(INTERVALS))]
-        placed = PLACED.get((account_id - FIRST_ACCOUNT) % 200) if place == 1 else None
+        spot = (account_id - FIRST_ACCOUNT) % 200
+        placed = PLACED.get(spot) if place == 1 else None
+        stuck = place == 1 and spot == STUCK_AT
         failure, draw = None, chance("failure", 100)
         for each, percent in connector.failures:
             if draw < percent:
                 failure = each
                 break
             draw -= percent
+        flips = failure is None and placed is None and not stuck and chance("flips", 60) == 0
+        if flips:
+            interval = FLIPPING_INTERVAL
         return Connection(
             id=account_id * 100 + place,
             account_id=account_id,
             name=f"{connector.title} {['production', 'main', 'Benelux', 'webshop', 'archive'][place - 1]}",
             connector=connector,
             interval=interval,
-            scheduler_off=chance("scheduler", 40) == 0,
+            scheduler_off=chance("scheduler", 40) == 0 and not (flips or stuck),
             phase=chance("phase", interval),
             seconds=15 + chance("seconds", 200),
-            failure=None if placed else failure,
+            failure=None if placed or stuck else failure,
             failing_for=3600 + chance("since", 9 * 86400),
             placed=placed,
-            flips=failure is None and placed is None and chance("flips", 60) == 0,
+            flips=flips,
+            stuck=stuck,
         )
 
     def _connector(self, account_id: int, place: int) -> Connector:

@@ -1,75 +1,127 @@
 """The knobs, for tests and people on this machine: faults, latency, one connection's fate, what was called."""
 
+from dataclasses import fields
+from typing import Any, NoReturn
+
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox.context import refuse, sandbox
+from dashboard.sandbox.catalogue import ROUTES
+from dashboard.sandbox.context import body, refuse, sandbox
 from dashboard.sandbox.faults import KINDS, Fault
 
 bp = Blueprint("control", __name__, url_prefix="/sandbox/control")
+ENDS = ("COMPLETED", "COMPLETED_WITH_ERRORS", "ERROR", "INTERNAL_ERROR", "KILLED")
 
 
 @bp.get("/state")
 def state() -> ResponseReturnValue:
-    """Calls by route, syncs started by connection, tokens given out."""
+    """Calls by route name, syncs started by connection id, tokens given out, faults switched on."""
     parts = sandbox()
-    starts = {str(key): touched.starts for key, touched in parts.life.touched.items() if touched.starts}
-    return jsonify(calls=dict(parts.faults.calls), syncs=starts, tokens=parts.tokens.issued, faults=len(parts.faults.active))
+    starts = {str(key): touched.starts for key, touched in list(parts.life.touched.items()) if touched.starts}
+    faults = parts.faults
+    return jsonify(
+        calls=dict(faults.calls),
+        syncs=starts,
+        tokens=parts.tokens.issued,
+        faults=len(faults.active),
+        knobs=_knobs(),
+        accounts=parts.life.count_accounts(),
+    )
+
+
+@bp.get("/faults")
+def list_faults() -> ResponseReturnValue:
+    """The faults that are switched on."""
+    return jsonify([vars(fault) for fault in list(sandbox().faults.active)])
 
 
 @bp.post("/faults")
 def add_fault() -> ResponseReturnValue:
-    """Switch a fault on: ``{"route", "match", "status", "kind", "delay_ms", "body", "headers", "times"}``."""
-    body = request.get_json()
-    if body.get("kind") not in {None, *KINDS}:
+    """Switch a fault on; see ``Fault`` for its fields. Answers its id, and how many are on."""
+    told: dict[str, Any] = dict(body())
+    known = {each.name for each in fields(Fault)} - {"id"}
+    if not told.get("route") or set(told) - known:
+        _wrong(f"A fault has a route and may have {', '.join(sorted(known - {'route'}))}.")
+    if told["route"] not in {"*", *ROUTES}:
+        _wrong(f"route is * or one of {', '.join(ROUTES)}.")
+    if told.get("kind") not in {None, *KINDS}:
         refuse(400, "ERROR_UNKNOWN_KIND", f"kind is one of {', '.join(KINDS)}")
-    sandbox().faults.active.append(Fault(**body))
-    return jsonify(faults=len(sandbox().faults.active))
+    for name in ("match", "headers", "delay_ms"):
+        if told.get(name, 0) is None:
+            told.pop(name)
+    return jsonify(id=sandbox().faults.add(Fault(**told)), faults=len(sandbox().faults.active))
 
 
 @bp.delete("/faults")
 def clear_faults() -> ResponseReturnValue:
     """Switch all off."""
-    sandbox().faults.active.clear()
+    sandbox().faults.clear()
     return jsonify(faults=0)
 
 
 @bp.post("/knobs")
 def knobs() -> ResponseReturnValue:
     """``{"latency_ms", "error_rate", "run_seconds": [least, most]}``, each optional."""
-    body, parts = request.get_json(), sandbox()
-    parts.faults.latency_ms = float(body.get("latency_ms", parts.faults.latency_ms))
-    parts.faults.error_rate = float(body.get("error_rate", parts.faults.error_rate))
-    least, most = body.get("run_seconds", parts.life.run_seconds)
-    parts.life.run_seconds = (float(least), float(most))
-    return jsonify(latency_ms=parts.faults.latency_ms, error_rate=parts.faults.error_rate, run_seconds=parts.life.run_seconds)
+    told, parts = request.get_json(), sandbox()
+    try:
+        latency_ms = float(told.get("latency_ms", parts.faults.latency_ms))
+        error_rate = float(told.get("error_rate", parts.faults.error_rate))
+        least, most = (float(each) for each in told.get("run_seconds", parts.life.run_seconds))
+    except (AttributeError, TypeError, ValueError):
+        _wrong("latency_ms and error_rate are numbers, run_seconds two of them.")
+    if latency_ms < 0 or not 0 <= error_rate <= 1 or not 0 <= least <= most:
+        _wrong("latency_ms is at least 0, error_rate between 0 and 1, run_seconds from least to most.")
+    parts.faults.latency_ms, parts.faults.error_rate, parts.life.run_seconds = latency_ms, error_rate, (least, most)
+    return jsonify(_knobs())
 
 
 @bp.post("/connections/<int:connection_id>")
 def connection(connection_id: int) -> ResponseReturnValue:
-    """``{"health_status", "never_finishes", "next_run"}``, each optional."""
-    body, touched = request.get_json(), sandbox().life.touch(connection_id)
-    touched.forced_status = body.get("health_status", touched.forced_status)
-    touched.never_finishes = bool(body.get("never_finishes", touched.never_finishes))
-    touched.next_run = body.get("next_run", touched.next_run)
-    return jsonify(ok=True)
+    """``{"health_status", "never_finishes", "next_run"}``, each optional; a ``health_status`` of null lifts a forced one."""
+    told, life = body(), sandbox().life
+    found = life.connection(connection_id)
+    if found is None:
+        refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
+    status, ends_as = told.get("health_status"), told.get("next_run")
+    if ends_as not in {None, *ENDS}:
+        _wrong(f"next_run is one of {', '.join(ENDS)}.")
+    touched = life.touch(connection_id)
+    if "health_status" in told:
+        touched.forced_status = None if status is None else str(status)
+    if "next_run" in told:
+        touched.next_run = None if ends_as is None else str(ends_as)
+    if "never_finishes" in told:
+        (life.stick if told["never_finishes"] else life.release)(found)
+    return jsonify(ok=True, health_status=life.status(found))
 
 
 @bp.post("/accounts/<int:account_id>/revoke-token")
 def revoke(account_id: int) -> ResponseReturnValue:
-    """Make the account's token worthless."""
+    """Make the account's token worthless; the identity route gives a new one."""
     sandbox().tokens.revoke(account_id)
     return jsonify(ok=True)
 
 
 @bp.post("/reset")
 def reset() -> ResponseReturnValue:
-    """Forget everything that was done since the start."""
+    """Forget everything that was done since the start, knobs included."""
     parts = sandbox()
-    parts.faults.active.clear()
-    parts.faults.calls.clear()
-    parts.life.touched.clear()
-    parts.life.new_accounts.clear()
-    parts.life.new_connections.clear()
-    parts.tokens.generation.clear()
+    parts.faults.forget()
+    parts.life.forget()
+    parts.tokens.forget()
     return jsonify(ok=True)
+
+
+def _knobs() -> dict[str, Any]:
+    parts = sandbox()
+    least, most = parts.life.run_seconds
+    return {
+        "latency_ms": parts.faults.latency_ms,
+        "error_rate": parts.faults.error_rate,
+        "run_seconds": [least, most],
+    }
+
+
+def _wrong(detail: str) -> NoReturn:
+    refuse(400, "ERROR_REQUEST_BODY_VALIDATION", detail)

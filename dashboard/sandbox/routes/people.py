@@ -7,32 +7,38 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox.connectors import BY_NAME, CONNECTORS
-from dashboard.sandbox.context import sandbox
+from dashboard.sandbox.context import body, sandbox
+from dashboard.sandbox.life import TooMany
 from dashboard.sandbox.world import Connection
 
 bp = Blueprint("people", __name__)
 STATIC = Path(__file__).parent.parent / "static"
+LONGEST_NAME = 100
+POLICY = "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{title}</title><link rel="stylesheet" href="/sandbox/static/sandbox.css"></head>
+<title>{title}</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/sandbox/static/sandbox.css"></head>
 <body><main><h1>{title}</h1>{body}</main></body></html>"""
+INDEX = """<p>Made-up customers and connections, for trying the Partner Console and for its tests. {accounts} accounts,
+{calls} calls so far. Nothing here is real, and nothing leaves this machine.</p>
+<ul><li><a href="/openapi.json">What it emulates</a>, as an OpenAPI document</li>
+<li><a href="/sandbox/control/state">What was called</a>, and the knobs</li>
+<li><a href="/sandbox/control/faults">The faults that are switched on</a>; <code>POST</code> one there, <code>DELETE</code>
+clears them</li></ul>"""
 
 
-def _page(title: str, body: str) -> Response:
-    response = Response(PAGE.format(title=escape(title), body=body))
-    response.headers["Content-Security-Policy"] = (
-        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'"
-    )
+def _page(title: str, content: str, status: int = 200) -> Response:
+    response = Response(PAGE.format(title=escape(title), body=content), status=status)
+    response.headers["Content-Security-Policy"] = POLICY
+    response.headers["Referrer-Policy"] = "no-referrer"
     return response
 
 
 @bp.get("/")
 def index() -> ResponseReturnValue:
     """What this is."""
-    return _page(
-        "A stand-in for Peliqan's API",
-        "<p>Made-up customers and connections, for trying the Partner Console and for its tests.</p>"
-        '<p><a href="/openapi.json">What it emulates (OpenAPI)</a> · <a href="/sandbox/control/state">What was called</a></p>',
-    )
+    parts = sandbox()
+    told = INDEX.format(accounts=parts.life.count_accounts(), calls=sum(parts.faults.calls.values()))
+    return _page("A stand-in for Peliqan's API", told)
 
 
 @bp.get("/sandbox/static/<path:name>")
@@ -41,28 +47,27 @@ def static(name: str) -> ResponseReturnValue:
     return send_from_directory(STATIC, name)
 
 
-def _connection(server_id: int) -> Connection:
+def _asked(server_id: int) -> Connection:
+    """The connection, if somebody asked for consent and nobody has answered: a link is good for one answer."""
     connection = sandbox().life.connection(server_id)
-    if connection is None or sandbox().life.touch(server_id).asked_at is None:
-        abort(_gone())
+    touched = sandbox().life.touched.get(server_id)
+    if connection is None or touched is None or touched.asked_at is None:
+        abort(_page("This link has run out", "<p>Ask for a new one.</p>", 410))
     return connection
-
-
-def _gone() -> Response:
-    response = _page("This link has run out", "<p>Ask for a new one.</p>")
-    response.status_code = 410
-    return response
 
 
 @bp.get("/sandbox/consent/<int:server_id>")
 def consent(server_id: int) -> ResponseReturnValue:
-    """Where the customer allows access again."""
-    connection = _connection(server_id)
+    """Where the customer allows access again, or lets the bank be asked anew."""
+    connection = _asked(server_id)
     account = sandbox().life.account(connection.account_id)
-    company, title = (account.name if account else ""), escape(connection.connector.title)
+    company, title = (account.name if account else ""), connection.connector.title
+    bank = connection.connector.auth == "saltedge"
+    wants = "to fetch new transactions from" if bank else "to read from"
     return _page(
-        f"Allow access to {connection.connector.title}?",
-        f"<p>The data integration of <strong>{escape(company)}</strong> asks to read from {title}.</p>"
+        f"Allow access to {title} for {company}?",
+        f"<p>The data integration of <strong>{escape(company)}</strong> asks {wants} {escape(title)} again, for the connection "
+        f"<strong>{escape(connection.name)}</strong>.</p>"
         '<form method="post"><button name="answer" value="allow">Allow</button> '
         '<button name="answer" value="deny" class="plain">Deny</button></form>',
     )
@@ -71,11 +76,13 @@ def consent(server_id: int) -> ResponseReturnValue:
 @bp.post("/sandbox/consent/<int:server_id>")
 def consented(server_id: int) -> ResponseReturnValue:
     """The answer: AUTHORIZING and then well, or left as it was."""
-    _connection(server_id)
-    if request.form.get("answer") == "allow":
-        sandbox().life.allow(server_id)
-        return redirect("/sandbox/done/allowed")
-    sandbox().life.touch(server_id).asked_at = None
+    life = sandbox().life
+    with life.lock:
+        _asked(server_id)
+        if request.form.get("answer") == "allow":
+            life.allow(server_id)
+            return redirect("/sandbox/done/allowed")
+        life.touch(server_id).asked_at = None
     return redirect("/sandbox/done/denied")
 
 
@@ -94,34 +101,37 @@ def invited(key: str) -> ResponseReturnValue:
 
 @bp.get("/embed/v1.3/peliqan-integration.js")
 def widget() -> ResponseReturnValue:
-    """The widget's script, compatible with the one that Peliqan's page describes (section 3)."""
+    """The widget's script, compatible with the one that Peliqan's page describes (D)."""
     return send_from_directory(STATIC, "peliqan-integration.js", mimetype="text/javascript", max_age=0)
 
 
 @bp.get("/sandbox/widget/connectors/")
 def widget_connectors() -> ResponseReturnValue:
-    """What can be connected."""
-    return jsonify([{"name": each.name, "title": each.title, "kind": each.kind} for each in CONNECTORS])
+    """What can be connected: ``[{"name", "title", "kind", "auth"}]``."""
+    return jsonify([{"name": each.name, "title": each.title, "kind": each.kind, "auth": each.auth} for each in CONNECTORS])
 
 
 @bp.post("/sandbox/widget/connections/")
 def widget_connect() -> ResponseReturnValue:
-    """Make a connection, with the widget's token."""
+    """Make a connection with the widget's token: ``{"connector", "name"}``; answers what the callback gets."""
     _, _, token = request.headers.get("Authorization", "").partition(" ")
-    account_id = sandbox().tokens.widget_account_of(token)
+    account_id, told, life = sandbox().tokens.widget_account_of(token.strip()), body(), sandbox().life
     if account_id is None:
         return jsonify(error="ERROR_INVALID_ACCESS_TOKEN", detail="The integration token has run out. Reload the page."), 401
-    body = request.get_json(silent=True) or {}
-    if body.get("connector") not in BY_NAME:
+    connector = BY_NAME.get(str(told.get("connector")))
+    if connector is None:
         return jsonify(error="ERROR_UNKNOWN_CONNECTOR", detail="There is no such connector."), 400
-    title = BY_NAME[body["connector"]].title
-    made = sandbox().life.add_connection(account_id, body["connector"], str(body.get("name") or title)[:100])
-    account = sandbox().life.account(account_id)
+    name = str(told.get("name") or "").strip()[:LONGEST_NAME] or connector.title
+    try:
+        made = life.add_connection(account_id, connector.name, name)
+    except TooMany:
+        return jsonify(error="ERROR_TOO_MANY_CONNECTIONS", detail="This account has as many connections as it can."), 400
+    account = life.account(account_id)
     return jsonify(
         server_id=made.id,
         id=made.id,
         name=made.name,
         server_type=made.connector.name,
-        health_status=sandbox().life.status(made),
+        health_status=life.status(made),
         external_id=account.external_id if account else None,
     )

@@ -1,26 +1,30 @@
 """Connections ("servers"), their runs, and what can be done to them."""
 
 from typing import Any
-from uuid import uuid4
 
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox.context import need_account, own_connection, refuse, sandbox
-from dashboard.sandbox.life import BANK_PAUSE, AlreadyRunning, Run
-from dashboard.sandbox.routes.partner import number
+from dashboard.sandbox import runs as shown
+from dashboard.sandbox.context import body, need_account, own_connection, public_link, refuse, sandbox, whole
+from dashboard.sandbox.life import BANK_PAUSE, UNTOUCHED, AlreadyRunning
+from dashboard.sandbox.runs import Run
 from dashboard.sandbox.world import Connection
 
 bp = Blueprint("servers", __name__)
+# What PATCH may change, and the JSON type that each has; other names are taken and ignored, as a lenient API does.
+CHANGEABLE: dict[str, type] = {"name": str, "run_interval": int, "disable_scheduler": bool}
+SHORTEST_INTERVAL = 60
 
 
 def as_json(connection: Connection) -> dict[str, Any]:
-    """A connection as the API shows it (S)."""
+    """A connection as the API shows it (S); ``run_interval`` in seconds; ``auth_type`` is an assumption (A)."""
+    life = sandbox().life
     return {
         "id": connection.id,
         "name": connection.name,
         "server_type": connection.connector.name,
-        "health_status": sandbox().life.status(connection),
+        "health_status": life.status(connection),
         "is_datawarehouse": False,
         "is_target": False,
         "target": connection.account_id * 100,
@@ -28,6 +32,7 @@ def as_json(connection: Connection) -> dict[str, Any]:
         "run_interval": connection.interval,
         "disable_scheduler": connection.scheduler_off,
         "auth_type": connection.connector.auth,
+        **life.touched.get(connection.id, UNTOUCHED).settings,
     }
 
 
@@ -35,13 +40,13 @@ def _warehouse(account_id: int) -> dict[str, Any]:
     return {
         "id": account_id * 100, "name": f"dw_{account_id}", "server_type": "postgresql", "health_status": "OK",
         "is_datawarehouse": True, "is_target": True, "target": None, "target_schema": None, "run_interval": None,
-        "disable_scheduler": True,
+        "disable_scheduler": True, "auth_type": "basic",
     }  # fmt: skip
 
 
 @bp.get("/api/servers/", endpoint="servers")
 def servers() -> ResponseReturnValue:
-    """All connections of the token's account: a list (S)."""
+    """All connections of the token's account, its data warehouse first: a bare list (S)."""
     account_id = need_account()
     return jsonify([_warehouse(account_id), *(as_json(each) for each in sandbox().life.connections(account_id))])
 
@@ -55,142 +60,173 @@ def server(server_id: int) -> ResponseReturnValue:
 
 @bp.patch("/api/servers/<int:server_id>/", endpoint="server_change")
 def change(server_id: int) -> ResponseReturnValue:
-    """Change a connection (S): here only switching it off and on again."""
+    """Change a connection's ``name``, ``run_interval`` or ``disable_scheduler`` (S)."""
     connection = own_connection(server_id)
-    body = request.get_json(silent=True) or {}
-    if "disable_scheduler" in body:
-        sandbox().life.touch(server_id).forced_status = "DISABLED" if body["disable_scheduler"] else None
+    told = {name: value for name, value in body().items() if name in CHANGEABLE}
+    wrong = [name for name, value in told.items() if type(value) is not CHANGEABLE[name] or value == ""]
+    interval = told.get("run_interval")
+    if isinstance(interval, int) and interval < SHORTEST_INTERVAL:
+        wrong.append("run_interval")
+    if wrong:
+        detail = {name: [{"error": "Not a valid value.", "code": "invalid"}] for name in wrong}
+        refuse(400, "ERROR_REQUEST_BODY_VALIDATION", detail)
+    sandbox().life.change(connection, told)
     return jsonify(as_json(connection))
 
 
 @bp.get("/api/servers/<int:server_id>/syncdb/", endpoint="syncdb")
 def syncdb(server_id: int) -> ResponseReturnValue:
-    """Start a sync (D S): a GET with a side effect."""
-    return _started(own_connection(server_id))
+    """Start a sync (D S): a GET with a side effect. While one runs, a second is refused with 409 (A)."""
+    connection = own_connection(server_id)
+    run, answer = _started(connection)
+    # One object instead of a list of them has been seen (S).
+    one = connection.connector.kind in {"files", "e-commerce"}
+    return jsonify(run_data=run if one else [run], **answer)
 
 
 @bp.get("/api/servers/<int:server_id>/resync/", endpoint="resync")
 def resync(server_id: int) -> ResponseReturnValue:
-    """Load everything again (S)."""
-    return _started(own_connection(server_id))
+    """Load everything again (S): the run's data come as one object."""
+    run, answer = _started(own_connection(server_id))
+    return jsonify(run_data=run, **answer)
 
 
-def _started(connection: Connection) -> ResponseReturnValue:
+def _started(connection: Connection) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         run = sandbox().life.start(connection)
     except AlreadyRunning:
         refuse(409, "ERROR_PIPELINE_ALREADY_RUNNING", "A pipeline run of this connection is under way.")
-    task = str(uuid4())
-    return jsonify(
-        server_id=str(connection.id),
-        health_status=sandbox().life.status(connection),
-        run_data=[{"pipeline_run_id": run.id, "task_id": task}],
-        task_id=task,
-        detail="The sync task has started.",
-        syncing=True,
-    )
+    task = shown.task_id(sandbox().life.world, run)
+    return {"pipeline_run_id": run.id, "task_id": task}, {
+        "server_id": str(connection.id),
+        "health_status": sandbox().life.status(connection),
+        "task_id": task,
+        "detail": "The sync task has started.",
+        "syncing": True,
+    }
 
 
 @bp.get("/api/servers/<int:server_id>/syncdb/status/", endpoint="syncdb_status")
-@bp.get("/api/servers/<int:server_id>/resync/status/", endpoint="resync_status")
 def status(server_id: int) -> ResponseReturnValue:
     """Whether a sync runs (D S). A stuck one: ``running: false`` while its status is still RUNNING (S)."""
     connection = own_connection(server_id)
-    life, asked = sandbox().life, request.args.get("pipeline_run_id", "")
-    runs = life.runs(connection, 20)
-    run: Run | None = next((each for each in runs if str(each.id) == asked), runs[0] if runs and not asked else None)
+    return jsonify(_status(connection, _asked_run(connection)))
+
+
+@bp.get("/api/servers/<int:server_id>/resync/status/", endpoint="resync_status")
+def resync_status(server_id: int) -> ResponseReturnValue:
+    """Whether a full resync runs; ``run_id`` is a list here, which is what the SDK reads (S)."""
+    connection = own_connection(server_id)
+    run = _asked_run(connection)
+    return jsonify({**_status(connection, run), "run_id": [run.id] if run else []})
+
+
+def _asked_run(connection: Connection) -> Run | None:
+    """The run of ``pipeline_run_id`` or ``task_id``; the newest where neither is asked for."""
+    life, number, task = sandbox().life, request.args.get("pipeline_run_id", ""), request.args.get("task_id", "")
+    if number:
+        found = life.run(int(number[:18])) if number.isascii() and number.isdigit() else None
+        return found if found is not None and found.connection_id == connection.id else None
+    newest = life.runs(connection, 20)
+    if task:
+        return next((run for run in newest if shown.task_id(life.world, run) == task), None)
+    return newest[0] if newest else None
+
+
+def _status(connection: Connection, run: Run | None) -> dict[str, Any]:
     if run is None:
-        return jsonify(running=False, status=None, task_id=None, run_id=None, detail="No run.")
-    return jsonify(
-        running=life.claims_to_run(connection, run),
-        status=life.run_status(run),
-        task_id=request.args.get("task_id") or None,
-        run_id=run.id,
-        detail="The sync task is running." if run.is_running(life.clock()) else "The sync task has completed.",
-    )
+        return {"running": False, "status": None, "task_id": None, "run_id": None, "detail": "No run."}
+    life = sandbox().life
+    running = run.is_running(life.clock())
+    return {
+        "running": life.claims_to_run(connection, run),
+        "status": "RUNNING" if running else run.outcome,
+        "task_id": shown.task_id(life.world, run),
+        "run_id": run.id,
+        "detail": "The sync task is running." if running else "The sync task has completed.",
+    }
 
 
 @bp.get("/api/servers/<int:server_id>/runs/", endpoint="runs")
 def runs(server_id: int) -> ResponseReturnValue:
-    """A connection's runs, newest first (S)."""
-    connection = own_connection(server_id)
-    page, per_page = number("page", 1), min(number("per_page", 10), 100)
-    found = sandbox().life.runs(connection, per_page, (page - 1) * per_page)
-    return jsonify(data=[sandbox().life.as_json(connection, run) for run in found])
+    """A connection's runs, newest first: ``{"data": [...]}`` (S)."""
+    connection, life = own_connection(server_id), sandbox().life
+    page, per_page = whole("page", 1), min(whole("per_page", 10), 100)
+    found = life.runs(connection, per_page, (page - 1) * per_page)
+    return jsonify(data=[shown.as_json(connection.connector, run, life.clock()) for run in found])
 
 
 @bp.get("/api/pipeline_runs/", endpoint="pipeline_runs")
 def pipeline_runs() -> ResponseReturnValue:
-    """Runs by their ids (S)."""
-    need_account()
-    asked = [int(each) for each in request.args.get("run_id", "").split(",") if each.isdigit()]
-    found = [_own_run(each) for each in asked[:100]]
-    return jsonify(data=[sandbox().life.as_json(connection, run) for connection, run in found if connection and run])
+    """Runs by ``run_id`` (one, or several with commas between), as far as they are the account's own (S)."""
+    account_id, life = need_account(), sandbox().life
+    asked = [int(each[:18]) for each in request.args.get("run_id", "").split(",") if each.isascii() and each.isdigit()]
+    page, per_page = whole("page", 1), min(whole("per_page", 10), 100)
+    found = [_own_run(account_id, each) for each in asked[(page - 1) * per_page : page * per_page]]
+    return jsonify(data=[shown.as_json(pair[0].connector, pair[1], life.clock()) for pair in found if pair])
 
 
 @bp.get("/api/pipeline_runs/<int:run_id>/logs/", endpoint="run_logs")
 def logs(run_id: int) -> ResponseReturnValue:
-    """The log of a run (S; shape A)."""
-    connection, run = _own_run(run_id)
-    if run is None:
-        refuse(404, "ERROR_PIPELINE_RUN_DOES_NOT_EXIST")
-    assert run is not None
-    assert connection is not None
-    at = f"{run.started_at:%Y-%m-%dT%H:%M:%S}"
-    lines = [f"{at} INFO tap-{connection.connector.name}: starting, state found"]
-    for table, count in run.records.items():
-        lines.append(f"{at} INFO {table}: requesting since last bookmark")
-        lines.append(f"{at} INFO {table}: {count} records written to target")
-    if run.error:
-        lines += [f"{at} WARNING retrying in 4 s (attempt 3 of 3)", f"{at} ERROR {run.error}"]
-    lines.append(f"{at} INFO exit code {run.exit_code}")
-    return jsonify(logs="\n".join(lines))
+    """The log of one run: ``{"logs": "<text>"}`` (S; shape A)."""
+    found = _own_run(need_account(), run_id)
+    if found is None:
+        refuse(404, "ERROR_PIPELINE_RUN_DOES_NOT_EXIST", "The requested pipeline run does not exist.")
+    life = sandbox().life
+    return jsonify(logs=shown.log_of(life.world, *found, life.clock()))
 
 
-def _own_run(run_id: int) -> tuple[Connection | None, Run | None]:
-    account_id, life = need_account(), sandbox().life
+def _own_run(account_id: int, run_id: int) -> tuple[Connection, Run] | None:
+    life = sandbox().life
     run = life.run(run_id)
     connection = life.connection(run.connection_id) if run else None
-    if connection is None or connection.account_id != account_id:
-        return None, None
+    if run is None or connection is None or connection.account_id != account_id:
+        return None
     return connection, run
 
 
 @bp.post("/api/servers/invite/", endpoint="invite")
 def invite() -> ResponseReturnValue:
-    """Invite a customer to connect (S): 204 when e-mailed, the link when not."""
-    need_account()
-    body = request.get_json(silent=True) or {}
-    if body.get("sendEmail"):
+    """Invite a customer to connect (S): 204 when e-mailed (nothing is sent), ``{"url"}`` when not."""
+    account_id, told = need_account(), body()
+    if told.get("sendEmail"):
+        if not told.get("recipient"):
+            refuse(400, "ERROR_REQUEST_BODY_VALIDATION", {"recipient": [{"error": "Required.", "code": "required"}]})
         return "", 204
-    return jsonify(url=f"{request.host_url}sandbox/invite/{uuid4().hex}?connector={body.get('serverType', '')}")
+    key = sandbox().life.world.number("invite", account_id, sandbox().life.next_invite())
+    return jsonify(url=public_link(f"sandbox/invite/{key:016x}?connector={told.get('serverType') or ''}"))
 
 
 @bp.get("/api/servers/<int:server_id>/reauthorise/", endpoint="reauthorise")
 def reauthorise(server_id: int) -> ResponseReturnValue:
-    """A consent link for an OAuth connection (D; path A)."""
+    """A consent link for an OAuth connection, good for one answer: ``{"auth_uri"}`` (D; path A)."""
     connection = own_connection(server_id)
     if connection.connector.auth != "oauth2":
         refuse(400, "ERROR_NOT_AN_OAUTH_CONNECTION", "Only OAuth connections can be reauthorised.")
-    touched = sandbox().life.touch(server_id)
-    touched.asked_at, touched.allowed_at = sandbox().life.clock(), None
-    return jsonify(auth_uri=f"{request.host_url}sandbox/consent/{server_id}")
+    return jsonify(auth_uri=_consent_link(connection))
 
 
 @bp.get("/api/servers/<int:server_id>/saltedge-refresh/", endpoint="saltedge_refresh")
 def saltedge_refresh(server_id: int) -> ResponseReturnValue:
-    """A refresh link for a bank; SaltEdge refuses a second within about an hour (D; path A)."""
+    """A refresh link for a bank, ``{"url"}``; SaltEdge refuses a second within about an hour (D; path A)."""
     connection = own_connection(server_id)
     if connection.connector.auth != "saltedge":
         refuse(400, "ERROR_NOT_A_SALTEDGE_CONNECTION", "Only SaltEdge bank connections can be refreshed.")
-    touched, at = sandbox().life.touch(server_id), sandbox().life.clock()
-    if touched.bank_asked_at and at < touched.bank_asked_at + BANK_PAUSE:
-        wait = int((touched.bank_asked_at + BANK_PAUSE - at).total_seconds())
-        refuse(
-            400,
-            "ERROR_SALTEDGE_REFRESH_TOO_SOON",
-            f"The bank can be asked again in {wait // 60 + 1} minutes.",
-            {"Retry-After": str(wait)},
-        )
-    touched.bank_asked_at, touched.asked_at, touched.allowed_at = at, at, None
-    return jsonify(url=f"{request.host_url}sandbox/consent/{server_id}")
+    life = sandbox().life
+    with life.lock:
+        touched, at = life.touch(server_id), life.clock()
+        wait = (touched.bank_asked_at + BANK_PAUSE - at).total_seconds() if touched.bank_asked_at else 0
+        if wait <= 0:
+            touched.bank_asked_at = at
+    if wait > 0:
+        detail = f"The bank can be asked again in {int(wait) // 60 + 1} minutes."
+        refuse(400, "ERROR_SALTEDGE_REFRESH_TOO_SOON", detail, {"Retry-After": str(int(wait) + 1)})
+    return jsonify(url=_consent_link(connection))
+
+
+def _consent_link(connection: Connection) -> str:
+    life = sandbox().life
+    with life.lock:
+        touched = life.touch(connection.id)
+        touched.asked_at, touched.allowed_at = life.clock(), None
+    return public_link(f"sandbox/consent/{connection.id}")

@@ -15,7 +15,7 @@ const make = (tag, attributes = {}, ...children) => {
 };
 
 const style = `
-  .pq-dialog { font: 15px/1.5 system-ui, sans-serif; color: CanvasText; background: Canvas; border: 1px solid GrayText; border-radius: 10px; padding: 1.25rem; width: min(26rem, 90vw); }
+  .pq-dialog { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; color: CanvasText; background: Canvas; border: 1px solid GrayText; border-radius: 10px; padding: 1.25rem; width: min(26rem, 90vw); }
   .pq-dialog::backdrop { background: rgb(0 0 0 / .5); }
   .pq-dialog h2 { margin: 0 0 .75rem; font-size: 1.15rem; }
   .pq-list { display: grid; gap: .4rem; max-height: 15rem; overflow: auto; margin: .75rem 0; }
@@ -23,15 +23,28 @@ const style = `
   .pq-dialog button.pq-primary { background: #1a5ba8; border-color: #1a5ba8; color: #fff; }
   .pq-dialog input { font: inherit; width: 100%; box-sizing: border-box; padding: .45rem; margin-top: .25rem; }
   .pq-row { display: flex; gap: .5rem; justify-content: flex-end; margin-top: 1rem; }
-  .pq-error { color: #d63939; }`;
+  .pq-dialog :is(button, input):focus-visible { outline: 3px solid #2f7fd6; outline-offset: 2px; }
+  .pq-error { color: light-dark(#b42318, #ff8a80); }
+  .pq-error:empty { display: none; }`;
 
 const open = async ({ token, availableConnectors, selectedConnector, onConnected }) => {
   const dialog = make("dialog", { className: "pq-dialog" });
   const error = make("p", { className: "pq-error" });
   error.setAttribute("role", "alert");
-  const close = () => { dialog.close(); dialog.remove(); };
+  const close = () => dialog.close();
   document.body.append(dialog);
-  const all = await (await fetch(`${base}/sandbox/widget/connectors/`)).json();
+  dialog.setAttribute("aria-label", "Add a connection");
+  dialog.addEventListener("close", () => dialog.remove());
+  const closing = () => make("div", { className: "pq-row" }, make("button", { type: "button", textContent: "Close", onclick: close }));
+  let all = [];
+  try {
+    all = await (await fetch(`${base}/sandbox/widget/connectors/`)).json();
+  } catch {
+    error.textContent = "The list of connectors could not be loaded. Close this and try again.";
+    dialog.replaceChildren(make("h2", { textContent: "Add a connection" }), error, closing());
+    dialog.showModal();
+    return;
+  }
   const offered = availableConnectors?.length ? all.filter(({ name }) => availableConnectors.includes(name)) : all;
 
   const form = (connector) => {
@@ -65,13 +78,11 @@ const open = async ({ token, availableConnectors, selectedConnector, onConnected
       .map((connector) => make("button", { type: "button", textContent: `${connector.title} · ${connector.kind}`, onclick: () => form(connector) })));
     search.oninput = show;
     show();
-    dialog.replaceChildren(make("h2", { textContent: "Add a connection" }), search, buttons,
-      make("div", { className: "pq-row" }, make("button", { type: "button", textContent: "Close", onclick: close })));
+    dialog.replaceChildren(make("h2", { textContent: "Add a connection" }), search, buttons, closing());
   };
 
   const chosen = offered.find(({ name }) => name === selectedConnector);
   if (chosen) form(chosen); else list();
-  dialog.setAttribute("aria-label", "Add a connection");
   dialog.showModal();
 };
 

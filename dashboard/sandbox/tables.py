@@ -1,12 +1,11 @@
 """Tables and rows as pure functions of their ids: a million rows cost nothing until they are asked for.
 
-Rows have Baserow's shapes (numbers as strings, selects and links as objects). Search, filters and sorts look at the first
-``SCANNED`` rows of a larger table only; sorting by the row number works at any size.
+Rows have the shapes that a real Baserow server gives: numbers as strings, selects and links as objects.
 """
 
 import json
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,10 +13,17 @@ from typing import Any
 from dashboard.sandbox.connectors import Connector
 from dashboard.sandbox.world import FIRST_ACCOUNT, World
 
-SCANNED = 5_000
 MILLION = 1_000_000
+# The million rows hold each amount from 0.00 to 9999.99 once, mixed by a multiplier without common factors with the count,
+# so that the row with a given amount is computed as easily as the amount of a given row.
+MIXER = 736_337
+UNMIXER = pow(MIXER, -1, MILLION)
+BOOKED_EVERY = 5
 PEOPLE = ("Ada", "Bruno", "Chloé", "Dmitri", "Élodie", "Fatima", "Gün", "Håkon", "Łukasz", "María")
 COUNTRIES = ((1, "Belgium", "light-yellow"), (2, "Deutschland", "light-red"), (3, "السعودية", "light-green"))
+
+STATUSES = ((4, "Open", "light-blue"), (5, "Paid", "light-green"), (6, "Late", "red"))
+TAGS = ((8, "urgent", "red"), (9, "urgent", "blue"))
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Field:
     id: int
     name: str
     type: str
+    primary: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,10 +61,22 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Active", "boolean"), ("Due", "date"), ("Meeting", "date"), ("Website", "url"), ("Files", "file"),
         ("Status", "single_select"), ("Tags", "multiple_select"), ("Customers", "link_row"), ("Lookup", "lookup"),
         ("Owner", "created_by"), ("UUID", "uuid"),
-        ("Took", "duration"), ("JSON", "long_text"), ("Secret", "password"), ("Broken", "formula"), ("Link", "formula"),
+        ("Took", "duration"), ("JSON", "long_text"), ("Secret", "password"), ("Broken", "formula"),
+        ("Link", "formula"), ("Payload", "json"),
+        ("Empty", "text"),
         ('Quote " dot . slash / 😀', "text"), ("Name, with comma", "text"), ("<b>bold</b>", "text"), ("العنوان", "text"),
     ),
 }  # fmt: skip
+PAYLOADS: tuple[Any, ...] = (
+    {"lines": [{"sku": "A-1", "qty": 2}], "paid": None},
+    [1, "two", None, True, [3]],
+    "text",
+    12.5,
+    True,
+    None,
+    {},
+    [],
+)
 HOSTILE = ("<script>alert(1)</script>", "=1+1", "@SUM(A1)", "Robert'); DROP TABLE rows;--", "‮reversed", "🏴‍☠️ emoji", "", None,
            "مرحبا بالعالم", '"quoted", with comma')  # fmt: skip
 
@@ -87,38 +106,29 @@ class Tables:
 
     def fields(self, table: Table) -> list[Field]:
         """A table's columns; the first is the primary one."""
-        return [Field(table.id * 1000 + n, name, type_) for n, (name, type_) in enumerate(SHAPES[table.kind])]
+        return [Field(table.id * 1000 + n, name, type_, n == 0) for n, (name, type_) in enumerate(SHAPES[table.kind])]
 
     def row(self, table: Table, number: int) -> dict[str, Any]:
         """Row ``number`` (from 1), with user field names."""
         values = getattr(self, f"_{table.kind}")(table, number)
         return {"id": number, "order": f"{number}.00000000000000000000", **values}
 
-    def page(self, table: Table, query: Mapping[str, str], page: int, size: int) -> tuple[int, list[dict[str, Any]]]:
-        """The count after search and filters, and the rows of one page.
+    def ranked(self, table: Table, column: str, rank: int) -> int | None:
+        """The number of the row that stands at ``rank`` (from 0) when a table is sorted by ``column``, ascending.
 
-        Raises:
-            LookupError: ``order_by`` names an unknown column.
+        None where that cannot be computed without looking at every row: of the larger tables it always can.
         """
-        names = {field.name: field for field in self.fields(table)}
-        order = [part.strip().strip('"') for part in _split(query.get("order_by", "")) if part.strip()]
-        orders = [(part.removeprefix("-").strip('"'), part.startswith("-")) for part in order]
-        unknown = [name for name, _ in orders if name not in names]
-        if unknown:
-            raise LookupError(unknown[0])
-        filters = [(key.split("__"), value) for key, value in query.items() if key.startswith("filter__")]
-        known = [(parts[1], parts[2], value) for parts, value in filters if len(parts) == 3 and parts[1] in names]
-        search = query.get("search", "").lower()
-        start = (page - 1) * size
-        plain = not known and not search
-        if plain and (not orders or (table.kind == "million" and orders[0][0] in {"Nr", "Reference"})):
-            numbers = range(table.count, 0, -1) if orders and orders[0][1] else range(1, table.count + 1)
-            return table.count, [self.row(table, number) for number in numbers[start : start + size]]
-        rows = [self.row(table, number) for number in range(1, min(table.count, SCANNED) + 1)]
-        rows = [row for row in rows if _matches(row, known) and (not search or search in _searched(row))]
-        for name, descending in reversed(orders):
-            rows.sort(key=lambda row: _key(row[name]), reverse=descending)
-        return (table.count if plain else len(rows)), rows[start : start + size]
+        if table.kind != "million":
+            return None
+        if column == "Amount":
+            return rank * UNMIXER % MILLION + 1
+        if column == "Booked":
+            unbooked = table.count // BOOKED_EVERY
+            if rank < unbooked:
+                return (rank + 1) * BOOKED_EVERY
+            block, place = divmod(rank - unbooked, BOOKED_EVERY - 1)
+            return block * BOOKED_EVERY + place + 1
+        return rank + 1
 
     def _n(self, table: Table, number: int, what: str) -> int:
         return self.world.number(table.id, number, what)
@@ -126,7 +136,7 @@ class Tables:
     def _money(self, table: Table, number: int) -> dict[str, Any]:
         day = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number * 7 % 7800)
         paid = self._n(table, number, "paid") % 3 > 0
-        option = ((4, "Open", "light-blue"), (5, "Paid", "light-green"), (6, "Late", "red"))[paid or (number % 7 == 0 and 2) or 0]
+        option = STATUSES[1 if paid else 2 if number % 7 == 0 else 0]
         return {
             "Number": f"2026-{number:05}",
             "Customer": f"{PEOPLE[self._n(table, number, 'who') % len(PEOPLE)]} Example",
@@ -155,9 +165,9 @@ class Tables:
         return {
             "Nr": number,
             "Reference": f"LED-{number:07}",
-            "Amount": f"{self._n(table, number, 'amount') % 10**7 / 100:.2f}",
+            "Amount": f"{(number - 1) * MIXER % MILLION / 100:.2f}",
             "At": f"{at:%Y-%m-%dT%H:%M:%SZ}",
-            "Booked": number % 5 > 0,
+            "Booked": number % BOOKED_EVERY > 0,
         }
 
     def _wide(self, table: Table, number: int) -> dict[str, Any]:
@@ -184,10 +194,11 @@ class Tables:
             "Meeting": "2026-02-02T01:30:00.123456Z" if number % 2 else None,
             "Website": link,
             "Files": [file] if number % 3 == 0 else [],
-            "Status": _option((5, "Paid", "light-green")) if number % 2 else None,
-            "Tags": [_option((8, "urgent", "red")), _option((9, "urgent", "blue"))][: number % 3],
+            "Status": _option(STATUSES[1]) if number % 2 else None,
+            "Tags": [_option(tag) for tag in TAGS[: number % 3]],
             "Customers": [
-                {"id": n, "value": f"Customer {n} & Søn", "order": "1"} for n in range(150 if number == 3 else number % 4)
+                {"id": n, "value": f"Customer {n} & Søn", "order": f"{n}.00000000000000000000"}
+                for n in range(150 if number == 3 else number % 4)
             ],
             "Lookup": [{"id": 1, "value": _option(COUNTRIES[0])}],
             "Owner": {"id": 1, "name": "Ada Example"},
@@ -197,6 +208,8 @@ class Tables:
             "Secret": True if number % 2 else None,
             "Broken": "NaN",
             "Link": {"url": link, "label": None if number % 2 else "Open"},
+            "Payload": PAYLOADS[number % len(PAYLOADS)],
+            "Empty": None,
             'Quote " dot . slash / 😀': "@SUM(A1)",
             "Name, with comma": "value, 1",
             "<b>bold</b>": "<i>x</i>",
@@ -206,56 +219,3 @@ class Tables:
 
 def _option(option: tuple[int, str, str]) -> dict[str, Any]:
     return {"id": option[0], "value": option[1], "color": option[2]}
-
-
-def _split(order_by: str) -> list[str]:
-    parts, quoted = [""], False
-    for character in order_by:
-        quoted ^= character == '"'
-        if character == "," and not quoted:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, dict):
-        return str(value.get("value", value.get("name", value.get("url", ""))))
-    if isinstance(value, list):
-        return ", ".join(_text(each) for each in value)
-    return "" if value is None else str(value)
-
-
-def _searched(row: dict[str, Any]) -> str:
-    return "\n".join(_text(value) for value in row.values()).lower()
-
-
-def _key(value: Any) -> tuple[int, float, str]:
-    if value is None:
-        return (0, 0.0, "")
-    try:
-        return (1, float(_text(value)), "")
-    except ValueError:
-        return (1, 0.0, _text(value).lower())
-
-
-def _matches(row: dict[str, Any], filters: list[tuple[str, str, str]]) -> bool:
-    tests: dict[str, Callable[[str, str], bool]] = {
-        "equal": lambda have, want: have == want,
-        "not_equal": lambda have, want: have != want,
-        "contains": lambda have, want: want.lower() in have.lower(),
-        "contains_not": lambda have, want: want.lower() not in have.lower(),
-        "higher_than": lambda have, want: bool(have) and float(have) > float(want),
-        "lower_than": lambda have, want: bool(have) and float(have) < float(want),
-        "empty": lambda have, want: not have,
-        "not_empty": lambda have, want: bool(have),
-        "boolean": lambda have, want: (have == "True") == (want.lower() in {"1", "true"}),
-    }
-    for name, kind, want in filters:
-        try:
-            if kind in tests and not tests[kind](_text(row[name]), want):
-                return False
-        except ValueError:
-            return False
-    return True

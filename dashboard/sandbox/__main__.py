@@ -1,0 +1,48 @@
+"""``python -m dashboard.sandbox``: the stand-in alone, until Ctrl-C."""
+
+import argparse
+
+from dashboard.sandbox.app import create_sandbox
+from dashboard.sandbox.server import serve
+
+
+def _seconds(text: str) -> tuple[float, float]:
+    try:
+        least, most = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError("two numbers with a comma between, as in 3,9") from None
+    if not 0 <= least <= most:
+        raise argparse.ArgumentTypeError("the first is at least 0 and at most the second")
+    return least, most
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError("a share is between 0 and 1")
+    return value
+
+
+def main() -> None:
+    """Read the options and serve."""
+    options = argparse.ArgumentParser("python -m dashboard.sandbox", description="A stand-in for Peliqan's API.")
+    options.add_argument("--host", default="127.0.0.1")
+    options.add_argument("--port", type=int, default=8901)
+    options.add_argument("--threads", type=int, default=64)
+    options.add_argument("--accounts", type=int, default=200, help="how many customers")
+    options.add_argument("--seed", type=int, default=1, help="another seed, another fleet")
+    options.add_argument("--latency-ms", type=float, default=0)
+    options.add_argument("--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1")
+    options.add_argument("--partner-token", default="sandbox-partner-token")
+    options.add_argument("--run-seconds", type=_seconds, default=(3.0, 9.0), metavar="LEAST,MOST")
+    options.add_argument("--public-url", help="where browsers find it, for consent and invite links")
+    told = options.parse_args()
+    app = create_sandbox(
+        told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
+        run_seconds=told.run_seconds, public_url=told.public_url,
+    )  # fmt: skip
+    serve(app, told.host, told.port, told.threads)
+
+
+if __name__ == "__main__":
+    main()

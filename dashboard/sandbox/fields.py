@@ -1,0 +1,53 @@
+"""Columns as Baserow describes them: the common part, and the settings that each type has."""
+
+from typing import Any
+
+from dashboard.sandbox.tables import COUNTRIES, STATUSES, TAGS, Field, Table
+
+READ_ONLY = {"autonumber", "last_modified", "created_by", "uuid", "lookup", "formula"}
+UNLIKE_TEXT = {"boolean", "file", "password"}
+NUMERIC = {"number", "rating", "autonumber", "duration"}
+_PLAIN: dict[str, dict[str, Any]] = {
+    "rating": {"max_value": 5, "style": "star"},
+    "duration": {"duration_format": "h:mm:ss"},
+}
+_DATE = {"date_format": "ISO", "date_time_format": "24", "date_show_tzinfo": False, "date_force_timezone": None}
+
+
+def as_json(table: Table, field: Field, order: int) -> dict[str, Any]:
+    """One field (B)."""
+    return {
+        "id": field.id,
+        "table_id": table.id,
+        "name": field.name,
+        "order": order,
+        "type": field.type,
+        "primary": field.primary,
+        "read_only": field.type in READ_ONLY,
+        "description": None,
+        **_settings(table, field),
+    }
+
+
+def _settings(table: Table, field: Field) -> dict[str, Any]:
+    if field.type == "number":
+        places = 0 if table.kind in {"wide", "empty"} or field.name == "Precise" else 2
+        return {"number_decimal_places": places, "number_negative": True, "number_prefix": "", "number_suffix": ""}
+    if field.type in {"date", "last_modified"}:
+        return {**_DATE, "date_include_time": field.name not in {"Due"}}
+    if field.type in {"single_select", "multiple_select"}:
+        return {"select_options": [{"id": n, "value": value, "color": colour} for n, value, colour in _options(field)]}
+    if field.type == "link_row":
+        return {"link_row_table_id": table.id, "link_row_related_field_id": None, "link_row_multiple_relationships": True}
+    if field.type == "lookup":
+        return {"formula_type": "array", "array_formula_type": "single_select", "error": None}
+    if field.type == "formula":
+        number = field.name == "Broken"
+        return {"formula": "1 / 0" if number else "link('…')", "formula_type": "number" if number else "link", "error": None}
+    return _PLAIN.get(field.type, {})
+
+
+def _options(field: Field) -> tuple[tuple[int, str, str], ...]:
+    if field.name == "Country":
+        return COUNTRIES
+    return TAGS if field.type == "multiple_select" else STATUSES

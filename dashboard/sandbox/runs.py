@@ -1,0 +1,170 @@
+"""Runs of connections: when the schedule starts them, how they end, what the API and their log say of them.
+
+A scheduled run is a pure function of the seed, its connection and its time, so history costs nothing to keep.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from dashboard.sandbox.connectors import Connector
+from dashboard.sandbox.world import Connection, World
+
+EPOCH = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
+RUN_IDS = 10**9
+FLIP_EVERY = 1800
+# The SDK reads the reason of a failure from four fields: which one it is differs from connector to connector.
+ERROR_FIELD = {"accounting": "message", "e-commerce": "status_message", "bank": "source_error"}
+
+
+@dataclass
+class Run:
+    """A run. ``ends_at`` may lie ahead: then it still runs; None: it never ends. ``records`` by table."""
+
+    id: int
+    connection_id: int
+    started_at: datetime
+    ends_at: datetime | None
+    outcome: str
+    error: str
+    exit_code: int
+    records: dict[str, int]
+
+    def is_running(self, at: datetime) -> bool:
+        """Whether it has not ended."""
+        return self.ends_at is None or at < self.ends_at
+
+    def end_as(self, outcome: str) -> None:
+        """Give it another end than the connection's own."""
+        self.outcome = outcome
+        self.error, self.exit_code = _OTHER_ENDS.get(outcome, ("500 Server Error: Internal Server Error", 1))
+        if self.error and outcome != "COMPLETED_WITH_ERRORS":
+            self.records = {}
+
+
+_KILLED = ("The run was stopped by the platform (out of memory).", 137)
+_OTHER_ENDS: dict[str, tuple[str, int]] = {"COMPLETED": ("", 0), "KILLED": _KILLED}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """From ``since`` on, a run every ``interval`` seconds; none where it is not ``on``."""
+
+    since: datetime
+    interval: int
+    on: bool = True
+
+
+def run_id(connection: Connection, started: datetime) -> int:
+    """A run's id: its connection's, then the second it started at."""
+    return connection.id * RUN_IDS + int((started - EPOCH).total_seconds())
+
+
+def scheduled_starts(connection: Connection, schedules: Sequence[Schedule], at: datetime) -> Iterator[datetime]:
+    """When scheduled runs began, newest first, down to the epoch."""
+    for schedule in reversed(schedules):
+        if schedule.on:
+            phase = connection.phase % schedule.interval
+            number = int(((at - EPOCH).total_seconds() - phase) // schedule.interval)
+            while number >= 0:
+                started = EPOCH + timedelta(seconds=phase + number * schedule.interval)
+                if started < schedule.since:
+                    break
+                yield started
+                number -= 1
+        at = min(at, schedule.since - timedelta(seconds=1))
+
+
+def is_scheduled(connection: Connection, schedules: Sequence[Schedule], started: datetime) -> bool:
+    """Whether the schedule starts a run at that second."""
+    schedule = next((each for each in reversed(schedules) if each.since <= started), None)
+    if schedule is None or not schedule.on:
+        return False
+    seconds = int((started - EPOCH).total_seconds())
+    return seconds % schedule.interval == connection.phase % schedule.interval
+
+
+def duration(connection: Connection) -> timedelta:
+    """How long its scheduled runs take."""
+    return timedelta(seconds=min(connection.seconds, connection.interval // 3))
+
+
+def flipped(connection: Connection, started: datetime) -> bool:
+    """Whether a connection that comes and goes fails at that time: one half hour of three."""
+    return connection.flips and (int(started.timestamp()) // FLIP_EVERY + connection.id) % 3 == 0
+
+
+def make_run(
+    world: World, connection: Connection, started: datetime, ends: datetime | None, failing: bool, number: int | None = None
+) -> Run:
+    """The run that began at ``started``. ``failing``: with the connection's own failure. ``number``: its id, if not by time."""
+    run = Run(number or run_id(connection, started), connection.id, started, ends, "COMPLETED", "", 0, {})
+    draw = world.number("run", run.id) % 100
+    tables = connection.connector.tables
+    run.records = {table: world.number("records", run.id, table) % 900 for table in tables}
+    failure = connection.failure
+    if failing and failure is not None:
+        run.outcome, run.exit_code = failure.run, failure.exit_code
+        run.error = failure.text.format(
+            host=connection.connector.host, account=connection.account_id, n=draw, date=f"{started:%Y-%m-%d}"
+        )
+        run.records = {tables[0]: draw} if run.outcome == "COMPLETED_WITH_ERRORS" else {}
+    elif flipped(connection, started):
+        run.outcome, run.exit_code, run.records = "ERROR", 1, {}
+        run.error = f"502 Server Error: Bad Gateway for url: https://{connection.connector.host}/api/v1/{tables[0]}"
+    elif draw == 0:
+        run.end_as("KILLED")
+    return run
+
+
+def task_id(world: World, run: Run) -> str:
+    """The task of a run, shaped like the UUIDs of a task queue."""
+    return str(UUID(int=world.number("task", run.id) << 64 | world.number("task too", run.id), version=4))
+
+
+def as_json(connector: Connector, run: Run, at: datetime) -> dict[str, Any]:
+    """A run as the API shows it (S); its tables as a list for some connectors, as an object for others (both seen)."""
+    running = run.is_running(at)
+    loads: Any = [{"name": table, "records": count} for table, count in run.records.items()]
+    if connector.kind in {"CRM", "bank"}:
+        loads = {table: {"records": count} for table, count in run.records.items()}
+    return {
+        "id": run.id,
+        "server_id": run.connection_id,
+        "status": status_word(connector, run, at),
+        "timestamp_start": run.started_at.isoformat(),
+        "timestamp_end": None if running or run.ends_at is None else run.ends_at.isoformat(),
+        "tables": [] if running else loads,
+        ERROR_FIELD.get(connector.kind, "error"): None if running else run.error or None,
+        "status_code_from_source": None if running else run.exit_code,
+    }
+
+
+def status_word(connector: Connector, run: Run, at: datetime) -> str:
+    """Its status in a list of runs: RUNNING has another word for files (both seen, S)."""
+    if run.is_running(at):
+        return "IN_PROGRESS" if connector.kind == "files" else "RUNNING"
+    return run.outcome
+
+
+def log_of(world: World, connection: Connection, run: Run, at: datetime) -> str:
+    """The run's log as far as it has come: lines of ISO time, level and text, the failure at the end."""
+    until = at if run.is_running(at) else run.ends_at or at
+    name, lines = connection.connector.name, [("INFO", f"tap-{connection.connector.name}: starting, state found")]
+    for table in connection.connector.tables:
+        lines.append(("INFO", f"{table}: requesting since last bookmark"))
+        if table not in run.records:
+            break
+        lines.append(("INFO", f"{table}: {run.records[table]} records written to target-postgres"))
+    if run.is_running(at):
+        lines = lines[:2]
+    elif run.error:
+        lines += [("WARNING", f"tap-{name}: retrying in {wait} s (attempt {n} of 3)") for n, wait in enumerate((1, 2, 4), 1)]
+        lines += [("INFO", f"exit code {run.exit_code}"), ("ERROR", run.error)]
+    else:
+        lines += [("INFO", f"tap-{name}: state written"), ("INFO", "exit code 0")]
+    step = (until - run.started_at) / max(1, len(lines) - 1)
+    times = (run.started_at + step * n for n in range(len(lines)))
+    return "\n".join(f"{when:%Y-%m-%dT%H:%M:%S} {level:<7} {text}" for when, (level, text) in zip(times, lines, strict=False))
