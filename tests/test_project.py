@@ -3,12 +3,14 @@
 import ast
 import hashlib
 import json
+import logging
 import re
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
+from dashboard.cli.shared import upgrade_schema
 from dashboard.peliqan.routes import ROUTES
 from dashboard.settings import Settings, SettingsError, read_settings
 
@@ -109,3 +111,9 @@ def test_the_readme_lists_every_setting_and_every_route_with_its_source() -> Non
         assert f"`{route.name}`" in readme, route.name
         line = next(line for line in readme.splitlines() if f"| `{route.name}` |" in line)
         assert f"| {route.source} |" in line, line
+
+
+def test_migrations_leave_every_logger_speaking(app: Flask) -> None:
+    logger = logging.getLogger("dashboard.speaks")
+    upgrade_schema(app)
+    assert not logger.disabled
