@@ -1,7 +1,8 @@
 """The thin service: all HTTP to Peliqan's API is here. Knows no Flask and no database.
 
 ``routes``      the one place for paths, with the source of each
-``http``        one request: timeouts, limits, retries of safe reads, errors
+``http``        one request: timeouts, limits, errors
+``retries``     when a safe read is tried again, and after which wait
 ``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
 ``account``     ``AccountApi``: one customer's calls
 ``models``      typed answers

@@ -5,49 +5,39 @@ No redirect is ever followed: a token would go with it. A safe read is retried o
 """
 
 import json
+import re
+import ssl
 import time
-from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from http.cookiejar import DefaultCookiePolicy
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from requests.adapters import BaseAdapter, HTTPAdapter
 from urllib3 import BaseHTTPResponse, Retry
-from urllib3.exceptions import HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from dashboard.peliqan import errors
+from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry, TooLongToWait, retry_wait
 from dashboard.peliqan.routes import Route
 
 CONNECT_TIMEOUT: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024
-LONGEST_WAIT: Final = 20.0
-RETRIED: Final = (429, 502, 503, 504)
 SHOWN_DETAIL: Final = 500
+PIECE: Final = 64 * 1024
+# Anything else cannot stand in a header, and the refusal of http.client would quote it.
+TOKEN: Final = re.compile(r"[!-~]+")
 M = TypeVar("M", bound=BaseModel)
+V = TypeVar("V")
 
 
-class PatientRetry(Retry):
-    """urllib3's Retry, but a Retry-After beyond ``LONGEST_WAIT`` is not slept through: the caller is told the wait."""
-
-    def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
-        """Whether the status is one to try again."""
-        return method == "GET" and status_code in RETRIED and bool(self.total)
-
-    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        """Wait as Retry-After says, if that is bearable."""
-        if response is not None and (retry_wait(response.headers.get("Retry-After")) or 0) > LONGEST_WAIT:
-            raise _TooLongToWait(response)
-        super().sleep(response)
-
-
-class _TooLongToWait(HTTPError):
-    def __init__(self, response: BaseHTTPResponse) -> None:
-        self.status = response.status
-        self.wait = retry_wait(response.headers.get("Retry-After"))
-        super().__init__("Retry-After is too long to wait for")
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, ever: also where told not to follow, requests would prepare the next request and read all of this answer."""
 
 
 class Transport:
@@ -66,7 +56,7 @@ class Transport:
         """Times in seconds. ``adapter`` replaces the network, for tests."""
         self._base = base_url.rstrip("/")
         self._timeout = (CONNECT_TIMEOUT, read_timeout)
-        # However slowly a body drips, it is at an end after this.
+        # However slowly a body drips, it is at an end after this; waits before a retry do not count.
         self._deadline = 3 * read_timeout
         patient = PatientRetry(
             total=retries,
@@ -78,16 +68,27 @@ class Transport:
             raise_on_status=False,
         )
         self._reads = self._session(adapter or HTTPAdapter(1, concurrency, max_retries=patient))
-        # No retries, and a new connection each: one from a pool may have been closed by the other side meanwhile, which
-        # cannot be told from a request that was carried out and whose answer was lost.
-        self._once = self._session(adapter or HTTPAdapter(1, concurrency, max_retries=Retry(total=0, redirect=0)))
-        self._once.headers["Connection"] = "close"
+        self._replaced = adapter is not None
+
+    def _session_for(self, route: Route) -> AbstractContextManager[requests.Session]:
+        """The shared session for reads; for ``Route.once`` a new one without retries, and so a new connection each.
+
+        One from a pool may have been closed by the other side meanwhile, which cannot be told from a request that was
+        carried out and whose answer was lost. To ask with ``Connection: close`` is not enough: not every server heeds it.
+        """
+        if not route.once or self._replaced:
+            return nullcontext(self._reads)
+        session = self._session(HTTPAdapter(1, 1, max_retries=Retry(total=0, redirect=0)))
+        session.headers["Connection"] = "close"
+        return session
 
     @staticmethod
     def _session(adapter: BaseAdapter) -> requests.Session:
-        session = requests.Session()
+        session = _Session()
         # Proxies of the environment are used; a .netrc would replace the Authorization header, but ours is set explicitly
         # through ``auth``, which takes precedence.
+        # A cookie set in the answer for one customer must not go along with the next one's token.
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         session.headers.update({"User-Agent": f"partner-console/{version('partner-console')}", "Accept": "application/json"})
         session.mount("https://", adapter)
         session.mount("http://", adapter)
@@ -107,36 +108,58 @@ class Transport:
         Raises:
             errors.PeliqanError: everything that can go wrong; never with a token or a whole URL in it.
         """
-        session = self._once if route.once else self._reads
+        if not TOKEN.fullmatch(token):
+            raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
         url = self._base + route.path.format(**(place or {}))
-        started = time.monotonic()
+        # Raised below, outside of ``except``: what requests and urllib3 raise holds the address and the token, and would
+        # hang on to ours as its context.
         try:
-            with session.request(
-                route.method,
-                url,
-                params=query,
-                json=body,
-                auth=_Jwt(token),
-                timeout=self._timeout,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                content = self._read(route, response, started)
-        except (requests.RequestException, _TooLongToWait) as error:
-            raise _lost(route, error) from None
-        if not 200 <= response.status_code < 300:
-            raise _refusal(route, response, content)
-        return _decode(route, content)
+            with (
+                self._session_for(route) as session,
+                session.request(
+                    route.method,
+                    url,
+                    params=query,
+                    json=body,
+                    auth=_Jwt(token),
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                if 200 <= response.status_code < 300:
+                    return _decode(route, self._read(route, response))
+                failure = _refusal(route, response, self._read_refusal(route, response), token)
+        except (requests.RequestException, HTTPError) as error:
+            failure = _lost(route, error)
+        raise failure
 
-    def _read(self, route: Route, response: requests.Response, started: float) -> bytes:
+    def _read(self, route: Route, response: requests.Response) -> bytes:
         content = bytearray()
-        for chunk in response.iter_content(64 * 1024):
-            content += chunk
+        started = time.monotonic()
+        for piece in _pieces(response):
+            content += piece
             if len(content) > LARGEST_BODY:
                 raise _broken(route, "it is larger than 16 MB")
             if time.monotonic() - started > self._deadline:
                 raise errors.TimedOut(route.name, status=response.status_code, outcome_unknown=route.once)
         return bytes(content)
+
+    def _read_refusal(self, route: Route, response: requests.Response) -> bytes:
+        """A refusal's body, or nothing: the status alone tells what happened."""
+        try:
+            return self._read(route, response)
+        except (errors.PeliqanError, requests.RequestException, HTTPError):
+            return b""
+
+
+def _pieces(response: requests.Response) -> Iterator[bytes]:
+    """The body as it arrives, unpacked. requests' own ``iter_content`` would wait for a whole piece, however slow it is."""
+    if not isinstance(response.raw, BaseHTTPResponse):
+        yield from response.iter_content(PIECE)
+        return
+    while piece := response.raw.read1(PIECE, decode_content=True):
+        yield piece
 
 
 class _Jwt(requests.auth.AuthBase):
@@ -156,26 +179,24 @@ def parse(model: type[M], data: Any, route: Route) -> M:
     Raises:
         errors.BrokenAnswer: naming the fields that are missing or of the wrong type, without their values.
     """
+    return _typed(TypeAdapter(model), data, route)
+
+
+def parse_list(model: type[M], data: Any, route: Route) -> list[M]:
+    """A JSON list as typed answers; raises as ``parse`` does."""
+    return _typed(TypeAdapter(list[model]), data, route)  # type: ignore[valid-type]
+
+
+def _typed(kind: TypeAdapter[V], data: Any, route: Route) -> V:
+    # As in ``send``: pydantic's error holds the values, so it must not become the context of ours.
     try:
-        return model.model_validate(data)
+        return kind.validate_python(data)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        where = "; ".join(f"field {'.'.join(map(str, each['loc'])) or '(all)'}: {each['msg']}" for each in found[:3])
-        raise _broken(route, where) from None
+        found = error.errors(include_input=False, include_url=False, include_context=False)
+        what = "; ".join(f"field {'.'.join(map(str, each['loc'])) or '(all)'}: {each['msg']}" for each in found[:3])
     except RecursionError:
-        raise _broken(route, "it is nested too deeply") from None
-
-
-def retry_wait(header: str | None, now: float | None = None) -> float | None:
-    """A Retry-After header in seconds, from seconds or a date; None when it is absent or unreadable."""
-    if not header:
-        return None
-    if header.strip().isascii() and header.strip().isdigit():
-        return float(header[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - (time.time() if now is None else now))
-    except (ValueError, TypeError, OverflowError):
-        return None
+        what = "it is nested too deeply"
+    raise _broken(route, what[:SHOWN_DETAIL])
 
 
 def _broken(route: Route, what: str, status: int | None = None) -> errors.BrokenAnswer:
@@ -186,49 +207,48 @@ def _decode(route: Route, content: bytes) -> Any:
     if not content.strip():
         return None
     try:
-        return json.loads(content, parse_constant=lambda _: None)
+        return json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         kind = "it is a web page, not JSON" if content.lstrip()[:1] == b"<" else "it is no complete JSON"
-        raise _broken(route, kind) from None
+    raise _broken(route, kind)
 
 
-def _lost(route: Route, error: requests.RequestException | _TooLongToWait) -> errors.PeliqanError:
+def _lost(route: Route, error: requests.RequestException | HTTPError) -> errors.PeliqanError:
     """A failure without an answer, by whether the request can have reached the other side."""
     cause = _deepest(error)
-    if isinstance(cause, _TooLongToWait):
+    if isinstance(cause, TooLongToWait):
         kind = errors.RateLimited if cause.status == 429 else errors.ServerError
         return kind(route.name, status=cause.status, retry_after=cause.wait)
     if isinstance(error, requests.ConnectTimeout):
         return errors.TimedOut(route.name)
     if isinstance(error, requests.Timeout) or isinstance(cause, (ReadTimeoutError, TimeoutError)):
         return errors.TimedOut(route.name, outcome_unknown=route.once)
-    if isinstance(error, requests.exceptions.ContentDecodingError):
+    if isinstance(error, (requests.exceptions.ContentDecodingError, DecodeError)):
         return _broken(route, "it cannot be unpacked")
-    never_sent = isinstance(cause, (NewConnectionError, ConnectionRefusedError)) or isinstance(
-        error, requests.exceptions.SSLError
-    )
-    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+    if not isinstance(error, requests.RequestException) and not isinstance(cause, OSError):
         return _broken(route, "it was cut off")
+    never_sent = isinstance(cause, (NewConnectionError, ConnectionRefusedError, ssl.SSLCertVerificationError))
     return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent)
 
 
 def _deepest(error: BaseException) -> BaseException:
-    """The cause behind requests' and urllib3's wrappings."""
+    """The cause behind requests' and urllib3's wrappings; each keeps it in another place."""
     for _ in range(6):
-        inner = getattr(error, "reason", None) or (error.args[0] if error.args else None)
-        if not isinstance(inner, BaseException):
+        kept = (getattr(error, "reason", None), getattr(error, "original_error", None), *error.args)
+        inner = next((each for each in kept if isinstance(each, BaseException)), None)
+        if inner is None:
             break
         error = inner
     return error
 
 
-def _refusal(route: Route, response: requests.Response, content: bytes) -> errors.PeliqanError:
+def _refusal(route: Route, response: requests.Response, content: bytes, token: str) -> errors.PeliqanError:
     status = response.status_code
-    code, detail = _their_words(content)
-    known: dict[str, Any] = {"status": status, "error": code, "detail": detail}
     if 300 <= status < 400:
-        host = urlsplit(urljoin(response.url, response.headers.get("Location", ""))).hostname
+        host = _host(response.url, response.headers.get("Location", ""))
         return _broken(route, f"it points to another place, at {host}; redirects are not followed", status)
+    code, detail = _their_words(content.replace(token.encode(), b"[token]"))
+    known: dict[str, Any] = {"status": status, "error": code, "detail": detail}
     if status == 401:
         return errors.NotAuthorised(route.name, **known)
     if status == 403 or code == "ERROR_USER_NOT_IN_GROUP":
@@ -240,19 +260,38 @@ def _refusal(route: Route, response: requests.Response, content: bytes) -> error
     if status == 429:
         return errors.RateLimited(route.name, retry_after=retry_wait(response.headers.get("Retry-After")), **known)
     if status >= 500:
-        return errors.ServerError(route.name, outcome_unknown=route.once, **known)
+        wait = retry_wait(response.headers.get("Retry-After"))
+        return errors.ServerError(route.name, outcome_unknown=route.once, retry_after=wait, **known)
     return errors.Refused(route.name, **known)
 
 
+def _host(base: str, location: str) -> str:
+    """Where a redirect points, by its host alone: the rest of the address may hold secrets."""
+    try:
+        return (urlsplit(urljoin(base, location)).hostname or "no host")[:100]
+    except ValueError:
+        return "an unreadable address"
+
+
 def _their_words(content: bytes) -> tuple[str | None, str | None]:
-    """``error`` and ``detail`` of an error's body, in the three shapes that Baserow has; nothing of a web page's."""
+    """``error`` and ``detail`` of an error's body, in the shapes that Baserow has; nothing of a web page's."""
     try:
         body = json.loads(content)
+        if not isinstance(body, dict):
+            return None, None
+        detail = _flat(body.get("detail") if {"error", "detail"} & body.keys() else body)
     except (ValueError, RecursionError):
         return None, None
-    if not isinstance(body, dict):
-        return None, None
-    code, detail = body.get("error"), body.get("detail")
-    if detail is not None and not isinstance(detail, str):
-        detail = json.dumps(detail, ensure_ascii=False)
-    return (code[:100] if isinstance(code, str) else None), (detail[:SHOWN_DETAIL] if detail else None)
+    code = body.get("error")
+    return (code[:100] if isinstance(code, str) else None), (detail[:SHOWN_DETAIL] or None)
+
+
+def _flat(detail: Any) -> str:
+    """Nested details as text: ``{"size": [{"error": "Too large.", "code": ...}]}`` is "size: Too large."."""
+    if isinstance(detail, dict):
+        if isinstance(detail.get("error"), str):
+            return str(detail["error"])
+        return "; ".join(f"{name}: {_flat(inner)}" for name, inner in detail.items())
+    if isinstance(detail, list):
+        return ", ".join(map(_flat, detail))
+    return "" if detail is None else str(detail)

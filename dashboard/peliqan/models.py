@@ -13,7 +13,10 @@ from dashboard.peliqan.vocabulary import FAILED, RUNNING, SUCCEEDED, Severity, i
 
 
 def _utc(value: datetime) -> datetime:
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is no time in UTC") from None  # 1 January of the year 1, somewhere in the east
 
 
 def _number_as_text(value: object) -> object:
@@ -25,18 +28,28 @@ def _not_a_boolean(value: object) -> object:
     return "true or false" if isinstance(value, bool) else value
 
 
+def _unsaid_beyond(bits: int) -> BeforeValidator:
+    """A number that no column could hold is as good as none; it must not make a whole account unreadable."""
+    return BeforeValidator(lambda value: None if isinstance(value, int) and abs(value) >= 2**bits else value)
+
+
 def _none_as_empty(value: object) -> object:
     return "" if value is None else value
 
 
 Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
+Small = Annotated[int | None, _unsaid_beyond(31)]
+Count = Annotated[int | None, _unsaid_beyond(53)]
 Text = Annotated[str | None, BeforeValidator(_number_as_text)]
 Word = Annotated[str, BeforeValidator(_none_as_empty)]
 Time = Annotated[datetime, AfterValidator(_utc)]
 
 
 class Answer(BaseModel):
-    """What every parsed answer has in common."""
+    """What every parsed answer has in common.
+
+    An alias that Peliqan uses stands before our own name: an unknown field called as ours must not take its place.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -61,13 +74,13 @@ class Connection(Answer):
 
     id: Id
     name: Word = ""
-    connector: Word = Field("", validation_alias=AliasChoices("connector", "server_type"))
-    status: Word = Field("", validation_alias=AliasChoices("status", "health_status"))
-    is_warehouse: bool = Field(False, validation_alias=AliasChoices("is_warehouse", "is_datawarehouse"))
+    connector: Word = Field("", validation_alias=AliasChoices("server_type", "connector"))
+    status: Word = Field("", validation_alias=AliasChoices("health_status", "status"))
+    is_warehouse: bool = Field(False, validation_alias=AliasChoices("is_datawarehouse", "is_warehouse"))
     is_target: bool = False
-    target_id: Id | None = Field(None, validation_alias=AliasChoices("target_id", "target"))
-    run_interval: Annotated[int, Field(ge=0)] | None = None
-    scheduler_off: bool = Field(False, validation_alias=AliasChoices("scheduler_off", "disable_scheduler"))
+    target_id: Id | None = Field(None, validation_alias=AliasChoices("target", "target_id"))
+    run_interval: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    scheduler_off: bool = Field(False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off"))
     auth_type: Text = None
 
     @model_validator(mode="before")
@@ -99,7 +112,7 @@ class TableLoad(Answer):
     """How many records one run loaded into one table; ``records`` is None where the API did not say."""
 
     name: str
-    records: int | None = None
+    records: Count = None
 
 
 class Run(Answer):
@@ -107,11 +120,11 @@ class Run(Answer):
 
     id: Id
     status: Word = ""
-    started_at: Time | None = Field(None, validation_alias=AliasChoices("started_at", "timestamp_start"))
-    ended_at: Time | None = Field(None, validation_alias=AliasChoices("ended_at", "timestamp_end"))
+    started_at: Time | None = Field(None, validation_alias=AliasChoices("timestamp_start", "started_at"))
+    ended_at: Time | None = Field(None, validation_alias=AliasChoices("timestamp_end", "ended_at"))
     tables: tuple[TableLoad, ...] = ()
     error: str = ""
-    source_exit_code: int | None = Field(None, validation_alias=AliasChoices("source_exit_code", "status_code_from_source"))
+    source_exit_code: Small = Field(None, validation_alias=AliasChoices("status_code_from_source", "source_exit_code"))
 
     @model_validator(mode="before")
     @classmethod
@@ -161,14 +174,14 @@ class SyncStarted(Answer):
     class Started(Answer):
         """One run that began."""
 
-        run_id: Id | None = Field(None, validation_alias=AliasChoices("run_id", "pipeline_run_id"))
+        run_id: Id | None = Field(None, validation_alias=AliasChoices("pipeline_run_id", "run_id"))
         task_id: Text = None
 
-    runs: tuple[Started, ...] = Field((), validation_alias=AliasChoices("runs", "run_data"))
+    runs: tuple[Started, ...] = Field((), validation_alias=AliasChoices("run_data", "runs"))
     task_id: Text = None
     detail: Word = ""
     syncing: bool = True
-    status: Word = Field("", validation_alias=AliasChoices("status", "health_status"))
+    status: Word = Field("", validation_alias=AliasChoices("health_status", "status"))
 
     @model_validator(mode="before")
     @classmethod
@@ -176,7 +189,9 @@ class SyncStarted(Answer):
         """``run_data`` may be one object instead of a list, or null (seen in the SDK)."""
         if not isinstance(value, dict):
             return value
-        runs = value.get("run_data") or []
+        if "run_data" not in value:
+            return value
+        runs = value["run_data"] or []
         return {**value, "run_data": [runs] if isinstance(runs, dict) else runs}
 
     @property
@@ -236,17 +251,19 @@ class RowPage(Answer):
     """One page of rows. ``count`` is of the whole table after filter and search; a page past the end is empty."""
 
     count: Annotated[int, Field(ge=0)]
-    rows: tuple[dict[str, Any], ...] = Field(validation_alias=AliasChoices("rows", "results"))
+    rows: tuple[dict[str, Any], ...] = Field(validation_alias=AliasChoices("results", "rows"))
     next: str | None = None
 
 
 class Link(Answer):
     """An address that a person opens in a browser: reauthorisation, bank refresh, invite."""
 
-    url: str = Field(validation_alias=AliasChoices("url", "auth_uri"), repr=False)
+    url: str = Field(validation_alias=AliasChoices("auth_uri", "url"), repr=False)
 
 
 class Token(Answer):
-    """A token; never shown by ``repr``."""
+    """A token; never shown by ``repr``. The short-lived one goes first: it is the one that may reach a browser."""
 
-    token: str = Field(min_length=1, repr=False, validation_alias=AliasChoices("token", "integration_token", "access_token"))
+    token: str = Field(
+        pattern=r"^[!-~]+$", repr=False, validation_alias=AliasChoices("integration_token", "token", "access_token")
+    )

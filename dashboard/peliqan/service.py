@@ -48,9 +48,9 @@ class Peliqan:
         seen: set[int] = set()
         for number in range(1, MOST_PAGES + 1):
             page = self.account_page(number, per_page)
-            new = [account for account in page.accounts if account.id not in seen]
-            seen.update(account.id for account in new)
-            yield from new
+            new = {account.id: account for account in page.accounts if account.id not in seen}
+            seen |= new.keys()
+            yield from new.values()
             if not page.more:
                 return
             if not new:

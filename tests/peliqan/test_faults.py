@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dashboard import peliqan
-from dashboard.peliqan.http import parse, retry_wait
+from dashboard.peliqan.http import parse
 from dashboard.peliqan.models import AccountPage, Connection, Run, SyncStarted, SyncStatus
+from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import ROUTES
 from tests.conftest import TOKEN, Sandbox
 
@@ -229,7 +230,7 @@ def test_every_account_of_many_pages_is_listed_once(sandbox: Sandbox) -> None:
 
 
 def test_no_error_carries_a_token(sandbox: Sandbox) -> None:
-    api = client(sandbox.url)
+    api = client(sandbox.url, retries=0)
     secret = api._identity(1001)
     account = api.for_account(1001)
     for fault in ({"status": 401}, {"status": 500}, {"kind": "html"}, {"kind": "redirect"}, {"delay_ms": 1500}):

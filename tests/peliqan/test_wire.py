@@ -1,0 +1,492 @@
+"""What goes over the wire and what comes of it, fault by fault; how often the server was asked is part of each answer."""
+
+import gzip
+import logging
+import socket
+import struct
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from dashboard import peliqan
+from dashboard.peliqan.retries import retry_wait
+from tests.peliqan.conftest import CUSTOMER, PARTNER, Answer, FaultServer
+
+ACCOUNTS = "/api/partner/sub-accounts/"
+SERVERS = "/api/servers/"
+SYNC = "/api/servers/7/syncdb/"
+INTEGRATE = "/api/partner/sub-account/integrate/"
+
+
+def head(length: int, status: str = "200 OK", more: str = "") -> bytes:
+    return f"HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}\r\n".encode()
+
+
+def drips(server: FaultServer, status: str = "200 OK") -> Answer:
+    """One byte at a time, each well within the read timeout, for as long as the test lasts."""
+
+    def raw(out: Any) -> None:
+        out.write(head(100_000, status))
+        while not server.stopped.wait(0.02):
+            out.write(b" ")
+
+    return Answer(raw=raw)
+
+
+def stalls(server: FaultServer) -> Answer:
+    return Answer(raw=lambda out: server.stopped.wait(5) and None)
+
+
+def hangs_up() -> Answer:
+    return Answer(raw=lambda out: None)
+
+
+def cut_off() -> Answer:
+    return Answer(raw=lambda out: out.write(head(1000) + b'{"data": ['))
+
+
+def resets(out: Any) -> None:
+    """A connection reset in the middle of the body: what the kernel sends when there is no time to linger."""
+    out.write(head(1000) + b'{"data": [')
+    time.sleep(0.05)
+    out._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    out._sock.close()
+
+
+def bomb() -> Answer:
+    return Answer(gzip.compress(b" " * (40 * 1024 * 1024)), headers={"Content-Encoding": "gzip"})
+
+
+def html(status: int = 200) -> Answer:
+    return Answer(b"<!doctype html><title>Secret inner page</title>", status, {"Content-Type": "text/html"})
+
+
+def elsewhere(status: int = 302) -> Answer:
+    return Answer(b"", status, {"Location": f"https://user:{PARTNER}@evil.example.com/steal?token={CUSTOMER}"})
+
+
+# What the server does, the error, whether a safe read is tried again, whether a side effect may have happened.
+FAULTS: list[tuple[str, Callable[[FaultServer], Answer], type[peliqan.PeliqanError], bool, bool]] = [
+    ("bad request", lambda s: Answer({"error": "ERROR_X", "detail": "No."}, 400), peliqan.Refused, False, False),
+    ("forbidden", lambda s: Answer({"detail": "No."}, 403), peliqan.Forbidden, False, False),
+    ("missing", lambda s: Answer({"detail": "No."}, 404), peliqan.NotFound, False, False),
+    ("wrong method", lambda s: Answer({"detail": "No."}, 405), peliqan.Refused, False, False),
+    ("conflict", lambda s: Answer({"detail": "No."}, 409), peliqan.Busy, False, False),
+    ("already", lambda s: Answer({"error": "ERROR_PIPELINE_ALREADY_RUNNING"}, 400), peliqan.Busy, False, False),
+    ("throttled", lambda s: Answer({"detail": "Slow."}, 429), peliqan.RateLimited, True, False),
+    ("internal", lambda s: Answer({"error": "E"}, 500), peliqan.ServerError, False, True),
+    ("gateway", lambda s: html(502), peliqan.ServerError, True, True),
+    ("unavailable", lambda s: html(503), peliqan.ServerError, True, True),
+    ("gateway timeout", lambda s: html(504), peliqan.ServerError, True, True),
+    ("hangs up", lambda s: hangs_up(), peliqan.Unreachable, True, True),
+    ("stalls", stalls, peliqan.TimedOut, True, True),
+    ("drips", drips, peliqan.TimedOut, False, True),
+    ("error drips", lambda s: drips(s, "500 Oops"), peliqan.ServerError, False, True),
+    ("cut off", lambda s: cut_off(), peliqan.BrokenAnswer, False, True),
+    ("reset", lambda s: Answer(raw=resets), peliqan.Unreachable, False, True),
+    ("redirect", lambda s: elsewhere(), peliqan.BrokenAnswer, False, True),
+    ("moved", lambda s: elsewhere(301), peliqan.BrokenAnswer, False, True),
+    ("nowhere", lambda s: Answer(b"", 302, {"Location": "http://[bad"}), peliqan.BrokenAnswer, False, True),
+    ("web page", lambda s: html(), peliqan.BrokenAnswer, False, True),
+    ("empty", lambda s: Answer(b""), peliqan.BrokenAnswer, False, True),
+    ("wrong type", lambda s: Answer("words"), peliqan.BrokenAnswer, False, True),
+    ("not UTF-8", lambda s: Answer(b'["\xff\xfe"]'), peliqan.BrokenAnswer, False, True),
+    ("huge number", lambda s: Answer(b"[" + b"9" * 5000 + b"]"), peliqan.BrokenAnswer, False, True),
+    ("deep", lambda s: Answer(b"[" * 100_000), peliqan.BrokenAnswer, False, True),
+    ("17 MB", lambda s: Answer(b'"' + b"x" * (17 << 20) + b'"'), peliqan.BrokenAnswer, False, True),
+    ("gzip bomb", lambda s: bomb(), peliqan.BrokenAnswer, False, True),
+    ("bad gzip", lambda s: Answer(b"x" * 99, headers={"Content-Encoding": "gzip"}), peliqan.BrokenAnswer, False, True),
+]
+BY_NAME = pytest.mark.parametrize(
+    ("make", "kind", "retried", "unknown"), [each[1:] for each in FAULTS], ids=[each[0] for each in FAULTS]
+)
+
+
+def client_for(server: FaultServer, kind: type[peliqan.PeliqanError], **more: Any) -> peliqan.Peliqan:
+    """Impatient where patience is what is tested; else slow enough for a busy machine."""
+    hurry = more.pop("hurry", False) or kind is peliqan.TimedOut
+    return server.client(read_timeout=0.3 if hurry else 5.0, **more)
+
+
+@BY_NAME
+def test_a_safe_read_is_tried_again_only_where_that_may_help(
+    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
+) -> None:
+    server.say(ACCOUNTS, make(server))
+    with pytest.raises(kind) as caught:
+        client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).account_page()
+    assert server.count(ACCOUNTS) == (3 if retried else 1)
+    assert caught.value.outcome_unknown is False
+
+
+@BY_NAME
+def test_starting_a_sync_reaches_the_server_exactly_once_whatever_happens(
+    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
+) -> None:
+    server.say(SYNC, make(server))
+    with pytest.raises(kind) as caught:
+        client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).for_account(1).start_sync(7)
+    assert server.count(SYNC) == 1
+    assert caught.value.outcome_unknown is unknown
+
+
+@BY_NAME
+def test_no_error_carries_a_token_or_an_address_nor_keeps_one_that_does(
+    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
+) -> None:
+    server.say(SERVERS, make(server))
+    with pytest.raises(kind) as caught:
+        client_for(server, kind, retries=0, hurry="drips" in request.node.callspec.id).for_account(1).connections()
+    told = (
+        "".join(traceback.format_exception(caught.value))
+        + repr(caught.value)
+        + repr(caught.value.args)
+        + repr(vars(caught.value))
+    )
+    for secret in (PARTNER, CUSTOMER, server.url, "/steal"):
+        assert secret not in told
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+def test_a_token_that_the_server_repeats_is_taken_out_of_its_words(server: FaultServer) -> None:
+    server.say(ACCOUNTS, Answer({"error": "BAD", "detail": f"Unknown token {PARTNER}."}, 400))
+    with pytest.raises(peliqan.Refused) as caught:
+        server.client().account_page()
+    assert caught.value.detail == "Unknown token [token]."
+
+
+@pytest.mark.parametrize("token", ["with\nnewline", "with space", "", "ünïcode"])
+def test_a_token_that_no_header_can_carry_is_refused_unsent_and_unquoted(server: FaultServer, token: str) -> None:
+    with pytest.raises(peliqan.NotAuthorised) as caught:
+        server.client(token).account_page()
+    assert server.asked == []
+    assert not token or token not in repr(vars(caught.value))
+
+
+def test_nobody_listening_is_unreachable_and_certainly_nothing_was_done() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    api = peliqan.Peliqan(f"http://127.0.0.1:{port}", PARTNER, tokens=peliqan.MemoryTokens(), retries=1, backoff=0.0)
+    for call in (api.account_page, lambda: api.integration_token("cust-1")):
+        with pytest.raises(peliqan.Unreachable) as caught:
+            call()  # type: ignore[operator]
+        assert caught.value.outcome_unknown is False
+
+
+def test_a_good_answer_after_a_bad_one_is_all_the_caller_sees(server: FaultServer) -> None:
+    server.say(ACCOUNTS, hangs_up(), html(503), Answer([{"id": 1}]))
+    assert [account.id for account in server.client().accounts()] == [1]
+    assert server.count(ACCOUNTS) == 3
+
+
+def test_after_the_retries_the_last_status_counts(server: FaultServer) -> None:
+    server.say(ACCOUNTS, html(503), html(502), Answer({"detail": "No."}, 403))
+    with pytest.raises(peliqan.Forbidden):
+        server.client().account_page()
+
+
+def test_a_refusal_that_drips_does_not_hold_up_the_next_try(server: FaultServer) -> None:
+    server.say(ACCOUNTS, drips(server, "503 Busy"), Answer([]))
+    started = time.monotonic()
+    server.client(read_timeout=5.0).account_page()
+    assert time.monotonic() - started < 4
+
+
+def test_a_refused_token_is_told_as_such_even_if_the_refusal_is_cut_off(server: FaultServer) -> None:
+    server.say(SERVERS, Answer(raw=lambda out: out.write(head(99, "401 Unauthorized") + b"{")), Answer([{"id": 5}]))
+    api = server.client()
+    api.tokens.put(1, "an-old-one")
+    assert [each.id for each in api.for_account(1).connections()] == [5]
+
+
+def test_a_redirect_names_the_host_it_points_to_and_nothing_else(server: FaultServer) -> None:
+    server.say(ACCOUNTS, elsewhere())
+    with pytest.raises(peliqan.BrokenAnswer, match=r"at evil\.example\.com;"):
+        server.client().account_page()
+
+
+# Waiting
+
+
+@pytest.mark.parametrize("header", ["soon", "-1", "1e3", "²", "Thu, 99 Foo"])
+def test_a_nonsensical_retry_after_is_no_reason_to_give_up(server: FaultServer, header: str) -> None:
+    server.say(ACCOUNTS, Answer({}, 429, {"Retry-After": header}), Answer([]))
+    assert server.client().account_page().accounts == ()
+
+
+def test_a_wait_before_a_retry_is_kept_and_does_not_count_as_slowness(server: FaultServer) -> None:
+    server.say(ACCOUNTS, Answer({}, 429, {"Retry-After": "1"}), Answer([]))
+    started = time.monotonic()
+    assert server.client(read_timeout=0.25).account_page().accounts == ()
+    assert time.monotonic() - started >= 1
+
+
+@pytest.mark.parametrize(("status", "kind"), [(429, peliqan.RateLimited), (503, peliqan.ServerError)])
+def test_a_long_wait_is_told_and_not_waited_for(server: FaultServer, status: int, kind: type[peliqan.PeliqanError]) -> None:
+    server.say(ACCOUNTS, Answer({}, status, {"Retry-After": "3600"}))
+    with pytest.raises(kind) as caught:
+        server.client().account_page()
+    assert (caught.value.retry_after, caught.value.status) == (3600, status)
+    assert server.count(ACCOUNTS) == 1
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [("00000000000000000005", None), ("999999999", 999999999), ("7 ", 7), ("Thu, 01 Jan 1970 00:00:09 GMT", 9), (None, None)],
+)
+def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | None) -> None:
+    assert retry_wait(header, now=0) == seconds
+
+
+# Connections, cookies, redirects
+
+
+def test_side_effects_each_get_a_connection_of_their_own_and_reads_share_theirs(server: FaultServer) -> None:
+    server.say(INTEGRATE, Answer({"token": "t"}, headers={"Connection": "keep-alive"}))  # as if it had not been asked to close
+    server.say(ACCOUNTS, Answer([]))
+    api = server.client(read_timeout=5.0)
+    for _ in range(3):
+        api.integration_token("cust-1")
+        api.account_page()
+    ports = [[each.port for each in server.asked if each.path == path] for path in (INTEGRATE, ACCOUNTS)]
+    assert (len(set(ports[0])), len(set(ports[1]))) == (3, 1)
+    assert not set(ports[0]) & set(ports[1])
+
+
+def test_a_cookie_of_one_customer_never_goes_along_with_another(server: FaultServer) -> None:
+    server.say(SERVERS, Answer([], headers={"Set-Cookie": "sessionid=of-customer-1; Path=/"}))
+    api = server.client()
+    api.for_account(1).connections()
+    api.for_account(2).connections()
+    assert not any("Cookie" in each.headers for each in server.asked)
+
+
+def test_each_request_says_who_asks_and_with_which_token(server: FaultServer) -> None:
+    server.say(SERVERS, Answer([]))
+    server.client().for_account(1).connections()
+    identity, servers = server.asked
+    assert (identity.headers["Authorization"], servers.headers["Authorization"]) == (f"JWT {PARTNER}", f"JWT {CUSTOMER}")
+    assert identity.query == {"account_id": ["1"]}
+    for each in server.asked:
+        assert each.headers["User-Agent"].startswith("partner-console/")
+        assert each.headers["Accept"] == "application/json"
+
+
+def test_a_netrc_file_does_not_replace_the_token(server: FaultServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    server.say(ACCOUNTS, Answer([]))
+    server.client().account_page()
+    assert server.asked[0].headers["Authorization"] == f"JWT {PARTNER}"
+
+
+def test_nothing_secret_is_logged_even_by_the_libraries(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    server.say(SERVERS, html(503))
+    with pytest.raises(peliqan.ServerError):
+        server.client(retries=1).for_account(1).connections()
+    assert caplog.text
+    assert CUSTOMER not in caplog.text
+    assert PARTNER not in caplog.text
+
+
+# Tokens
+
+
+@pytest.mark.parametrize("path", [SERVERS, SYNC])
+def test_a_token_refused_once_is_renewed_and_the_call_repeated_once(server: FaultServer, path: str) -> None:
+    good = Answer([]) if path == SERVERS else Answer({"run_data": [], "task_id": "t"})
+    server.say(path, good, Answer({"error": "ERROR_INVALID_ACCESS_TOKEN"}, 401), good)
+    account = server.client().for_account(1)
+    for _ in range(2):
+        account.connections() if path == SERVERS else account.start_sync(7)
+    assert server.count(path) == 3
+    assert server.count("/api/partner/sub-account/identity/") == 2
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_token_refused_for_ever_is_asked_for_once_more_and_no_more(server: FaultServer, known: bool) -> None:
+    server.say(SYNC, Answer({"detail": "No."}, 401))
+    api = server.client()
+    if known:
+        api.tokens.put(1, "an-old-one")
+    with pytest.raises(peliqan.NotAuthorised):
+        api.for_account(1).start_sync(7)
+    assert server.count(SYNC) == (2 if known else 1)
+    assert server.count("/api/partner/sub-account/identity/") == 1
+
+
+def test_an_identity_that_is_no_token_is_broken_and_not_kept(server: FaultServer) -> None:
+    server.say("/api/partner/sub-account/identity/", Answer({"token": "two\nlines"}))
+    api = server.client()
+    with pytest.raises(peliqan.BrokenAnswer) as caught:
+        api.for_account(1).connections()
+    assert "two" not in repr(vars(caught.value))
+    assert api.tokens.get(1) is None
+
+
+def test_only_the_token_that_was_refused_is_dropped() -> None:
+    tokens = peliqan.MemoryTokens()
+    tokens.put(1, "new")
+    tokens.drop(1, "old")
+    assert tokens.get(1) == "new"
+    tokens.drop(1, "new")
+    assert tokens.get(1) is None
+
+
+def test_the_widgets_short_lived_token_goes_before_any_other_in_the_answer(server: FaultServer) -> None:
+    server.say(INTEGRATE, Answer({"token": "long-lived", "integration_token": "short-lived"}))
+    token = server.client().integration_token("cust-1")
+    assert token.token == "short-lived"
+    assert "short-lived" not in repr(token)
+
+
+# Lists
+
+
+def test_thirty_pages_of_accounts_are_read_to_their_end(server: FaultServer) -> None:
+    pages = [{"data": [{"id": 10 * page + n} for n in range(10)], "next": page < 29 or None} for page in range(30)]
+    server.say(ACCOUNTS, *(Answer(page) for page in pages))
+    assert [account.id for account in server.client().accounts(per_page=10)] == list(range(300))
+    assert [each.query["page"] for each in server.asked] == [[str(page)] for page in range(1, 31)]
+
+
+def test_a_bare_list_is_all_there_is_however_long(server: FaultServer) -> None:
+    server.say(ACCOUNTS, Answer([{"id": n, "unheard_of": {}} for n in range(250)]))
+    assert len(list(server.client().accounts(per_page=10))) == 250
+    assert server.count(ACCOUNTS) == 1
+
+
+@pytest.mark.parametrize("key", ["data", "results"])
+def test_pages_that_repeat_themselves_end_in_an_error_and_not_never(server: FaultServer, key: str) -> None:
+    server.say(ACCOUNTS, Answer({key: [{"id": 1}], "next": True}))
+    with pytest.raises(peliqan.BrokenAnswer, match="repeat"):
+        list(server.client().accounts())
+    assert server.count(ACCOUNTS) == 2
+
+
+def test_connections_come_in_any_of_three_shapes_and_over_pages(server: FaultServer) -> None:
+    account = server.client().for_account(1)
+    for body in ([{"id": 1}], {"data": [{"id": 1}]}, {"results": [{"id": 1}], "next": None}):
+        server.say(SERVERS, Answer(body))
+        assert [each.id for each in account.connections()] == [1]
+    server.say(SERVERS, Answer({"data": [{"id": 1}], "next": "yes"}), Answer({"data": [{"id": 2}], "next": None}))
+    assert [each.id for each in account.connections()] == [1, 2]
+
+
+def test_of_two_with_one_id_the_last_counts(server: FaultServer) -> None:
+    twice = Answer([{"id": 1, "name": "old"}, {"id": 1, "name": "new"}])
+    account = server.client().for_account(1)
+    for path, call in (
+        (SERVERS, account.connections),
+        ("/api/applications/", account.databases),
+        ("/api/database/tables/database/3/", lambda: account.tables(3)),
+    ):
+        server.say(path, twice)
+        assert [each.name for each in call()] == ["new"]  # type: ignore[attr-defined]
+    server.say(ACCOUNTS, twice)
+    assert [each.name for each in server.client().accounts()] == ["new"]
+
+
+def test_columns_without_ids_are_all_kept(server: FaultServer) -> None:
+    server.say("/api/database/fields/table/3/", Answer([{"name": "a"}, {"name": "b"}]))
+    assert [each.name for each in server.client().for_account(1).columns(3)] == ["a", "b"]
+
+
+def test_a_broken_item_is_named_by_its_field_and_never_by_its_value(server: FaultServer) -> None:
+    server.say("/api/servers/7/runs/", Answer({"data": [{"id": "hush-hush"}]}))
+    with pytest.raises(peliqan.BrokenAnswer, match=r"0\.id: Input should be a valid integer") as caught:
+        server.client().for_account(1).runs(7)
+    assert "hush" not in repr(vars(caught.value))
+
+
+def test_a_status_never_heard_of_is_shown_and_fails_nothing(server: FaultServer) -> None:
+    server.say("/api/servers/7/", Answer({"id": 7, "health_status": "ON_HOLIDAY", "status": "x"}))
+    seen = server.client().for_account(1).connection(7)
+    assert (seen.status, seen.severity) == ("ON_HOLIDAY", "unknown")
+
+
+@pytest.mark.parametrize("body", [{"logs": "a\nb"}, {"logs": ["a", "b"]}, "a\nb"])
+def test_a_log_comes_in_any_of_its_shapes(server: FaultServer, body: Any) -> None:
+    server.say("/api/pipeline_runs/9/logs/", Answer(body))
+    assert server.client().for_account(1).run_logs(9) == "a\nb"
+
+
+# Rows
+
+
+ROWS = "/api/database/rows/table/3/"
+
+
+def test_a_page_past_the_end_is_empty_with_the_true_count_from_new_servers_and_old(server: FaultServer) -> None:
+    account = server.client().for_account(1)
+    server.say(ROWS, Answer({"count": 42, "results": [], "next": None}))
+    assert (account.rows(3, page=99).count, account.rows(3, page=99).rows) == (42, ())
+    server.say(ROWS, Answer({"error": "ERROR_INVALID_PAGE"}, 400), Answer({"count": 42, "results": [{"id": 1}], "next": "x"}))
+    before = server.count(ROWS)
+    seen = account.rows(3, page=99, search="x")
+    assert (seen.count, seen.rows, server.count(ROWS) - before) == (42, (), 2)
+    assert (server.asked[-1].query["page"], server.asked[-1].query["size"]) == (["1"], ["1"])
+    assert server.asked[-1].query["search"] == ["x"]
+
+
+def test_a_first_page_that_is_no_page_is_refused_and_not_asked_for_again(server: FaultServer) -> None:
+    server.say(ROWS, Answer({"error": "ERROR_INVALID_PAGE"}, 400))
+    with pytest.raises(peliqan.Refused):
+        server.client().for_account(1).rows(3)
+    assert server.count(ROWS) == 1
+
+
+def test_what_is_asked_about_rows_goes_into_the_query_and_names_with_commas_are_quoted(server: FaultServer) -> None:
+    server.say(ROWS, Answer({"count": 0, "results": []}))
+    account = server.client().for_account(1)
+    account.rows(
+        3, page=2, size=50, order_by="-Last, first", filters={"filter__A&B__equal": "x=y"}, include=["Name", "Last, first"]
+    )
+    assert server.asked[-1].query == {
+        "user_field_names": ["True"],
+        "page": ["2"],
+        "size": ["50"],
+        "order_by": ['-"Last, first"'],
+        "filter__A&B__equal": ["x=y"],
+        "include": ['Name,"Last, first"'],
+    }
+
+
+def test_numbers_that_json_does_not_have_are_nothing(server: FaultServer) -> None:
+    server.say(ROWS, Answer(b'{"count": 1, "results": [{"id": 1, "a": NaN, "b": -Infinity}]}'))
+    assert server.client().for_account(1).rows(3).rows == ({"id": 1, "a": None, "b": None},)
+
+
+def test_what_a_server_says_is_cut_short_and_flattened(server: FaultServer) -> None:
+    said = {
+        "error": "E",
+        "detail": {"size": [{"error": "Too large.", "code": "max"}], "page": [{"error": "x" * 2000, "code": "c"}]},
+    }
+    server.say(ACCOUNTS, Answer(said, 400))
+    with pytest.raises(peliqan.Refused) as caught:
+        server.client().account_page()
+    assert caught.value.detail is not None
+    assert caught.value.detail.startswith("size: Too large.; page: xxx")
+    assert len(caught.value.detail) == 500
+    server.say(ACCOUNTS, Answer({"password": ["This field is required."]}, 400))
+    with pytest.raises(peliqan.Refused, match=r"password: This field is required\."):
+        server.client().account_page()
+    server.say(ACCOUNTS, html(400))
+    with pytest.raises(peliqan.Refused) as caught:
+        server.client().account_page()
+    assert caught.value.detail is None
+
+
+def test_one_client_serves_many_threads(server: FaultServer) -> None:
+    server.say(SERVERS, Answer([{"id": 1}]))
+    api = server.client(read_timeout=10.0, concurrency=8)
+    with ThreadPoolExecutor(16) as pool:
+        seen = list(pool.map(lambda account: len(api.for_account(account).connections()), range(40)))
+    assert seen == [1] * 40
+    assert server.count(SERVERS) == 40
