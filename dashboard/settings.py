@@ -43,7 +43,6 @@ class Settings(BaseModel):
     redis_url: str = Field("", repr=False, description="Work queue and limits over several machines; embedded when empty.")
     peliqan_api_url: Origin = Field("https://app.eu.peliqan.io", description="Base address of Peliqan's API, by region.")
     peliqan_partner_token: str = Field(min_length=1, repr=False, description="Token of your partner account at Peliqan.")
-    peliqan_webhook_secret: str = Field("", repr=False, description="Shared secret of Peliqan's webhooks.")
     peliqan_embed_script_url: Origin = Field(
         "https://peliqan.io/embed/v1.3/peliqan-integration.js", description="Script of the embedded widget."
     )

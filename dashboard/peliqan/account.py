@@ -173,8 +173,3 @@ def _quoted(order_by: str) -> str:
         return order_by
     sign, name = ("-", order_by[1:]) if order_by.startswith("-") else ("", order_by)
     return f'{sign}"{name}"'
-
-
-def pages_of(count: int, size: int) -> int:
-    """How many pages ``count`` rows fill; at least one."""
-    return max(1, -(-count // size))

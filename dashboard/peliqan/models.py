@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from dashboard.peliqan.vocabulary import FAILED, RUNNING, SUCCEEDED, Severity, is_saltedge, severity_of_health, severity_of_run
+from dashboard.peliqan.vocabulary import RUNNING, SUCCEEDED, Severity, is_saltedge, severity_of_health, severity_of_run
 
 
 def _utc(value: datetime) -> datetime:
@@ -157,11 +157,6 @@ class Run(Answer):
         return self.status.upper() in SUCCEEDED
 
     @property
-    def failed(self) -> bool:
-        """Whether it ended without completing."""
-        return self.status.upper() in FAILED
-
-    @property
     def records(self) -> int | None:
         """Records loaded over all tables; None when no table says."""
         counts = [table.records for table in self.tables if table.records is not None]
@@ -180,7 +175,6 @@ class SyncStarted(Answer):
     runs: tuple[Started, ...] = Field((), validation_alias=AliasChoices("run_data", "runs"))
     task_id: Text = None
     detail: Word = ""
-    syncing: bool = True
     status: Word = Field("", validation_alias=AliasChoices("health_status", "status"))
 
     @model_validator(mode="before")

@@ -1,10 +1,10 @@
 """List, search, filter, sort and page: one mechanism, used by every list, page and JSON and CSV alike.
 
-A ``Listing`` declares what can be asked of a list; ``ListQuery.read`` turns a request's parameters into a checked query;
+A ``Listing`` declares what can be asked of a list; ``read_query`` turns a request's parameters into a checked query;
 ``Listing.page`` answers it. The URL is the state: ``ListQuery.url_args`` gives the parameters back, changed where asked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
@@ -89,11 +89,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """One page of a list, with what a pager and the filters need."""
+    """One page of a list, with what a pager needs. A page past the end is ``NoSuchPage``."""
 
     items: list[Row]
     total: int
     query: ListQuery
+
+    def __post_init__(self) -> None:
+        if self.query.page > self.last:
+            raise NoSuchPage(self.query.page, self.last)
 
     @property
     def last(self) -> int:
@@ -127,28 +131,8 @@ class Listing:
     tie_break: tuple[Column, ...] = ()
 
     def read(self, args: Mapping[str, str]) -> ListQuery:
-        """A request's parameters as a query. Unknown parameters are left alone.
-
-        Raises:
-            BadQuery: with a sentence that names the parameter.
-        """
-        q = args.get("q", "").strip()
-        if len(q) > LONGEST_SEARCH:
-            raise BadQuery(f"The search text is too long: at most {LONGEST_SEARCH} characters.")
-        if "\0" in "".join(args.values()):
-            raise BadQuery("The address has a NUL character, which no name or id contains.")
-        sort = args.get("sort", "")
-        if sort and sort.removeprefix("-") not in self.sorts:
-            raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {', '.join(self.sorts)}.")
-        filters = {name: args[name] for name in self.filters if args.get(name)}
-        for name, value in filters.items():
-            choices = self.filters[name].choices
-            if choices is not None and value not in choices:
-                raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(choices)}.")
-            if self.filters[name].number:
-                whole_number(name, value, 2**63 - 1)
-        per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
-        return ListQuery(q, filters, sort, whole_number("page", args.get("page") or "1", 10**15), per_page)
+        """A request's parameters as a query; raises as ``read_query`` does."""
+        return read_query(args, self.sorts, self.filters)
 
     def page(self, query: ListQuery) -> Page[Any]:
         """The rows asked for.
@@ -158,9 +142,6 @@ class Listing:
         """
         narrowed = self._narrowed(query)
         total = db.session.scalar(select(func.count()).select_from(narrowed.order_by(None).subquery())) or 0
-        last = max(1, -(-total // query.per_page))
-        if query.page > last:
-            raise NoSuchPage(query.page, last)
         rows = db.session.execute(self._sorted(narrowed, query).limit(query.per_page).offset((query.page - 1) * query.per_page))
         single = len(narrowed.selected_columns) and len(narrowed.column_descriptions) == 1
         items = [row[0] for row in rows] if single else list(rows)
@@ -210,6 +191,32 @@ class Listing:
         order = column.desc() if sort.startswith("-") else column.asc()
         # What never happened stands last in both directions: it is neither the newest nor the oldest.
         return statement.order_by(order.nulls_last(), *self.tie_break)
+
+
+def read_query(args: Mapping[str, str], sorts: Collection[str], filters: Mapping[str, Filter] = {}) -> ListQuery:
+    """A request's parameters as a query of a list that can be sorted by ``sorts``. Unknown parameters are left alone.
+
+    Raises:
+        BadQuery: with a sentence that names the parameter.
+    """
+    q = args.get("q", "").strip()
+    if len(q) > LONGEST_SEARCH:
+        raise BadQuery(f"The search text is too long: at most {LONGEST_SEARCH} characters.")
+    if "\0" in "".join(args.values()):
+        raise BadQuery("The address has a NUL character, which no name or id contains.")
+    sort = args.get("sort", "")
+    if sort and sort not in sorts and sort.removeprefix("-") not in sorts:
+        some = ", ".join(list(sorts)[:12])
+        raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {some[:300]}.")
+    chosen = {name: args[name] for name in filters if args.get(name)}
+    for name, value in chosen.items():
+        choices = filters[name].choices
+        if choices is not None and value not in choices:
+            raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(choices)}.")
+        if filters[name].number:
+            whole_number(name, value, 2**63 - 1)
+    per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
+    return ListQuery(q, chosen, sort, whole_number("page", args.get("page") or "1", 10**15), per_page)
 
 
 def whole_number(name: str, value: str, most: int) -> int:

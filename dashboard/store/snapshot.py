@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import delete, func, select
+from sqlalchemy.orm import contains_eager
 
 from dashboard import peliqan
 from dashboard.store.database import db
@@ -25,12 +26,8 @@ def connection_or_none(account_id: int, connection_id: int) -> Connection | None
     """The connection as last seen, with its account."""
     if max(account_id, connection_id) >= 2**63:
         return None
-    statement = select(Connection).where(Connection.account_id == account_id, Connection.id == connection_id)
-    connection = db.session.scalar(statement)
-    if connection is not None:
-        db.session.get(Account, account_id)
-        db.session.refresh(connection, ["account"])
-    return connection
+    with_account = select(Connection).join(Connection.account).options(contains_eager(Connection.account))
+    return db.session.scalar(with_account.where(Connection.account_id == account_id, Connection.id == connection_id))
 
 
 def connections_of(account_ids: Sequence[int]) -> dict[int, dict[int, Connection]]:

@@ -52,14 +52,13 @@ class Coverage:
 
 
 @dataclass(frozen=True)
-class ListPage:
-    """What a list's page and its fragment receive."""
+class Shown:
+    """One page of any list as a template shows it: with the addresses of its neighbours. ``args``: of the path."""
 
     endpoint: str
-    page: Page[Any]
-    listing: Listing
-    choices: dict[str, list[Choice]]
     args: dict[str, Any]
+    page: Page[Any]
+    default_sort: str
 
     def url(self, **changes: Any) -> str:
         """This list with the query changed."""
@@ -76,12 +75,20 @@ class ListPage:
     @property
     def sorted_by(self) -> str:
         """The sort in force, ``-`` in front for descending."""
-        return self.page.query.sort or self.listing.default_sort
+        return self.page.query.sort or self.default_sort
 
     @property
     def page_sizes(self) -> tuple[int, ...]:
         """What may be chosen."""
         return PAGE_SIZES
+
+
+@dataclass(frozen=True)
+class ListPage(Shown):
+    """A list of the store's, with its filters and their counts."""
+
+    listing: Listing
+    choices: dict[str, list[Choice]]
 
 
 def answer_list(
@@ -102,7 +109,8 @@ def answer_list(
             total=page.total,
             as_of=as_of.isoformat().replace("+00:00", "Z") if as_of else None,
         )
-    shown = ListPage(request.endpoint or "", page, listing, listing.choices(query), request.view_args or {})
+    place = request.endpoint or "", request.view_args or {}
+    shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(query))
     return render_template(fragment if htmx.is_htmx() else template, list=shown, **more)
 
 

@@ -108,3 +108,7 @@ def server() -> Iterator[FaultServer]:
     made.shutdown()
     made.server_close()
     thread.join(5)
+
+
+def html(status: int = 200) -> Answer:
+    return Answer(b"<!doctype html><title>Secret inner page</title>", status, {"Content-Type": "text/html"})
