@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from flask import Flask, current_app
-from huey import Huey
 from requests.adapters import BaseAdapter
 
 from dashboard import peliqan
-from dashboard.fleet.queue import Work, make_huey
+from dashboard.fleet.queue import Work
+from dashboard.fleet.refresh import Fleet
 from dashboard.settings import Settings
 from dashboard.store.database import db, migrate
 from dashboard.store.tokens import TokenVault
@@ -32,8 +32,8 @@ class Console:
 
     settings: Settings
     api: peliqan.Peliqan
+    fleet: Fleet
     work: Work
-    huey: Huey
     clock: Callable[[], datetime]
 
 
@@ -74,11 +74,19 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         routes=peliqan.Routes(settings.paths),
         read_timeout=settings.dashboard_api_timeout,
         concurrency=settings.dashboard_api_concurrency,
+        pace=peliqan.Pace(settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url),
         adapter=adapter,
     )
-    huey = make_huey(settings.redis_url, settings.dashboard_data)
-    work = Work(app, huey, api, clock, settings)
-    app.extensions["console"] = Console(settings, api, work, huey, clock)
+    fleet = Fleet(
+        app,
+        api,
+        vault,
+        clock,
+        settings.dashboard_api_concurrency,
+        settings.dashboard_refresh_interval,
+        settings.dashboard_api_rate,
+    )
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings), clock)
     views.register(app)
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

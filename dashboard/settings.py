@@ -54,7 +54,13 @@ class Settings(BaseModel):
     dashboard_watch_interval: float = Field(
         15, ge=0.1, le=600, description="Seconds between looks at a running sync; later 2x, 4x."
     )
-    dashboard_api_concurrency: int = Field(8, ge=1, le=256, description="Calls to the API in flight at once.")
+    dashboard_api_concurrency: int = Field(8, ge=1, le=256, description="Calls to the API in flight at once, in each worker.")
+    dashboard_api_rate: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="Requests a second to the API, over all processes that share a Redis; no limit when empty.",
+    )
     dashboard_api_timeout: float = Field(15, gt=0, le=300, description="Seconds to wait for an answer of the API.")
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."

@@ -5,16 +5,22 @@ import signal
 import threading
 from types import FrameType
 
+from huey import Huey
 from huey.consumer import Consumer
 
 from dashboard.app import Console
+from dashboard.fleet.queue import Work
 
 
-def make_consumer(parts: Console, threads: int) -> Consumer:
-    """A consumer that looks for work often enough for people to wait for it."""
-    return parts.huey.create_consumer(
+def make_consumers(work: Work, threads: int) -> list[Consumer]:
+    """Consumers that look for work often enough for people to wait for it: ``threads`` for jobs, one for reading the fleet."""
+    return [_consumer(work.jobs, threads, periodic=True), _consumer(work.readings, 1, periodic=False)]
+
+
+def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:
+    return huey.create_consumer(
         workers=threads,
-        periodic=True,
+        periodic=periodic,
         initial_delay=0.05,
         backoff=1.15,
         max_delay=0.5,
@@ -28,21 +34,24 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
 
     ``exit_with_parent``: end as well when the process that started this one is gone, however it ended.
     """
-    consumer = make_consumer(parts, threads)
-    stop = threading.Event()
+    work, stop = parts.work, threading.Event()
+    consumers = make_consumers(work, threads)
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
-    consumer._set_signal_handlers = lambda: None
     parent = os.getppid()
-    with parts.work.app.app_context():
-        parts.work.hand_out()
-    consumer.start()
+    with work.fleet.app.app_context():
+        work.hand_out()
+    for consumer in consumers:
+        consumer._set_signal_handlers = lambda: None
+        consumer.start()
     while not stop.wait(0.5):
         if exit_with_parent and os.getppid() != parent:
             break
-    consumer.stop(graceful=True)
-    parts.huey.storage.close()
+    work.stop.set()
+    for consumer in consumers:
+        consumer.stop(graceful=True)
+        consumer.huey.storage.close()

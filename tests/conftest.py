@@ -144,7 +144,7 @@ def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) ->
         parts: Console = app.extensions["console"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
             people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock())
-        assert refresh_fleet(parts.api, parts.clock, 4).error is None
+        assert refresh_fleet(parts.fleet).error is None
         from dashboard.store.database import db
 
         db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))

@@ -137,6 +137,7 @@ def _run_demo(port: int, accounts: int, folder: Path) -> None:
         "DASHBOARD_REFRESH_INTERVAL": "60",
         "DASHBOARD_WATCH_INTERVAL": "1",
         "DASHBOARD_API_CONCURRENCY": "8",
+        "DASHBOARD_API_RATE": "",
         "DASHBOARD_INSECURE_COOKIES": "yes",
     }
     child = subprocess.Popen(

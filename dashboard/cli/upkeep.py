@@ -13,7 +13,7 @@ from dashboard import peliqan
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
 from dashboard.fleet import refresh as fleet
-from dashboard.store import audit, people
+from dashboard.store import audit, people, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import User
 from dashboard.store.schema import needs_upgrade
@@ -34,14 +34,12 @@ def refresh(account: int | None, as_json: bool) -> None:
             bar.length = max(accounts, 1)
             bar.update(done - bar.pos)
 
-        if account is not None and fleet.unknown_account(account):
+        if account is None:
+            result = fleet.refresh_fleet(parts.fleet, progress=progress)
+        elif snapshot.account_or_none(account) is None:
             raise click.ClickException(f"The console does not know the account {account}. Run a full pass first.")
-        try:
-            result = fleet.refresh_fleet(
-                parts.api, parts.clock, parts.settings.dashboard_api_concurrency, only=account, progress=progress
-            )
-        except fleet.AlreadyRunning as error:
-            raise click.ClickException(str(error)) from None
+        else:
+            result = fleet.refresh_account(parts.fleet, account)
     nothing = result.error is not None or (result.accounts > 0 and len(result.unreadable) == result.accounts)
     if as_json:
         unreadable = {str(key): reason for key, reason in result.unreadable.items()}

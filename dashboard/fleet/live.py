@@ -1,11 +1,35 @@
 """Read one connection now, because somebody looks at it or did something to it; the answer updates the snapshot."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dashboard import peliqan
-from dashboard.store import snapshot
+from dashboard.fleet.pace import soon
+from dashboard.fleet.refresh import Fleet
+from dashboard.store import due, snapshot
+from dashboard.store.counts import begin_change
 from dashboard.store.database import db
 from dashboard.store.models import Account, Connection
+
+# Fresh enough not to be asked for again when somebody opens the page.
+FRESH = timedelta(seconds=30)
+
+
+def watch(fleet: Fleet, account_id: int) -> None:
+    """Somebody has a page of this account open: the fleet's workers read it more often for a while."""
+    due.watch(account_id, fleet.clock(), soon(fleet.interval))
+
+
+def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> None:
+    """Read a connection that somebody looks at, unless it is fresh or another viewer is asking: one call, however many look.
+
+    Raises:
+        peliqan.PeliqanError: nothing is changed then.
+    """
+    if at - connection.looked_at >= FRESH and snapshot.take_look(connection.account_id, connection.id, at):
+        try:
+            read_connection(api, connection.account_id, connection.id, at)
+        finally:
+            snapshot.end_look(connection.account_id, connection.id)
 
 
 def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime) -> Connection:
@@ -19,6 +43,7 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
     account = api.for_account(account_id)
     seen = account.connection(connection_id)
     runs = account.runs(connection_id)
+    begin_change()
     row = snapshot.connection_or_none(account_id, connection_id)
     if row is not None:
         # One connection asked for by itself answers with less than the list does (the embedding page promises id, name

@@ -1,74 +1,108 @@
-"""The work queue. A message is only a hint; the store says what is due, so a lost or doubled message does no harm."""
+"""The work queues. A message is only a hint; the store says what is due, so a lost or doubled message does no harm.
 
+Two of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet. A
+worker reads in one thread; who finds more due than it can take at once leaves a hint for the next worker to help.
+"""
+
+import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask
 from huey import Huey, RedisHuey, SqliteHuey, crontab
+from redis.exceptions import RedisError
 
-from dashboard import peliqan
 from dashboard.fleet import links, refresh, sync
-from dashboard.store import actions
+from dashboard.store import actions, due, passes
 from dashboard.store.models import Action
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
 
+log = logging.getLogger(__name__)
+MINUTE = timedelta(seconds=50)
+LOOK_AGAIN = 5
 
-def make_huey(redis_url: str, folder: Path) -> Huey:
+
+def make_huey(name: str, redis_url: str, folder: Path) -> Huey:
     """Redis where there is one, else a SQLite file beside the store: the same tasks on both."""
     if redis_url:
-        return RedisHuey("console", url=redis_url, results=False)
+        return RedisHuey(name, url=redis_url, results=False)
     folder.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey("console", filename=str(folder / "queue.db"), results=False)
+    return SqliteHuey(name, filename=str(folder / "queue.db"), results=False)
 
 
 class Work:
-    """The fleet's tasks, with what they need: the API, the clock, the settings and an app context around each."""
+    """The fleet's tasks, with what they need and an app context around each."""
 
-    def __init__(self, app: Flask, huey: Huey, api: peliqan.Peliqan, clock: Callable[[], datetime], settings: "Settings") -> None:
-        self.app, self.huey, self.api, self.clock, self.settings = app, huey, api, clock, settings
-        self._refresh_task: Any = huey.task(name="refresh")(self._in_context(self.refresh_if_due))
-        self._look_task: Any = huey.task(name="look")(self._in_context(self.look))
-        huey.periodic_task(crontab(), name="hand_out")(self._in_context(self.hand_out))
+    def __init__(self, fleet: refresh.Fleet, settings: "Settings") -> None:
+        self.fleet, self.settings = fleet, settings
+        self.jobs = make_huey("console", settings.redis_url, settings.dashboard_data)
+        self.readings = make_huey("console-readings", settings.redis_url, settings.dashboard_data)
+        self.stop = Event()
+        self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
+        self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
+        self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
+        self.jobs.periodic_task(crontab(), name="tick")(self._in_context(self.tick))
 
     def follow(self, action: Action) -> None:
-        """Ask the worker to look at an action when it is due."""
-        if action.due_at is not None:
-            self._look_task.schedule(args=(action.id,), delay=max(0.0, (action.due_at - self.clock()).total_seconds()))
+        """Ask the worker to look at an action when it is due. Without the queue the next tick finds it."""
+        if action.due_at is None:
+            return
+        delay = max(0.0, (action.due_at - self.fleet.clock()).total_seconds())
+        try:
+            self._look_task.schedule(args=(action.id,), delay=delay)
+        except RedisError as error:
+            log.warning("The queue is away (%s): action %s is looked at with the next tick.", type(error).__name__, action.id)
 
     def look(self, action_id: int) -> None:
         """One look at an action, unless it is not due or somebody else is looking; then ask for the next."""
-        action = actions.lease(action_id, self.clock())
+        action = actions.lease(action_id, self.fleet.clock())
         if action is None:
             return
         looker = sync.look if action.kind == actions.SYNC else links.look
-        looker(self.api, action, self.clock(), self.settings.dashboard_watch_interval)
+        looker(self.fleet.api, action, self.fleet.clock(), self.settings.dashboard_watch_interval)
         self.follow(action)
 
-    def refresh_if_due(self) -> None:
-        """A pass over the fleet, if one is due; then ask for the next."""
-        interval = self.settings.dashboard_refresh_interval
-        if refresh.is_due(self.clock(), interval):
-            try:
-                refresh.refresh_fleet(self.api, self.clock, self.settings.dashboard_api_concurrency)
-            except refresh.AlreadyRunning:
-                return
-        if interval < 60:
-            self._refresh_task.schedule(delay=interval)
+    def open_pass(self) -> None:
+        """Begin a pass if one is due, and have the fleet read."""
+        at = self.fleet.clock()
+        if passes.is_due(at, self.fleet.interval):
+            passes.open_or_join(at)
+        if passes.current_id() is not None:
+            self._read_task()
+
+    def read(self) -> None:
+        """Read what is due; ask another worker to help, and to come back while a pass is not complete."""
+        at = self.fleet.clock()
+        if due.some(at, 3 * self.fleet.concurrency) and not self.readings.pending_count():
+            self._read_task()
+        refresh.read_due(self.fleet, stop=self.stop)
+        if passes.current_id() is not None:
+            self._read_task.schedule(delay=LOOK_AGAIN)
+        elif (last := passes.latest()) is not None:
+            until = last.started_at + timedelta(seconds=self.fleet.interval) - self.fleet.clock()
+            self._open_task.schedule(delay=max(0.0, until.total_seconds()))
+
+    def tick(self) -> None:
+        """Every minute, once however many workers there are, and when a worker begins: whatever is due, asked for again."""
+        if due.take_job("tick", self.fleet.clock(), MINUTE):
+            self.hand_out()
 
     def hand_out(self) -> None:
-        """Every minute, and when a worker begins: whatever is due, asked for again."""
-        for action_id in actions.due(self.clock()):
+        """Whatever is due, asked for again: a message may have been lost with the worker that had it."""
+        at = self.fleet.clock()
+        for action_id in actions.due(at):
             self._look_task(action_id)
-        if refresh.is_due(self.clock(), self.settings.dashboard_refresh_interval):
-            self._refresh_task()
+        self.open_pass()
+        if passes.current_id() is None and due.some(at):
+            self._read_task()
 
     def _in_context(self, function: Callable[..., None]) -> Callable[..., None]:
         def run(*args: Any) -> None:
-            with self.app.app_context():
+            with self.fleet.app.app_context():
                 function(*args)
 
         run.__name__ = function.__name__

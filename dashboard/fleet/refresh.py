@@ -1,238 +1,317 @@
-"""One pass over the fleet: list the accounts, read each one's connections, read the runs of those that moved.
+"""A pass over the fleet, alone or beside other workers: list the accounts, read those that are due, until all were tried.
 
-Calls run in threads; every write is made by the thread that called, in batches, so that SQLite has one writer.
+Calls run in threads; every write is made by the thread that called, in batches.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+import logging
+import queue
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Event, Thread
+from typing import TypeVar
 
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from flask import Flask
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
-from dashboard.store import snapshot
+from dashboard.fleet.reading import Clock, read_account
+from dashboard.store import due, passes, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, Refresh
+from dashboard.store.models import AccountCheck
+from dashboard.store.snapshot import Reading
+from dashboard.store.tokens import TokenVault
 
-Clock = Callable[[], datetime]
-BATCH = 50
-ABANDONED_AFTER = timedelta(seconds=60)
+V = TypeVar("V")
+log = logging.getLogger(__name__)
 # So many accounts in a row unreachable, none readable between: that is Peliqan being away, not those accounts.
 OUTAGE_AFTER = 10
-OUTAGE = (peliqan.Unreachable, peliqan.TimedOut, peliqan.ServerError)
-
-
-class AlreadyRunning(Exception):
-    """Another pass is under way."""
-
-
-@dataclass(frozen=True)
-class Known:
-    """What the snapshot knows of a connection, as far as it decides whether to read its runs."""
-
-    status: str
-    running: bool
-    run_expected_at: datetime | None
-
-    @classmethod
-    def of(cls, connection: Connection) -> "Known":
-        """From the snapshot's row."""
-        expected = None
-        if connection.last_run_at and connection.run_interval and not connection.scheduler_off:
-            expected = connection.last_run_at + timedelta(seconds=connection.run_interval)
-        return cls(connection.status, connection.running, expected)
+OUTAGE = (peliqan.Unreachable, peliqan.TimedOut, peliqan.ServerError, peliqan.NoPace)
+BATCH = 100
+WRITE_EVERY = timedelta(seconds=0.5)
+COUNT_EVERY = timedelta(seconds=2)
+LOOK_AGAIN = 1.0
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What one account's calls gave; ``error`` instead of ``connections`` when it could not be read."""
+class Fleet:
+    """What reading needs. ``interval``: seconds between two passes; ``rate``: requests a second, None for no limit."""
 
-    account_id: int
-    at: datetime
-    connections: Sequence[peliqan.Connection] = ()
-    runs: Mapping[int, Sequence[peliqan.Run]] = field(default_factory=dict)
-    error: peliqan.PeliqanError | None = None
+    app: Flask
+    api: peliqan.Peliqan
+    vault: TokenVault
+    clock: Clock
+    concurrency: int
+    interval: float
+    rate: int | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a pass ended. ``unreadable`` maps account ids to the reason; ``error`` is set when nothing could be read."""
+    """How a pass ended. ``unreadable`` maps account ids to the reason; ``error`` is set when the pass was stopped."""
 
     accounts: int
     unreadable: dict[int, str]
     error: str | None
 
 
-def refresh_fleet(
-    api: peliqan.Peliqan,
-    clock: Clock,
-    concurrency: int,
-    *,
-    only: int | None = None,
-    progress: Callable[[int, int], None] = lambda done, accounts: None,
-) -> Result:
-    """One pass, or one account (``only``). ``progress(done, accounts)`` is called as accounts are read.
+def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda done, accounts: None) -> Result:
+    """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes."""
+    found = passes.open_or_join(fleet.clock())
+    pass_id, again = found.id, Event()
+    while passes.is_open(pass_id):
+        read_due(fleet, progress=progress)
+        if passes.is_open(pass_id):
+            # What is left is in another's hands: until that is done, or its lease is over.
+            again.wait(LOOK_AGAIN)
+    db.session.expire_all()
+    found = passes.get(pass_id)
+    return Result(found.accounts or 0, passes.unreadable_in(found), found.error)
 
-    Raises:
-        AlreadyRunning: another pass is alive; one that died is closed and replaced.
+
+def refresh_account(fleet: Fleet, account_id: int) -> Result:
+    """One account, now."""
+    api, tokens = _api_with_tokens(fleet)
+    known = snapshot.known_of([account_id])
+    kept = db.session.get(AccountCheck, account_id)
+    watched_until = kept.watched_until if kept is not None else None
+    reading = read_account(
+        api, account_id, known[account_id], fleet.clock, fleet.interval, watched_until=watched_until, was_readable=False
+    )
+    snapshot.save_readings([reading], _encrypted(fleet, tokens, [reading]))
+    return Result(1, {account_id: reading.error.explained} if reading.error else {}, None)
+
+
+def read_due(
+    fleet: Fleet, *, stop: Event | None = None, progress: Callable[[int, int], None] = lambda done, accounts: None
+) -> None:
+    """Read accounts that are due until none is; list them first, where a pass is under way that nobody has listed for.
+
+    Returns early when ``stop`` is set, with what was in hand written down. Outages end the pass; a database that is away is
+    waited for.
     """
-    if only is not None:
-        return _pass_over([only], None, api, clock, concurrency, progress)
-    current = _open(clock())
-    try:
-        try:
-            listed = list(api.accounts())
-        except peliqan.PeliqanError as error:
-            return _close(current, clock(), Result(0, {}, error.explained))
-        snapshot.save_accounts(listed, clock())
-        ids = list(dict.fromkeys(account.id for account in listed))
-        snapshot.miss_accounts(set(ids), clock())
-        db.session.execute(update(Refresh).where(Refresh.id == current).values(accounts=len(ids)))
-        db.session.commit()
-        return _close(current, clock(), _pass_over(ids, current, api, clock, concurrency, progress))
-    except BaseException:
-        db.session.rollback()
-        _close(current, clock(), Result(0, {}, "The pass was interrupted."))
-        raise
+    Reader(fleet, stop or Event(), progress).run()
 
 
-def _pass_over(
-    ids: Sequence[int],
-    refresh_id: int | None,
-    api: peliqan.Peliqan,
-    clock: Clock,
-    concurrency: int,
-    progress: Callable[[int, int], None],
-) -> Result:
-    unreadable: dict[int, str] = {}
-    suspects: list[Reading] = []
-    batch: list[Reading] = []
-    done = 0
+class Reader:
+    """One worker's share: accounts taken, in flight, and read but not yet written."""
 
-    def write(readings: list[Reading]) -> None:
-        for reading in readings:
-            if reading.error is None:
-                snapshot.save_reading(reading.account_id, reading.connections, reading.runs, reading.at)
-            else:
-                unreadable[reading.account_id] = reading.error.explained
-                snapshot.save_unreadable(reading.account_id, reading.error.explained, reading.at)
-        if refresh_id is not None:
-            db.session.execute(
-                update(Refresh).where(Refresh.id == refresh_id).values(done=done, unreadable=len(unreadable), alive_at=clock())
+    def __init__(self, fleet: Fleet, stop: Event, progress: Callable[[int, int], None]) -> None:
+        self._fleet, self._stop, self._progress = fleet, stop, progress
+        self._api, self._tokens = _api_with_tokens(fleet)
+        self._ready: queue.SimpleQueue[Future[Reading]] = queue.SimpleQueue()
+        self._in_hand: set[int] = set()
+        self._batch: list[Reading] = []
+        self._suspects: list[Reading] = []
+        self._read_any = False
+        self._outage: str | None = None
+        self._listing: Thread | None = None
+        now = fleet.clock()
+        self._written_at = self._counted_at = self._kept_at = now
+        # Enough behind those in flight that no slot waits; never more than can be read while the lease is kept.
+        self._most = 3 * fleet.concurrency if fleet.rate is None else min(3 * fleet.concurrency, max(2, 5 * fleet.rate))
+
+    def run(self) -> None:
+        """See ``read_due``."""
+        self._pass_id = pass_id = self._patiently(passes.current_id)
+        if pass_id is None and self._patiently(_outage_lasts):
+            return
+        if pass_id is not None and self._patiently(lambda: passes.take_listing(pass_id, self._fleet.clock())):
+            self._listing = Thread(target=self._list, args=(pass_id,), name="listing")
+            self._listing.start()
+        with ThreadPoolExecutor(self._fleet.concurrency + 2, thread_name_prefix="refresh") as pool:
+            try:
+                while self._go_on(pool):
+                    pass
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+        if self._listing is not None:
+            self._listing.join()
+        self._settle_suspects()
+        self._write()
+        self._count()
+
+    def _go_on(self, pool: ThreadPoolExecutor) -> bool:
+        """Take, collect, write; False when there is nothing more to do."""
+        if self._outage is not None:
+            return False
+        took = self._take(pool) if not self._stop.is_set() else 0
+        self._collect()
+        at = self._fleet.clock()
+        if len(self._batch) >= BATCH or at - self._written_at >= WRITE_EVERY:
+            self._write()
+        if at - self._counted_at >= COUNT_EVERY and not self._count():
+            return False
+        if self._in_hand and at - self._kept_at >= passes.LEASE / 3:
+            self._patiently(lambda: due.keep(self._in_hand, at))
+            self._kept_at = at
+        listing = self._listing is not None and self._listing.is_alive()
+        return bool(took or self._in_hand or (listing and not self._stop.is_set()))
+
+    def _take(self, pool: ThreadPoolExecutor) -> int:
+        room = self._most - len(self._in_hand)
+        if room < max(1, self._most // 3):
+            return 0
+        at = self._fleet.clock()
+        taken = self._patiently(lambda: due.take(at, room))
+        known = self._patiently(lambda: snapshot.known_of([each.account_id for each in taken])) if taken else {}
+        for each in taken:
+            if each.account_id in self._in_hand:
+                continue
+            self._in_hand.add(each.account_id)
+            if (token := self._fleet.vault.decrypt(each.token)) is not None:
+                self._tokens.remember(each.account_id, token)
+            reading = pool.submit(
+                read_account,
+                self._api,
+                each.account_id,
+                known[each.account_id],
+                self._fleet.clock,
+                self._fleet.interval,
+                watched_until=each.watched_until,
+                was_readable=each.was_readable,
             )
-        db.session.commit()
-        db.session.expunge_all()
-        progress(done, len(ids))
+            reading.add_done_callback(self._ready.put)
+        return len(taken)
 
-    for reading in _readings(ids, api, clock, concurrency):
-        done += 1
-        if isinstance(reading.error, OUTAGE):
-            suspects.append(reading)
-            if len(suspects) >= OUTAGE_AFTER:
-                done -= len(suspects)
-                write(batch)
-                return Result(done, unreadable, f"{reading.error.explained} The pass stopped after {done} accounts.")
-            continue
-        batch += [*suspects, reading]
-        suspects = []
-        if len(batch) >= BATCH or done == 1:
-            write(batch)
-            batch = []
-    all_away = bool(suspects) and len(suspects) == len(ids) and refresh_id is not None
-    if all_away:
-        assert suspects[0].error is not None
-        return Result(0, {}, suspects[0].error.explained)
-    write([*batch, *suspects])
-    return Result(len(ids), unreadable, None)
-
-
-def _readings(ids: Sequence[int], api: peliqan.Peliqan, clock: Clock, concurrency: int) -> Iterator[Reading]:
-    """Readings as they come, with ``concurrency`` calls in flight and a short queue behind them."""
-    left = deque(ids)
-    flying: set[Future[Reading]] = set()
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="refresh") as pool:
+    def _collect(self) -> None:
+        """What has been read, waiting a little for the first."""
         try:
-            while left or flying:
-                wanted = [left.popleft() for _ in range(min(len(left), 2 * concurrency - len(flying)))]
-                known = snapshot.connections_of(wanted) if wanted else {}
-                for account_id in wanted:
-                    state = {row.id: Known.of(row) for row in known[account_id].values()}
-                    flying.add(pool.submit(read_account, api, account_id, state, clock))
-                finished, flying = wait(flying, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    yield future.result()
-        finally:
-            for future in flying:
-                future.cancel()
+            done = self._ready.get(timeout=0.1)
+            while True:
+                self._sort_in(done.result())
+                done = self._ready.get_nowait()
+        except queue.Empty:
+            return
+
+    def _sort_in(self, reading: Reading) -> None:
+        self._in_hand.discard(reading.account_id)
+        if not isinstance(reading.error, OUTAGE):
+            self._batch += [*self._suspects, reading]
+            self._suspects = []
+            self._read_any = True
+            return
+        self._suspects.append(reading)
+        if len(self._suspects) >= OUTAGE_AFTER:
+            self._outage = reading.error.explained
+
+    def _settle_suspects(self) -> None:
+        """At the end: the last few that were unreachable, or all there are."""
+        if self._outage is None and self._suspects:
+            if self._pass_id is not None and not self._read_any and self._patiently(due.listed) <= len(self._suspects):
+                error = self._suspects[0].error
+                assert error is not None
+                self._outage = error.explained
+            else:
+                self._batch += self._suspects
+
+    def _write(self) -> None:
+        """Everything that was read, in one transaction."""
+        batch, self._written_at = self._batch, self._fleet.clock()
+        if batch:
+            tokens = _encrypted(self._fleet, self._tokens, batch)
+            self._patiently(lambda: snapshot.save_readings(batch, tokens))
+            db.session.expunge_all()
+        self._batch = []
+
+    def _count(self) -> bool:
+        """Note the pass's progress, and close it when it is complete; False when it is not under way any more."""
+        self._counted_at = at = self._fleet.clock()
+        if self._pass_id is None:
+            # One that began meanwhile has to be listed for and counted: begin anew.
+            return self._patiently(passes.current_id) is None
+        pass_id = self._pass_id
+        if self._outage is not None:
+            self._write_outage(pass_id, at)
+            return False
+        if self._patiently(lambda: passes.note_progress(pass_id, at)):
+            self._patiently(lambda: passes.close(pass_id, at))
+        found = self._patiently(lambda: passes.get(pass_id))
+        self._progress(found.done, found.accounts or 0)
+        return found.active == 1
+
+    def _write_outage(self, pass_id: int, at: datetime) -> None:
+        self._patiently(lambda: passes.note_progress(pass_id, at))
+        done = self._patiently(lambda: passes.get(pass_id)).done
+        error = f"{self._outage} The pass stopped after {done} accounts." if done else self._outage
+        self._patiently(lambda: passes.close(pass_id, at, error))
+
+    def _list(self, pass_id: int) -> None:
+        """Ask for the list of accounts beside the reading, page by page: what is new is due at once."""
+        seen: set[int] = set()
+        with self._fleet.app.app_context():
+            try:
+                for page in self._fleet.api.account_pages():
+                    at = self._fleet.clock()
+                    self._patiently(lambda page=page, at=at: snapshot.save_accounts(page, at))  # type: ignore[misc]
+                    self._patiently(lambda at=at: passes.keep_listing(pass_id, at))  # type: ignore[misc]
+                    seen.update(account.id for account in page)
+                    if self._stop.is_set() or self._outage is not None:
+                        return
+            except peliqan.PeliqanError as error:
+                self._outage = error.explained
+                return
+            at = self._fleet.clock()
+            self._patiently(lambda: snapshot.miss_accounts(seen, at))
+            self._patiently(lambda: passes.end_listing(pass_id, at))
+
+    def _patiently(self, work: Callable[[], V]) -> V:
+        """Do something with the database, and again while it is away. Everything done so may be done twice.
+
+        Raises:
+            DBAPIError: it is still away when ``stop`` is set.
+        """
+        while True:
+            try:
+                return work()
+            except DBAPIError as error:
+                if not _is_away(error):
+                    raise
+                log.warning("The database is away (%s); waiting for it.", type(error.orig).__name__)
+                db.session.rollback()
+                if self._stop.wait(LOOK_AGAIN):
+                    raise
 
 
-def read_account(api: peliqan.Peliqan, account_id: int, known: dict[int, Known], clock: Clock) -> Reading:
-    """One account's calls, no database: its connections, then the runs of those that moved."""
-    account = api.for_account(account_id)
-    at = clock()
-    try:
-        connections = account.connections()
-        runs = {
-            connection.id: account.runs(connection.id)
-            for connection in connections
-            if not connection.is_warehouse and needs_runs(connection, known.get(connection.id), at)
-        }
-    except peliqan.PeliqanError as error:
-        return Reading(account_id, at, error=error)
-    return Reading(account_id, at, connections, runs)
+class _Tokens(peliqan.MemoryTokens):
+    """Tokens of the accounts in hand; those that are new are to be kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new: dict[int, str] = {}
+
+    def remember(self, account_id: int, token: str) -> None:
+        super().put(account_id, token)
+
+    def put(self, account_id: int, token: str) -> None:
+        super().put(account_id, token)
+        self.new[account_id] = token
+
+    def forget(self, account_id: int) -> str | None:
+        """Done with the account; its token, if it is new."""
+        self.drop(account_id, self.get(account_id) or "")
+        return self.new.pop(account_id, None)
 
 
-def needs_runs(seen: peliqan.Connection, known: Known | None, at: datetime) -> bool:
-    """Whether a connection's runs are worth a call: it is new, its status moved, it was running, or a run was due."""
-    if known is None or known.running or known.status != seen.status:
-        return True
-    return known.run_expected_at is not None and known.run_expected_at <= at
+def _api_with_tokens(fleet: Fleet) -> tuple[peliqan.Peliqan, _Tokens]:
+    tokens = _Tokens()
+    return fleet.api.with_tokens(tokens), tokens
 
 
-def latest_refresh() -> Refresh | None:
-    """The pass under way, or the last one."""
-    return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
+def _encrypted(fleet: Fleet, tokens: _Tokens, readings: list[Reading]) -> dict[int, bytes]:
+    new = {reading.account_id: tokens.forget(reading.account_id) for reading in readings}
+    return {account_id: fleet.vault.encrypt(token) for account_id, token in new.items() if token is not None}
 
 
-def is_due(at: datetime, interval: float) -> bool:
-    """Whether ``interval`` seconds have gone by since the last pass began, and none is alive."""
-    last = latest_refresh()
-    if last is None:
-        return True
-    if last.ended_at is None:
-        return last.alive_at < at - ABANDONED_AFTER
-    return last.started_at + timedelta(seconds=interval) <= at
+def _is_away(error: DBAPIError) -> bool:
+    """Whether trying again can help: the connection is gone, or the database is busy or starting."""
+    if "no such" in str(error.orig):
+        return False
+    return error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError))
 
 
-def _open(at: datetime) -> int:
-    db.session.execute(
-        update(Refresh)
-        .where(Refresh.active == 1, Refresh.alive_at < at - ABANDONED_AFTER)
-        .values(active=None, ended_at=at, error="The pass was interrupted.")
-    )
-    current = Refresh(active=1, started_at=at, alive_at=at)
-    db.session.add(current)
-    try:
-        db.session.commit()
-    except IntegrityError:
-        db.session.rollback()
-        raise AlreadyRunning("A pass over the fleet is already under way.") from None
-    return current.id
-
-
-def _close(current: int, at: datetime, result: Result) -> Result:
-    db.session.execute(
-        update(Refresh)
-        .where(Refresh.id == current)
-        .values(active=None, ended_at=at, error=result.error, unreadable=len(result.unreadable), done=result.accounts)
-    )
-    db.session.commit()
-    return result
-
-
-def unknown_account(account_id: int) -> bool:
-    """Whether the store does not know the account, so that ``only`` needs a full pass first."""
-    return db.session.get(Account, account_id) is None
+def _outage_lasts() -> bool:
+    """Whether the last pass ended in an outage: then only the next pass tries again."""
+    last = passes.latest()
+    return last is not None and last.error is not None

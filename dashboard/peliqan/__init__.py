@@ -2,6 +2,7 @@
 
 ``routes``      the one place for paths, with the source of each
 ``http``        one request: timeouts, limits, errors
+``rate``        how fast it may be asked, over all processes
 ``retries``     when a safe read is tried again, and after which wait
 ``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
 ``account``     ``AccountApi``: one customer's calls
@@ -16,6 +17,7 @@ from dashboard.peliqan.errors import (
     BrokenAnswer,
     Busy,
     Forbidden,
+    NoPace,
     NotAuthorised,
     NotFound,
     PeliqanError,
@@ -38,6 +40,7 @@ from dashboard.peliqan.models import (
     Table,
     Token,
 )
+from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.service import Peliqan
 from dashboard.peliqan.tokens import MemoryTokens, TokenStore
@@ -53,8 +56,10 @@ __all__ = [
     "Forbidden",
     "Link",
     "MemoryTokens",
+    "NoPace",
     "NotAuthorised",
     "NotFound",
+    "Pace",
     "Peliqan",
     "PeliqanError",
     "RateLimited",

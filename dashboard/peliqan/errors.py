@@ -128,3 +128,11 @@ class ServerError(PeliqanError):
     code = "server_error"
     sentence = "Peliqan has an internal error."
     next_step = "There is nothing to do here but wait, and try again."
+
+
+class NoPace(PeliqanError):
+    """The count of requests that all processes share (Redis) cannot be reached. Nothing was sent: the limit is a promise."""
+
+    code = "no_pace"
+    sentence = "The console cannot tell how fast it may ask Peliqan: Redis does not answer."
+    next_step = "Nothing was sent. It works again by itself as soon as Redis does."

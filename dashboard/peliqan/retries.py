@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self
 
@@ -13,7 +14,18 @@ RETRIED: Final = (429, 502, 503, 504)
 
 
 class PatientRetry(Retry):
-    """urllib3's Retry, but a Retry-After beyond ``LONGEST_WAIT`` is not slept through: the caller is told the wait."""
+    """urllib3's Retry, but a Retry-After beyond ``LONGEST_WAIT`` is not slept through: the caller is told the wait.
+
+    ``pace`` is called before each further try, as the caller calls it before the first.
+    """
+
+    pace: Callable[[], None] = staticmethod(lambda: None)
+
+    def new(self, **changes: Any) -> Self:
+        """The next try's, with the same pace."""
+        following = super().new(**changes)
+        following.pace = self.pace
+        return following
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
         """Whether the status is one to try again."""
@@ -34,6 +46,7 @@ class PatientRetry(Retry):
         if response is not None and (self.get_retry_after(response) or 0) > LONGEST_WAIT:
             raise TooLongToWait(response)
         super().sleep(response)
+        self.pace()
 
 
 class TooLongToWait(HTTPError):

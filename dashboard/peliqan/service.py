@@ -1,7 +1,8 @@
 """``Peliqan``: the partner's calls, and the way to one customer's."""
 
 from collections.abc import Iterator
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 from requests.adapters import BaseAdapter
 
@@ -9,6 +10,7 @@ from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi
 from dashboard.peliqan.http import Transport, parse
 from dashboard.peliqan.models import Account, AccountPage, Token
+from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Route, Routes
 from dashboard.peliqan.tokens import TokenStore
 
@@ -27,20 +29,38 @@ class Peliqan:
         routes: Routes | None = None,
         read_timeout: float = 15.0,
         concurrency: int = 8,
+        pace: Pace | None = None,
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
     ) -> None:
-        """Times in seconds; ``concurrency`` is the size of the connection pool; ``adapter`` replaces the network."""
+        """Times in seconds; ``concurrency`` is how many calls may be out at once; ``adapter`` replaces the network."""
         self._partner_token = partner_token
         self.tokens = tokens
         self.routes = routes or Routes()
         self.transport = Transport(
-            base_url, read_timeout=read_timeout, concurrency=concurrency, retries=retries, backoff=backoff, adapter=adapter
+            base_url,
+            read_timeout=read_timeout,
+            concurrency=concurrency,
+            pace=pace,
+            retries=retries,
+            backoff=backoff,
+            adapter=adapter,
         )
 
+    def with_tokens(self, tokens: TokenStore) -> Self:
+        """The same, over the same connections, with customers' tokens kept elsewhere."""
+        twin = copy(self)
+        twin.tokens = tokens
+        return twin
+
     def accounts(self, per_page: int = 100) -> Iterator[Account]:
-        """Every sub-account, over all pages.
+        """Every sub-account, over all pages; raises as ``account_pages`` does."""
+        for page in self.account_pages(per_page):
+            yield from page
+
+    def account_pages(self, per_page: int = 100) -> Iterator[list[Account]]:
+        """Every sub-account, page by page; one that comes twice is given once.
 
         Raises:
             errors.BrokenAnswer: the pages repeat themselves without end.
@@ -50,7 +70,7 @@ class Peliqan:
             page = self.account_page(number, per_page)
             new = {account.id: account for account in page.accounts if account.id not in seen}
             seen |= new.keys()
-            yield from new.values()
+            yield list(new.values())
             if not page.more:
                 return
             if not new:

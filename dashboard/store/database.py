@@ -1,13 +1,14 @@
 """The database handle and what SQLite needs to be shared by threads and processes."""
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, TypeDecorator, event
-from sqlalchemy.orm import DeclarativeBase
+from sqlalchemy import BigInteger, CursorResult, DateTime, Dialect, Engine, Integer, MetaData, TypeDecorator, UpdateBase, event
+from sqlalchemy.orm import DeclarativeBase, Session
 
 
 class Base(DeclarativeBase):
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     Model = Base
 else:
     Model = db.Model
+
+
+# SQLite counts up whole numbers by itself only where they are called INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -62,3 +67,15 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.execute("PRAGMA foreign_keys=ON")
     cursor.close()
+
+
+def change(statement: UpdateBase, session: Session | None = None) -> int:
+    """Run an UPDATE, INSERT or DELETE that leaves loaded objects as they are; how many rows it changed."""
+    found = (session or db.session()).execute(statement.execution_options(synchronize_session=False))
+    return int(cast(CursorResult[Any], found).rowcount)
+
+
+def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], session: Session | None = None) -> None:
+    """The same with one set of parameters a row."""
+    if rows:
+        (session or db.session()).connection().execute(statement, rows)

@@ -4,18 +4,21 @@ A ``Listing`` declares what can be asked of a list; ``read_query`` turns a reque
 ``Listing.page`` answers it. The URL is the state: ``ListQuery.url_args`` gives the parameters back, changed where asked.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, String, cast, distinct, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, String, and_, cast, distinct, exists, func, or_
 from sqlalchemy.orm import InstrumentedAttribute
 
+from dashboard.store.counts import remembered
 from dashboard.store.database import db
 
 PAGE_SIZES = (25, 50, 100, 200)
 LONGEST_SEARCH = 200
 Row = TypeVar("Row")
+V = TypeVar("V")
 # A mapped column or an expression of them: both can be compared, counted and sorted by.
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 
@@ -36,7 +39,8 @@ class NoSuchPage(LookupError):
 class Filter:
     """One filter: the column it compares, its label, and what it may be (None: any word; ``number``: a whole number).
 
-    ``through`` joins another table's column to the list's rows: a row matches if any row behind it does.
+    ``through`` joins another table's column to the list's rows: a row matches if any row behind it does. ``same_as``: the
+    column that the list is sorted by instead, and how to say the same there, so that one index finds and sorts.
     """
 
     column: Column
@@ -45,13 +49,24 @@ class Filter:
     number: bool = False
     counted: bool = True
     through: ColumnElement[bool] | None = None
+    same_as: tuple[Column, Callable[[str], Any]] | None = None
 
     def matches(self, value: str) -> ColumnElement[bool]:
         """The condition that a row has this value."""
+        if self.same_as is not None:
+            same: ColumnElement[bool] = self.same_as[0] == self.same_as[1](value)
+            return same
         equal = self.column == (int(value) if self.number else value)
         if self.through is None:
             return equal
         return exists().where(self.through, equal).correlate_except(self.column.table)
+
+
+@dataclass(frozen=True)
+class Newest:
+    """A column of a sort that goes the other way than the rest."""
+
+    column: Column
 
 
 @dataclass(frozen=True)
@@ -119,16 +134,22 @@ class Page(Generic[Row]):
 class Listing:
     """A list: where its rows come from and what may be asked of it.
 
-    ``search`` are text columns looked through for every word of ``q``; ``exact`` are id columns that must equal it.
+    ``search`` are text columns looked through for every word of ``q``; ``exact`` are id columns that must equal it;
+    ``indexed`` narrows a search to the rows that an index finds. ``sorts``: columns in order, the last of which tell all rows
+    apart; ``-`` in front of a sort's name turns every one of them round, so that one index serves both. ``counts``: the
+    values of the counted filters and how many rows have them, where that is kept. ``name`` is set where what was counted
+    stays true until the snapshot changes (``store.counts``).
     """
 
     statement: Select[Any]
     search: tuple[Column, ...] = ()
     exact: tuple[Column, ...] = ()
+    indexed: Callable[[Sequence[str]], ColumnElement[bool]] | None = None
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    sorts: Mapping[str, Column] = field(default_factory=dict)
+    sorts: Mapping[str, tuple[Column | Newest, ...]] = field(default_factory=dict)
     default_sort: str = ""
-    tie_break: tuple[Column, ...] = ()
+    counts: Select[*tuple[Any, ...]] | None = None
+    name: str = ""
 
     def read(self, args: Mapping[str, str]) -> ListQuery:
         """A request's parameters as a query; raises as ``read_query`` does."""
@@ -140,12 +161,23 @@ class Listing:
         Raises:
             NoSuchPage: the page lies past the end.
         """
-        narrowed = self._narrowed(query)
-        total = db.session.scalar(select(func.count()).select_from(narrowed.order_by(None).subquery())) or 0
-        rows = db.session.execute(self._sorted(narrowed, query).limit(query.per_page).offset((query.page - 1) * query.per_page))
-        single = len(narrowed.selected_columns) and len(narrowed.column_descriptions) == 1
-        items = [row[0] for row in rows] if single else list(rows)
+        total = self.total(query)
+        start = (query.page - 1) * query.per_page
+        end = min(start + query.per_page, total)
+        # From whichever end is nearer: the last page costs what the first does.
+        backwards = start + end > total
+        ordered = self._narrowed(query).order_by(*self._order(query, backwards=backwards))
+        rows = list(db.session.execute(ordered.limit(max(0, end - start)).offset(total - end if backwards else start)))
+        if backwards:
+            rows.reverse()
+        items = [row[0] for row in rows] if len(ordered.column_descriptions) == 1 else rows
         return Page(items, total, query)
+
+    def total(self, query: ListQuery) -> int:
+        """How many rows match."""
+        names, cube = self._counted(query)
+        wanted = [query.filters.get(name) for name in names]
+        return sum(count for values, count in cube.items() if _agrees(values, wanted))
 
     def all(self, query: ListQuery, most: int) -> list[Any]:
         """Every row that matches, on one page as it were, at most ``most``: for CSV."""
@@ -153,20 +185,55 @@ class Listing:
 
     def choices(self, query: ListQuery) -> dict[str, list[Choice]]:
         """For each counted filter its values and how many rows each has, beside the other filters as they are set."""
+        names, cube = self._counted(query)
         counted: dict[str, list[Choice]] = {}
         for name, each in self.filters.items():
             if not each.counted:
                 continue
-            others = replace(query, filters={key: value for key, value in query.filters.items() if key != name})
-            statement = self._narrowed(others).order_by(None)
             if each.through is not None:
-                statement = statement.join(each.column.table, each.through)
-            counted_rows: ColumnElement[Any] = func.count() if each.through is None else func.count(distinct(self.tie_break[-1]))
-            counting = statement.with_only_columns(each.column, counted_rows).group_by(each.column)
-            found = {str(value): count for value, count in db.session.execute(counting) if value is not None}
+                found = self._remembered(
+                    ("through", name, query.q, *sorted(query.filters.items())), partial(self._through, name, query)
+                )
+            else:
+                found = {}
+                place = names.index(name)
+                wanted = [None if other == name else query.filters.get(other) for other in names]
+                for values, count in cube.items():
+                    if (value := values[place]) is not None and _agrees(values, wanted):
+                        found[value] = found.get(value, 0) + count
             order = each.choices or sorted(found, key=str.lower)
             counted[name] = [Choice(value, found[value]) for value in order if value in found]
         return counted
+
+    def _counted(self, query: ListQuery) -> tuple[list[str], dict[tuple[str | None, ...], int]]:
+        """The counted filters' names, and how many rows have which values of them, whatever these filters are set to."""
+        names = [name for name, each in self.filters.items() if each.counted and each.through is None]
+        others = {name: value for name, value in query.filters.items() if name not in names}
+        if self.counts is not None and not query.q and not others:
+            return names, {tuple(values): count for *values, count in db.session.execute(self.counts)}
+        return names, self._remembered(("cube", query.q, *sorted(others.items())), lambda: self._cube(names, query.q, others))
+
+    def _cube(self, names: Sequence[str], q: str, others: Mapping[str, str]) -> dict[tuple[str | None, ...], int]:
+        columns = [self.filters[name].column for name in names]
+        counting = self._narrowed(ListQuery(q, others)).order_by(None).with_only_columns(*columns, func.count())
+        counted: dict[tuple[str | None, ...], int] = {}
+        for *values, count in db.session.execute(counting.group_by(*columns)):
+            counted[tuple(None if value is None else str(value) for value in values)] = count
+        return counted
+
+    def _through(self, name: str, query: ListQuery) -> dict[str, int]:
+        """How many rows have something with each value of a filter behind them."""
+        each = self.filters[name]
+        assert each.through is not None
+        others = replace(query, filters={key: value for key, value in query.filters.items() if key != name})
+        rows = self._narrowed(others).order_by(None).join(each.column.table, each.through)
+        last = self.sorts[self.default_sort.removeprefix("-")][-1]
+        assert not isinstance(last, Newest)
+        counting = rows.with_only_columns(each.column, func.count(distinct(last))).group_by(each.column)
+        return {str(value): count for value, count in db.session.execute(counting) if value is not None}
+
+    def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
+        return remembered((self.name, key), work_out) if self.name else work_out()
 
     def _narrowed(self, query: ListQuery) -> Select[Any]:
         statement = self.statement
@@ -179,18 +246,25 @@ class Listing:
                 or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in self.search))
                 for word in query.q.split()
             ]
-            matches = words[0]
-            for word in words[1:]:
-                matches = matches & word
-            statement = statement.where(or_(matches, *whole))
+            statement = statement.where(or_(and_(*words), *whole))
+            if self.indexed is not None:
+                statement = statement.where(or_(self.indexed(query.q.split()), *whole))
         return statement
 
-    def _sorted(self, statement: Select[Any], query: ListQuery) -> Select[Any]:
+    def _order(self, query: ListQuery, *, backwards: bool) -> list[ColumnElement[Any]]:
+        """What never happened is older than everything: first in ascending order, last in descending."""
         sort = query.sort or self.default_sort
-        column = self.sorts[sort.removeprefix("-")]
-        order = column.desc() if sort.startswith("-") else column.asc()
-        # What never happened stands last in both directions: it is neither the newest nor the oldest.
-        return statement.order_by(order.nulls_last(), *self.tie_break)
+        down = sort.startswith("-") != backwards
+        order: list[ColumnElement[Any]] = []
+        for column in self.sorts[sort.removeprefix("-")]:
+            newest_first = isinstance(column, Newest)
+            plain = column.column if isinstance(column, Newest) else column
+            order.append(plain.desc().nulls_last() if down != newest_first else plain.asc().nulls_first())
+        return order
+
+
+def _agrees(values: Sequence[str | None], wanted: Sequence[str | None]) -> bool:
+    return all(want is None or value == want for value, want in zip(values, wanted, strict=True))
 
 
 def read_query(args: Mapping[str, str], sorts: Collection[str], filters: Mapping[str, Filter] = {}) -> ListQuery:

@@ -1,49 +1,64 @@
 """The console's lists, each a declaration for ``listing``. An item's fields in JSON and CSV stand beside it."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, column, func, select, table, true
 from sqlalchemy.orm import contains_eager
 
-from dashboard.peliqan.vocabulary import Severity
-from dashboard.store.listing import Filter, Listing
-from dashboard.store.models import Account, AuditEntry, Connection, User
-
-SEVERITIES = tuple(severity.value for severity in Severity)
-SEVERITY_ORDER = case({severity: place for place, severity in enumerate(SEVERITIES)}, value=Connection.severity, else_=99)
+from dashboard.store.database import db
+from dashboard.store.listing import Filter, Listing, Newest
+from dashboard.store.models import SEVERITIES, Account, AccountCheck, AuditEntry, Connection, ConnectionCount, User
 
 
 def _time(value: datetime | None) -> str | None:
     return value.isoformat().replace("+00:00", "Z") if value else None
 
 
+def _indexed(words: Sequence[str]) -> ColumnElement[bool]:
+    """Accounts whose texts, or whose connections' texts, have every word in them; of words of three letters or more."""
+    long = [word.lower() for word in words if len(word) >= 3]
+    if not long:
+        return true()
+    if db.engine.dialect.name == "postgresql":
+        return and_(*(Account.search.contains(word, autoescape=True) for word in long))
+    quoted = " AND ".join('"' + word.replace('"', '""') + '"' for word in long)
+    return Account.id.in_(select(_FOUND.c.rowid).where(_FOUND.c.search.op("MATCH")(quoted)))
+
+
+# SQLite's full-text index of ``account.search``, of three letters at a time.
+_FOUND = table("account_search", column("rowid"), column("search"))
+_CONNECTION = (Connection.account_id, Connection.id)
+_KIND = (ConnectionCount.severity, ConnectionCount.status, ConnectionCount.connector)
+
 CONNECTIONS = Listing(
+    name="connections",
     statement=select(Connection)
     .join(Connection.account)
-    .options(contains_eager(Connection.account))
-    .where(Connection.gone_at.is_(None), Account.gone_at.is_(None), Connection.is_warehouse.is_(False)),
+    .join(Account.check)
+    .options(contains_eager(Connection.account).contains_eager(Account.check))
+    .where(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False)),
     search=(Account.name, Account.external_id, Connection.name, Connection.connector),
     exact=(Connection.id, Account.id),
+    indexed=_indexed,
     filters={
-        "severity": Filter(Connection.severity, "Severity", SEVERITIES),
+        "severity": Filter(Connection.severity, "Severity", SEVERITIES, same_as=(Connection.severity_rank, SEVERITIES.index)),
         "status": Filter(Connection.status, "Status"),
         "connector": Filter(Connection.connector, "Connector"),
         "account": Filter(Connection.account_id, "Account", number=True, counted=False),
     },
     sorts={
-        "severity": SEVERITY_ORDER,
-        "account": func.lower(Account.name),
-        "name": func.lower(Connection.name),
-        "connector": Connection.connector,
-        "status": Connection.status,
-        "last_success": Connection.last_success_at,
-        "since": Connection.status_since,
+        "severity": (Connection.severity_rank, Newest(Connection.status_since), *_CONNECTION),
+        "account": (func.lower(Account.name), *_CONNECTION),
+        "name": (func.lower(Connection.name), *_CONNECTION),
+        "connector": (Connection.connector, *_CONNECTION),
+        "status": (Connection.status, *_CONNECTION),
+        "last_success": (Connection.last_success_at, *_CONNECTION),
+        "since": (Connection.status_since, *_CONNECTION),
     },
     default_sort="severity",
-    tie_break=(Connection.status_since.desc(), Connection.account_id, Connection.id),
+    counts=select(*_KIND, ConnectionCount.connections).where(ConnectionCount.connections > 0),
 )
 
 
@@ -67,78 +82,44 @@ def connection_item(connection: Connection) -> dict[str, Any]:
     }
 
 
-@dataclass(frozen=True)
-class AccountRow:
-    """An account with how many connections it has, by severity."""
-
-    account: Account
-    by_severity: dict[str, int]
-
-    @property
-    def connections(self) -> int:
-        """How many there are in all."""
-        return sum(self.by_severity.values())
-
-
-def _count_of(severity: str) -> Any:
-    return func.sum(case((Connection.severity == severity, 1), else_=0)).cast(Integer)
-
-
-_PER_ACCOUNT = (
-    select(
-        Connection.account_id,
-        *(_count_of(severity).label(severity) for severity in SEVERITIES),
-        func.min(SEVERITY_ORDER).label("worst"),
-        func.count().label("connections"),
-    )
-    .where(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
-    .group_by(Connection.account_id)
-    .subquery()
-)
 _READABLE = case((Account.unreadable_reason.is_(None), "yes"), else_="no")
 _ITS_CONNECTION = and_(Connection.account_id == Account.id, Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
-_WORST = case(dict(enumerate(SEVERITIES)), value=_PER_ACCOUNT.c.worst)
+_ACCOUNT = (func.lower(Account.name), Account.id)
 
 ACCOUNTS = Listing(
-    statement=select(Account, *(_PER_ACCOUNT.c[severity] for severity in SEVERITIES))
-    .outerjoin(_PER_ACCOUNT, _PER_ACCOUNT.c.account_id == Account.id)
-    .where(Account.gone_at.is_(None)),
+    name="accounts",
+    statement=select(Account).join(Account.check).options(contains_eager(Account.check)).where(Account.gone_at.is_(None)),
     search=(Account.name, Account.external_id),
     exact=(Account.id,),
+    indexed=_indexed,
     filters={
-        "severity": Filter(_WORST, "Worst connection", SEVERITIES),
+        "severity": Filter(Account.severity, "Worst connection", SEVERITIES, same_as=(Account.severity_rank, SEVERITIES.index)),
         "connector": Filter(Connection.connector, "Connector", through=_ITS_CONNECTION),
         "status": Filter(Connection.status, "Status", through=_ITS_CONNECTION),
         "readable": Filter(_READABLE, "Readable", ("yes", "no")),
     },
     sorts={
-        "severity": func.coalesce(_PER_ACCOUNT.c.worst, 99),
-        "name": func.lower(Account.name),
-        "external_id": Account.external_id,
-        "connections": func.coalesce(_PER_ACCOUNT.c.connections, 0),
-        "checked": Account.checked_at,
+        "severity": (Account.severity_rank, *_ACCOUNT),
+        "name": _ACCOUNT,
+        "external_id": (Account.external_id, Account.id),
+        "connections": (Account.connections_count, *_ACCOUNT),
+        "checked": (AccountCheck.checked_at, AccountCheck.account_id),
     },
     default_sort="severity",
-    tie_break=(func.lower(Account.name), Account.id),
 )
 
 
-def account_row(row: Any) -> AccountRow:
-    """A row of ``ACCOUNTS`` as an object."""
-    return AccountRow(row[0], {name: count for name, count in zip(SEVERITIES, row[1:], strict=True) if count})
-
-
-def account_item(row: AccountRow) -> dict[str, Any]:
+def account_item(account: Account) -> dict[str, Any]:
     """One account as scripts see it."""
     return {
-        "account_id": row.account.id,
-        "external_id": row.account.external_id,
-        "name": row.account.name,
-        "connections": row.connections,
-        "by_severity": row.by_severity,
-        "readable": row.account.readable,
-        "unreadable_reason": row.account.unreadable_reason,
-        "checked_at": _time(row.account.checked_at),
+        "account_id": account.id,
+        "external_id": account.external_id,
+        "name": account.name,
+        "connections": account.connections_count,
+        "by_severity": account.by_severity,
+        "readable": account.readable,
+        "unreadable_reason": account.unreadable_reason,
+        "checked_at": _time(account.checked_at),
     }
 
 
@@ -152,9 +133,12 @@ AUDIT = Listing(
         "who": Filter(AuditEntry.who, "Who"),
         "account": Filter(AuditEntry.account_id, "Account", number=True, counted=False),
     },
-    sorts={"at": AuditEntry.at, "who": AuditEntry.who, "what": AuditEntry.what},
+    sorts={
+        "at": (AuditEntry.at, AuditEntry.id),
+        "who": (AuditEntry.who, AuditEntry.id),
+        "what": (AuditEntry.what, AuditEntry.id),
+    },
     default_sort="-at",
-    tie_break=(AuditEntry.id.desc(),),
 )
 
 
@@ -176,9 +160,13 @@ USERS = Listing(
     statement=select(User),
     search=(User.email,),
     filters={"role": Filter(User.role, "Role", ("viewer", "operator", "admin"))},
-    sorts={"email": User.email, "role": User.role, "seen": User.seen_at, "created": User.created_at},
+    sorts={
+        "email": (User.email, User.id),
+        "role": (User.role, User.id),
+        "seen": (User.seen_at, User.id),
+        "created": (User.created_at, User.id),
+    },
     default_sort="email",
-    tie_break=(User.id,),
 )
 
 

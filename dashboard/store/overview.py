@@ -1,18 +1,18 @@
 """What the overview shows, from the snapshot alone."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.peliqan.vocabulary import Severity
 from dashboard.store.database import db
-from dashboard.store.lists import SEVERITIES
-from dashboard.store.models import Account, Connection, HealthChange
+from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
 
 Conditions = tuple[ColumnElement[bool], ...]
-ALIVE = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False), Account.gone_at.is_(None))
+ALIVE = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 
 
 @dataclass(frozen=True)
@@ -39,10 +39,15 @@ class Overview:
 
 def read(at: datetime, most: int = 8) -> Overview:
     """The fleet now, and what changed in the 24 hours before ``at``."""
-    counted = db.session.execute(
-        select(Connection.severity, func.count()).join(Connection.account).where(*ALIVE).group_by(Connection.severity)
-    )
-    found = dict(counted.all())
+    counts = db.session.execute(select(ConnectionCount.severity, ConnectionCount.connector, ConnectionCount.connections)).all()
+    found: Counter[str] = Counter()
+    connectors: dict[str, tuple[int, int]] = {}
+    for severity, connector, count in counts:
+        found[severity] += count
+        failing, of = connectors.get(connector, (0, 0))
+        failing += count if severity == Severity.ERROR.value else 0
+        connectors[connector] = failing, of + count
+    in_error = [(name, *numbers) for name, numbers in connectors.items() if numbers[0]]
     since = at - timedelta(hours=24)
     bad = (Severity.ERROR.value, Severity.ATTENTION.value)
     broke = (HealthChange.became_severity.in_(bad), HealthChange.was_severity.not_in(bad), Connection.severity.in_(bad))
@@ -55,29 +60,19 @@ def read(at: datetime, most: int = 8) -> Overview:
         select(Connection)
         .join(Connection.account)
         .options(contains_eager(Connection.account))
-        .where(*ALIVE, Connection.severity == Severity.ERROR.value)
+        .where(*ALIVE, Connection.severity_rank == 0)
         .order_by(Connection.status_since.desc(), Connection.account_id, Connection.id)
         .limit(most)
     )
-    failing = func.sum(case((Connection.severity == Severity.ERROR.value, 1), else_=0))
-    connectors = db.session.execute(
-        select(Connection.connector, failing, func.count())
-        .join(Connection.account)
-        .where(*ALIVE)
-        .group_by(Connection.connector)
-        .having(failing > 0)
-        .order_by(failing.desc(), Connection.connector)
-        .limit(most)
-    )
     return Overview(
-        by_severity={severity: found.get(severity, 0) for severity in SEVERITIES},
-        connections=sum(found.values()),
+        by_severity={severity: found[severity] for severity in SEVERITIES},
+        connections=found.total(),
         broke=_changes(since, broke, most),
         broke_count=_count(since, broke),
         recovered=_changes(since, well, most),
         recovered_count=_count(since, well),
         worst=list(db.session.scalars(worst)),
-        connectors=[(name, int(bad_ones), count) for name, bad_ones, count in connectors],
+        connectors=sorted(in_error, key=lambda row: (-row[1], row[0]))[:most],
     )
 
 

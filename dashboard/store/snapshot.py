@@ -4,17 +4,21 @@ Nothing is forgotten because one answer failed or was empty: an account or a con
 listings in a row without it, and comes back as soon as it is seen.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import contains_eager
 
 from dashboard import peliqan
-from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, HealthChange, Run
+from dashboard.store.counts import begin_change
+from dashboard.store.database import change, change_many, db
+from dashboard.store.models import Account, AccountCheck, Connection, HealthChange, Run
 
 RUNS_KEPT = 20
+LOOK = timedelta(seconds=15)
 
 
 def account_or_none(account_id: int) -> Account | None:
@@ -30,59 +34,194 @@ def connection_or_none(account_id: int, connection_id: int) -> Connection | None
     return db.session.scalar(with_account.where(Connection.account_id == account_id, Connection.id == connection_id))
 
 
-def connections_of(account_ids: Sequence[int]) -> dict[int, dict[int, Connection]]:
-    """All connections known of these accounts, by account and id."""
-    found: dict[int, dict[int, Connection]] = {account_id: {} for account_id in account_ids}
-    for connection in db.session.scalars(select(Connection).where(Connection.account_id.in_(account_ids))):
-        found[connection.account_id][connection.id] = connection
+@dataclass(frozen=True)
+class Known:
+    """What the snapshot knows of a connection: enough to tell whether a reading brings news."""
+
+    shown: tuple[Any, ...]
+    status: str
+    status_since: datetime
+    running: bool
+    last_run_at: datetime | None
+    runs_read_at: datetime | None
+    run_expected_at: datetime | None
+
+
+_COMPARED = (
+    Connection.name,
+    Connection.connector,
+    Connection.status,
+    Connection.is_warehouse,
+    Connection.is_target,
+    Connection.target_id,
+    Connection.run_interval,
+    Connection.scheduler_off,
+    Connection.auth_type,
+)
+
+
+def take_look(account_id: int, connection_id: int, at: datetime) -> bool:
+    """Whether the caller is to ask for a connection's live state: for a few seconds nobody else does. Commits."""
+    free = or_(Connection.looking_until.is_(None), Connection.looking_until < at)
+    here = (Connection.account_id == account_id, Connection.id == connection_id)
+    taken = change(update(Connection).where(*here, free).values(looking_until=at + LOOK))
+    db.session.commit()
+    return bool(taken)
+
+
+def end_look(account_id: int, connection_id: int) -> None:
+    """The caller has its answer, or none. Commits."""
+    change(
+        update(Connection).where(Connection.account_id == account_id, Connection.id == connection_id).values(looking_until=None)
+    )
+    db.session.commit()
+
+
+def known_of(account_ids: Collection[int]) -> dict[int, dict[int, Known]]:
+    """What is known of these accounts' connections, by account and id, without those that are gone."""
+    found: dict[int, dict[int, Known]] = {account_id: {} for account_id in account_ids}
+    columns = (
+        Connection.missing_at,
+        Connection.status_since,
+        Connection.running,
+        Connection.last_run_at,
+        Connection.runs_read_at,
+    )
+    query = select(Connection.account_id, Connection.id, *columns, *_COMPARED).where(
+        Connection.account_id.in_(account_ids), Connection.gone_at.is_(None)
+    )
+    for account_id, id, missing_at, since, running, last_run_at, runs_read_at, *shown in db.session.execute(query):
+        status, interval, scheduler_off = shown[2], shown[6], shown[7]
+        expected = last_run_at + timedelta(seconds=interval) if last_run_at and interval and not scheduler_off else None
+        found[account_id][id] = Known(
+            () if missing_at else tuple(shown), status, since, running, last_run_at, runs_read_at, expected
+        )
     return found
 
 
+def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, Known]) -> bool:
+    """Whether a complete reading of an account's connections differs from what is known."""
+    if len(seen) != len(known):
+        return True
+    for each in seen:
+        if each.id not in known or known[each.id].shown != (
+            clean(each.name),
+            clean(each.connector),
+            clean(each.status),
+            each.is_warehouse,
+            each.is_target,
+            each.target_id,
+            each.run_interval,
+            each.scheduler_off,
+            each.auth_type,
+        ):
+            return True
+    return False
+
+
 def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
-    """Add new accounts, update changed ones, bring back those seen again. Commits."""
+    """Add new accounts, due at once; update changed ones; bring back those seen again. Commits."""
     seen = {account.id: account for account in accounts}
-    known = {account.id: account for account in db.session.scalars(select(Account).where(Account.id.in_(seen)))}
-    for account_id, account in seen.items():
-        row = known.get(account_id)
+    query = select(Account.id, Account.name, Account.external_id, Account.missing_at, AccountCheck.due_at).join(Account.check)
+    known = {row.id: row for row in db.session.execute(query.where(Account.id.in_(seen)))}
+    new = [account for account in seen.values() if account.id not in known]
+    changed = [
+        account
+        for account in seen.values()
+        if (account.id in known and (clean(account.name), account.external_id, None) != tuple(known[account.id][1:4]))
+        or (account.id in known and known[account.id].due_at is None)
+    ]
+    if not new and not changed:
+        db.session.rollback()
+        return
+    begin_change()
+    rows = {row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_([*seen])))}
+    for account in (*new, *changed):
+        row = rows.get(account.id)
         if row is None:
-            db.session.add(Account(id=account_id, name=clean(account.name), external_id=account.external_id, first_seen_at=at))
-            continue
+            row = Account(id=account.id, first_seen_at=at, check=AccountCheck(due_at=at))
+            db.session.add(row)
         row.name, row.external_id = clean(account.name), account.external_id
         row.missing_at = row.gone_at = None
+        row.check.due_at = row.check.due_at or at
     db.session.commit()
 
 
-def miss_accounts(seen: set[int], at: datetime) -> None:
+def miss_accounts(seen: Collection[int], at: datetime) -> None:
     """After a complete listing: accounts that were not in it are missing, and gone at the second time. Commits."""
-    for account in db.session.scalars(select(Account).where(Account.gone_at.is_(None))):
-        if account.id not in seen:
-            _miss(account, at)
+    alive = select(Account.id).where(Account.gone_at.is_(None))
+    for account_id in set(db.session.scalars(alive)) - set(seen):
+        begin_change()
+        account = db.session.get_one(Account, account_id)
+        _miss(account, at)
+        account.check.due_at = None
+        if account.gone_at is not None:
+            mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
+            for connection in db.session.scalars(mine):
+                connection.gone_at = at
     db.session.commit()
 
 
-def save_reading(
-    account_id: int, seen: Sequence[peliqan.Connection], runs: Mapping[int, Sequence[peliqan.Run]], at: datetime
-) -> None:
-    """One account was read completely: its connections, and the runs of some of them. Does not commit."""
-    account = db.session.get_one(Account, account_id)
-    account.checked_at = account.tried_at = at
-    account.unreadable_reason = None
-    known = connections_of([account_id])[account_id]
-    for connection in seen:
-        row = save_connection(account_id, connection, known.get(connection.id), at)
-        if connection.id in runs:
+@dataclass(frozen=True)
+class Reading:
+    """What one account's calls gave; ``error`` instead of ``connections`` when it could not be read.
+
+    ``due_at`` is when to read it next; ``news`` whether anything differs from what is known.
+    """
+
+    account_id: int
+    at: datetime
+    due_at: datetime
+    connections: Sequence[peliqan.Connection] = ()
+    runs: Mapping[int, Sequence[peliqan.Run]] = field(default_factory=dict)
+    error: peliqan.PeliqanError | None = None
+    news: bool = True
+
+
+def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> None:
+    """Readings of some accounts, in one transaction: what brings no news costs no write but the time of the reading.
+
+    ``tokens``: new ones of these accounts, encrypted. An account that could not be read keeps its last known state. Commits.
+    """
+    if any(reading.news or reading.error for reading in readings):
+        begin_change()
+    for reading in readings:
+        if reading.error is not None:
+            failed = update(Account).where(Account.id == reading.account_id)
+            change(failed.values(unreadable_reason=reading.error.explained))
+        elif reading.news:
+            _save_news(reading)
+    db.session.flush()
+    _note_checks(readings)
+    well_again = [reading.account_id for reading in readings if reading.news and reading.error is None]
+    if well_again:
+        unreadable = update(Account).where(Account.id.in_(well_again), Account.unreadable_reason.is_not(None))
+        change(unreadable.values(unreadable_reason=None))
+    keeping = update(Account).where(Account.id == bindparam("which")).values(token=bindparam("kept"))
+    change_many(keeping, [{"which": account_id, "kept": kept} for account_id, kept in tokens.items()])
+    db.session.commit()
+
+
+def _note_checks(readings: Sequence[Reading]) -> None:
+    times: dict[str, Any] = {"tried_at": bindparam("at"), "due_at": bindparam("due")}
+    listed = update(AccountCheck).where(AccountCheck.account_id == bindparam("which"), AccountCheck.due_at.is_not(None))
+    for values, went_well in (({**times, "checked_at": bindparam("at")}, True), (times, False)):
+        noted = [each for each in readings if (each.error is None) == went_well]
+        change_many(listed.values(values), [{"which": each.account_id, "at": each.at, "due": each.due_at} for each in noted])
+
+
+def _save_news(reading: Reading) -> None:
+    mine = select(Connection).where(Connection.account_id == reading.account_id).execution_options(populate_existing=True)
+    known = {row.id: row for row in db.session.scalars(mine)}
+    for connection in reading.connections:
+        row = save_connection(reading.account_id, connection, known.get(connection.id), reading.at)
+        if connection.id in reading.runs:
             db.session.flush()
-            save_runs(row, runs[connection.id], at)
-    ids = {connection.id for connection in seen}
+            save_runs(row, reading.runs[connection.id], reading.at)
+    ids = {connection.id for connection in reading.connections}
     for row in known.values():
         if row.id not in ids and row.gone_at is None:
-            _miss(row, at)
-
-
-def save_unreadable(account_id: int, reason: str, at: datetime) -> None:
-    """One account could not be read: it keeps its last known state. Does not commit."""
-    account = db.session.get_one(Account, account_id)
-    account.tried_at, account.unreadable_reason = at, reason
+            _miss(row, reading.at)
 
 
 def save_connection(account_id: int, seen: peliqan.Connection, row: Connection | None, at: datetime) -> Connection:

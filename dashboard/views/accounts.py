@@ -5,9 +5,10 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.fleet import live
 from dashboard.store import snapshot
 from dashboard.store.listing import ListQuery
-from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item, account_row
+from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
 from dashboard.views.access import requires
 from dashboard.views.pages import answer_list
@@ -29,7 +30,7 @@ def get_account_or_404(account_id: int) -> Account:
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every account with its connections by severity."""
-    return answer_list(ACCOUNTS, account_item, "pages/accounts.html", "fragments/_accounts.html", convert=account_row)
+    return answer_list(ACCOUNTS, account_item, "pages/accounts.html", "fragments/_accounts.html")
 
 
 @bp.get("/accounts/<int:account_id>")
@@ -37,6 +38,7 @@ def index() -> ResponseReturnValue:
 def show(account_id: int) -> ResponseReturnValue:
     """One account."""
     account = get_account_or_404(account_id)
+    live.watch(console().fleet, account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     return render_template("pages/account.html", account=account, connections=connections)
 

@@ -20,8 +20,6 @@ from dashboard.views.strip import Day, strip
 
 bp = Blueprint("connections", __name__)
 PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
-# Fresh enough not to be asked for again when somebody opens the page.
-FRESH = timedelta(seconds=30)
 STRIP_DAYS = 30
 
 
@@ -81,7 +79,7 @@ def connection_page(connection: Connection, problem: peliqan.PeliqanError | None
         sync=next((action for action in done if action.kind == actions.SYNC), None),
         ask=ask,
         link=check_link(ask.url) if ask is not None and ask.url else None,
-        is_fresh=at - connection.looked_at < FRESH,
+        is_fresh=at - connection.looked_at < live.FRESH,
         problem=problem,
     )
 
@@ -108,9 +106,13 @@ def show(account_id: int, connection_id: int) -> ResponseReturnValue:
 def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The connection's state read now; where that fails, the last known state with the reason."""
     connection = get_connection_or_404(account_id, connection_id)
+    live.watch(console().fleet, account_id)
     problem = None
-    if console().clock() - connection.looked_at >= FRESH:
-        connection, problem = _read(connection)
+    try:
+        live.read_if_old(console().api, connection, console().clock())
+    except peliqan.PeliqanError as error:
+        problem = error
+    connection = get_connection_or_404(account_id, connection_id)
     return render_template("fragments/_connection.html", page=connection_page(connection, problem))
 
 

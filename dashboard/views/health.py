@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import console
-from dashboard.fleet import refresh
+from dashboard.store import passes
 from dashboard.store.database import db
 from dashboard.views.access import PUBLIC, requires
 
@@ -29,7 +29,7 @@ def ready() -> ResponseReturnValue:
     """The store answers, and how old the snapshot is. Says nothing that is not for everybody."""
     try:
         db.session.execute(select(1))
-        last = refresh.latest_refresh()
+        last = passes.latest()
     except SQLAlchemyError:
         return jsonify(ready=False, reason="the database does not answer"), 503
     age = (console().clock() - last.alive_at) if last else None

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,8 +16,8 @@ from jinja2 import StrictUndefined
 from sqlalchemy import func, select
 
 from dashboard.app import console
-from dashboard.fleet import refresh
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
+from dashboard.store import passes
 from dashboard.store.database import db
 from dashboard.store.listing import PAGE_SIZES, Choice, Listing, Page
 from dashboard.store.lists import Item
@@ -91,15 +91,12 @@ class ListPage(Shown):
     choices: dict[str, list[Choice]]
 
 
-def answer_list(
-    listing: Listing, item: Item, template: str, fragment: str, *, convert: Callable[[Any], Any] = lambda row: row, **more: Any
-) -> ResponseReturnValue:
+def answer_list(listing: Listing, item: Item, template: str, fragment: str, **more: Any) -> ResponseReturnValue:
     """One list from one request: a page, the fragment htmx asks for, JSON or CSV, by the path's ending."""
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
-        return csv_response([item(convert(row)) for row in listing.all(query, CSV_MOST)], request.path.rsplit("/", 1)[-1])
+        return csv_response([item(row) for row in listing.all(query, CSV_MOST)], request.path.rsplit("/", 1)[-1])
     page = listing.page(query)
-    page = Page([convert(row) for row in page.items], page.total, page.query)
     if request.path.endswith(".json"):
         as_of = coverage().as_of
         return jsonify(
@@ -146,7 +143,7 @@ def _coverage() -> Coverage:
     alive = Account.gone_at.is_(None)
     counted = db.session.execute(select(Account.unreadable_reason, func.count()).where(alive).group_by(Account.unreadable_reason))
     by_reason = dict(counted.all())
-    last = refresh.latest_refresh()
+    last = passes.latest()
     complete = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(

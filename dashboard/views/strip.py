@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from dashboard.store.lists import SEVERITIES
-from dashboard.store.models import HealthChange
+from dashboard.store.models import SEVERITIES, HealthChange
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A pass over the fleet, against the sandbox over sockets."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,8 +10,10 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console
 from dashboard.fleet import refresh
+from dashboard.store import due, passes
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, HealthChange, Refresh
+from dashboard.store.models import Account, Connection, HealthChange
+from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 
@@ -21,7 +24,7 @@ def context(app: Flask) -> Any:
 
 
 def run(parts: Console, **more: Any) -> refresh.Result:
-    result = refresh.refresh_fleet(parts.api, parts.clock, 4, **more)
+    result = refresh.refresh_fleet(parts.fleet, **more)
     db.session.expire_all()
     return result
 
@@ -102,28 +105,45 @@ def test_an_account_missing_from_two_complete_listings_is_gone(parts: Console, s
     assert db.session.get_one(Account, 1001).gone_at is None
 
 
-def test_a_second_pass_asks_for_the_runs_of_what_moved_only(parts: Console, sandbox: Sandbox) -> None:
+def test_a_second_pass_costs_one_call_an_account_and_asks_for_the_runs_of_what_moved_only(
+    parts: Console, sandbox: Sandbox
+) -> None:
     run(parts)
     before = sandbox.state()["calls"]
+    moved = sandbox.healthy
+    sandbox.set(moved.id, health_status="ERROR")
     run(parts)
     after = sandbox.state()["calls"]
     assert after["servers"] - before["servers"] == ACCOUNTS
-    assert after["runs"] - before.get("runs", 0) < ACCOUNTS
+    assert after["runs"] - before.get("runs", 0) == 1
 
 
-def test_two_passes_never_run_at_once_and_a_dead_one_is_replaced(parts: Console, clock: Clock) -> None:
-    db.session.add(Refresh(active=1, started_at=clock(), alive_at=clock()))
-    db.session.commit()
-    with pytest.raises(refresh.AlreadyRunning):
-        run(parts)
-    clock.move(minutes=5)
-    assert run(parts).error is None
+def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
+    pass_id = passes.open_or_join(clock()).id
+    half = due.take(clock(), ACCOUNTS // 2)
+    readings = [Reading(each.account_id, clock(), clock() + timedelta(days=1), news=False) for each in half]
+    save_readings(readings, {})
+    before = sandbox.state()["calls"].get("servers", 0)
+    result = run(parts)
+    assert sandbox.state()["calls"]["servers"] - before == ACCOUNTS - ACCOUNTS // 2
+    assert (result.accounts, result.error) == (ACCOUNTS, None)
+    closed = passes.get(pass_id)
+    assert (closed.done, closed.unreadable, closed.active) == (ACCOUNTS, 0, None)
+
+
+def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Console, clock: Clock) -> None:
+    passes.open_or_join(clock())
+    assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
+    assert due.take(clock(), 1) == []
+    clock.move(seconds=59)
+    assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
 
 
 def test_a_revoked_token_is_fetched_anew_once(parts: Console, sandbox: Sandbox) -> None:
     requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=5)
     before = sandbox.state()["tokens"]
-    assert run(parts, only=1001).unreadable == {}
+    assert refresh.refresh_account(parts.fleet, 1001).unreadable == {}
     assert sandbox.state()["tokens"] == before + 1
 
 

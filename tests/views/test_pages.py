@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ ROWS = "/accounts/1001/tables/10011900"
 
 def refresh_now(app: Flask, parts: Console) -> None:
     with app.app_context():
-        refresh.refresh_fleet(parts.api, parts.clock, 4)
+        refresh.refresh_fleet(parts.fleet)
 
 
 @pytest.mark.parametrize("path", [*PAGES, ROWS, ROWS + "/rows/3"])
@@ -276,3 +277,19 @@ def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
     for path in (*PAGES, ROWS, path_of(connection), path_of(connection, "/live")):
         olga.get(path) if not path.endswith("/live") else olga.fragment(path)
     assert olga.json("/connections.json")["total"] > 0
+
+
+def test_however_many_open_a_connection_at_once_its_live_state_is_asked_for_once(
+    olga: Person, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection = sandbox.healthy
+    clock.move(minutes=5)
+    sandbox.fault("server", delay_ms=300)
+    before = sandbox.state()["calls"].get("server", 0)
+    clients = [olga.client.application.test_client() for _ in range(8)]
+    for client in clients:
+        client.set_cookie("console_session", olga.client.get_cookie("console_session").value)
+    with ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(lambda client: client.get(path_of(connection, "/live")).status_code, clients))
+    assert answers == [200] * len(clients)
+    assert sandbox.state()["calls"]["server"] - before == 1

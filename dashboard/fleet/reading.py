@@ -1,0 +1,57 @@
+"""One account's calls: its connections, then the runs of those that moved. Knows no database."""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from dashboard import peliqan
+from dashboard.fleet.pace import next_reading
+from dashboard.peliqan.vocabulary import Severity
+from dashboard.store.snapshot import Known, Reading, is_news
+
+Clock = Callable[[], datetime]
+# A run is asked for again after a quarter of its age, as a break is.
+SHORTEST = timedelta(seconds=60)
+# Where the schedule says that a run was due but the status did not move, its time is still worth knowing: this rarely.
+RUNS_AGE = timedelta(hours=6)
+NOT_WELL = {Severity.ERROR, Severity.ATTENTION, Severity.UNKNOWN, Severity.BUSY}
+
+
+def read_account(
+    api: peliqan.Peliqan,
+    account_id: int,
+    known: Mapping[int, Known],
+    clock: Clock,
+    interval: float,
+    *,
+    watched_until: datetime | None = None,
+    was_readable: bool = True,
+) -> Reading:
+    """Read one account. ``interval``: seconds between two passes, by which the next reading is paced."""
+    account = api.for_account(account_id)
+    at = clock()
+    try:
+        connections = account.connections()
+        runs = {
+            connection.id: account.runs(connection.id)
+            for connection in connections
+            if not connection.is_warehouse and needs_runs(connection, known.get(connection.id), at)
+        }
+    except peliqan.PeliqanError as error:
+        return Reading(account_id, at, next_reading(at, interval, [], watched_until), error=error)
+    since = [
+        known[each.id].status_since if each.id in known and known[each.id].status == each.status else at
+        for each in connections
+        if each.severity in NOT_WELL and not each.is_warehouse
+    ]
+    due_at = next_reading(at, interval, since, watched_until)
+    return Reading(account_id, at, due_at, connections, runs, news=bool(runs) or not was_readable or is_news(connections, known))
+
+
+def needs_runs(seen: peliqan.Connection, known: Known | None, at: datetime) -> bool:
+    """Whether a connection's runs are worth a call: it is new or its status moved; rarely, for what else may have ended."""
+    if known is None or known.runs_read_at is None or known.status != seen.status:
+        return True
+    age = at - known.runs_read_at
+    if known.running:
+        return age >= max(SHORTEST, (at - (known.last_run_at or known.runs_read_at)) / 4)
+    return known.run_expected_at is not None and known.run_expected_at <= at and age >= RUNS_AGE

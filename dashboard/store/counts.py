@@ -1,0 +1,169 @@
+"""Counts that lists show without counting: how many connections there are of each kind, over the fleet and by account.
+
+They are kept with every change that goes through the session (``before_flush``, ``after_flush``), in its transaction. So that
+two writers never count from the same number, a writer begins with ``begin_change``: one at a time, on both databases.
+"""
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from threading import Lock
+from typing import Any, TypeVar
+
+from flask import current_app
+from sqlalchemy import bindparam, delete, event, func, insert, select, update
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state as object_state
+
+from dashboard.store.database import change, change_many, db
+from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
+
+V = TypeVar("V")
+Kind = tuple[str, str, str]
+COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
+SHOWN = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+REMEMBERED = 500
+
+
+def begin_change(session: Session | None = None) -> None:
+    """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
+    session = session or db.session()
+    if not session.info.get("changing"):
+        change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
+        session.info["changing"] = True
+
+
+def version() -> int:
+    """Grows with every change of the snapshot that a list could show."""
+    return db.session.scalar(select(SnapshotVersion.version)) or 0
+
+
+class Remembered:
+    """What was worked out from the snapshot, for as long as the snapshot stays the same. Shared by a process's threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, at: int, work_out: Callable[[], V]) -> V:
+        """The value for ``key`` in the snapshot's version ``at``."""
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is not None and kept[0] == at:
+            found: V = kept[1]
+            return found
+        value = work_out()
+        with self._lock:
+            self._kept[key] = (at, value)
+            self._kept.move_to_end(key)
+            if len(self._kept) > REMEMBERED:
+                self._kept.popitem(last=False)
+        return value
+
+
+def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
+    """``work_out()``, or what it gave last time where nothing has changed since."""
+    kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
+    # The version is read first: a change that comes between makes the next reader work it out anew.
+    return kept.get(key, version(), work_out)
+
+
+def recount() -> None:
+    """Count everything anew. Right after a repair by hand; otherwise it changes nothing. Commits."""
+    begin_change()
+    shown = select(Connection.severity, Connection.status, Connection.connector, func.count()).where(*SHOWN)
+    counted = db.session.execute(shown.group_by(Connection.severity, Connection.status, Connection.connector)).all()
+    change(delete(ConnectionCount))
+    names = ("severity", "status", "connector", "connections")
+    if counted:
+        db.session.execute(insert(ConnectionCount), [dict(zip(names, row, strict=True)) for row in counted])
+    ids = list(db.session.scalars(select(Account.id)))
+    for start in range(0, len(ids), 500):
+        _recount_accounts(db.session(), ids[start : start + 500])
+    db.session.commit()
+
+
+@event.listens_for(Session, "before_flush")
+def _count_changes(session: Session, *_: Any) -> None:
+    changed = [each for each in (*session.new, *session.dirty) if isinstance(each, (Account, Connection)) and _matters(each)]
+    if not changed:
+        return
+    begin_change(session)
+    session.info.setdefault("accounts", set()).update(
+        each.id if isinstance(each, Account) else each.account_id for each in changed
+    )
+    moved: Counter[Kind] = Counter()
+    for each in changed:
+        if isinstance(each, Connection):
+            before, after = _kind(each, before=True), _kind(each, before=False)
+            if before is not None:
+                moved[before] -= 1
+            if after is not None:
+                moved[after] += 1
+    for (severity, status, connector), difference in sorted(moved.items()):
+        if difference:
+            _add(session, severity, status, connector, difference)
+
+
+@event.listens_for(Session, "after_flush")
+def _count_accounts(session: Session, *_: Any) -> None:
+    if ids := session.info.pop("accounts", None):
+        _recount_accounts(session, sorted(ids))
+
+
+@event.listens_for(Session, "after_commit")
+@event.listens_for(Session, "after_rollback")
+def _let_others_change(session: Session) -> None:
+    session.info.pop("changing", None)
+    session.info.pop("accounts", None)
+
+
+def _matters(row: Account | Connection) -> bool:
+    state = object_state(row)
+    names = ("name", "external_id", "unreadable_reason", "gone_at") if isinstance(row, Account) else (*COUNTED_BY, "name")
+    return not state.persistent or any(state.attrs[name].history.has_changes() for name in names)
+
+
+def _kind(row: Connection, *, before: bool) -> Kind | None:
+    """How the connection is counted, None when it is not shown."""
+    state = object_state(row)
+    if before and not state.persistent:
+        return None
+    values = {}
+    for name in COUNTED_BY:
+        history = state.attrs[name].history
+        values[name] = history.deleted[0] if before and history.deleted else getattr(row, name)
+    if values["gone_at"] is not None or values["is_warehouse"]:
+        return None
+    return values["severity"], values["status"] or "", values["connector"] or ""
+
+
+def _add(session: Session, severity: str, status: str, connector: str, difference: int) -> None:
+    key = {"severity": severity, "status": status, "connector": connector}
+    here = [getattr(ConnectionCount, name) == value for name, value in key.items()]
+    more = update(ConnectionCount).where(*here).values(connections=ConnectionCount.connections + difference)
+    if change(more, session) == 0:
+        change(insert(ConnectionCount).values(**key, connections=difference), session)
+
+
+def _recount_accounts(session: Session, ids: Sequence[int]) -> None:
+    names = session.execute(select(Account.id, Account.name, Account.external_id).where(Account.id.in_(ids)))
+    words: dict[int, list[str]] = {id: [name, external_id or ""] for id, name, external_id in names}
+    counts: dict[int, Counter[str]] = {id: Counter() for id in words}
+    columns = (Connection.account_id, Connection.severity, Connection.name, Connection.connector)
+    for id, severity, name, connector in session.execute(select(*columns).where(Connection.account_id.in_(ids), *SHOWN)):
+        counts[id][severity] += 1
+        words[id] += [name, connector]
+    fields: dict[str, Any] = {name: bindparam(name) for name in _summary(Counter(), [])}
+    rows = [{"which": id, **_summary(counts[id], words[id])} for id in words]
+    change_many(update(Account).where(Account.id == bindparam("which")).values(fields), rows, session)
+
+
+def _summary(counts: Counter[str], words: Iterable[str]) -> dict[str, Any]:
+    worst = min(counts, key=SEVERITIES.index, default=None)
+    return {
+        "by_severity": {severity: counts[severity] for severity in SEVERITIES if counts[severity]},
+        "connections_count": counts.total(),
+        "severity": worst,
+        "severity_rank": SEVERITIES.index(worst) if worst else len(SEVERITIES),
+        "search": " ".join(dict.fromkeys(word.lower() for word in words if word)),
+    }

@@ -1,0 +1,102 @@
+"""Which accounts are due to be read, and who has them in hand. A job that comes again and again is due in the same way.
+
+To take something is to put it off for as long as a lease lasts. Whoever finishes it says when it is due next; what a killed
+worker had in hand is due again by itself.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from dashboard.store.database import change, db
+from dashboard.store.models import Account, AccountCheck, Job
+from dashboard.store.passes import LEASE
+
+WATCHED_FOR = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An account in hand. ``token`` is encrypted."""
+
+    account_id: int
+    token: bytes | None
+    watched_until: datetime | None
+    was_readable: bool
+
+
+def take(at: datetime, most: int) -> list[Taken]:
+    """At most ``most`` accounts that are due, longest due first: the caller's for now. Commits."""
+    # A common table expression, since PostgreSQL may run a plain subquery with a limit more than once.
+    ready = (
+        select(AccountCheck.account_id)
+        .where(AccountCheck.due_at <= at)
+        .order_by(AccountCheck.due_at)
+        .limit(most)
+        .with_for_update(skip_locked=True)
+        .cte("ready")
+    )
+    taking = update(AccountCheck).where(AccountCheck.account_id.in_(select(ready.c.account_id))).values(due_at=at + LEASE)
+    taken = db.session.execute(
+        taking.returning(AccountCheck.account_id, AccountCheck.watched_until).execution_options(synchronize_session=False)
+    )
+    watched: dict[int, datetime | None] = {row.account_id: row.watched_until for row in taken}
+    db.session.commit()
+    if not watched:
+        return []
+    more = select(Account.id, Account.token, Account.unreadable_reason).where(Account.id.in_(watched))
+    found = [Taken(id, token, watched[id], reason is None) for id, token, reason in db.session.execute(more)]
+    db.session.rollback()
+    return found
+
+
+def keep(account_ids: Collection[int], at: datetime) -> None:
+    """The caller still has them in hand. Commits."""
+    held = update(AccountCheck).where(AccountCheck.account_id.in_(account_ids), AccountCheck.due_at.is_not(None))
+    change(held.values(due_at=at + LEASE))
+    db.session.commit()
+
+
+def some(at: datetime, at_least: int = 1) -> bool:
+    """Whether at least so many accounts are due."""
+    ready = select(AccountCheck.account_id).where(AccountCheck.due_at <= at).limit(at_least).subquery()
+    return (db.session.scalar(select(func.count()).select_from(ready)) or 0) >= at_least
+
+
+def listed() -> int:
+    """How many accounts there are to read."""
+    return db.session.scalar(select(func.count()).where(AccountCheck.due_at.is_not(None))) or 0
+
+
+def watch(account_id: int, at: datetime, soon: timedelta) -> None:
+    """Somebody looks at a page of this account: it is read at least every ``soon`` for the next minutes. Commits.
+
+    Written at most every few minutes, however many look.
+    """
+    noted = (
+        update(AccountCheck)
+        .where(
+            AccountCheck.account_id == account_id,
+            AccountCheck.due_at.is_not(None),
+            (AccountCheck.watched_until.is_(None)) | (AccountCheck.watched_until < at + WATCHED_FOR / 2),
+        )
+        .values(
+            watched_until=at + WATCHED_FOR,
+            due_at=case((AccountCheck.due_at > at + soon, at + soon), else_=AccountCheck.due_at),
+        )
+    )
+    change(noted)
+    db.session.commit()
+
+
+def take_job(name: str, at: datetime, every: timedelta) -> bool:
+    """Whether the caller is to do this job now; nobody else is, for as long as ``every``. Commits."""
+    insert = postgresql_insert if db.engine.dialect.name == "postgresql" else sqlite_insert
+    change(insert(Job).values(name=name, due_at=at).on_conflict_do_nothing())
+    taken = change(update(Job).where(Job.name == name, Job.due_at <= at).values(due_at=at + every))
+    db.session.commit()
+    return bool(taken)

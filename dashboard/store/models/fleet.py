@@ -1,0 +1,246 @@
+"""The fleet as last seen.
+
+Health is kept twice, on purpose: ``status`` as Peliqan says it, ``severity`` as the console sorts and counts it.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+
+from dashboard.peliqan import vocabulary
+from dashboard.store.database import BigId, Model, UtcTime
+
+# Severities from worst to best, as lists sort them; ``severity_rank`` is the place in it.
+SEVERITIES = tuple(severity.value for severity in vocabulary.Severity)
+NO_RANK = len(SEVERITIES)
+# What lists show: an index over nothing else is smaller, and counts without a look at the rows.
+SHOWN_SQLITE, SHOWN_POSTGRESQL = text("gone_at IS NULL AND is_warehouse IS 0"), text("gone_at IS NULL AND is_warehouse IS false")
+
+
+def _list_index(name: str, *columns: Any) -> Index:
+    return Index(
+        f"ix_connection_{name}", *columns, "account_id", "id", sqlite_where=SHOWN_SQLITE, postgresql_where=SHOWN_POSTGRESQL
+    )
+
+
+class Account(Model):
+    """A sub-account: one customer of the partner, as last seen.
+
+    ``unreadable_reason``: why the last try to read its connections failed, if it did.
+    ``missing_at``: one complete listing came without it; a second one in a row sets ``gone_at``.
+    ``by_severity``, ``connections_count``, ``severity`` (the worst) and ``search`` are worked out from its connections.
+    """
+
+    __tablename__ = "account"
+    __table_args__ = (
+        Index("ix_account_severity", "severity_rank", text("lower(name)"), "id"),
+        Index("ix_account_name", text("lower(name)"), "id"),
+        Index("ix_account_connections", "connections_count", text("lower(name)"), "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text, default="")
+    external_id: Mapped[str | None] = mapped_column(Text, index=True)
+    token: Mapped[bytes | None] = mapped_column(deferred=True)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    unreadable_reason: Mapped[str | None] = mapped_column(Text)
+    missing_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    gone_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    by_severity: Mapped[dict[str, int]] = mapped_column(JSON, default=dict)
+    connections_count: Mapped[int] = mapped_column(default=0)
+    severity: Mapped[str | None] = mapped_column(String(16))
+    severity_rank: Mapped[int] = mapped_column(SmallInteger, default=NO_RANK)
+    search: Mapped[str] = mapped_column(Text, default="")
+
+    connections: Mapped[list["Connection"]] = relationship(back_populates="account", lazy="raise")
+    check: Mapped["AccountCheck"] = relationship(back_populates="account", lazy="joined", innerjoin=True)
+
+    @property
+    def checked_at(self) -> datetime | None:
+        """The last time its connections were read."""
+        return self.check.checked_at
+
+    @property
+    def readable(self) -> bool:
+        """Whether the last try to read its connections went well."""
+        return self.unreadable_reason is None
+
+    @property
+    def title(self) -> str:
+        """Its name, or the best there is."""
+        return self.name or self.external_id or f"Account {self.id}"
+
+
+class AccountCheck(Model):
+    """When an account's connections were read, and when to read them next. Apart from the account, since it changes each time.
+
+    ``tried_at``: the last try; ``checked_at``: the last that went well. ``due_at``: None while the account is not listed. Whoever
+    takes an account in hand puts it half a minute off first: that is the lease, and a killed worker has nothing to give back.
+    ``watched_until``: somebody had a page of it open.
+    """
+
+    __tablename__ = "account_check"
+    __table_args__ = (Index("ix_account_check_checked_at", "checked_at", "account_id"),)
+
+    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    tried_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    checked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    watched_until: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    account: Mapped[Account] = relationship(back_populates="check")
+
+
+class Connection(Model):
+    """A connection of an account, as last seen. ``run_interval`` in seconds.
+
+    ``looking_until``: somebody is asking for its live state until then; others show what is known meanwhile.
+    """
+
+    __tablename__ = "connection"
+    # One for each way to sort and to filter; an order and its reverse share one.
+    __table_args__ = (
+        _list_index("severity", "severity_rank", text("status_since DESC")),
+        _list_index("status_severity", "status", "severity_rank", text("status_since DESC")),
+        _list_index("connector_severity", "connector", "severity_rank", text("status_since DESC")),
+        _list_index("name", text("lower(name)")),
+        _list_index("connector", "connector"),
+        _list_index("status", "status"),
+        _list_index("last_success", "last_success_at"),
+        _list_index("since", "status_since"),
+    )
+
+    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column(Text, default="")
+    connector: Mapped[str] = mapped_column(Text, default="", active_history=True)
+    status: Mapped[str] = mapped_column(Text, default="", active_history=True)
+    severity: Mapped[str] = mapped_column(String(16), active_history=True)
+    severity_rank: Mapped[int] = mapped_column(SmallInteger)
+    status_since: Mapped[datetime] = mapped_column(UtcTime)
+    is_warehouse: Mapped[bool] = mapped_column(default=False, active_history=True)
+    is_target: Mapped[bool] = mapped_column(default=False)
+    target_id: Mapped[int | None] = mapped_column(BigId)
+    run_interval: Mapped[int | None]
+    scheduler_off: Mapped[bool] = mapped_column(default=False)
+    auth_type: Mapped[str | None] = mapped_column(String(64))
+    running: Mapped[bool] = mapped_column(default=False)
+    last_run_status: Mapped[str | None] = mapped_column(String(64))
+    last_run_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    last_success_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    last_error: Mapped[str | None] = mapped_column(Text)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    looked_at: Mapped[datetime] = mapped_column(UtcTime)
+    looking_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    runs_read_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    missing_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    gone_at: Mapped[datetime | None] = mapped_column(UtcTime, active_history=True)
+
+    account: Mapped[Account] = relationship(back_populates="connections", lazy="raise")
+
+    @validates("severity")
+    def _rank(self, _key: str, severity: str) -> str:
+        self.severity_rank = SEVERITIES.index(severity)
+        return severity
+
+    @property
+    def title(self) -> str:
+        """Its name, or the best there is."""
+        return self.name or self.connector or f"Connection {self.id}"
+
+    @property
+    def checked_at(self) -> datetime:
+        """When its state was last read: by itself or with its account (which writes nothing where nothing changed)."""
+        return max(self.looked_at, self.account.checked_at or self.looked_at)
+
+    @property
+    def is_saltedge(self) -> bool:
+        """Whether its bank can be asked to refresh."""
+        return vocabulary.is_saltedge(self.connector)
+
+    @property
+    def may_sync(self) -> bool:
+        """Whether a sync can be asked for: sources run pipelines, the warehouse that they load into does not."""
+        return not self.is_warehouse and self.gone_at is None
+
+    @property
+    def may_reauthorise(self) -> bool:
+        """OAuth where the API names the kind of authorisation, every source where it does not (assumption)."""
+        if self.is_warehouse or self.is_target or self.gone_at is not None or self.is_saltedge:
+            return False
+        return self.auth_type is None or "oauth" in self.auth_type.lower()
+
+
+class Run(Model):
+    """One run of a connection, as last read. ``tables``: ``[{"name", "records"}]``."""
+
+    __tablename__ = "run"
+    __table_args__ = (ForeignKeyConstraint(["account_id", "connection_id"], ["connection.account_id", "connection.id"]),)
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
+    status: Mapped[str] = mapped_column(String(64), default="")
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    records: Mapped[int | None] = mapped_column(BigInteger)
+    tables: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    error: Mapped[str] = mapped_column(Text, default="")
+    source_exit_code: Mapped[int | None]
+
+    @property
+    def severity(self) -> str:
+        """On the scale of a connection's severity."""
+        return vocabulary.severity_of_run(self.status)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took; None while it runs or where a time is missing."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return (self.ended_at - self.started_at).total_seconds()
+
+
+class HealthChange(Model):
+    """A connection's status became another one, as the console noticed at ``at``; ``was`` is None at first sight."""
+
+    __tablename__ = "health_change"
+    __table_args__ = (
+        Index("ix_health_change_connection", "account_id", "connection_id", "at"),
+        # First sights are no news, and there are as many of them as connections.
+        Index("ix_health_change_news", "at", sqlite_where=text("was IS NOT NULL"), postgresql_where=text("was IS NOT NULL")),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    connection_id: Mapped[int] = mapped_column(BigId)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    was: Mapped[str | None] = mapped_column(Text)
+    was_severity: Mapped[str | None] = mapped_column(String(16))
+    became: Mapped[str] = mapped_column(Text)
+    became_severity: Mapped[str] = mapped_column(String(16))
+
+
+class ConnectionCount(Model):
+    """How many connections the lists show, by what they are filtered by. Kept with every change (``store.counts``)."""
+
+    __tablename__ = "connection_count"
+
+    severity: Mapped[str] = mapped_column(String(16), primary_key=True)
+    status: Mapped[str] = mapped_column(Text, primary_key=True)
+    connector: Mapped[str] = mapped_column(Text, primary_key=True)
+    connections: Mapped[int] = mapped_column(BigInteger)
+
+
+class SnapshotVersion(Model):
+    """One row. ``version`` grows with every change of an account or a connection that a list could show.
+
+    Growing it is the first thing that a writer does, so that there is one writer at a time, on both databases.
+    """
+
+    __tablename__ = "snapshot_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(BigInteger)

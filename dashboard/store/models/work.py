@@ -1,0 +1,75 @@
+"""What is under way: passes over the fleet, jobs that come again and again, and what agents started."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.store.database import BigId, Model, UtcTime
+
+
+class Refresh(Model):
+    """One pass over the fleet: how far it is, what could not be read. Open while ``ended_at`` is None.
+
+    ``active`` is 1 while it runs and None afterwards: the unique column lets only one run at a time. ``listing_until`` is the
+    lease of whoever asks for the list of accounts. ``rate``: accounts a second, lately.
+    """
+
+    __tablename__ = "refresh"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    active: Mapped[int | None] = mapped_column(unique=True)
+    started_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    alive_at: Mapped[datetime] = mapped_column(UtcTime)
+    listing_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    listed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    rate: Mapped[float | None]
+    accounts: Mapped[int | None]
+    done: Mapped[int] = mapped_column(default=0)
+    unreadable: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class Job(Model):
+    """Something done again and again, once each time however many workers there are: ``due_at`` is taken by one of them."""
+
+    __tablename__ = "job"
+
+    name: Mapped[str] = mapped_column(String(32), primary_key=True)
+    due_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class Action(Model):
+    """Something an agent started at Peliqan, from the moment before it was tried to its end.
+
+    ``in_flight`` is "account/connection/kind" until it is settled, then None: being unique, it lets one run at a time.
+    ``due_at`` is when to look next; ``leased_until`` keeps two workers from looking at once.
+    """
+
+    __tablename__ = "action"
+    __table_args__ = (Index("ix_action_connection", "account_id", "connection_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16))
+    in_flight: Mapped[str | None] = mapped_column(String(128), unique=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    connection_id: Mapped[int] = mapped_column(BigId)
+    audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
+    started_by: Mapped[str] = mapped_column(Text)
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    looked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    looks: Mapped[int] = mapped_column(default=0)
+    contradictions: Mapped[int] = mapped_column(default=0)
+    task_id: Mapped[str | None] = mapped_column(String(255))
+    run_id: Mapped[int | None] = mapped_column(BigId)
+    status_before: Mapped[str] = mapped_column(Text, default="")
+    last_run_before: Mapped[int | None] = mapped_column(BigId)
+    run_status: Mapped[str | None] = mapped_column(String(64))
+    records: Mapped[int | None] = mapped_column(BigInteger)
+    url: Mapped[str | None] = mapped_column(Text)
+    detail: Mapped[str] = mapped_column(Text, default="")

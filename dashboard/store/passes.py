@@ -1,0 +1,142 @@
+"""Passes over the fleet: a row each, opened once, joined by every worker, closed when every account was tried.
+
+Who is done with is told by the accounts' own ``tried_at``. So a pass that was interrupted goes on where it was, whoever goes
+on with it, and nothing is counted twice.
+"""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Integer, and_, case, func, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from dashboard.store.database import change, db
+from dashboard.store.models import Account, AccountCheck, Refresh
+
+# Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
+LEASE = timedelta(seconds=30)
+# A pass that nobody has touched for so long has no worker.
+IDLE_AFTER = timedelta(seconds=90)
+# How much the latest second counts in the rate that is shown.
+SMOOTHING = 0.3
+
+
+def latest() -> Refresh | None:
+    """The pass under way, or the last one."""
+    return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
+
+
+def current() -> Refresh | None:
+    """The pass under way."""
+    return db.session.scalar(select(Refresh).where(Refresh.active == 1))
+
+
+def current_id() -> int | None:
+    """The id of the pass under way."""
+    return db.session.scalar(select(Refresh.id).where(Refresh.active == 1))
+
+
+def get(pass_id: int) -> Refresh:
+    """A pass, as it is now."""
+    return db.session.scalars(select(Refresh).where(Refresh.id == pass_id).execution_options(populate_existing=True)).one()
+
+
+def is_due(at: datetime, interval: float) -> bool:
+    """Whether ``interval`` seconds have gone by since the last pass began, and none is under way."""
+    last = latest()
+    if last is None:
+        return True
+    return last.ended_at is not None and last.started_at + timedelta(seconds=interval) <= at
+
+
+def open_or_join(at: datetime) -> Refresh:
+    """The pass under way, or a new one, in which every account is due. Commits."""
+    found = current()
+    if found is not None:
+        return found
+    opened = Refresh(active=1, started_at=at, alive_at=at)
+    db.session.add(opened)
+    try:
+        db.session.flush()
+    except IntegrityError:
+        db.session.rollback()
+        found = current()
+        # Opened and closed between our two looks, it will do for the asker as well.
+        return found or db.session.scalars(select(Refresh).order_by(Refresh.id.desc()).limit(1)).one()
+    change(update(AccountCheck).where(AccountCheck.due_at.is_not(None)).values(due_at=at))
+    db.session.commit()
+    return opened
+
+
+def take_listing(pass_id: int, at: datetime) -> bool:
+    """Whether the caller is to ask for the list of accounts: nobody else does. Commits."""
+    free = or_(Refresh.listing_until.is_(None), Refresh.listing_until < at)
+    return _update(pass_id, and_(Refresh.listed_at.is_(None), free), listing_until=at + LEASE)
+
+
+def keep_listing(pass_id: int, at: datetime) -> None:
+    """The caller still asks for the list. Commits."""
+    _update(pass_id, Refresh.listed_at.is_(None), listing_until=at + LEASE)
+
+
+def end_listing(pass_id: int, at: datetime) -> None:
+    """The list is complete. Commits."""
+    _update(pass_id, Refresh.listed_at.is_(None), listed_at=at, listing_until=None)
+
+
+def note_progress(pass_id: int, at: datetime) -> bool:
+    """Count what the pass has done and write it down; whether every account was tried. Commits."""
+    found = db.session.scalar(select(Refresh).where(Refresh.id == pass_id, Refresh.active == 1))
+    if found is None:
+        return True
+    accounts, done, unreadable = _count(found.started_at)
+    seconds = (at - found.alive_at).total_seconds()
+    rate = found.rate
+    if seconds >= 1 and done >= found.done:
+        lately = (done - found.done) / seconds
+        rate = lately if rate is None else (1 - SMOOTHING) * rate + SMOOTHING * lately
+    values = {"accounts": accounts, "done": done, "unreadable": unreadable}
+    # Its own clock for the rate: two workers that count within a second would each see half of what was done.
+    moved = {"alive_at": at, "rate": rate} if seconds >= 1 else {}
+    complete = found.listed_at is not None and done >= accounts
+    _update(pass_id, None, **values, **moved)
+    return complete
+
+
+def close(pass_id: int, at: datetime, error: str | None = None) -> bool:
+    """Close the pass; whether it was open. Commits."""
+    return _update(pass_id, None, active=None, ended_at=at, listing_until=None, error=error)
+
+
+def is_open(pass_id: int) -> bool:
+    """Whether the pass is still under way."""
+    return db.session.scalar(select(Refresh.active).where(Refresh.id == pass_id)) == 1
+
+
+def unreadable_in(found: Refresh) -> dict[int, str]:
+    """The accounts that could not be read in a pass, with the reasons."""
+    failed = (
+        select(Account.id, Account.unreadable_reason)
+        .join(AccountCheck, AccountCheck.account_id == Account.id)
+        .where(Account.unreadable_reason.is_not(None), AccountCheck.tried_at >= found.started_at)
+    )
+    return {account_id: reason or "" for account_id, reason in db.session.execute(failed.order_by(Account.id))}
+
+
+def _count(since: datetime) -> tuple[int, int, int]:
+    tried = AccountCheck.tried_at >= since
+    counts = select(func.count(), func.sum(case((tried, 1), else_=0)).cast(Integer)).where(AccountCheck.due_at.is_not(None))
+    accounts, done = db.session.execute(counts).one()
+    failed = (
+        select(func.count())
+        .select_from(Account)
+        .join(AccountCheck, AccountCheck.account_id == Account.id)
+        .where(Account.unreadable_reason.is_not(None), AccountCheck.due_at.is_not(None), tried)
+    )
+    return accounts, done or 0, db.session.scalar(failed) or 0
+
+
+def _update(pass_id: int, condition: ColumnElement[bool] | None, **values: object) -> bool:
+    where = [Refresh.id == pass_id, Refresh.active == 1, *([] if condition is None else [condition])]
+    rows = change(update(Refresh).where(*where).values(values))
+    db.session.commit()
+    return bool(rows)
