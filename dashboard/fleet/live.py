@@ -56,8 +56,7 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
         seen = seen.model_copy(update={**kept, **unsaid})
     row = snapshot.save_connection(account_id, seen, row, at)
     row.looked_at = at
-    db.session.flush()
-    snapshot.save_runs(row, runs, at)
+    snapshot.save_runs([(row, runs, at)])
     db.session.commit()
     return row
 

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, CursorResult, DateTime, Dialect, Engine, Integer, MetaData, TypeDecorator, UpdateBase, event
+from sqlalchemy import (
+    BigInteger,
+    CursorResult,
+    DateTime,
+    Dialect,
+    Engine,
+    Integer,
+    MetaData,
+    Table,
+    TypeDecorator,
+    UpdateBase,
+    event,
+)
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
 
 
@@ -79,3 +92,17 @@ def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], sessio
     """The same with one set of parameters a row."""
     if rows:
         (session or db.session()).connection().execute(statement, rows)
+
+
+def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool = False) -> None:
+    """Insert rows; where the primary key is there already, put the new values in place, or ``keep`` what is there."""
+    table = cast(Table, model.__table__)
+    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+    statement = insert(table)
+    if keep:
+        statement = statement.on_conflict_do_nothing()
+    else:
+        key = [column.name for column in table.primary_key]
+        fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
+        statement = statement.on_conflict_do_update(index_elements=key, set_=fresh)
+    change_many(statement, rows)

@@ -9,10 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, upsert
 from dashboard.store.models import Account, AccountCheck, Job
 from dashboard.store.passes import LEASE
 
@@ -95,8 +93,7 @@ def watch(account_id: int, at: datetime, soon: timedelta) -> None:
 
 def take_job(name: str, at: datetime, every: timedelta) -> bool:
     """Whether the caller is to do this job now; nobody else is, for as long as ``every``. Commits."""
-    insert = postgresql_insert if db.engine.dialect.name == "postgresql" else sqlite_insert
-    change(insert(Job).values(name=name, due_at=at).on_conflict_do_nothing())
+    upsert(Job, [{"name": name, "due_at": at}], keep=True)
     taken = change(update(Job).where(Job.name == name, Job.due_at <= at).values(due_at=at + every))
     db.session.commit()
     return bool(taken)

@@ -10,11 +10,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
-from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard import peliqan
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, change_many, db
+from dashboard.store.database import change, change_many, db, upsert
 from dashboard.store.models import Account, AccountCheck, Connection, HealthChange, Run
 
 RUNS_KEPT = 20
@@ -189,9 +189,7 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
         if reading.error is not None:
             failed = update(Account).where(Account.id == reading.account_id)
             change(failed.values(unreadable_reason=reading.error.explained))
-        elif reading.news:
-            _save_news(reading)
-    db.session.flush()
+    _save_news([reading for reading in readings if reading.news and reading.error is None])
     _note_checks(readings)
     well_again = [reading.account_id for reading in readings if reading.news and reading.error is None]
     if well_again:
@@ -210,18 +208,24 @@ def _note_checks(readings: Sequence[Reading]) -> None:
         change_many(listed.values(values), [{"which": each.account_id, "at": each.at, "due": each.due_at} for each in noted])
 
 
-def _save_news(reading: Reading) -> None:
-    mine = select(Connection).where(Connection.account_id == reading.account_id).execution_options(populate_existing=True)
-    known = {row.id: row for row in db.session.scalars(mine)}
-    for connection in reading.connections:
-        row = save_connection(reading.account_id, connection, known.get(connection.id), reading.at)
-        if connection.id in reading.runs:
-            db.session.flush()
-            save_runs(row, reading.runs[connection.id], reading.at)
-    ids = {connection.id for connection in reading.connections}
-    for row in known.values():
-        if row.id not in ids and row.gone_at is None:
-            _miss(row, reading.at)
+def _save_news(readings: Sequence[Reading]) -> None:
+    ids = [reading.account_id for reading in readings]
+    known: dict[int, dict[int, Connection]] = {account_id: {} for account_id in ids}
+    mine = select(Connection).where(Connection.account_id.in_(ids)).execution_options(populate_existing=True)
+    for row in db.session.scalars(mine) if ids else ():
+        known[row.account_id][row.id] = row
+    with_runs = []
+    for reading in readings:
+        rows = known[reading.account_id]
+        seen = {each.id for each in reading.connections}
+        for each in reading.connections:
+            row = save_connection(reading.account_id, each, rows.get(each.id), reading.at)
+            if each.id in reading.runs:
+                with_runs.append((row, reading.runs[each.id], reading.at))
+        for row in rows.values():
+            if row.id not in seen and row.gone_at is None:
+                _miss(row, reading.at)
+    save_runs(with_runs)
 
 
 def save_connection(account_id: int, seen: peliqan.Connection, row: Connection | None, at: datetime) -> Connection:
@@ -242,33 +246,36 @@ def save_connection(account_id: int, seen: peliqan.Connection, row: Connection |
     return row
 
 
-def save_runs(row: Connection, runs: Sequence[peliqan.Run], at: datetime) -> None:
-    """The latest runs of a connection as just read, newest first. Keeps the newest few. Does not commit."""
-    row.runs_read_at = at
-    for run in runs:
-        db.session.merge(
-            Run(
-                account_id=row.account_id,
-                connection_id=row.id,
-                id=run.id,
-                status=clean(run.status),
-                started_at=run.started_at,
-                ended_at=run.ended_at,
-                records=run.records,
-                tables=[{"name": clean(table.name), "records": table.records} for table in run.tables],
-                error=clean(run.error),
-                source_exit_code=run.source_exit_code,
-            )
-        )
-    if not runs:
-        return
-    latest = runs[0]
-    row.running = latest.is_running
-    row.last_run_status, row.last_run_at = clean(latest.status), latest.started_at
-    row.last_error = clean(latest.error) or None
-    successes = [run.ended_at or run.started_at for run in runs if run.succeeded and (run.ended_at or run.started_at)]
-    row.last_success_at = max([time for time in (*successes, row.last_success_at) if time], default=None)
-    _drop_old_runs(row)
+def save_runs(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> None:
+    """The latest runs of some connections as just read, newest first, and when. Keeps the newest few. Does not commit."""
+    for row, runs, at in read:
+        row.runs_read_at = at
+        if not runs:
+            continue
+        latest = runs[0]
+        row.running = latest.is_running
+        row.last_run_status, row.last_run_at = clean(latest.status), latest.started_at
+        row.last_error = clean(latest.error) or None
+        successes = [run.ended_at or run.started_at for run in runs if run.succeeded and (run.ended_at or run.started_at)]
+        row.last_success_at = max([time for time in (*successes, row.last_success_at) if time], default=None)
+    db.session.flush()
+    upsert(Run, [_run_row(row, run) for row, runs, _ in read for run in runs])
+    _drop_old_runs({row.account_id for row, _, _ in read})
+
+
+def _run_row(row: Connection, run: peliqan.Run) -> dict[str, Any]:
+    return {
+        "account_id": row.account_id,
+        "connection_id": row.id,
+        "id": run.id,
+        "status": clean(run.status),
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "records": run.records,
+        "tables": [{"name": clean(table.name), "records": table.records} for table in run.tables],
+        "error": clean(run.error),
+        "source_exit_code": run.source_exit_code,
+    }
 
 
 def latest_runs(account_id: int, connection_id: int, most: int = 10) -> list[Run]:
@@ -296,12 +303,18 @@ def clean(text: str) -> str:
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
-def _drop_old_runs(row: Connection) -> None:
-    mine = (Run.account_id == row.account_id, Run.connection_id == row.id)
-    db.session.flush()
-    oldest_kept = db.session.scalar(select(Run.id).where(*mine).order_by(Run.id.desc()).offset(RUNS_KEPT - 1).limit(1))
-    if oldest_kept is not None:
-        db.session.execute(delete(Run).where(*mine, Run.id < oldest_kept))
+def _drop_old_runs(account_ids: Collection[int]) -> None:
+    newer = aliased(Run)
+    oldest_kept = (
+        select(newer.id)
+        .where(newer.account_id == Run.account_id, newer.connection_id == Run.connection_id)
+        .order_by(newer.id.desc())
+        .offset(RUNS_KEPT - 1)
+        .limit(1)
+        .correlate(Run)
+        .scalar_subquery()
+    )
+    change(delete(Run).where(Run.account_id.in_(account_ids), Run.id < oldest_kept))
 
 
 def _miss(row: Account | Connection, at: datetime) -> None:
