@@ -4,6 +4,7 @@ import hashlib
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Final
 
 from argon2 import PasswordHasher
@@ -21,8 +22,13 @@ IDLE: Final = timedelta(hours=1)
 ABSOLUTE: Final = timedelta(hours=12)
 TOKEN_PREFIX: Final = "pc_"
 _hasher = PasswordHasher()
+
+
 # Checked when there is no such user, so that the time an answer takes does not tell which addresses exist.
-_NOBODYS_HASH: Final = _hasher.hash(secrets.token_urlsafe(16))
+@cache
+def _nobodys_hash() -> str:
+    """Made when first needed: it takes 64 MB, which a worker, where nobody signs in, has no use for."""
+    return _hasher.hash(secrets.token_urlsafe(16))
 
 
 class PeopleError(ValueError):
@@ -107,7 +113,7 @@ def check_password(email: str, password: str) -> User | None:
     """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
     user = find_user(email)
     try:
-        _hasher.verify(user.password_hash if user else _NOBODYS_HASH, password)
+        _hasher.verify(user.password_hash if user else _nobodys_hash(), password)
     except (VerificationError, InvalidHashError):
         return None
     return user if user is not None and user.disabled_at is None else None
