@@ -51,6 +51,9 @@ class Settings(BaseModel):
         None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
     )
     dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
+    dashboard_keep_history_days: int = Field(
+        90, ge=7, le=3650, description="Days that status changes, runs and passes are kept; the audit trail stays."
+    )
     dashboard_watch_interval: float = Field(
         15, ge=0.1, le=600, description="Seconds between looks at a running sync; later 2x, 4x."
     )
@@ -94,6 +97,15 @@ class Settings(BaseModel):
         Routes(self.paths)
         return self
 
+    @model_validator(mode="after")
+    def _redis_is_for_several_machines(self) -> "Settings":
+        if self.redis_url and not self.database_url.startswith("postgresql"):
+            raise ValueError(
+                "REDIS_URL shares the work among machines, but SQLite is a file on one of them:"
+                " set DATABASE_URL to a PostgreSQL database, or leave REDIS_URL empty"
+            )
+        return self
+
     @property
     def secret_keys(self) -> list[str]:
         """Newest first."""
@@ -130,7 +142,7 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
 
 
 def _name(location: tuple[int | str, ...]) -> str:
-    return str(location[0]).upper() if location else "PELIQAN_PATH_*"
+    return str(location[0]).upper() if location else "These together"
 
 
 def _reason(problem: Any) -> str:

@@ -70,10 +70,13 @@ def test_people_are_made_listed_and_shut_out(run: Any) -> None:
 
 
 def test_check_says_in_words_what_is_wrong(run: Any) -> None:
-    told = run("check", PELIQAN_PARTNER_TOKEN="wrong", REDIS_URL="redis://127.0.0.1:1/0")
+    told = run("check", PELIQAN_PARTNER_TOKEN="wrong")
     assert told.returncode == 1
     assert "dashboard db upgrade" in told.stdout
     assert "does not accept the console's token" in told.stdout
+    told = run("check", REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/none")
+    assert told.returncode == 1
+    assert "check DATABASE_URL" in told.stdout
     assert "check REDIS_URL" in told.stdout
     run("db", "upgrade")
     assert run("check").returncode == 0

@@ -93,6 +93,13 @@ def test_wrong_and_missing_settings_are_named_together_without_their_values() ->
         read_settings({**GOOD, "PELIQAN_PATH_SERVERS": "no-slash"}, Path("/nonexistent"))
 
 
+def test_sqlite_is_not_shared_by_several_machines() -> None:
+    with pytest.raises(SettingsError, match="SQLite is a file on one of them"):
+        read_settings({**GOOD, "REDIS_URL": "redis://127.0.0.1/0"}, Path("/nonexistent"))
+    together = {**GOOD, "REDIS_URL": "redis://127.0.0.1/0", "DATABASE_URL": "postgresql://127.0.0.1/console"}
+    assert read_settings(together, Path("/nonexistent")).redis_url
+
+
 def test_an_env_file_is_read_and_the_environment_goes_over_it(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("SECRET_KEY=" + "f" * 40 + "\nPELIQAN_PARTNER_TOKEN=from-file\nDASHBOARD_API_CONCURRENCY=3\n")

@@ -15,14 +15,14 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
 from dashboard.fleet import links, refresh, sync
-from dashboard.store import actions, due, passes
+from dashboard.store import actions, due, passes, retention
 from dashboard.store.models import Action
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
-MINUTE = timedelta(seconds=50)
+MINUTE, DAY = timedelta(seconds=50), timedelta(days=1)
 LOOK_AGAIN = 5
 
 
@@ -99,6 +99,8 @@ class Work:
         self.open_pass()
         if passes.current_id() is None and due.some(at):
             self._read_task()
+        if due.take_job("retention", at, DAY):
+            retention.forget(at - timedelta(days=self.settings.dashboard_keep_history_days))
 
     def _in_context(self, function: Callable[..., None]) -> Callable[..., None]:
         def run(*args: Any) -> None:

@@ -3,6 +3,7 @@
 ``access``    who may see what: sign-in, roles, tokens; a view without a declared role is shut
 ``security``  headers, CSRF, limits on attempts
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; time zones; filters of the templates
+``assets``    static files by their content
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
 """
@@ -13,6 +14,7 @@ from dashboard.views import (
     access,
     accounts,
     admin,
+    assets,
     connections,
     embed,
     errors,
@@ -31,5 +33,6 @@ def register(app: Flask) -> None:
     access.init_app(app)
     pages.init_app(app)
     errors.init_app(app)
+    assets.init_app(app)
     for family in (overview, accounts, connections, tables, embed, people, admin, health):
         app.register_blueprint(family.bp)

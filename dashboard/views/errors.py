@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
-from flask import Flask, g, jsonify, render_template, request
+from flask import Flask, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
+from redis.exceptions import RedisError
+from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
@@ -37,7 +39,8 @@ TITLES = {
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
     500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
 }
-STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503}
+STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503}
+RETRY_AFTER = 10
 
 
 def init_app(app: Flask) -> None:
@@ -47,6 +50,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(BadQuery, _bad_query)
     app.register_error_handler(NoSuchPage, _no_such_page)
     app.register_error_handler(peliqan.PeliqanError, _peliqan)
+    app.register_error_handler(OperationalError, _away)
+    app.register_error_handler(InterfaceError, _away)
+    app.register_error_handler(RedisError, _away)
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
@@ -95,6 +101,36 @@ def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     return show(Problem(status, error.code, error.sentence, error.detail or error.error or "", error.next_step))
+
+
+def _away(error: Exception) -> ResponseReturnValue:
+    """The database or Redis is away: said without either, so the page stands by itself."""
+    name = "Redis" if isinstance(error, RedisError) else "database"
+    current_app.logger.error("The %s is away: %s", name, type(getattr(error, "orig", None) or error).__name__)
+    problem = Problem(
+        503,
+        "store_away" if name == "database" else "queue_away",
+        f"The console's {name} does not answer",
+        "What you see here comes from there, so nothing can be shown. Nothing is lost.",
+        "This page tries again by itself. If it lasts for more than a minute, tell your administrator.",
+    )
+    headers = {"Retry-After": str(RETRY_AFTER)}
+    if is_for_scripts():
+        return jsonify(error=problem.code, detail=problem.title), problem.status, headers
+    if htmx.is_htmx():
+        page = current_app.jinja_env.get_template("fragments/_problem.html")
+        return page.render(problem=problem, url_for=url_for), problem.status, headers
+    # Without what all templates are given: who is signed in, and how old the snapshot is, stand in the database.
+    stylesheets = [url_for("static", filename=name) for name in ("vendor/tabler.min.css", "console.css")]
+    page = current_app.jinja_env.get_template("pages/away.html")
+    text = page.render(
+        title=problem.title,
+        detail=problem.detail,
+        next_step=problem.next_step,
+        stylesheets=stylesheets,
+        retry_after=RETRY_AFTER,
+    )
+    return text, problem.status, headers
 
 
 def show(problem: Problem) -> ResponseReturnValue:

@@ -50,6 +50,19 @@ class Coverage:
         """Whether a pass is under way."""
         return self.last is not None and self.last.ended_at is None
 
+    @property
+    def idle(self) -> bool:
+        """Whether a pass is under way that no worker goes on with."""
+        return self.running and self.last is not None and console().clock() - self.last.alive_at > passes.IDLE_AFTER
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long the pass will take at its present rate; None before that can be told."""
+        last = self.last
+        if last is None or not last.rate or not last.accounts or last.listed_at is None:
+            return None
+        return (last.accounts - last.done) / last.rate
+
 
 @dataclass(frozen=True)
 class Shown:

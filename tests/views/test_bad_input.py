@@ -1,7 +1,13 @@
 """What cannot be read gets the right status and a sentence, on pages and for scripts alike."""
 
-import pytest
+from typing import Any
 
+import pytest
+from flask import Flask
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+from dashboard.store.database import db
 from tests.conftest import Person, words
 
 BAD = [
@@ -44,3 +50,36 @@ def test_percent_and_underscore_are_searched_as_they_are(viv: Person) -> None:
     assert viv.json("/accounts.json?q=%25")["total"] == 0
     assert viv.json("/connections.json?q=exact_online")["total"] > 0
     assert viv.json("/connections.json?q=exactXonline")["total"] == 0
+
+
+def test_a_database_that_is_away_is_said_with_503_and_all_recovers_by_itself(viv: Person, app: Flask) -> None:
+    with app.app_context():
+        engine = db.engine
+        db.session.remove()
+
+        def refuse(*_: Any) -> None:
+            raise OperationalError("SELECT 1", {}, Exception("connection refused"))
+
+        event.listen(engine, "before_cursor_execute", refuse)
+        try:
+            for path, headers in (("/connections", {}), ("/connections.json", {}), ("/", {"HX-Request": "true"})):
+                answer = viv.client.get(path, headers=headers)
+                assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10"), path
+                assert "database does not answer" in answer.text
+            assert viv.client.get("/healthz").status_code == 200
+            assert viv.client.get("/readyz").status_code == 503
+        finally:
+            event.remove(engine, "before_cursor_execute", refuse)
+    assert viv.client.get("/connections").status_code == 200
+
+
+def test_static_files_are_kept_for_a_year_by_their_fingerprint(viv: Person) -> None:
+    page = viv.get("/connections")
+    addresses = [each["href"] for each in page.select("link[rel=stylesheet]")] + [
+        each["src"] for each in page.select("script[src]")
+    ]
+    assert len(addresses) >= 3
+    for address in addresses:
+        assert "?v=" in address
+        assert "max-age=31536000" in viv.client.get(address).headers["Cache-Control"]
+    assert "immutable" not in viv.client.get("/static/console.css").headers["Cache-Control"]

@@ -1,0 +1,34 @@
+"""Static files by their content: an address that carries a file's fingerprint may be kept for a year."""
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, current_app, request
+
+A_YEAR = 31_536_000
+
+
+def init_app(app: Flask) -> None:
+    """Every ``url_for("static", ...)`` gets the fingerprint, every answer that was asked for by it may be kept."""
+    app.url_defaults(_fingerprint)
+    app.after_request(_keep)
+
+
+def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:
+    if endpoint == "static" and "filename" in values and current_app.static_folder is not None:
+        path = Path(current_app.static_folder, values["filename"])
+        if path.is_file():
+            values["v"] = _of_file(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _of_file(path: Path, _changed_at: int) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _keep(response: Response) -> Response:
+    if request.endpoint == "static" and response.status_code in {200, 304} and request.args.get("v"):
+        response.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable"
+    return response

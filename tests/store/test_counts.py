@@ -1,0 +1,121 @@
+"""What lists show without counting is what counting gives."""
+
+import random
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from dashboard.app import Console
+from dashboard.peliqan import models
+from dashboard.store import counts, snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Account, Connection, ConnectionCount
+from dashboard.store.snapshot import Reading, save_readings
+from tests.conftest import Clock, Person
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def kept() -> dict[tuple[str, ...], int]:
+    rows = db.session.execute(select(ConnectionCount).where(ConnectionCount.connections != 0)).scalars()
+    return {(row.severity, row.status, row.connector): row.connections for row in rows}
+
+
+def counted() -> dict[tuple[str, ...], int]:
+    kind = (Connection.severity, Connection.status, Connection.connector)
+    rows = db.session.execute(select(*kind, func.count()).where(*counts.SHOWN).group_by(*kind))
+    return {tuple(values): count for *values, count in rows}
+
+
+def check_accounts() -> None:
+    db.session.expire_all()
+    of_account = select(Connection.account_id, Connection.severity, func.count()).where(*counts.SHOWN)
+    found: dict[int, dict[str, int]] = {}
+    for account_id, severity, count in db.session.execute(of_account.group_by(Connection.account_id, Connection.severity)):
+        found.setdefault(account_id, {})[severity] = count
+    for account in db.session.scalars(select(Account).where(Account.gone_at.is_(None))):
+        assert account.by_severity == found.get(account.id, {}), account.id
+        assert account.connections_count == sum(found.get(account.id, {}).values())
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_stay_true_through_any_readings(parts: Console, clock: Clock, seed: int) -> None:
+    """Statuses move, connections come, go missing, are gone and come back."""
+    chance = random.Random(seed)
+    for _ in range(12):
+        readings = []
+        for account_id in chance.sample(range(1001, 1061), 8):
+            seen = tuple(
+                models.Connection.model_validate(
+                    {
+                        "id": account_id * 100 + place,
+                        "name": f"Name {chance.randint(1, 3)}",
+                        "server_type": chance.choice(["odoo", "netsuite"]),
+                        "health_status": chance.choice(["OK", "ERROR", "CHECKING", "SOMETHING_NEW"]),
+                        "is_datawarehouse": place == 0,
+                    }
+                )
+                for place in range(6)
+                if chance.random() < 0.7
+            )
+            readings.append(Reading(account_id, clock(), clock(), seen))
+        save_readings(readings, {})
+        if chance.random() < 0.3:
+            snapshot.miss_accounts(range(1001, 1001 + chance.randint(50, 60)), clock())
+    assert kept() == counted()
+    check_accounts()
+    before = kept()
+    counts.recount()
+    assert kept() == before
+
+
+def test_a_filter_says_how_many_rows_it_gives(viv: Person) -> None:
+    for path in ("/connections", "/accounts"):
+        page = viv.get(path)
+        options = [option for select in page.select("select") for option in select.select("option[value]") if option["value"]]
+        checked = 0
+        for option in options:
+            found = option.text.strip().rsplit("(", 1)
+            if len(found) == 2 and found[1].rstrip(")").isdigit():
+                name = option.find_parent("select")["name"]
+                assert viv.json(f"{path}.json?{name}={option['value']}")["total"] == int(found[1].rstrip(")")), option
+                checked += 1
+        assert checked > 5, path
+
+
+@pytest.mark.parametrize("path", ["/connections", "/accounts"])
+def test_every_row_is_on_exactly_one_page_whichever_end_it_is_read_from(viv: Person, path: str) -> None:
+    for sort in ("", "name", "-name", "severity", "-severity", "-connections" if path == "/accounts" else "-last_success"):
+        first = viv.json(f"{path}.json?sort={sort}&per_page=25")
+        last = -(-first["total"] // 25)
+        pages = [viv.json(f"{path}.json?sort={sort}&per_page=25&page={number}")["items"] for number in range(1, last + 1)]
+        ids = [tuple(item.get(key) for key in ("account_id", "connection_id")) for page in pages for item in page]
+        assert len(ids) == first["total"] == len(set(ids))
+        assert ids == [
+            tuple(item.get(key) for key in ("account_id", "connection_id"))
+            for number in range(1, -(-first["total"] // 200) + 1)
+            for item in viv.json(f"{path}.json?sort={sort}&per_page=200&page={number}")["items"]
+        ]
+
+
+def test_a_search_finds_the_same_with_its_index_as_without(viv: Person) -> None:
+    for q in ("amber", "AMBER odoo", "od", "cust-00007", "Größe", 'o"m', "100%", "_x_", "netsuite main"):
+        found = viv.json(f"/connections.json?per_page=200&q={q.replace('%', '%25')}")
+        words = q.lower().split()
+        everything = [item for page in (1, 2) for item in viv.json(f"/connections.json?per_page=200&page={page}")["items"]]
+        expected = {
+            item["connection_id"]
+            for item in everything
+            if all(
+                any(word in (item[key] or "").lower() for key in ("account_name", "external_id", "name", "connector"))
+                for word in words
+            )
+        }
+        assert {item["connection_id"] for item in found["items"]} == expected, q
+        assert found["total"] == len(expected), q

@@ -1,0 +1,44 @@
+"""History is kept for as long as was asked for; what is so now stays."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from dashboard.app import Console
+from dashboard.store import retention, snapshot
+from dashboard.store.database import db
+from dashboard.store.models import HealthChange, Run
+from tests.conftest import Clock, Sandbox
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def count(table: Any) -> int:
+    return db.session.scalar(select(func.count()).select_from(table)) or 0
+
+
+def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    connection = sandbox.healthy
+    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    first = count(HealthChange)
+    for days in (400, 300, 200):
+        old = {"account_id": row.account_id, "connection_id": row.id, "was": "OK", "became": "ERROR"}
+        severities = {"was_severity": "ok", "became_severity": "error"}
+        db.session.add(HealthChange(at=clock() - timedelta(days=days), **old, **severities))
+    db.session.commit()
+    connections = db.session.execute(select(Run.account_id, Run.connection_id).distinct()).all()
+    assert retention.forget(clock() - timedelta(days=250)) >= 2
+    assert count(HealthChange) == first + 1
+    clock.move(days=400)
+    retention.forget(clock())
+    assert count(HealthChange) == first
+    assert db.session.execute(select(Run.account_id, Run.connection_id).distinct()).all() == connections
+    assert count(Run) == len(connections)
