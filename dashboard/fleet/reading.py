@@ -4,13 +4,11 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
-from dashboard.fleet.pace import next_reading
+from dashboard.fleet.pace import SHORTEST, next_reading
 from dashboard.peliqan.vocabulary import Severity
 from dashboard.store.snapshot import Known, Reading, is_news
 
 Clock = Callable[[], datetime]
-# A run is asked for again after a quarter of its age, as a break is.
-SHORTEST = timedelta(seconds=60)
 # Where the schedule says that a run was due but the status did not move, its time is still worth knowing: this rarely.
 RUNS_AGE = timedelta(hours=6)
 NOT_WELL = {Severity.ERROR, Severity.ATTENTION, Severity.UNKNOWN, Severity.BUSY}
@@ -53,5 +51,6 @@ def needs_runs(seen: peliqan.Connection, known: Known | None, at: datetime) -> b
         return True
     age = at - known.runs_read_at
     if known.running:
+        # After a quarter of its age, as a break is.
         return age >= max(SHORTEST, (at - (known.last_run_at or known.runs_read_at)) / 4)
     return known.run_expected_at is not None and known.run_expected_at <= at and age >= RUNS_AGE

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from threading import Event, Thread
 from typing import TypeVar
 
@@ -60,9 +61,9 @@ def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda
     """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes."""
     found = passes.open_or_join(fleet.clock())
     pass_id, again = found.id, Event()
-    while passes.is_open(pass_id):
+    while passes.current_id() == pass_id:
         read_due(fleet, progress=progress)
-        if passes.is_open(pass_id):
+        if passes.current_id() == pass_id:
             # What is left is in another's hands: until that is done, or its lease is over.
             again.wait(LOOK_AGAIN)
     db.session.expire_all()
@@ -72,14 +73,13 @@ def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda
 
 def refresh_account(fleet: Fleet, account_id: int) -> Result:
     """One account, now."""
-    api, tokens = _api_with_tokens(fleet)
     known = snapshot.known_of([account_id])
     kept = db.session.get(AccountCheck, account_id)
     watched_until = kept.watched_until if kept is not None else None
     reading = read_account(
-        api, account_id, known[account_id], fleet.clock, fleet.interval, watched_until=watched_until, was_readable=False
+        fleet.api, account_id, known[account_id], fleet.clock, fleet.interval, watched_until=watched_until, was_readable=False
     )
-    snapshot.save_readings([reading], _encrypted(fleet, tokens, [reading]))
+    snapshot.save_readings([reading], {})
     return Result(1, {account_id: reading.error.explained} if reading.error else {}, None)
 
 
@@ -99,7 +99,8 @@ class Reader:
 
     def __init__(self, fleet: Fleet, stop: Event, progress: Callable[[int, int], None]) -> None:
         self._fleet, self._stop, self._progress = fleet, stop, progress
-        self._api, self._tokens = _api_with_tokens(fleet)
+        self._tokens = _Tokens()
+        self._api = fleet.api.with_tokens(self._tokens)
         self._ready: queue.SimpleQueue[Future[Reading]] = queue.SimpleQueue()
         self._in_hand: set[int] = set()
         self._batch: list[Reading] = []
@@ -244,8 +245,8 @@ class Reader:
             try:
                 for page in self._fleet.api.account_pages():
                     at = self._fleet.clock()
-                    self._patiently(lambda page=page, at=at: snapshot.save_accounts(page, at))  # type: ignore[misc]
-                    self._patiently(lambda at=at: passes.keep_listing(pass_id, at))  # type: ignore[misc]
+                    self._patiently(partial(snapshot.save_accounts, page, at))
+                    self._patiently(partial(passes.keep_listing, pass_id, at))
                     seen.update(account.id for account in page)
                     if self._stop.is_set() or self._outage is not None:
                         return
@@ -292,11 +293,6 @@ class _Tokens(peliqan.MemoryTokens):
         """Done with the account; its token, if it is new."""
         self.drop(account_id, self.get(account_id) or "")
         return self.new.pop(account_id, None)
-
-
-def _api_with_tokens(fleet: Fleet) -> tuple[peliqan.Peliqan, _Tokens]:
-    tokens = _Tokens()
-    return fleet.api.with_tokens(tokens), tokens
 
 
 def _encrypted(fleet: Fleet, tokens: _Tokens, readings: list[Reading]) -> dict[int, bytes]:

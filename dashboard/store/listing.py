@@ -19,6 +19,8 @@ PAGE_SIZES = (25, 50, 100, 200)
 LONGEST_SEARCH = 200
 Row = TypeVar("Row")
 V = TypeVar("V")
+# Names of filters, and how many rows have which values of them.
+Counted = tuple[list[str], dict[tuple[str | None, ...], int]]
 # A mapped column or an expression of them: both can be compared, counted and sorted by.
 Column = ColumnElement[Any] | InstrumentedAttribute[Any]
 
@@ -109,6 +111,7 @@ class Page(Generic[Row]):
     items: list[Row]
     total: int
     query: ListQuery
+    counted: Counted = field(default_factory=lambda: ([], {}))
 
     def __post_init__(self) -> None:
         if self.query.page > self.last:
@@ -161,7 +164,9 @@ class Listing:
         Raises:
             NoSuchPage: the page lies past the end.
         """
-        total = self.total(query)
+        names, cube = counted = self._counted(query)
+        wanted = [query.filters.get(name) for name in names]
+        total = sum(count for values, count in cube.items() if _agrees(values, wanted))
         start = (query.page - 1) * query.per_page
         end = min(start + query.per_page, total)
         # From whichever end is nearer: the last page costs what the first does.
@@ -171,21 +176,15 @@ class Listing:
         if backwards:
             rows.reverse()
         items = [row[0] for row in rows] if len(ordered.column_descriptions) == 1 else rows
-        return Page(items, total, query)
-
-    def total(self, query: ListQuery) -> int:
-        """How many rows match."""
-        names, cube = self._counted(query)
-        wanted = [query.filters.get(name) for name in names]
-        return sum(count for values, count in cube.items() if _agrees(values, wanted))
+        return Page(items, total, query, counted)
 
     def all(self, query: ListQuery, most: int) -> list[Any]:
         """Every row that matches, on one page as it were, at most ``most``: for CSV."""
         return self.page(replace(query, page=1, per_page=most)).items
 
-    def choices(self, query: ListQuery) -> dict[str, list[Choice]]:
+    def choices(self, page: Page[Any]) -> dict[str, list[Choice]]:
         """For each counted filter its values and how many rows each has, beside the other filters as they are set."""
-        names, cube = self._counted(query)
+        query, (names, cube) = page.query, page.counted
         counted: dict[str, list[Choice]] = {}
         for name, each in self.filters.items():
             if not each.counted:
@@ -205,7 +204,7 @@ class Listing:
             counted[name] = [Choice(value, found[value]) for value in order if value in found]
         return counted
 
-    def _counted(self, query: ListQuery) -> tuple[list[str], dict[tuple[str | None, ...], int]]:
+    def _counted(self, query: ListQuery) -> Counted:
         """The counted filters' names, and how many rows have which values of them, whatever these filters are set to."""
         names = [name for name, each in self.filters.items() if each.counted and each.through is None]
         others = {name: value for name, value in query.filters.items() if name not in names}

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, column, func, select, table, true
 from sqlalchemy.orm import contains_eager
 
+from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
 from dashboard.store.listing import Filter, Listing, Newest
 from dashboard.store.models import SEVERITIES, Account, AccountCheck, AuditEntry, Connection, ConnectionCount, User
@@ -38,7 +39,7 @@ CONNECTIONS = Listing(
     .join(Connection.account)
     .join(Account.check)
     .options(contains_eager(Connection.account).contains_eager(Account.check))
-    .where(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False)),
+    .where(*SHOWN),
     search=(Account.name, Account.external_id, Connection.name, Connection.connector),
     exact=(Connection.id, Account.id),
     indexed=_indexed,
@@ -83,7 +84,7 @@ def connection_item(connection: Connection) -> dict[str, Any]:
 
 
 _READABLE = case((Account.unreadable_reason.is_(None), "yes"), else_="no")
-_ITS_CONNECTION = and_(Connection.account_id == Account.id, Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+_ITS_CONNECTION = and_(Connection.account_id == Account.id, *SHOWN)
 _ACCOUNT = (func.lower(Account.name), Account.id)
 
 ACCOUNTS = Listing(

@@ -8,11 +8,11 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.peliqan.vocabulary import Severity
+from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
 from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
 
 Conditions = tuple[ColumnElement[bool], ...]
-ALIVE = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read(at: datetime, most: int = 8) -> Overview:
         select(Connection)
         .join(Connection.account)
         .options(contains_eager(Connection.account))
-        .where(*ALIVE, Connection.severity_rank == 0)
+        .where(*SHOWN, Connection.severity_rank == 0)
         .order_by(Connection.status_since.desc(), Connection.account_id, Connection.id)
         .limit(most)
     )
@@ -85,7 +85,7 @@ def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Con
         )
         .join(Connection.account)
         .options(contains_eager(Connection.account))
-        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *ALIVE, *conditions)
+        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *SHOWN, *conditions)
     )
 
 
@@ -127,7 +127,7 @@ def find(q: str, most: int = 8) -> Found:
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
     exact = or_(Account.id == number, func.lower(Account.external_id) == text.lower())
     accounts = select(Account).where(Account.gone_at.is_(None))
-    connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*ALIVE)
+    connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*SHOWN)
     exactly = Found(
         text,
         list(db.session.scalars(accounts.where(exact).limit(most))),

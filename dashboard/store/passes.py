@@ -59,9 +59,10 @@ def open_or_join(at: datetime) -> Refresh:
         db.session.flush()
     except IntegrityError:
         db.session.rollback()
-        found = current()
-        # Opened and closed between our two looks, it will do for the asker as well.
-        return found or db.session.scalars(select(Refresh).order_by(Refresh.id.desc()).limit(1)).one()
+        # Another opened it; should it be closed again already, it will do for the asker as well.
+        found = latest()
+        assert found is not None
+        return found
     change(update(AccountCheck).where(AccountCheck.due_at.is_not(None)).values(due_at=at))
     db.session.commit()
     return opened
@@ -105,11 +106,6 @@ def note_progress(pass_id: int, at: datetime) -> bool:
 def close(pass_id: int, at: datetime, error: str | None = None) -> bool:
     """Close the pass; whether it was open. Commits."""
     return _update(pass_id, None, active=None, ended_at=at, listing_until=None, error=error)
-
-
-def is_open(pass_id: int) -> bool:
-    """Whether the pass is still under way."""
-    return db.session.scalar(select(Refresh.active).where(Refresh.id == pass_id)) == 1
 
 
 def unreadable_in(found: Refresh) -> dict[int, str]:

@@ -47,16 +47,33 @@ class Known:
     run_expected_at: datetime | None
 
 
-_COMPARED = (
-    Connection.name,
-    Connection.connector,
-    Connection.status,
-    Connection.is_warehouse,
-    Connection.is_target,
-    Connection.target_id,
-    Connection.run_interval,
-    Connection.scheduler_off,
-    Connection.auth_type,
+def clean(text: str) -> str:
+    """Text that both databases take: without NUL, and without half of a surrogate pair."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def facts_of(seen: peliqan.Connection) -> dict[str, Any]:
+    """What a reading says of a connection, by the names of the columns that keep it."""
+    return {
+        "name": clean(seen.name),
+        "connector": clean(seen.connector),
+        "status": clean(seen.status),
+        "is_warehouse": seen.is_warehouse,
+        "is_target": seen.is_target,
+        "target_id": seen.target_id,
+        "run_interval": seen.run_interval,
+        "scheduler_off": seen.scheduler_off,
+        "auth_type": seen.auth_type,
+    }
+
+
+_FACTS = tuple(facts_of(peliqan.Connection(id=0)))
+_TIMES = (
+    Connection.missing_at,
+    Connection.status_since,
+    Connection.running,
+    Connection.last_run_at,
+    Connection.runs_read_at,
 )
 
 
@@ -80,43 +97,30 @@ def end_look(account_id: int, connection_id: int) -> None:
 def known_of(account_ids: Collection[int]) -> dict[int, dict[int, Known]]:
     """What is known of these accounts' connections, by account and id, without those that are gone."""
     found: dict[int, dict[int, Known]] = {account_id: {} for account_id in account_ids}
-    columns = (
-        Connection.missing_at,
-        Connection.status_since,
-        Connection.running,
-        Connection.last_run_at,
-        Connection.runs_read_at,
-    )
-    query = select(Connection.account_id, Connection.id, *columns, *_COMPARED).where(
-        Connection.account_id.in_(account_ids), Connection.gone_at.is_(None)
-    )
-    for account_id, id, missing_at, since, running, last_run_at, runs_read_at, *shown in db.session.execute(query):
-        status, interval, scheduler_off = shown[2], shown[6], shown[7]
-        expected = last_run_at + timedelta(seconds=interval) if last_run_at and interval and not scheduler_off else None
-        found[account_id][id] = Known(
-            () if missing_at else tuple(shown), status, since, running, last_run_at, runs_read_at, expected
+    columns = (*_TIMES, *(getattr(Connection, name) for name in _FACTS))
+    query = select(Connection.account_id, Connection.id, *columns)
+    for row in db.session.execute(query.where(Connection.account_id.in_(account_ids), Connection.gone_at.is_(None))):
+        expected = None
+        if row.last_run_at and row.run_interval and not row.scheduler_off:
+            expected = row.last_run_at + timedelta(seconds=row.run_interval)
+        found[row.account_id][row.id] = Known(
+            # One that was missing and is back is news, whatever it says.
+            () if row.missing_at else tuple(row[-len(_FACTS) :]),
+            row.status,
+            row.status_since,
+            row.running,
+            row.last_run_at,
+            row.runs_read_at,
+            expected,
         )
     return found
 
 
 def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, Known]) -> bool:
     """Whether a complete reading of an account's connections differs from what is known."""
-    if len(seen) != len(known):
-        return True
-    for each in seen:
-        if each.id not in known or known[each.id].shown != (
-            clean(each.name),
-            clean(each.connector),
-            clean(each.status),
-            each.is_warehouse,
-            each.is_target,
-            each.target_id,
-            each.run_interval,
-            each.scheduler_off,
-            each.auth_type,
-        ):
-            return True
-    return False
+    return len(seen) != len(known) or any(
+        each.id not in known or known[each.id].shown != tuple(facts_of(each).values()) for each in seen
+    )
 
 
 def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
@@ -124,19 +128,19 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
     seen = {account.id: account for account in accounts}
     query = select(Account.id, Account.name, Account.external_id, Account.missing_at, AccountCheck.due_at).join(Account.check)
     known = {row.id: row for row in db.session.execute(query.where(Account.id.in_(seen)))}
-    new = [account for account in seen.values() if account.id not in known]
-    changed = [
-        account
-        for account in seen.values()
-        if (account.id in known and (clean(account.name), account.external_id, None) != tuple(known[account.id][1:4]))
-        or (account.id in known and known[account.id].due_at is None)
-    ]
-    if not new and not changed:
+
+    def is_known(account: peliqan.Account) -> bool:
+        row = known.get(account.id)
+        said = (clean(account.name), account.external_id)
+        return row is not None and row.due_at is not None and (row.name, row.external_id) == said and row.missing_at is None
+
+    news = [account for account in seen.values() if not is_known(account)]
+    if not news:
         db.session.rollback()
         return
     begin_change()
-    rows = {row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_([*seen])))}
-    for account in (*new, *changed):
+    rows = {row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_([account.id for account in news])))}
+    for account in news:
         row = rows.get(account.id)
         if row is None:
             row = Account(id=account.id, first_seen_at=at, check=AccountCheck(due_at=at))
@@ -238,10 +242,9 @@ def save_connection(account_id: int, seen: peliqan.Connection, row: Connection |
     elif row.status != clean(seen.status):
         db.session.add(_change(account_id, seen.id, at, row.status, row.severity, seen.status, severity))
         row.status_since = at
-    row.status, row.severity = clean(seen.status), severity
-    row.name, row.connector = clean(seen.name), clean(seen.connector)
-    row.is_warehouse, row.is_target, row.target_id = seen.is_warehouse, seen.is_target, seen.target_id
-    row.run_interval, row.scheduler_off, row.auth_type = seen.run_interval, seen.scheduler_off, seen.auth_type
+    for name, value in facts_of(seen).items():
+        setattr(row, name, value)
+    row.severity = severity
     row.missing_at = row.gone_at = None
     return row
 
@@ -296,11 +299,6 @@ def health_history(account_id: int, connection_id: int, since: datetime) -> list
     before = db.session.scalar(mine.where(HealthChange.at < since).order_by(HealthChange.at.desc()).limit(1))
     after = db.session.scalars(mine.where(HealthChange.at >= since).order_by(HealthChange.at, HealthChange.id).limit(500))
     return [*([before] if before else []), *after]
-
-
-def clean(text: str) -> str:
-    """Text that both databases take: without NUL, and without half of a surrogate pair."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def _drop_old_runs(account_ids: Collection[int]) -> None:

@@ -18,14 +18,14 @@ def init_app(app: Flask) -> None:
 
 def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:
     if endpoint == "static" and "filename" in values and current_app.static_folder is not None:
-        path = Path(current_app.static_folder, values["filename"])
-        if path.is_file():
-            values["v"] = _of_file(path, path.stat().st_mtime_ns)
+        values["v"] = _of_file(current_app.static_folder, values["filename"])
 
 
 @cache
-def _of_file(path: Path, _changed_at: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def _of_file(folder: str, name: str) -> str | None:
+    """Worked out once: a page asks for the sprite with every icon, and a new version of the files comes with a restart."""
+    path = Path(folder, name)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else None
 
 
 def _keep(response: Response) -> Response:

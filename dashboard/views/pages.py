@@ -120,7 +120,7 @@ def answer_list(listing: Listing, item: Item, template: str, fragment: str, **mo
             as_of=as_of.isoformat().replace("+00:00", "Z") if as_of else None,
         )
     place = request.endpoint or "", request.view_args or {}
-    shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(query))
+    shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(page))
     return render_template(fragment if htmx.is_htmx() else template, list=shown, **more)
 
 
