@@ -12,7 +12,7 @@ help: ## This list
 demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this machine alone
 	@exec $(BIN)/dashboard demo
 
-test: $(VENV)/dev chromium lint types ## Linters, type checker and all tests, Chromium included
+test: $(VENV)/dev programs lint types ## Linters, type checker and all tests, with Chromium, PostgreSQL and Redis
 	$(BIN)/pytest $(TESTS)
 
 lint: $(VENV)/dev
@@ -23,9 +23,9 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
-.PHONY: chromium
-chromium:
-	@./scripts/need-chromium
+.PHONY: programs
+programs:
+	@./scripts/need-programs
 
 lock: $(VENV)/runtime ## Pin the dependencies anew, with hashes
 	$(BIN)/pip install --quiet uv

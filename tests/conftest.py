@@ -28,6 +28,8 @@ from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.life import EPOCH
 from dashboard.settings import Settings
 from dashboard.store import people
+from dashboard.store.database import db
+from tests.engines import Servers, run_servers
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 ACCOUNTS = 60
@@ -134,23 +136,63 @@ def make_settings(sandbox_url: str, folder: Path, **changes: Any) -> Settings:
     )
 
 
-@pytest.fixture(scope="session")
-def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with everybody in it, after one pass over the fleet; copied for each test."""
-    folder = tmp_path_factory.mktemp("filled")
-    app = create_app(make_settings(sandbox_server.url, folder))
+def fill(settings: Settings) -> None:
+    """Everybody into a new store, and one pass over the fleet."""
+    app = create_app(settings)
     upgrade_schema(app)
     with app.app_context():
         parts: Console = app.extensions["console"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
             people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock())
         assert refresh_fleet(parts.fleet).error is None
-        from dashboard.store.database import db
-
-        db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        if db.engine.dialect.name == "sqlite":
+            db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def filled(sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store after one pass over the fleet; copied for each test."""
+    folder = tmp_path_factory.mktemp("filled")
+    fill(make_settings(sandbox_server.url, folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Servers]:
+    """PostgreSQL and Redis, one of each for all tests of a process."""
+    with run_servers() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def filled_servers(servers: Servers, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Servers:
+    """The same with a database named "filled"; copied for each test."""
+    url = servers.postgresql.create("filled")
+    fill(make_settings(sandbox_server.url, tmp_path_factory.mktemp("filled-servers"), database_url=url))
+    return servers
+
+
+@pytest.fixture
+def engine() -> str:
+    """What the console stands on: "embedded" (SQLite alone) or "servers" (PostgreSQL and Redis)."""
+    return "embedded"
+
+
+@pytest.fixture
+def store(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A filled store of the test's own, as settings."""
+    if engine == "embedded":
+        shutil.copy(request.getfixturevalue("filled") / "console.db", tmp_path / "console.db")
+        yield {}
+        return
+    servers: Servers = request.getfixturevalue("filled_servers")
+    servers.redis.client.flushall()
+    servers.postgresql.drop("test")
+    yield {"database_url": servers.postgresql.create("test", like="filled"), "redis_url": servers.redis.url}
+    servers.revive()
+    servers.postgresql.drop("test")
 
 
 @pytest.fixture
@@ -159,18 +201,15 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def app(filled: Path, sandbox: Sandbox, tmp_path: Path, clock: Clock) -> Iterator[Flask]:
+def app(store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock) -> Iterator[Flask]:
     """A console of the test's own."""
-    shutil.copy(filled / "console.db", tmp_path / "console.db")
-    made = create_app(make_settings(sandbox.url, tmp_path), clock=clock)
+    made = create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock)
     made.config["RATELIMIT_ENABLED"] = False
     from dashboard.views.security import limiter
 
     limiter.enabled = False
     yield made
     with made.app_context():
-        from dashboard.store.database import db
-
         db.session.remove()
         db.engine.dispose()
 

@@ -1,16 +1,23 @@
 """What commands share: the app from the settings, or one sentence and an exit code."""
 
 import sys
+from pathlib import Path
+from typing import NoReturn
 
 import click
 from flask import Flask
 from flask_migrate import upgrade
+from redis import Redis
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.app import create_app
-from dashboard.settings import SettingsError, read_settings
+from dashboard.app import Console, create_app
+from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade
+
+MOUNTS = Path("/proc/mounts")
+NETWORKED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "afs", "9p"}
 
 
 def make_app() -> Flask:
@@ -18,24 +25,63 @@ def make_app() -> Flask:
     try:
         return create_app(read_settings())
     except SettingsError as error:
-        click.echo(error, err=True)
-        sys.exit(2)
+        _refuse(str(error))
 
 
 def make_current_app() -> Flask:
-    """The same, refusing to run on an older schema."""
+    """The same, refusing to run without its database or Redis, on an older schema, or on a file shared by machines."""
     app = make_app()
+    parts: Console = app.extensions["console"]
+    problems = {
+        "The database": store_problem(app),
+        "Redis": queue_problem(parts.settings.redis_url),
+        "DASHBOARD_DATA": sharing_problem(parts.settings),
+    }
+    close_store(app)
+    for name, problem in problems.items():
+        if problem is not None:
+            _refuse(f"{name} {problem}.")
+    return app
+
+
+def store_problem(app: Flask) -> str | None:
+    """What is wrong with the database, in words that follow its name."""
     with app.app_context():
         try:
-            old = needs_upgrade()
+            return "has an older schema than this version: run dashboard db upgrade" if needs_upgrade() else None
         except SQLAlchemyError as error:
-            click.echo(f"The database does not answer: {type(error.__cause__ or error).__name__}. Check DATABASE_URL.", err=True)
-            sys.exit(2)
-    close_store(app)
-    if old:
-        click.echo("The database has an older schema than this version. Run: dashboard db upgrade", err=True)
-        sys.exit(2)
-    return app
+            return f"does not answer ({type(error.__cause__ or error).__name__}): check DATABASE_URL"
+
+
+def queue_problem(redis_url: str) -> str | None:
+    """What is wrong with Redis, where there is one."""
+    if not redis_url:
+        return None
+    try:
+        with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5) as client:
+            client.ping()
+    except (RedisError, ValueError) as error:
+        return f"does not answer ({type(error).__name__}): check REDIS_URL"
+    return None
+
+
+def sharing_problem(settings: Settings, mounts: Path = MOUNTS) -> str | None:
+    """Why SQLite cannot work where the data folder is. ``mounts``: a table of what is mounted where, as Linux has it.
+
+    SQLite's write-ahead log is memory shared between processes of one machine (https://www.sqlite.org/wal.html): on a network
+    file system a second machine would not see it, and both would damage the file.
+    """
+    if not settings.store_url.startswith("sqlite") or not mounts.exists():
+        return None
+    folder = Path(settings.store_url.removeprefix("sqlite:///")).resolve().parent
+    places = {Path(where): kind for _, where, kind, *_ in map(str.split, mounts.read_text().splitlines())}
+    kind = next((places[place] for place in (folder, *folder.parents) if place in places), "")
+    if kind not in NETWORKED:
+        return None
+    return (
+        f"lies on a network file system ({kind}), where SQLite cannot be shared between machines:"
+        " choose a local folder, or set DATABASE_URL to a PostgreSQL database"
+    )
 
 
 def close_store(app: Flask) -> None:
@@ -49,3 +95,8 @@ def upgrade_schema(app: Flask) -> None:
     """Bring the database to this version's schema."""
     with app.app_context():
         upgrade()
+
+
+def _refuse(sentence: str) -> NoReturn:
+    click.echo(sentence, err=True)
+    sys.exit(2)

@@ -4,19 +4,17 @@ import json
 import sys
 
 import click
-from redis import Redis
-from redis.exceptions import RedisError
+from flask import Flask
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
 from dashboard import peliqan
 from dashboard.app import Console, utc_now
-from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
+from dashboard.cli.shared import make_app, make_current_app, queue_problem, sharing_problem, store_problem, upgrade_schema
 from dashboard.fleet import refresh as fleet
 from dashboard.store import audit, people, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import User
-from dashboard.store.schema import needs_upgrade
 
 WHO = "command line"
 
@@ -127,7 +125,10 @@ def database() -> None:
 @database.command("upgrade")
 def upgrade_database() -> None:
     """Bring it to this version's."""
-    upgrade_schema(make_app())
+    try:
+        upgrade_schema(make_app())
+    except OperationalError as error:
+        raise click.ClickException(f"The database does not answer ({type(error.orig).__name__}): check DATABASE_URL.") from None
     click.echo("The database is up to date.")
 
 
@@ -137,37 +138,20 @@ def check() -> None:
     app = make_app()
     parts: Console = app.extensions["console"]
     click.echo("settings  fine")
-    with app.app_context():
-        results = [
-            ("database", _check_database()),
-            ("API", _check_api(parts.api)),
-            ("Redis", _check_redis(parts.settings.redis_url)),
-        ]
+    results = [
+        ("database", store_problem(app) or sharing_problem(parts.settings)),
+        ("API", _check_api(app, parts.api)),
+        ("Redis", queue_problem(parts.settings.redis_url)),
+    ]
     for name, problem in results:
         click.echo(f"{name:<9} {problem or 'fine'}")
     sys.exit(1 if any(problem for _, problem in results) else 0)
 
 
-def _check_database() -> str | None:
+def _check_api(app: Flask, api: peliqan.Peliqan) -> str | None:
     try:
-        return "has an older schema: run dashboard db upgrade" if needs_upgrade() else None
-    except SQLAlchemyError as error:
-        return f"does not answer ({type(error.__cause__ or error).__name__}): check DATABASE_URL"
-
-
-def _check_api(api: peliqan.Peliqan) -> str | None:
-    try:
-        api.account_page(1, 1)
+        with app.app_context():
+            api.account_page(1, 1)
     except peliqan.PeliqanError as error:
         return f"{error.explained} {error.next_step}"
-    return None
-
-
-def _check_redis(url: str) -> str | None:
-    if not url:
-        return None
-    try:
-        Redis.from_url(url, socket_timeout=5, socket_connect_timeout=5).ping()
-    except (RedisError, ValueError) as error:
-        return f"does not answer ({type(error).__name__}): check REDIS_URL"
     return None

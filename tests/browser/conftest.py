@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page
+
+from tests.engines import free_port
 
 START_WITHIN = 20.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
@@ -29,11 +30,6 @@ class Demo:
     passwords: dict[str, str]
     process: subprocess.Popen[str]
     started_in: float
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def start_demo(folder: Path, port: int) -> Demo:

@@ -1,0 +1,231 @@
+"""Workers as processes, killed and cut off: on SQLite alone, and on PostgreSQL and Redis."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bs4 import BeautifulSoup
+from flask import Flask
+
+from dashboard.app import Console, create_app
+from dashboard.store import passes
+from dashboard.store.database import db
+from dashboard.store.models import Refresh
+from tests.conftest import ACCOUNTS, PASSWORD, TOKEN, Clock, Sandbox, make_settings
+from tests.engines import Servers, free_port, wait_for
+
+
+class Machines:
+    """Starts the console's processes as an operator does, over one store."""
+
+    def __init__(self, environ: dict[str, str]) -> None:
+        self.environ = environ
+        self.running: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "dashboard", *words]
+        process = subprocess.Popen(
+            command, env={**self.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        self.running.append(process)
+        return process
+
+    def serve(self) -> str:
+        url = f"http://127.0.0.1:{free_port()}"
+        self.start("serve", "--no-worker", f"--port={url.rsplit(':', 1)[1]}")
+        wait_for(lambda: answers(url), "the console answers")
+        return url
+
+    def end(self) -> None:
+        for process in self.running:
+            process.terminate()
+        for process in self.running:
+            try:
+                process.communicate(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
+
+
+def answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/healthz", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.fixture
+def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Machines]:
+    found = Machines(
+        {
+            "PATH": os.environ["PATH"],
+            "SECRET_KEY": "k" * 40,
+            "PELIQAN_API_URL": sandbox.url,
+            "PELIQAN_PARTNER_TOKEN": TOKEN,
+            "DASHBOARD_DATA": str(tmp_path),
+            "DASHBOARD_INSECURE_COOKIES": "yes",
+            "DASHBOARD_API_CONCURRENCY": "2",
+            **{name.upper(): value for name, value in store.items()},
+        }
+    )
+    yield found
+    found.end()
+
+
+def newest(app: Flask) -> Refresh:
+    with app.app_context():
+        found = passes.latest()
+        assert found is not None
+        db.session.expunge_all()
+        return found
+
+
+def begin(app: Flask, clock: Clock) -> int:
+    """Everything is due."""
+    with app.app_context():
+        found = passes.open_or_join(clock()).id
+        db.session.remove()
+    return found
+
+
+def finished(app: Flask, pass_id: int) -> Callable[[], bool]:
+    def look() -> bool:
+        with app.app_context():
+            return passes.get(pass_id).active is None
+
+    return look
+
+
+def test_two_workers_share_a_pass_and_read_no_account_twice(
+    app: Flask, machines: Machines, sandbox: Sandbox, clock: Clock
+) -> None:
+    sandbox.fault("servers", delay_ms=100)
+    pass_id = begin(app, clock)
+    before = sandbox.state()["calls"].get("servers", 0)
+    workers = [machines.start("worker"), machines.start("worker")]
+    wait_for(finished(app, pass_id), "the pass ends", within=40)
+    found = newest(app)
+    assert (found.accounts, found.done, found.unreadable, found.error) == (ACCOUNTS, ACCOUNTS, 0, None)
+    assert sandbox.state()["calls"]["servers"] - before == ACCOUNTS
+    assert [worker.poll() for worker in workers] == [None, None]
+
+
+def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
+    app: Flask, machines: Machines, sandbox: Sandbox, clock: Clock
+) -> None:
+    sandbox.fault("servers", delay_ms=200)
+    pass_id = begin(app, clock)
+    victim = machines.start("worker")
+    before = sandbox.state()["calls"].get("servers", 0)
+    wait_for(lambda: sandbox.state()["calls"].get("servers", 0) - before >= 10, "the first worker reads")
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    killed = time.monotonic()
+    assert not finished(app, pass_id)()
+    machines.start("worker")
+    wait_for(finished(app, pass_id), "another worker finishes", within=60)
+    assert time.monotonic() - killed < 60
+    found = newest(app)
+    assert (found.accounts, found.done, found.error) == (ACCOUNTS, ACCOUNTS, None)
+    # What the first one had in hand, and read but not yet written, is read again: no more than that.
+    assert ACCOUNTS <= sandbox.state()["calls"]["servers"] - before <= ACCOUNTS + 20
+
+
+def test_a_periodic_job_runs_once_however_many_workers_there_are(
+    app: Flask, parts: Console, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
+) -> None:
+    begin(app, clock)
+    others = [create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(5)]
+    works = [other.extensions["console"].work for other in others]
+
+    def tick(work: Any) -> None:
+        with work.fleet.app.app_context():
+            work.tick()
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(tick, works))
+    assert parts.work.readings.pending_count() == 1
+    clock.move(minutes=1)
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(tick, works))
+    assert parts.work.readings.pending_count() == 2
+    for other in others:
+        with other.app_context():
+            db.engine.dispose()
+
+
+def sign_in(url: str) -> tuple[requests.Session, requests.Response]:
+    session = requests.Session()
+    token = BeautifulSoup(session.get(f"{url}/login", timeout=20).text, "html.parser").find("input", {"name": "csrf_token"})
+    assert token is not None
+    form = {"email": "olga@example.com", "password": PASSWORD, "csrf_token": str(token["value"])}  # type: ignore[index]
+    return session, session.post(f"{url}/login", data=form, timeout=20, allow_redirects=False)
+
+
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
+class TestServersThatGoAway:
+    """They are started again by the ``store`` fixture."""
+
+    def test_without_redis_pages_are_shown_and_what_needs_it_says_so(self, machines: Machines, servers: Servers) -> None:
+        url = machines.serve()
+        session, answer = sign_in(url)
+        assert answer.status_code == 302
+        servers.redis.stop()
+        assert session.get(f"{url}/connections", timeout=20).status_code == 200
+        _, refused = sign_in(url)
+        assert (refused.status_code, refused.headers["Retry-After"]) == (503, "10")
+        assert "Redis does not answer" in refused.text
+        servers.redis.start()
+        wait_for(lambda: sign_in(url)[1].status_code == 302, "people can sign in again")
+
+    def test_without_the_database_every_page_says_so_and_recovers(self, machines: Machines, servers: Servers) -> None:
+        url = machines.serve()
+        session, _ = sign_in(url)
+        assert session.get(f"{url}/connections", timeout=20).status_code == 200
+        servers.postgresql.stop()
+        away = session.get(f"{url}/connections", timeout=20)
+        assert (away.status_code, away.headers["Retry-After"]) == (503, "10")
+        assert "database does not answer" in away.text
+        assert session.get(f"{url}/connections.json", timeout=20).json()["error"] == "store_away"
+        servers.postgresql.start()
+        wait_for(lambda: session.get(f"{url}/connections", timeout=20).status_code == 200, "pages are shown again")
+
+    @pytest.mark.parametrize("which", ["postgresql", "redis"])
+    def test_a_pass_goes_on_when_a_server_was_away_for_ten_seconds(
+        self, app: Flask, machines: Machines, servers: Servers, sandbox: Sandbox, clock: Clock, which: str
+    ) -> None:
+        sandbox.fault("servers", delay_ms=200)
+        pass_id = begin(app, clock)
+        before = sandbox.state()["calls"].get("servers", 0)
+        worker = machines.start("worker")
+        wait_for(lambda: sandbox.state()["calls"].get("servers", 0) - before >= 10, "the worker reads")
+        server = getattr(servers, which)
+        server.stop()
+        away_until = time.monotonic() + 10
+        wait_for(lambda: time.monotonic() > away_until, "ten seconds", within=20)
+        server.start()
+        wait_for(finished(app, pass_id), "the pass ends", within=60)
+        found = newest(app)
+        assert (found.accounts, found.done, found.unreadable, found.error) == (ACCOUNTS, ACCOUNTS, 0, None)
+        assert sandbox.state()["calls"]["servers"] - before <= ACCOUNTS + 20
+        assert worker.poll() is None
+
+    @pytest.mark.parametrize(("which", "name"), [("postgresql", "The database"), ("redis", "Redis")])
+    @pytest.mark.parametrize("command", ["serve", "worker"])
+    def test_a_server_that_is_away_at_the_start_is_one_sentence(
+        self, machines: Machines, servers: Servers, which: str, name: str, command: str
+    ) -> None:
+        getattr(servers, which).stop()
+        process = machines.start(command)
+        _, said = process.communicate(timeout=30)
+        assert process.returncode == 2
+        assert said.startswith(f"{name} does not answer")
+        assert said.count("\n") == 1
