@@ -137,7 +137,8 @@ def make_settings(sandbox_url: str, folder: Path, **changes: Any) -> Settings:
 
 
 def fill(settings: Settings) -> None:
-    """Everybody into a new store, and one pass over the fleet."""
+    """Everybody into a new store, and one pass over the fleet, as it is before any test changes it."""
+    requests.post(f"{settings.peliqan_api_url}/sandbox/control/reset", timeout=5)
     app = create_app(settings)
     upgrade_schema(app)
     with app.app_context():

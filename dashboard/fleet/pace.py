@@ -1,12 +1,12 @@
 """How often to look: closely at what just moved or is watched, ever more gently at the rest."""
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dashboard.store.models import Action
 
 # What is quiet waits for the next pass, which makes everything due.
-WITH_THE_NEXT_PASS = timedelta(days=365)
+WITH_THE_NEXT_PASS = datetime(9999, 1, 1, tzinfo=UTC)
 SHORTEST = timedelta(seconds=60)
 
 
@@ -31,5 +31,5 @@ def next_reading(at: datetime, interval: float, not_well_since: Iterable[datetim
     waits = [(at - since) / 4 for since in not_well_since]
     if watched_until is not None and watched_until > at:
         waits.append(timedelta())
-    wait = max(soon(interval), min(waits, default=WITH_THE_NEXT_PASS))
-    return at + (wait if wait < timedelta(seconds=interval) else WITH_THE_NEXT_PASS)
+    wait = max(soon(interval), min(waits, default=timedelta.max))
+    return at + wait if wait < timedelta(seconds=interval) else WITH_THE_NEXT_PASS

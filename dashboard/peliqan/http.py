@@ -82,6 +82,7 @@ class Transport:
         patient.pace = self._pace.wait
         self._reads = adapter or HTTPAdapter(1, concurrency, max_retries=patient)
         self._replaced = adapter is not None
+        self._prepared: dict[Route, requests.PreparedRequest] = {}
 
     @contextmanager
     def _adapter_for(self, route: Route) -> Iterator[BaseAdapter]:
@@ -112,12 +113,11 @@ class Transport:
         """
         if not TOKEN.fullmatch(token):
             raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
-        url = self._base + route.path.format(**(place or {}))
         # Raised below, outside of ``except``: what requests and urllib3 raise holds the address and the token, and would
         # hang on to ours as its context.
         try:
-            headers = {**self._headers, "Authorization": f"JWT {token}", **({"Connection": "close"} if route.once else {})}
-            request = requests.Request(route.method, url, headers, params=query, json=body).prepare()
+            request = self._prepare(route, place, query, body)
+            request.headers["Authorization"] = f"JWT {token}"
             with self._pace.slot, self._adapter_for(route) as adapter:
                 self._pace.wait()
                 with adapter.send(request, True, self._timeout, self._verify, None, self._proxies) as response:
@@ -130,6 +130,20 @@ class Transport:
         except (requests.RequestException, HTTPError) as error:
             failure = _lost(route, error)
         raise failure
+
+    def _prepare(
+        self, route: Route, place: Mapping[str, int] | None, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+    ) -> requests.PreparedRequest:
+        """The request without its token. That for all connections of an account is always the same: made once, then copied."""
+        always_same = not (place or query or body)
+        if always_same and route in self._prepared:
+            return self._prepared[route].copy()
+        url = self._base + route.path.format(**(place or {}))
+        headers = {**self._headers, **({"Connection": "close"} if route.once else {})}
+        made = requests.Request(route.method, url, headers, params=query, json=body).prepare()
+        if always_same:
+            self._prepared[route] = made.copy()
+        return made
 
     def _read(self, route: Route, response: requests.Response) -> bytes:
         content = bytearray()

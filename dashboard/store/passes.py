@@ -99,6 +99,8 @@ def note_progress(pass_id: int, at: datetime) -> bool:
     # Its own clock for the rate: two workers that count within a second would each see half of what was done.
     moved = {"alive_at": at, "rate": rate} if seconds >= 1 else {}
     complete = found.listed_at is not None and done >= accounts
+    if not complete:
+        _due_again(found.started_at, at)
     _update(pass_id, None, **values, **moved)
     return complete
 
@@ -116,6 +118,12 @@ def unreadable_in(found: Refresh) -> dict[int, str]:
         .where(Account.unreadable_reason.is_not(None), AccountCheck.tried_at >= found.started_at)
     )
     return {account_id: reason or "" for account_id, reason in db.session.execute(failed.order_by(Account.id))}
+
+
+def _due_again(since: datetime, at: datetime) -> None:
+    """Accounts that were read before the pass began, but written down after: put off, though the pass waits for them."""
+    untried = (AccountCheck.due_at > at + 2 * LEASE) & (AccountCheck.tried_at < since)
+    change(update(AccountCheck).where(untried).values(due_at=at))
 
 
 def _count(since: datetime) -> tuple[int, int, int]:

@@ -205,11 +205,20 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
 
 
 def _note_checks(readings: Sequence[Reading]) -> None:
-    times: dict[str, Any] = {"tried_at": bindparam("at"), "due_at": bindparam("due")}
-    listed = update(AccountCheck).where(AccountCheck.account_id == bindparam("which"), AccountCheck.due_at.is_not(None))
-    for values, went_well in (({**times, "checked_at": bindparam("at")}, True), (times, False)):
-        noted = [each for each in readings if (each.error is None) == went_well]
-        change_many(listed.values(values), [{"which": each.account_id, "at": each.at, "due": each.due_at} for each in noted])
+    """A statement for each time that they are due at, which for almost all is the same: with the next pass."""
+    groups: dict[tuple[datetime, bool], list[Reading]] = {}
+    for each in readings:
+        groups.setdefault((each.due_at, each.error is None), []).append(each)
+    for (due_at, went_well), group in groups.items():
+        # The earliest of theirs: what is shown is never older than it says.
+        tried_at = min(each.at for each in group)
+        checked = {"checked_at": tried_at} if went_well else {}
+        these = AccountCheck.account_id.in_([each.account_id for each in group])
+        change(
+            update(AccountCheck)
+            .where(these, AccountCheck.due_at.is_not(None))
+            .values(tried_at=tried_at, due_at=due_at, **checked)
+        )
 
 
 def _save_news(readings: Sequence[Reading]) -> None:

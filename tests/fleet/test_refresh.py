@@ -132,6 +132,17 @@ def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Console, sandbo
     assert (closed.done, closed.unreadable, closed.active) == (ACCOUNTS, 0, None)
 
 
+def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts: Console, clock: Clock) -> None:
+    """Otherwise it would wait for ever for accounts that nobody reads."""
+    before = clock()
+    clock.move(seconds=1)
+    pass_id = passes.open_or_join(clock()).id
+    save_readings([Reading(1001, before, clock() + timedelta(days=1), news=False)], {})
+    assert run(parts).error is None
+    closed = passes.get(pass_id)
+    assert (closed.active, closed.done) == (None, ACCOUNTS)
+
+
 def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Console, clock: Clock) -> None:
     passes.open_or_join(clock())
     assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
