@@ -76,6 +76,11 @@ def run_console(
         for child in children:
             end(child)
 
+    serve_app(app, host, port, workers=workers, threads=threads, when_ready=ready, on_exit=leave)
+
+
+def serve_app(app: Flask, host: str, port: int, *, workers: int = 1, threads: int = 16, **hooks: Any) -> None:
+    """An app under gunicorn, in threads. ``hooks``: gunicorn's server hooks."""
     options = {
         "bind": f"{host}:{port}",
         "workers": workers,
@@ -85,8 +90,7 @@ def run_console(
         "keepalive": 30,
         "graceful_timeout": 5,
         "control_socket_disable": True,
-        "when_ready": ready,
-        "on_exit": leave,
+        **hooks,
     }
     _Server(app, options).run()
 

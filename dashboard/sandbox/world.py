@@ -123,9 +123,11 @@ class World:
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
         """Two to five sources, three and a half in the mean."""
         count = 2 + self.number("count", account_id) % 4
-        return tuple(self._connection(account_id, place) for place in range(1, count + 1))
+        return tuple(self.source(account_id, place) for place in range(1, count + 1))
 
-    def _connection(self, account_id: int, place: int) -> Connection:
+    def source(self, account_id: int, place: int) -> Connection:
+        """One of an account's connections, whether it has so many or not; ``place`` from 1 to 5."""
+
         def chance(what: str, out_of: int) -> int:
             return self.number(what, account_id, place) % out_of
 

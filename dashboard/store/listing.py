@@ -258,7 +258,11 @@ class Listing:
         for column in self.sorts[sort.removeprefix("-")]:
             newest_first = isinstance(column, Newest)
             plain = column.column if isinstance(column, Newest) else column
-            order.append(plain.desc().nulls_last() if down != newest_first else plain.asc().nulls_first())
+            one = plain.desc() if down != newest_first else plain.asc()
+            if getattr(plain, "nullable", False):
+                # Said only where it matters: PostgreSQL looks no further than the words to see that an index serves.
+                one = one.nulls_last() if down != newest_first else one.nulls_first()
+            order.append(one)
         return order
 
 

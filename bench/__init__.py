@@ -1,0 +1,8 @@
+"""What the console promises of its speed, each as a ratio that is measured in one run.
+
+``fleet``             a store with as many connections as one likes, without reading them from an API
+``served``            the console's processes, and clients of them
+``pages``             pages at 100,000 connections beside the same at 1,000, and beside Flask-Admin's list view
+``flask_admin_app``   that list view
+``report``            a figure and what was promised of it
+"""

@@ -1,0 +1,51 @@
+"""Flask-Admin's list view over the console's own table of connections: what one gets in twenty lines, to measure beside ours.
+
+``python -m bench.flask_admin_app PORT`` serves it as the console is served: gunicorn, one process, 16 threads, no login.
+"""
+
+import sys
+
+from flask import Flask
+from flask_admin import Admin
+from flask_admin.contrib.sqla import ModelView
+
+from dashboard.cli.serving import serve_app
+from dashboard.settings import read_settings
+from dashboard.store.database import db
+from dashboard.store.models import Connection
+
+
+class ConnectionView(ModelView):
+    """The columns, filters, search and page size of ``/connections``."""
+
+    can_create = can_edit = can_delete = False
+    page_size = 50
+    column_select_related_list = (Connection.account,)
+    column_list = ("account.name", "name", "connector", "status", "severity", "last_success_at", "status_since")
+    column_searchable_list = ("account.name", "account.external_id", "name", "connector")
+    column_filters = ("severity", "status", "connector")
+    column_sortable_list = ("account.name", "name", "connector", "status", "severity", "last_success_at", "status_since")
+    column_default_sort = ("severity_rank", False)
+
+    def get_query(self):  # type: ignore[no-untyped-def]
+        """What ``/connections`` shows."""
+        return super().get_query().filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+
+    def get_count_query(self):  # type: ignore[no-untyped-def]
+        """The same, counted."""
+        return super().get_count_query().filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+
+
+def create_admin() -> Flask:
+    """The app over the store of the settings."""
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="k" * 40, SQLALCHEMY_DATABASE_URI=read_settings().store_url)
+    db.init_app(app)
+    admin = Admin(app, name="Connections")
+    with app.app_context():
+        admin.add_view(ConnectionView(Connection, db, name="Connections", endpoint="connection"))
+    return app
+
+
+if __name__ == "__main__":
+    serve_app(create_admin(), "127.0.0.1", int(sys.argv[1]))

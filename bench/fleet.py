@@ -1,0 +1,90 @@
+"""A store filled from the sandbox's fleet in bulk, as if passes had read it: 100,000 connections in some ten seconds."""
+
+import random
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import insert
+
+from dashboard.peliqan.vocabulary import severity_of_health
+from dashboard.sandbox.world import World
+from dashboard.store import counts, people
+from dashboard.store.database import db
+from dashboard.store.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Refresh, Run
+
+EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
+STATUSES = (
+    ("OK",) * 80 + ("ERROR",) * 8 + ("CHECKING", "NEEDS_REAUTH", "CONSENT_EXPIRED", "RUNNING", "SOMETHING_NEW", "TIMEOUT") * 2
+)
+SOURCES_OF_FOUR = 4
+BATCH = 2_000
+
+
+def fill(app: Flask, connections: int) -> None:
+    """Four connections an account; a run and two status changes each, some within the last day; one person."""
+    world, now = World(connections // SOURCES_OF_FOUR, 1), datetime.now(UTC)
+    with app.app_context():
+        for start in range(0, world.size, BATCH):
+            rows = list(_rows(world, start, min(start + BATCH, world.size), now))
+            for model in (Account, AccountCheck, Connection, Run, HealthChange):
+                db.session.execute(insert(model), [row for kind, row in rows if kind is model])
+            db.session.commit()
+        db.session.add(Refresh(started_at=now, alive_at=now, ended_at=now, accounts=world.size, done=world.size, unreadable=0))
+        db.session.commit()
+        counts.recount()
+        people.create_user(EMAIL, "operator", PASSWORD, now)
+        if db.engine.dialect.name == "postgresql":
+            with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("VACUUM ANALYZE")
+        db.session.remove()
+        db.engine.dispose()
+
+
+def _rows(world: World, start: int, end: int, now: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:
+    chance = random.Random(start)
+    for account in world.accounts(start, end - start):
+        yield Account, {"id": account.id, "name": account.name, "external_id": account.external_id, "first_seen_at": now}
+        times = {"due_at": datetime(9999, 1, 1, tzinfo=UTC), "tried_at": now, "checked_at": now}
+        yield AccountCheck, {"account_id": account.id, **times}
+        for place in range(1, SOURCES_OF_FOUR + 1):
+            yield from _connection_rows(world, account.id, place, now, chance)
+
+
+def _connection_rows(
+    world: World, account_id: int, place: int, now: datetime, chance: random.Random
+) -> Iterator[tuple[Any, dict[str, Any]]]:
+    made = world.source(account_id, place)
+    status = chance.choice(STATUSES)
+    severity = severity_of_health(status).value
+    since = now - timedelta(minutes=chance.randrange(90 * 24 * 60))
+    run_at = now - timedelta(minutes=chance.randrange(24 * 60))
+    key = {"account_id": account_id, "connection_id": made.id}
+    yield (
+        Connection,
+        {
+            "account_id": account_id,
+            "id": made.id,
+            "name": made.name,
+            "connector": made.connector.name,
+            "status": status,
+            "severity": severity,
+            "severity_rank": SEVERITIES.index(severity),
+            "status_since": since,
+            "first_seen_at": now - timedelta(days=90),
+            "looked_at": now,
+            "runs_read_at": now,
+            "run_interval": made.interval,
+            "last_run_status": "SUCCESS",
+            "last_run_at": run_at,
+            "last_success_at": run_at,
+            "auth_type": made.connector.auth,
+        },
+    )
+    yield Run, {**key, "id": made.id * 100, "status": "SUCCESS", "started_at": run_at, "ended_at": run_at, "records": 1000}
+    first = {**key, "at": now - timedelta(days=90), "was": None, "was_severity": None, "became": "OK", "became_severity": "ok"}
+    yield HealthChange, first
+    if status != "OK":
+        last = {"at": since, "was": "OK", "was_severity": "ok", "became": status, "became_severity": severity}
+        yield HealthChange, {**key, **last}
