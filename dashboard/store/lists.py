@@ -51,7 +51,8 @@ CONNECTIONS = Listing(
     },
     sorts={
         "severity": (Connection.severity_rank, Newest(Connection.status_since), *_CONNECTION),
-        "account": (func.lower(Account.name), *_CONNECTION),
+        # Through the account's own columns, so that SQLite walks the accounts in order and their connections behind them.
+        "account": (func.lower(Account.name), Account.id, Connection.id),
         "name": (func.lower(Connection.name), *_CONNECTION),
         "connector": (Connection.connector, *_CONNECTION),
         "status": (Connection.status, *_CONNECTION),

@@ -18,6 +18,7 @@ from sqlalchemy import func, select
 from dashboard.app import console
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
 from dashboard.store import passes
+from dashboard.store.counts import remembered
 from dashboard.store.database import db
 from dashboard.store.listing import PAGE_SIZES, Choice, Listing, Page
 from dashboard.store.lists import Item
@@ -152,10 +153,14 @@ def coverage() -> Coverage:
     return found
 
 
+def _accounts_by_reason() -> dict[str | None, int]:
+    """How many accounts could not be read, by the reason why; None for those that could."""
+    counted = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)
+    return dict(db.session.execute(counted))
+
+
 def _coverage() -> Coverage:
-    alive = Account.gone_at.is_(None)
-    counted = db.session.execute(select(Account.unreadable_reason, func.count()).where(alive).group_by(Account.unreadable_reason))
-    by_reason = dict(counted.all())
+    by_reason = remembered("accounts by reason", _accounts_by_reason)
     last = passes.latest()
     complete = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
