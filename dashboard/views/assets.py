@@ -1,4 +1,7 @@
-"""Static files by their content: an address that carries a file's fingerprint may be kept for a year."""
+"""Static files by their content: an address that carries a file's fingerprint may be kept for a year. All answers packed.
+
+A packed page's length tells what else is in it only to who can have it asked for with a cookie: the session's is SameSite.
+"""
 
 import hashlib
 from functools import cache
@@ -6,12 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, current_app, request
+from flask_compress import Compress
 
 A_YEAR = 31_536_000
 
 
 def init_app(app: Flask) -> None:
     """Every ``url_for("static", ...)`` gets the fingerprint, every answer that was asked for by it may be kept."""
+    app.config.update(COMPRESS_ALGORITHM=["gzip"], COMPRESS_LEVEL=4)
+    Compress(app)
     app.url_defaults(_fingerprint)
     app.after_request(_keep)
 
