@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: help demo test lint types lock vendor clean
+.PHONY: help demo test bench lint types lock vendor clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this m
 
 test: $(VENV)/dev programs lint types ## Linters, type checker and all tests, with Chromium, PostgreSQL and Redis
 	$(BIN)/pytest $(TESTS)
+
+bench: $(VENV)/dev programs ## Pages at 100,000 connections beside small ones and Flask-Admin, in five minutes
+	@$(BIN)/python -m bench
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@
 """
 
 import sys
+from typing import Any
 
 from flask import Flask
 from flask_admin import Admin
@@ -27,11 +28,11 @@ class ConnectionView(ModelView):
     column_sortable_list = ("account.name", "name", "connector", "status", "severity", "last_success_at", "status_since")
     column_default_sort = ("severity_rank", False)
 
-    def get_query(self):  # type: ignore[no-untyped-def]
+    def get_query(self) -> Any:
         """What ``/connections`` shows."""
         return super().get_query().filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 
-    def get_count_query(self):  # type: ignore[no-untyped-def]
+    def get_count_query(self) -> Any:
         """The same, counted."""
         return super().get_count_query().filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 

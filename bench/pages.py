@@ -8,8 +8,9 @@ import requests
 
 from bench.fleet import fill
 from bench.report import Figure
-from bench.served import Site, seconds, sign_in, site, wait_until_it_answers
+from bench.served import Site, seconds, sign_in, site
 from tests.engines import Servers, free_port
+from tests.processes import answering
 
 SMALL, LARGE, ROUNDS, PER_PAGE = 1_000, 100_000, 15, 50
 PATHS = {
@@ -68,7 +69,7 @@ def _measure(engine: str, small: Site, large: Site) -> Iterator[Figure]:
 def _serve_admin(made: Site) -> str:
     port = free_port()
     made.start(str(port), module="bench.flask_admin_app")
-    return wait_until_it_answers(f"http://127.0.0.1:{port}", "/admin/connection/")
+    return answering(f"http://127.0.0.1:{port}", "/admin/connection/")
 
 
 def _last(path: str, size: int) -> str:

@@ -30,11 +30,11 @@ from dashboard.settings import Settings
 from dashboard.store import people
 from dashboard.store.database import db
 from tests.engines import Servers, run_servers
+from tests.processes import TOKEN
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 ACCOUNTS = 60
 PASSWORD = "correct horse battery"
-TOKEN = "sandbox-partner-token"
 
 
 class Clock:
@@ -179,6 +179,13 @@ def filled_servers(servers: Servers, sandbox_server: Sandbox, tmp_path_factory: 
 def engine() -> str:
     """What the console stands on: "embedded" (SQLite alone) or "servers" (PostgreSQL and Redis)."""
     return "embedded"
+
+
+@pytest.fixture(params=["embedded", "servers"])
+def either_engine(request: pytest.FixtureRequest) -> str:
+    """What a folder whose tests hold on both takes for its ``engine``."""
+    found: str = request.param
+    return found
 
 
 @pytest.fixture

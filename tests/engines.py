@@ -2,7 +2,9 @@
 
 import glob
 import os
+import random
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -14,13 +16,20 @@ from pathlib import Path
 import psycopg
 import redis
 
+from dashboard.cli.serving import end
+
 START_WITHIN = 30.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A port that nobody listens on: below those that go to outgoing connections, one of which might take it meanwhile."""
+    while True:
+        port = random.randrange(10_000, 30_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def wait_for(condition: Callable[[], object], what: str, within: float = START_WITHIN) -> None:
@@ -53,12 +62,7 @@ class Server:
 
     def stop(self) -> None:
         if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+            end(self.process)
             self.process = None
 
 
@@ -97,7 +101,7 @@ class PostgreSQL(Server):
     def stop(self) -> None:
         if self.process is not None:
             # Fast: those who are connected are sent away.
-            self.process.send_signal(2)
+            self.process.send_signal(signal.SIGINT)
         super().stop()
 
     def url(self, name: str) -> str:
@@ -134,7 +138,7 @@ class Redis(Server):
         return f"redis://127.0.0.1:{self.port}/0"
 
     @property
-    def client(self) -> "redis.Redis[bytes]":
+    def client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url, socket_timeout=5)
 
     def answers(self) -> bool:
@@ -164,16 +168,16 @@ def run_servers() -> Iterator[Servers]:
     if os.geteuid() == 0:
         for folder in folders:
             shutil.chown(folder, "postgres")
-    servers: list[Server] = []
+    started: list[Server] = []
     try:
         postgresql, redis = PostgreSQL(folders[0]), Redis(folders[1])
         for server in (postgresql, redis):
-            servers.append(server)
+            started.append(server)
             server.start()
         yield Servers(postgresql, redis)
     finally:
-        for server in servers:
-            server.stop()
+        for each in reversed(started):
+            each.stop()
         for folder in folders:
             shutil.rmtree(folder)
 

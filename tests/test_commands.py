@@ -1,7 +1,6 @@
 """The commands, as an operator types them."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +9,13 @@ from typing import Any
 import pytest
 
 from dashboard.cli.shared import sharing_problem
-from tests.conftest import TOKEN, Sandbox, make_settings
+from tests.conftest import Sandbox, make_settings
+from tests.processes import make_environ
 
 
 @pytest.fixture
 def run(sandbox: Sandbox, tmp_path: Path) -> Any:
-    environ = {
-        "PATH": os.environ["PATH"],
-        "SECRET_KEY": "k" * 40,
-        "PELIQAN_API_URL": sandbox.url,
-        "PELIQAN_PARTNER_TOKEN": TOKEN,
-        "DASHBOARD_DATA": str(tmp_path / "data"),
-        "DASHBOARD_API_TIMEOUT": "3",
-    }
+    environ = make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
 
     def command(*words: str, given: str = "", **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,9 +1,7 @@
 """Workers as processes, killed and cut off: on SQLite alone, and on PostgreSQL and Redis."""
 
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,65 +17,16 @@ from dashboard.app import Console, create_app
 from dashboard.store import passes
 from dashboard.store.database import db
 from dashboard.store.models import Refresh
-from tests.conftest import ACCOUNTS, PASSWORD, TOKEN, Clock, Sandbox, make_settings
-from tests.engines import Servers, free_port, wait_for
-
-
-class Machines:
-    """Starts the console's processes as an operator does, over one store."""
-
-    def __init__(self, environ: dict[str, str]) -> None:
-        self.environ = environ
-        self.running: list[subprocess.Popen[str]] = []
-
-    def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "dashboard", *words]
-        process = subprocess.Popen(
-            command, env={**self.environ, **more}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-        self.running.append(process)
-        return process
-
-    def serve(self) -> str:
-        url = f"http://127.0.0.1:{free_port()}"
-        self.start("serve", "--no-worker", f"--port={url.rsplit(':', 1)[1]}")
-        wait_for(lambda: answers(url), "the console answers")
-        return url
-
-    def end(self) -> None:
-        for process in self.running:
-            process.terminate()
-        for process in self.running:
-            try:
-                process.communicate(timeout=20)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.communicate()
-
-
-def answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/healthz", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
+from tests.engines import Servers, wait_for
+from tests.processes import Processes, make_environ
 
 
 @pytest.fixture
-def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Machines]:
-    found = Machines(
-        {
-            "PATH": os.environ["PATH"],
-            "SECRET_KEY": "k" * 40,
-            "PELIQAN_API_URL": sandbox.url,
-            "PELIQAN_PARTNER_TOKEN": TOKEN,
-            "DASHBOARD_DATA": str(tmp_path),
-            "DASHBOARD_INSECURE_COOKIES": "yes",
-            "DASHBOARD_API_CONCURRENCY": "2",
-            **{name.upper(): value for name, value in store.items()},
-        }
-    )
+def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Processes]:
+    found = Processes(make_environ(sandbox.url, tmp_path, dashboard_api_concurrency=2, **store))
     yield found
-    found.end()
+    found.end_all()
 
 
 def newest(app: Flask) -> Refresh:
@@ -105,7 +54,7 @@ def finished(app: Flask, pass_id: int) -> Callable[[], bool]:
 
 
 def test_two_workers_share_a_pass_and_read_no_account_twice(
-    app: Flask, machines: Machines, sandbox: Sandbox, clock: Clock
+    app: Flask, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", delay_ms=100)
     pass_id = begin(app, clock)
@@ -119,7 +68,7 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
 
 
 def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
-    app: Flask, machines: Machines, sandbox: Sandbox, clock: Clock
+    app: Flask, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", delay_ms=200)
     pass_id = begin(app, clock)
@@ -164,17 +113,17 @@ def test_a_periodic_job_runs_once_however_many_workers_there_are(
 
 def sign_in(url: str) -> tuple[requests.Session, requests.Response]:
     session = requests.Session()
-    token = BeautifulSoup(session.get(f"{url}/login", timeout=20).text, "html.parser").find("input", {"name": "csrf_token"})
+    token = BeautifulSoup(session.get(f"{url}/login", timeout=20).text, "html.parser").select_one("input[name=csrf_token]")
     assert token is not None
-    form = {"email": "olga@example.com", "password": PASSWORD, "csrf_token": str(token["value"])}  # type: ignore[index]
+    form = {"email": "olga@example.com", "password": PASSWORD, "csrf_token": token["value"]}
     return session, session.post(f"{url}/login", data=form, timeout=20, allow_redirects=False)
 
 
-@pytest.mark.parametrize("engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
 class TestServersThatGoAway:
     """They are started again by the ``store`` fixture."""
 
-    def test_without_redis_pages_are_shown_and_what_needs_it_says_so(self, machines: Machines, servers: Servers) -> None:
+    def test_without_redis_pages_are_shown_and_what_needs_it_says_so(self, machines: Processes, servers: Servers) -> None:
         url = machines.serve()
         session, answer = sign_in(url)
         assert answer.status_code == 302
@@ -186,7 +135,7 @@ class TestServersThatGoAway:
         servers.redis.start()
         wait_for(lambda: sign_in(url)[1].status_code == 302, "people can sign in again")
 
-    def test_without_the_database_every_page_says_so_and_recovers(self, machines: Machines, servers: Servers) -> None:
+    def test_without_the_database_every_page_says_so_and_recovers(self, machines: Processes, servers: Servers) -> None:
         url = machines.serve()
         session, _ = sign_in(url)
         assert session.get(f"{url}/connections", timeout=20).status_code == 200
@@ -200,7 +149,7 @@ class TestServersThatGoAway:
 
     @pytest.mark.parametrize("which", ["postgresql", "redis"])
     def test_a_pass_goes_on_when_a_server_was_away_for_ten_seconds(
-        self, app: Flask, machines: Machines, servers: Servers, sandbox: Sandbox, clock: Clock, which: str
+        self, app: Flask, machines: Processes, servers: Servers, sandbox: Sandbox, clock: Clock, which: str
     ) -> None:
         sandbox.fault("servers", delay_ms=200)
         pass_id = begin(app, clock)
@@ -221,11 +170,11 @@ class TestServersThatGoAway:
     @pytest.mark.parametrize(("which", "name"), [("postgresql", "The database"), ("redis", "Redis")])
     @pytest.mark.parametrize("command", ["serve", "worker"])
     def test_a_server_that_is_away_at_the_start_is_one_sentence(
-        self, machines: Machines, servers: Servers, which: str, name: str, command: str
+        self, machines: Processes, servers: Servers, which: str, name: str, command: str
     ) -> None:
         getattr(servers, which).stop()
-        process = machines.start(command)
-        _, said = process.communicate(timeout=30)
+        process = machines.start(command, stderr=subprocess.PIPE)
+        said = process.communicate(timeout=30)[1].decode()
         assert process.returncode == 2
         assert said.startswith(f"{name} does not answer")
         assert said.count("\n") == 1

@@ -3,7 +3,6 @@
 import pytest
 
 
-@pytest.fixture(params=["embedded", "servers"])
-def engine(request: pytest.FixtureRequest) -> str:
-    found: str = request.param
-    return found
+@pytest.fixture
+def engine(either_engine: str) -> str:
+    return either_engine
