@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from dashboard.peliqan.vocabulary import severity_of_health
 from dashboard.sandbox.world import World
 from dashboard.store import counts, people
-from dashboard.store.database import db
+from dashboard.store.database import db, gather_statistics
 from dashboard.store.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Refresh, Run
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
@@ -34,6 +34,7 @@ def fill(app: Flask, connections: int) -> None:
         db.session.add(Refresh(started_at=now, alive_at=now, ended_at=now, accounts=world.size, done=world.size, unreadable=0))
         db.session.commit()
         counts.recount()
+        gather_statistics()
         people.create_user(EMAIL, "operator", PASSWORD, now)
         if db.engine.dialect.name == "postgresql":
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

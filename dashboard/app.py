@@ -13,7 +13,7 @@ from dashboard import peliqan
 from dashboard.fleet.queue import Work
 from dashboard.fleet.refresh import Fleet
 from dashboard.settings import Settings
-from dashboard.store.database import db, migrate
+from dashboard.store.database import db, migrate, prefer_indexes
 from dashboard.store.tokens import TokenVault
 
 HERE = Path(__file__).parent
@@ -66,6 +66,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
     db.init_app(app)
     migrate.init_app(app, db, directory=str(HERE / "migrations"), render_as_batch=True)
     with app.app_context():
+        prefer_indexes(db.engine)
         vault = TokenVault(db.engine, settings.secret_keys)
     api = peliqan.Peliqan(
         settings.peliqan_api_url,

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from dashboard import peliqan
 from dashboard.fleet.reading import Clock, read_account
 from dashboard.store import due, passes, snapshot
-from dashboard.store.database import db
+from dashboard.store.database import db, gather_statistics
 from dashboard.store.models import AccountCheck
 from dashboard.store.snapshot import Reading
 from dashboard.store.tokens import TokenVault
@@ -228,6 +228,7 @@ class Reader:
             return False
         if self._patiently(lambda: passes.note_progress(pass_id, at)):
             self._patiently(lambda: passes.close(pass_id, at))
+            self._patiently(gather_statistics)
         found = self._patiently(lambda: passes.get(pass_id))
         self._progress(found.done, found.accounts or 0)
         return found.active == 1

@@ -30,11 +30,16 @@ def begin_change(session: Session | None = None) -> None:
     if not session.info.get("changing"):
         change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
         session.info["changing"] = True
+        session.info.pop("version", None)
 
 
 def version() -> int:
-    """Grows with every change of the snapshot that a list could show."""
-    return db.session.scalar(select(SnapshotVersion.version)) or 0
+    """Grows with every change of the snapshot that a list could show. Asked for once in a transaction."""
+    info = db.session().info
+    if "version" not in info:
+        info["version"] = db.session.scalar(select(SnapshotVersion.version)) or 0
+    found: int = info["version"]
+    return found
 
 
 class Remembered:
@@ -112,9 +117,9 @@ def _count_accounts(session: Session, *_: Any) -> None:
 
 @event.listens_for(Session, "after_commit")
 @event.listens_for(Session, "after_rollback")
-def _let_others_change(session: Session) -> None:
-    session.info.pop("changing", None)
-    session.info.pop("accounts", None)
+def _begin_anew(session: Session) -> None:
+    for name in ("changing", "accounts", "version"):
+        session.info.pop(name, None)
 
 
 def _matters(row: Account | Connection) -> bool:

@@ -82,6 +82,32 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
+def prefer_indexes(engine: Engine) -> None:
+    """Tell PostgreSQL that its tables lie in memory or on a disk that does not seek; its own guess is the other kind.
+
+    Without it a search by a word reads all connections from the first to the last: five times as long.
+    """
+    if engine.dialect.name != "postgresql":
+        return
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:
+        connection.execute("SET random_page_cost = 1.1")
+        connection.commit()
+
+
+def gather_statistics() -> None:
+    """Have SQLite look how large its tables have become, as PostgreSQL does by itself: which index serves best hangs on it.
+
+    It looks at few rows of each index, so this takes milliseconds. Commits.
+    """
+    if db.engine.dialect.name == "sqlite":
+        connection = db.session.connection()
+        connection.exec_driver_sql("PRAGMA analysis_limit = 400")
+        connection.exec_driver_sql("ANALYZE")
+        db.session.commit()
+
+
 def change(statement: UpdateBase, session: Session | None = None) -> int:
     """Run an UPDATE, INSERT or DELETE that leaves loaded objects as they are; how many rows it changed."""
     found = (session or db.session()).execute(statement.execution_options(synchronize_session=False))

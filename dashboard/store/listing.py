@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, String, and_, cast, distinct, exists, func, or_
+from sqlalchemy import ColumnElement, Select, and_, distinct, exists, func, or_
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.base import ExecutableOption
 
 from dashboard.store.counts import remembered
 from dashboard.store.database import db
@@ -141,7 +142,7 @@ class Listing:
     ``indexed`` narrows a search to the rows that an index finds. ``sorts``: columns in order, the last of which tell all rows
     apart; ``-`` in front of a sort's name turns every one of them round, so that one index serves both. ``counts``: the
     values of the counted filters and how many rows have them, where that is kept. ``name`` is set where what was counted
-    stays true until the snapshot changes (``store.counts``).
+    stays true until the snapshot changes (``store.counts``). ``unseen``: loader options that leave out what only scripts get.
     """
 
     statement: Select[Any]
@@ -153,13 +154,14 @@ class Listing:
     default_sort: str = ""
     counts: Select[*tuple[Any, ...]] | None = None
     name: str = ""
+    unseen: tuple[ExecutableOption, ...] = ()
 
     def read(self, args: Mapping[str, str]) -> ListQuery:
         """A request's parameters as a query; raises as ``read_query`` does."""
         return read_query(args, self.sorts, self.filters)
 
-    def page(self, query: ListQuery) -> Page[Any]:
-        """The rows asked for.
+    def page(self, query: ListQuery, *, whole: bool = False) -> Page[Any]:
+        """The rows asked for, with what people see of them; ``whole``: with what scripts get as well.
 
         Raises:
             NoSuchPage: the page lies past the end.
@@ -171,7 +173,10 @@ class Listing:
         end = min(start + query.per_page, total)
         # From whichever end is nearer: the last page costs what the first does.
         backwards = start + end > total
-        ordered = self._narrowed(query).order_by(*self._order(query, backwards=backwards))
+        by_words = not self._comes_soon(query, total, total - start if backwards else end)
+        ordered = self._narrowed(query, by_words=by_words).order_by(*self._order(query, backwards=backwards))
+        if not whole:
+            ordered = ordered.options(*self.unseen)
         rows = list(db.session.execute(ordered.limit(max(0, end - start)).offset(total - end if backwards else start)))
         if backwards:
             rows.reverse()
@@ -180,7 +185,7 @@ class Listing:
 
     def all(self, query: ListQuery, most: int) -> list[Any]:
         """Every row that matches, on one page as it were, at most ``most``: for CSV."""
-        return self.page(replace(query, page=1, per_page=most)).items
+        return self.page(replace(query, page=1, per_page=most), whole=True).items
 
     def choices(self, page: Page[Any]) -> dict[str, list[Choice]]:
         """For each counted filter its values and how many rows each has, beside the other filters as they are set."""
@@ -208,11 +213,23 @@ class Listing:
         """The counted filters' names, and how many rows have which values of them, whatever these filters are set to."""
         names = [name for name, each in self.filters.items() if each.counted and each.through is None]
         others = {name: value for name, value in query.filters.items() if name not in names}
-        if self.counts is not None and not query.q and not others:
-            return names, {tuple(values): count for *values, count in db.session.execute(self.counts)}
         return names, self._remembered(("cube", query.q, *sorted(others.items())), lambda: self._cube(names, query.q, others))
 
+    def _comes_soon(self, query: ListQuery, total: int, reach: int) -> bool:
+        """Whether so many rows match a search that the list, gone through in its order, soon gives ``reach`` of them.
+
+        Sooner, that is, than to fetch and sort all that the index of words has.
+        """
+        if not query.q or self.indexed is None or not total:
+            return False
+        names, cube = self._counted(replace(query, q=""))
+        wanted = [query.filters.get(name) for name in names]
+        rows = sum(count for values, count in cube.items() if _agrees(values, wanted))
+        return reach * rows < total * total
+
     def _cube(self, names: Sequence[str], q: str, others: Mapping[str, str]) -> dict[tuple[str | None, ...], int]:
+        if self.counts is not None and not q and not others:
+            return {tuple(values): count for *values, count in db.session.execute(self.counts)}
         columns = [self.filters[name].column for name in names]
         counting = self._narrowed(ListQuery(q, others)).order_by(None).with_only_columns(*columns, func.count())
         counted: dict[tuple[str | None, ...], int] = {}
@@ -234,19 +251,21 @@ class Listing:
     def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
         return remembered((self.name, key), work_out) if self.name else work_out()
 
-    def _narrowed(self, query: ListQuery) -> Select[Any]:
+    def _narrowed(self, query: ListQuery, *, by_words: bool = True) -> Select[Any]:
+        """The rows that match; ``by_words``: begin with those that the index of words has."""
         statement = self.statement
         for name, value in query.filters.items():
             each = self.filters[name]
             statement = statement.where(each.matches(value))
         if query.q:
-            whole: list[ColumnElement[bool]] = [cast(column, String) == query.q for column in self.exact]
+            # Only where it can be an id: with an "or" for each search, no index of the words would be of use.
+            whole = [column == int(query.q) for column in self.exact] if _is_id(query.q) else []
             words = [
                 or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in self.search))
                 for word in query.q.split()
             ]
             statement = statement.where(or_(and_(*words), *whole))
-            if self.indexed is not None:
+            if self.indexed is not None and by_words:
                 statement = statement.where(or_(self.indexed(query.q.split()), *whole))
         return statement
 
@@ -294,6 +313,10 @@ def read_query(args: Mapping[str, str], sorts: Collection[str], filters: Mapping
             whole_number(name, value, 2**63 - 1)
     per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
     return ListQuery(q, chosen, sort, whole_number("page", args.get("page") or "1", 10**15), per_page)
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
 
 
 def whole_number(name: str, value: str, most: int) -> int:

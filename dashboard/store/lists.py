@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, column, func, select, table, true
-from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm import contains_eager, load_only
 
 from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
@@ -31,15 +31,31 @@ def _indexed(words: Sequence[str]) -> ColumnElement[bool]:
 # SQLite's full-text index of ``account.search``, of three letters at a time.
 _FOUND = table("account_search", column("rowid"), column("search"))
 _CONNECTION = (Connection.account_id, Connection.id)
+# What the rows of the list and its twins for scripts show: reading a third of the columns takes half the time.
+_SHOWN_OF_CONNECTION = (
+    Connection.name,
+    Connection.connector,
+    Connection.status,
+    Connection.severity,
+    Connection.status_since,
+    Connection.running,
+    Connection.last_run_status,
+    Connection.last_success_at,
+    Connection.last_error,
+    Connection.looked_at,
+)
 _KIND = (ConnectionCount.severity, ConnectionCount.status, ConnectionCount.connector)
 
 CONNECTIONS = Listing(
     name="connections",
     statement=select(Connection)
     .join(Connection.account)
-    .join(Account.check)
-    .options(contains_eager(Connection.account).contains_eager(Account.check))
+    .options(
+        load_only(*_SHOWN_OF_CONNECTION),
+        contains_eager(Connection.account).load_only(Account.name, Account.external_id),
+    )
     .where(*SHOWN),
+    unseen=(contains_eager(Connection.account).lazyload(Account.check),),
     search=(Account.name, Account.external_id, Connection.name, Connection.connector),
     exact=(Connection.id, Account.id),
     indexed=_indexed,

@@ -18,11 +18,20 @@ LEASE = timedelta(seconds=30)
 IDLE_AFTER = timedelta(seconds=90)
 # How much the latest second counts in the rate that is shown.
 SMOOTHING = 0.3
+_COMPLETE = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
+# Made once: every page asks.
+_LATEST_AND_COMPLETE = select(Refresh, _COMPLETE.scalar_subquery()).order_by(Refresh.id.desc()).limit(1)
 
 
 def latest() -> Refresh | None:
     """The pass under way, or the last one."""
     return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
+
+
+def latest_and_complete() -> tuple[Refresh | None, datetime | None]:
+    """The pass under way, or the last one; and when the last one ended that went well."""
+    found = db.session.execute(_LATEST_AND_COMPLETE).first()
+    return (found[0], found[1]) if found is not None else (None, None)
 
 
 def current() -> Refresh | None:

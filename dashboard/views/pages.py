@@ -110,7 +110,7 @@ def answer_list(listing: Listing, item: Item, template: str, fragment: str, **mo
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
         return csv_response([item(row) for row in listing.all(query, CSV_MOST)], request.path.rsplit("/", 1)[-1])
-    page = listing.page(query)
+    page = listing.page(query, whole=request.path.endswith(".json"))
     if request.path.endswith(".json"):
         as_of = coverage().as_of
         return jsonify(
@@ -161,23 +161,33 @@ def _accounts_by_reason() -> dict[str | None, int]:
 
 def _coverage() -> Coverage:
     by_reason = remembered("accounts by reason", _accounts_by_reason)
-    last = passes.latest()
-    complete = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
+    last, complete_at = passes.latest_and_complete()
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(
         accounts=sum(by_reason.values()),
         readable=read,
         reasons=[(reason, count) for reason, count in by_reason.items() if reason],
         last=last,
-        as_of=db.session.scalar(complete),
+        as_of=complete_at,
         outage=last.error if last is not None else None,
     )
 
 
 def zone() -> ZoneInfo:
     """The viewer's time zone: the browser says it in a cookie; UTC until it has."""
-    name = request.cookies.get("tz", "")
-    return ZoneInfo(name if name in _ZONES else "UTC")
+    if "zone" not in g:
+        name = request.cookies.get("tz", "")
+        g.zone = ZoneInfo(name if name in _ZONES else "UTC")
+    found: ZoneInfo = g.zone
+    return found
+
+
+def now() -> datetime:
+    """When the page is made: one moment for all that it shows."""
+    if "now" not in g:
+        g.now = console().clock()
+    found: datetime = g.now
+    return found
 
 
 _ZONES = available_timezones()
@@ -196,33 +206,33 @@ def init_app(app: Flask) -> None:
         severity_of_run=severity_of_run,
         is_htmx=htmx.is_htmx,
         viewer_zone=lambda: zone().key,
-        now=lambda: console().clock(),
+        now=now,
     )
     app.context_processor(lambda: {"me": current_user if current_user.is_authenticated else None})
 
 
 def _ago(time: datetime) -> str:
-    delta = console().clock() - time
+    delta = now() - time
     if abs(delta) < timedelta(seconds=10):
         return "just now"
     return humanize.naturaltime(delta)
 
 
 def _seconds_ago(time: datetime) -> float:
-    return (console().clock() - time).total_seconds()
+    return (now() - time).total_seconds()
 
 
 def _moment(time: datetime) -> str:
     """The viewer's time, short, with the zone written out."""
     local = time.astimezone(zone())
-    today = console().clock().astimezone(zone()).date()
+    today = now().astimezone(zone()).date()
     day = "" if local.date() == today else f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
     return f"{day} {local:%H:%M %Z}".strip()
 
 
 def _exact(time: datetime) -> str:
     local = time.astimezone(zone())
-    return f"{local:%A} {local.day} {local:%B %Y, %H:%M:%S %Z} ({zone().key})"
+    return local.strftime(f"%A {local.day} %B %Y, %H:%M:%S %Z ({zone().key})")
 
 
 def _duration(seconds: float | None) -> str:

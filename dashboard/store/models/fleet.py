@@ -52,7 +52,7 @@ class Account(Model):
     connections_count: Mapped[int] = mapped_column(default=0)
     severity: Mapped[str | None] = mapped_column(String(16))
     severity_rank: Mapped[int] = mapped_column(SmallInteger, default=NO_RANK)
-    search: Mapped[str] = mapped_column(Text, default="")
+    search: Mapped[str] = mapped_column(Text, default="", deferred=True)
 
     connections: Mapped[list["Connection"]] = relationship(back_populates="account", lazy="raise")
     check: Mapped["AccountCheck"] = relationship(back_populates="account", lazy="joined", innerjoin=True)
