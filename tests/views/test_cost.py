@@ -1,0 +1,81 @@
+"""What a page costs: queries that do not grow with the rows, and few bytes on the way."""
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from dashboard.store.database import db
+from tests.conftest import Person
+
+# Who asks, how much is counted by kind, the rows, which version of the snapshot, and how old it is.
+QUERIES = {
+    "/connections": 4,
+    "/connections?severity=error": 4,
+    "/connections?q=amber": 4,
+    "/connections?sort=-since": 4,
+    "/connections.json": 4,
+    "/connections.csv": 3,
+    "/accounts": 4,
+    "/accounts?connector=exact_online": 4,
+    "/accounts.json": 4,
+    "/": 9,
+    "/audit": 5,
+    "/accounts/1001": 8,
+}
+
+
+@pytest.fixture
+def engine(either_engine: str) -> str:
+    """SQLite and PostgreSQL."""
+    return either_engine
+
+
+@contextmanager
+def counted(app: Flask) -> Iterator[list[str]]:
+    """Every statement that reaches the database meanwhile."""
+    seen: list[str] = []
+    with app.app_context():
+        engine = db.engine
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("path", QUERIES)
+def test_a_page_asks_as_many_questions_for_two_hundred_rows_as_for_twenty_five(adam: Person, app: Flask, path: str) -> None:
+    asked = {}
+    for per_page in (25, 200):
+        address = f"{path}{'&' if '?' in path else '?'}per_page={per_page}"
+        # What is counted is remembered until the snapshot changes: the second visit is the usual one.
+        for _ in range(2):
+            with counted(app) as statements:
+                assert adam.client.get(address).status_code == 200
+        asked[per_page] = len(statements)
+    assert asked == {25: QUERIES[path], 200: QUERIES[path]}, "\n".join(statements)
+
+
+def test_pages_and_static_files_travel_packed(adam: Person) -> None:
+    asked = {"Accept-Encoding": "gzip, deflate, br"}
+    for path in ("/connections", "/connections.json", "/static/console.css", "/static/vendor/icons.svg"):
+        whole, packed = adam.client.get(path), adam.client.get(path, headers=asked)
+        assert "Content-Encoding" not in whole.headers
+        assert packed.headers["Content-Encoding"] in {"gzip", "br"}, path
+        assert "Accept-Encoding" in packed.headers["Vary"]
+        assert len(packed.data) < len(whole.data) / 2
+        if packed.headers["Content-Encoding"] == "gzip":
+            assert len(gzip.decompress(packed.data)) == pytest.approx(len(whole.data), rel=0.02)
+
+
+def test_a_warm_page_load_transfers_less_than_thirty_kilobytes(adam: Person) -> None:
+    for path in ("/", "/connections", "/accounts", "/audit"):
+        assert len(adam.client.get(path, headers={"Accept-Encoding": "gzip"}).data) < 30_000
