@@ -9,6 +9,7 @@ from pathlib import Path
 
 import requests
 from bs4 import BeautifulSoup
+from flask import Flask
 
 from bench.fleet import EMAIL, PASSWORD
 from dashboard.app import create_app
@@ -23,19 +24,24 @@ NOBODY = "http://127.0.0.1:1"
 class Site(Processes):
     """A new store with its settings: ``app`` to fill it, processes to serve it."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
-        super().__init__(make_environ(NOBODY, folder, **settings))
-        self.app = create_app(read_settings({**self.environ}, Path(os.devnull)))
+    def __init__(self, folder: Path, api_url: str, **settings: object) -> None:
+        super().__init__(make_environ(api_url, folder, **settings))
+        self.app = self.make_app()
         upgrade_schema(self.app)
+
+    def make_app(self, **settings: object) -> Flask:
+        """Another console over the same store, with other settings."""
+        other = {name.upper(): str(value) for name, value in settings.items()}
+        return create_app(read_settings({**self.environ, **other}, Path(os.devnull)))
 
 
 @contextmanager
-def site(servers: Servers | None = None) -> Iterator[Site]:
+def site(servers: Servers | None = None, api_url: str = NOBODY, **settings: object) -> Iterator[Site]:
     """A new store: on SQLite, or on these servers. Gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="console-bench-") as folder:
         name = Path(folder).name
         urls = {"database_url": servers.postgresql.create(name), "redis_url": servers.redis.url} if servers is not None else {}
-        made = Site(Path(folder), **urls)
+        made = Site(Path(folder), api_url, **urls, **settings)
         try:
             yield made
         finally:

@@ -4,7 +4,7 @@ import json
 import random
 import socket
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
@@ -16,6 +16,8 @@ KINDS = (
     "truncated", "html", "wrong_type", "empty", "close", "redirect", "bare_list", "extra_fields", "oversized",
 )  # fmt: skip
 OVERSIZED = 17 * 1024 * 1024
+# Of so many calls the times are known: enough for a pass at a limit.
+REMEMBERED = 100_000
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Faults:
         self._chance = random.Random(seed)
         self.active: list[Fault] = []
         self.calls: Counter[str] = Counter()
+        self._arrived: deque[float] = deque(maxlen=REMEMBERED)
         self._lock = Lock()
         self._last_id = 0
 
@@ -67,13 +70,26 @@ class Faults:
         """As at the start: no faults, no calls counted, the first knobs."""
         self.clear()
         self.calls.clear()
+        self._arrived.clear()
         self.latency_ms, self.error_rate, seed = self._first
         self._chance = random.Random(seed)
+
+    def busiest_second(self) -> int:
+        """The most calls that arrived within any one second."""
+        with self._lock:
+            times = list(self._arrived)
+        most = first = 0
+        for last, at in enumerate(times):
+            while at - times[first] >= 1:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
 
     def before(self, route: str, path: str) -> tuple[Response | None, Fault | None]:
         """Count the call and wait; an answer if it fails outright, and the fault to apply to the answer if not."""
         with self._lock:
             self.calls[route] += 1
+            self._arrived.append(time.monotonic())
             fault = next((each for each in self.active if each.route in {route, "*"} and each.match in path), None)
             if fault is not None and fault.times is not None:
                 fault.times -= 1

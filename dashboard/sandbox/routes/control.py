@@ -16,12 +16,13 @@ ENDS = ("COMPLETED", "COMPLETED_WITH_ERRORS", "ERROR", "INTERNAL_ERROR", "KILLED
 
 @bp.get("/state")
 def state() -> ResponseReturnValue:
-    """Calls by route name, syncs started by connection id, tokens given out, faults switched on."""
+    """Calls by route name and in the busiest second, syncs started by connection id, tokens given out, faults switched on."""
     parts = sandbox()
     starts = {str(key): touched.starts for key, touched in list(parts.life.touched.items()) if touched.starts}
     faults = parts.faults
     return jsonify(
         calls=dict(faults.calls),
+        busiest_second=faults.busiest_second(),
         syncs=starts,
         tokens=parts.tokens.issued,
         faults=len(faults.active),

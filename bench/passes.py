@@ -1,0 +1,145 @@
+"""Passes over the fleet: beside the ideal, beside the loop of the embedding page, with one worker and with two."""
+
+import sys
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+
+from flask import Flask
+
+from bench.fleet import fill
+from bench.report import Figure, middle
+from bench.served import Site, site
+from bench.stand_in import StandIn, stand_in
+from dashboard.app import Console
+from dashboard.fleet import refresh
+from dashboard.store import passes
+from dashboard.store.database import db
+from dashboard.worker import SWITCH
+from tests.engines import Servers, wait_for
+
+LATENCY, ACCOUNTS, PASSES = 0.1, 1_600, 3
+CONCURRENCY = (8, 16, 32, 64)
+LOOPED = 10
+RATE = 100
+LARGE = 25_000
+MEGABYTE = 1_000_000
+
+
+def measure(servers: Servers) -> Iterator[Figure]:
+    """Everything about passes."""
+    with stand_in(ACCOUNTS) as api:
+        yield from _beside_the_ideal(api)
+        yield from _more_workers(api, servers)
+    with stand_in(LARGE) as api:
+        yield _memory(api)
+
+
+def _beside_the_ideal(api: StandIn) -> Iterator[Figure]:
+    with site(api_url=api.url) as made:
+        # The threads of the loop below and of the passes share this process, which is set up as a worker is.
+        sys.setswitchinterval(SWITCH)
+        run_pass(made.make_app(dashboard_api_concurrency=16))
+        api.turn(latency_ms=LATENCY * 1000)
+        an_account, a_call = _loop(made.app, api)
+        for concurrency in CONCURRENCY:
+            app, times, ideals = made.make_app(dashboard_api_concurrency=concurrency), [], []
+            for _ in range(PASSES):
+                before = api.calls()
+                times.append(run_pass(app))
+                ideals.append((api.calls() - before) * LATENCY / concurrency)
+            yield Figure.ratio(1, f"the ideal, beside a pass with {concurrency} calls in flight", ideals, times, least=0.9)
+        whole = an_account * ACCOUNTS
+        loop = [whole / time for time in times]
+        detail = f"{whole:.0f} s beside {median(times):.2f} s; {a_call * 1000:.0f} ms a call"
+        yield Figure(1, "the embedding page's loop, beside the last of them", median(loop), 30, None, middle(loop), detail)
+        calls = median(ideals) * CONCURRENCY[-1] / LATENCY
+        yield Figure(
+            1, "calls of a steady pass, an account", calls / ACCOUNTS, most=1.05, detail=f"{calls:.0f} calls, the list included"
+        )
+
+
+def _loop(app: Flask, api: StandIn) -> tuple[float, float]:
+    """Seconds an account and a call: for each customer, for each connection, one after another."""
+    parts: Console = app.extensions["console"]
+    before, began = api.calls(), perf_counter()
+    with app.app_context():
+        accounts = next(iter(parts.api.account_pages()))[:LOOPED]
+        for account in accounts:
+            each = parts.api.for_account(account.id)
+            for connection in each.connections():
+                if not connection.is_warehouse:
+                    each.runs(connection.id)
+    took = perf_counter() - began
+    return took / len(accounts), took / (api.calls() - before)
+
+
+def _more_workers(api: StandIn, servers: Servers) -> Iterator[Figure]:
+    with site(servers, api.url, dashboard_api_concurrency=8) as made:
+        api.turn(latency_ms=0)
+        run_pass(made.make_app(dashboard_api_concurrency=16))
+        api.turn(latency_ms=LATENCY * 1000)
+        made.start("worker")
+        alone = [_worked_pass(made) for _ in range(PASSES)]
+        made.start("worker")
+        _worked_pass(made)
+        together = [_worked_pass(made) for _ in range(PASSES)]
+        yield Figure.ratio(4, "a pass with one worker, beside one with two", alone, together, least=1.7)
+    with site(servers, api.url, dashboard_api_concurrency=32, dashboard_api_rate=RATE) as made:
+        for _ in range(2):
+            made.start("worker")
+        api.turn(latency_ms=0)
+        run_pass(made.make_app(dashboard_api_concurrency=16, dashboard_api_rate=""))
+        api.reset()
+        api.turn(latency_ms=LATENCY * 1000)
+        took = _worked_pass(made)
+        state = api.state()
+        calls = sum(state["calls"].values())
+        detail = f"{state['busiest_second']} calls with two workers; {calls / took:.0f} a second over the whole pass"
+        yield Figure(1, f"the busiest second, beside the limit of {RATE}", state["busiest_second"] / RATE, most=1, detail=detail)
+
+
+def _memory(api: StandIn) -> Figure:
+    with site(api_url=api.url, dashboard_api_concurrency=16) as made:
+        fill(made.app, 4 * LARGE)
+        worker = made.start("worker")
+        took = _worked_pass(made)
+        with open(f"/proc/{worker.pid}/status") as status:
+            kilobytes = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+        most = kilobytes * 1024 / MEGABYTE
+        detail = f"{LARGE:,} accounts in {took:.0f} s, all with news, no latency"
+        return Figure(1, "the most memory of a worker (MB)", most, most=150, detail=detail)
+
+
+def run_pass(app: Flask) -> float:
+    """A pass in this process; its seconds."""
+    parts: Console = app.extensions["console"]
+    with app.app_context():
+        began = perf_counter()
+        result = refresh.refresh_fleet(parts.fleet)
+        took = perf_counter() - began
+        assert result.error is None, result.error
+        db.session.remove()
+        db.engine.dispose()
+    return took
+
+
+def _worked_pass(made: Site) -> float:
+    """A pass by the workers that run; its seconds, as the store has them."""
+    parts: Console = made.app.extensions["console"]
+    with made.app.app_context():
+        opened = passes.open_or_join(parts.clock())
+        pass_id = opened.id
+        parts.work.open_pass()
+
+        def ended() -> bool:
+            db.session.rollback()
+            return passes.get(pass_id).active is None
+
+        wait_for(ended, "the pass ends", within=900)
+        found = passes.get(pass_id)
+        assert found.error is None, found.error
+        assert found.ended_at is not None
+        took = (found.ended_at - found.started_at).total_seconds()
+        db.session.remove()
+    return took
