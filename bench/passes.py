@@ -1,6 +1,5 @@
 """Passes over the fleet: beside the ideal, beside the loop of the embedding page, with one worker and with two."""
 
-import sys
 from collections.abc import Iterator
 from statistics import median
 from time import perf_counter
@@ -15,7 +14,6 @@ from dashboard.app import Console
 from dashboard.fleet import refresh
 from dashboard.store import passes
 from dashboard.store.database import db
-from dashboard.worker import SWITCH
 from tests.engines import Servers, wait_for
 
 LATENCY, ACCOUNTS, PASSES = 0.1, 1_600, 3
@@ -38,7 +36,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
 def _beside_the_ideal(api: StandIn) -> Iterator[Figure]:
     with site(api_url=api.url) as made:
         # The threads of the loop below and of the passes share this process, which is set up as a worker is.
-        sys.setswitchinterval(SWITCH)
+        refresh.let_threads_take_turns()
         run_pass(made.make_app(dashboard_api_concurrency=16))
         api.turn(latency_ms=LATENCY * 1000)
         an_account, a_call = _loop(made.app, api)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from types import FrameType
 
@@ -10,11 +9,8 @@ from huey import Huey
 from huey.consumer import Consumer
 
 from dashboard.app import Console
+from dashboard.fleet import refresh
 from dashboard.fleet.queue import Work
-
-# Seconds until a thread that computes lets another go on (Python's own is ten times this): with dozens of calls out at once,
-# answers would wait for longer than they took to come. A pass is a quarter faster by it.
-SWITCH = 0.0005
 
 
 def make_consumers(work: Work, threads: int) -> list[Consumer]:
@@ -40,7 +36,7 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
     ``exit_with_parent``: end as well when the process that started this one is gone, however it ended.
     """
     work, stop = parts.work, threading.Event()
-    sys.setswitchinterval(SWITCH)
+    refresh.let_threads_take_turns()
     consumers = make_consumers(work, threads)
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:

@@ -32,6 +32,7 @@ def refresh(account: int | None, as_json: bool) -> None:
             bar.length = max(accounts, 1)
             bar.update(done - bar.pos)
 
+        fleet.let_threads_take_turns()
         if account is None:
             result = fleet.refresh_fleet(parts.fleet, progress=progress)
         elif snapshot.account_or_none(account) is None:

@@ -12,8 +12,9 @@ from limits.strategies import MovingWindowRateLimiter
 from urllib3.exceptions import HTTPError
 
 KEY: Final = "peliqan"
-# Requests are spread a little wider than the limit: on its way one may come closer to the next.
-SPREAD: Final = 1.03
+# Kept back of the limit: what leaves a second apart may arrive a little closer.
+MARGIN: Final = 0.03
+SHARES: Final = 10
 
 
 class CountAway(HTTPError):
@@ -26,8 +27,8 @@ class CountAway(HTTPError):
 class Pace:
     """Who calls the API holds ``slot`` while the call is out, and calls ``wait`` before each request, retries too.
 
-    Any second holds at most ``per_second`` requests (a moving window, so no burst where two seconds meet), and one process
-    spreads its own evenly over the second, since what leaves in a burst may arrive beside the next one.
+    Any second holds at most ``per_second`` requests, by a moving window. They are also spread over it, or what leaves in a burst
+    and is late on its way would arrive with the next: each tenth of a second has its share, and a process spaces its own.
     """
 
     def __init__(
@@ -37,18 +38,23 @@ class Pace:
         redis_url: str = "",
         *,
         now: Callable[[], float] = time.monotonic,
+        today: Callable[[], float] = time.time,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         """``per_second`` None: no limit but the slots. ``redis_url`` empty: this process counts for itself."""
         self.slot = BoundedSemaphore(concurrency)
-        self._per_second, self._now, self._sleep = per_second, now, sleep
+        self._per_second, self._now, self._today, self._sleep = per_second, now, today, sleep
         self._queue = Lock()
         self._next = 0.0
         if per_second is not None:
             storage = storage_from_string(redis_url or "memory://", wrap_exceptions=True)
             assert isinstance(storage, Storage)
             self._limiter = MovingWindowRateLimiter(storage)
-            self._item = RateLimitItemPerSecond(per_second)
+            allowed = per_second - int(per_second * MARGIN)
+            self._shares = max(1, min(SHARES, allowed // 4))
+            self._share = RateLimitItemPerSecond(-(-allowed // self._shares))
+            self._second = RateLimitItemPerSecond(allowed)
+            self._spacing = 1 / allowed
 
     def wait(self) -> None:
         """Return when one more request may be sent.
@@ -63,8 +69,10 @@ class Pace:
             if (early := self._next - self._now()) > 0:
                 self._sleep(early)
             try:
-                while not self._limiter.hit(self._item, KEY):
-                    self._sleep(1 / self._per_second)
+                while not self._limiter.hit(self._share, KEY, str(place := int(self._today() * self._shares))):
+                    self._sleep(max(0.0, (place + 1) / self._shares - self._today()))
+                while not self._limiter.hit(self._second, KEY):
+                    self._sleep(self._spacing)
             except StorageError:
                 raise CountAway from None
-            self._next = max(self._next, self._now()) + SPREAD / self._per_second
+            self._next = max(self._next, self._now()) + self._spacing
