@@ -15,8 +15,8 @@ demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this m
 test: $(VENV)/dev programs lint types ## Linters, type checker and all tests, with Chromium, PostgreSQL and Redis
 	$(BIN)/pytest $(TESTS)
 
-bench: $(VENV)/dev programs ## Pages at 100,000 connections beside small ones and Flask-Admin, in five minutes
-	@$(BIN)/python -m bench
+bench: $(VENV)/dev programs ## One table: passes, watching and pages, beside what they are measured against; a quarter of an hour
+	@$(BIN)/python -m bench $(PARTS)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

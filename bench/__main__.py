@@ -1,10 +1,43 @@
-"""Measures everything, prints a line as soon as it is known."""
+"""Measures everything and prints one table, as Markdown, a line as soon as it is known. ``python -m bench [PART ...]``."""
+
+import os
+import platform
+import re
+import sqlite3
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
-from bench import pages
+from bench import pages, passes, watching
+from bench.report import HEAD
 from tests.engines import run_servers
 
-with run_servers() as servers:
-    for figure in pages.measure(servers):
-        click.echo(" | ".join(figure.cells))
+PARTS = {"passes": passes.measure, "watching": watching.measure, "pages": pages.measure}
+
+
+def machine() -> str:
+    """What this was measured on."""
+    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    processor = model[1] if model else platform.processor() or platform.machine()
+    versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
+    return f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB, {platform.system()}, {versions}"
+
+
+def main() -> None:
+    """All parts, or those that are named."""
+    chosen = sys.argv[1:] or list(PARTS)
+    click.echo(f"Measured on {datetime.now(UTC):%d %B %Y}: {machine()}.\n")
+    click.echo(HEAD)
+    broken = 0
+    with run_servers() as servers:
+        for part in chosen:
+            for figure in PARTS[part](servers):
+                click.echo(figure.row)
+                broken += figure.kept is False
+    click.echo(f"\n{broken} of what was promised is not kept." if broken else "\nAll that was promised is kept.")
+
+
+main()

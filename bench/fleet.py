@@ -35,12 +35,17 @@ def fill(app: Flask, connections: int) -> None:
         db.session.commit()
         counts.recount()
         gather_statistics()
-        people.create_user(EMAIL, "operator", PASSWORD, now)
+        add_person()
         if db.engine.dialect.name == "postgresql":
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("VACUUM ANALYZE")
         db.session.remove()
         db.engine.dispose()
+
+
+def add_person() -> None:
+    """Somebody who may sign in and start a sync."""
+    people.create_user(EMAIL, "operator", PASSWORD, datetime.now(UTC))
 
 
 def _rows(world: World, start: int, end: int, now: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:

@@ -6,6 +6,10 @@ from statistics import median, quantiles
 from typing import Self
 
 
+HEAD = """| Promise | What | Figure | Wanted | Kept | Middle half | For information |
+| --- | --- | ---: | ---: | --- | ---: | --- |"""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One row. ``section``: which promise it belongs to. ``value``: what is held to ``least`` or ``most``.
@@ -47,12 +51,13 @@ class Figure:
         return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
 
     @property
-    def cells(self) -> tuple[str, ...]:
-        """The row as text."""
+    def row(self) -> str:
+        """The row of the table."""
         wanted = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}" if self.most is not None else ""
         spread = f"{self.spread[0]:.2f}–{self.spread[1]:.2f}" if self.spread else ""
         kept = {True: "yes", False: "no", None: ""}[self.kept]
-        return str(self.section), self.name, f"{self.value:.2f}", wanted, kept, spread, self.detail
+        value = f"{self.value:.2f}" if self.value < 10 else f"{self.value:.0f}"
+        return f"| {self.section} | {self.name} | {value} | {wanted} | {kept} | {spread} | {self.detail} |"
 
 
 def middle(values: Sequence[float]) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import urllib.request
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,16 @@ EXPIRED = "/accounts/1048/connections/104801"
 LIMIT = 20_000
 
 
-def healthy() -> Any:
+def healthy(place: int = 0) -> Any:
     """A connection of the demo's fleet (the same seed makes the same) that is well and has no scheduled run just now."""
     life = create_sandbox(200).extensions["sandbox"].life
-    return next(
+    found = (
         each
         for account in life.accounts(20, 100)
         for each in life.connections(account.id)
         if not each.failure and not each.placed and not each.flips and is_quiet(life, each)
     )
+    return next(islice(found, place, None))
 
 
 def test_the_demo_serves_its_first_page_within_seconds_of_being_started(demo: Demo) -> None:
@@ -77,6 +79,21 @@ def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: P
     operator.on("request", lambda request: asked.append(request.url))
     operator.wait_for_timeout(3000)
     assert [url for url in asked if "run-status" in url] == []
+
+
+def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(operator: Page, complaints: list[str]) -> None:
+    operator.goto(path_of(healthy(1)))
+    operator.get_by_role("button", name="Sync now").click()
+    expect(operator.locator("#sync[data-running=true]")).to_be_visible()
+    hide = "hidden => Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden})"
+    operator.evaluate(hide, True)
+    asked: list[str] = []
+    operator.on("request", lambda request: asked.append(request.url))
+    operator.wait_for_timeout(5000)
+    assert asked == []
+    operator.evaluate(hide, False)
+    expect(operator.locator("#sync[data-running=false]")).to_contain_text("Sync completed", timeout=LIMIT)
+    assert any("run-status" in url for url in asked)
 
 
 def test_reauthorising_through_the_consent_page_turns_the_connection_green(operator: Page, complaints: list[str]) -> None:
