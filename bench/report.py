@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from statistics import median, quantiles
 from typing import Self
 
-
 HEAD = """| Promise | What | Figure | Wanted | Kept | Middle half | For information |
 | --- | --- | ---: | ---: | --- | ---: | --- |"""
 
