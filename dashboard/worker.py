@@ -46,7 +46,7 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
     signal.signal(signal.SIGINT, ask_to_stop)
     parent = os.getppid()
     with work.fleet.app.app_context():
-        work.hand_out()
+        work.begin()
     for consumer in consumers:
         consumer._set_signal_handlers = lambda: None
         consumer.start()

@@ -87,12 +87,17 @@ class Work:
             self._open_task.schedule(delay=max(0.0, until.total_seconds()))
 
     def tick(self) -> None:
-        """Every minute, once however many workers there are, and when a worker begins: whatever is due, asked for again."""
+        """Every minute, once however many workers there are: whatever is due, asked for again."""
         if due.take_job("tick", self.fleet.clock(), MINUTE):
-            self.hand_out()
+            self._hand_out()
 
-    def hand_out(self) -> None:
-        """Whatever is due, asked for again: a message may have been lost with the worker that had it."""
+    def begin(self) -> None:
+        """When a worker begins: the same, whoever did it last."""
+        due.take_job("tick", self.fleet.clock(), MINUTE)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        """A message may have been lost with the worker that had it."""
         at = self.fleet.clock()
         for action_id in actions.due(at):
             self._look_task(action_id)

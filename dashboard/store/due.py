@@ -97,3 +97,9 @@ def take_job(name: str, at: datetime, every: timedelta) -> bool:
     taken = change(update(Job).where(Job.name == name, Job.due_at <= at).values(due_at=at + every))
     db.session.commit()
     return bool(taken)
+
+
+def last_taken(name: str, every: timedelta) -> datetime | None:
+    """When somebody last took this job that comes ``every`` so often; None before the first time."""
+    due_at = db.session.scalar(select(Job.due_at).where(Job.name == name))
+    return due_at - every if due_at is not None else None

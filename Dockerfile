@@ -1,0 +1,20 @@
+# The console: `serve` by default, `worker` and `db upgrade` by another command. See compose.yaml.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY requirements.txt ./
+RUN python -m venv /console && /console/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+COPY pyproject.toml README.md ./
+COPY dashboard ./dashboard
+COPY templates ./templates
+COPY static ./static
+RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --no-create-home console && install -d -o console /data
+COPY --from=build /console /console
+USER console
+WORKDIR /data
+ENV PATH=/console/bin:$PATH DASHBOARD_DATA=/data PYTHONDONTWRITEBYTECODE=1
+EXPOSE 8900
+ENTRYPOINT ["dashboard"]
+CMD ["serve", "--host=0.0.0.0"]

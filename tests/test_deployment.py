@@ -1,0 +1,129 @@
+"""What Dockerfile and compose.yaml say, step by step, in an empty folder: without a container engine, with real servers."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+
+from tests.conftest import Sandbox
+from tests.engines import Servers, free_port, wait_for
+from tests.processes import TOKEN
+
+HERE = Path(__file__).parent.parent
+DOCKERFILE = (HERE / "Dockerfile").read_text()
+SERVICES: dict[str, Any] = yaml.safe_load((HERE / "compose.yaml").read_text())["services"]
+OURS = ("migrate", "web", "worker")
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The environment that the Dockerfile builds, from the files that it copies alone; dependencies are those of the tests."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("image") / "console"
+    for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
+        for name in names.split():
+            if (HERE / name).is_dir():
+                shutil.copytree(HERE / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(HERE / name, source)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
+    python = made / "bin" / "python"
+    packages = subprocess.run(
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
+    )
+    Path(packages.stdout.strip(), "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps"]
+    environ = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    subprocess.run([*pip, "--no-build-isolation", source], check=True, env=environ)
+    return made
+
+
+class Deployment:
+    """The services' commands, each in the same empty folder with nothing but the settings in its environment."""
+
+    def __init__(self, image: Path, folder: Path, environ: dict[str, str]) -> None:
+        self.folder, self.port = folder, free_port()
+        self.environ = {"PATH": f"{image / 'bin'}:/usr/bin:/bin", "DASHBOARD_DATA": str(folder / "data"), **environ}
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def words(self, service: str) -> list[str]:
+        """Its command, on loopback and a free port."""
+        words = ["dashboard", *SERVICES[service]["command"]]
+        return [*(word.replace("0.0.0.0", "127.0.0.1") for word in words), *([f"--port={self.port}"] if service == "web" else [])]
+
+    def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            words, env=self.environ, cwd=self.folder, capture_output=True, text=True, check=False, timeout=60, **more
+        )
+
+    def start(self, service: str) -> None:
+        self.running[service] = subprocess.Popen(self.words(service), env=self.environ, cwd=self.folder)
+
+    def is_healthy(self, service: str) -> bool:
+        kind, *words = SERVICES[service]["healthcheck"]["test"]
+        assert kind == "CMD"
+        return self.run(*(word.replace("8900", str(self.port)) for word in words)).returncode == 0
+
+
+@pytest.fixture
+def deployment(image: Path, servers: Servers, sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+    servers.redis.client.flushall()
+    environ = {
+        "SECRET_KEY": "k" * 40,
+        "PELIQAN_API_URL": sandbox.url,
+        "PELIQAN_PARTNER_TOKEN": TOKEN,
+        "DATABASE_URL": servers.postgresql.create("deployed"),
+        "REDIS_URL": servers.redis.url,
+    }
+    made = Deployment(image, tmp_path, environ)
+    yield made
+    for process in made.running.values():
+        process.kill()
+        process.wait()
+    servers.postgresql.drop("deployed")
+
+
+def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_when_asked(deployment: Deployment) -> None:
+    refused = deployment.run(*deployment.words("web"))
+    assert (refused.returncode, "older schema" in refused.stderr) == (2, True), refused.stderr
+    assert deployment.run(*deployment.words("migrate")).returncode == 0
+    assert not deployment.is_healthy("worker")
+    for service in ("worker", "web"):
+        deployment.start(service)
+    for service in ("web", "worker"):
+        wait_for(lambda service=service: deployment.is_healthy(service), f"{service} is healthy", within=30)
+    made = deployment.run(
+        "dashboard", "users", "create", "you@example.com", "--role=admin", "--password-stdin", input="a long password here\n"
+    )
+    assert made.returncode == 0, made.stderr
+    ready = f"http://127.0.0.1:{deployment.port}/readyz"
+    wait_for(lambda: requests.get(ready, timeout=5).json()["stale"] is False, "the fleet is read", within=60)
+    assert b"Sign in" in requests.get(f"http://127.0.0.1:{deployment.port}/login", timeout=5).content
+    for service, process in deployment.running.items():
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0, service
+
+
+def test_nothing_runs_as_root_may_write_its_own_code_or_begins_before_what_it_needs() -> None:
+    last_stage = DOCKERFILE.rpartition("FROM ")[2]
+    assert re.search(r"^USER console$", last_stage, re.MULTILINE)
+    for name in OURS:
+        service = SERVICES[name]
+        assert "user" not in service
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+    assert SERVICES["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
+    for name in ("web", "worker"):
+        assert SERVICES[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+    for name in ("web", "worker", "postgres", "redis"):
+        assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+    assert SERVICES["web"]["ports"] == ["127.0.0.1:8900:8900"]
