@@ -81,7 +81,11 @@ class Work:
             self._read_task()
         refresh.read_due(self.fleet, stop=self.stop)
         if passes.current_id() is not None:
-            self._read_task.schedule(delay=LOOK_AGAIN)
+            # A pass that began while nothing was due has everything left to do; of one that ends, the rest is in others' hands.
+            if due.some(self.fleet.clock()):
+                self._read_task()
+            else:
+                self._read_task.schedule(delay=LOOK_AGAIN)
         elif (last := passes.latest()) is not None:
             until = last.started_at + timedelta(seconds=self.fleet.interval) - self.fleet.clock()
             self._open_task.schedule(delay=max(0.0, until.total_seconds()))

@@ -2,7 +2,8 @@
 
 ``access``    who may see what: sign-in, roles, tokens; a view without a declared role is shut
 ``security``  headers, CSRF, limits on attempts
-``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; time zones; filters of the templates
+``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
+``times``     times in the viewer's zone
 ``assets``    static files by their content
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
@@ -24,6 +25,7 @@ from dashboard.views import (
     people,
     security,
     tables,
+    times,
 )
 
 
@@ -32,6 +34,7 @@ def register(app: Flask) -> None:
     security.init_app(app)
     access.init_app(app)
     pages.init_app(app)
+    times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
     for family in (overview, accounts, connections, tables, embed, people, admin, health):

@@ -1,15 +1,15 @@
-"""What all pages share: lists as HTML, JSON and CSV from one view, the viewer's time zone, the templates' filters."""
+"""What all pages share: lists as HTML, JSON and CSV from one view, the templates' filters."""
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import cache
 from typing import Any
-from zoneinfo import ZoneInfo, available_timezones
 
-import humanize
-from flask import Flask, Response, g, jsonify, render_template, request, url_for
+from flask import Flask, Response, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from jinja2 import StrictUndefined
@@ -173,66 +173,30 @@ def _coverage() -> Coverage:
     )
 
 
-def zone() -> ZoneInfo:
-    """The viewer's time zone: the browser says it in a cookie; UTC until it has."""
-    if "zone" not in g:
-        name = request.cookies.get("tz", "")
-        g.zone = ZoneInfo(name if name in _ZONES else "UTC")
-    found: ZoneInfo = g.zone
-    return found
+@cache
+def _pattern(endpoint: str) -> str:
+    """The endpoint's path with its numbers in braces."""
+    return re.sub(r"<int:(\w+)>", r"{\1}", next(current_app.url_map.iter_rules(endpoint)).rule)
 
 
-def now() -> datetime:
-    """When the page is made: one moment for all that it shows."""
-    if "now" not in g:
-        g.now = console().clock()
-    found: datetime = g.now
-    return found
-
-
-_ZONES = available_timezones()
+def row_url(endpoint: str, **numbers: int) -> str:
+    """What ``url_for`` gives for a page that numbers alone lead to. Lists ask for two a row: a seventh of their time."""
+    return request.root_path + _pattern(endpoint).format(**numbers)
 
 
 def init_app(app: Flask) -> None:
     """Give the templates their filters and what every page shows."""
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(
-        ago=_ago, moment=_moment, exact=_exact, duration=_duration, number=_number, words=_words, seconds_ago=_seconds_ago
-    )
+    app.jinja_env.filters.update(duration=_duration, number=_number, words=_words)
     app.jinja_env.globals.update(
         coverage=coverage,
         severity_of_health=severity_of_health,
         severity_of_run=severity_of_run,
         is_htmx=htmx.is_htmx,
-        viewer_zone=lambda: zone().key,
-        now=now,
+        row_url=row_url,
     )
     app.context_processor(lambda: {"me": current_user if current_user.is_authenticated else None})
-
-
-def _ago(time: datetime) -> str:
-    delta = now() - time
-    if abs(delta) < timedelta(seconds=10):
-        return "just now"
-    return humanize.naturaltime(delta)
-
-
-def _seconds_ago(time: datetime) -> float:
-    return (now() - time).total_seconds()
-
-
-def _moment(time: datetime) -> str:
-    """The viewer's time, short, with the zone written out."""
-    local = time.astimezone(zone())
-    today = now().astimezone(zone()).date()
-    day = "" if local.date() == today else f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
-    return f"{day} {local:%H:%M %Z}".strip()
-
-
-def _exact(time: datetime) -> str:
-    local = time.astimezone(zone())
-    return local.strftime(f"%A {local.day} %B %Y, %H:%M:%S %Z ({zone().key})")
 
 
 def _duration(seconds: float | None) -> str:

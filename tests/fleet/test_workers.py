@@ -12,11 +12,13 @@ import pytest
 import requests
 from bs4 import BeautifulSoup
 from flask import Flask
+from sqlalchemy import select, update
 
 from dashboard.app import Console, create_app
+from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import passes
 from dashboard.store.database import db
-from dashboard.store.models import Refresh
+from dashboard.store.models import AccountCheck, Refresh
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, wait_for
 from tests.processes import Processes, make_environ
@@ -65,6 +67,18 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
     assert (found.accounts, found.done, found.unreadable, found.error) == (ACCOUNTS, ACCOUNTS, 0, None)
     assert sandbox.state()["calls"]["servers"] - before == ACCOUNTS
     assert [worker.poll() for worker in workers] == [None, None]
+
+
+def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(app: Flask, parts: Console) -> None:
+    work = parts.work
+    work.stop.set()
+    with app.app_context():
+        passes.open_or_join(parts.clock())
+        kept = sorted(db.session.scalars(select(AccountCheck.account_id)))[:5]
+        db.session.execute(update(AccountCheck).where(AccountCheck.account_id.not_in(kept)).values(due_at=WITH_THE_NEXT_PASS))
+        db.session.commit()
+        work.read()
+    assert [task.eta for task in work.readings.pending()] == [None]
 
 
 def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
