@@ -65,7 +65,8 @@ def _connection_rows(
     status = chance.choice(STATUSES)
     severity = severity_of_health(status).value
     since = now - timedelta(minutes=chance.randrange(90 * 24 * 60))
-    run_at = now - timedelta(minutes=chance.randrange(24 * 60))
+    run_at = now - timedelta(seconds=chance.randrange(made.interval))
+    failed = severity == "error"
     key = {"account_id": account_id, "connection_id": made.id}
     yield (
         Connection,
@@ -82,13 +83,17 @@ def _connection_rows(
             "looked_at": now,
             "runs_read_at": now,
             "run_interval": made.interval,
-            "last_run_status": "SUCCESS",
+            "last_run_status": "ERROR" if failed else "COMPLETED",
             "last_run_at": run_at,
-            "last_success_at": run_at,
+            "last_success_at": since if failed else run_at,
+            "last_error": made.failure.text if made.failure and failed else None,
+            "last_records": 0 if failed else 1000,
+            "last_run_seconds": made.seconds,
+            "always_loaded": True,
             "auth_type": made.connector.auth,
         },
     )
-    yield Run, {**key, "id": made.id * 100, "status": "SUCCESS", "started_at": run_at, "ended_at": run_at, "records": 1000}
+    yield Run, {**key, "id": made.id * 100, "status": "COMPLETED", "started_at": run_at, "ended_at": run_at, "records": 1000}
     first = {**key, "at": now - timedelta(days=90), "was": None, "was_severity": None, "became": "OK", "became_severity": "ok"}
     yield HealthChange, first
     if status != "OK":

@@ -63,6 +63,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_STORAGE_URI=settings.redis_url or "memory://",
     )
+    app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
     migrate.init_app(app, db, directory=str(HERE / "migrations"), render_as_batch=True)
     with app.app_context():

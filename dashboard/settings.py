@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from dashboard.diagnosis.facts import Thresholds
+
 PATH_PREFIX = "PELIQAN_PATH_"
 
 
@@ -65,6 +67,24 @@ class Settings(BaseModel):
         description="Requests a second to the API, over all processes that share a Redis; no limit when empty.",
     )
     dashboard_api_timeout: float = Field(15, gt=0, le=300, description="Seconds to wait for an answer of the API.")
+    dashboard_late_intervals: float = Field(
+        2, ge=1, le=100, description="Data is late when the last success is older than so many of the connection's intervals."
+    )
+    dashboard_dark_intervals: float = Field(3, ge=1, le=100, description="And dark when it is older than so many.")
+    dashboard_stuck_times: float = Field(
+        3,
+        ge=1,
+        le=100,
+        description="A run is stuck when it takes longer than so many times its connector's median,",
+    )
+    dashboard_stuck_seconds: int = Field(3600, ge=60, le=604800, description="and longer than so many seconds.")
+    dashboard_consent_days: int = Field(7, ge=1, le=90, description="Days before its end that a bank's consent is a finding.")
+    dashboard_platform_connections: int = Field(
+        10,
+        ge=2,
+        le=10_000,
+        description="So many connections of one connector, dark since the same hour, are one cause.",
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
@@ -105,6 +125,18 @@ class Settings(BaseModel):
                 " set DATABASE_URL to a PostgreSQL database, or leave REDIS_URL empty"
             )
         return self
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """From when on something is a finding."""
+        return Thresholds(
+            late=self.dashboard_late_intervals,
+            dark=self.dashboard_dark_intervals,
+            stuck=self.dashboard_stuck_times,
+            stuck_seconds=self.dashboard_stuck_seconds,
+            consent_days=self.dashboard_consent_days,
+            platform=self.dashboard_platform_connections,
+        )
 
     @property
     def secret_keys(self) -> list[str]:

@@ -20,9 +20,10 @@ GOOD = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
 ALLOWED = {
     "peliqan": {"peliqan"},
     "sandbox": {"sandbox"},
-    "store": {"store", "peliqan"},
-    "fleet": {"fleet", "store", "peliqan", "settings"},
-    "views": {"views", "fleet", "store", "peliqan", "app"},
+    "diagnosis": {"diagnosis", "peliqan"},
+    "store": {"store", "diagnosis", "peliqan"},
+    "fleet": {"fleet", "store", "diagnosis", "peliqan", "settings"},
+    "views": {"views", "fleet", "store", "diagnosis", "peliqan", "app"},
 }
 
 

@@ -49,7 +49,9 @@ def check_link(url: str) -> SafeLink:
     return SafeLink(url, parts.netloc)
 
 
-def ask(api: peliqan.Peliqan, kind: str, connection: Connection, who: str, at: datetime, interval: float) -> Action:
+def ask(
+    api: peliqan.Peliqan, kind: str, connection: Connection, who: str, at: datetime, interval: float, why: str = ""
+) -> Action:
     """Ask Peliqan for the link, once. A link given earlier is superseded: it may have run out.
 
     Never raises for what the API does: the action's state and detail say it.
@@ -57,7 +59,7 @@ def ask(api: peliqan.Peliqan, kind: str, connection: Connection, who: str, at: d
     earlier = actions.in_flight(connection.account_id, connection.id, kind)
     if earlier is not None and earlier.state == actions.WAITING:
         actions.settle(earlier, "superseded", at, "A newer link was asked for.")
-    action, is_new = actions.begin(kind, connection, who, at)
+    action, is_new = actions.begin(kind, connection, who, at, why=why)
     if not is_new:
         return action
     account = api.for_account(connection.account_id)

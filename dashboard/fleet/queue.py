@@ -15,7 +15,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
 from dashboard.fleet import links, refresh, sync
-from dashboard.store import actions, due, passes, retention
+from dashboard.store import actions, due, findings, passes, retention
 from dashboard.store.models import Action
 
 if TYPE_CHECKING:
@@ -108,6 +108,10 @@ class Work:
         self.open_pass()
         if passes.current_id() is None and due.some(at):
             self._read_task()
+        findings.grow_older(at)
+        if due.take_job("findings", at, DAY):
+            # What the calendar alone changes: consents that end. Everything else is evaluated when it changes.
+            findings.evaluate_all(at)
         if due.take_job("retention", at, DAY):
             retention.forget(at - timedelta(days=self.settings.dashboard_keep_history_days))
 

@@ -53,4 +53,5 @@ def needs_runs(seen: peliqan.Connection, known: Known | None, at: datetime) -> b
     if known.running:
         # After a quarter of its age, as a break is.
         return age >= max(SHORTEST, (at - (known.last_run_at or known.runs_read_at)) / 4)
-    return known.run_expected_at is not None and known.run_expected_at <= at and age >= RUNS_AGE
+    expected = known.last_run_at is None or (known.run_expected_at is not None and known.run_expected_at <= at)
+    return expected and age >= RUNS_AGE

@@ -21,14 +21,14 @@ CLOCK_SKEW = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=24)
 
 
-def start(api: peliqan.Peliqan, connection: Connection, who: str, at: datetime, interval: float) -> Action:
+def start(api: peliqan.Peliqan, connection: Connection, who: str, at: datetime, interval: float, why: str = "") -> Action:
     """Start a sync, or return the one that is under way: one press or ten, one run.
 
     Never raises for what the API does: the action's state and detail say it.
     """
     account_id, connection_id = connection.account_id, connection.id
     before = snapshot.newest_run_id(account_id, connection_id)
-    action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before)
+    action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why)
     if not is_new:
         return action
     try:

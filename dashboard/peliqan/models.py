@@ -70,7 +70,10 @@ class AccountPage(Answer):
 
 
 class Connection(Answer):
-    """A connection ("server"). ``run_interval`` in seconds, None where nothing is scheduled; ``status`` as Peliqan says it."""
+    """A connection ("server"). ``run_interval`` in seconds, None where nothing is scheduled; ``status`` as Peliqan says it.
+
+    ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption).
+    """
 
     id: Id
     name: Word = ""
@@ -82,6 +85,7 @@ class Connection(Answer):
     run_interval: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     scheduler_off: bool = Field(False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off"))
     auth_type: Text = None
+    consent_expires_at: Time | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.store import audit
+from dashboard.store import audit, diagnosed
 from dashboard.store.database import db
 from dashboard.store.models import Action, AuditEntry, Connection
 
@@ -19,13 +19,18 @@ ENDS = {"done": audit.DONE, "failed": audit.FAILED, "stuck": audit.UNKNOWN, "sup
 LEASE = timedelta(seconds=60)
 
 
-def begin(kind: str, connection: Connection, who: str, at: datetime, last_run_before: int | None = None) -> tuple[Action, bool]:
-    """Write down that an action is about to be tried, with its audit entry, and commit.
+def begin(
+    kind: str, connection: Connection, who: str, at: datetime, last_run_before: int | None = None, why: str = ""
+) -> tuple[Action, bool]:
+    """Write down that an action is about to be tried, with its audit entry and what is wrong just now, and commit.
 
     Returns the action and whether it is new: while one of its kind is in flight on the connection, that one is returned.
     """
     account_id, connection_id = connection.account_id, connection.id
-    entry = AuditEntry(at=at, who=who, what=kind, result=audit.PENDING, account_id=account_id, connection_id=connection_id)
+    worst = next(iter(diagnosed.of_connection(account_id, connection_id)), None)
+    entry = AuditEntry(
+        at=at, who=who, what=kind, result=audit.PENDING, account_id=account_id, connection_id=connection_id, detail=why
+    )
     db.session.add(entry)
     try:
         db.session.flush()
@@ -42,6 +47,10 @@ def begin(kind: str, connection: Connection, who: str, at: datetime, last_run_be
             due_at=at + LEASE,
             status_before=connection.status,
             last_run_before=last_run_before,
+            why=why[:500],
+            connector=connection.connector,
+            rule=worst.rule if worst is not None else None,
+            cause_id=worst.cause_id if worst is not None else None,
         )
         db.session.add(action)
         db.session.commit()

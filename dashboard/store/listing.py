@@ -42,8 +42,9 @@ class NoSuchPage(LookupError):
 class Filter:
     """One filter: the column it compares, its label, and what it may be (None: any word; ``number``: a whole number).
 
-    ``through`` joins another table's column to the list's rows: a row matches if any row behind it does. ``same_as``: the
-    column that the list is sorted by instead, and how to say the same there, so that one index finds and sorts.
+    ``hides``: values that are left out unless they are asked for. ``through`` joins another table's column to the list's rows:
+    a row matches if any row behind it does. ``same_as``: the column that the list is sorted by instead, and how to say the same
+    there, so that one index finds and sorts.
     """
 
     column: Column
@@ -51,6 +52,7 @@ class Filter:
     choices: tuple[str, ...] | None = None
     number: bool = False
     counted: bool = True
+    hides: tuple[str, ...] = ()
     through: ColumnElement[bool] | None = None
     same_as: tuple[Column, Callable[[str], Any]] | None = None
 
@@ -168,7 +170,7 @@ class Listing:
         """
         names, cube = counted = self._counted(query)
         wanted = [query.filters.get(name) for name in names]
-        total = sum(count for values, count in cube.items() if _agrees(values, wanted))
+        total = sum(count for values, count in cube.items() if self._agrees(names, values, wanted))
         start = (query.page - 1) * query.per_page
         end = min(start + query.per_page, total)
         # From whichever end is nearer: the last page costs what the first does.
@@ -203,7 +205,7 @@ class Listing:
                 place = names.index(name)
                 wanted = [None if other == name else query.filters.get(other) for other in names]
                 for values, count in cube.items():
-                    if (value := values[place]) is not None and _agrees(values, wanted):
+                    if (value := values[place]) is not None and self._agrees(names, values, wanted, other_than=name):
                         found[value] = found.get(value, 0) + count
             order = each.choices or sorted(found, key=str.lower)
             counted[name] = [Choice(value, found[value]) for value in order if value in found]
@@ -224,18 +226,27 @@ class Listing:
             return False
         names, cube = self._counted(replace(query, q=""))
         wanted = [query.filters.get(name) for name in names]
-        rows = sum(count for values, count in cube.items() if _agrees(values, wanted))
+        rows = sum(count for values, count in cube.items() if self._agrees(names, values, wanted))
         return reach * rows < total * total
 
     def _cube(self, names: Sequence[str], q: str, others: Mapping[str, str]) -> dict[tuple[str | None, ...], int]:
         if self.counts is not None and not q and not others:
             return {tuple(values): count for *values, count in db.session.execute(self.counts)}
         columns = [self.filters[name].column for name in names]
-        counting = self._narrowed(ListQuery(q, others)).order_by(None).with_only_columns(*columns, func.count())
+        counting = self._narrowed(ListQuery(q, others), all_values=True).order_by(None).with_only_columns(*columns, func.count())
         counted: dict[tuple[str | None, ...], int] = {}
         for *values, count in db.session.execute(counting.group_by(*columns)):
             counted[tuple(None if value is None else str(value) for value in values)] = count
         return counted
+
+    def _agrees(
+        self, names: Sequence[str], values: Sequence[str | None], wanted: Sequence[str | None], *, other_than: str = ""
+    ) -> bool:
+        """Whether rows of these values are among those asked for, whatever they have for ``other_than``."""
+        return all(
+            name == other_than or (value == want if want is not None else value not in self.filters[name].hides)
+            for name, value, want in zip(names, values, wanted, strict=True)
+        )
 
     def _through(self, name: str, query: ListQuery) -> dict[str, int]:
         """How many rows have something with each value of a filter behind them."""
@@ -251,12 +262,14 @@ class Listing:
     def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
         return remembered((self.name, key), work_out) if self.name else work_out()
 
-    def _narrowed(self, query: ListQuery, *, by_words: bool = True) -> Select[Any]:
-        """The rows that match; ``by_words``: begin with those that the index of words has."""
+    def _narrowed(self, query: ListQuery, *, by_words: bool = True, all_values: bool = False) -> Select[Any]:
+        """The rows that match; ``by_words``: begin with those that the index of words has; ``all_values``: nothing is hidden."""
         statement = self.statement
         for name, value in query.filters.items():
-            each = self.filters[name]
-            statement = statement.where(each.matches(value))
+            statement = statement.where(self.filters[name].matches(value))
+        for name, each in self.filters.items():
+            if each.hides and name not in query.filters and not all_values:
+                statement = statement.where(each.column.not_in(each.hides))
         if query.q:
             # Only where it can be an id: with an "or" for each search, no index of the words would be of use.
             whole = [column == int(query.q) for column in self.exact] if _is_id(query.q) else []
@@ -283,10 +296,6 @@ class Listing:
                 one = one.nulls_last() if down != newest_first else one.nulls_first()
             order.append(one)
         return order
-
-
-def _agrees(values: Sequence[str | None], wanted: Sequence[str | None]) -> bool:
-    return all(want is None or value == want for value, want in zip(values, wanted, strict=True))
 
 
 def read_query(args: Mapping[str, str], sorts: Collection[str], filters: Mapping[str, Filter] = {}) -> ListQuery:

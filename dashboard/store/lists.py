@@ -13,7 +13,8 @@ from dashboard.store.listing import Filter, Listing, Newest
 from dashboard.store.models import SEVERITIES, Account, AccountCheck, AuditEntry, Connection, ConnectionCount, User
 
 
-def _time(value: datetime | None) -> str | None:
+def shown_time(value: datetime | None) -> str | None:
+    """A time as scripts see it: ISO, in UTC, with a Z."""
     return value.isoformat().replace("+00:00", "Z") if value else None
 
 
@@ -94,9 +95,9 @@ def connection_item(connection: Connection) -> dict[str, Any]:
         "running": connection.running,
         "last_run_status": connection.last_run_status,
         "last_error": connection.last_error,
-        "last_success_at": _time(connection.last_success_at),
-        "status_since": _time(connection.status_since),
-        "checked_at": _time(connection.checked_at),
+        "last_success_at": shown_time(connection.last_success_at),
+        "status_since": shown_time(connection.status_since),
+        "checked_at": shown_time(connection.checked_at),
     }
 
 
@@ -137,7 +138,7 @@ def account_item(account: Account) -> dict[str, Any]:
         "by_severity": account.by_severity,
         "readable": account.readable,
         "unreadable_reason": account.unreadable_reason,
-        "checked_at": _time(account.checked_at),
+        "checked_at": shown_time(account.checked_at),
     }
 
 
@@ -163,14 +164,14 @@ AUDIT = Listing(
 def audit_item(entry: AuditEntry) -> dict[str, Any]:
     """One entry of the audit trail as scripts see it."""
     return {
-        "at": _time(entry.at),
+        "at": shown_time(entry.at),
         "who": entry.who,
         "what": entry.what,
         "result": entry.result,
         "account_id": entry.account_id,
         "connection_id": entry.connection_id,
         "detail": entry.detail,
-        "settled_at": _time(entry.settled_at),
+        "settled_at": shown_time(entry.settled_at),
     }
 
 
@@ -194,8 +195,8 @@ def user_item(user: User) -> dict[str, Any]:
         "email": user.email,
         "role": user.role,
         "disabled": user.disabled_at is not None,
-        "created_at": _time(user.created_at),
-        "seen_at": _time(user.seen_at),
+        "created_at": shown_time(user.created_at),
+        "seen_at": shown_time(user.seen_at),
     }
 
 

@@ -8,9 +8,10 @@ from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.peliqan.vocabulary import Severity
+from dashboard.store import diagnosed
 from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
-from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
+from dashboard.store.models import SEVERITIES, Account, Cause, Connection, ConnectionCount, Finding, HealthChange
 
 Conditions = tuple[ColumnElement[bool], ...]
 
@@ -33,7 +34,11 @@ class Overview:
     broke_count: int
     recovered: list[Change]
     recovered_count: int
-    worst: list[Connection]
+    causes: list[Cause]
+    cause_count: int
+    behind_count: int
+    contradictions: list[Finding]
+    contradiction_count: int
     connectors: list[tuple[str, int, int]]
 
 
@@ -56,14 +61,8 @@ def read(at: datetime, most: int = 8) -> Overview:
         HealthChange.was_severity != Severity.OK.value,
         Connection.severity == Severity.OK.value,
     )
-    worst = (
-        select(Connection)
-        .join(Connection.account)
-        .options(contains_eager(Connection.account))
-        .where(*SHOWN, Connection.severity_rank == 0)
-        .order_by(Connection.status_since.desc(), Connection.account_id, Connection.id)
-        .limit(most)
-    )
+    cause_count, behind_count = diagnosed.count_causes()
+    contradictions, contradiction_count = diagnosed.contradictions(most)
     return Overview(
         by_severity={severity: found[severity] for severity in SEVERITIES},
         connections=found.total(),
@@ -71,7 +70,11 @@ def read(at: datetime, most: int = 8) -> Overview:
         broke_count=_count(since, broke),
         recovered=_changes(since, well, most),
         recovered_count=_count(since, well),
-        worst=list(db.session.scalars(worst)),
+        causes=diagnosed.worst_causes(most),
+        cause_count=cause_count,
+        behind_count=behind_count,
+        contradictions=contradictions,
+        contradiction_count=contradiction_count,
         connectors=sorted(in_error, key=lambda row: (-row[1], row[0]))[:most],
     )
 

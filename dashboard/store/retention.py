@@ -1,4 +1,7 @@
-"""What is forgotten, and when: history and runs older than the operator wants to keep them. The audit trail stays whole."""
+"""What is forgotten, and when: history, runs and what recovered, older than the operator wants to keep them.
+
+The audit trail stays whole.
+"""
 
 from datetime import datetime
 
@@ -6,13 +9,13 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
 from dashboard.store.database import change, db
-from dashboard.store.models import HealthChange, Refresh, Run
+from dashboard.store.models import Finding, HealthChange, Refresh, Run
 
 MOST_AT_ONCE = 5_000
 
 
 def forget(before: datetime) -> int:
-    """Delete status changes, runs and passes older than ``before``; how many rows. Commits, in small steps.
+    """Delete status changes, runs, passes and recovered findings older than ``before``; how many rows. Commits, in small steps.
 
     The newest change and the newest run of each connection stay, however old: they say what is so now.
     """
@@ -28,8 +31,9 @@ def forget(before: datetime) -> int:
         .exists(),
     )
     passes = select(Refresh.id).where(Refresh.ended_at < before, Refresh.id < select(func.max(Refresh.id)).scalar_subquery())
+    recovered = select(Finding.id).where(Finding.recovered_at < before)
     forgotten = 0
-    for old, table in ((changes, HealthChange), (passes, Refresh)):
+    for old, table in ((changes, HealthChange), (passes, Refresh), (recovered, Finding)):
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
             db.session.commit()
             forgotten += deleted

@@ -7,17 +7,21 @@ listings in a row without it, and comes back as soon as it is seen.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import dropwhile
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard import peliqan
+from dashboard.store import findings
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db, upsert
 from dashboard.store.models import Account, AccountCheck, Connection, HealthChange, Run
 
 RUNS_KEPT = 20
+# Runs that say what is usual.
+ENOUGH_RUNS = 3
 LOOK = timedelta(seconds=15)
 
 
@@ -64,6 +68,7 @@ def facts_of(seen: peliqan.Connection) -> dict[str, Any]:
         "run_interval": seen.run_interval,
         "scheduler_off": seen.scheduler_off,
         "auth_type": seen.auth_type,
+        "consent_expires_at": seen.consent_expires_at,
     }
 
 
@@ -163,6 +168,7 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
             mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
             for connection in db.session.scalars(mine):
                 connection.gone_at = at
+        findings.evaluate([account_id], at)
     db.session.commit()
 
 
@@ -201,6 +207,9 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
         change(unreadable.values(unreadable_reason=None))
     keeping = update(Account).where(Account.id == bindparam("which")).values(token=bindparam("kept"))
     change_many(keeping, [{"which": account_id, "kept": kept} for account_id, kept in tokens.items()])
+    news = [reading for reading in readings if reading.news or reading.error]
+    if news:
+        findings.evaluate([reading.account_id for reading in news], max(reading.at for reading in news))
     db.session.commit()
 
 
@@ -270,9 +279,25 @@ def save_runs(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]
         row.last_error = clean(latest.error) or None
         successes = [run.ended_at or run.started_at for run in runs if run.succeeded and (run.ended_at or run.started_at)]
         row.last_success_at = max([time for time in (*successes, row.last_success_at) if time], default=None)
+        _note_loads(row, [run for run in runs if not run.is_running])
     db.session.flush()
     upsert(Run, [_run_row(row, run) for row, runs, _ in read for run in runs])
     _drop_old_runs({row.account_id for row, _, _ in read})
+
+
+def _note_loads(row: Connection, ended: Sequence[peliqan.Run]) -> None:
+    """What the runs that have ended say of its loads: the latest, and whether those before it always brought something."""
+    if not ended:
+        return
+    latest, well = ended[0], [run for run in ended if run.succeeded]
+    row.last_records, row.last_exit_code = latest.records, latest.source_exit_code
+    took = (run.ended_at - run.started_at for run in well if run.ended_at and run.started_at)
+    seconds = next(took, None)
+    row.last_run_seconds = round(seconds.total_seconds()) if seconds is not None else row.last_run_seconds
+    # Those that brought nothing may be many by now: what was so before the first of them counts.
+    earlier = list(dropwhile(lambda run: run.records == 0, well))
+    if len(earlier) >= ENOUGH_RUNS:
+        row.always_loaded = all(run.records for run in earlier)
 
 
 def _run_row(row: Connection, run: peliqan.Run) -> dict[str, Any]:

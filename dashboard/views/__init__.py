@@ -16,6 +16,7 @@ from dashboard.views import (
     accounts,
     admin,
     assets,
+    causes,
     connections,
     embed,
     errors,
@@ -37,5 +38,5 @@ def register(app: Flask) -> None:
     times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, tables, embed, people, admin, health):
         app.register_blueprint(family.bp)

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
-from dashboard.store import snapshot
+from dashboard.store import diagnosed, snapshot
 from dashboard.store.listing import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
@@ -40,7 +40,8 @@ def show(account_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     live.watch(console().fleet, account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
-    return render_template("pages/account.html", account=account, connections=connections)
+    found = diagnosed.of_account(account_id)
+    return render_template("pages/account.html", account=account, connections=connections, findings=found)
 
 
 @bp.get("/accounts/<int:account_id>/databases")

@@ -10,9 +10,9 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import links, live, sync
 from dashboard.fleet.links import SafeLink, check_link
-from dashboard.store import actions, audit, snapshot
+from dashboard.store import actions, audit, diagnosed, snapshot
 from dashboard.store.lists import CONNECTIONS, connection_item
-from dashboard.store.models import Action, Connection, HealthChange, Run
+from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
@@ -31,6 +31,7 @@ class ConnectionPage:
     runs: list[Run]
     history: list[HealthChange]
     days: list[Day]
+    findings: list[Finding]
     done_here: list[Action]
     sync: Action | None
     ask: Action | None
@@ -75,6 +76,7 @@ def connection_page(connection: Connection, problem: peliqan.PeliqanError | None
         runs=snapshot.latest_runs(account_id, connection_id),
         history=history[::-1],
         days=strip(history, connection.first_seen_at, at, STRIP_DAYS),
+        findings=diagnosed.of_connection(account_id, connection_id),
         done_here=done,
         sync=next((action for action in done if action.kind == actions.SYNC), None),
         ask=ask,

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -105,8 +105,19 @@ class ListPage(Shown):
     choices: dict[str, list[Choice]]
 
 
-def answer_list(listing: Listing, item: Item, template: str, fragment: str, **more: Any) -> ResponseReturnValue:
-    """One list from one request: a page, the fragment htmx asks for, JSON or CSV, by the path's ending."""
+def answer_list(
+    listing: Listing,
+    item: Item,
+    template: str,
+    fragment: str,
+    *,
+    beside: Callable[[list[Any]], Any] = lambda rows: None,
+    **more: Any,
+) -> ResponseReturnValue:
+    """One list from one request: a page, the fragment htmx asks for, JSON or CSV, by the path's ending.
+
+    ``beside``: what the template is given as ``beside``, worked out for the rows of the page.
+    """
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
         return csv_response([item(row) for row in listing.all(query, CSV_MOST)], request.path.rsplit("/", 1)[-1])
@@ -122,7 +133,7 @@ def answer_list(listing: Listing, item: Item, template: str, fragment: str, **mo
         )
     place = request.endpoint or "", request.view_args or {}
     shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(page))
-    return render_template(fragment if htmx.is_htmx() else template, list=shown, **more)
+    return render_template(fragment if htmx.is_htmx() else template, list=shown, beside=beside(page.items), **more)
 
 
 def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:

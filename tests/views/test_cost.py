@@ -22,9 +22,11 @@ QUERIES = {
     "/accounts": 4,
     "/accounts?connector=exact_online": 4,
     "/accounts.json": 4,
-    "/": 9,
+    "/": 13,
+    "/causes": 7,
+    "/findings": 5,
     "/audit": 5,
-    "/accounts/1001": 8,
+    "/accounts/1001": 9,
 }
 
 

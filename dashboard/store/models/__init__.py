@@ -1,37 +1,56 @@
 """The tables. Peliqan's ids are kept as they are; times are UTC; ``*_at`` says when, ``*_by`` says who.
 
-``fleet``   accounts, connections, runs, history, and what is counted of them
-``work``    passes, jobs, actions
-``people``  people, their sign-ins and tokens, the audit trail
+``fleet``     accounts, connections, runs, history, and what is counted of them
+``findings``  what is wrong, one by one and by cause
+``work``      passes, jobs, actions
+``together``  notes, rounds over bank consents, work on many connections at once
+``messages``  events that come from Peliqan, alerts that go out
+``people``    people, their sign-ins and tokens, the audit trail
 """
 
+from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
     SEVERITIES,
     Account,
     AccountCheck,
     Connection,
     ConnectionCount,
+    FleetHour,
     HealthChange,
     Run,
     SnapshotVersion,
 )
+from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
+from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
 from dashboard.store.models.work import Action, Job, Refresh
 
 __all__ = [
     "SEVERITIES",
+    "STATES",
     "AccessToken",
     "Account",
     "AccountCheck",
     "Action",
+    "AlertMessage",
+    "AlertRule",
     "AuditEntry",
+    "BankTick",
+    "BulkItem",
+    "BulkJob",
+    "Cause",
     "Connection",
     "ConnectionCount",
+    "ConnectorMedian",
+    "Finding",
+    "FleetHour",
     "HealthChange",
     "Job",
+    "Note",
     "Refresh",
     "Run",
     "SignIn",
     "SnapshotVersion",
     "User",
+    "WebhookEvent",
 ]

@@ -30,6 +30,7 @@ class Account(Model):
 
     ``unreadable_reason``: why the last try to read its connections failed, if it did.
     ``missing_at``: one complete listing came without it; a second one in a row sets ``gone_at``.
+    ``owner``: who is on it, since ``owned_at``.
     ``by_severity``, ``connections_count``, ``severity`` (the worst) and ``search`` are worked out from its connections.
     """
 
@@ -53,6 +54,8 @@ class Account(Model):
     severity: Mapped[str | None] = mapped_column(String(16))
     severity_rank: Mapped[int] = mapped_column(SmallInteger, default=NO_RANK)
     search: Mapped[str] = mapped_column(Text, default="", deferred=True)
+    owner: Mapped[str | None] = mapped_column(Text)
+    owned_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     connections: Mapped[list["Connection"]] = relationship(back_populates="account", lazy="raise")
     check: Mapped["AccountCheck"] = relationship(back_populates="account", lazy="joined", innerjoin=True)
@@ -97,6 +100,9 @@ class Connection(Model):
     """A connection of an account, as last seen. ``run_interval`` in seconds.
 
     ``looking_until``: somebody is asking for its live state until then; others show what is known meanwhile.
+    ``last_records``, ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before that one, three or
+    more, all loaded some. ``last_run_seconds``: how long the latest successful run took. ``newest_row_at``: of the newest row
+    seen in its tables, at ``rows_read_at``. ``event_at``: when Peliqan last sent an event of it.
     """
 
     __tablename__ = "connection"
@@ -135,6 +141,14 @@ class Connection(Model):
     looked_at: Mapped[datetime] = mapped_column(UtcTime)
     looking_until: Mapped[datetime | None] = mapped_column(UtcTime)
     runs_read_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    last_records: Mapped[int | None] = mapped_column(BigInteger)
+    last_exit_code: Mapped[int | None]
+    last_run_seconds: Mapped[int | None]
+    always_loaded: Mapped[bool] = mapped_column(default=False)
+    consent_expires_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    newest_row_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    rows_read_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    event_at: Mapped[datetime | None] = mapped_column(UtcTime)
     missing_at: Mapped[datetime | None] = mapped_column(UtcTime)
     gone_at: Mapped[datetime | None] = mapped_column(UtcTime, active_history=True)
 
@@ -231,6 +245,16 @@ class ConnectionCount(Model):
     severity: Mapped[str] = mapped_column(String(16), primary_key=True)
     status: Mapped[str] = mapped_column(Text, primary_key=True)
     connector: Mapped[str] = mapped_column(Text, primary_key=True)
+    connections: Mapped[int] = mapped_column(BigInteger)
+
+
+class FleetHour(Model):
+    """How many connections of a severity there were in an hour (UTC, its beginning): the last count in it."""
+
+    __tablename__ = "fleet_hour"
+
+    hour: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    severity: Mapped[str] = mapped_column(String(16), primary_key=True)
     connections: Mapped[int] = mapped_column(BigInteger)
 
 

@@ -25,7 +25,10 @@ class AuditEntry(Model):
 
 
 class User(Model):
-    """A person. ``role`` is viewer, operator or admin; a disabled one cannot sign in."""
+    """A person. ``role`` is viewer, operator or admin; a disabled one cannot sign in.
+
+    ``left_at``: when their visit before this one ended.
+    """
 
     __tablename__ = "user"
 
@@ -35,6 +38,7 @@ class User(Model):
     password_hash: Mapped[str] = mapped_column(Text, deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     seen_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    left_at: Mapped[datetime | None] = mapped_column(UtcTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 

@@ -45,10 +45,17 @@ class Action(Model):
 
     ``in_flight`` is "account/connection/kind" until it is settled, then None: being unique, it lets one run at a time.
     ``due_at`` is when to look next; ``leased_until`` keeps two workers from looking at once.
+
+    ``why``: a line of the person's. ``rule`` and ``cause_id``: what was wrong when it was started. ``status_after`` and
+    ``verdict`` (words of ``store.actions``): how it stood when it had settled. ``sent_at``, ``sent_by``, ``language``: its link
+    went to the customer; ``reminded_at``: somebody was told that nothing followed.
     """
 
     __tablename__ = "action"
-    __table_args__ = (Index("ix_action_connection", "account_id", "connection_id", "id"),)
+    __table_args__ = (
+        Index("ix_action_connection", "account_id", "connection_id", "id"),
+        Index("ix_action_learnt", "rule", "connector", "kind", "verdict"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
@@ -73,3 +80,13 @@ class Action(Model):
     records: Mapped[int | None] = mapped_column(BigInteger)
     url: Mapped[str | None] = mapped_column(Text)
     detail: Mapped[str] = mapped_column(Text, default="")
+    why: Mapped[str] = mapped_column(Text, default="")
+    rule: Mapped[str | None] = mapped_column(String(32))
+    connector: Mapped[str] = mapped_column(Text, default="")
+    cause_id: Mapped[int | None] = mapped_column(BigId)
+    status_after: Mapped[str | None] = mapped_column(Text)
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    sent_by: Mapped[str | None] = mapped_column(Text)
+    language: Mapped[str | None] = mapped_column(String(8))
+    reminded_at: Mapped[datetime | None] = mapped_column(UtcTime)

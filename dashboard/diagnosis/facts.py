@@ -1,0 +1,79 @@
+"""What the rules look at. Times are aware and in UTC; ages are taken as of the last reading, never as of now.
+
+A connection's runs are read only now and then, so "no success for five hours" is known for the moment of that reading alone.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Facts(NamedTuple):
+    """One connection, as last read. ``interval`` in seconds, None where nothing is scheduled.
+
+    ``last_records``, ``last_exit_code``: of the latest run that ended. ``always_loaded``: the runs before it, three or more, all
+    loaded some. ``newest_row_at``: of the newest row that was seen in its tables.
+    """
+
+    account_id: int
+    id: int
+    name: str
+    connector: str
+    status: str
+    severity: str
+    status_since: datetime
+    interval: int | None
+    scheduler_off: bool
+    running: bool
+    last_run_status: str | None
+    last_run_at: datetime | None
+    last_success_at: datetime | None
+    last_error: str | None
+    last_records: int | None
+    last_exit_code: int | None
+    always_loaded: bool
+    runs_read_at: datetime | None
+    target_id: int | None
+    is_target: bool
+    first_seen_at: datetime
+    looked_at: datetime
+    consent_expires_at: datetime | None
+    newest_row_at: datetime | None
+    rows_read_at: datetime | None
+
+    @property
+    def title(self) -> str:
+        """Its name, or the best there is."""
+        return self.name or self.connector or f"connection {self.id}"
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """From when on something counts: ``late`` and ``dark`` in intervals, ``stuck`` in medians.
+
+    ``platform``: so many connections of one connector, dark since the same hour, are one cause on the platform's side.
+    """
+
+    late: float = 2.0
+    dark: float = 3.0
+    stuck: float = 3.0
+    stuck_seconds: int = 3600
+    consent_days: int = 7
+    platform: int = 10
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a rule may know beside the connection itself.
+
+    ``at``: the moment of the evaluation. ``medians``: seconds that a run of each connector usually takes, None before that is
+    known of any. ``siblings``: ids of the
+    account's connections, the warehouse included. ``twins``: ids of those that have an elder of the same connector and name.
+    """
+
+    at: datetime
+    thresholds: Thresholds
+    medians: Mapping[str, float] | None = None
+    siblings: Collection[int] = ()
+    twins: Mapping[int, int] = field(default_factory=dict)

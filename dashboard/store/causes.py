@@ -1,0 +1,165 @@
+"""Causes: findings that are alike, counted together. A hundred red connections are often three causes.
+
+A cause is one rule, one connector and one error text without what differs from customer to customer. Many connections of one
+connector that went dark in the same hour are a cause of their own: that is the platform, not the customers.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, func, insert, select, update
+
+from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.diagnosis.texts import normalised
+from dashboard.store.database import change, db
+from dashboard.store.models import STATES, Cause, Finding
+from dashboard.store.models.findings import NEW, RECOVERED, SUPPRESSED
+
+DARK = "dark"
+MOST_IN_ONE_QUERY = 500
+
+
+class Key(NamedTuple):
+    """What tells causes apart. ``text``: normalised; of what the platform did, the hour."""
+
+    rule: str
+    connector: str
+    text: str = ""
+
+    @property
+    def hashed(self) -> str:
+        """Short enough for an index, whatever the text."""
+        return hashlib.sha256("\0".join(self).encode()).hexdigest()
+
+
+class Seed(NamedTuple):
+    """What a new cause begins with: the severity of its first finding, and an example."""
+
+    severity: str
+    example: str
+
+
+class Known(NamedTuple):
+    """A cause, as far as its findings need it."""
+
+    id: int
+    suppressed_until: datetime | None
+
+
+@dataclass
+class Tally:
+    """Whose numbers have to be counted anew: causes by id, and connectors with the hours in which something went dark."""
+
+    touched: set[int] = field(default_factory=set)
+    dark: set[tuple[str, datetime]] = field(default_factory=set)
+
+
+def text_of(error: str) -> str:
+    """The error by which causes are told apart."""
+    return normalised(error) if error else ""
+
+
+def find_or_make(wanted: Mapping[Key, Seed], at: datetime) -> dict[Key, Known]:
+    """The causes for these keys, new ones made. Within ``begin_change``, so that nobody makes the same. Does not commit."""
+    found = _known(wanted)
+    new = {key: seed for key, seed in wanted.items() if key not in found}
+    if new:
+        db.session.execute(insert(Cause), [_row(key, seed, at) for key, seed in new.items()])
+        found |= _known(new)
+    return found
+
+
+def settle(tally: Tally, at: datetime, platform: int) -> None:
+    """Count the causes that were touched; what has nothing left has recovered, what has something again is open anew."""
+    for connector, hour in tally.dark:
+        tally.touched |= _gather_dark(connector, hour, at, platform)
+    ids = sorted(tally.touched)
+    for start in range(0, len(ids), MOST_IN_ONE_QUERY):
+        _settle(ids[start : start + MOST_IN_ONE_QUERY], at)
+
+
+def recount(at: datetime) -> None:
+    """Count all of them. Does not commit."""
+    settle(Tally(touched=set(db.session.scalars(select(Cause.id)))), at, 0)
+
+
+def _settle(ids: list[int], at: datetime) -> None:
+    numbers = (func.count(Finding.connection_id), func.count(Finding.account_id.distinct()), func.min(Finding.severity_rank))
+    unsettled = select(Finding.cause_id, *numbers).where(Finding.cause_id.in_(ids), Finding.recovered_at.is_(None))
+    counted = {row[0]: row[1:] for row in db.session.execute(unsettled.group_by(Finding.cause_id))}
+    known = select(Cause.id, Cause.state, Cause.most, Cause.times, Cause.suppressed_until).where(Cause.id.in_(ids))
+    for cause in db.session.execute(known):
+        if cause.id not in counted:
+            _end(cause.id, cause.state, at)
+            continue
+        connections, accounts, rank = counted[cause.id]
+        values: dict[str, Any] = {
+            "connections": connections,
+            "accounts": accounts,
+            "severity": GRAVITIES[rank],
+            "severity_rank": rank,
+            "most": max(cause.most, connections),
+        }
+        if cause.state == RECOVERED:
+            state = SUPPRESSED if cause.suppressed_until is not None and cause.suppressed_until > at else NEW
+            again = {"since": at, "times": cause.times + 1, "most": connections, "recovered_at": None}
+            values |= {**again, "state": state, "state_rank": STATES.index(state), "owner": None, "owned_at": None}
+        change(update(Cause).where(Cause.id == cause.id).values(values))
+
+
+def _end(cause_id: int, state: str, at: datetime) -> None:
+    """Recovered; forgotten where it never had a finding that stayed with it."""
+    if state == RECOVERED:
+        return
+    if db.session.scalar(select(Finding.id).where(Finding.cause_id == cause_id).limit(1)) is None:
+        change(delete(Cause).where(Cause.id == cause_id))
+        return
+    over = {"state": RECOVERED, "state_rank": STATES.index(RECOVERED), "recovered_at": at, "connections": 0, "accounts": 0}
+    change(update(Cause).where(Cause.id == cause_id).values(over))
+
+
+def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) -> set[int]:
+    """Give what went dark in the same hour a cause of its own, where it is many; the causes whose findings moved."""
+    here = (Finding.rule == DARK, Finding.connector == connector, Finding.missing_since == hour, Finding.recovered_at.is_(None))
+    counting = select(Finding.cause_id, func.count()).where(*here).group_by(Finding.cause_id)
+    by_cause = dict(db.session.execute(counting).all())
+    key = Key(DARK, connector, f"since {hour:%Y-%m-%dT%H}")
+    if sum(by_cause.values()) < platform and key not in _known([key], unsettled=True):
+        return set()
+    example = f"{sum(by_cause.values())} connections of {connector} have had no data since {hour:%d %B %Y, %H}:00 UTC."
+    cause = find_or_make({key: Seed("critical", example)}, at)[key]
+    change(update(Cause).where(Cause.id == cause.id).values(platform=True, example=example))
+    change(update(Finding).where(*here, Finding.cause_id != cause.id).values(cause_id=cause.id))
+    return {cause.id, *by_cause}
+
+
+def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, Known]:
+    by_hash = {key.hashed: key for key in keys}
+    found: dict[Key, Known] = {}
+    hashes = list(by_hash)
+    for start in range(0, len(hashes), MOST_IN_ONE_QUERY):
+        these = select(Cause.key, Cause.id, Cause.suppressed_until).where(
+            Cause.key.in_(hashes[start : start + MOST_IN_ONE_QUERY])
+        )
+        if unsettled:
+            these = these.where(Cause.recovered_at.is_(None))
+        found |= {by_hash[key]: Known(id, until) for key, id, until in db.session.execute(these)}
+    return found
+
+
+def _row(key: Key, seed: Seed, at: datetime) -> dict[str, Any]:
+    return {
+        "key": key.hashed,
+        "rule": key.rule,
+        "connector": key.connector,
+        "text": key.text,
+        "severity": seed.severity,
+        "severity_rank": GRAVITIES.index(seed.severity),
+        "state": NEW,
+        "state_rank": STATES.index(NEW),
+        "since": at,
+        "example": seed.example[:2000],
+    }

@@ -1,0 +1,113 @@
+"""What pages and reports ask of findings and causes beside the lists."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import contains_eager
+
+from dashboard.store.database import db
+from dashboard.store.models import Account, Cause, Connection, Finding
+from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+
+DAY = timedelta(hours=24)
+TREND_POINTS = 56
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How a cause grew and shrank within a day."""
+
+    came: int = 0
+    went: int = 0
+
+
+def cause_or_none(cause_id: int) -> Cause | None:
+    """One cause."""
+    return db.session.get(Cause, cause_id) if cause_id < 2**63 else None
+
+
+def finding_or_none(finding_id: int) -> Finding | None:
+    """One finding."""
+    return db.session.get(Finding, finding_id) if finding_id < 2**63 else None
+
+
+def of_connection(account_id: int, connection_id: int) -> list[Finding]:
+    """What is wrong with a connection now, worst first, with the causes behind."""
+    mine = select(Finding).join(Finding.cause).options(contains_eager(Finding.cause))
+    mine = mine.where(Finding.account_id == account_id, Finding.connection_id == connection_id, Finding.recovered_at.is_(None))
+    return list(db.session.scalars(mine.order_by(Finding.severity_rank, Finding.id)))
+
+
+def of_account(account_id: int) -> list[Finding]:
+    """What is wrong with an account itself now."""
+    mine = select(Finding).join(Finding.cause).options(contains_eager(Finding.cause))
+    mine = mine.where(Finding.account_id == account_id, Finding.connection_id.is_(None), Finding.recovered_at.is_(None))
+    return list(db.session.scalars(mine.order_by(Finding.severity_rank, Finding.id)))
+
+
+def worst_causes(most: int) -> list[Cause]:
+    """The causes that matter most now."""
+    here = select(Cause).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))
+    return list(db.session.scalars(here.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id).limit(most)))
+
+
+def count_causes() -> tuple[int, int]:
+    """How many causes there are now, and how many connections have them."""
+    causes = db.session.scalar(select(func.count()).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))) or 0
+    behind = select(Finding.account_id, Finding.connection_id).where(
+        Finding.state.not_in((RECOVERED, SUPPRESSED)), Finding.connection_id.is_not(None)
+    )
+    return causes, db.session.scalar(select(func.count()).select_from(behind.distinct().subquery())) or 0
+
+
+def contradictions(most: int) -> tuple[list[Finding], int]:
+    """What Peliqan calls well and is not: the latest few, and how many there are."""
+    here = (Finding.contradicts, Finding.state.not_in((RECOVERED, SUPPRESSED)))
+    shown = (
+        select(Finding)
+        .join(Finding.account)
+        .join(Finding.connection)
+        .options(
+            contains_eager(Finding.account).load_only(Account.name, Account.external_id),
+            contains_eager(Finding.connection).load_only(
+                Connection.name, Connection.connector, Connection.status, Connection.severity, Connection.last_success_at
+            ),
+        )
+        .where(*here)
+        .order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id)
+    )
+    return list(db.session.scalars(shown.limit(most))), db.session.scalar(select(func.count()).where(*here)) or 0
+
+
+def moved(causes: Sequence[Cause], at: datetime) -> dict[int, Moved]:
+    """How these causes grew and shrank in the 24 hours before ``at``."""
+    ids = [cause.id for cause in causes]
+    came = select(Finding.cause_id, func.count()).where(Finding.cause_id.in_(ids), Finding.first_seen_at > at - DAY)
+    went = select(Finding.cause_id, func.count()).where(Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY)
+    more = dict(db.session.execute(came.group_by(Finding.cause_id)).all())
+    less = dict(db.session.execute(went.group_by(Finding.cause_id)).all())
+    return {id: Moved(more.get(id, 0), less.get(id, 0)) for id in ids}
+
+
+def trend(cause: Cause, at: datetime, days: int = 7) -> list[tuple[datetime, int]]:
+    """How many connections (or accounts) had this cause, at even steps over the last days up to ``at``."""
+    step = timedelta(days=days) / TREND_POINTS
+    start = at - step * (TREND_POINTS - 1)
+    lives = select(Finding.first_seen_at, Finding.recovered_at).where(Finding.cause_id == cause.id)
+    lives = lives.where((Finding.recovered_at.is_(None)) | (Finding.recovered_at > start))
+    change = [0] * (TREND_POINTS + 1)
+
+    def place(time: datetime) -> int:
+        return min(TREND_POINTS, max(0, -(-(time - start) // step)))
+
+    for first_seen_at, recovered_at in db.session.execute(lives):
+        change[place(first_seen_at)] += 1
+        if recovered_at is not None:
+            change[place(recovered_at)] -= 1
+    points, now = [], 0
+    for number in range(TREND_POINTS):
+        now += change[number]
+        points.append((start + step * number, now))
+    return points

@@ -1,0 +1,111 @@
+"""The lists of findings and causes. What has recovered, or is to be spared, is shown where it is asked for."""
+
+from typing import Any
+
+from sqlalchemy import case, func, select
+from sqlalchemy.orm import contains_eager
+
+from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
+from dashboard.store.listing import Filter, Listing, Newest
+from dashboard.store.lists import shown_time
+from dashboard.store.models import STATES, Account, Cause, Connection, Finding
+from dashboard.store.models.findings import CAUSE_STATES, RECOVERED, SUPPRESSED
+
+_SETTLED = (SUPPRESSED, RECOVERED)
+_CONTRADICTS = case((Finding.contradicts, "yes"), else_="no")
+
+FINDINGS = Listing(
+    statement=select(Finding)
+    .join(Finding.account)
+    .outerjoin(Finding.connection)
+    .options(
+        contains_eager(Finding.account).load_only(Account.name, Account.external_id),
+        contains_eager(Finding.connection).load_only(
+            Connection.name, Connection.connector, Connection.status, Connection.severity, Connection.looked_at
+        ),
+        contains_eager(Finding.account).lazyload(Account.check),
+    ),
+    search=(Account.name, Account.external_id, Connection.name, Finding.connector, Finding.evidence),
+    exact=(Finding.account_id, Finding.connection_id),
+    filters={
+        "severity": Filter(Finding.severity, "Severity", GRAVITIES),
+        "rule": Filter(Finding.rule, "Rule", tuple(BY_NAME)),
+        "connector": Filter(Finding.connector, "Connector"),
+        "state": Filter(Finding.state, "State", STATES, hides=_SETTLED),
+        "contradicts": Filter(_CONTRADICTS, "Says OK, but", ("yes", "no")),
+        "account": Filter(Finding.account_id, "Account", number=True, counted=False),
+        "cause": Filter(Finding.cause_id, "Cause", number=True, counted=False),
+    },
+    sorts={
+        "severity": (Finding.severity_rank, Newest(Finding.first_seen_at), Finding.id),
+        "first_seen": (Finding.first_seen_at, Finding.id),
+        "account": (func.lower(Account.name), Account.id, Finding.id),
+        "connector": (Finding.connector, Finding.id),
+        "rule": (Finding.rule, Finding.id),
+    },
+    default_sort="severity",
+)
+
+
+def finding_item(finding: Finding) -> dict[str, Any]:
+    """One finding as scripts see it."""
+    return {
+        "id": finding.id,
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "state": finding.state,
+        "account_id": finding.account_id,
+        "account_name": finding.account.name,
+        "external_id": finding.account.external_id,
+        "connection_id": finding.connection_id,
+        "connector": finding.connector,
+        "evidence": finding.evidence,
+        "contradicts": finding.contradicts,
+        "first_seen": shown_time(finding.first_seen_at),
+        "confirmed_at": shown_time(finding.confirmed_at),
+        "recovered_at": shown_time(finding.recovered_at),
+        "suppressed_until": shown_time(finding.suppressed_until),
+        "cause_id": finding.cause_id,
+    }
+
+
+CAUSES = Listing(
+    statement=select(Cause),
+    search=(Cause.connector, Cause.rule, Cause.text, Cause.example),
+    exact=(Cause.id,),
+    filters={
+        "severity": Filter(Cause.severity, "Severity", GRAVITIES),
+        "rule": Filter(Cause.rule, "Rule", tuple(BY_NAME)),
+        "connector": Filter(Cause.connector, "Connector"),
+        "state": Filter(Cause.state, "State", CAUSE_STATES, hides=_SETTLED),
+    },
+    sorts={
+        "severity": (Cause.severity_rank, Newest(Cause.accounts), Newest(Cause.since), Cause.id),
+        "accounts": (Cause.accounts, Cause.id),
+        "connections": (Cause.connections, Cause.id),
+        "since": (Cause.since, Cause.id),
+        "connector": (Cause.connector, Cause.id),
+    },
+    default_sort="severity",
+)
+
+
+def cause_item(cause: Cause) -> dict[str, Any]:
+    """One cause as scripts see it."""
+    return {
+        "id": cause.id,
+        "rule": cause.rule,
+        "connector": cause.connector,
+        "severity": cause.severity,
+        "state": cause.state,
+        "connections": cause.connections,
+        "accounts": cause.accounts,
+        "since": shown_time(cause.since),
+        "recovered_at": shown_time(cause.recovered_at),
+        "platform": cause.platform,
+        "text": cause.text,
+        "example": cause.example,
+        "times": cause.times,
+        "owner": cause.owner,
+        "suppressed_until": shown_time(cause.suppressed_until),
+    }

@@ -1,0 +1,290 @@
+"""Findings: the rules asked of accounts that changed, and the answers kept as rows, from first seen to recovered.
+
+``evaluate`` is called by whoever wrote news of an account, in the same transaction, so findings are never behind the snapshot.
+A connection whose account cannot be read keeps its findings; they are ``unchecked``.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+from typing import Any, NamedTuple
+
+from flask import current_app
+from sqlalchemy import bindparam, case, delete, insert, or_, select, update
+
+from dashboard.diagnosis.facts import Around, Facts, Thresholds
+from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
+from dashboard.store import causes
+from dashboard.store.counts import begin_change
+from dashboard.store.database import change, change_many, db
+from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding
+from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
+
+# So long a finding, or a cause, is new.
+NEW_FOR = timedelta(hours=24)
+AT_ONCE = 1_000
+# In the order of ``Facts``.
+_FACTS = (
+    Connection.account_id, Connection.id, Connection.name, Connection.connector, Connection.status, Connection.severity,
+    Connection.status_since, Connection.run_interval, Connection.scheduler_off, Connection.running, Connection.last_run_status,
+    Connection.last_run_at, Connection.last_success_at, Connection.last_error, Connection.last_records, Connection.last_exit_code,
+    Connection.always_loaded, Connection.runs_read_at, Connection.target_id, Connection.is_target, Connection.first_seen_at,
+    Connection.looked_at, Connection.consent_expires_at, Connection.newest_row_at, Connection.rows_read_at,
+)  # fmt: skip
+_KEPT = (
+    Finding.id, Finding.account_id, Finding.connection_id, Finding.rule, Finding.cause_id, Finding.severity, Finding.evidence,
+    Finding.contradicts, Finding.state, Finding.first_seen_at, Finding.confirmed_at, Finding.missing_since,
+    Finding.suppressed_until, Cause.suppressed_until.label("cause_suppressed_until"),
+)  # fmt: skip
+Place = tuple[int, int | None, str]
+
+
+class Said(NamedTuple):
+    """What a rule says now, with the connector it says it of."""
+
+    found: Found
+    connector: str
+
+
+@dataclass(frozen=True)
+class _Account:
+    """Why it cannot be read, if so; whether it is gone."""
+
+    unreadable: str | None
+    gone: bool
+
+
+def thresholds() -> Thresholds:
+    """Those of the settings."""
+    found: Thresholds = current_app.extensions["thresholds"]
+    return found
+
+
+def evaluate(account_ids: Collection[int], at: datetime) -> None:
+    """Ask the rules of these accounts' connections; write down what is new, what changed and what recovered. Does not commit."""
+    if not account_ids:
+        return
+    begin_change()
+    tally = causes.Tally()
+    medians = _medians()
+    ids = list(account_ids)
+    for start in range(0, len(ids), AT_ONCE):
+        _evaluate(ids[start : start + AT_ONCE], at, medians, tally)
+    causes.settle(tally, at, thresholds().platform)
+
+
+def evaluate_all(at: datetime) -> None:
+    """The same for every account, with medians worked out anew. Commits after every thousand accounts."""
+    work_out_medians()
+    ids = list(db.session.scalars(select(Account.id).order_by(Account.id)))
+    for start in range(0, len(ids), AT_ONCE):
+        evaluate(ids[start : start + AT_ONCE], at)
+        db.session.commit()
+        db.session.expunge_all()
+    causes.recount(at)
+    db.session.commit()
+
+
+def after_pass(at: datetime) -> None:
+    """What a complete pass makes known: how long runs usually take, and so which are stuck. Commits."""
+    work_out_medians()
+    long_ago = at - timedelta(seconds=thresholds().stuck_seconds)
+    running = select(Connection.account_id).where(Connection.running, Connection.last_run_at < long_ago)
+    evaluate(set(db.session.scalars(running.where(Connection.gone_at.is_(None)))), at)
+    db.session.commit()
+
+
+def work_out_medians() -> None:
+    """How long runs of each connector usually take. Commits."""
+    seconds: dict[str, list[int]] = defaultdict(list)
+    known = select(Connection.connector, Connection.last_run_seconds).where(Connection.last_run_seconds.is_not(None))
+    for connector, one in db.session.execute(known):
+        seconds[connector].append(one or 0)
+    change(delete(ConnectorMedian))
+    if seconds:
+        rows = [{"connector": connector, "seconds": median(all_of)} for connector, all_of in seconds.items()]
+        db.session.execute(insert(ConnectorMedian), rows)
+    db.session.commit()
+
+
+def grow_older(at: datetime) -> None:
+    """What time alone changes: the new become old, and nobody wants to be spared any longer. Commits."""
+    for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):
+        over = update(model).where(model.state == SUPPRESSED, or_(model.suppressed_until.is_(None), model.suppressed_until <= at))
+        if model is Finding:
+            awake = select(Cause.id).where(Cause.suppressed_until > at)
+            over = over.where(Finding.cause_id.not_in(awake))
+        fresh = since > at - NEW_FOR
+        change(over.values(state=case((fresh, NEW), else_=OPEN), state_rank=case((fresh, STATES.index(NEW)), else_=1)))
+        older = update(model).where(model.state == NEW, since <= at - NEW_FOR)
+        change(older.values(state=OPEN, state_rank=STATES.index(OPEN)))
+    db.session.commit()
+
+
+def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None, tally: causes.Tally) -> None:
+    accounts = {
+        id: _Account(unreadable, gone_at is not None)
+        for id, unreadable, gone_at in db.session.execute(
+            select(Account.id, Account.unreadable_reason, Account.gone_at).where(Account.id.in_(ids))
+        )
+    }
+    known: dict[Place, Any] = {}
+    kept = select(*_KEPT).join(Cause, Cause.id == Finding.cause_id)
+    for row in db.session.execute(kept.where(Finding.account_id.in_(ids), Finding.recovered_at.is_(None))):
+        known[row.account_id, row.connection_id, row.rule] = row
+    said = dict(_ask(ids, accounts, at, medians))
+    new = [place for place in said if place not in known]
+    # Where there is no error to tell causes apart by, a finding stays with the cause it has: it may be its hour's.
+    key_of = {place: _key(place, said[place]) for place in said if place not in known or said[place].found.text}
+    made = causes.find_or_make({key: _seed(said[place]) for place, key in key_of.items()}, at)
+    cause_of = {place: made[key] for place, key in key_of.items()}
+    _add({place: said[place] for place in new}, cause_of, at, tally)
+    changed: list[dict[str, Any]] = []
+    gone: list[Any] = []
+    for place, row in known.items():
+        account = accounts[row.account_id]
+        if place not in said and account.unreadable and not account.gone and row.rule != UNREADABLE.name:
+            state = _state(row.first_seen_at, (row.suppressed_until, row.cause_suppressed_until), True, at)
+            if state != row.state:
+                changed.append(_values(row, state=state))
+        elif place not in said:
+            gone.append(row)
+        else:
+            now = said[place].found
+            cause_id = cause_of[place].id if place in cause_of else row.cause_id
+            state = _state(row.first_seen_at, (row.suppressed_until, row.cause_suppressed_until), False, at)
+            before = (row.evidence, row.severity, row.contradicts, row.state, row.cause_id)
+            if before != (now.evidence, now.gravity, now.contradicts, state, cause_id):
+                fresh = {"evidence": now.evidence, "severity": now.gravity, "contradicts": now.contradicts, "confirmed_at": at}
+                changed.append(_values(row, state=state, cause_id=cause_id, missing_since=now.since, **fresh))
+                tally.touched |= {row.cause_id, cause_id}
+    _write(changed, gone, at, tally)
+
+
+def _ask(
+    ids: list[int], accounts: Mapping[int, _Account], at: datetime, medians: Mapping[str, float] | None
+) -> Iterator[tuple[Place, Said]]:
+    """What the rules say of these accounts, by account, connection and rule."""
+    by_account: dict[int, list[Facts]] = defaultdict(list)
+    warehouses: dict[int, set[int]] = defaultdict(set)
+    rows = select(*_FACTS, Connection.is_warehouse).where(Connection.account_id.in_(ids), Connection.gone_at.is_(None))
+    for row in db.session.execute(rows):
+        if row[-1]:
+            warehouses[row[0]].add(row[1])
+        else:
+            by_account[row[0]].append(Facts._make(row[:-1]))
+    limits = thresholds()
+    for account_id, account in accounts.items():
+        if account.gone:
+            continue
+        if account.unreadable:
+            sentence = f"Its connections cannot be read: {account.unreadable}"
+            yield (
+                (account_id, None, UNREADABLE.name),
+                Said(Found(UNREADABLE.name, UNREADABLE.gravity, sentence, account.unreadable), ""),
+            )
+            continue
+        mine = by_account[account_id]
+        siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, _twins(mine)
+        around = Around(at, limits, medians, siblings, twins)
+        for facts in mine:
+            is_whole = facts.target_id is None or facts.target_id in siblings
+            if facts.is_target or (is_whole and facts.id not in twins and not may_be_unwell(facts)):
+                continue
+            for found in diagnose(facts, around):
+                yield (account_id, facts.id, found.rule), Said(found, facts.connector)
+
+
+def _twins(mine: list[Facts]) -> dict[int, int]:
+    """Connections that have an elder of the same connector and name in their account."""
+    if len(mine) < 2:
+        return {}
+    first: dict[tuple[str, str], int] = {}
+    twins = {}
+    for facts in sorted(mine, key=lambda each: each.id):
+        elder = first.setdefault((facts.connector, facts.name.strip().lower()), facts.id)
+        if elder != facts.id and facts.name.strip():
+            twins[facts.id] = elder
+    return twins
+
+
+def _medians() -> dict[str, float] | None:
+    """None before the first pass is complete: nothing is called stuck before it is known what is usual."""
+    found = dict(db.session.execute(select(ConnectorMedian.connector, ConnectorMedian.seconds)).all())
+    return found or None
+
+
+def _key(place: Place, said: Said) -> causes.Key:
+    return causes.Key(place[2], said.connector, causes.text_of(said.found.text))
+
+
+def _seed(said: Said) -> causes.Seed:
+    return causes.Seed(said.found.gravity, said.found.text or said.found.evidence)
+
+
+def _state(first_seen_at: datetime, until: tuple[datetime | None, datetime | None], unchecked: bool, at: datetime) -> str:
+    if any(each is not None and each > at for each in until):
+        return SUPPRESSED
+    if unchecked:
+        return UNCHECKED
+    return NEW if at - first_seen_at < NEW_FOR else OPEN
+
+
+def _values(row: Any, **changes: Any) -> dict[str, Any]:
+    kept = {
+        "evidence": row.evidence,
+        "severity": row.severity,
+        "contradicts": row.contradicts,
+        "missing_since": row.missing_since,
+        "cause_id": row.cause_id,
+        "confirmed_at": row.confirmed_at,
+    }
+    values: dict[str, Any] = {"which": row.id, **kept, **changes}
+    return {**values, "severity_rank": GRAVITIES.index(values["severity"]), "state_rank": STATES.index(values["state"])}
+
+
+def _add(new: Mapping[Place, Said], cause_of: Mapping[Place, causes.Known], at: datetime, tally: causes.Tally) -> None:
+    rows = []
+    for (account_id, connection_id, rule), (found, connector) in new.items():
+        cause = cause_of[account_id, connection_id, rule]
+        state = _state(at, (None, cause.suppressed_until), False, at)
+        rows.append(
+            {
+                "account_id": account_id,
+                "connection_id": connection_id,
+                "rule": rule,
+                "connector": connector,
+                "cause_id": cause.id,
+                "severity": found.gravity,
+                "severity_rank": GRAVITIES.index(found.gravity),
+                "state": state,
+                "state_rank": STATES.index(state),
+                "evidence": found.evidence,
+                "contradicts": found.contradicts,
+                "missing_since": found.since,
+                "first_seen_at": at,
+                "confirmed_at": at,
+            }
+        )
+        tally.touched.add(cause.id)
+        if rule == causes.DARK and found.since is not None:
+            tally.dark.add((connector, found.since))
+    if rows:
+        db.session.execute(insert(Finding), rows)
+
+
+def _write(changed: list[dict[str, Any]], gone: list[Any], at: datetime, tally: causes.Tally) -> None:
+    names = (
+        "evidence", "severity", "severity_rank", "contradicts", "missing_since", "cause_id", "state", "state_rank", "confirmed_at"
+    )  # fmt: skip
+    for values in changed:
+        values.update({f"to_{name}": values.pop(name) for name in names})
+    to: dict[str, Any] = {name: bindparam(f"to_{name}") for name in names}
+    change_many(update(Finding).where(Finding.id == bindparam("which")).values(to), changed)
+    over = {"state": RECOVERED, "state_rank": STATES.index(RECOVERED), "recovered_at": at}
+    for start in range(0, len(gone), 500):
+        change(update(Finding).where(Finding.id.in_([row.id for row in gone[start : start + 500]])).values(over))
+    for row in gone:
+        tally.touched.add(row.cause_id)

@@ -1,0 +1,124 @@
+"""What is wrong, one by one and by cause."""
+
+from datetime import datetime
+
+from sqlalchemy import Float, ForeignKey, Index, SmallInteger, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
+
+from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
+from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Account, Connection
+
+NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppressed", "recovered"
+# As lists sort them: what is to be looked at first.
+STATES = (NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED)
+CAUSE_STATES = (NEW, OPEN, SUPPRESSED, RECOVERED)
+# What one rule says of one connection holds once at a time.
+_UNSETTLED = text("recovered_at IS NULL")
+_DARK = text("rule = 'dark' AND recovered_at IS NULL")
+
+
+class _Judged(Model):
+    """What findings and causes have in common: how much they matter, how they stand, until when nobody wants to hear of them."""
+
+    __abstract__ = True
+
+    rule: Mapped[str] = mapped_column(String(32))
+    connector: Mapped[str] = mapped_column(Text, default="")
+    severity: Mapped[str] = mapped_column(String(16))
+    severity_rank: Mapped[int] = mapped_column(SmallInteger)
+    state: Mapped[str] = mapped_column(String(16))
+    state_rank: Mapped[int] = mapped_column(SmallInteger)
+    recovered_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    suppressed_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    suppressed_by: Mapped[str | None] = mapped_column(Text)
+    suppressed_reason: Mapped[str | None] = mapped_column(Text)
+
+    @validates("state")
+    def _rank_state(self, _key: str, state: str) -> str:
+        self.state_rank = STATES.index(state)
+        return state
+
+    @validates("severity")
+    def _rank_severity(self, _key: str, severity: str) -> str:
+        self.severity_rank = GRAVITIES.index(severity)
+        return severity
+
+    @property
+    def title(self) -> str:
+        """The rule in words."""
+        return BY_NAME[self.rule].title if self.rule in BY_NAME else self.rule.replace("_", " ")
+
+
+class Cause(_Judged):
+    """What lies behind findings that are alike: one rule, one connector, one error text.
+
+    ``key`` tells causes apart; ``text`` is the error without what differs from customer to customer, ``example`` one as it
+    came. ``connections`` and ``accounts`` count what is open now, ``most`` the most connections there were. ``since``: when this
+    episode began; ``times``: how many there were. ``platform``: many went dark in the same hour: it lies on the platform's side.
+    """
+
+    __tablename__ = "cause"
+    __table_args__ = (
+        Index("ix_cause_worst", "state_rank", "severity_rank", "accounts", "id"),
+        Index("ix_cause_kind", "rule", "connector"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), unique=True)
+    text: Mapped[str] = mapped_column(Text, default="")
+    since: Mapped[datetime] = mapped_column(UtcTime)
+    platform: Mapped[bool] = mapped_column(default=False)
+    connections: Mapped[int] = mapped_column(default=0)
+    accounts: Mapped[int] = mapped_column(default=0)
+    most: Mapped[int] = mapped_column(default=0)
+    times: Mapped[int] = mapped_column(default=1)
+    example: Mapped[str] = mapped_column(Text, default="")
+    owner: Mapped[str | None] = mapped_column(Text)
+    owned_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class Finding(_Judged):
+    """What one rule says of one connection, or of an account (``connection_id`` None), from first seen to recovered.
+
+    ``evidence``: a sentence with its figures, true at ``confirmed_at``. ``missing_since``: the hour in which the first run
+    was due that brought nothing. ``contradicts``: Peliqan calls the connection well.
+    """
+
+    __tablename__ = "finding"
+    __table_args__ = (
+        Index("ix_finding_unsettled", "account_id", "connection_id", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+        Index("ix_finding_connection", "account_id", "connection_id", "first_seen_at"),
+        Index("ix_finding_cause", "cause_id", "recovered_at", "first_seen_at"),
+        Index("ix_finding_worst", "state_rank", "severity_rank", "first_seen_at", "id"),
+        Index("ix_finding_recovered", "recovered_at"),
+        Index("ix_finding_dark", "connector", "missing_since", sqlite_where=_DARK, postgresql_where=_DARK),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"))
+    connection_id: Mapped[int | None] = mapped_column(BigId)
+    cause_id: Mapped[int] = mapped_column(BigId, ForeignKey("cause.id"))
+    evidence: Mapped[str] = mapped_column(Text)
+    contradicts: Mapped[bool] = mapped_column(default=False)
+    missing_since: Mapped[datetime | None] = mapped_column(UtcTime)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
+    confirmed_at: Mapped[datetime] = mapped_column(UtcTime)
+
+    cause: Mapped[Cause] = relationship(lazy="raise")
+    account: Mapped[Account] = relationship(lazy="raise")
+    connection: Mapped[Connection | None] = relationship(
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="and_(foreign(Finding.account_id) == Connection.account_id, foreign(Finding.connection_id) == Connection.id)",
+        uselist=False,
+    )
+
+
+class ConnectorMedian(Model):
+    """How long a run of a connector usually takes, in seconds: the median over its connections' latest successful runs."""
+
+    __tablename__ = "connector_median"
+
+    connector: Mapped[str] = mapped_column(Text, primary_key=True)
+    seconds: Mapped[float] = mapped_column(Float)

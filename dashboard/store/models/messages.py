@@ -1,0 +1,86 @@
+"""What comes from Peliqan unasked, and what goes out to people."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.store.database import BigId, Model, UtcTime
+
+
+class WebhookEvent(Model):
+    """One event of Peliqan's, as it came. ``key``: its id, or a hash of its body, so that it counts once however often it comes.
+
+    ``state``: ``waiting``, ``done``, ``ignored`` (kept, but nothing to do with it) or ``failed``. ``times``: how often it came.
+    """
+
+    __tablename__ = "webhook_event"
+    __table_args__ = (
+        Index("ix_webhook_event_state", "state", "id"),
+        Index("ix_webhook_event_connection", "account_id", "connection_id", "received_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    received_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    event: Mapped[str] = mapped_column(String(64), default="")
+    account_id: Mapped[int | None] = mapped_column(BigId)
+    connection_id: Mapped[int | None] = mapped_column(BigId)
+    run_id: Mapped[int | None] = mapped_column(BigId)
+    status: Mapped[str] = mapped_column(String(64), default="")
+    body: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    detail: Mapped[str] = mapped_column(Text, default="")
+    times: Mapped[int] = mapped_column(default=1)
+
+
+class AlertRule(Model):
+    """Where to send what. ``address`` is Apprise's, encrypted, since most hold a secret; ``place`` is what may be shown of it.
+
+    ``sends``: words of ``store.alerts`` with spaces between. ``severity``: causes this grave or graver. ``connector``,
+    ``account_id``: only these, where set. ``quiet_from``, ``quiet_to`` and ``digest_at``: minutes after midnight in ``zone``.
+    """
+
+    __tablename__ = "alert_rule"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    address: Mapped[bytes] = mapped_column(deferred=True)
+    place: Mapped[str] = mapped_column(Text)
+    sends: Mapped[str] = mapped_column(Text)
+    severity: Mapped[str] = mapped_column(String(16))
+    connector: Mapped[str | None] = mapped_column(Text)
+    account_id: Mapped[int | None] = mapped_column(BigId)
+    quiet_from: Mapped[int | None]
+    quiet_to: Mapped[int | None]
+    digest_at: Mapped[int | None]
+    zone: Mapped[str] = mapped_column(String(64), default="UTC")
+    on: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_by: Mapped[str] = mapped_column(Text)
+
+
+class AlertMessage(Model):
+    """One message, written down before it is sent. ``key`` says what it tells: one rule never tells the same twice.
+
+    ``state``: ``waiting``, ``sent`` or ``failed`` (given up). ``leased_until`` keeps two workers from sending it at once.
+    """
+
+    __tablename__ = "alert_message"
+    __table_args__ = (UniqueConstraint("rule_id", "key"), Index("ix_alert_message_due", "state", "due_at"))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rule_id: Mapped[int] = mapped_column(BigId, ForeignKey("alert_rule.id"))
+    key: Mapped[str] = mapped_column(String(128))
+    cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
+    subject: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    tries: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    error: Mapped[str] = mapped_column(Text, default="")

@@ -1,0 +1,78 @@
+"""What people do together: notes, rounds over bank consents, work on many connections at once."""
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.store.database import BigId, Model, UtcTime
+
+
+class Note(Model):
+    """What somebody wrote about an account, one of its connections, or a cause: exactly one of account and cause is set."""
+
+    __tablename__ = "note"
+    __table_args__ = (Index("ix_note_account", "account_id", "at"), Index("ix_note_cause", "cause_id", "at"))
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int | None] = mapped_column(BigId)
+    connection_id: Mapped[int | None] = mapped_column(BigId)
+    cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    who: Mapped[str] = mapped_column(Text)
+    text: Mapped[str] = mapped_column(Text)
+
+
+class BankTick(Model):
+    """Somebody dealt with a bank connection in a round over the consents. One row a connection: the latest."""
+
+    __tablename__ = "bank_tick"
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    who: Mapped[str] = mapped_column(Text)
+
+
+class BulkJob(Model):
+    """One kind of action for many connections, begun with one of them. States and their order: ``store.bulk``.
+
+    ``cause_id``: the cause it is for, if it is for one. ``canary_id``: the item that was tried first. ``at_once``: so many at a
+    time. ``due_at``: when to go on with it; ``leased_until`` keeps two workers from going on at once.
+    """
+
+    __tablename__ = "bulk_job"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    who: Mapped[str] = mapped_column(Text)
+    why: Mapped[str] = mapped_column(Text, default="")
+    cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
+    canary_id: Mapped[int | None] = mapped_column(BigId)
+    at_once: Mapped[int]
+    audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
+    started_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    ended_by: Mapped[str | None] = mapped_column(Text)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class BulkItem(Model):
+    """One connection of a bulk job: it gets one action and no more. ``action_id`` is set before anything is tried."""
+
+    __tablename__ = "bulk_item"
+    __table_args__ = (
+        UniqueConstraint("job_id", "account_id", "connection_id"),
+        Index("ix_bulk_item_state", "job_id", "state", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    job_id: Mapped[int] = mapped_column(BigId, ForeignKey("bulk_job.id"))
+    account_id: Mapped[int] = mapped_column(BigId)
+    connection_id: Mapped[int] = mapped_column(BigId)
+    state: Mapped[str] = mapped_column(String(16))
+    action_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("action.id"))
+    detail: Mapped[str] = mapped_column(Text, default="")
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -1,0 +1,48 @@
+"""Sparing people a finding or a cause they know of: always until a date, always with a reason."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import update
+
+from dashboard.store.database import change, db
+from dashboard.store.findings import grow_older
+from dashboard.store.models import STATES, Cause, Finding
+from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+
+DAYS = (1, 3, 7, 30)
+_RANK = STATES.index(SUPPRESSED)
+
+
+class NoReason(ValueError):
+    """A sentence: nobody is spared anything without a reason, or for longer than a month."""
+
+
+def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetime) -> None:
+    """Spare people this finding, or this cause with all that is and comes to be behind it, for some days. Commits.
+
+    Raises:
+        NoReason: no reason was given, or other days than ``DAYS``.
+    """
+    if not reason.strip():
+        raise NoReason("Say why: whoever finds it suppressed will want to know.")
+    if days not in DAYS:
+        raise NoReason(f"It can be suppressed for {', '.join(map(str, DAYS))} days.")
+    row.suppressed_until, row.suppressed_by, row.suppressed_reason = at + timedelta(days=days), who, reason.strip()[:500]
+    if row.state != RECOVERED:
+        row.state = SUPPRESSED
+    if isinstance(row, Cause):
+        behind = update(Finding).where(Finding.cause_id == row.id, Finding.recovered_at.is_(None))
+        change(behind.values(state=SUPPRESSED, state_rank=_RANK))
+    db.session.commit()
+
+
+def wake(row: Finding | Cause, at: datetime) -> None:
+    """Spare people no longer. Commits."""
+    row.suppressed_until = row.suppressed_by = row.suppressed_reason = None
+    db.session.commit()
+    grow_older(at)
+
+
+def is_on(row: Finding | Cause, at: datetime) -> bool:
+    """Whether it is suppressed by itself now."""
+    return row.suppressed_until is not None and row.suppressed_until > at

@@ -1,0 +1,133 @@
+"""What is wrong: findings one by one, causes behind them, and sparing people what they know of."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from flask import Blueprint, abort, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.store import audit, diagnosed, suppression
+from dashboard.store.finding_lists import CAUSES, FINDINGS, cause_item, finding_item
+from dashboard.store.models import Cause, Finding
+from dashboard.views import htmx
+from dashboard.views.access import requires, visitor
+from dashboard.views.pages import answer_list
+
+bp = Blueprint("causes", __name__)
+
+
+@dataclass(frozen=True)
+class CausePage:
+    """What a cause's page shows beside the list of what is behind it."""
+
+    cause: Cause
+    moved: diagnosed.Moved
+    trend: list[tuple[datetime, int]]
+
+
+def get_cause_or_404(cause_id: int) -> Cause:
+    """The cause, or a page that says there is none."""
+    cause = diagnosed.cause_or_none(cause_id)
+    if cause is None:
+        abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
+    return cause
+
+
+@bp.get("/findings", endpoint="findings")
+@bp.get("/findings.json", endpoint="findings_json")
+@bp.get("/findings.csv", endpoint="findings_csv")
+@requires("viewer")
+def findings() -> ResponseReturnValue:
+    """What is wrong, one by one."""
+    return answer_list(FINDINGS, finding_item, "pages/findings.html", "fragments/_findings.html")
+
+
+@bp.get("/causes", endpoint="index")
+@bp.get("/causes.json", endpoint="index_json")
+@bp.get("/causes.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """What is wrong, by cause, worst first."""
+    return answer_list(CAUSES, cause_item, "pages/causes.html", "fragments/_causes.html", beside=_moved)
+
+
+@bp.get("/causes/<int:cause_id>", endpoint="show")
+@bp.get("/causes/<int:cause_id>.json", endpoint="show_json")
+@bp.get("/causes/<int:cause_id>.csv", endpoint="show_csv")
+@requires("viewer")
+def show(cause_id: int) -> ResponseReturnValue:
+    """One cause with everything behind it."""
+    cause, at = get_cause_or_404(cause_id), console().clock()
+    behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
+    is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
+    page = CausePage(cause, diagnosed.moved([cause], at)[cause_id], diagnosed.trend(cause, at)) if is_page else None
+    return answer_list(behind, finding_item, "pages/cause.html", "fragments/_findings.html", page=page)
+
+
+@bp.post("/causes/<int:cause_id>/suppress")
+@requires("operator")
+def suppress_cause(cause_id: int) -> ResponseReturnValue:
+    """Spare people this cause for some days."""
+    cause = get_cause_or_404(cause_id)
+    _suppress(cause, f"cause {cause_id}: {cause.title}, {cause.connector}")
+    return redirect(url_for(".show", cause_id=cause_id), 303)
+
+
+@bp.post("/causes/<int:cause_id>/wake")
+@requires("operator")
+def wake_cause(cause_id: int) -> ResponseReturnValue:
+    """Spare them no longer."""
+    cause = get_cause_or_404(cause_id)
+    suppression.wake(cause, console().clock())
+    audit.record(console().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}")
+    return redirect(url_for(".show", cause_id=cause_id), 303)
+
+
+@bp.post("/findings/<int:finding_id>/suppress")
+@requires("operator")
+def suppress_finding(finding_id: int) -> ResponseReturnValue:
+    """Spare people one finding for some days."""
+    finding = _finding_or_404(finding_id)
+    _suppress(finding, f"{finding.rule}", finding.account_id, finding.connection_id)
+    return _back(finding)
+
+
+@bp.post("/findings/<int:finding_id>/wake")
+@requires("operator")
+def wake_finding(finding_id: int) -> ResponseReturnValue:
+    """Spare them no longer."""
+    finding = _finding_or_404(finding_id)
+    suppression.wake(finding, console().clock())
+    place = {"account_id": finding.account_id, "connection_id": finding.connection_id}
+    audit.record(console().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule)
+    return _back(finding)
+
+
+def _moved(causes: list[Cause]) -> dict[int, diagnosed.Moved]:
+    return diagnosed.moved(causes, console().clock())
+
+
+def _finding_or_404(finding_id: int) -> Finding:
+    finding = diagnosed.finding_or_none(finding_id)
+    if finding is None:
+        abort(404, f"There is no finding {finding_id}, or it has been forgotten.")
+    return finding
+
+
+def _suppress(row: Cause | Finding, what: str, account_id: int | None = None, connection_id: int | None = None) -> None:
+    days, reason, at = request.form.get("days", ""), request.form.get("reason", ""), console().clock()
+    try:
+        suppression.suppress(row, visitor().email, reason, int(days) if days.isdigit() else 0, at)
+    except suppression.NoReason as error:
+        flash(str(error), "danger")
+        return
+    place = {"account_id": account_id, "connection_id": connection_id}
+    audit.record(at, visitor().email, "suppress", audit.DONE, **place, detail=f"{what}, for {days} days: {reason.strip()}")
+    flash("Nobody is told of it until then. It comes back by itself.", "success")
+
+
+def _back(finding: Finding) -> ResponseReturnValue:
+    if finding.connection_id is None:
+        return redirect(url_for("accounts.show", account_id=finding.account_id), 303)
+    return redirect(url_for("connections.show", account_id=finding.account_id, connection_id=finding.connection_id), 303)
