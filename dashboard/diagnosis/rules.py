@@ -54,7 +54,7 @@ class Rule:
     """``check`` gives a sentence with its figures, or nothing. ``hides``: rules that need not be asked then.
 
     ``by_text``: its causes are told apart by the connection's error. ``contradicts``: where Peliqan calls the connection well
-    all the same, it is a contradiction. ``about``: ``connection`` or ``account``.
+    all the same, it is a contradiction, unless the finding is less grave than its rule. ``about``: ``connection`` or ``account``.
     """
 
     name: str
@@ -78,7 +78,7 @@ def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
         if rule.name == "failing" and not _is_grave(facts, around):
             gravity = Gravity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
-        contradicts = rule.contradicts and facts.severity == Severity.OK
+        contradicts = rule.contradicts and facts.severity == Severity.OK and gravity == rule.gravity
         yield Found(rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts))
 
 
@@ -204,8 +204,9 @@ def failing(facts: Facts, _: Around) -> str | None:
     age = _age(facts)
     if not _in_trouble(facts) or (facts.interval and age is not None and age <= facts.interval):
         return None
-    run = facts.last_run_status or "not known"
-    return f"The latest run is {run}, {_quote(facts)}; {_last_success(facts)}."
+    if facts.running:
+        return f"A run is under way; the one before it failed, {_quote(facts)}; {_last_success(facts)}."
+    return f"The latest run is {facts.last_run_status or 'not known'}, {_quote(facts)}; {_last_success(facts)}."
 
 
 def noisy(facts: Facts, _: Around) -> str | None:

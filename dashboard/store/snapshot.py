@@ -276,7 +276,8 @@ def save_runs(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]
         latest = runs[0]
         row.running = latest.is_running
         row.last_run_status, row.last_run_at = clean(latest.status), latest.started_at
-        row.last_error = clean(latest.error) or None
+        # While a run is under way, how the one before it ended is what is known.
+        row.last_error = next((clean(run.error) or None for run in runs if not run.is_running), None)
         successes = [run.ended_at or run.started_at for run in runs if run.succeeded and (run.ended_at or run.started_at)]
         row.last_success_at = max([time for time in (*successes, row.last_success_at) if time], default=None)
         _note_loads(row, [run for run in runs if not run.is_running])

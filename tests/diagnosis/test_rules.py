@@ -149,6 +149,25 @@ def test_one_failed_run_is_a_warning_and_no_data_for_long_is_critical(facts: dic
     assert (only.rule, only.gravity) == ("failing", severity)
 
 
+def test_while_a_run_is_under_way_the_one_before_it_is_what_is_known() -> None:
+    again: dict[str, Any] = {
+        "running": True,
+        "last_run_status": "RUNNING",
+        "last_run_at": ago(minutes=1),
+        "last_success_at": ago(hours=4),
+    }
+    [only] = found(**{**DENIED, **again})
+    assert only.rule == "auth_failed"
+    [only] = found(**{**FAILED, **again})
+    assert only.evidence.startswith("A run is under way; the one before it failed, “500 Server Error”")
+
+
+def test_a_single_failed_run_of_a_connection_that_is_called_well_is_no_contradiction() -> None:
+    killed: dict[str, Any] = {"last_run_status": "KILLED", "last_error": "Out of memory"}
+    assert [each.contradicts for each in found(**killed, last_success_at=ago(hours=1.5))] == [False]
+    assert [each.contradicts for each in found(**killed, last_success_at=ago(hours=9))] == [True]
+
+
 def test_thresholds_are_settings() -> None:
     patient = Around(NOW, Thresholds(late=10, dark=20), {}, {100, 101})
     assert rules(patient, last_success_at=ago(hours=9)) == []
