@@ -17,6 +17,7 @@ from dashboard.store.database import db
 from dashboard.store.models import Account, Cause, Connection, Finding
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Sandbox
+from tests.made import dark_fleet
 
 
 @pytest.fixture
@@ -143,22 +144,6 @@ def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(parts: Console, 
         save_readings([Reading(expired.account_id, clock(), clock() + timedelta(days=1), listed)], {})
     assert of(expired) == []
     check_counts()
-
-
-def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str = "made_up", first: int = 900_000) -> list[int]:
-    """Accounts with one connection each that has been dark since the same hour."""
-    at = clock()
-    ids = list(range(first, first + connections))
-    snapshot.save_accounts([models.Account(id=id, name=f"Dark {id}") for id in ids], at)
-    began = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
-    run = {"status": "COMPLETED", "started_at": began, "ended_at": began + timedelta(minutes=1)}
-    readings = []
-    for id in ids:
-        seen = models.Connection(id=id * 10, name="Books", connector=connector, status="OK", run_interval=3600)
-        runs = {id * 10: (models.Run(id=id * 100, **run),)}
-        readings.append(Reading(id, at, at + timedelta(days=1), (seen,), runs))
-    save_readings(readings, {})
-    return ids
 
 
 def dark_causes(connector: str = "made_up") -> Sequence[Cause]:
