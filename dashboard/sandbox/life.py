@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from threading import RLock
 from typing import Any
 
 from dashboard.sandbox import runs as made
 from dashboard.sandbox.connectors import BY_NAME
+from dashboard.sandbox.fleet import Fleet
 from dashboard.sandbox.runs import EPOCH, RUN_IDS, Run, Schedule
-from dashboard.sandbox.world import FIRST_ACCOUNT, Account, Connection, World
+from dashboard.sandbox.world import Connection, World
 
 AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)
@@ -54,17 +54,15 @@ class TooMany(Exception):
     """The account has as many connections as their ids have room for."""
 
 
-class Life:
+class Life(Fleet):
     """The world in time. Safe to use from many threads."""
 
     def __init__(self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float]) -> None:
-        self.world, self.clock, self.run_seconds = world, clock, run_seconds
+        super().__init__(world)
+        self.clock, self.run_seconds = clock, run_seconds
         self._first_run_seconds = run_seconds
-        self.lock = RLock()
         self.born = clock()
         self.touched: dict[int, Touched] = {}
-        self.new_accounts: dict[int, Account] = {}
-        self.new_connections: dict[int, tuple[Connection, datetime]] = {}
         self.invites = 0
 
     def touch(self, connection_id: int) -> Touched:
@@ -79,46 +77,6 @@ class Life:
                 kept.clear()
             self.invites = 0
             self.run_seconds = self._first_run_seconds
-
-    def account(self, account_id: int) -> Account | None:
-        """An account, computed or provisioned."""
-        return self.world.account(account_id) or self.new_accounts.get(account_id)
-
-    def by_external_id(self, external_id: str) -> Account | None:
-        """The same by the partner's id."""
-        found = self.world.by_external_id(external_id)
-        return found or next((each for each in list(self.new_accounts.values()) if each.external_id == external_id), None)
-
-    def accounts(self, start: int, count: int) -> list[Account]:
-        """``count`` accounts from position ``start``, provisioned ones last."""
-        page = list(self.world.accounts(start, count))
-        beyond = max(0, start - self.world.size)
-        return page + list(self.new_accounts.values())[beyond : beyond + count - len(page)]
-
-    def count_accounts(self) -> int:
-        """How many there are."""
-        return self.world.size + len(self.new_accounts)
-
-    def provision(self, external_id: str, name: str, **person: str) -> Account:
-        """The account with this external id, made if there is none."""
-        with self.lock:
-            found = self.by_external_id(external_id)
-            if found is None:
-                position = self.count_accounts()
-                found = Account(FIRST_ACCOUNT + position, name or external_id, external_id, position, **person)
-                self.new_accounts[found.id] = found
-            return found
-
-    def connections(self, account_id: int) -> list[Connection]:
-        """An account's connections, computed and added."""
-        computed = list(self.world.connections(account_id)) if self.world.account(account_id) else []
-        added = [each for each, _ in list(self.new_connections.values()) if each.account_id == account_id]
-        return computed + added
-
-    def connection(self, connection_id: int) -> Connection | None:
-        """One connection."""
-        added = self.new_connections.get(connection_id)
-        return added[0] if added else self.world.connection(connection_id)
 
     def add_connection(self, account_id: int, connector: str, name: str) -> Connection:
         """A connection that somebody made in the widget; its first run starts at once.
