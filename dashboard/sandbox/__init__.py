@@ -2,8 +2,8 @@
 
 ``connectors``  what there is to connect, how it fails, which tables it brings
 ``world``       accounts and connections: pure functions of a seed, computed when asked for
+``fleet``       those, and what was added to them since the start
 ``runs``        runs of a connection: when they start, how they end, their log; pure functions too
-``fleet``       those, and the accounts and connections that were added since the start
 ``life``        what changes: statuses over time, and what was done to a connection since the start
 ``tables``      tables and rows, computed when asked for; ``fields`` and ``query`` read and sort them as Baserow does
 ``auth``        the kinds of token

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from dashboard.sandbox import runs as made
-from dashboard.sandbox.connectors import BY_NAME
+from dashboard.sandbox.connectors import BY_NAME, CONSENT
 from dashboard.sandbox.fleet import Fleet
 from dashboard.sandbox.runs import EPOCH, RUN_IDS, Run, Schedule
 from dashboard.sandbox.world import Connection, World
@@ -18,6 +18,9 @@ from dashboard.sandbox.world import Connection, World
 AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)
 BANK_PAUSE = timedelta(hours=1)
+CONSENT_LASTS = timedelta(days=90)
+# The fewest days that a consent has left at the start.
+CONSENT_LEFT = 5
 STUCK_FOR = timedelta(hours=5)
 MOST_CONNECTIONS = 99
 # Statuses that a run which went well does not lift: somebody has to act first.
@@ -170,7 +173,7 @@ class Life(Fleet):
         ends = None if touched.never_finishes else at + timedelta(seconds=shortest + share * (longest - shortest))
         newest = self.runs(connection, 1)
         number = max(made.run_id(connection, at), newest[0].id + 1 if newest else 0)
-        run = made.make_run(self.world, connection, at, ends, self._fails(connection, at), number)
+        run = made.make_run(self.world, connection, at, ends, self._failing_since(connection, at), number)
         if run.outcome == "KILLED":
             run = Run(number, connection.id, at, ends, "COMPLETED", "", 0, dict.fromkeys(connection.connector.tables, 1))
         if touched.next_run:
@@ -225,7 +228,7 @@ class Life(Fleet):
 
     def _scheduled(self, connection: Connection, started: datetime) -> Run:
         ends: datetime | None = started + made.duration(connection)
-        run = made.make_run(self.world, connection, started, ends, self._fails(connection, started))
+        run = made.make_run(self.world, connection, started, ends, self._failing_since(connection, started))
         if connection.stuck and not self.touched.get(connection.id, UNTOUCHED).released and self._is_last(connection, started):
             run = Run(run.id, connection.id, started, None, "COMPLETED", "", 0, {})
         return run
@@ -233,13 +236,34 @@ class Life(Fleet):
     def _is_last(self, connection: Connection, started: datetime) -> bool:
         return started + timedelta(seconds=connection.interval) >= self.born - STUCK_FOR
 
-    def _fails(self, connection: Connection, started: datetime) -> bool:
-        """Whether the connection's own failure holds then: for long enough that its newest run shows it, until healed."""
+    def _failing_since(self, connection: Connection, started: datetime) -> datetime | None:
+        """Since when the failure that the connection's run of then shows has held; None where it holds not or no more."""
         healed = self.touched.get(connection.id, UNTOUCHED).healed_at
+        since = self._failed_first(connection)
+        return since if started >= since and not (healed and started >= healed) else None
+
+    def _failed_first(self, connection: Connection) -> datetime:
+        """When the connection's own failure began: long enough ago that its newest run shows it."""
         longest = max(connection.failing_for, connection.interval + 600) + (3 * 86400 if connection.scheduler_off else 0)
-        # Counted from midnight, so that a sandbox started again the same day tells the same history.
-        since = self.born.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(seconds=longest)
-        return started >= since and not (healed and started >= healed)
+        return self._midnight - timedelta(seconds=longest)
+
+    @property
+    def _midnight(self) -> datetime:
+        """The one before the start. What is counted from it is the same in a sandbox that is started again the same day."""
+        return self.born.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def consent_ends(self, connection: Connection) -> datetime | None:
+        """When the consent that the customer gave to the bank ends (A), or ended; None where no bank is asked."""
+        if connection.connector.auth != "saltedge":
+            return None
+        touched, added = self.touched.get(connection.id, UNTOUCHED), self.new_connections.get(connection.id)
+        given = touched.healed_at or (added[1] if added else None)
+        if given is not None:
+            return given + CONSENT_LASTS
+        if connection.failure is CONSENT:
+            return self._failed_first(connection)
+        days = CONSENT_LASTS.days - CONSENT_LEFT
+        return self._midnight + timedelta(days=CONSENT_LEFT, seconds=self.world.number("consent", connection.id) % (days * 86400))
 
     def allow(self, connection_id: int) -> None:
         """The customer consented: AUTHORIZING for a moment, then well, and later runs go well."""

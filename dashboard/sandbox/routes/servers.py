@@ -18,9 +18,12 @@ SHORTEST_INTERVAL = 60
 
 
 def as_json(connection: Connection) -> dict[str, Any]:
-    """A connection as the API shows it (S); ``run_interval`` in seconds; ``auth_type`` is an assumption (A)."""
+    """A connection as the API shows it (S); ``run_interval`` in seconds.
+
+    Assumptions (A): ``auth_type``, and ``consent_expires_at``, which bank connections alone have.
+    """
     life = sandbox().life
-    return {
+    told = {
         "id": connection.id,
         "name": connection.name,
         "server_type": connection.connector.name,
@@ -34,6 +37,10 @@ def as_json(connection: Connection) -> dict[str, Any]:
         "auth_type": connection.connector.auth,
         **life.touched.get(connection.id, UNTOUCHED).settings,
     }
+    ends = life.consent_ends(connection)
+    if ends is not None:
+        told["consent_expires_at"] = ends.isoformat()
+    return told
 
 
 def _warehouse(account_id: int) -> dict[str, Any]:
