@@ -2,6 +2,7 @@
 
 ``connectors``  what there is to connect, how it fails, which tables it brings
 ``world``       accounts and connections: pure functions of a seed, computed when asked for
+``scenarios``   fleets in which one thing goes wrong, by name; ``stage`` makes them
 ``fleet``       those, and what was added to them since the start
 ``runs``        runs of a connection: when they start, how they end, their log; pure functions too
 ``life``        what changes: statuses over time, and what was done to a connection since the start

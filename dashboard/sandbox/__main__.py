@@ -3,6 +3,7 @@
 import argparse
 
 from dashboard.sandbox.app import create_sandbox
+from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.sandbox.server import serve
 
 
@@ -25,12 +26,18 @@ def _share(text: str) -> float:
 
 def main() -> None:
     """Read the options and serve."""
-    options = argparse.ArgumentParser("python -m dashboard.sandbox", description="A stand-in for Peliqan's API.")
+    options = argparse.ArgumentParser(
+        "python -m dashboard.sandbox",
+        description="A stand-in for Peliqan's API.",
+        epilog=f"scenarios:\n{listing()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     options.add_argument("--host", default="127.0.0.1")
     options.add_argument("--port", type=int, default=8901)
     options.add_argument("--threads", type=int, default=64)
     options.add_argument("--accounts", type=int, default=200, help="how many customers")
     options.add_argument("--seed", type=int, default=1, help="another seed, another fleet")
+    options.add_argument("--scenario", default="", choices=SCENARIOS, metavar="NAME", help="what goes wrong: see below")
     options.add_argument("--latency-ms", type=float, default=0)
     options.add_argument("--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1")
     options.add_argument("--partner-token", default="sandbox-partner-token")
@@ -39,7 +46,7 @@ def main() -> None:
     told = options.parse_args()
     app = create_sandbox(
         told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
-        run_seconds=told.run_seconds, public_url=told.public_url,
+        run_seconds=told.run_seconds, public_url=told.public_url, scenario=told.scenario,
     )  # fmt: skip
     serve(app, told.host, told.port, told.threads)
 

@@ -14,6 +14,7 @@ from dashboard.sandbox.context import Sandbox
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
 from dashboard.sandbox.routes import control, data, partner, people, servers
+from dashboard.sandbox.scenarios import staged
 from dashboard.sandbox.tables import Tables
 from dashboard.sandbox.world import World
 
@@ -39,6 +40,7 @@ def create_sandbox(
     clock: Callable[[], datetime] = _now,
     run_seconds: tuple[float, float] = (3, 9),
     public_url: str | None = None,
+    scenario: str = "",
 ) -> Flask:
     """A fleet of ``accounts`` made from ``seed``; the same two make the same fleet.
 
@@ -51,13 +53,18 @@ def create_sandbox(
         clock: The time, aware. Schedules, consents and tokens go by it alone.
         run_seconds: How long a run started by hand takes, in seconds (least, most).
         public_url: Where browsers find the sandbox, for consent and invite links; None for where a request came to.
+        scenario: What goes wrong in the fleet, by its name in ``scenarios``; a bit of everything where empty.
+
+    Raises:
+        ValueError: there is no such scenario.
     """
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.redirect_defaults = False
-    world = World(accounts, seed)
+    born = clock()
+    world = staged(scenario, accounts, seed, born) if scenario else World(accounts, seed)
     parts = Sandbox(
-        Life(world, clock, run_seconds),
+        Life(world, clock, run_seconds, born),
         Tables(world),
         Tokens(seed, partner_token, clock),
         Faults(latency_ms, error_rate, seed),

@@ -68,10 +68,12 @@ def need_partner() -> None:
 
 
 def need_account() -> int:
-    """Everything else takes a sub-account's token (D); whose it is."""
+    """Everything else takes a sub-account's token (D); whose it is. An account without a licence is refused."""
     account_id = sandbox().tokens.account_of(token())
     if account_id is None:
         bad_token()
+    if not sandbox().life.world.is_readable(account_id):
+        refuse(403, "ERROR_LICENSE_EXPIRED", "The licence of this account has expired.")
     return account_id
 
 

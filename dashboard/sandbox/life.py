@@ -19,8 +19,8 @@ AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)
 BANK_PAUSE = timedelta(hours=1)
 CONSENT_LASTS = timedelta(days=90)
-# The fewest days that a consent has left at the start.
-CONSENT_LEFT = 5
+# The fewest days that a consent has left at the start; where all is quiet, nobody need think of it yet.
+CONSENT_LEFT, QUIET_CONSENT_LEFT = 5, 30
 STUCK_FOR = timedelta(hours=5)
 MOST_CONNECTIONS = 99
 # Statuses that a run which went well does not lift: somebody has to act first.
@@ -60,11 +60,13 @@ class TooMany(Exception):
 class Life(Fleet):
     """The world in time. Safe to use from many threads."""
 
-    def __init__(self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float]) -> None:
+    def __init__(
+        self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float], born: datetime | None = None
+    ) -> None:
         super().__init__(world)
         self.clock, self.run_seconds = clock, run_seconds
         self._first_run_seconds = run_seconds
-        self.born = clock()
+        self.born = born or clock()
         self.touched: dict[int, Touched] = {}
         self.invites = 0
 
@@ -210,16 +212,26 @@ class Life(Fleet):
         connection = self.connection(run_id // RUN_IDS)
         if connection is None:
             return None
-        by_hand = list(self.touched.get(connection.id, UNTOUCHED).runs)
-        found = next((run for run in by_hand if run.id == run_id), None)
+        found = next((run for run in self._by_hand(connection) if run.id == run_id), None)
         started = EPOCH + timedelta(seconds=run_id % RUN_IDS)
-        if found is None and started <= self.clock() and made.is_scheduled(connection, self.schedules(connection), started):
-            found = self._scheduled(connection, started)
-        return found
+        if found is not None or started > self._last_start(connection):
+            return found
+        is_one = made.is_scheduled(connection, self.schedules(connection), started)
+        return self._scheduled(connection, started) if is_one else None
+
+    def _by_hand(self, connection: Connection) -> list[Run]:
+        """The newest first."""
+        by_hand, extra = list(reversed(self.touched.get(connection.id, UNTOUCHED).runs)), connection.fate.extra_run
+        return by_hand if extra is None else [*by_hand, self._scheduled(connection, extra)]
+
+    def _last_start(self, connection: Connection) -> datetime:
+        """Until when the schedule has started runs."""
+        at, rests = self.clock(), connection.fate.rests_from
+        return at if rests is None else min(at, rests - timedelta(seconds=1))
 
     def _history(self, connection: Connection) -> Iterator[Run]:
-        by_hand = list(reversed(self.touched.get(connection.id, UNTOUCHED).runs))
-        for started in made.scheduled_starts(connection, self.schedules(connection), self.clock()):
+        by_hand = self._by_hand(connection)
+        for started in made.scheduled_starts(connection, self.schedules(connection), self._last_start(connection)):
             number = made.run_id(connection, started)
             while by_hand and by_hand[0].id >= number:
                 yield by_hand.pop(0)
@@ -239,11 +251,15 @@ class Life(Fleet):
     def _failing_since(self, connection: Connection, started: datetime) -> datetime | None:
         """Since when the failure that the connection's run of then shows has held; None where it holds not or no more."""
         healed = self.touched.get(connection.id, UNTOUCHED).healed_at
-        since = self._failed_first(connection)
-        return since if started >= since and not (healed and started >= healed) else None
+        since, until = self._failed_first(connection), connection.fate.fails_until
+        if started < since or (healed and started >= healed) or (until and started >= until):
+            return None
+        return since
 
     def _failed_first(self, connection: Connection) -> datetime:
-        """When the connection's own failure began: long enough ago that its newest run shows it."""
+        """When the connection's own failure began: a seed's long enough ago that the newest run shows it."""
+        if connection.fate.fails_from is not None:
+            return connection.fate.fails_from
         longest = max(connection.failing_for, connection.interval + 600) + (3 * 86400 if connection.scheduler_off else 0)
         return self._midnight - timedelta(seconds=longest)
 
@@ -262,8 +278,9 @@ class Life(Fleet):
             return given + CONSENT_LASTS
         if connection.failure is CONSENT:
             return self._failed_first(connection)
-        days = CONSENT_LASTS.days - CONSENT_LEFT
-        return self._midnight + timedelta(days=CONSENT_LEFT, seconds=self.world.number("consent", connection.id) % (days * 86400))
+        least = QUIET_CONSENT_LEFT if self.world.quiet else CONSENT_LEFT
+        more = self.world.number("consent", connection.id) % ((CONSENT_LASTS.days - least) * 86400)
+        return self._midnight + timedelta(days=least, seconds=more)
 
     def allow(self, connection_id: int) -> None:
         """The customer consented: AUTHORIZING for a moment, then well, and later runs go well."""

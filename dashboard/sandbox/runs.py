@@ -117,7 +117,7 @@ def make_run(
     run = Run(number or run_id(connection, started), connection.id, started, ends, "COMPLETED", "", 0, {})
     draw = world.number("run", run.id) % 100
     tables = connection.connector.tables
-    run.records = {table: world.number("records", run.id, table) % 900 for table in tables}
+    run.records = {table: max(int(world.quiet), world.number("records", run.id, table) % 900) for table in tables}
     failure = connection.failure
     if failing_since is not None and failure is not None:
         run.outcome, run.exit_code = failure.run, failure.exit_code
@@ -128,8 +128,10 @@ def make_run(
     elif flipped(connection, started):
         run.outcome, run.exit_code, run.records = "ERROR", 1, {}
         run.error = f"502 Server Error: Bad Gateway for url: https://{connection.connector.host}/api/v1/{tables[0]}"
-    elif draw == 0:
+    elif draw == 0 and not world.quiet:
         run.end_as("KILLED")
+    elif connection.fate.empty_from is not None and started >= connection.fate.empty_from:
+        run.records = dict.fromkeys(tables, 0)
     return run
 
 

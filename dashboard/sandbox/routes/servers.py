@@ -30,7 +30,7 @@ def as_json(connection: Connection) -> dict[str, Any]:
         "health_status": life.status(connection),
         "is_datawarehouse": False,
         "is_target": False,
-        "target": connection.account_id * 100,
+        "target": connection.fate.target or connection.account_id * 100,
         "target_schema": {"schema_name": f"{connection.connector.name.lower()}_{connection.id % 100}"},
         "run_interval": connection.interval,
         "disable_scheduler": connection.scheduler_off,
