@@ -42,13 +42,26 @@ LISTED = f"\b\nScenarios:\n{listing()}"
 @click.option("--latency-ms", default=0.0, show_default=True)
 @click.option("--error-rate", default=0.0, show_default=True, help="Share of calls that fail, 0 to 1.")
 @click.option("--partner-token", default="sandbox-partner-token", show_default=True)
+@click.option("--webhook-url", default="", metavar="URL", help="Where webhooks are posted to.")
+@click.option(
+    "--webhook-secret",
+    default="",
+    metavar="SECRET",
+    envvar="SANDBOX_WEBHOOK_SECRET",
+    show_envvar=True,
+    help="What they are signed with.",
+)
 def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet: Any) -> None:
     """The stand-in for Peliqan's API, alone."""
     from dashboard.sandbox.app import create_sandbox
     from dashboard.sandbox.server import serve as serve_sandbox
 
+    try:
+        app = create_sandbox(latency_ms=latency_ms, error_rate=error_rate, **fleet)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     click.echo(f"Sandbox on http://{host}:{port} with {fleet['accounts']} accounts. Ctrl-C ends it.")
-    serve_sandbox(create_sandbox(latency_ms=latency_ms, error_rate=error_rate, **fleet), host, port)
+    serve_sandbox(app, host, port)
 
 
 @click.command()

@@ -10,6 +10,7 @@
 ``auth``        the kinds of token
 ``catalogue``   the routes by name; ``openapi`` makes a document of them
 ``faults``      latency, errors and named faults, switchable while it runs
+``webhooks``    events of what was done, posted to one address
 ``routes``      the API, the pages for people (consent, widget) and the control routes
 ``server``      serves it with gunicorn; ``python -m dashboard.sandbox`` calls that
 """

@@ -1,10 +1,13 @@
 """``python -m dashboard.sandbox``: the stand-in alone, until Ctrl-C."""
 
 import argparse
+import os
 
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.sandbox.server import serve
+
+SECRET_SETTING = "SANDBOX_WEBHOOK_SECRET"
 
 
 def _seconds(text: str) -> tuple[float, float]:
@@ -43,11 +46,18 @@ def main() -> None:
     options.add_argument("--partner-token", default="sandbox-partner-token")
     options.add_argument("--run-seconds", type=_seconds, default=(3.0, 9.0), metavar="LEAST,MOST")
     options.add_argument("--public-url", help="where browsers find it, for consent and invite links")
+    options.add_argument("--webhook-url", default="", metavar="URL", help="where webhooks are posted to")
+    options.add_argument("--webhook-secret", metavar="SECRET", help=f"what they are signed with; {SECRET_SETTING} otherwise")
     told = options.parse_args()
-    app = create_sandbox(
-        told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
-        run_seconds=told.run_seconds, public_url=told.public_url, scenario=told.scenario,
-    )  # fmt: skip
+    secret = os.environ.get(SECRET_SETTING, "") if told.webhook_secret is None else told.webhook_secret
+    try:
+        app = create_sandbox(
+            told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
+            run_seconds=told.run_seconds, public_url=told.public_url, scenario=told.scenario,
+            webhook_url=told.webhook_url, webhook_secret=secret,
+        )  # fmt: skip
+    except ValueError as error:
+        options.error(str(error))
     serve(app, told.host, told.port, told.threads)
 
 

@@ -9,6 +9,7 @@ from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
 from dashboard.sandbox.tables import Table, Tables
+from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import Account, Connection
 
 
@@ -20,6 +21,7 @@ class Sandbox:
     tables: Tables
     tokens: Tokens
     faults: Faults
+    webhooks: Webhooks
     public_url: str | None = None
 
 
