@@ -10,12 +10,12 @@ from functools import cached_property
 from itertools import groupby
 
 from dashboard.sandbox.connectors import CONSENT, TIMEOUT, Failure
+from dashboard.sandbox.life import STUCK_FOR
 from dashboard.sandbox.runs import EPOCH
 from dashboard.sandbox.world import FIRST_ACCOUNT, Connection, Fate, World
 
 LONGEST_INTERVAL = 3600
 OUTAGE_BEGAN = timedelta(hours=5)
-HUNG_AT = timedelta(hours=5, seconds=1)
 # Places of computed connections end at 5.
 TWIN_PLACES = 5
 NOBODYS_PLACE = 99
@@ -140,7 +140,7 @@ def unscheduled(connection: Connection, born: datetime) -> tuple[Connection, ...
 
 def hanging(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Its newest run began five hours ago and never ends."""
-    return (replace(connection, stuck=True, phase=_phase(born - HUNG_AT, connection.interval)),)
+    return (replace(connection, stuck=True, phase=_phase(born - STUCK_FOR - timedelta(seconds=1), connection.interval)),)
 
 
 def late(connection: Connection, born: datetime) -> tuple[Connection, ...]:

@@ -40,11 +40,15 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 receiver.posts.append((dict(self.headers), body))
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
                 self.send_header("Content-Length", "0")
+                self.send_header("Location", receiver.url)
                 self.end_headers()
+
+            # Nobody should follow that.
+            do_GET = do_POST
 
             def log_message(self, *_words: Any) -> None:
                 pass
@@ -206,6 +210,7 @@ def test_events_that_one_look_finds_come_in_the_order_of_their_times(hooked: Cal
     hooked.hooks.start()
     receiver.wait_for(4)
     assert [each["server_id"] for each in receiver.told] == [first.id, first.id, second.id, second.id]
+    assert len({each["event_id"] for each in receiver.told}) == 4
 
 
 def test_a_post_that_failed_is_tried_again_with_the_same_event(hooked: Caller, receiver: Receiver) -> None:
