@@ -103,7 +103,9 @@ def _missing_since(facts: Facts) -> datetime | None:
     """The hour in which the first run after the last success was due."""
     if facts.last_success_at is None or not facts.interval:
         return None
-    due = facts.last_success_at + timedelta(seconds=facts.interval)
+    succeeded = facts.last_run_status in vocabulary.SUCCEEDED
+    began = facts.last_run_at if succeeded and facts.last_run_at is not None else facts.last_success_at
+    due = began + timedelta(seconds=facts.interval)
     return due.replace(minute=0, second=0, microsecond=0)
 
 

@@ -269,9 +269,9 @@ def test_all_connections_to_shopify_have_loaded_nothing_for_three_hours_and_say_
     found = odd(seen, "shopify")
     assert found == of("shopify", seen)
     for each in found:
-        after, before = each.split(3 * HOUR)
+        after, before = each.split(HOUR)
         assert each.is_calm()
-        assert (len(after) >= 2, len(before) >= 1) == (True, True)
+        assert (len(after) >= 1, len(before) >= 3) == (True, True)
         assert all(run["status"] == "COMPLETED" and error_of(run) is None for run in after)
         assert {entry["records"] for run in after for entry in run["tables"]} == {0}
         assert {len(run["tables"]) for run in after} == {3}
