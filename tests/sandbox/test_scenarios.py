@@ -264,12 +264,12 @@ def test_seven_connections_to_odoo_fail_for_two_days_since_a_column_changed() ->
         assert timedelta() <= first - (NOON - 2 * DAY) < HOUR
 
 
-def test_all_connections_to_shopify_have_loaded_nothing_for_three_hours_and_say_that_they_are_well() -> None:
+def test_all_connections_to_shopify_have_loaded_nothing_for_more_than_an_hour_and_say_that_they_are_well() -> None:
     seen = staged("loaded-nothing")
     found = odd(seen, "shopify")
     assert found == of("shopify", seen)
     for each in found:
-        after, before = each.split(HOUR)
+        after, before = each.split(1.25 * HOUR)
         assert each.is_calm()
         assert (len(after) >= 1, len(before) >= 3) == (True, True)
         assert all(run["status"] == "COMPLETED" and error_of(run) is None for run in after)
