@@ -257,9 +257,9 @@ def late(facts: Facts, around: Around) -> str | None:
 
 def loaded_nothing(facts: Facts, _: Around) -> str | None:
     """The latest run completed with no record, though the runs before it always loaded some."""
-    if facts.last_records != 0 or not facts.always_loaded or facts.last_run_status not in vocabulary.SUCCEEDED:
+    if facts.last_records != 0 or not facts.always_loaded or _in_trouble(facts):
         return None
-    return f"Its latest run is {facts.last_run_status} with 0 records; the runs before it always loaded some."
+    return "The latest run that ended completed with 0 records; the runs before it always loaded some."
 
 
 def stale_rows(facts: Facts, _: Around) -> str | None:

@@ -291,7 +291,7 @@ def _note_loads(row: Connection, ended: Sequence[peliqan.Run]) -> None:
     if not ended:
         return
     latest, well = ended[0], [run for run in ended if run.succeeded]
-    row.last_records, row.last_exit_code = latest.records, latest.source_exit_code
+    row.last_records, row.last_exit_code = latest.records if latest.succeeded else None, latest.source_exit_code
     took = (run.ended_at - run.started_at for run in well if run.ended_at and run.started_at)
     seconds = next(took, None)
     row.last_run_seconds = round(seconds.total_seconds()) if seconds is not None else row.last_run_seconds
