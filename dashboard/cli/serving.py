@@ -17,6 +17,7 @@ from gunicorn.arbiter import Arbiter
 
 from dashboard.app import create_app, utc_now
 from dashboard.cli.shared import close_store, make_current_app, upgrade_schema
+from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.settings import read_settings
 from dashboard.store import people
 from dashboard.worker import run_worker
@@ -148,7 +149,10 @@ def _run_demo(port: int, accounts: int, folder: Path) -> None:
         [*DASHBOARD, "sandbox", f"--port={sandbox_port}", f"--accounts={accounts}"], env=environ, stdout=subprocess.DEVNULL
     )
     try:
-        app = create_app(read_settings(environ, Path(os.devnull)))
+        try:
+            app = create_app(read_settings(environ, Path(os.devnull)))
+        except PlaybookError as error:
+            raise click.ClickException(str(error)) from None
         made = _prepare(app)
 
         def say() -> None:
