@@ -177,6 +177,17 @@ def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Consol
     assert second.verdict == "worked"
 
 
+def test_what_recovers_next_door_is_nobodys_credit(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = settled(connection, clock)
+    neighbour = next(each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id)
+    find(known(connection), clock())
+    receipts.look_again({(connection.account_id, neighbour.id)}, clock())
+    assert action.verdict == "no_effect"
+    receipts.look_again({(connection.account_id, connection.id)}, clock())
+    assert action.verdict != "no_effect"
+
+
 def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(clock: Clock, sandbox: Sandbox) -> None:
     connection = known(sandbox.healthy)
     for kind, state, after, times in (
