@@ -10,6 +10,7 @@ from flask import Flask, current_app
 from requests.adapters import BaseAdapter
 
 from dashboard import peliqan
+from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.refresh import Fleet
 from dashboard.settings import Settings
@@ -35,6 +36,7 @@ class Console:
     fleet: Fleet
     work: Work
     clock: Callable[[], datetime]
+    playbook: Playbook
 
 
 def console() -> Console:
@@ -44,9 +46,14 @@ def console() -> Console:
 
 
 def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, adapter: BaseAdapter | None = None) -> Flask:
-    """The console. ``adapter`` replaces the network in tests; ``clock`` gives aware times in UTC."""
+    """The console. ``adapter`` replaces the network in tests; ``clock`` gives aware times in UTC.
+
+    Raises:
+        PlaybookError: a file of the playbook is missing or malformed.
+    """
     from dashboard import views
 
+    playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
     settings.dashboard_data.mkdir(parents=True, exist_ok=True)
     app.config.update(
@@ -88,7 +95,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         settings.dashboard_refresh_interval,
         settings.dashboard_api_rate,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings), clock)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings), clock, playbook)
     views.register(app)
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

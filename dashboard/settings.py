@@ -85,6 +85,9 @@ class Settings(BaseModel):
         le=10_000,
         description="So many connections of one connector, dark since the same hour, are one cause.",
     )
+    dashboard_playbook: Path | None = Field(
+        None, description="Folder of a playbook of your own; the one that comes with the console when empty."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )

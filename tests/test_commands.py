@@ -1,6 +1,7 @@
 """The commands, as an operator types them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,18 @@ def test_missing_settings_are_one_message_and_no_traceback(run: Any) -> None:
     assert "SECRET_KEY: is missing" in told.stderr
     assert "PELIQAN_PARTNER_TOKEN: is missing" in told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(run: Any, tmp_path: Path) -> None:
+    own = Path(shutil.copytree(Path(__file__).parent.parent / "playbook", tmp_path / "own"))
+    (own / "dark.md").write_text("Nothing.")
+    (own / "late.md").unlink()
+    for command in (("check",), ("serve", "--port", "0")):
+        told = run(*command, DASHBOARD_PLAYBOOK=str(own))
+        assert told.returncode == 2
+        assert "dark.md: it must begin with its settings" in told.stderr
+        assert "late.md is missing" in told.stderr
+        assert "Traceback" not in told.stderr
 
 
 def test_a_taken_port_is_one_sentence(run: Any, sandbox: Sandbox) -> None:

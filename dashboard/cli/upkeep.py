@@ -143,6 +143,7 @@ def check(what: tuple[str, ...]) -> None:
     app = make_app()
     parts: Console = app.extensions["console"]
     click.echo("settings  fine")
+    click.echo("playbook  fine")
     checks: dict[str, Callable[[], str | None]] = {
         "database": lambda: store_problem(app) or sharing_problem(parts.settings),
         "API": lambda: _api_problem(app, parts.api),

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
+from dashboard.fleet.refresh import OUTAGE
 from dashboard.peliqan.vocabulary import Severity
 from dashboard.store import actions
 from dashboard.store.models import Action, Connection
@@ -67,8 +68,11 @@ def ask(
         answer = (account.reauthorise if kind == actions.REAUTHORISE else account.saltedge_refresh)(connection.id)
         action.url = check_link(answer.url).url
     except peliqan.PeliqanError as error:
+        if not isinstance(error, OUTAGE):
+            live.read_after(api, action, at)
         actions.settle(action, "failed", at, error.explained)
     except UnsafeLink as error:
+        live.read_after(api, action, at)
         actions.settle(action, "failed", at, f"Peliqan gave an address that is not safe to open: {error}.")
     else:
         action.state = actions.WAITING
@@ -81,11 +85,15 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     action.looks += 1
     action.looked_at = at
     if action.state == actions.STARTING:
+        live.read_after(api, action, at)
         actions.settle(action, "failed", at, "The console was stopped while it asked. Ask for the link again.")
         return
     try:
         connection = live.read_connection(api, action.account_id, action.connection_id, at)
     except peliqan.PeliqanError as error:
+        if at - action.started_at > GIVE_UP_AFTER:
+            actions.settle(action, "failed", at, f"{error.sentence} Whether anybody followed the link cannot be told.")
+            return
         action.detail = f"{error.sentence} Looking again."
         actions.put_off(action, next_look(action, at, interval))
         return

@@ -1,5 +1,6 @@
 """Read one connection now, because somebody looks at it or did something to it; the answer updates the snapshot."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
@@ -8,7 +9,7 @@ from dashboard.fleet.refresh import Fleet
 from dashboard.store import due, findings, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection
+from dashboard.store.models import Account, Action, Connection
 
 # Fresh enough not to be asked for again when somebody opens the page.
 FRESH = timedelta(seconds=30)
@@ -60,6 +61,12 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
     findings.evaluate([account_id], at)
     db.session.commit()
     return row
+
+
+def read_after(api: peliqan.Peliqan, action: Action, at: datetime) -> None:
+    """How the connection stands after an action, however it ended: that is judged by it. Unreadable, the last reading counts."""
+    with suppress(peliqan.PeliqanError):
+        read_connection(api, action.account_id, action.connection_id, at)
 
 
 def find_or_add_account(api: peliqan.Peliqan, external_id: str, at: datetime) -> Account:

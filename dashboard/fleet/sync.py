@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
+from dashboard.fleet.refresh import OUTAGE
 from dashboard.store import actions, snapshot
 from dashboard.store.models import Action, Connection
 
@@ -37,6 +38,8 @@ def start(api: peliqan.Peliqan, connection: Connection, who: str, at: datetime, 
         action.state, action.detail = actions.RUNNING, "A run was already under way; following that one."
     except peliqan.PeliqanError as error:
         if not error.outcome_unknown:
+            if not isinstance(error, OUTAGE):
+                live.read_after(api, action, at)
             actions.settle(action, "failed", at, error.explained)
             return action
         action.state, action.detail = actions.UNKNOWN, f"{error.sentence} It may have started all the same; finding out."
@@ -55,6 +58,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     action.looks += 1
     action.looked_at = at
     if at - action.started_at > GIVE_UP_AFTER:
+        live.read_after(api, action, at)
         actions.settle(action, "stuck", at, "No end was seen within 24 hours.")
         return
     account = api.for_account(action.account_id)
@@ -66,7 +70,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
             action.run_status = status.status or action.run_status
             actions.put_off(action, next_look(action, at, interval))
         elif status.contradicts_itself:
-            _doubt(action, at, interval)
+            _doubt(api, action, at, interval)
         else:
             _ended(api, account, action, at, interval)
     except peliqan.PeliqanError as error:
@@ -74,9 +78,10 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         actions.put_off(action, next_look(action, at, interval))
 
 
-def _doubt(action: Action, at: datetime, interval: float) -> None:
+def _doubt(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
     action.contradictions += 1
     if action.contradictions > CONTRADICTIONS_BELIEVED:
+        live.read_after(api, action, at)
         actions.settle(
             action, "stuck", at, "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete."
         )
@@ -95,7 +100,7 @@ def _ended(api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at
         actions.settle(action, "failed", at, "No run began. Nothing was synced; it can be started again.")
         return
     if run.is_running:
-        _doubt(action, at, interval)
+        _doubt(api, action, at, interval)
         return
     action.run_id, action.run_status, action.records = run.id, run.status, run.records
     actions.settle(action, "done" if run.succeeded else "failed", at, run.error)

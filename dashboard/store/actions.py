@@ -2,6 +2,7 @@
 
 States: ``starting`` (written down, not answered yet), ``running``, ``unknown`` (no answer came; being found out),
 ``waiting`` (a person has to do something: follow a link), and the ends ``done``, ``failed``, ``stuck``, ``superseded``.
+What came of it is judged with its end (``store.receipts``).
 """
 
 from datetime import datetime, timedelta
@@ -9,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.store import audit, diagnosed
+from dashboard.store import audit, diagnosed, receipts
 from dashboard.store.database import db
 from dashboard.store.models import Action, AuditEntry, Connection
 
@@ -24,12 +25,14 @@ def begin(
 ) -> tuple[Action, bool]:
     """Write down that an action is about to be tried, with its audit entry and what is wrong just now, and commit.
 
+    ``why``: a line of the person's, or nothing.
     Returns the action and whether it is new: while one of its kind is in flight on the connection, that one is returned.
     """
     account_id, connection_id = connection.account_id, connection.id
+    why = " ".join(why.replace("\0", "").split())[:500]
     worst = next(iter(diagnosed.of_connection(account_id, connection_id)), None)
     entry = AuditEntry(
-        at=at, who=who, what=kind, result=audit.PENDING, account_id=account_id, connection_id=connection_id, detail=why
+        at=at, who=who, what=kind, result=audit.PENDING, account_id=account_id, connection_id=connection_id, detail=_told(why, "")
     )
     db.session.add(entry)
     try:
@@ -47,9 +50,10 @@ def begin(
             due_at=at + LEASE,
             status_before=connection.status,
             last_run_before=last_run_before,
-            why=why[:500],
+            why=why,
             connector=connection.connector,
             rule=worst.rule if worst is not None else None,
+            severity_before=worst.severity if worst is not None else None,
             cause_id=worst.cause_id if worst is not None else None,
         )
         db.session.add(action)
@@ -65,11 +69,15 @@ def begin(
 
 
 def settle(action: Action, state: str, at: datetime, detail: str = "") -> None:
-    """Write an action's end, and the audit entry's result, in one commit. The link it gave, if any, is forgotten."""
+    """Write an action's end, what came of it, and the audit entry's result, in one commit. The link it gave is forgotten.
+
+    What came of it is told by the snapshot: read the connection first.
+    """
     action.state, action.settled_at, action.detail = state, at, detail[:2000]
     action.in_flight = action.due_at = action.leased_until = action.url = None
     entry = db.session.get_one(AuditEntry, action.audit_id)
-    entry.result, entry.settled_at, entry.detail = ENDS[state], at, detail[:2000]
+    entry.result, entry.settled_at, entry.detail = ENDS[state], at, _told(action.why, detail)[:2000]
+    receipts.judge(action)
     db.session.commit()
 
 
@@ -116,3 +124,8 @@ def latest(account_id: int, connection_id: int, most: int = 10) -> list[Action]:
     """What was started here and by whom, newest first."""
     mine = select(Action).where(Action.account_id == account_id, Action.connection_id == connection_id)
     return list(db.session.scalars(mine.order_by(Action.id.desc()).limit(most)))
+
+
+def _told(why: str, detail: str) -> str:
+    """What the audit entry says: the person's line, and the result."""
+    return " · ".join(part for part in (f"Why: {why}" if why else "", detail) if part)

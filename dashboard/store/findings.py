@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, case, delete, insert, or_, select, update
 
 from dashboard.diagnosis.facts import Around, Facts, Thresholds
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
-from dashboard.store import causes
+from dashboard.store import causes, receipts
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
 from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding
@@ -161,6 +161,7 @@ def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None,
                 changed.append(_values(row, state=state, cause_id=cause_id, missing_since=now.since, **fresh))
                 tally.touched |= {row.cause_id, cause_id}
     _write(changed, gone, at, tally)
+    receipts.look_again({(row.account_id, row.connection_id) for row in gone}, at)
 
 
 def _ask(

@@ -4,6 +4,7 @@
 ``security``  headers, CSRF, limits on attempts
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
+``advice``    what stands at the buttons: the playbook, what helped before
 ``assets``    static files by their content
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
@@ -15,6 +16,7 @@ from dashboard.views import (
     access,
     accounts,
     admin,
+    advice,
     assets,
     causes,
     connections,
@@ -24,6 +26,7 @@ from dashboard.views import (
     overview,
     pages,
     people,
+    receipts,
     security,
     tables,
     times,
@@ -36,7 +39,8 @@ def register(app: Flask) -> None:
     access.init_app(app)
     pages.init_app(app)
     times.init_app(app)
+    advice.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, receipts, tables, embed, people, admin, health):
         app.register_blueprint(family.bp)

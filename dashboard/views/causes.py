@@ -7,7 +7,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.store import audit, diagnosed, suppression
+from dashboard.store import audit, diagnosed, receipts, suppression
 from dashboard.store.finding_lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.store.models import Cause, Finding
 from dashboard.views import htmx
@@ -24,6 +24,7 @@ class CausePage:
     cause: Cause
     moved: diagnosed.Moved
     trend: list[tuple[datetime, int]]
+    learnt: dict[str, receipts.Learnt]
 
 
 def get_cause_or_404(cause_id: int) -> Cause:
@@ -61,7 +62,7 @@ def show(cause_id: int) -> ResponseReturnValue:
     cause, at = get_cause_or_404(cause_id), console().clock()
     behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
-    page = CausePage(cause, diagnosed.moved([cause], at)[cause_id], diagnosed.trend(cause, at)) if is_page else None
+    page = _cause_page(cause, at) if is_page else None
     return answer_list(behind, finding_item, "pages/cause.html", "fragments/_findings.html", page=page)
 
 
@@ -102,6 +103,11 @@ def wake_finding(finding_id: int) -> ResponseReturnValue:
     place = {"account_id": finding.account_id, "connection_id": finding.connection_id}
     audit.record(console().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule)
     return _back(finding)
+
+
+def _cause_page(cause: Cause, at: datetime) -> CausePage:
+    learnt = receipts.learnt(cause.rule, cause.connector)
+    return CausePage(cause, diagnosed.moved([cause], at)[cause.id], diagnosed.trend(cause, at), learnt)
 
 
 def _moved(causes: list[Cause]) -> dict[int, diagnosed.Moved]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask import Blueprint, abort, flash, redirect, render_template, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
@@ -15,6 +15,7 @@ from dashboard.store.lists import CONNECTIONS, connection_item
 from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
+from dashboard.views.advice import Advice, advise
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import Day, strip
 
@@ -32,12 +33,18 @@ class ConnectionPage:
     history: list[HealthChange]
     days: list[Day]
     findings: list[Finding]
+    advice: Advice
     done_here: list[Action]
     sync: Action | None
     ask: Action | None
     link: SafeLink | None
     is_fresh: bool
     problem: peliqan.PeliqanError | None = None
+
+    @property
+    def syncing(self) -> bool:
+        """Whether a sync that somebody started here is under way."""
+        return self.sync is not None and self.sync.settled_at is None
 
     @property
     def next_run_at(self) -> datetime | None:
@@ -70,13 +77,15 @@ def connection_page(connection: Connection, problem: peliqan.PeliqanError | None
     account_id, connection_id = connection.account_id, connection.id
     history = snapshot.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
     done = actions.latest(account_id, connection_id)
+    findings = diagnosed.of_connection(account_id, connection_id)
     ask = next((action for action in done if action.kind != actions.SYNC), None)
     return ConnectionPage(
         connection=connection,
         runs=snapshot.latest_runs(account_id, connection_id),
         history=history[::-1],
         days=strip(history, connection.first_seen_at, at, STRIP_DAYS),
-        findings=diagnosed.of_connection(account_id, connection_id),
+        findings=findings,
+        advice=advise(connection, findings),
         done_here=done,
         sync=next((action for action in done if action.kind == actions.SYNC), None),
         ask=ask,
@@ -135,7 +144,7 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
-    action = sync.start(console().api, connection, visitor().email, console().clock(), _interval())
+    action = sync.start(console().api, connection, visitor().email, console().clock(), _interval(), _why())
     console().work.follow(action)
     return _answer(connection)
 
@@ -201,6 +210,11 @@ def _interval() -> float:
     return console().settings.dashboard_watch_interval
 
 
+def _why() -> str:
+    """The line that the person wrote beside the buttons, or nothing."""
+    return request.form.get("why", "")
+
+
 def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | None]:
     try:
         live.read_connection(console().api, connection.account_id, connection.id, console().clock())
@@ -211,7 +225,7 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 
 
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
-    action = links.ask(console().api, kind, connection, visitor().email, console().clock(), _interval())
+    action = links.ask(console().api, kind, connection, visitor().email, console().clock(), _interval(), _why())
     console().work.follow(action)
     return _answer(connection)
 

@@ -99,7 +99,9 @@ def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(operato
 def test_reauthorising_through_the_consent_page_turns_the_connection_green(operator: Page, complaints: list[str]) -> None:
     operator.goto(EXPIRED)
     expect(operator.locator("#connection")).to_contain_text("invalid_grant")
-    operator.get_by_role("button", name="Reauthorise").click()
+    # Once among the buttons, and once beside the finding, as the playbook's first step.
+    expect(operator.get_by_role("button", name="Reauthorise")).to_have_count(2)
+    operator.locator(".first-step").get_by_role("button", name="Reauthorise").click()
     link = operator.get_by_role("link", name="Open in a new tab")
     with operator.expect_popup() as popup:
         link.click()
@@ -109,6 +111,22 @@ def test_reauthorising_through_the_consent_page_turns_the_connection_green(opera
     expect(consent.get_by_role("heading")).to_have_text("Access allowed")
     expect(operator.locator("#connection[data-status=OK]")).to_be_visible(timeout=LIMIT)
     expect(operator.locator("#ask")).to_contain_text("Reauthorisation worked")
+
+
+def test_the_line_of_why_outlives_a_look_presses_nothing_by_enter_and_goes_along_with_the_button(
+    operator: Page, complaints: list[str]
+) -> None:
+    operator.goto(path_of(healthy(2)))
+    operator.get_by_label("Why").fill("Asked for by the customer")
+    operator.get_by_label("Why").press("Enter")
+    with operator.expect_response(re.compile("/live$")):
+        operator.evaluate("htmx.trigger('#connection', 'settled')")
+    expect(operator.get_by_label("Why")).to_have_value("Asked for by the customer")
+    expect(operator.locator("#sync[data-running=false]")).to_be_empty()
+    operator.get_by_role("button", name="Sync now").click()
+    expect(operator.locator(".done-here")).to_contain_text("Asked for by the customer")
+    expect(operator.get_by_label("Why")).to_have_value("")
+    expect(operator.locator(".done-here")).to_contain_text("worked", timeout=LIMIT)
 
 
 def test_a_table_is_paged_sorted_and_opened_row_by_row(operator: Page, complaints: list[str]) -> None:
@@ -181,7 +199,7 @@ def test_everything_works_without_javascript(browser: Any, demo: Demo, browser_c
 
 PAGES = [
     "/", "/accounts", "/connections?severity=error", "/accounts/1001", "/accounts/1001/connections/100102", "/accounts/1049", "/accounts/1001/databases/10011",
-    "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3", "/embed?external_id=cust-00001", "/audit", "/users",
+    "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3", "/embed?external_id=cust-00001", "/audit", "/receipts", "/users",
     "/users/new", "/me", "/find?q=amber", "/nowhere", "/connections?q=zzzz",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"

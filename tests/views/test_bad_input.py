@@ -19,6 +19,7 @@ BAD = [
     ("/accounts/1001/connections/1", 404), ("/accounts/1002/connections/100101", 404), ("/accounts/1001/databases/7", 404),
     ("/accounts/1001/tables/7", 404), ("/accounts/1001/tables/10011900?page=99", 404), ("/accounts/1001/tables/10011900?sort=Nowhere", 400),
     ("/accounts/1001/tables/10011900/rows/99999", 404), ("/accounts/1001/connections/100101/runs/1", 404), ("/nowhere", 404),
+    ("/receipts?verdict=perhaps", 400), ("/receipts?account=abc", 400), ("/receipts?page=99", 404),
 ]  # fmt: skip
 
 

@@ -26,6 +26,7 @@ QUERIES = {
     "/causes": 7,
     "/findings": 5,
     "/audit": 5,
+    "/receipts": 5,
     "/accounts/1001": 9,
 }
 

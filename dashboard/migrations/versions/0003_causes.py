@@ -227,6 +227,7 @@ def upgrade():
     op.add_column("action", sa.Column("why", sa.Text(), nullable=False, server_default=""))
     op.add_column("action", sa.Column("rule", sa.String(32), nullable=True))
     op.add_column("action", sa.Column("connector", sa.Text(), nullable=False, server_default=""))
+    op.add_column("action", sa.Column("severity_before", sa.String(16), nullable=True))
     op.add_column("action", sa.Column("cause_id", BIG_ID, nullable=True))
     op.add_column("action", sa.Column("status_after", sa.Text(), nullable=True))
     op.add_column("action", sa.Column("verdict", sa.String(16), nullable=True))
@@ -254,6 +255,7 @@ def downgrade():
     with op.batch_alter_table("action") as batch:
         batch.drop_column("why")
         batch.drop_column("rule")
+        batch.drop_column("severity_before")
         batch.drop_column("connector")
         batch.drop_column("cause_id")
         batch.drop_column("status_after")

@@ -3,9 +3,11 @@
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from dashboard.diagnosis.rules import BY_NAME
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Account, Connection
 
 
 class Refresh(Model):
@@ -46,9 +48,9 @@ class Action(Model):
     ``in_flight`` is "account/connection/kind" until it is settled, then None: being unique, it lets one run at a time.
     ``due_at`` is when to look next; ``leased_until`` keeps two workers from looking at once.
 
-    ``why``: a line of the person's. ``rule`` and ``cause_id``: what was wrong when it was started. ``status_after`` and
-    ``verdict`` (words of ``store.actions``): how it stood when it had settled. ``sent_at``, ``sent_by``, ``language``: its link
-    went to the customer; ``reminded_at``: somebody was told that nothing followed.
+    ``why``: a line of the person's. ``rule``, ``severity_before`` and ``cause_id``: the worst that was wrong when it was started.
+    ``status_after`` and ``verdict`` (words of ``store.receipts``): how it stood when it had settled. ``sent_at``, ``sent_by``,
+    ``language``: its link went to the customer; ``reminded_at``: somebody was told that nothing followed.
     """
 
     __tablename__ = "action"
@@ -83,6 +85,7 @@ class Action(Model):
     why: Mapped[str] = mapped_column(Text, default="")
     rule: Mapped[str | None] = mapped_column(String(32))
     connector: Mapped[str] = mapped_column(Text, default="")
+    severity_before: Mapped[str | None] = mapped_column(String(16))
     cause_id: Mapped[int | None] = mapped_column(BigId)
     status_after: Mapped[str | None] = mapped_column(Text)
     verdict: Mapped[str | None] = mapped_column(String(16))
@@ -90,3 +93,20 @@ class Action(Model):
     sent_by: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(String(8))
     reminded_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    account: Mapped[Account | None] = relationship(
+        lazy="raise", viewonly=True, primaryjoin="foreign(Action.account_id) == Account.id", uselist=False
+    )
+    connection: Mapped[Connection | None] = relationship(
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="and_(foreign(Action.account_id) == Connection.account_id, foreign(Action.connection_id) == Connection.id)",
+        uselist=False,
+    )
+
+    @property
+    def rule_title(self) -> str:
+        """What was wrong when it was started, in words; empty where nothing was."""
+        if not self.rule:
+            return ""
+        return BY_NAME[self.rule].title if self.rule in BY_NAME else self.rule.replace("_", " ")

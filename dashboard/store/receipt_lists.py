@@ -1,0 +1,71 @@
+"""The list of receipts: every action with who, why, and what became of it."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import contains_eager
+
+from dashboard.diagnosis.rules import BY_NAME
+from dashboard.store.actions import BANK_REFRESH, REAUTHORISE, SYNC
+from dashboard.store.listing import Filter, Listing
+from dashboard.store.lists import shown_time
+from dashboard.store.models import Account, Action, Connection
+from dashboard.store.receipts import VERDICTS
+
+RECEIPTS = Listing(
+    statement=select(Action)
+    .outerjoin(Action.account)
+    .outerjoin(Action.connection)
+    .options(
+        contains_eager(Action.account).load_only(Account.name, Account.external_id),
+        contains_eager(Action.account).lazyload(Account.check),
+        contains_eager(Action.connection).load_only(Connection.name, Connection.connector),
+    ),
+    search=(Account.name, Account.external_id, Connection.name, Action.connector, Action.started_by, Action.why, Action.detail),
+    exact=(Action.account_id, Action.connection_id, Action.run_id),
+    filters={
+        "kind": Filter(Action.kind, "What", (SYNC, REAUTHORISE, BANK_REFRESH)),
+        "verdict": Filter(Action.verdict, "What it did", VERDICTS),
+        "rule": Filter(Action.rule, "What was wrong", tuple(BY_NAME)),
+        "who": Filter(Action.started_by, "Who"),
+        "account": Filter(Action.account_id, "Account", number=True, counted=False),
+        "cause": Filter(Action.cause_id, "Cause", number=True, counted=False),
+    },
+    sorts={
+        "at": (Action.started_at, Action.id),
+        "who": (Action.started_by, Action.id),
+        "kind": (Action.kind, Action.id),
+        "verdict": (Action.verdict, Action.id),
+        "account": (func.lower(Account.name), Action.id),
+    },
+    default_sort="-at",
+)
+
+
+def receipt_item(action: Action) -> dict[str, Any]:
+    """One receipt as scripts see it."""
+    account, connection = action.account, action.connection
+    return {
+        "id": action.id,
+        "at": shown_time(action.started_at),
+        "who": action.started_by,
+        "kind": action.kind,
+        "why": action.why,
+        "account_id": action.account_id,
+        "account_name": account.name if account is not None else None,
+        "external_id": account.external_id if account is not None else None,
+        "connection_id": action.connection_id,
+        "connection_name": connection.name if connection is not None else None,
+        "connector": action.connector,
+        "rule": action.rule,
+        "cause_id": action.cause_id,
+        "status_before": action.status_before,
+        "status_after": action.status_after,
+        "verdict": action.verdict,
+        "state": action.state,
+        "run_id": action.run_id,
+        "run_status": action.run_status,
+        "records": action.records,
+        "detail": action.detail,
+        "settled_at": shown_time(action.settled_at),
+    }

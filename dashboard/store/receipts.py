@@ -1,0 +1,116 @@
+"""What became of actions: how the connection stood before and after, whether it helped, and what is learnt from that.
+
+An action is judged once, when it settles: ``actions.settle`` calls ``judge``, whatever the end. What helps may be seen only
+later, since a reauthorised connection often recovers with its next run. So when a finding recovers within one interval of the
+connection after the newest action there (and half an hour for the run and its reading, a day at most), that action is judged
+again (``look_again``). Earlier actions get no credit for it.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+
+from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.peliqan.vocabulary import Severity, severity_of_health
+from dashboard.store.database import db
+from dashboard.store.models import Action, Connection, Finding
+
+WORKED, NO_EFFECT, WORSE = "worked", "no_effect", "worse"
+VERDICTS = (WORKED, NO_EFFECT, WORSE)
+DONE, SUPERSEDED = "done", "superseded"
+AT_MOST, GRACE = timedelta(hours=24), timedelta(minutes=30)
+# Of the words that Peliqan has for health, those that are worse than the rest.
+_HOW_BAD = {Severity.ERROR.value: 2, Severity.ATTENTION.value: 1}
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """What became of the actions of one kind, on connections of one connector with the same finding."""
+
+    kind: str
+    worked: int = 0
+    no_effect: int = 0
+    worse: int = 0
+
+    @property
+    def total(self) -> int:
+        """How many there were."""
+        return self.worked + self.no_effect + self.worse
+
+
+def judge(action: Action) -> None:
+    """Write into an action that has its end how the connection stands after it, and the verdict. Does not commit.
+
+    ``worked``: what was wrong when it was started is over, and nothing as grave has come in its place; where nothing was wrong,
+    the connection is well. ``worse``: something graver was found, or Peliqan's own word for its health is worse. ``no_effect``:
+    anything else, so also a failure, and what was never tried. A link that a newer one replaced is not judged: it may be in use.
+    """
+    connection = db.session.get(Connection, (action.account_id, action.connection_id))
+    if connection is None or action.state == SUPERSEDED:
+        return
+    action.status_after = connection.status
+    action.verdict = _verdict(action, connection)
+
+
+def look_again(places: Collection[tuple[int, int | None]], at: datetime) -> None:
+    """Findings of these connections (by account and id) have just recovered: judge the newest action on each again.
+
+    Only what came to a good end and is recent enough; what worked has worked. Does not commit.
+    """
+    connections = {place for place in places if place[1] is not None}
+    if not connections:
+        return
+    accounts = {account_id for account_id, _ in connections}
+    recent = select(Action).where(Action.account_id.in_(accounts), Action.started_at > at - 3 * AT_MOST)
+    newest: dict[tuple[int, int], Action] = {}
+    for action in db.session.scalars(recent.order_by(Action.id)):
+        newest[action.account_id, action.connection_id] = action
+    for place, action in newest.items():
+        if place not in connections or action.settled_at is None or action.state != DONE or action.verdict == WORKED:
+            continue
+        connection = db.session.get(Connection, place)
+        if connection is not None and at - action.settled_at <= _patience(connection):
+            judge(action)
+
+
+def learnt(rule: str, connector: str) -> dict[str, Learnt]:
+    """What became of each kind of action on connections of a connector that had this finding, by kind; the helpful first."""
+    like_this = (Action.rule == rule, Action.connector == connector, Action.verdict.in_(VERDICTS))
+    counting = select(Action.kind, Action.verdict, func.count()).where(*like_this).group_by(Action.kind, Action.verdict)
+    counts: dict[str, dict[str, int]] = {}
+    for kind, verdict, count in db.session.execute(counting):
+        counts.setdefault(kind, {})[str(verdict)] = count
+    found = [Learnt(kind, **by_verdict) for kind, by_verdict in counts.items()]
+    found.sort(key=lambda each: (-each.worked / each.total, -each.total, each.kind))
+    return {each.kind: each for each in found}
+
+
+def _verdict(action: Action, connection: Connection) -> str:
+    open_now = select(Finding.rule, Finding.severity_rank, Finding.first_seen_at).where(
+        Finding.account_id == action.account_id, Finding.connection_id == action.connection_id, Finding.recovered_at.is_(None)
+    )
+    findings = db.session.execute(open_now).all()
+    nothing = len(GRAVITIES)
+    before = GRAVITIES.index(action.severity_before) if action.severity_before else nothing
+    now = min((rank for _, rank, _ in findings), default=nothing)
+    graver = now < min(before, GRAVITIES.index("info"))
+    health_fell = _HOW_BAD.get(connection.severity, 0) > _HOW_BAD.get(severity_of_health(action.status_before), 0)
+    # What Peliqan refused, and a link that nobody followed, changed nothing: it grew worse by itself.
+    if (graver or health_fell) and (action.state == DONE or action.run_id is not None):
+        return WORSE
+    if action.state != DONE:
+        return NO_EFFECT
+    if action.rule is None:
+        return WORKED if connection.severity == Severity.OK and not findings else NO_EFFECT
+    # One rule hides another: a finding may be over only because a run failed and that is said in its place.
+    instead = any(rank <= before and first_seen_at >= action.started_at for _, rank, first_seen_at in findings)
+    return NO_EFFECT if instead or any(rule == action.rule for rule, _, _ in findings) else WORKED
+
+
+def _patience(connection: Connection) -> timedelta:
+    """So long after an action its effect may show."""
+    if not connection.run_interval:
+        return AT_MOST
+    return min(timedelta(seconds=connection.run_interval) + GRACE, AT_MOST)

@@ -1,0 +1,65 @@
+"""What stands at the buttons: the playbook's first step, what helped before, what to leave alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from flask import Flask
+
+from dashboard.app import console
+from dashboard.diagnosis.playbook import Play
+from dashboard.store import actions, receipts
+from dashboard.store.models import Cause, Connection, Finding
+from dashboard.store.models.findings import SUPPRESSED
+from dashboard.store.receipts import Learnt
+
+CHECK, NONE = "check", "none"
+# A bank is asked by a refresh where others are reauthorised.
+_SAME = {actions.REAUTHORISE: actions.BANK_REFRESH, actions.BANK_REFRESH: actions.REAUTHORISE}
+
+
+@dataclass(frozen=True)
+class Advice:
+    """For one connection. ``offered``: the kinds of buttons that fit it; ``learnt``: what became of each kind, by rule."""
+
+    offered: tuple[str, ...]
+    findings: Sequence[Finding]
+    learnt: Mapping[str, Mapping[str, Learnt]]
+
+    def first_step(self, finding: Finding) -> str:
+        """The button that stands beside a finding; ``none`` where the playbook has none, or none that fits."""
+        play = play_of(finding)
+        step = play.first_step if play is not None else NONE
+        return next((each for each in (step, _SAME.get(step, NONE)) if each in self.offered), NONE)
+
+    def helped(self, kind: str) -> Learnt | None:
+        """What became of this kind of action where the worst finding was the same; None where it was never tried."""
+        return self.learnt[self.findings[0].rule].get(kind) if self.findings else None
+
+    def warnings(self, kind: str) -> list[str]:
+        """Titles of the findings with which the playbook says not to do this."""
+        plays = (play_of(finding) for finding in self.findings if finding.state != SUPPRESSED)
+        return [play.title for play in plays if play is not None and kind in play.dont]
+
+
+def play_of(row: Finding | Cause) -> Play | None:
+    """What the playbook says of a finding (with its cause) or a cause."""
+    cause = row if isinstance(row, Cause) else row.cause
+    return console().playbook.of(row.rule, platform=cause.platform)
+
+
+def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
+    """What stands at the buttons of a connection with these findings, worst first."""
+    fits = {
+        actions.SYNC: connection.may_sync,
+        actions.REAUTHORISE: connection.may_reauthorise,
+        actions.BANK_REFRESH: connection.is_saltedge,
+        CHECK: True,
+    }
+    rules = {finding.rule for finding in findings}
+    learnt = {rule: receipts.learnt(rule, connection.connector) for rule in rules}
+    return Advice(tuple(kind for kind, does in fits.items() if does), findings, learnt)
+
+
+def init_app(app: Flask) -> None:
+    """Give it to the templates."""
+    app.jinja_env.globals.update(play_of=play_of)

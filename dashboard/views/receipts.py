@@ -1,0 +1,19 @@
+"""Receipts: every action with who, why, and what became of it."""
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from dashboard.store.receipt_lists import RECEIPTS, receipt_item
+from dashboard.views.access import requires
+from dashboard.views.pages import answer_list
+
+bp = Blueprint("receipts", __name__)
+
+
+@bp.get("/receipts", endpoint="index")
+@bp.get("/receipts.json", endpoint="index_json")
+@bp.get("/receipts.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """What was done, newest first, with what it did."""
+    return answer_list(RECEIPTS, receipt_item, "pages/receipts.html", "fragments/_receipts.html")

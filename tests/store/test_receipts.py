@@ -1,0 +1,209 @@
+"""What an action is judged by, and what is learnt from it."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete
+
+from dashboard.app import Console
+from dashboard.fleet import live
+from dashboard.store import actions, causes, receipts, snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Action, AuditEntry, Connection, Finding
+from tests.conftest import Clock, Sandbox
+
+WHO = "olga@example.com"
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def known(connection: Any) -> Connection:
+    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    return row
+
+
+def find(connection: Connection, at: Any, *found: str) -> None:
+    """What is wrong with it, and nothing else: rule and severity, from this moment on."""
+    place = (Finding.account_id == connection.account_id, Finding.connection_id == connection.id)
+    db.session.execute(delete(Finding).where(*place))
+    for each in found:
+        rule, severity = each.split()
+        cause = causes.find_or_make({causes.Key(rule, "a connector"): causes.Seed(severity, "")}, at)
+        (known,) = cause.values()
+        db.session.add(
+            Finding(
+                account_id=connection.account_id, connection_id=connection.id, cause_id=known.id, rule=rule, severity=severity,
+                state="new", evidence="", first_seen_at=at, confirmed_at=at,
+            )
+        )  # fmt: skip
+    db.session.commit()
+
+
+def act(connection: Connection, clock: Clock, kind: str = actions.SYNC, why: str = "") -> Action:
+    action, is_new = actions.begin(kind, connection, WHO, clock(), why=why)
+    assert is_new
+    return action
+
+
+# What was wrong before, how it ended, what is wrong afterwards and with which status, and the verdict.
+CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
+    (["dark critical"], "done", [], "OK", "worked"),
+    (["dark critical"], "done", ["duplicate_connection info"], "OK", "worked"),
+    (["dark critical"], "done", ["dark critical"], "OK", "no_effect"),
+    (["dark critical"], "done", ["late warning"], "OK", "worked"),
+    (["dark critical"], "done", ["failing critical"], "OK", "no_effect"),
+    (["dark critical"], "failed", ["failing critical"], "ERROR", "worse"),
+    (["dark critical"], "failed", [], "OK", "no_effect"),
+    (["late warning"], "done", ["failing critical"], "OK", "worse"),
+    (["late warning"], "stuck", ["stuck_run critical"], "OK", "worse"),
+    (["late warning"], "failed", ["late warning"], "OK", "no_effect"),
+    (["late warning", "duplicate_connection info"], "done", ["duplicate_connection info"], "OK", "worked"),
+    ([], "done", [], "OK", "worked"),
+    ([], "done", ["noisy info"], "OK", "no_effect"),
+    ([], "done", ["failing warning"], "OK", "worse"),
+    ([], "done", ["noisy info"], "ERROR", "worse"),
+    ([], "done", [], "RE_AUTHORISING", "no_effect"),
+    ([], "stuck", [], "OK", "no_effect"),
+]
+
+
+@pytest.mark.parametrize(("before", "state", "after", "status", "verdict"), CASES)
+def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
+    before: Sequence[str], state: str, after: Sequence[str], status: str, verdict: str, clock: Clock, sandbox: Sandbox
+) -> None:
+    connection = known(sandbox.healthy)
+    connection.status, connection.severity = "OK", "ok"
+    find(connection, clock() - timedelta(hours=1), *before)
+    action = act(connection, clock)
+    action.run_id = 1
+    clock.move(minutes=1)
+    find(connection, clock(), *after)
+    connection.status = status
+    connection.severity = {"OK": "ok", "ERROR": "error"}.get(status, "busy")
+    actions.settle(action, state, clock())
+    assert (action.status_before, action.status_after, action.verdict) == ("OK", status, verdict)
+
+
+def test_what_was_refused_did_nothing_even_where_it_grew_worse_meanwhile(clock: Clock, sandbox: Sandbox) -> None:
+    connection = known(sandbox.healthy)
+    find(connection, clock(), "late warning")
+    action = act(connection, clock, actions.REAUTHORISE)
+    find(connection, clock(), "dark critical")
+    actions.settle(action, "failed", clock(), "Nobody followed the link within 24 hours.")
+    assert action.verdict == "no_effect"
+
+
+def test_a_link_that_a_newer_one_replaced_is_not_judged(clock: Clock, sandbox: Sandbox) -> None:
+    action = act(known(sandbox.healthy), clock, actions.REAUTHORISE)
+    actions.settle(action, "superseded", clock())
+    assert (action.status_after, action.verdict) == (None, None)
+
+
+def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(clock: Clock, sandbox: Sandbox) -> None:
+    action = act(known(sandbox.healthy), clock, why="  Ticket\0 4711,\n asked twice " + "x" * 600)
+    entry = db.session.get_one(AuditEntry, action.audit_id)
+    assert entry.detail.startswith("Why: Ticket 4711, asked twice xxx")
+    assert len(action.why) == 500
+    actions.settle(action, "failed", clock(), "The trial has ended.")
+    assert entry.detail.startswith("Why: Ticket 4711, asked twice")
+    assert entry.detail.endswith(" · The trial has ended.")
+    assert action.detail == "The trial has ended."
+
+
+def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> Action:
+    """An action that came to a good end before its effect showed."""
+    action = act(known(connection), clock, kind)
+    actions.settle(action, "done", clock())
+    assert (action.rule, action.verdict) == ("auth_failed", "no_effect")
+    return action
+
+
+def recover(parts: Console, clock: Clock, sandbox: Sandbox, connection: Any) -> None:
+    """The customer consents, and the connection is read as by anybody who looks at it."""
+    sandbox.life.allow(connection.id)
+    sandbox.life.touch(connection.id).allowed_at = None
+    live.read_connection(parts.api, connection.account_id, connection.id, clock())
+
+
+def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = settled(connection, clock)
+    recover(parts, clock, sandbox, connection)
+    db.session.refresh(action)
+    assert (action.verdict, action.status_after) == ("worked", known(connection).status)
+
+
+def test_after_more_than_a_day_nobody_says_that_it_helped(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = settled(connection, clock)
+    action.settled_at = clock() - timedelta(hours=25)
+    recover(parts, clock, sandbox, connection)
+    db.session.refresh(action)
+    assert action.verdict == "no_effect"
+
+
+def test_after_more_than_an_interval_neither(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = settled(connection, clock)
+    interval = timedelta(seconds=known(connection).run_interval or 0)
+    assert timedelta() < interval < timedelta(hours=23)
+    action.settled_at = clock() - interval - timedelta(minutes=31)
+    recover(parts, clock, sandbox, connection)
+    db.session.refresh(action)
+    assert action.verdict == "no_effect"
+
+
+def test_only_the_newest_action_gets_the_credit(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    first, second = settled(connection, clock, actions.SYNC), settled(connection, clock)
+    recover(parts, clock, sandbox, connection)
+    assert [db.session.get_one(Action, each.id).verdict for each in (first, second)] == ["no_effect", "worked"]
+
+
+def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    first, second = settled(connection, clock, actions.SYNC), act(known(connection), clock, actions.REAUTHORISE)
+    recover(parts, clock, sandbox, connection)
+    assert db.session.get_one(Action, first.id).verdict == "no_effect"
+    actions.settle(second, "done", clock())
+    assert second.verdict == "worked"
+
+
+def test_what_recovers_next_door_is_nobodys_credit(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = settled(connection, clock)
+    neighbour = next(each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id)
+    find(known(connection), clock())
+    receipts.look_again({(connection.account_id, neighbour.id)}, clock())
+    assert action.verdict == "no_effect"
+    receipts.look_again({(connection.account_id, connection.id)}, clock())
+    assert action.verdict != "no_effect"
+
+
+def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(clock: Clock, sandbox: Sandbox) -> None:
+    connection = known(sandbox.healthy)
+    for kind, state, after, times in (
+        (actions.REAUTHORISE, "done", [], 5),
+        (actions.REAUTHORISE, "done", ["dark critical"], 1),
+        (actions.SYNC, "failed", ["late warning"], 3),
+        (actions.SYNC, "done", ["dark critical"], 1),
+    ):
+        for _ in range(times):
+            find(connection, clock(), "late warning")
+            action = act(connection, clock, kind)
+            find(connection, clock(), *after)
+            actions.settle(action, state, clock())
+    found = receipts.learnt("late", connection.connector)
+    assert list(found) == [actions.REAUTHORISE, actions.SYNC]
+    assert found[actions.REAUTHORISE] == receipts.Learnt(actions.REAUTHORISE, worked=5, worse=1)
+    assert found[actions.SYNC] == receipts.Learnt(actions.SYNC, no_effect=3, worse=1)
+    assert receipts.learnt("dark", connection.connector) == {}
+    assert receipts.learnt("late", "another") == {}
