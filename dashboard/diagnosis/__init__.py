@@ -4,4 +4,5 @@
 ``rules``     the rules: each says in one sentence with figures what it found, or nothing
 ``playbook``  what to do about each finding, in files that a support team edits
 ``texts``     error texts without what differs from customer to customer, so that the same error is the same text
+``scrub``     texts that leave the console, without secrets
 """

@@ -17,6 +17,7 @@ from dashboard.views import (
     accounts,
     admin,
     advice,
+    alerts,
     assets,
     causes,
     connections,
@@ -42,5 +43,5 @@ def register(app: Flask) -> None:
     advice.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, receipts, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, receipts, tables, embed, people, admin, alerts, health):
         app.register_blueprint(family.bp)

@@ -27,6 +27,8 @@ QUERIES = {
     "/findings": 5,
     "/audit": 5,
     "/receipts": 5,
+    "/alerts": 5,
+    "/alerts/messages": 5,
     "/accounts/1001": 9,
 }
 
