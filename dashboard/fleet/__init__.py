@@ -5,5 +5,6 @@
 ``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
 ``live``     read one connection now, because somebody looks at it
 ``alerts``   what is to be told, sent to where people read it
+``rows``     when the newest row of a connection's tables was received, because somebody asks
 ``queue``    the work queue: what is due, handed out
 """

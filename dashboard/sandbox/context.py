@@ -1,6 +1,6 @@
 """What the routes share: the sandbox's parts, refusals in Baserow's shapes, and whose token came."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from flask import abort, current_app, jsonify, make_response, request
@@ -116,7 +116,7 @@ def tables_of(account_id: int) -> list[Table]:
 
 
 def own_table(table_id: int) -> Table:
-    """The table, if it is the token's account's; somebody else's is a 400 (recorded from Baserow)."""
+    """The table, if it is the token's account's, as its connection's runs left it; somebody else's is a 400 (recorded)."""
     account_id = need_account()
     owner = table_id // 10_000
     exists = sandbox().life.account(owner) is not None
@@ -125,4 +125,5 @@ def own_table(table_id: int) -> Table:
         refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The requested table does not exist.")
     if owner != account_id:
         refuse(400, "ERROR_USER_NOT_IN_GROUP", "")
-    return found
+    connection = sandbox().life.connection(found.connection_id) if found.connection_id is not None else None
+    return replace(found, received_at=sandbox().life.last_received(connection)) if connection is not None else found

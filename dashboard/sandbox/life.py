@@ -207,6 +207,12 @@ class Life(Fleet):
         """Runs, newest first: those by hand and those by the schedule."""
         return list(islice(self._history(connection), skip, skip + count))
 
+    def last_received(self, connection: Connection) -> datetime | None:
+        """When its newest row came: as its latest run that loaded something ended; None where there was none."""
+        until = min(self.clock(), connection.fate.rows_until or self.clock())
+        loaded = (run.ends_at for run in self._history(connection) if any(run.records.values()))
+        return next((ended for ended in loaded if ended is not None and ended <= until), None)
+
     def run(self, run_id: int) -> Run | None:
         """A run by its id, which begins with its connection's and goes on with its second."""
         connection = self.connection(run_id // RUN_IDS)

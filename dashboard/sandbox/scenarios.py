@@ -75,6 +75,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "The newest runs of four connections to Xero timed out, shortly after others that went well.",
         (Change("xero", slice(4), stage.noisy),),
     ),
+    "stale-rows": Scenario(
+        "The runs of three connections to Yuki go well and say that they load rows, but the newest row is two days old.",
+        (Change("yuki", slice(3), stage.losing_rows(days=2), alone=True),),
+    ),
     "incident-night": Scenario(
         "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, all in one night.",
         (_EXPIRED_TOKENS, _OUTAGE, _STUCK, *_CONSENTS, *_TWO_ERRORS),

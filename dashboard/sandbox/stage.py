@@ -26,12 +26,16 @@ Become = Callable[[Connection, datetime], tuple[Connection, ...]]
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of some of a connector's connections: ``which`` of them, in the order of their ids."""
+    """What becomes of some of a connector's connections: ``which`` of them, in the order of their ids.
+
+    ``one_an_account``: only the first of each account. ``alone``: only those whose account has no other of the connector.
+    """
 
     connector: str
     which: slice
     become: Become
     one_an_account: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ class Staged(World):
 
 
 def _chosen(change: Change, ids: list[int]) -> list[int]:
-    if change.one_an_account:
-        ids = [next(of_one) for _, of_one in groupby(ids, lambda each: each // 100)]
+    if change.one_an_account or change.alone:
+        by_account = [list(of_one) for _, of_one in groupby(ids, lambda each: each // 100)]
+        ids = [of_one[0] for of_one in by_account if not change.alone or len(of_one) == 1]
     return ids[change.which]
 
 
@@ -118,6 +123,15 @@ def loading_nothing(**ago: float) -> Become:
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
         return (replace(connection, fate=Fate(empty_from=born - timedelta(**ago))),)
+
+    return become
+
+
+def losing_rows(**ago: float) -> Become:
+    """Its runs go well and load as ever, but for so long no row has come into its tables."""
+
+    def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+        return (replace(connection, fate=Fate(rows_until=born - timedelta(**ago))),)
 
     return become
 

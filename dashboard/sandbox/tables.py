@@ -19,6 +19,9 @@ MILLION = 1_000_000
 MIXER = 736_337
 UNMIXER = pow(MIXER, -1, MILLION)
 BOOKED_EVERY = 5
+# Rows came one after the other in the order of their numbers, so long apart; these columns say when.
+ROWS_APART = timedelta(minutes=7)
+RECEIVED = ("Updated", "_sdc_received_at")
 PEOPLE = ("Ada", "Bruno", "Chloé", "Dmitri", "Élodie", "Fatima", "Gün", "Håkon", "Łukasz", "María")
 COUNTRIES = ((1, "Belgium", "light-yellow"), (2, "Deutschland", "light-red"), (3, "السعودية", "light-green"))
 
@@ -38,13 +41,18 @@ class Field:
 
 @dataclass(frozen=True)
 class Table:
-    """A table. Its id is its database's id and its place; ``kind`` decides what is in it."""
+    """A table. Its id is its database's id and its place; ``kind`` decides what is in it.
+
+    ``connection_id``: whose runs load it. ``received_at``: when its newest row came, None where that is not asked or never was.
+    """
 
     id: int
     database_id: int
     name: str
     kind: str
     count: int
+    connection_id: int | None = None
+    received_at: datetime | None = None
 
 
 SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
@@ -95,9 +103,8 @@ class Tables:
             for number, name in enumerate(connector.tables):
                 kind = "people" if name in {"contacts", "customers"} else "money"
                 count = self.world.number("rows", account_id, place, name) % 1200
-                tables.append(
-                    Table(database_id * 1000 + place * 10 + number, database_id, f"{connector.name}_{name}", kind, count)
-                )
+                table_id, connection_id = database_id * 1000 + place * 10 + number, account_id * 100 + place
+                tables.append(Table(table_id, database_id, f"{connector.name}_{name}", kind, count, connection_id))
         if account_id == FIRST_ACCOUNT:
             specials = (("Everything", "everything", 60), ("Empty", "empty", 0), ("Ledger (1 million)", "million", MILLION),
                         ("Wide (200 columns)", "wide", 300))  # fmt: skip
@@ -118,6 +125,8 @@ class Tables:
 
         None where that cannot be computed without looking at every row: of the larger tables it always can.
         """
+        if table.kind == "money" and table.received_at is not None and column in RECEIVED:
+            return rank + 1
         if table.kind != "million":
             return None
         if column == "Amount":
@@ -137,6 +146,7 @@ class Tables:
         day = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number * 7 % 7800)
         paid = self._n(table, number, "paid") % 3 > 0
         option = STATUSES[1 if paid else 2 if number % 7 == 0 else 0]
+        received = None if table.received_at is None else table.received_at - ROWS_APART * (table.count - number)
         return {
             "Number": f"2026-{number:05}",
             "Customer": f"{PEOPLE[self._n(table, number, 'who') % len(PEOPLE)]} Example",
@@ -144,8 +154,8 @@ class Tables:
             "Due": f"{day:%Y-%m-%d}",
             "Paid": paid,
             "Status": _option(option),
-            "Updated": f"{day:%Y-%m-%dT%H:%M:%SZ}",
-            "_sdc_received_at": f"{day + timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}",
+            "Updated": f"{received or day:%Y-%m-%dT%H:%M:%SZ}",
+            "_sdc_received_at": received and f"{received:%Y-%m-%dT%H:%M:%SZ}",
         }
 
     def _people(self, table: Table, number: int) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Fate:
 
     From ``fails_from`` until ``fails_until`` (None: for good) its failure holds. From ``rests_from`` on no scheduled run
     starts, whatever the schedule says. Runs that begin from ``empty_from`` on load nothing. ``extra_run`` was started by hand.
-    ``target``: the id of the connection that it loads into, if not the account's data warehouse.
+    ``target``: the id of the connection that it loads into, if not the account's data warehouse. Whatever its runs say, the
+    newest row in its tables came by ``rows_until``.
     """
 
     fails_from: datetime | None = None
@@ -59,6 +60,7 @@ class Fate:
     empty_from: datetime | None = None
     extra_run: datetime | None = None
     target: int | None = None
+    rows_until: datetime | None = None
 
 
 @dataclass(frozen=True)

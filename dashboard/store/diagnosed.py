@@ -13,6 +13,7 @@ from dashboard.store.models.findings import RECOVERED, SUPPRESSED
 
 DAY = timedelta(hours=24)
 TREND_POINTS = 56
+_CONTRADICTS = (Finding.contradicts, Finding.state.not_in((RECOVERED, SUPPRESSED)))
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ def count_causes() -> tuple[int, int]:
 
 def contradictions(most: int) -> tuple[list[Finding], int]:
     """What Peliqan calls well and is not: the latest few, and how many there are."""
-    here = (Finding.contradicts, Finding.state.not_in((RECOVERED, SUPPRESSED)))
     shown = (
         select(Finding)
         .join(Finding.account)
@@ -75,10 +75,15 @@ def contradictions(most: int) -> tuple[list[Finding], int]:
                 Connection.name, Connection.connector, Connection.status, Connection.severity, Connection.last_success_at
             ),
         )
-        .where(*here)
+        .where(*_CONTRADICTS)
         .order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id)
     )
-    return list(db.session.scalars(shown.limit(most))), db.session.scalar(select(func.count()).where(*here)) or 0
+    return list(db.session.scalars(shown.limit(most))), count_contradictions()
+
+
+def count_contradictions() -> int:
+    """How many connections Peliqan calls well that are not, finding by finding."""
+    return db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0
 
 
 def moved(causes: Sequence[Cause], at: datetime) -> dict[int, Moved]:

@@ -8,13 +8,13 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.fleet import links, live, sync
+from dashboard.fleet import links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.store import actions, audit, diagnosed, snapshot
 from dashboard.store.lists import CONNECTIONS, connection_item
 from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
 from dashboard.views import htmx
-from dashboard.views.access import requires, visitor
+from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import Day, strip
@@ -40,6 +40,7 @@ class ConnectionPage:
     link: SafeLink | None
     is_fresh: bool
     problem: peliqan.PeliqanError | None = None
+    rows_note: str = ""
 
     @property
     def syncing(self) -> bool:
@@ -71,8 +72,10 @@ def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
     return connection
 
 
-def connection_page(connection: Connection, problem: peliqan.PeliqanError | None = None) -> ConnectionPage:
-    """Everything the page shows, from the store."""
+def connection_page(
+    connection: Connection, problem: peliqan.PeliqanError | None = None, *, rows_note: str = ""
+) -> ConnectionPage:
+    """Everything the page shows, from the store; ``rows_note``: what to say of a look at its rows."""
     at = console().clock()
     account_id, connection_id = connection.account_id, connection.id
     history = snapshot.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
@@ -92,6 +95,7 @@ def connection_page(connection: Connection, problem: peliqan.PeliqanError | None
         link=check_link(ask.url) if ask is not None and ask.url else None,
         is_fresh=at - connection.looked_at < live.FRESH,
         problem=problem,
+        rows_note=rows_note,
     )
 
 
@@ -100,8 +104,11 @@ def connection_page(connection: Connection, problem: peliqan.PeliqanError | None
 @bp.get("/connections.csv", endpoint="index_csv")
 @requires("viewer")
 def index() -> ResponseReturnValue:
-    """Every connection of every account."""
-    return answer_list(CONNECTIONS, connection_item, "pages/connections.html", "fragments/_connections.html")
+    """Every connection of every account; above them the way to those that are called well and are not."""
+    is_page = not is_for_scripts() and not htmx.is_htmx()
+    contradictions = diagnosed.count_contradictions() if is_page else 0
+    template, fragment = "pages/connections.html", "fragments/_connections.html"
+    return answer_list(CONNECTIONS, connection_item, template, fragment, contradictions=contradictions)
 
 
 @bp.get(PATH)
@@ -135,6 +142,22 @@ def check(account_id: int, connection_id: int) -> ResponseReturnValue:
     if problem is not None:
         flash(f"{problem.sentence} {problem.next_step}", "danger")
     return _answer(connection, problem)
+
+
+@bp.post(f"{PATH}/rows-check")
+@requires("viewer")
+def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Look when the newest row of its tables was received."""
+    connection = get_connection_or_404(account_id, connection_id)
+    try:
+        note, kind = rows.look_at_rows(console().api, connection, console().clock()).sentence, "info"
+    except peliqan.PeliqanError as error:
+        note, kind = f"The rows could not be looked at. {error.explained} {error.next_step}", "danger"
+    if htmx.is_htmx():
+        fresh = get_connection_or_404(account_id, connection_id)
+        return render_template("fragments/_connection.html", page=connection_page(fresh, rows_note=note))
+    flash(note, kind)
+    return _answer(connection)
 
 
 @bp.post(f"{PATH}/sync")

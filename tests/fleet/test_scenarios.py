@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,11 +14,12 @@ from werkzeug.serving import make_server
 
 from dashboard.app import create_app
 from dashboard.cli.shared import upgrade_schema
+from dashboard.fleet import rows
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
 from dashboard.store.database import db
-from dashboard.store.models import Cause, Finding
+from dashboard.store.models import Cause, Connection, Finding
 from tests.conftest import make_settings
 
 ACCOUNTS = 120
@@ -42,6 +44,8 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "two-errors-at-one-connector": {("failing", "teamleader"): 6, ("auth_failed", "teamleader"): 4},
     "late-runs": {("late", "yuki"): 5},
     "noisy": {("noisy", "xero"): 4},
+    # Only who looks at the rows finds it.
+    "stale-rows": {},
     "incident-night": {
         ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
         ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,
@@ -62,6 +66,20 @@ def served(app: Flask) -> Iterator[str]:
         thread.join(5)
 
 
+@contextmanager
+def read_once(sandbox: Flask, folder: Path) -> Iterator[Any]:
+    """A console that has read the fleet of a sandbox once."""
+    with served(sandbox) as url:
+        app = create_app(make_settings(url, folder), clock=lambda: NOON)
+        upgrade_schema(app)
+        with app.app_context():
+            parts = app.extensions["console"]
+            refresh_fleet(parts.fleet)
+            yield parts
+            db.session.remove()
+            db.engine.dispose()
+
+
 def test_every_scenario_has_its_expected_causes_here() -> None:
     assert set(EXPECTED) == set(SCENARIOS)
 
@@ -78,16 +96,31 @@ def test_a_scenario_gives_exactly_its_causes(scenario: str, tmp_path: Path) -> N
     for (rule, connector), how_many in EXPECTED[scenario].items():
         whole = of_connector.get(connector, 0)
         wanted[rule, connector] = how_many if isinstance(how_many, int) else whole if how_many == ALL else -(-whole // 2)
-    with served(sandbox) as url:
-        app = create_app(make_settings(url, tmp_path), clock=lambda: NOON)
-        upgrade_schema(app)
-        with app.app_context():
-            refresh_fleet(app.extensions["console"].fleet)
-            found = db.session.scalars(select(Cause).where(Cause.state != "recovered")).all()
-            causes = {(each.rule, each.connector): each.connections or each.accounts for each in found}
-            assert len(found) == len(causes), "one cause was taken for two"
-            assert causes == wanted
-            assert {each.platform for each in found if each.rule == "dark"} <= {True}
-            assert db.session.scalars(select(Finding).where(Finding.recovered_at.is_not(None))).all() == []
-            db.session.remove()
-            db.engine.dispose()
+    with read_once(sandbox, tmp_path):
+        found = db.session.scalars(select(Cause).where(Cause.state != "recovered")).all()
+        causes = {(each.rule, each.connector): each.connections or each.accounts for each in found}
+        assert len(found) == len(causes), "one cause was taken for two"
+        assert causes == wanted
+        assert {each.platform for each in found if each.rule == "dark"} <= {True}
+        assert db.session.scalars(select(Finding).where(Finding.recovered_at.is_not(None))).all() == []
+
+
+def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_path: Path) -> None:
+    sandbox = create_sandbox(ACCOUNTS, scenario="stale-rows", clock=lambda: NOON)
+    life = sandbox.extensions["sandbox"].life
+    yuki = [
+        each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id) if each.connector.name == "yuki"
+    ]
+    losing = [each for each in yuki if each.fate.rows_until]
+    well = next(each for each in yuki if not each.fate.rows_until)
+    assert len(losing) == 3
+    with read_once(sandbox, tmp_path) as parts:
+        for each in (*losing, well):
+            row = db.session.get_one(Connection, (each.account_id, each.id))
+            assert (row.status, bool(row.last_records)) == ("OK", True)
+            rows.look_at_rows(parts.api, row, NOON)
+        [cause] = db.session.scalars(select(Cause))
+        assert (cause.rule, cause.connector, cause.connections, cause.accounts) == ("stale_rows", "yuki", 3, 3)
+        found = db.session.scalars(select(Finding)).all()
+        assert {each.connection_id for each in found} == {each.id for each in losing}
+        assert all(each.contradicts for each in found)

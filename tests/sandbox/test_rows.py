@@ -2,11 +2,13 @@
 
 import json
 import time
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from tests.sandbox.caller import Caller
+from tests.sandbox.seen import loaded
 
 EVERYTHING, EMPTY, MILLION, WIDE = 10011900, 10011901, 10011902, 10011903
 
@@ -143,3 +145,76 @@ def test_every_account_has_a_warehouse_and_some_an_empty_database_besides(api: C
     assert api.get(f"database/tables/database/{second[1]['id']}/", 1002).json == []
     assert api.get(f"database/tables/database/{second[0]['id']}/").status_code == 400
     assert api.get("database/tables/database/7/").status_code == 404
+
+
+def table_of(connection: Any) -> int:
+    """The connection's last table of sums: those of people do not say when a row was received."""
+    number = max(n for n, name in enumerate(connection.connector.tables) if name not in {"contacts", "customers"})
+    return int(connection.account_id * 10 + 1) * 1000 + connection.id % 100 * 10 + number
+
+
+def received(api: Caller, connection: Any, query: str = "") -> list[str | None]:
+    """When the rows of a connection's table were received, in the order that is asked for."""
+    path = f"database/rows/table/{table_of(connection)}/?user_field_names=True&size=200&{query}"
+    found = []
+    page: Any = {"next": True}
+    while page["next"]:
+        page = api.get(f"{path}&page={1 + len(found) // 200}", connection.account_id).json
+        found += [row["_sdc_received_at"] for row in page["results"]]
+    return found
+
+
+@pytest.mark.parametrize("told", [{}, {"failure": "expired"}, {"flips": True}, {"scheduler_off": True}, {"stuck": True}])
+def test_the_newest_row_came_as_the_latest_run_that_loaded_something_ended(api: Caller, told: dict[str, Any]) -> None:
+    connection = next(
+        each
+        for each in api.connections()
+        if (each.failure.name if each.failure else None) == told.get("failure")
+        and all(getattr(each, name) == value for name, value in told.items() if name != "failure")
+        and not each.placed
+    )
+    ended = [
+        run["timestamp_end"]
+        for page in range(1, 8)
+        for run in api.of(connection, f"runs/?per_page=200&page={page}")["data"]
+        if run["timestamp_end"] and loaded(run)
+    ]
+    rows_ = received(api, connection, "order_by=-_sdc_received_at")
+    assert datetime.fromisoformat(rows_[0] or "") == datetime.fromisoformat(ended[0])
+
+
+def test_rows_were_received_in_the_order_of_their_numbers_and_follow_each_run(api: Caller) -> None:
+    connection = api.find(auth="api_key")
+    before = received(api, connection)
+    assert len(before) > 200
+    assert before == sorted(before, key=str) == received(api, connection, "order_by=_sdc_received_at")
+    assert before[::-1] == received(api, connection, "order_by=-_sdc_received_at")
+    assert len(set(before)) == len(before)
+    assert received(api, connection) == before
+    api.control(f"connections/{connection.id}", next_run="COMPLETED")
+    api.of(connection, "syncdb/?is_async=true")
+    assert received(api, connection) == before
+    api.wait(seconds=5)
+    after = received(api, connection)
+    assert (after[-1], len(after)) == (f"{api.now:%Y-%m-%dT%H:%M:%SZ}", len(before))
+
+
+def test_filters_and_search_find_rows_by_when_they_were_received(api: Caller) -> None:
+    connection = api.find(auth="api_key")
+    newest = received(api, connection)[-1]
+    assert received(api, connection, f"filter___sdc_received_at__equal={newest}") == [newest]
+    assert received(api, connection, f"filter___sdc_received_at__contains={newest}&order_by=-_sdc_received_at") == [newest]
+    assert newest in received(api, connection, f"search={newest}")
+
+
+def test_where_no_run_ever_loaded_anything_no_row_says_when_it_was_received() -> None:
+    api = Caller(scenario="half-configured")
+    connection = next(each for each in api.connections() if each.placed == "CONFIG_SELECT")
+    assert set(received(api, connection)) == {None}
+    assert set(received(api, connection, "order_by=-_sdc_received_at")) == {None}
+
+
+def test_a_row_alone_says_the_same_as_in_its_table(api: Caller) -> None:
+    connection = api.find(auth="api_key")
+    one = api.get(f"database/rows/table/{table_of(connection)}/3/?user_field_names=True", connection.account_id).json
+    assert one["_sdc_received_at"] == received(api, connection)[2]

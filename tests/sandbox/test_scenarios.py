@@ -254,6 +254,29 @@ def test_four_connections_to_xero_failed_shortly_after_they_went_well_and_go_wel
         assert api.get(f"pipeline_runs/?run_id={run['id']}", run["server_id"] // 100).json["data"] == [run]
 
 
+@pytest.mark.parametrize(("now", "accounts", "seed"), [(NOON, 200, 1), (ODD_TIME, 60, 1), (NOON, 60, 3)])
+def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days(now: datetime, accounts: int, seed: int) -> None:
+    assert odd(staged("stale-rows", now, accounts=accounts, seed=seed)) == []
+    for later in (timedelta(), 5 * HOUR):
+        api = Caller(now, scenario="stale-rows", accounts=accounts, seed=seed)
+        api.now += later
+        newest = {}
+        for account in api.life.accounts(0, accounts):
+            connections = api.life.connections(account.id)
+            for table in api.get(f"database/tables/database/{account.id}1/", account.id).json:
+                if table["name"].startswith("yuki_"):
+                    rows = f"database/rows/table/{table['id']}/?user_field_names=1&size=1&order_by=-_sdc_received_at"
+                    row = api.get(rows, account.id).json["results"][0]
+                    age = api.now - datetime.fromisoformat(row["_sdc_received_at"])
+                    connection = account.id * 100 + table["id"] % 1000 // 10
+                    assert newest.setdefault(connection, age) == age
+            mine = [each.id for each in connections if each.connector.name == "yuki"]
+            assert len(mine) == 1 or all(newest[each] <= 2 * HOUR for each in mine)
+        old = {each: age - later for each, age in newest.items() if age > 2 * HOUR}
+        assert len(old) == 3
+        assert all(2 * DAY <= age <= 2 * DAY + 2 * HOUR for age in old.values())
+
+
 def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() -> None:
     parts = (
         "expired-token-at-one-connector",
