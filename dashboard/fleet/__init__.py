@@ -3,6 +3,7 @@
 ``refresh``  one pass over all accounts
 ``sync``     start a sync once, follow it to its end
 ``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
+``bulk``     work on many connections: one step at a time
 ``live``     read one connection now, because somebody looks at it
 ``queue``    the work queue: what is due, handed out
 """

@@ -16,6 +16,7 @@ from dashboard.views import (
     accounts,
     admin,
     assets,
+    bulk,
     causes,
     connections,
     embed,
@@ -38,5 +39,5 @@ def register(app: Flask) -> None:
     times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, bulk, tables, embed, people, admin, health):
         app.register_blueprint(family.bp)
