@@ -361,7 +361,9 @@ def test_a_job_of_one_is_over_when_that_one_is(parts: Console, clock: Clock, san
 
 @pytest.fixture
 def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Processes]:
-    found = Processes(make_environ(sandbox.url, tmp_path, dashboard_watch_interval=0.2, dashboard_refresh_interval=86400, **store))
+    found = Processes(
+        make_environ(sandbox.url, tmp_path, dashboard_watch_interval=0.2, dashboard_refresh_interval=86400, **store)
+    )
     yield found
     found.end_all()
 
