@@ -4,11 +4,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
+from typing import Any, Protocol
 
-from sqlalchemy import select, tuple_
-from sqlalchemy.orm import contains_eager, load_only
+from sqlalchemy import select
 
+from dashboard.peliqan.vocabulary import is_oauth, is_saltedge
 from dashboard.store import actions, bulk
 from dashboard.store.bulk import Place
 from dashboard.store.counts import SHOWN
@@ -33,6 +35,12 @@ _FINDINGS = replace(
     statement=select(Finding.account_id, Finding.connection_id).join(Finding.account).outerjoin(Finding.connection),
     unseen=(),
 )
+
+
+_SHOWN = (
+    Connection.account_id, Connection.id, Connection.name, Connection.connector, Connection.status, Connection.auth_type,
+    Connection.is_warehouse, Connection.is_target, Connection.gone_at, Account.name.label("account_name"), Account.external_id,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -153,7 +161,31 @@ def plan(selection: Selection) -> Plan:
     return Plan(selection, items, left_out)
 
 
-def why_not(kind: str, connection: Connection | None) -> str | None:
+class Facts(Protocol):
+    """What tells whether something can be done to a connection: the connection itself, or as much of its row."""
+
+    @property
+    def gone_at(self) -> datetime | None:
+        """Since when Peliqan's list has been without it."""
+
+    @property
+    def is_warehouse(self) -> bool:
+        """Whether it is what the others load into."""
+
+    @property
+    def is_target(self) -> bool:
+        """Whether data goes to it."""
+
+    @property
+    def connector(self) -> str:
+        """What it connects to."""
+
+    @property
+    def auth_type(self) -> str | None:
+        """How it is authorised, where the API tells."""
+
+
+def why_not(kind: str, connection: Facts | None) -> str | None:
     """Why this cannot be done to a connection at all; None where it can."""
     if connection is None:
         return "it is not known any more"
@@ -162,10 +194,10 @@ def why_not(kind: str, connection: Connection | None) -> str | None:
     if connection.is_warehouse:
         return "it is a data warehouse, which has no pipeline of its own"
     if kind == actions.SYNC:
-        return None if connection.may_sync else "it has no pipeline to run"
-    if connection.is_saltedge:
+        return None
+    if is_saltedge(connection.connector):
         return "it is a bank connection, whose link is asked for on its own page"
-    return None if connection.may_reauthorise else "it is not authorised by OAuth"
+    return None if is_oauth(connection.auth_type) and not connection.is_target else "it is not authorised by OAuth"
 
 
 def _place(word: str) -> Place:
@@ -183,25 +215,23 @@ def _places(selection: Selection) -> list[tuple[int, int | None]]:
     return list(dict.fromkeys((row[0], row[1]) for row in listing.all(selection.query, MOST)))
 
 
-def _known(places: Collection[Place]) -> dict[Place, Connection]:
-    mine = select(Connection).join(Connection.account).where(tuple_(Connection.account_id, Connection.id).in_(places))
-    account = contains_eager(Connection.account)
-    judged = load_only(
-        Connection.name, Connection.connector, Connection.status, Connection.auth_type,
-        Connection.is_warehouse, Connection.is_target, Connection.gone_at,
-    )  # fmt: skip
-    shown = mine.options(judged, account.load_only(Account.name, Account.external_id), account.lazyload(Account.check))
-    return {(row.account_id, row.id): row for row in db.session.scalars(shown)}
+def _known(places: Collection[Place]) -> dict[Place, Any]:
+    """As much of their rows as a plan needs: whole objects of a hundred thousand would take ten seconds."""
+    # By their accounts and then by hand: SQLite has no index for pairs in a list.
+    mine = select(*_SHOWN).join(Account, Account.id == Connection.account_id)
+    found = db.session.execute(mine.where(Connection.account_id.in_({account_id for account_id, _ in places})))
+    wanted = set(places)
+    return {place: row for row in found if (place := (row.account_id, row.id)) in wanted}
 
 
-def _candidate(connection: Connection) -> Candidate:
+def _candidate(row: Any) -> Candidate:
     return Candidate(
-        connection.account_id,
-        connection.id,
-        connection.account.title,
-        connection.title,
-        connection.connector,
-        connection.status,
+        row.account_id,
+        row.id,
+        row.account_name or row.external_id or f"Account {row.account_id}",
+        row.name or row.connector or f"Connection {row.id}",
+        row.connector,
+        row.status,
     )
 
 
