@@ -91,6 +91,10 @@ class Settings(BaseModel):
     dashboard_playbook: Path | None = Field(
         None, description="Folder of a playbook of your own; the one that comes with the console when empty."
     )
+    dashboard_bulk_at_once: int = Field(5, ge=1, le=100, description="Connections of a bulk job that are worked on at a time.")
+    dashboard_bulk_most: int = Field(
+        200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )

@@ -112,6 +112,8 @@ def serve_app(app: Flask, host: str, port: int, *, workers: int = 1, threads: in
         "worker_class": "gthread",
         "loglevel": "warning",
         "keepalive": 30,
+        # The boxes ticked on a whole page of a list stand in the address.
+        "limit_request_line": 8190,
         "graceful_timeout": 5,
         "control_socket_disable": True,
         **hooks,

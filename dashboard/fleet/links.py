@@ -1,6 +1,7 @@
 """Reauthorise and bank refresh: ask Peliqan for a link, check it, show it, and wait until the connection is well again."""
 
 import ipaddress
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
@@ -51,16 +52,23 @@ def check_link(url: str) -> SafeLink:
 
 
 def ask(
-    api: peliqan.Peliqan, kind: str, connection: Connection, who: str, at: datetime, interval: float, why: str = ""
+    api: peliqan.Peliqan,
+    kind: str,
+    connection: Connection,
+    who: str,
+    at: datetime,
+    interval: float,
+    why: str = "",
+    along: Callable[[Action], None] | None = None,
 ) -> Action:
-    """Ask Peliqan for the link, once. A link given earlier is superseded: it may have run out.
+    """Ask Peliqan for the link, once. A link given earlier is superseded: it may have run out. ``along``: see ``actions.begin``.
 
     Never raises for what the API does: the action's state and detail say it.
     """
     earlier = actions.in_flight(connection.account_id, connection.id, kind)
     if earlier is not None and earlier.state == actions.WAITING:
         actions.settle(earlier, "superseded", at, "A newer link was asked for.")
-    action, is_new = actions.begin(kind, connection, who, at, why=why)
+    action, is_new = actions.begin(kind, connection, who, at, why=why, along=along)
     if not is_new:
         return action
     account = api.for_account(connection.account_id)

@@ -15,8 +15,9 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
 from dashboard.fleet import alerts, links, refresh, sync
-from dashboard.store import actions, due, findings, passes, retention
-from dashboard.store.models import Action
+from dashboard.fleet import bulk as bulk_work
+from dashboard.store import actions, bulk, due, findings, passes, retention
+from dashboard.store.models import Action, BulkJob
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -43,6 +44,7 @@ class Work:
         self.readings = make_huey("console-readings", settings.redis_url, settings.dashboard_data)
         self.stop = Event()
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
+        self._bulk_task: Any = self.jobs.task(name="bulk")(self._in_context(self.bulk))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
         self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
@@ -66,6 +68,26 @@ class Work:
         looker = sync.look if action.kind == actions.SYNC else links.look
         looker(self.fleet.api, action, self.fleet.clock(), self.settings.dashboard_watch_interval)
         self.follow(action)
+        if action.settled_at is not None:
+            for job_id in bulk.wake(action_id, self.fleet.clock()):
+                self._bulk_task(job_id)
+
+    def carry_on(self, job: BulkJob) -> None:
+        """Ask the worker to go on with a bulk job when it is due. Without the queue the next tick finds it."""
+        if job.due_at is None:
+            return
+        delay = max(0.0, (job.due_at - self.fleet.clock()).total_seconds())
+        try:
+            self._bulk_task.schedule(args=(job.id,), delay=delay)
+        except RedisError as error:
+            log.warning("The queue is away (%s): bulk job %s goes on with the next tick.", type(error).__name__, job.id)
+
+    def bulk(self, job_id: int) -> None:
+        """One step of a bulk job, unless it is not due or somebody else is at it; then ask for the next."""
+        job = bulk.lease(job_id, self.fleet.clock())
+        if job is not None:
+            bulk_work.step(self.fleet.api, job, self.fleet.clock, self.settings.dashboard_watch_interval, self.follow)
+            self.carry_on(job)
 
     def open_pass(self) -> None:
         """Begin a pass if one is due, and have the fleet read."""
@@ -110,6 +132,8 @@ class Work:
         at = self.fleet.clock()
         for action_id in actions.due(at):
             self._look_task(action_id)
+        for job_id in bulk.due(at):
+            self._bulk_task(job_id)
         self.open_pass()
         if passes.current_id() is None and due.some(at):
             self._read_task()

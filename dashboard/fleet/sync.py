@@ -4,6 +4,7 @@ Starting is a GET with a side effect, so it is sent once and never again: an ans
 unknown", found out by asking the status route and the list of runs.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
@@ -22,14 +23,22 @@ CLOCK_SKEW = timedelta(seconds=60)
 GIVE_UP_AFTER = timedelta(hours=24)
 
 
-def start(api: peliqan.Peliqan, connection: Connection, who: str, at: datetime, interval: float, why: str = "") -> Action:
-    """Start a sync, or return the one that is under way: one press or ten, one run.
+def start(
+    api: peliqan.Peliqan,
+    connection: Connection,
+    who: str,
+    at: datetime,
+    interval: float,
+    why: str = "",
+    along: Callable[[Action], None] | None = None,
+) -> Action:
+    """Start a sync, or return the one that is under way: one press or ten, one run. ``along``: see ``actions.begin``.
 
     Never raises for what the API does: the action's state and detail say it.
     """
     account_id, connection_id = connection.account_id, connection.id
     before = snapshot.newest_run_id(account_id, connection_id)
-    action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why)
+    action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
     if not is_new:
         return action
     try:

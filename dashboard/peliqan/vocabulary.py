@@ -56,6 +56,11 @@ def severity_of_run(status: str) -> Severity:
     return Severity.ERROR if word in FAILED else Severity.UNKNOWN
 
 
+def is_oauth(auth_type: str | None) -> bool:
+    """Whether a customer can allow access again by a link: also where the API does not name the kind (assumption)."""
+    return auth_type is None or "oauth" in auth_type.lower()
+
+
 def is_saltedge(connector: str) -> bool:
     """Whether a connector is a SaltEdge bank connection: its name contains ``saltedge`` in any case (assumption)."""
     return "saltedge" in connector.lower()

@@ -5,6 +5,7 @@ States: ``starting`` (written down, not answered yet), ``running``, ``unknown`` 
 What came of it is judged with its end (``store.receipts``).
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
@@ -21,12 +22,20 @@ LEASE = timedelta(seconds=60)
 
 
 def begin(
-    kind: str, connection: Connection, who: str, at: datetime, last_run_before: int | None = None, why: str = ""
+    kind: str,
+    connection: Connection,
+    who: str,
+    at: datetime,
+    last_run_before: int | None = None,
+    why: str = "",
+    along: Callable[[Action], None] | None = None,
 ) -> tuple[Action, bool]:
     """Write down that an action is about to be tried, with its audit entry and what is wrong just now, and commit.
 
     ``why``: a line of the person's, or nothing.
     Returns the action and whether it is new: while one of its kind is in flight on the connection, that one is returned.
+    ``along``: writes down in the same transaction what the new action is for; should it raise, nothing has begun (the caller
+    rolls back).
     """
     account_id, connection_id = connection.account_id, connection.id
     why = " ".join(why.replace("\0", "").split())[:500]
@@ -57,6 +66,9 @@ def begin(
             cause_id=worst.cause_id if worst is not None else None,
         )
         db.session.add(action)
+        if along is not None:
+            db.session.flush()
+            along(action)
         db.session.commit()
     except IntegrityError:
         db.session.rollback()

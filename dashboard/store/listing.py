@@ -147,7 +147,7 @@ class Listing:
     stays true until the snapshot changes (``store.counts``). ``unseen``: loader options that leave out what only scripts get.
     """
 
-    statement: Select[Any]
+    statement: Select[*tuple[Any, ...]]
     search: tuple[Column, ...] = ()
     exact: tuple[Column, ...] = ()
     indexed: Callable[[Sequence[str]], ColumnElement[bool]] | None = None
@@ -262,7 +262,7 @@ class Listing:
     def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
         return remembered((self.name, key), work_out) if self.name else work_out()
 
-    def _narrowed(self, query: ListQuery, *, by_words: bool = True, all_values: bool = False) -> Select[Any]:
+    def _narrowed(self, query: ListQuery, *, by_words: bool = True, all_values: bool = False) -> Select[*tuple[Any, ...]]:
         """The rows that match; ``by_words``: begin with those that the index of words has; ``all_values``: nothing is hidden."""
         statement = self.statement
         for name, value in query.filters.items():

@@ -19,6 +19,7 @@ from dashboard.views import (
     advice,
     alerts,
     assets,
+    bulk,
     causes,
     connections,
     embed,
@@ -43,5 +44,5 @@ def register(app: Flask) -> None:
     advice.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, receipts, tables, embed, people, admin, alerts, health):
+    for family in (overview, accounts, connections, causes, bulk, receipts, tables, embed, people, admin, alerts, health):
         app.register_blueprint(family.bp)

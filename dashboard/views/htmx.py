@@ -13,6 +13,11 @@ def say_settled(answer: str) -> Response:
     return Response(answer, headers={"HX-Trigger": "settled"})
 
 
+def say_moved(answer: str) -> Response:
+    """A fragment that tells what else on the page should read itself anew (``hx-trigger="moved from:body"``)."""
+    return Response(answer, headers={"HX-Trigger": "moved"})
+
+
 def go_to(url: str, status: int = 204) -> Response:
     """Make htmx load another page; followed on any status."""
     return Response(status=status, headers={"HX-Redirect": url})

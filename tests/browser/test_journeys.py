@@ -202,6 +202,7 @@ PAGES = [
     "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3", "/embed?external_id=cust-00001", "/audit", "/receipts", "/users",
     "/users/new", "/me", "/find?q=amber", "/nowhere", "/connections?q=zzzz",
     "/alerts", "/alerts/new", "/alerts/messages",
+    "/bulk", "/bulk/new?kind=sync&which=all&severity=error", "/bulk/new?kind=reauthorise&which=ticked",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 

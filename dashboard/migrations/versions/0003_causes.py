@@ -145,6 +145,7 @@ def upgrade():
         sa.Column("why", sa.Text(), nullable=False),
         sa.Column("cause_id", BIG_ID, nullable=True),
         sa.Column("canary_id", BIG_ID, nullable=True),
+        sa.Column("went_on_by", sa.Text(), nullable=True),
         sa.Column("at_once", sa.Integer(), nullable=False),
         sa.Column("audit_id", BIG_ID, nullable=False),
         sa.Column("started_at", TIME, nullable=False),

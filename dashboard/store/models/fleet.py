@@ -184,7 +184,7 @@ class Connection(Model):
         """OAuth where the API names the kind of authorisation, every source where it does not (assumption)."""
         if self.is_warehouse or self.is_target or self.gone_at is not None or self.is_saltedge:
             return False
-        return self.auth_type is None or "oauth" in self.auth_type.lower()
+        return vocabulary.is_oauth(self.auth_type)
 
 
 class Run(Model):

@@ -37,8 +37,9 @@ class BankTick(Model):
 class BulkJob(Model):
     """One kind of action for many connections, begun with one of them. States and their order: ``store.bulk``.
 
-    ``cause_id``: the cause it is for, if it is for one. ``canary_id``: the item that was tried first. ``at_once``: so many at a
-    time. ``due_at``: when to go on with it; ``leased_until`` keeps two workers from going on at once.
+    ``cause_id``: the cause it is for, if it is for one. ``canary_id``: the item that was tried first, or last of those tried.
+    ``went_on_by``: who had the rest begun. ``at_once``: so many at a time. ``due_at``: when to go on with it; ``leased_until``
+    keeps two workers from going on at once.
     """
 
     __tablename__ = "bulk_job"
@@ -50,6 +51,7 @@ class BulkJob(Model):
     why: Mapped[str] = mapped_column(Text, default="")
     cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
     canary_id: Mapped[int | None] = mapped_column(BigId)
+    went_on_by: Mapped[str | None] = mapped_column(Text)
     at_once: Mapped[int]
     audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
     started_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -60,7 +62,10 @@ class BulkJob(Model):
 
 
 class BulkItem(Model):
-    """One connection of a bulk job: it gets one action and no more. ``action_id`` is set before anything is tried."""
+    """One connection of a bulk job: it gets one action and no more.
+
+    ``action_id`` is set in the transaction that writes the action down, before anything is tried.
+    """
 
     __tablename__ = "bulk_item"
     __table_args__ = (

@@ -1,0 +1,246 @@
+"""Work on many connections: choose, try on one, go on with the others, watch, cancel."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.fleet.links import check_link
+from dashboard.store import audit, bulk, diagnosed
+from dashboard.store.bulk_lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
+from dashboard.store.bulk_plan import Candidate, Plan, plan, read_selection
+from dashboard.store.models import BulkJob, Cause
+from dashboard.views import htmx
+from dashboard.views.access import requires, visitor
+from dashboard.views.pages import answer_list, csv_response
+
+bp = Blueprint("bulk", __name__)
+# So many are offered to be tried first: a longer list is no choice.
+OFFERED = 200
+
+
+@dataclass(frozen=True)
+class ConfirmPage:
+    """What would be done, and what stands in the way. ``most``: so many connections one's role may do in a job."""
+
+    plan: Plan
+    cause: Cause | None
+    most: int | None
+    at_once: int
+    why: str = ""
+    problem: str | None = None
+
+    @property
+    def offered(self) -> list[Candidate]:
+        """Those that can be tried first."""
+        return self.plan.items[:OFFERED]
+
+    @property
+    def too_many(self) -> bool:
+        """Whether one's role may not do so many."""
+        return self.most is not None and len(self.plan.items) > self.most
+
+
+@dataclass(frozen=True)
+class JobPage:
+    """A job with its progress. ``first``: what was tried first, with its connection and action. ``others``: to try next."""
+
+    job: BulkJob
+    now: bulk.Numbers
+    first: Any
+    others: Any
+    cause: Cause | None
+    may_do_all: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything changes by itself."""
+        return self.job.ended_at is None and self.job.state != bulk.TRIED
+
+    @property
+    def moved_to(self) -> str:
+        """Changes whenever the list of connections does."""
+        return f"{self.job.state}-{self.now.settled}-{self.now.running}"
+
+    @property
+    def result(self) -> str:
+        """How trying on one ended, or stands."""
+        found: str = self.first.BulkItem.state
+        return found
+
+    def host_of(self, url: str) -> str:
+        """Where a link leads, to be read before it is opened."""
+        return check_link(url).host
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether trying on one has told something, and there are others."""
+        return self.job.state == bulk.TRIED and self.result in bulk.RESULTS
+
+
+def get_job_or_404(job_id: int) -> BulkJob:
+    """The job, or a page that says there is none."""
+    job = bulk.job_or_none(job_id)
+    if job is None:
+        abort(404, f"There is no bulk job {job_id}.")
+    return job
+
+
+@bp.get("/bulk", endpoint="index")
+@bp.get("/bulk.json", endpoint="index_json")
+@bp.get("/bulk.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """All jobs, the latest first."""
+    return answer_list(JOBS, job_item, "pages/bulk_jobs.html", "fragments/_bulk_jobs.html")
+
+
+@bp.get("/bulk/new")
+@requires("operator")
+def new() -> ResponseReturnValue:
+    """What would be done, to be confirmed."""
+    return render_template("pages/bulk_new.html", page=_confirm(plan(read_selection(request.args, request.args.getlist("c")))))
+
+
+@bp.post("/bulk")
+@requires("operator")
+def begin() -> ResponseReturnValue:
+    """Try on one. What is about to be done must be what the person has seen."""
+    found = plan(read_selection(request.form, request.form.getlist("c")))
+    page = _confirm(found, request.form.get("why", "").strip())
+    if page.too_many:
+        _refuse(found.selection.kind, f"{len(found.items)} connections; an operator's job has at most {page.most}.")
+    first = next((item for item in page.offered if item.key == request.form.get("first")), None)
+    if found.fingerprint != request.form.get("seen"):
+        problem = "What matches has changed since you looked. Nothing was done. This is how it is now."
+        return render_template("pages/bulk_new.html", page=_confirm(found, page.why, problem)), 409
+    if first is None or not page.why:
+        problem = "Choose the connection to try on." if page.why else "Say why: whoever reads the audit trail will want to know."
+        return render_template("pages/bulk_new.html", page=_confirm(found, page.why, problem)), 400
+    job = bulk.open_job(
+        found.selection.kind,
+        [item.place for item in found.items],
+        first.place,
+        visitor().email,
+        page.why,
+        page.at_once,
+        console().clock(),
+        found.selection.cause_id,
+    )
+    console().work.carry_on(job)
+    return redirect(url_for(".show", job_id=job.id), 303)
+
+
+@bp.get("/bulk/<int:job_id>", endpoint="show")
+@bp.get("/bulk/<int:job_id>.json", endpoint="show_json")
+@bp.get("/bulk/<int:job_id>.csv", endpoint="show_csv")
+@requires("viewer")
+def show(job_id: int) -> ResponseReturnValue:
+    """One job: how far it is, and what came of each connection."""
+    page = _job_page(get_job_or_404(job_id))
+    return answer_list(items_of(job_id), bulk_item, "pages/bulk_job.html", "fragments/_bulk_items.html", page=page)
+
+
+@bp.get("/bulk/<int:job_id>/progress")
+@requires("viewer", poll=True)
+def progress(job_id: int) -> ResponseReturnValue:
+    """The progress alone, asked for until the job is over; the list beside it reads itself anew when something has moved."""
+    page = _job_page(get_job_or_404(job_id))
+    if not htmx.is_htmx():
+        return redirect(url_for(".show", job_id=job_id))
+    answer = render_template("fragments/_bulk.html", page=page)
+    return answer if request.args.get("seen") == page.moved_to else htmx.say_moved(answer)
+
+
+@bp.get("/bulk/<int:job_id>/links.csv", endpoint="links_csv")
+@requires("operator")
+def links(job_id: int) -> Response:
+    """The links that wait for customers, as a file."""
+    get_job_or_404(job_id)
+    found = [
+        {
+            "account_id": item.account_id,
+            "account_name": connection.account.name,
+            "external_id": connection.account.external_id,
+            "connection_id": item.connection_id,
+            "connection_name": connection.name,
+            "link_host": check_link(action.url).host,
+            "link": action.url,
+        }
+        for item, connection, action in links_of(job_id)
+    ]
+    return csv_response(found, f"links-{job_id}.csv")
+
+
+@bp.post("/bulk/<int:job_id>/go-on")
+@requires("operator")
+def go_on(job_id: int) -> ResponseReturnValue:
+    """Begin the others, with the result of trying on one seen."""
+    job = get_job_or_404(job_id)
+    count, most = bulk.numbers(job).total, _most()
+    if most is not None and count > most:
+        _refuse(job.kind, f"Bulk job {job.id} has {count} connections; an operator's has at most {most}.")
+    if not bulk.go_on(job, visitor().email, request.form.get("seen", ""), console().clock()):
+        abort(409, "The others can be begun once, after trying on one has ended, from the page that shows its result.")
+    return _changed(job, "bulk_go_on", f"Bulk job {job.id}, after trying on one: {request.form['seen'].replace('_', ' ')}.")
+
+
+@bp.post("/bulk/<int:job_id>/try")
+@requires("operator")
+def try_another(job_id: int) -> ResponseReturnValue:
+    """Try on another one before the rest."""
+    job, item = get_job_or_404(job_id), request.form.get("item", "")
+    if not (item.isascii() and item.isdigit() and len(item) < 19 and bulk.try_another(job, int(item), console().clock())):
+        abort(409, "Another one can be tried when the first has ended, and only one that has not had its turn.")
+    return _changed(job, "bulk_try", f"Bulk job {job.id}, another one first.")
+
+
+@bp.post("/bulk/<int:job_id>/cancel")
+@requires("operator")
+def cancel(job_id: int) -> ResponseReturnValue:
+    """Begin nothing more."""
+    job = get_job_or_404(job_id)
+    if not bulk.cancel(job, visitor().email, console().clock()):
+        flash("It was over already.", "info")
+        return redirect(url_for(".show", job_id=job.id), 303)
+    return _changed(job, "bulk_cancel", f"Bulk job {job.id}.")
+
+
+def _most() -> int | None:
+    return None if visitor().may("admin") else console().settings.dashboard_bulk_most
+
+
+def _confirm(found: Plan, why: str = "", problem: str | None = None) -> ConfirmPage:
+    cause_id = found.selection.cause_id
+    cause = diagnosed.cause_or_none(cause_id) if cause_id is not None else None
+    if cause_id is not None and cause is None:
+        abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
+    return ConfirmPage(found, cause, _most(), console().settings.dashboard_bulk_at_once, why, problem)
+
+
+def _job_page(job: BulkJob) -> JobPage:
+    now, most = bulk.numbers(job), _most()
+    return JobPage(
+        job=job,
+        now=now,
+        first=one_item(bulk.canary(job).id),
+        others=waiting_items(job.id, OFFERED) if job.state == bulk.TRIED else [],
+        cause=diagnosed.cause_or_none(job.cause_id) if job.cause_id is not None else None,
+        may_do_all=most is None or now.total <= most,
+    )
+
+
+def _refuse(kind: str, why: str) -> None:
+    audit.record(console().clock(), visitor().email, f"bulk_{kind}", audit.REFUSED, detail=why)
+    abort(403, f"{why} Narrow the list, or ask an administrator.")
+
+
+def _changed(job: BulkJob, what: str, detail: str) -> ResponseReturnValue:
+    """After a button: written down, the worker told; the fragment for htmx, else back to the page."""
+    audit.record(console().clock(), visitor().email, what, audit.DONE, detail=detail)
+    console().work.carry_on(job)
+    if htmx.is_htmx():
+        return htmx.say_moved(render_template("fragments/_bulk.html", page=_job_page(job)))
+    return redirect(url_for(".show", job_id=job.id), 303)

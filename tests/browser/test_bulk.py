@@ -1,0 +1,110 @@
+"""Work on many connections in a real browser, with the worker that a served console has."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Demo
+from tests.browser.test_journeys import AXE, violations
+
+pytestmark = pytest.mark.xdist_group("browser")
+LIMIT = 30_000
+
+
+def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(operator: Page, complaints: list[str]) -> None:
+    operator.goto("/connections?severity=ok&connector=hubspot&per_page=25")
+    boxes = operator.locator("input[name=c]")
+    operator.get_by_label("Tick all on this page").check()
+    expect(boxes.and_(operator.locator(":checked"))).to_have_count(boxes.count())
+    operator.get_by_label("Tick all on this page").uncheck()
+    for place in range(3):
+        boxes.nth(place).check()
+    operator.locator("#many").get_by_role("button", name="Sync").click()
+    expect(operator.get_by_role("heading", level=1)).to_have_text("Sync 3 connections")
+    operator.get_by_label("Why").fill("the vendor mended it")
+    operator.get_by_role("button", name="Try on one").click()
+    expect(operator.locator("#bulk[data-state=tried]")).to_be_visible(timeout=LIMIT)
+    # The list beside has followed by itself.
+    expect(operator.locator("#list tr[data-result=done]")).to_have_count(1)
+    operator.get_by_role("button", name="Go on with the other 2").click()
+    expect(operator.locator("#bulk[data-state=done]")).to_be_visible(timeout=LIMIT)
+    expect(operator.locator("#list tr[data-result=done]")).to_have_count(3)
+    expect(operator.locator("[data-number=done]")).to_have_text("3")
+    asked: list[str] = []
+    operator.on("request", lambda request: asked.append(request.url))
+    operator.wait_for_timeout(3000)
+    assert [url for url in asked if "/bulk/" in url] == []
+
+
+def test_it_works_without_javascript(browser: Any, demo: Demo, browser_context_args: dict[str, Any], operator: Page) -> None:
+    context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
+    page = context.new_page()
+    page.goto("/login")
+    page.fill("#email", "operator@example.com")
+    page.fill("#password", demo.passwords["operator"])
+    page.click("button:has-text('Sign in')")
+    page.goto("/causes?rule=auth_failed")
+    page.locator("a.row-link").first.click()
+    page.get_by_role("link", name=re.compile("Make reauthorisation links for all")).click()
+    page.fill("#why", "their consent ran out")
+    page.get_by_role("button", name="Try on one").click()
+
+    def look_until(selector: str) -> None:
+        for _ in range(60):
+            if page.locator(selector).count():
+                return
+            page.locator("#bulk a:has-text('Look again')").click()
+            page.wait_for_timeout(500)
+        raise AssertionError(page.locator("#bulk").inner_text())
+
+    look_until("#bulk[data-state=tried]")
+    page.get_by_role("button", name=re.compile("Go on with the other")).click()
+    look_until("#bulk[data-state=done]")
+    links = page.locator("a[id^=link-]")
+    assert links.count() > 1
+    assert "/sandbox/consent/" in (links.first.get_attribute("href") or "")
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_state_of_a_job_has_a_serious_barrier_nor_overflows_a_phone(
+    browser: Any, demo: Demo, browser_context_args: dict[str, Any], operator: Page, theme: str
+) -> None:
+    context = browser.new_context(**{**browser_context_args, "color_scheme": theme, "bypass_csp": True})
+    page = context.new_page()
+    problems: dict[str, Any] = {}
+
+    def look(state: str) -> None:
+        page.add_script_tag(path=str(AXE))
+        if found := violations(page):
+            problems[state] = found
+        page.set_viewport_size({"width": 390, "height": 800})
+        if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
+            problems[state + " at 390 px"] = "overflows"
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+    page.goto("/login")
+    page.fill("#email", "operator@example.com")
+    page.fill("#password", demo.passwords["operator"])
+    page.click("button:has-text('Sign in')")
+    page.goto("/causes?rule=auth_failed")
+    page.locator("a.row-link").first.click()
+    page.get_by_role("link", name=re.compile("Sync all")).click()
+    page.fill("#why", "the vendor mended it")
+    look("confirm")
+    page.get_by_role("button", name="Try on one").click()
+    expect(page.locator("#bulk[data-state=tried]")).to_be_visible(timeout=LIMIT)
+    expect(page.locator("#bulk")).to_contain_text("It failed here")
+    look("tried")
+    page.get_by_role("button", name=re.compile("Go on all the same")).click()
+    expect(page.locator("#bulk[data-state=running]")).to_be_visible(timeout=LIMIT)
+    look("running")
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator("#bulk[data-state=cancelled]")).to_be_visible(timeout=LIMIT)
+    look("cancelled")
+    page.goto("/bulk")
+    look("list")
+    context.close()
+    assert problems == {}
