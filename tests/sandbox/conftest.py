@@ -17,8 +17,8 @@ NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 class Caller:
     """Calls one stand-in; an account's token is fetched once and sent along."""
 
-    def __init__(self, **options: Any) -> None:
-        self.now = NOON
+    def __init__(self, now: datetime = NOON, **options: Any) -> None:
+        self.now = now
         self.app = create_sandbox(**{"clock": lambda: self.now, "run_seconds": (5, 5), **options})
         self.life = self.app.extensions["sandbox"].life
         self.client: FlaskClient = self.app.test_client()
