@@ -4,5 +4,6 @@
 ``sync``     start a sync once, follow it to its end
 ``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
 ``live``     read one connection now, because somebody looks at it
+``webhooks`` what Peliqan sends, into the snapshot at once; ``hints`` asks for work, but not too often
 ``queue``    the work queue: what is due, handed out
 """

@@ -56,6 +56,11 @@ def severity_of_run(status: str) -> Severity:
     return Severity.ERROR if word in FAILED else Severity.UNKNOWN
 
 
+def run_is_over(status: str) -> bool:
+    """Whether a run with this status has ended: everything has that is not known to run."""
+    return status.strip().upper() not in RUNNING
+
+
 def is_saltedge(connector: str) -> bool:
     """Whether a connector is a SaltEdge bank connection: its name contains ``saltedge`` in any case (assumption)."""
     return "saltedge" in connector.lower()
