@@ -99,8 +99,7 @@ def _ask_again(at: datetime, interval: float) -> set[int]:
     if not late:
         db.session.rollback()
         return set()
-    events.await_again(late, at)
-    asked = due.hurry({row.account_id for row in late}, at - timedelta(seconds=interval))
+    asked = due.hurry(events.await_again(late, at), at - timedelta(seconds=interval))
     db.session.commit()
     return asked
 

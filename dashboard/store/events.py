@@ -188,16 +188,14 @@ def await_reading(ids: Collection[int], at: datetime) -> None:
         change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(waiting))
 
 
-def await_again(late: Sequence[Any], at: datetime) -> None:
-    """Their accounts have been asked for once more; what was asked for too often fails. Does not commit."""
+def await_again(late: Sequence[Any], at: datetime) -> set[int]:
+    """The accounts to ask for once more; what was asked for too often fails. Does not commit."""
     settle([(row.id, FAILED, row.detail or NOT_READ) for row in late if row.tries + 1 >= MOST_TRIES], at)
-    rows = [
-        {"which": row.id, "now_tries": row.tries + 1, "now_due": at + AGAIN * 2 ** (row.tries + 1)}
-        for row in late
-        if row.tries + 1 < MOST_TRIES
-    ]
-    again: dict[str, Any] = {"tries": bindparam("now_tries"), "due_at": bindparam("now_due")}
+    still = [row for row in late if row.tries + 1 < MOST_TRIES]
+    rows = [{"which": row.id, "now": row.tries + 1, "due": at + AGAIN * 2 ** (row.tries + 1)} for row in still]
+    again: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}
     change_many(update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(again), rows)
+    return {row.account_id for row in still}
 
 
 def note_reading(began_at: Mapping[int, datetime]) -> None:

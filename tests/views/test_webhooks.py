@@ -125,9 +125,7 @@ def test_the_signature_is_compared_in_constant_time() -> None:
     assert "==" not in source
 
 
-def test_the_headers_name_is_a_setting(
-    app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
-) -> None:
+def test_the_headers_name_is_a_setting(app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock) -> None:
     changed = make_settings(sandbox.url, tmp_path, **store, peliqan_webhook_header="X-Hub-Signature-256")
     client = create_app(changed, clock=clock).test_client()
     body = b'{"event": "connection_added"}'
