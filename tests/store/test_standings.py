@@ -62,7 +62,7 @@ def test_the_order_in_which_things_are_heard_makes_no_difference(ends: list[str 
     told = [(id + 1, "RUNNING", at(10 * id)) for id in range(len(ends))]
     told += [(id + 1, end, at(10 * id + 5)) for id, end in enumerate(ends) if end is not None]
     seen = set()
-    for order in data.draw(st.lists(st.permutations(told), min_size=2, max_size=4)) + [sorted(told)]:
+    for order in [*data.draw(st.lists(st.permutations(told), min_size=2, max_size=4)), sorted(told)]:
         standing = Standing(newest=known)
         for run_id, status, time in [*order, *order]:
             standing.hear(run_id, status, time)
