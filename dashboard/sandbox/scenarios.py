@@ -37,8 +37,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         (Change("odoo", slice(7), failing(SCHEMA, days=2)),),
     ),
     "loaded-nothing": Scenario(
-        "All connections to Shopify go well, but have loaded nothing for three hours.",
-        (Change("shopify", EVERY_ONE, stage.loading_nothing(hours=3)),),
+        "All connections to Shopify go well, but have loaded nothing for more than an hour.",
+        (Change("shopify", EVERY_ONE, stage.loading_nothing(hours=1.25)),),
     ),
     "switched-off": Scenario(
         "Three connections to Teamleader are disabled, three to HubSpot have no schedule, four of Yuki's sources switched "

@@ -3,146 +3,20 @@
 import hashlib
 import json
 import re
-import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from flask import Flask
 
-from dashboard.cli import main, serving
-from dashboard.sandbox import __main__ as module
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
-from tests.sandbox.conftest import NOON, Caller
+from tests.sandbox.caller import NOON, Caller
+from tests.sandbox.seen import DAY, check_failing, error_of, loaded, look, odd, of, outcomes, staged, statuses, went_well
 
 BEFORE_SCENARIOS = "d1631d310f21acead8e1373af594546054109b9a9afcd026ce8e594713bd6721"
-CALM = dict.fromkeys(("hubspot", "teamleader", "shopify", "woocommerce"), "HEALTHY")
-HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOUR = timedelta(hours=1)
 ODD_TIME = NOON + timedelta(minutes=7, seconds=31, milliseconds=900)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """A connection as the API shows it at some time, with its latest runs, the newest first."""
-
-    at: datetime
-    told: dict[str, Any]
-    runs: list[dict[str, Any]]
-
-    @property
-    def account_id(self) -> int:
-        return int(self.told["id"]) // 100
-
-    @property
-    def status(self) -> str:
-        return str(self.told["health_status"])
-
-    @property
-    def interval(self) -> timedelta:
-        return timedelta(seconds=self.told["run_interval"])
-
-    @property
-    def ended(self) -> list[dict[str, Any]]:
-        return [run for run in self.runs if run["timestamp_end"]]
-
-    def ago(self, place: int = 0) -> timedelta:
-        """How long ago one of its runs began."""
-        return self.at - datetime.fromisoformat(self.runs[place]["timestamp_start"])
-
-    def split(self, since: timedelta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Its ended runs that began since then, and those before."""
-        after = [run for run in self.ended if datetime.fromisoformat(run["timestamp_start"]) >= self.at - since]
-        return after, self.ended[len(after) :]
-
-    def is_calm(self) -> bool:
-        """Whether its status says that it is well."""
-        return self.status == CALM.get(self.told["server_type"], "OK")
-
-    def is_well(self) -> bool:
-        """Whether nothing at all is wrong with it."""
-        consent = self.told.get("consent_expires_at")
-        return (
-            self.is_calm()
-            and self.told["run_interval"] in (900, 3600)
-            and self.told["disable_scheduler"] is False
-            and self.told["target"] == self.account_id * 100
-            and (consent is None or datetime.fromisoformat(consent) > self.at + 20 * DAY)
-            and len(self.runs) > 0
-            and self.ago() < self.interval
-            and all(map(went_well, self.ended))
-            and all(run["timestamp_end"] for run in self.runs[1:])
-            and (bool(self.runs[0]["timestamp_end"]) or self.ago() < timedelta(minutes=5))
-        )
-
-
-def went_well(run: dict[str, Any]) -> bool:
-    return run["status"] == "COMPLETED" and error_of(run) is None and loaded(run) > 0
-
-
-def loaded(run: dict[str, Any]) -> int:
-    tables = run["tables"]
-    return sum(each["records"] for each in (tables.values() if isinstance(tables, dict) else tables))
-
-
-def error_of(run: dict[str, Any]) -> str | None:
-    fields = ("error", "message", "source_error", "status_message")
-    return next((str(run[name]) for name in fields if run.get(name)), None)
-
-
-def look(api: Caller, accounts: int = 200) -> list[Seen]:
-    """Every source of every account that can be read."""
-    seen = []
-    for account in api.life.accounts(0, accounts):
-        answer = api.get("servers/", account.id)
-        for told in answer.json if answer.status_code == 200 else []:
-            if not told["is_datawarehouse"]:
-                runs = api.get(f"servers/{told['id']}/runs/?per_page=30", account.id).json["data"]
-                seen.append(Seen(api.now, told, runs))
-    return seen
-
-
-@cache
-def staged(scenario: str, now: datetime = NOON, later: timedelta = timedelta(), accounts: int = 200, seed: int = 1) -> list[Seen]:
-    """What is seen of a scenario so long after it began."""
-    api = Caller(now, scenario=scenario, accounts=accounts, seed=seed)
-    api.now += later
-    return look(api, accounts)
-
-
-def odd(seen: list[Seen], *connectors: str) -> list[Seen]:
-    """Those with which something is wrong; all of them are of these connectors."""
-    found = [each for each in seen if not each.is_well()]
-    assert {each.told["server_type"] for each in found} == set(connectors)
-    return found
-
-
-def of(connector: str, seen: list[Seen]) -> list[Seen]:
-    return [each for each in seen if each.told["server_type"] == connector]
-
-
-def statuses(seen: list[Seen]) -> Counter[str]:
-    return Counter(each.status for each in seen)
-
-
-def outcomes(seen: list[Seen]) -> Counter[str]:
-    """Of their latest runs that ended."""
-    return Counter(each.ended[0]["status"] for each in seen)
-
-
-def check_failing(seen: list[Seen], since: timedelta, status: str, outcome: str, error: str) -> None:
-    """Each run since then failed so, and each before went well."""
-    for each in seen:
-        after, before = each.split(since)
-        assert (each.status, bool(after)) == (status, True)
-        assert all(run["status"] == outcome and re.search(error, str(error_of(run))) for run in after)
-        assert all(map(went_well, before))
 
 
 def test_the_fleet_without_a_scenario_is_what_it_was_before_there_were_any(api: Caller) -> None:
@@ -264,14 +138,14 @@ def test_seven_connections_to_odoo_fail_for_two_days_since_a_column_changed() ->
         assert timedelta() <= first - (NOON - 2 * DAY) < HOUR
 
 
-def test_all_connections_to_shopify_have_loaded_nothing_for_three_hours_and_say_that_they_are_well() -> None:
+def test_all_connections_to_shopify_have_loaded_nothing_for_more_than_an_hour_and_say_that_they_are_well() -> None:
     seen = staged("loaded-nothing")
     found = odd(seen, "shopify")
     assert found == of("shopify", seen)
     for each in found:
-        after, before = each.split(3 * HOUR)
+        after, before = each.split(1.25 * HOUR)
         assert each.is_calm()
-        assert (len(after) >= 2, len(before) >= 1) == (True, True)
+        assert (len(after) >= 1, len(before) >= 3) == (True, True)
         assert all(run["status"] == "COMPLETED" and error_of(run) is None for run in after)
         assert {entry["records"] for run in after for entry in run["tables"]} == {0}
         assert {len(run["tables"]) for run in after} == {3}
@@ -412,62 +286,6 @@ def test_a_scenario_of_ten_thousand_accounts_is_there_at_once() -> None:
 def test_there_is_no_other_scenario() -> None:
     with pytest.raises(ValueError, match=r"no scenario storm.*quiet-night, .*incident-night"):
         create_sandbox(scenario="storm")
-
-
-def test_the_command_refuses_an_unknown_scenario_with_the_names_that_there_are() -> None:
-    for command in ("sandbox", "demo"):
-        told = CliRunner().invoke(main, [command, "--scenario", "storm"])
-        assert told.exit_code == 2
-        assert all(f"'{name}'" in told.output for name in SCENARIOS)
-        help_ = " ".join(CliRunner().invoke(main, [command, "--help"]).output.split())
-        assert all(f"{name} {each.description}" in help_ for name, each in SCENARIOS.items())
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[Flask]:
-    """The stand-ins that commands would serve."""
-    apps: list[Flask] = []
-
-    def serve(app: Flask, *_where: Any) -> None:
-        apps.append(app)
-
-    monkeypatch.setattr("dashboard.sandbox.server.serve", serve)
-    monkeypatch.setattr(module, "serve", serve)
-    return apps
-
-
-def test_the_commands_serve_the_scenario_that_was_asked_for(served: list[Flask], monkeypatch: pytest.MonkeyPatch) -> None:
-    def by_module(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["sandbox", *words])
-        module.main()
-
-    def by_command(*words: str) -> None:
-        assert CliRunner().invoke(main, ["sandbox", *words]).exit_code == 0
-
-    ways: tuple[Callable[..., None], ...] = (by_command, by_module)
-    for way in ways:
-        way("--scenario", "late-runs", "--accounts", "12")
-        world = served.pop().extensions["sandbox"].life.world
-        assert (world.scenario, world.size) == (SCENARIOS["late-runs"], 12)
-        way()
-        assert not served.pop().extensions["sandbox"].life.world.quiet
-
-
-def test_the_demo_passes_the_scenario_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Enough(Exception):
-        pass
-
-    started: list[list[str]] = []
-
-    def popen(words: list[str], **_more: Any) -> None:
-        started.append(words)
-        raise Enough
-
-    monkeypatch.setattr(serving.subprocess, "Popen", popen)
-    for words in (["--scenario", "noisy"], []):
-        assert isinstance(CliRunner().invoke(main, ["demo", *words]).exception, Enough)
-    assert ["--scenario=noisy" in words for words in started] == [True, False]
-    assert not any(word.startswith("--scenario") for word in started[1])
 
 
 def test_a_scenario_begins_when_the_sandbox_does_and_not_at_a_time_of_its_own() -> None:

@@ -2,118 +2,22 @@
 
 import hashlib
 import hmac
-import json
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from click.testing import CliRunner
-from flask import Flask
 
 from dashboard.cli import main
-from dashboard.sandbox import __main__ as module
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.routes.control import ENDS
 from dashboard.sandbox.webhooks import Target, Webhooks
-from tests.engines import free_port, wait_for
+from tests.engines import free_port
 from tests.processes import Processes, answering, make_environ
-from tests.sandbox.conftest import NOON, PARTNER, Caller
+from tests.sandbox.caller import NOON, PARTNER, Caller
+from tests.sandbox.receiver import SECRET, Receiver, posting, receiving, wait_for_counts
 
-SECRET = "between us two"
-WITHIN = 10.0
 KEYS = ["event", "event_id", "timestamp", "account_id", "server_id", "pipeline_run_id", "status"]
-
-
-class Receiver:
-    """Takes posts on a free loopback port, and answers each with the next of ``answers``; 200 when there are no more."""
-
-    def __init__(self) -> None:
-        self.posts: list[tuple[dict[str, str], bytes]] = []
-        self.answers: list[int] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                receiver.posts.append((dict(self.headers), body))
-                self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
-                self.send_header("Content-Length", "0")
-                self.send_header("Location", receiver.url)
-                self.end_headers()
-
-            # Nobody should follow that.
-            do_GET = do_POST
-
-            def log_message(self, *_words: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/webhooks"
-
-    @property
-    def told(self) -> list[dict[str, Any]]:
-        return [json.loads(body) for _, body in list(self.posts)]
-
-    @property
-    def events(self) -> list[str]:
-        return [each["event"] for each in self.told]
-
-    def wait_for(self, count: int) -> None:
-        wait_for(lambda: len(self.posts) >= count, f"{count} posts", WITHIN)
-        assert len(self.posts) == count, self.events
-
-
-@contextmanager
-def receiving() -> Iterator[Receiver]:
-    made = Receiver()
-    thread = threading.Thread(target=made.server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join(5)
-
-
-@pytest.fixture(autouse=True)
-def looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.sandbox.webhooks.LOOK_EVERY", 0.02)
-
-
-@pytest.fixture
-def receiver() -> Iterator[Receiver]:
-    with receiving() as made:
-        yield made
-
-
-@contextmanager
-def posting(**options: Any) -> Iterator[Caller]:
-    """A stand-in that posts, whose clock the test moves."""
-    made = Caller(**options)
-    made.hooks = made.app.extensions["sandbox"].webhooks
-    made.hooks.waits = (0.01, 0.01, 0.01)
-    yield made
-    made.hooks.close()
-
-
-@pytest.fixture
-def hooked(receiver: Receiver) -> Iterator[Caller]:
-    with posting(webhook_url=receiver.url, webhook_secret=SECRET) as made:
-        yield made
-
-
-def counts(api: Caller) -> dict[str, int]:
-    found: dict[str, int] = api.client.get("/sandbox/control/state").json["webhooks"]
-    return found
-
-
-def wait_for_counts(api: Caller, sent: int, failed: int) -> None:
-    wait_for(lambda: counts(api) == {"sent": sent, "failed": failed}, f"{sent} sent and {failed} failed", WITHIN)
 
 
 def test_a_run_by_hand_is_told_when_it_starts_and_when_it_ends_and_not_before(hooked: Caller, receiver: Receiver) -> None:
@@ -278,67 +182,6 @@ def test_an_address_that_nothing_can_be_posted_to_is_refused(api: Caller, url: s
     assert (told.exit_code, "begins with http:// or https://" in told.output) == (2, True)
 
 
-def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(hooked: Caller, receiver: Receiver) -> None:
-    connection = hooked.find()
-    newest = hooked.of(connection, "runs/?per_page=1")["data"][0]["id"]
-    receiver.answers = [200, 503]
-    asked = {
-        "connection_id": connection.id,
-        "event": "pipeline_run_error",
-        "event_id": "e-1",
-        "timestamp": "2026-01-01T00:00:00Z",
-    }
-    assert hooked.control("webhooks/send", times=3, **asked) == [200, 503, 200]
-    told = receiver.told
-    assert told[0] == told[1] == told[2]
-    assert told[0] == {
-        "event": "pipeline_run_error", "event_id": "e-1", "timestamp": "2026-01-01T00:00:00Z", "account_id": connection.account_id,
-        "server_id": connection.id, "pipeline_run_id": newest, "status": "ERROR",
-    }  # fmt: skip
-    assert counts(hooked) == {"sent": 2, "failed": 1}
-    hooked.control("webhooks/send", bad_signature=True, pipeline_run_id=7, status="ODD", **asked)
-    signatures = [headers["X-Peliqan-Signature"] for headers, _ in receiver.posts]
-    right = [hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest() for _, body in receiver.posts]
-    assert [a == b for a, b in zip(signatures, right, strict=True)] == [True, True, True, False]
-    assert len(signatures[3]) == len(right[3])
-    assert (receiver.told[3]["pipeline_run_id"], receiver.told[3]["status"]) == (7, "ODD")
-
-
-def test_an_event_on_demand_says_by_itself_what_belongs_to_it(hooked: Caller, receiver: Receiver) -> None:
-    connection = hooked.find(failure="expired")
-    for event, status in (("pipeline_run_started", "RUNNING"), ("connection_removed", "ERROR")):
-        assert hooked.control("webhooks/send", connection_id=connection.id, event=event) == [200]
-        assert (receiver.told[-1]["event"], receiver.told[-1]["status"]) == (event, status)
-        assert receiver.told[-1]["timestamp"] == hooked.now.isoformat()
-    assert len({each["event_id"] for each in receiver.told}) == 2
-    assert receiver.told[1]["pipeline_run_id"] is None
-
-
-@pytest.mark.parametrize(
-    ("wrong", "status"),
-    [
-        ({"connection_id": 7}, 404),
-        ({"connection_id": "100101"}, 404),
-        ({"event": None}, 400),
-        ({"times": 0}, 400),
-        ({"times": 101}, 400),
-        ({"times": "1"}, 400),
-    ],
-)
-def test_what_cannot_be_sent_on_demand_is_refused(hooked: Caller, receiver: Receiver, wrong: dict[str, Any], status: int) -> None:
-    told = {"connection_id": 100101, "event": "connection_added", **wrong}
-    assert hooked.client.post("/sandbox/control/webhooks/send", json=told).status_code == status
-    assert receiver.posts == []
-
-
-def test_nothing_is_sent_on_demand_where_there_is_no_address_or_nobody_answers(api: Caller) -> None:
-    told = {"connection_id": 100101, "event": "connection_added"}
-    assert api.client.post("/sandbox/control/webhooks/send", json=told).status_code == 400
-    with posting(webhook_url=f"http://127.0.0.1:{free_port()}/") as other:
-        assert other.control("webhooks/send", times=2, **told) == [None, None]
-        assert counts(other) == {"sent": 0, "failed": 2}
-
-
 def test_a_reset_forgets_what_was_sent_and_goes_back_to_the_first_address(hooked: Caller, receiver: Receiver) -> None:
     connection = hooked.find()
     before = hooked.client.get("/sandbox/control/state").json
@@ -377,32 +220,6 @@ def test_the_secret_is_shown_nowhere(hooked: Caller, monkeypatch: pytest.MonkeyP
     assert SECRET not in CliRunner().invoke(main, ["sandbox", "--help"]).output
 
 
-def test_the_commands_take_address_and_secret_from_their_options_and_the_secret_from_the_environment(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    apps: list[Flask] = []
-
-    def serve(app: Flask, *_where: Any) -> None:
-        apps.append(app)
-
-    monkeypatch.setattr("dashboard.sandbox.server.serve", serve)
-    monkeypatch.setattr(module, "serve", serve)
-    url = "http://127.0.0.1:9/"
-    for words, environ, wanted in (
-        (["--webhook-secret", SECRET], "other", SECRET),
-        ([], SECRET, SECRET),
-        ([], "", ""),
-    ):
-        monkeypatch.setenv("SANDBOX_WEBHOOK_SECRET", environ)
-        told = CliRunner().invoke(main, ["sandbox", "--webhook-url", url, *words])
-        monkeypatch.setattr(sys, "argv", ["sandbox", "--webhook-url", url, *words])
-        module.main()
-        assert SECRET not in told.output + "".join(capsys.readouterr())
-        for app in (apps.pop(), apps.pop()):
-            target = app.extensions["sandbox"].webhooks._target
-            assert (target.url, target.secret) == (url, wanted)
-
-
 def test_the_process_that_serves_is_the_one_that_posts(receiver: Receiver, tmp_path: Path) -> None:
     port = free_port()
     processes = Processes({**make_environ("", tmp_path), "SANDBOX_WEBHOOK_SECRET": SECRET})
@@ -434,4 +251,4 @@ def test_it_begins_with_the_first_request_and_only_where_there_is_an_address(rec
     assert not any(thread.is_alive() for thread in threads)
     api = Caller()
     api.partner("sub-accounts/")
-    assert api.app.extensions["sandbox"].webhooks._threads == []
+    assert api.hooks._threads == []
