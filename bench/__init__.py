@@ -4,6 +4,7 @@
 ``served``            a console over a store of its own, and somebody who signs in to it
 ``pages``             pages at 100,000 connections beside the same at 1,000, and beside Flask-Admin's list view
 ``causes``            findings over 100,000 connections, all and what changed
+``storm``             a thousand webhooks a second, sent by ``sender``: none lost, and pages beside before
 ``flask_admin_app``   that list view
 ``report``            a figure and what was promised of it
 """

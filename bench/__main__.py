@@ -10,11 +10,17 @@ from pathlib import Path
 
 import click
 
-from bench import causes, pages, passes, watching
+from bench import causes, pages, passes, storm, watching
 from bench.report import HEAD
 from tests.engines import run_servers
 
-PARTS = {"passes": passes.measure, "watching": watching.measure, "pages": pages.measure, "causes": causes.measure}
+PARTS = {
+    "passes": passes.measure,
+    "watching": watching.measure,
+    "pages": pages.measure,
+    "causes": causes.measure,
+    "storm": storm.measure,
+}
 
 
 def machine() -> str:

@@ -48,6 +48,12 @@ class Settings(BaseModel):
     peliqan_embed_script_url: Origin = Field(
         "https://peliqan.io/embed/v1.3/peliqan-integration.js", description="Script of the embedded widget."
     )
+    peliqan_webhook_secret: str = Field(
+        "", repr=False, description="What Peliqan signs its webhooks with; unsigned ones are accepted when empty."
+    )
+    peliqan_webhook_header: str = Field(
+        "X-Peliqan-Signature", pattern=r"^[A-Za-z0-9-]{1,64}$", description="The header that carries a webhook's signature."
+    )
     dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
     dashboard_url: Origin | None = Field(
         None, description="Where people reach this console: alerts link there; without it they have no link."

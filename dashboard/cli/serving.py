@@ -164,6 +164,8 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
         "PELIQAN_API_URL": f"http://127.0.0.1:{sandbox_port}",
         "PELIQAN_PARTNER_TOKEN": "sandbox-partner-token",
         "PELIQAN_EMBED_SCRIPT_URL": f"http://127.0.0.1:{sandbox_port}/embed/v1.3/peliqan-integration.js",
+        "PELIQAN_WEBHOOK_SECRET": (webhook_secret := secrets.token_hex(16)),
+        "SANDBOX_WEBHOOK_SECRET": webhook_secret,
         "DASHBOARD_DATA": str(folder),
         "DASHBOARD_URL": f"http://127.0.0.1:{port}",
         "DASHBOARD_REFRESH_INTERVAL": "60",
@@ -172,7 +174,11 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
         "DASHBOARD_API_RATE": "",
         "DASHBOARD_INSECURE_COOKIES": "yes",
     }
-    fleet = [f"--accounts={accounts}", *([f"--scenario={scenario}"] if scenario else [])]
+    fleet = [
+        f"--webhook-url=http://127.0.0.1:{port}/webhooks/peliqan",
+        f"--accounts={accounts}",
+        *([f"--scenario={scenario}"] if scenario else []),
+    ]
     child = subprocess.Popen([*DASHBOARD, "sandbox", f"--port={sandbox_port}", *fleet], env=environ, stdout=subprocess.DEVNULL)
     try:
         app = create_app(read_settings(environ, Path(os.devnull)))

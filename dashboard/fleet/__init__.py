@@ -7,5 +7,6 @@
 ``live``     read one connection now, because somebody looks at it
 ``alerts``   what is to be told, sent to where people read it
 ``rows``     when the newest row of a connection's tables was received, because somebody asks
+``webhooks`` what Peliqan sends, into the snapshot at once; ``hints`` asks for work, but not too often
 ``queue``    the work queue: what is due, handed out
 """

@@ -5,18 +5,20 @@ worker reads in one thread; who finds more due than it can take at once leaves a
 """
 
 import logging
+import sqlite3
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
-from dashboard.fleet import alerts, links, refresh, sync
+from dashboard.fleet import alerts, links, refresh, sync, webhooks
 from dashboard.fleet import bulk as bulk_work
-from dashboard.store import actions, bulk, due, findings, passes, retention
+from dashboard.fleet.hints import Seldom
+from dashboard.store import actions, bulk, due, events, findings, passes, retention
 from dashboard.store.models import Action, BulkJob
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MINUTE, DAY = timedelta(seconds=50), timedelta(days=1)
 LOOK_AGAIN = 5
+HINT_EVERY = 0.2
 
 
 def make_huey(name: str, redis_url: str, folder: Path) -> Huey:
@@ -48,6 +51,11 @@ class Work:
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
         self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
+        self._events_task: Any = self.jobs.task(name="take_events")(self._in_context(self.take_events))
+        self._told_task: Any = self.readings.task(name="read_told")(self._in_context(self.read_told))
+        self.events_came = Seldom(self._hint_events, HINT_EVERY)
+        self._taking, self._more = Lock(), Event()
+        self._again_at: datetime | None = None
         self.jobs.periodic_task(crontab(), name="tick")(self._in_context(self.tick))
 
     def follow(self, action: Action) -> None:
@@ -117,6 +125,38 @@ class Work:
         """Tell people what is new, and try again what could not be sent."""
         alerts.tell(self.fleet, self.settings.dashboard_url)
 
+    def take_events(self) -> None:
+        """Work through what Peliqan sent: one thread at a time, again where more was hinted at meanwhile."""
+        self._more.set()
+        while self._more.is_set() and self._taking.acquire(blocking=False):
+            try:
+                self._more.clear()
+                self._take_events()
+            finally:
+                self._taking.release()
+
+    def _take_events(self) -> None:
+        taken = webhooks.take_all(self.fleet.clock, self.fleet.interval)
+        for action_id in taken.actions:
+            self._look_task(action_id)
+        if taken.accounts and not self.readings.pending_count():
+            self._told_task()
+        at, due_at = self.fleet.clock(), events.next_due()
+        if due_at is not None and (self._again_at is None or self._again_at <= at):
+            # One message at a time, however many events wait: it looks after all of them.
+            self._again_at = max(due_at, at + timedelta(seconds=LOOK_AGAIN))
+            self._events_task.schedule(delay=(self._again_at - at).total_seconds())
+
+    def read_told(self) -> None:
+        """Read the accounts that events made due."""
+        refresh.read_due(self.fleet, stop=self.stop)
+
+    def _hint_events(self) -> None:
+        try:
+            self._events_task()
+        except (RedisError, sqlite3.Error) as error:
+            log.warning("The queue is away (%s): events are taken with the next tick.", type(error).__name__)
+
     def tick(self) -> None:
         """Every minute, once however many workers there are: whatever is due, asked for again."""
         if due.take_job("tick", self.fleet.clock(), MINUTE):
@@ -134,6 +174,8 @@ class Work:
             self._look_task(action_id)
         for job_id in bulk.due(at):
             self._bulk_task(job_id)
+        if events.some_new() or events.next_due() is not None:
+            self._events_task()
         self.open_pass()
         if passes.current_id() is None and due.some(at):
             self._read_task()
@@ -144,6 +186,7 @@ class Work:
             findings.evaluate_all(at)
         if due.take_job("retention", at, DAY):
             retention.forget(at - timedelta(days=self.settings.dashboard_keep_history_days))
+            retention.forget_events(at)
 
     def _in_context(self, function: Callable[..., None]) -> Callable[..., None]:
         def run(*args: Any) -> None:

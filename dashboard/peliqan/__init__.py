@@ -8,6 +8,7 @@
 ``account``     ``AccountApi``: one customer's calls
 ``models``      typed answers
 ``vocabulary``  what status words mean
+``events``      webhooks: signature, body, what they say
 ``errors``      one family of errors
 ``tokens``      where customers' tokens are kept
 """

@@ -61,6 +61,11 @@ def is_oauth(auth_type: str | None) -> bool:
     return auth_type is None or "oauth" in auth_type.lower()
 
 
+def run_is_over(status: str) -> bool:
+    """Whether a run with this status has ended: everything has that is not known to run."""
+    return status.strip().upper() not in RUNNING
+
+
 def is_saltedge(connector: str) -> bool:
     """Whether a connector is a SaltEdge bank connection: its name contains ``saltedge`` in any case (assumption)."""
     return "saltedge" in connector.lower()

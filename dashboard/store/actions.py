@@ -5,14 +5,14 @@ States: ``starting`` (written down, not answered yet), ``running``, ``unknown`` 
 What came of it is judged with its end (``store.receipts``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.store import audit, diagnosed, receipts
-from dashboard.store.database import db
+from dashboard.store.database import change, db
 from dashboard.store.models import Action, AuditEntry, Connection
 
 SYNC, REAUTHORISE, BANK_REFRESH = "sync", "reauthorise", "saltedge_refresh"
@@ -125,6 +125,27 @@ def due(at: datetime, most: int = 500) -> list[int]:
     """Ids of the actions that should be looked at now."""
     ready = (Action.leased_until.is_(None)) | (Action.leased_until < at)
     return list(db.session.scalars(select(Action.id).where(Action.due_at <= at, ready).order_by(Action.due_at).limit(most)))
+
+
+def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:
+    """Runs of these connections have ended, the latest with these ids (0: not known): look at what waits for that now.
+
+    Ids of the actions that are due. Does not commit.
+    """
+    if not ended:
+        return []
+    under_way = select(Action.id, Action.account_id, Action.connection_id, Action.run_id).where(
+        Action.in_flight.is_not(None), Action.account_id.in_({account_id for account_id, _ in ended})
+    )
+    found = [
+        row.id
+        for row in db.session.execute(under_way)
+        if (run_id := ended.get((row.account_id, row.connection_id))) is not None
+        and (row.run_id is None or not run_id or run_id >= row.run_id)
+    ]
+    if found:
+        change(update(Action).where(Action.id.in_(found), Action.due_at > at).values(due_at=at))
+    return found
 
 
 def in_flight(account_id: int, connection_id: int, kind: str) -> Action | None:

@@ -91,6 +91,17 @@ def watch(account_id: int, at: datetime, soon: timedelta) -> None:
     db.session.commit()
 
 
+def hurry(account_ids: Collection[int], since: datetime) -> set[int]:
+    """Have these read before all that became due after ``since``; those of them that are listed at all. Does not commit."""
+    listed: set[int] = set()
+    if account_ids:
+        these = update(AccountCheck).where(AccountCheck.account_id.in_(account_ids), AccountCheck.due_at.is_not(None))
+        sooner = case((AccountCheck.due_at > since, since), else_=AccountCheck.due_at)
+        asked = these.values(due_at=sooner).returning(AccountCheck.account_id)
+        listed.update(db.session.scalars(asked.execution_options(synchronize_session=False)))
+    return listed
+
+
 def take_job(name: str, at: datetime, every: timedelta) -> bool:
     """Whether the caller is to do this job now; nobody else is, for as long as ``every``. Commits."""
     upsert(Job, [{"name": name, "due_at": at}], keep=True)

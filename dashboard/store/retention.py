@@ -3,16 +3,17 @@
 The audit trail stays whole.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
 from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
-from dashboard.store.models import AlertMessage, Cause, Finding, HealthChange, Refresh, Run
+from dashboard.store.models import AlertMessage, Cause, Finding, HealthChange, Refresh, Run, WebhookEvent
 
 MOST_AT_ONCE = 5_000
+EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
@@ -52,4 +53,14 @@ def forget(before: datetime) -> int:
     )
     forgotten += change(delete(Run).where(Run.started_at < before, Run.id < newest))
     db.session.commit()
+    return forgotten
+
+
+def forget_events(at: datetime) -> int:
+    """Delete events that came more than fourteen days ago; how many. Commits, in small steps."""
+    old = select(WebhookEvent.id).where(WebhookEvent.received_at < at - EVENTS_KEPT).limit(MOST_AT_ONCE)
+    forgotten = 0
+    while deleted := change(delete(WebhookEvent).where(WebhookEvent.id.in_(old))):
+        db.session.commit()
+        forgotten += deleted
     return forgotten

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, func, or_, select, update
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard import peliqan
-from dashboard.store import findings
+from dashboard.store import events, findings
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db, upsert
 from dashboard.store.models import Account, AccountCheck, Connection, HealthChange, Run
@@ -79,6 +79,7 @@ _TIMES = (
     Connection.running,
     Connection.last_run_at,
     Connection.runs_read_at,
+    Connection.event_at,
 )
 
 
@@ -115,7 +116,8 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, Known]]:
             row.status_since,
             row.running,
             row.last_run_at,
-            row.runs_read_at,
+            # What an event told since is to be read, as if nothing had been.
+            row.runs_read_at if row.event_at is None or row.runs_read_at is None or row.event_at <= row.runs_read_at else None,
             expected,
         )
     return found
@@ -201,6 +203,7 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
             change(failed.values(unreadable_reason=reading.error.explained))
     _save_news([reading for reading in readings if reading.news and reading.error is None])
     _note_checks(readings)
+    _note_events(readings)
     well_again = [reading.account_id for reading in readings if reading.news and reading.error is None]
     if well_again:
         unreadable = update(Account).where(Account.id.in_(well_again), Account.unreadable_reason.is_not(None))
@@ -228,6 +231,15 @@ def _note_checks(readings: Sequence[Reading]) -> None:
             .where(these, AccountCheck.due_at.is_not(None))
             .values(tried_at=tried_at, due_at=due_at, **checked)
         )
+
+
+def _note_events(readings: Sequence[Reading]) -> None:
+    """Events that waited for these readings are done, or say why not. One statement where all went well, as almost always."""
+    if well := [reading for reading in readings if reading.error is None]:
+        events.note_reading({reading.account_id: reading.at for reading in well})
+    for reading in readings:
+        if reading.error is not None:
+            events.note_failure([reading.account_id], reading.error.explained)
 
 
 def _save_news(readings: Sequence[Reading]) -> None:
@@ -269,6 +281,8 @@ def save_connection(account_id: int, seen: peliqan.Connection, row: Connection |
 
 def save_runs(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> None:
     """The latest runs of some connections as just read, newest first, and when. Keeps the newest few. Does not commit."""
+    # What was asked for before the last event came is older than what that told, and will be asked for again.
+    read = [each for each in read if each[0].event_at is None or each[0].event_at <= each[2]]
     for row, runs, at in read:
         row.runs_read_at = at
         if not runs:

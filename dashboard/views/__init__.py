@@ -32,6 +32,7 @@ from dashboard.views import (
     security,
     tables,
     times,
+    webhooks,
 )
 
 
@@ -44,5 +45,19 @@ def register(app: Flask) -> None:
     advice.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, bulk, receipts, tables, embed, people, admin, alerts, health):
+    for family in (
+        overview,
+        accounts,
+        connections,
+        causes,
+        bulk,
+        receipts,
+        tables,
+        embed,
+        people,
+        admin,
+        webhooks,
+        alerts,
+        health,
+    ):
         app.register_blueprint(family.bp)

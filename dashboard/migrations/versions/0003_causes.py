@@ -103,6 +103,9 @@ def upgrade():
         sa.Column("status", sa.String(64), nullable=False),
         sa.Column("body", sa.Text(), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("applied_at", TIME, nullable=True),
+        sa.Column("due_at", TIME, nullable=True),
+        sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("settled_at", TIME, nullable=True),
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("times", sa.Integer(), nullable=False),
@@ -111,7 +114,7 @@ def upgrade():
     )
     op.create_index("ix_webhook_event_connection", "webhook_event", ["account_id", "connection_id", "received_at"])
     op.create_index("ix_webhook_event_received_at", "webhook_event", ["received_at"])
-    op.create_index("ix_webhook_event_state", "webhook_event", ["state", "id"])
+    op.create_index("ix_webhook_event_state", "webhook_event", ["state", "applied_at", "id"])
 
     op.create_table(
         "alert_message",

@@ -13,11 +13,13 @@ class WebhookEvent(Model):
     """One event of Peliqan's, as it came. ``key``: its id, or a hash of its body, so that it counts once however often it comes.
 
     ``state``: ``waiting``, ``done``, ``ignored`` (kept, but nothing to do with it) or ``failed``. ``times``: how often it came.
+    ``applied_at``: what it says is in the snapshot since then; where it waits all the same, it is for its account to be read.
+    ``due_at``: when to ask for that again, after so many ``tries``.
     """
 
     __tablename__ = "webhook_event"
     __table_args__ = (
-        Index("ix_webhook_event_state", "state", "id"),
+        Index("ix_webhook_event_state", "state", "applied_at", "id"),
         Index("ix_webhook_event_connection", "account_id", "connection_id", "received_at"),
     )
 
@@ -32,6 +34,9 @@ class WebhookEvent(Model):
     status: Mapped[str] = mapped_column(String(64), default="")
     body: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16))
+    applied_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    tries: Mapped[int] = mapped_column(default=0)
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     detail: Mapped[str] = mapped_column(Text, default="")
     times: Mapped[int] = mapped_column(default=1)

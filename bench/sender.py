@@ -1,0 +1,94 @@
+"""Peliqan in a storm: ``python -m bench.sender URL SECRET ACCOUNTS RATE SECONDS`` posts that many signed events a second.
+
+Two a run, its beginning and its end, over all connections in turn; over keep-alive connections, each event when it is its time,
+whether or not those before were answered. Prints one line of JSON: how long each took from the time it was due, and what was
+answered.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import sys
+from collections import Counter
+from datetime import UTC, datetime
+from time import perf_counter
+from urllib.parse import urlsplit
+
+from dashboard.sandbox.world import World
+
+CONNECTIONS = 32
+FIRST_RUN = 2**62
+
+
+def requests_of(url: str, secret: str, accounts: int, count: int) -> list[bytes]:
+    """The requests, head and body, made before the storm begins."""
+    world, where, now = World(accounts, 1), urlsplit(url), datetime.now(UTC).isoformat()
+    ids = [account.id for account in world.accounts(0, accounts)]
+    sources = [world.source(id, place) for id in ids for place in range(1, world.count(id) + 1)]
+    made = []
+    for number in range(count):
+        # All begin, then all end, and so on: of one connection a run has ended before the next begins.
+        turn, place = divmod(number, len(sources))
+        run, ends = divmod(turn, 2)
+        source = sources[place]
+        told = {
+            "event": "pipeline_run_completed" if ends else "pipeline_run_started",
+            "event_id": f"storm-{number}",
+            "timestamp": now,
+            "account_id": source.account_id,
+            "server_id": source.id,
+            "pipeline_run_id": FIRST_RUN + run,
+            "status": "COMPLETED" if ends else "RUNNING",
+        }
+        body = json.dumps(told).encode()
+        signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+        head = (
+            f"POST {where.path} HTTP/1.1\r\nHost: {where.netloc}\r\nContent-Type: application/json\r\n"
+            f"X-Peliqan-Signature: {signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        made.append(head.encode() + body)
+    return made
+
+
+async def storm(url: str, made: list[bytes], rate: int) -> dict[str, object]:
+    """Send them; see above."""
+    where = urlsplit(url)
+    free: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+    for _ in range(CONNECTIONS):
+        free.put_nowait(await asyncio.open_connection(where.hostname, where.port))
+    times: list[float] = []
+    statuses: Counter[str] = Counter()
+    began = perf_counter()
+
+    async def send(request: bytes, due: float) -> None:
+        reader, writer = await free.get()
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        times.append(perf_counter() - due)
+        statuses[head.split(b" ", 2)[1].decode()] += 1
+        for line in head.lower().split(b"\r\n"):
+            if line.startswith(b"content-length:"):
+                await reader.readexactly(int(line.split(b":")[1]))
+        free.put_nowait((reader, writer))
+
+    tasks = []
+    for number, request in enumerate(made):
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - perf_counter()))
+        tasks.append(asyncio.create_task(send(request, due)))
+    await asyncio.gather(*tasks)
+    return {"times": times, "statuses": statuses, "seconds": perf_counter() - began}
+
+
+def main() -> None:
+    """Send what the command line says."""
+    url, secret, accounts, rate, seconds = sys.argv[1:]
+    made = requests_of(url, secret, int(accounts), int(rate) * int(seconds))
+    print("ready", flush=True)  # noqa: T201
+    sys.stdin.readline()
+    print(json.dumps(asyncio.run(storm(url, made, int(rate)))), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

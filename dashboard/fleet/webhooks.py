@@ -1,0 +1,160 @@
+"""What Peliqan's webhooks say, into the snapshot: at once as far as an event tells it, the rest when the account is read.
+
+An event tells that a run began or how it ended, and no more: neither why nor what it loaded. So there are two steps. What it
+tells is written at once, many events in one transaction. Then the account becomes due, ahead of the pass under way, and the
+fleet's own reader reads it: so a storm costs no more calls than there are accounts, and keeps to the rate and to the number in
+flight that all readings keep to; findings are evaluated with the reading, since half of the facts would make wrong ones. Until
+it has been read the event waits, and asks for it again, ever more rarely.
+
+What came late or twice does no harm: a run that has ended never runs again, and of two runs the one with the higher id counts.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dashboard.peliqan.events import REMOVED, is_known, run_status
+from dashboard.peliqan.vocabulary import run_is_over
+from dashboard.store import actions, due, events, standings
+from dashboard.store.counts import begin_change
+from dashboard.store.database import db
+from dashboard.store.standings import Place, Standing
+
+NO_ACCOUNT = "It names no account that is known."
+UNKNOWN_ACCOUNT = "Account {} is not known yet; the next pass over the fleet lists what is new."
+UNKNOWN = "The console does not know this event; it is kept, and nothing was done."
+LATE = "The run had ended already as far as is known; nothing was changed."
+IN_SNAPSHOT = "What it says is in the snapshot."
+
+
+@dataclass
+class Taken:
+    """What follows from events: accounts to be read, actions that wait for the end of a run. ``count``: how many events."""
+
+    count: int = 0
+    accounts: set[int] = field(default_factory=set)
+    actions: list[int] = field(default_factory=list)
+
+
+def take_all(clock: Callable[[], datetime], interval: float) -> Taken:
+    """Work through everything that waits, a batch at a time; a worker that is killed meanwhile loses none.
+
+    ``interval``: seconds between two passes. Commits after each batch.
+    """
+    taken = Taken()
+    while events.some_new():
+        batch = take(clock(), interval)
+        taken.count += batch.count
+        taken.accounts |= batch.accounts
+        taken.actions += batch.actions
+        if not batch.count:
+            break
+    taken.accounts |= _ask_again(clock(), interval)
+    return taken
+
+
+def take(at: datetime, interval: float) -> Taken:
+    """One batch, in one transaction: another worker that takes at the same time waits here, and then finds the rest."""
+    begin_change()
+    rows = events.new()
+    told = _name_accounts([_Told.of(row) for row in rows])
+    known = standings.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
+    settled: list[tuple[int, str, str]] = []
+    waiting: dict[int, int] = {}
+    ended: dict[Place, int] = {}
+    for each in sorted(told, key=_Told.order):
+        state, detail = _apply(each, known)
+        if state != events.WAITING:
+            settled.append((each.id, state, detail))
+            continue
+        assert each.account_id is not None
+        waiting[each.id] = each.account_id
+        if each.place is not None and each.status is not None and run_is_over(each.status):
+            ended[each.place] = max(each.run_id or 0, ended.get(each.place, 0))
+    standings.save(known, at)
+    standings.note_removed({each.place for each in told if each.event == REMOVED and each.place is not None}, at)
+    events.settle(settled, at)
+    events.await_reading(waiting, at)
+    asked = due.hurry(set(waiting.values()), at - timedelta(seconds=interval))
+    for account_id in set(waiting.values()) - asked:
+        events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
+    looked_for = actions.make_due(ended, at)
+    db.session.commit()
+    return Taken(len(rows), asked, looked_for)
+
+
+def _name_accounts(told: Sequence["_Told"]) -> list["_Told"]:
+    """The same, with the accounts of connections whose events did not name them, as far as there is no doubt."""
+    nameless = {each.id: each.connection_id for each in told if each.account_id is None and each.connection_id is not None}
+    account_of = events.accounts_of(set(nameless.values()))
+    found = {id: account_of[connection_id] for id, connection_id in nameless.items() if connection_id in account_of}
+    events.name_accounts(found)
+    return [replace(each, account_id=found[each.id]) if each.id in found else each for each in told]
+
+
+def _ask_again(at: datetime, interval: float) -> set[int]:
+    """Ask once more for accounts that were asked for and have not been read. Commits where there are any."""
+    late = events.overdue(at)
+    if not late:
+        db.session.rollback()
+        return set()
+    asked = due.hurry(events.await_again(late, at), at - timedelta(seconds=interval))
+    db.session.commit()
+    return asked
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An event as far as it matters here. ``status``: what it tells of a run, if it is of one."""
+
+    id: int
+    event: str
+    is_known: bool
+    account_id: int | None
+    connection_id: int | None
+    run_id: int | None
+    status: str | None
+    at: datetime
+
+    @classmethod
+    def of(cls, row: Any) -> "_Told":
+        """From the store's row."""
+        return cls(
+            id=row.id,
+            event=row.event,
+            is_known=is_known(row.event, row.status),
+            account_id=row.account_id,
+            connection_id=row.connection_id,
+            run_id=row.run_id,
+            status=run_status(row.event, row.status),
+            # Nothing was sent after it came: what says so has another clock.
+            at=min(row.sent_at or row.received_at, row.received_at),
+        )
+
+    @property
+    def place(self) -> Place | None:
+        """The connection it is of."""
+        if self.account_id is None or self.connection_id is None:
+            return None
+        return self.account_id, self.connection_id
+
+    def order(self) -> tuple[int, datetime, bool, int]:
+        """Runs in their order, and the end of each after its beginning."""
+        return self.run_id or 0, self.at, self.status is not None and run_is_over(self.status), self.id
+
+
+def _apply(told: _Told, known: Mapping[Place, Standing]) -> tuple[str, str]:
+    """Take over what an event tells; the state that it is in then, with a sentence."""
+    if not told.is_known:
+        return events.IGNORED, UNKNOWN
+    if told.account_id is None:
+        return events.IGNORED, NO_ACCOUNT
+    standing = known.get(told.place) if told.place is not None else None
+    if told.status is None or told.run_id is None or standing is None:
+        # A connection came or went, or there is more to it than the event tells: reading the account shows it.
+        return events.WAITING, ""
+    changed = standing.hear(told.run_id, told.status, told.at)
+    if run_is_over(told.status):
+        return (events.WAITING, "") if changed else (events.DONE, LATE)
+    return events.DONE, IN_SNAPSHOT if changed else LATE

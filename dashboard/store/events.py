@@ -1,0 +1,248 @@
+"""Events that came from Peliqan: kept as they come, each once; waiting until what they say is in the snapshot and read.
+
+``Intake`` keeps them: whoever writes takes along what came meanwhile, in one transaction, and everybody is answered after it.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from operator import itemgetter
+from threading import Lock
+from time import monotonic, sleep
+from typing import Any
+
+from flask import current_app
+from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from dashboard.store.database import change, change_many, db
+from dashboard.store.listing import Filter, Listing
+from dashboard.store.lists import shown_time
+from dashboard.store.models import Connection, WebhookEvent
+
+WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
+STATES = (WAITING, DONE, IGNORED, FAILED)
+AT_ONCE = 200
+# An account that was asked for is asked for again after so long, then after twice that, and so on: in all some twenty minutes.
+AGAIN = timedelta(seconds=5)
+MOST_TRIES = 8
+GATHERED = 0.01
+READ = "What it says is in the snapshot, and the account was read after it."
+NOT_READ = "Its account was not read in time; the next pass over the fleet reads it."
+
+EVENTS = Listing(
+    statement=select(WebhookEvent),
+    search=(WebhookEvent.event, WebhookEvent.key, WebhookEvent.status, WebhookEvent.detail),
+    exact=(WebhookEvent.account_id, WebhookEvent.connection_id, WebhookEvent.run_id),
+    filters={
+        "event": Filter(WebhookEvent.event, "Event"),
+        "state": Filter(WebhookEvent.state, "State", STATES),
+        "account": Filter(WebhookEvent.account_id, "Account", number=True, counted=False),
+        "connection": Filter(WebhookEvent.connection_id, "Connection", number=True, counted=False),
+    },
+    sorts={
+        "received": (WebhookEvent.received_at, WebhookEvent.id),
+        "event": (WebhookEvent.event, WebhookEvent.id),
+        "times": (WebhookEvent.times, WebhookEvent.id),
+    },
+    default_sort="-received",
+)
+
+
+def event_item(event: WebhookEvent) -> dict[str, Any]:
+    """One event as scripts see it."""
+    return {
+        "id": event.id,
+        "key": event.key,
+        "event": event.event,
+        "state": event.state,
+        "detail": event.detail,
+        "account_id": event.account_id,
+        "connection_id": event.connection_id,
+        "run_id": event.run_id,
+        "status": event.status,
+        "times": event.times,
+        "sent_at": shown_time(event.sent_at),
+        "received_at": shown_time(event.received_at),
+        "settled_at": shown_time(event.settled_at),
+    }
+
+
+class _Arrival:
+    """A row on its way in."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self.row = row
+        self.written = False
+        self.error: Exception | None = None
+
+
+class Intake:
+    """One process's way in: whoever writes takes along what came meanwhile, and everybody is answered after the commit.
+
+    One that comes alone is written at once. Of many, as many as come within ``GATHERED`` seconds share a transaction: that is
+    what a transaction costs most of.
+    """
+
+    def __init__(self) -> None:
+        self._gathering, self._writing = Lock(), Lock()
+        self._arrived: list[_Arrival] = []
+        self._written_at = 0.0
+
+    def keep(self, engine: Engine, row: Mapping[str, Any]) -> None:
+        """Write an event down, or count it once more where it is known; returns when that is committed.
+
+        Raises:
+            Exception: what the database said; the event is not kept then.
+        """
+        arrival = _Arrival(row)
+        with self._gathering:
+            self._arrived.append(arrival)
+        with self._writing:
+            # Whoever held the lock before may have taken this one along.
+            if not arrival.written and arrival.error is None:
+                sleep(max(0.0, self._written_at + GATHERED - monotonic()))
+                self._write(engine)
+                self._written_at = monotonic()
+        if arrival.error is not None:
+            raise arrival.error
+
+    def _write(self, engine: Engine) -> None:
+        with self._gathering:
+            taken, self._arrived = self._arrived, []
+        try:
+            _insert(engine, [each.row for each in taken])
+        except Exception as error:  # noqa: BLE001 - whatever it is, each of them is to be told
+            for each in taken:
+                each.error = error
+        else:
+            for each in taken:
+                each.written = True
+
+
+def keep(row: Mapping[str, Any]) -> None:
+    """Write down an event that just came; returns when it is committed. Raises as ``Intake.keep`` does."""
+    intake: Intake = current_app.extensions.setdefault("intake", Intake())
+    intake.keep(db.engine, {**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
+
+
+@cache
+def _statement(dialect: str) -> UpdateBase:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    again = {"times": WebhookEvent.times + 1}
+    return insert(WebhookEvent).on_conflict_do_update(index_elements=[WebhookEvent.key], set_=again)
+
+
+def _insert(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:
+    with engine.begin() as connection:
+        # In one order, so that two processes that were sent the same do not wait for each other.
+        connection.execute(_statement(engine.dialect.name), sorted(rows, key=itemgetter("key")))
+
+
+def event_or_none(event_id: int) -> WebhookEvent | None:
+    """One event."""
+    return db.session.get(WebhookEvent, event_id) if event_id < 2**63 else None
+
+
+def latest_at() -> datetime | None:
+    """When the last event came."""
+    return db.session.scalar(select(func.max(WebhookEvent.received_at)))
+
+
+def replay(event: WebhookEvent) -> None:
+    """Have it worked through once more. Commits."""
+    event.state, event.tries, event.detail = WAITING, 0, ""
+    event.applied_at = event.due_at = event.settled_at = None
+    db.session.commit()
+
+
+_TOLD = (
+    WebhookEvent.id, WebhookEvent.event, WebhookEvent.status, WebhookEvent.account_id, WebhookEvent.connection_id,
+    WebhookEvent.run_id, WebhookEvent.sent_at, WebhookEvent.received_at, WebhookEvent.tries, WebhookEvent.detail,
+)  # fmt: skip
+
+
+def new(most: int = AT_ONCE) -> Sequence[Any]:
+    """Events that nobody has worked through yet, in the order in which they came."""
+    fresh = select(*_TOLD).where(WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_(None))
+    return db.session.execute(fresh.order_by(WebhookEvent.id).limit(most)).all()
+
+
+def overdue(at: datetime, most: int = AT_ONCE) -> Sequence[Any]:
+    """Events whose account has not been read although it was asked for."""
+    late = select(*_TOLD).where(WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_not(None), WebhookEvent.due_at <= at)
+    return db.session.execute(late.order_by(WebhookEvent.id).limit(most)).all()
+
+
+def some_new() -> bool:
+    """Whether anything is to be worked through."""
+    return bool(new(1))
+
+
+def next_due() -> datetime | None:
+    """When the first of those that wait for a reading is to be asked for again."""
+    waiting = (WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_not(None))
+    return db.session.scalar(select(func.min(WebhookEvent.due_at)).where(*waiting))
+
+
+def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
+    """Events with the state and the sentence that they end with. Does not commit."""
+    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for id, state, detail in outcomes:
+        alike[state, detail].append(id)
+    for (state, detail), ids in alike.items():
+        over = {"state": state, "detail": detail, "applied_at": at, "settled_at": at, "due_at": None}
+        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(over))
+
+
+def await_reading(ids: Collection[int], at: datetime) -> None:
+    """What these say is in the snapshot; they wait for their accounts to be read. Does not commit."""
+    if ids:
+        waiting = {"applied_at": at, "due_at": at + AGAIN, "detail": ""}
+        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(waiting))
+
+
+def await_again(late: Sequence[Any], at: datetime) -> set[int]:
+    """The accounts to ask for once more; what was asked for too often fails. Does not commit."""
+    settle([(row.id, FAILED, row.detail or NOT_READ) for row in late if row.tries + 1 >= MOST_TRIES], at)
+    still = [row for row in late if row.tries + 1 < MOST_TRIES]
+    rows = [{"which": row.id, "now": row.tries + 1, "due": at + AGAIN * 2 ** (row.tries + 1)} for row in still]
+    again: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}
+    change_many(update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(again), rows)
+    return {row.account_id for row in still}
+
+
+def note_reading(began_at: Mapping[int, datetime]) -> None:
+    """These accounts were read, beginning at these times: what waited for that is done. Does not commit."""
+    waiting = select(WebhookEvent.account_id).where(*_waits_for(began_at)).distinct()
+    for account_id in db.session.scalars(waiting).all():
+        if account_id is not None:
+            at = began_at[account_id]
+            over = {"state": DONE, "settled_at": at, "due_at": None, "detail": READ}
+            change(update(WebhookEvent).where(*_waits_for([account_id]), WebhookEvent.applied_at <= at).values(over))
+
+
+def note_failure(account_ids: Collection[int], reason: str) -> None:
+    """These accounts could not be read, or there are none such: what waits for them says why. Does not commit."""
+    change(update(WebhookEvent).where(*_waits_for(account_ids)).values(detail=reason))
+
+
+def _waits_for(account_ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
+    applied = WebhookEvent.applied_at.is_not(None)
+    return WebhookEvent.state == WAITING, applied, WebhookEvent.account_id.in_(account_ids)
+
+
+def accounts_of(connection_ids: Collection[int]) -> dict[int, int]:
+    """The accounts of connections, by their ids, where there is no doubt."""
+    if not connection_ids:
+        return {}
+    known = select(Connection.id, func.min(Connection.account_id)).where(Connection.id.in_(connection_ids))
+    only = known.group_by(Connection.id).having(func.count() == 1)
+    return dict(db.session.execute(only).all())
+
+
+def name_accounts(found: Mapping[int, int]) -> None:
+    """The accounts, by the events' ids, of events that did not name them. Does not commit."""
+    rows = [{"which": id, "account": account_id} for id, account_id in found.items()]
+    change_many(update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(account_id=bindparam("account")), rows)
