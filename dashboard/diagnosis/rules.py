@@ -263,14 +263,20 @@ def loaded_nothing(facts: Facts, _: Around) -> str | None:
 
 
 def stale_rows(facts: Facts, _: Around) -> str | None:
-    """The newest row in its tables is older than its last successful run."""
-    newest, success = facts.newest_row_at, facts.last_success_at
-    if newest is None or success is None or not facts.interval or facts.rows_read_at is None or facts.rows_read_at < success:
+    """The newest row in its tables is older than its last successful run, though that run says that it loaded some."""
+    newest, read_at, success = facts.newest_row_at, facts.rows_read_at, facts.last_success_at
+    if newest is None or read_at is None or success is None or not facts.interval or facts.last_records == 0:
         return None
-    behind = (success - newest).total_seconds()
-    if behind <= facts.interval:
-        return None
-    return f"Its last run succeeded, but the newest row in its tables is {span(behind)} older than that run."
+    if read_at >= success:
+        behind = (success - newest).total_seconds()
+        said = f"Its last run succeeded, but the newest row in its tables is {span(behind)} older than that run."
+    else:
+        # It has run since: the run before the look came at most an interval before it.
+        behind = (read_at - newest).total_seconds() - facts.interval
+        said = (
+            f"Its runs succeed, but when its rows were looked at the newest was {span((read_at - newest).total_seconds())} old."
+        )
+    return said if behind > facts.interval else None
 
 
 def consent_expiring(facts: Facts, around: Around) -> str | None:

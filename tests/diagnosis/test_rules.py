@@ -96,7 +96,8 @@ def test_every_rule_is_asked_by_a_test() -> None:
         ("nothing loaded, as so often", {"last_records": 0, "always_loaded": False}),
         ("a consent of months", {"consent_expires_at": NOW + timedelta(days=60)}),
         ("rows as new as the run", {"newest_row_at": ago(minutes=30), "rows_read_at": NOW}),
-        ("rows that were read before the run", {"newest_row_at": ago(hours=9), "rows_read_at": ago(hours=1)}),
+        ("rows that were read before the run and were new then", {"newest_row_at": ago(hours=2.5), "rows_read_at": ago(hours=1)}),
+        ("old rows where the run says that there was nothing new", {"newest_row_at": ago(hours=9), "rows_read_at": NOW, "last_records": 0, "always_loaded": False}),
         ("busy", {"status": "CHECKING", "severity": "busy", "last_run_at": None, "last_success_at": None, "last_run_status": None}),
     ],
 )  # fmt: skip
@@ -160,6 +161,14 @@ def test_while_a_run_is_under_way_the_one_before_it_is_what_is_known() -> None:
     assert only.rule == "auth_failed"
     [only] = found(**{**FAILED, **again})
     assert only.evidence.startswith("A run is under way; the one before it failed, “500 Server Error”")
+
+
+def test_rows_that_were_old_when_looked_at_stay_a_finding_until_somebody_looks_again() -> None:
+    old: dict[str, Any] = {"newest_row_at": ago(hours=12), "rows_read_at": ago(hours=3)}
+    [only] = found(**old)
+    assert only.rule == "stale_rows"
+    assert only.evidence == "Its runs succeed, but when its rows were looked at the newest was 9 h old."
+    assert found(**{**old, "newest_row_at": ago(minutes=30), "rows_read_at": NOW}) == []
 
 
 def test_a_single_failed_run_of_a_connection_that_is_called_well_is_no_contradiction() -> None:
