@@ -48,7 +48,9 @@ def test_a_cause_on_the_platforms_side_has_a_play_of_its_own_and_a_rule_that_is_
 
 
 def test_html_in_a_file_is_text_and_so_is_what_would_load_or_run_something() -> None:
-    hostile = '<script>alert(1)</script> and <b onclick="x">bold</b>, ![x](https://example.com/x.png), [here](javascript:alert(1))'
+    hostile = (
+        '<script>alert(1)</script> and <b onclick="x">bold</b>, ![x](https://example.com/x.png), [here](javascript:alert(1))'
+    )
     first = read_play("dark", play(body=GOOD.replace("Something.", hostile, 1))).sections[0].html
     assert "<script" not in first
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in first

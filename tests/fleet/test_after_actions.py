@@ -34,9 +34,7 @@ def read_calls(sandbox: Sandbox) -> int:
     return calls
 
 
-def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
-    parts: Console, clock: Clock, sandbox: Sandbox
-) -> None:
+def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     assert rules(connection) == ["auth_failed"]
     finding_id = diagnosed.of_connection(connection.account_id, connection.id)[0].id
