@@ -24,7 +24,7 @@ from dashboard.store.standings import Place, Standing
 NO_ACCOUNT = "It names no account that is known."
 UNKNOWN_ACCOUNT = "Account {} is not known yet; the next pass over the fleet lists what is new."
 UNKNOWN = "The console does not know this event; it is kept, and nothing was done."
-LATE = "The run had ended already as far as is known; nothing was changed."
+LATE = "The run was known to have ended; nothing was changed."
 IN_SNAPSHOT = "What it says is in the snapshot."
 
 
@@ -156,5 +156,5 @@ def _apply(told: _Told, known: Mapping[Place, Standing]) -> tuple[str, str]:
         return events.WAITING, ""
     changed = standing.hear(told.run_id, told.status, told.at)
     if run_is_over(told.status):
-        return (events.WAITING, "") if changed else (events.DONE, LATE)
+        return (events.DONE, LATE) if not changed and standing.was_read_since(told.at) else (events.WAITING, "")
     return events.DONE, IN_SNAPSHOT if changed else LATE

@@ -44,6 +44,7 @@ class Standing:
     last_run_status: str | None = None
     last_run_at: datetime | None = None
     last_success_at: datetime | None = None
+    runs_read_at: datetime | None = None
     runs: dict[int, HeardRun] = field(default_factory=dict)
 
     def hear(self, run_id: int, status: str, at: datetime) -> bool:
@@ -69,6 +70,10 @@ class Standing:
         self._show(run_id, run)
         return True
 
+    def was_read_since(self, at: datetime) -> bool:
+        """Whether its runs were read after this time, so that what was told then is known already."""
+        return self.runs_read_at is not None and self.runs_read_at >= at
+
     def _show(self, run_id: int, run: HeardRun) -> None:
         if run_id >= self.newest:
             self.newest, self.running, self.last_run_status = run_id, not run.is_over, run.status
@@ -85,7 +90,7 @@ def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, Standing]:
         .scalar_subquery()
     )
     facts = (Connection.running, Connection.last_run_status, Connection.last_run_at, Connection.last_success_at)
-    mine = select(Connection.account_id, Connection.id, newest, *facts).where(
+    mine = select(Connection.account_id, Connection.id, newest, *facts, Connection.runs_read_at).where(
         Connection.account_id.in_({account_id for account_id, _ in places}), Connection.gone_at.is_(None)
     )
     found = {(row[0], row[1]): Standing(row[2] or 0, *row[3:]) for row in db.session.execute(mine) if (row[0], row[1]) in places}

@@ -330,6 +330,27 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
     assert events.next_due() is None
 
 
+def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    connection = sandbox.healthy
+    sandbox.fault("servers", status=403)
+    tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
+    for _ in range(30):
+        take(parts)
+        parts.work.read_told()
+        clock.move(minutes=1)
+    event = db.session.scalars(select(WebhookEvent)).one()
+    assert event.state == "failed"
+    sandbox.clear()
+    events.replay(event)
+    assert take(parts).accounts == {connection.account_id}
+    parts.work.read_told()
+    assert states() == ["done"]
+    # Once it was read, there is nothing more to it.
+    events.replay(event)
+    assert take(parts).accounts == set()
+    assert states() == ["done"]
+
+
 def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
     app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
 ) -> None:

@@ -12,14 +12,15 @@ from flask import Flask
 from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from dashboard.app import Console, create_app
+from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.peliqan.events import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, WebhookEvent
+from dashboard.store.models import AccountCheck, AuditEntry, WebhookEvent
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign
 
@@ -34,6 +35,14 @@ def engine(either_engine: str) -> str:
 @pytest.fixture
 def store(store: dict[str, str]) -> dict[str, str]:
     return {**store, "peliqan_webhook_secret": SECRET}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_due(app: Flask) -> None:
+    """But what events make so."""
+    with app.app_context():
+        db.session.execute(update(AccountCheck).values(due_at=WITH_THE_NEXT_PASS))
+        db.session.commit()
 
 
 @pytest.fixture
