@@ -49,6 +49,9 @@ class Settings(BaseModel):
         "https://peliqan.io/embed/v1.3/peliqan-integration.js", description="Script of the embedded widget."
     )
     dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
+    dashboard_url: Origin | None = Field(
+        None, description="Where people reach this console: alerts link there; without it they have no link."
+    )
     dashboard_widget_origin: Origin | None = Field(
         None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
     )

@@ -162,6 +162,7 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
         "PELIQAN_PARTNER_TOKEN": "sandbox-partner-token",
         "PELIQAN_EMBED_SCRIPT_URL": f"http://127.0.0.1:{sandbox_port}/embed/v1.3/peliqan-integration.js",
         "DASHBOARD_DATA": str(folder),
+        "DASHBOARD_URL": f"http://127.0.0.1:{port}",
         "DASHBOARD_REFRESH_INTERVAL": "60",
         "DASHBOARD_WATCH_INTERVAL": "1",
         "DASHBOARD_API_CONCURRENCY": "8",

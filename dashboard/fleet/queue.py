@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
-from dashboard.fleet import links, refresh, sync
+from dashboard.fleet import alerts, links, refresh, sync
 from dashboard.store import actions, due, findings, passes, retention
 from dashboard.store.models import Action
 
@@ -45,6 +45,7 @@ class Work:
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
+        self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
         self.jobs.periodic_task(crontab(), name="tick")(self._in_context(self.tick))
 
     def follow(self, action: Action) -> None:
@@ -90,6 +91,10 @@ class Work:
             until = last.started_at + timedelta(seconds=self.fleet.interval) - self.fleet.clock()
             self._open_task.schedule(delay=max(0.0, until.total_seconds()))
 
+    def alert(self) -> None:
+        """Tell people what is new, and try again what could not be sent."""
+        alerts.tell(self.fleet, self.settings.dashboard_url)
+
     def tick(self) -> None:
         """Every minute, once however many workers there are: whatever is due, asked for again."""
         if due.take_job("tick", self.fleet.clock(), MINUTE):
@@ -109,6 +114,7 @@ class Work:
         if passes.current_id() is None and due.some(at):
             self._read_task()
         findings.grow_older(at)
+        self._alerts_task()
         if due.take_job("findings", at, DAY):
             # What the calendar alone changes: consents that end. Everything else is evaluated when it changes.
             findings.evaluate_all(at)

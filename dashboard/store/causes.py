@@ -8,9 +8,10 @@ import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Column, delete, func, insert, select, update
 
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.diagnosis.texts import normalised
@@ -112,14 +113,21 @@ def _settle(ids: list[int], at: datetime) -> None:
 
 
 def _end(cause_id: int, state: str, at: datetime) -> None:
-    """Recovered; forgotten where it never had a finding that stayed with it."""
+    """Recovered; forgotten where it never had a finding that stayed with it, and nobody said anything of it."""
     if state == RECOVERED:
         return
-    if db.session.scalar(select(Finding.id).where(Finding.cause_id == cause_id).limit(1)) is None:
+    if not any(db.session.scalar(select(column).where(column == cause_id).limit(1)) for column in _referring()):
         change(delete(Cause).where(Cause.id == cause_id))
         return
     over = {"state": RECOVERED, "state_rank": STATES.index(RECOVERED), "recovered_at": at, "connections": 0, "accounts": 0}
     change(update(Cause).where(Cause.id == cause_id).values(over))
+
+
+@cache
+def _referring() -> list[Column[Any]]:
+    """Whatever speaks of a cause by its id: findings, alerts, notes."""
+    keys = (key for table in db.metadata.tables.values() for key in table.foreign_keys)
+    return [key.parent for key in keys if key.column is Cause.__table__.c.id]
 
 
 def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) -> set[int]:

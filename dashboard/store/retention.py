@@ -5,17 +5,19 @@ The audit trail stays whole.
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
 from dashboard.store.database import change, db
-from dashboard.store.models import Finding, HealthChange, Refresh, Run
+from dashboard.store.models import AlertMessage, Cause, Finding, HealthChange, Refresh, Run
 
 MOST_AT_ONCE = 5_000
 
 
 def forget(before: datetime) -> int:
-    """Delete status changes, runs, passes and recovered findings older than ``before``; how many rows. Commits, in small steps.
+    """Delete status changes, runs, passes, recovered findings and alerts older than ``before``; how many rows.
+
+    Commits, in small steps.
 
     The newest change and the newest run of each connection stay, however old: they say what is so now.
     """
@@ -32,8 +34,12 @@ def forget(before: datetime) -> int:
     )
     passes = select(Refresh.id).where(Refresh.ended_at < before, Refresh.id < select(func.max(Refresh.id)).scalar_subquery())
     recovered = select(Finding.id).where(Finding.recovered_at < before)
+    # What a cause that is still open was told by keeps it from being told again.
+    told = select(AlertMessage.id).outerjoin(Cause, Cause.id == AlertMessage.cause_id)
+    told = told.where(AlertMessage.created_at < before, or_(Cause.id.is_(None), Cause.recovered_at < before))
+    told = told.where(AlertMessage.state != "waiting")
     forgotten = 0
-    for old, table in ((changes, HealthChange), (passes, Refresh), (recovered, Finding)):
+    for old, table in ((changes, HealthChange), (passes, Refresh), (recovered, Finding), (told, AlertMessage)):
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
             db.session.commit()
             forgotten += deleted

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Account
 
 
 class WebhookEvent(Model):
@@ -39,7 +40,7 @@ class WebhookEvent(Model):
 class AlertRule(Model):
     """Where to send what. ``address`` is Apprise's, encrypted, since most hold a secret; ``place`` is what may be shown of it.
 
-    ``sends``: words of ``store.alerts`` with spaces between. ``severity``: causes this grave or graver. ``connector``,
+    ``sends``: words of ``store.alert_rules`` with spaces between. ``severity``: causes this grave or graver. ``connector``,
     ``account_id``: only these, where set. ``quiet_from``, ``quiet_to`` and ``digest_at``: minutes after midnight in ``zone``.
     """
 
@@ -61,11 +62,17 @@ class AlertRule(Model):
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     created_by: Mapped[str] = mapped_column(Text)
 
+    account: Mapped[Account | None] = relationship(
+        lazy="raise", viewonly=True, primaryjoin="foreign(AlertRule.account_id) == Account.id", uselist=False
+    )
+
 
 class AlertMessage(Model):
     """One message, written down before it is sent. ``key`` says what it tells: one rule never tells the same twice.
 
-    ``state``: ``waiting``, ``sent`` or ``failed`` (given up). ``leased_until`` keeps two workers from sending it at once.
+    ``state``: ``waiting``, ``sent``, ``failed`` (given up), ``dropped`` (over before it could be told; ``error`` says why) or
+    ``known`` (it was so already when the rule was made: nothing is sent). ``leased_until`` keeps two workers from sending it at
+    once.
     """
 
     __tablename__ = "alert_message"
@@ -84,3 +91,5 @@ class AlertMessage(Model):
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
     error: Mapped[str] = mapped_column(Text, default="")
+
+    rule: Mapped[AlertRule] = relationship(lazy="raise")

@@ -1,0 +1,212 @@
+"""Sends alerts through Apprise, which knows Slack, Teams, e-mail, webhooks and some two hundred places more.
+
+An address is a secret: Apprise's own logger is heard here alone, and of what it says only words of ours are kept. Apprise is
+imported where it is used: it takes a tenth of a second and memory that pages have no use for.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import get_ident
+from typing import Any, Final
+
+from dashboard.fleet.refresh import Fleet
+from dashboard.store import alert_rules, alerts
+from dashboard.store.database import db
+from dashboard.store.models import AlertMessage, AlertRule
+
+# What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of
+# Apprise's places are across the network, so these are named and not those. None of Apprise's reads ``file://`` or takes plug-ins
+# from elsewhere unless it is told where they are, which the console never does.
+LOCAL: Final = frozenset({"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "blink1", "vapid"})
+# Of other places the part behind :// may be a token, so that it is not shown.
+WITH_HOST: Final = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"})
+LONGEST_ADDRESS = 2000
+LONGEST_WAIT = 10.0
+UNREADABLE = "The address cannot be read with the SECRET_KEY that is set now. Type it into the rule again."
+_HTTP = re.compile(r"error=(\d{3})\b")
+_MEANT: Final = {
+    "400": "it could not make sense of the message",
+    "401": "the address's token or password is not valid any more",
+    "403": "the address is not allowed to send there",
+    "404": "there is no such place any more",
+    "410": "there is no such place any more",
+    "413": "the message is too long for it",
+    "429": "it has had too many messages",
+}
+
+
+class BadAddress(ValueError):
+    """A sentence that says why nothing can be sent to an address, without the address."""
+
+
+def check_address(address: str) -> str:
+    """What may be shown of an address that Apprise can send to: the place's name, and its host where that is no secret.
+
+    Raises:
+        BadAddress: Apprise cannot read it, or it leads to the console's own machine and not to people.
+    """
+    if len(address) > LONGEST_ADDRESS or not address.isprintable():
+        raise BadAddress("That is no address: it is too long, or has characters that no address has.")
+    if address.partition(":")[0].strip().lower() in LOCAL | {"file"}:
+        raise BadAddress("That address leads to a file, a log or the screen of the console's own machine, not to people.")
+    server = _server(address)
+    if server is None:
+        raise BadAddress(
+            "Apprise cannot read that address. It begins with a service, as in slack://, msteams:// or mailto://, and has all of"
+            " the service's parts; github.com/caronc/apprise/wiki lists them."
+        )
+    schema = str(server.schema).lower()
+    if schema in LOCAL or not type(server).__module__.startswith("apprise.plugins.") or _reads_files(server):
+        raise BadAddress("That address has the console read files of its own machine, or show something there.")
+    host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
+    port = f":{server.port}" if host and server.port else ""
+    return f"{server.service_name} ({schema}://){host}{port}"
+
+
+def tell(fleet: Fleet, base: str | None) -> None:
+    """Note what is to be told and send what is due. A place that does not answer is left alone until the next minute."""
+    if not alerts.any_rules():
+        return
+    alerts.note(fleet.clock(), base)
+    away: set[int] = set()
+    for message_id, rule_id in alerts.due(fleet.clock()):
+        if rule_id in away:
+            continue
+        message = alerts.lease(message_id, fleet.clock())
+        rule = alert_rules.rule_or_none(rule_id, with_address=True)
+        if message is None or rule is None or not alerts.is_to_be_sent(message, rule, fleet.clock(), base):
+            continue
+        if deliver(fleet, rule, message) is not None:
+            away.add(rule_id)
+
+
+def send_again(fleet: Fleet, message_id: int) -> str | None:
+    """Send a message now that waits or was given up, because somebody asks for it; the error, None where it was sent.
+
+    Raises:
+        LookupError: there is no such message to send, or it is being sent.
+    """
+    message = alerts.lease(message_id, fleet.clock(), by_hand=True)
+    rule = alert_rules.rule_or_none(message.rule_id, with_address=True) if message is not None else None
+    if message is None or rule is None:
+        raise LookupError(message_id)
+    return deliver(fleet, rule, message)
+
+
+def send_test(fleet: Fleet, rule: AlertRule, who: str, base: str | None) -> str | None:
+    """Send a message that says that it is a test; the error, None where it was sent. ``rule``: with its address."""
+    return deliver(fleet, rule, alerts.begin_test(rule, who, fleet.clock(), base))
+
+
+def deliver(fleet: Fleet, rule: AlertRule, message: AlertMessage) -> str | None:
+    """Send a message that the caller holds, and write down how it went; the error, None where it was sent."""
+    address, subject, body = fleet.vault.decrypt(rule.address), message.subject, message.body
+    # No transaction stays open while a place far away takes its time.
+    db.session.rollback()
+    error = send(address, subject, body) if address is not None else UNREADABLE
+    alerts.settle(message, error, fleet.clock())
+    return error
+
+
+def send(address: str, subject: str, body: str) -> str | None:
+    """Send a message; a sentence that says why it was not sent, None where it was."""
+    import apprise
+
+    server = _server(address)
+    if server is None:
+        return "Apprise cannot read the address. Type it into the rule again."
+    # Trying again is the console's; and no address keeps a worker waiting.
+    server.retry = 0
+    server.socket_connect_timeout = min(server.socket_connect_timeout, LONGEST_WAIT)
+    server.socket_read_timeout = min(server.socket_read_timeout, LONGEST_WAIT)
+    place = apprise.Apprise(asset=_asset())
+    place.add(server)
+    with _heard() as said:
+        try:
+            sent = place.notify(body, title=subject, body_format=apprise.NotifyFormat.TEXT)
+        except Exception as error:  # noqa: BLE001  # two hundred plug-ins, whose errors may hold the address
+            said.append(type(error).__name__)
+            sent = False
+    return None if sent else _why(said)
+
+
+def _why(said: list[str]) -> str:
+    """Of what Apprise said, only what cannot hold a secret."""
+    whole = " ".join(said)
+    if status := _HTTP.search(whole):
+        meant = _MEANT.get(status[1], "it is in trouble" if status[1].startswith("5") else "it did not take the message")
+        return f"The place answered {status[1]}: {meant}."
+    if "onnection error" in whole or "ocket" in whole or "imeout" in whole:
+        return "No connection to the place came about, or it broke off."
+    return "The place did not take the message, and did not say why."
+
+
+def _server(address: str) -> Any:
+    """Apprise's view of an address; None where it has none."""
+    import apprise
+
+    with _heard():
+        try:
+            return apprise.Apprise.instantiate(address, asset=_asset(), suppress_exceptions=True)
+        except Exception:  # noqa: BLE001  # as above
+            return None
+
+
+def _asset() -> Any:
+    """Nothing is kept on disk, no keys are made, no plug-in comes from elsewhere; a place does not send messages on."""
+    import apprise
+
+    asset = apprise.AppriseAsset(
+        plugin_paths=[],
+        storage_mode=apprise.PersistentStoreMode.MEMORY,
+        app_id="Partner Console",
+        app_desc="Partner Console",
+        async_mode=False,
+        secure_logging=True,
+        http_redirects=False,
+        pgp_autogen=False,
+        pem_autogen=False,
+    )
+    return asset
+
+
+def _reads_files(server: Any) -> bool:
+    """Whether an address has a template, a key or the like read from somewhere."""
+    import apprise
+
+    inner = [value for each in vars(server).values() if hasattr(each, "__dict__") for value in vars(each).values()]
+    return any(isinstance(each, apprise.AppriseAttachment) and len(each) for each in (*vars(server).values(), *inner))
+
+
+class _Ear(logging.Handler):
+    """Hears what Apprise says in each thread; nobody else does, since it says addresses."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: dict[int, list[str]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it for whoever listens in this thread."""
+        if (said := self.said.get(get_ident())) is not None:
+            said.append(record.getMessage())
+
+
+_EAR = _Ear()
+
+
+@contextmanager
+def _heard() -> Iterator[list[str]]:
+    """What Apprise says meanwhile in this thread. It reaches no log, nor does what is said below it of paths."""
+    logger = logging.getLogger("apprise")
+    logger.handlers, logger.propagate = [_EAR], False
+    logger.setLevel(logging.WARNING)
+    for name in ("urllib3", "requests"):
+        if logging.getLogger(name).getEffectiveLevel() < logging.INFO:
+            logging.getLogger(name).setLevel(logging.INFO)
+    said = _EAR.said[get_ident()] = []
+    try:
+        yield said
+    finally:
+        _EAR.said.pop(get_ident(), None)

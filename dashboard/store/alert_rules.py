@@ -1,0 +1,171 @@
+"""The rules by which alerts go out: what each sends, of which causes, where to and when. Made and changed by administrators."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from zoneinfo import available_timezones
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.orm import joinedload, undefer
+
+from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.store import alerts
+from dashboard.store.alert_times import MINUTES_A_DAY, shown_minute
+from dashboard.store.database import change, db
+from dashboard.store.models import Account, AlertMessage, AlertRule, ConnectionCount
+
+SENDS: Final = {
+    alerts.NEW: "New causes",
+    alerts.RECOVERED: "Recoveries",
+    alerts.DIGEST: "Morning digest",
+}
+MOST_RULES: Final = 50
+
+
+class RuleError(ValueError):
+    """A sentence that says what is wrong with a rule as it was typed."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A rule as a person wants it. ``address``: empty to keep the one there is. Times as in ``AlertRule``."""
+
+    name: str
+    sends: tuple[str, ...]
+    severity: str
+    connector: str | None
+    account: str
+    quiet_from: int | None
+    quiet_to: int | None
+    digest_at: int | None
+    zone: str
+
+
+def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
+    """What was typed into the form.
+
+    Raises:
+        RuleError: something cannot be read, or does not fit together.
+    """
+    wanted = Wanted(
+        name=" ".join(form.get("name", "").split())[:80],
+        sends=tuple(word for word in SENDS if word in sends),
+        severity=form.get("severity", ""),
+        connector=form.get("connector", "").strip()[:200] or None,
+        account=form.get("account", "").strip()[:200],
+        quiet_from=_minute(form.get("quiet_from", "")),
+        quiet_to=_minute(form.get("quiet_to", "")),
+        digest_at=_minute(form.get("digest_at", "")),
+        zone=form.get("zone", "").strip(),
+    )
+    if not wanted.name:
+        raise RuleError("Give the rule a name that says who reads it.")
+    if not wanted.sends:
+        raise RuleError("Choose what the rule sends: new causes, recoveries, the digest.")
+    if alerts.RECOVERED in wanted.sends and alerts.NEW not in wanted.sends:
+        raise RuleError("A recovery is told where its cause was told: choose new causes as well.")
+    if wanted.severity not in GRAVITIES:
+        raise RuleError(f"Choose from which severity on: {', '.join(GRAVITIES)}.")
+    if wanted.zone not in available_timezones():
+        raise RuleError(f"“{wanted.zone[:60]}” is no time zone. Write it like Europe/Brussels or UTC.")
+    if (wanted.quiet_from is None) != (wanted.quiet_to is None):
+        raise RuleError("Quiet hours need both a beginning and an end, or neither.")
+    if wanted.quiet_from is not None and wanted.quiet_from == wanted.quiet_to:
+        raise RuleError("Quiet hours that end when they begin would never end. To send nothing, switch the rule off.")
+    if alerts.DIGEST in wanted.sends and wanted.digest_at is None:
+        raise RuleError("Say at what time the digest goes out.")
+    return wanted
+
+
+def save(rule: AlertRule, wanted: Wanted, at: datetime) -> None:
+    """Write a new or a changed rule down. What is wrong already, and would be told by it, counts as told. Commits.
+
+    Raises:
+        RuleError: the account is not known, or there are too many rules.
+    """
+    if rule.id is None and (db.session.scalar(select(func.count(AlertRule.id))) or 0) >= MOST_RULES:
+        raise RuleError(f"There are {MOST_RULES} rules. Delete one that nobody reads.")
+    rule.account_id = _account(wanted.account)
+    rule.name, rule.sends, rule.severity = wanted.name, " ".join(wanted.sends), wanted.severity
+    rule.connector, rule.zone = wanted.connector, wanted.zone
+    rule.quiet_from, rule.quiet_to = wanted.quiet_from, wanted.quiet_to
+    rule.digest_at = wanted.digest_at if alerts.DIGEST in wanted.sends else None
+    db.session.add(rule)
+    db.session.flush()
+    if rule.on:
+        alerts.take_as_known(rule, at)
+    db.session.commit()
+
+
+def switch(rule: AlertRule, on: bool, at: datetime) -> None:
+    """Have a rule speak or be silent. What waits is dropped; what came meanwhile counts as told. Commits."""
+    if rule.on == on:
+        return
+    rule.on = on
+    if on:
+        alerts.take_as_known(rule, at)
+    else:
+        waiting = update(AlertMessage).where(AlertMessage.rule_id == rule.id, AlertMessage.state == alerts.WAITING)
+        change(waiting.values(state=alerts.DROPPED, due_at=None, error="The rule was switched off before it was sent."))
+    db.session.commit()
+
+
+def remove(rule: AlertRule) -> None:
+    """Forget a rule with all that it sent. The audit trail keeps that there was one. Commits."""
+    change(delete(AlertMessage).where(AlertMessage.rule_id == rule.id))
+    change(delete(AlertRule).where(AlertRule.id == rule.id))
+    db.session.commit()
+
+
+def rule_or_none(rule_id: int, *, with_address: bool = False) -> AlertRule | None:
+    """One rule with its account; the encrypted address only for whoever is about to send."""
+    if rule_id >= 2**63:
+        return None
+    wanted = select(AlertRule).where(AlertRule.id == rule_id).options(joinedload(AlertRule.account))
+    return db.session.scalar(wanted.options(undefer(AlertRule.address)) if with_address else wanted)
+
+
+def connectors() -> list[str]:
+    """What a rule may be for."""
+    there = select(ConnectionCount.connector.distinct()).where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
+    return sorted(db.session.scalars(there))
+
+
+def typed(rule: AlertRule) -> dict[str, str]:
+    """A rule as its form shows it, without the address."""
+    minutes: dict[str, Callable[[AlertRule], int | None]] = {
+        "quiet_from": lambda each: each.quiet_from,
+        "quiet_to": lambda each: each.quiet_to,
+        "digest_at": lambda each: each.digest_at,
+    }
+    return {
+        "name": rule.name,
+        "severity": rule.severity,
+        "connector": rule.connector or "",
+        "account": str(rule.account_id or ""),
+        "zone": rule.zone,
+        **{name: shown_minute(of(rule)) for name, of in minutes.items()},
+    }
+
+
+def _account(text: str) -> int | None:
+    """By the customer's own id or Peliqan's."""
+    if not text:
+        return None
+    ids = [int(text)] if text.isascii() and text.isdigit() and len(text) < 19 else []
+    found = db.session.scalar(select(Account.id).where(or_(Account.external_id == text, Account.id.in_(ids))).limit(1))
+    if found is None:
+        raise RuleError(f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all.")
+    return found
+
+
+def _minute(text: str) -> int | None:
+    if not text.strip():
+        return None
+    hours, _, minutes = text.strip()[:5].partition(":")
+    if not (hours.isascii() and hours.isdigit() and minutes.isascii() and minutes.isdigit() and int(minutes) < 60):
+        raise RuleError(f"“{text[:20]}” is no time of day. Write it like 22:30.")
+    if (found := int(hours) * 60 + int(minutes)) >= MINUTES_A_DAY:
+        raise RuleError(f"“{text[:20]}” is no time of day. Write it like 22:30.")
+    return found

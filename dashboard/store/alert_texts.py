@@ -1,0 +1,159 @@
+"""What alerts say: plain and short, with counts of customers, times with their zone, and no secret.
+
+Whatever comes from outside, names and errors, goes through ``scrubbed``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import func, select
+
+from dashboard.diagnosis.scrub import scrubbed
+from dashboard.store import diagnosed
+from dashboard.store.database import db
+from dashboard.store.models import Account, AlertRule, Cause, Finding
+
+LONGEST_SUBJECT = 200
+LINES = 10
+DAY = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Text:
+    """One message: a line and what follows it."""
+
+    subject: str
+    body: str
+
+
+def of_new(rule: AlertRule, cause: Cause, base: str | None) -> Text:
+    """What is broken, for how many customers, since when. ``base``: the console's own address, None for no link."""
+    name, grave = cause_name(cause), cause.severity.capitalize()
+    lines = []
+    if rule.account_id is None:
+        subject = f"{grave}: {name} ({customers(cause.accounts)})"
+        has = "have" if (cause.connections or cause.accounts) > 1 else "has"
+        lines.append(f"{_how_many(cause.connections, cause.accounts)} {has} it, since {_when(cause.since, rule)}.")
+    else:
+        where = _account_name(rule.account_id)
+        subject = f"{grave}: {name} at {where}"
+        mine, since = _in_account(cause.id, rule.account_id)
+        whose = f"{connections(mine)} of {where}" if mine else where
+        lines.append(f"{whose} {'have' if mine > 1 else 'has'} it, since {_when(since or cause.since, rule)}.")
+        if cause.accounts > 1:
+            lines.append(f"Others have it too: {customers(cause.accounts)} in all.")
+    if cause.platform:
+        lines.append("They went dark in the same hour: it lies on the platform's side, not with the customers.")
+    if cause.times > 1:
+        lines.append(f"It is back: this is time number {cause.times}.")
+    if example := scrubbed(cause.example):
+        lines.append(f"For example: {example}")
+    return _text(subject, lines, _link(base, f"/causes/{cause.id}"))
+
+
+def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> Text:
+    """That what was told is over."""
+    name = cause_name(cause)
+    if rule.account_id is None:
+        ended, subject = cause.recovered_at, f"Recovered: {name}"
+        had = f"At most {connections(cause.most)} had it at once." if cause.most else ""
+        lines = [f"Nobody has it any longer{_since(ended, rule)}. It began {_when(cause.since, rule)}.", had]
+    else:
+        where = _account_name(rule.account_id)
+        subject = f"Recovered: {name} at {where}"
+        last = select(func.max(Finding.recovered_at)).where(Finding.cause_id == cause.id, Finding.account_id == rule.account_id)
+        lines = [f"{where} does not have it any longer{_since(db.session.scalar(last), rule)}."]
+        if cause.accounts:
+            lines.append(f"Others still do: {customers(cause.accounts)}.")
+    return _text(subject, [line for line in lines if line], _link(base, f"/causes/{cause.id}"))
+
+
+def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause], at: datetime, base: str | None) -> Text:
+    """The last 24 hours: what is new, worse, recovered, still open. ``open_now``, ``over``: the rule's causes."""
+    moved = diagnosed.moved(open_now, at)
+    new = [cause for cause in open_now if cause.since > at - DAY]
+    worse = [cause for cause in open_now if cause not in new and moved[cause.id].came > moved[cause.id].went]
+    still = [cause for cause in open_now if cause not in new and cause not in worse]
+    sections = {"New": new, "Worse": worse, "Recovered": list(over), "Still open": still}
+    subject = "Digest: " + ", ".join(f"{len(causes)} {title.lower()}" for title, causes in sections.items())
+    lines = [f"The 24 hours before {_when(at, rule)}."]
+    had = _had(over, at)
+    for title, causes in sections.items():
+        if not causes:
+            continue
+        lines += ["", f"{title}:"]
+        for cause in causes[:LINES]:
+            many = had.get(cause.id, 0) if title == "Recovered" else cause.accounts
+            more = f", {moved[cause.id].came} more" if title == "Worse" else ""
+            lines.append(f"- {cause.severity.capitalize()}: {cause_name(cause)}, {customers(many)}{more}")
+        if len(causes) > LINES:
+            lines.append(f"- and {len(causes) - LINES} others")
+    if not any(sections.values()):
+        lines += ["", "Nothing came, nothing is open."]
+    return _text(subject, lines, _link(base, "/causes"))
+
+
+def of_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> Text:
+    """A message that says nothing but that it arrived."""
+    lines = [f"{who} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."]
+    return _text("Test of the Partner Console's alerts", lines, _link(base, "/alerts"))
+
+
+def cause_name(cause: Cause) -> str:
+    """The rule in words, and the connector."""
+    return f"{cause.title}: {scrubbed(cause.connector, 60)}" if cause.connector else cause.title
+
+
+def customers(count: int) -> str:
+    """``1 customer``, ``300 customers``."""
+    return f"{count} customer{'' if count == 1 else 's'}"
+
+
+def connections(count: int) -> str:
+    """``1 connection``, ``300 connections``."""
+    return f"{count} connection{'' if count == 1 else 's'}"
+
+
+def _how_many(those: int, accounts: int) -> str:
+    return f"{connections(those)} of {customers(accounts)}" if those else customers(accounts)
+
+
+def _account_name(account_id: int) -> str:
+    account = db.session.get(Account, account_id)
+    return scrubbed(account.title, 80) if account is not None else f"account {account_id}"
+
+
+def _in_account(cause_id: int, account_id: int) -> tuple[int, datetime | None]:
+    mine = select(func.count(Finding.connection_id), func.min(Finding.first_seen_at))
+    mine = mine.where(Finding.cause_id == cause_id, Finding.account_id == account_id, Finding.recovered_at.is_(None))
+    count, since = db.session.execute(mine).one()
+    return count, since
+
+
+def _had(causes: Sequence[Cause], at: datetime) -> dict[int, int]:
+    """How many customers had what recovered lately."""
+    ids = [cause.id for cause in causes]
+    counting = select(Finding.cause_id, func.count(Finding.account_id.distinct())).where(
+        Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY
+    )
+    return dict(db.session.execute(counting.group_by(Finding.cause_id)).all())
+
+
+def _when(time: datetime, rule: AlertRule) -> str:
+    local = time.astimezone(ZoneInfo(rule.zone))
+    return f"{local.day} {local:%B %Y, %H:%M %Z}"
+
+
+def _since(time: datetime | None, rule: AlertRule) -> str:
+    return f", since {_when(time, rule)}" if time is not None else ""
+
+
+def _link(base: str | None, path: str) -> str:
+    return f"{base}{path}" if base else ""
+
+
+def _text(subject: str, lines: Sequence[str], link: str) -> Text:
+    subject = subject if len(subject) <= LONGEST_SUBJECT else subject[: LONGEST_SUBJECT - 1] + "…"
+    return Text(subject, "\n".join([*lines, *(["", link] if link else [])]))

@@ -1,0 +1,47 @@
+"""When a rule may speak, by the clock on the wall of its zone: quiet hours, and the moment of the morning's digest.
+
+An hour that the change to summer time leaves out begins when the clock is put forward; of one that comes twice, a digest takes
+the first, and quiet hours are quiet in both.
+"""
+
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from dashboard.store.models import AlertRule
+
+MINUTES_A_DAY = 24 * 60
+
+
+def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
+    """When the quiet hours end that ``at`` falls into, in UTC; None outside of them."""
+    if rule.quiet_from is None or rule.quiet_to is None:
+        return None
+    local = at.astimezone(ZoneInfo(rule.zone))
+    minute = local.hour * 60 + local.minute
+    over_midnight = rule.quiet_from > rule.quiet_to
+    late, early = minute >= rule.quiet_from, minute < rule.quiet_to
+    if not (late or early if over_midnight else late and early):
+        return None
+    day = local.date() + timedelta(days=1) if over_midnight and late else local.date()
+    end = on_wall(day, rule.quiet_to, rule.zone)
+    return end if end > at else on_wall(day, rule.quiet_to, rule.zone, second=True)
+
+
+def digest_due(rule: AlertRule, at: datetime) -> date | None:
+    """The day whose digest should have gone out by now, in the rule's zone; None before its minute."""
+    if rule.digest_at is None:
+        return None
+    today = at.astimezone(ZoneInfo(rule.zone)).date()
+    return today if at >= on_wall(today, rule.digest_at, rule.zone) else None
+
+
+def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
+    """A minute of a day as the clock in that zone shows it, aware, in the zone; ``second``: where it comes twice, the later."""
+    wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(fold=int(second))
+    # There and back: a time that is left out becomes the one that the clock shows then.
+    return datetime.fromtimestamp(wall.timestamp(), ZoneInfo(zone))
+
+
+def shown_minute(minute: int | None) -> str:
+    """``07:30``, as forms have it; nothing for None."""
+    return f"{minute // 60:02}:{minute % 60:02}" if minute is not None else ""
