@@ -3,4 +3,5 @@
 ``facts``     what a rule may look at, and the thresholds that the settings give
 ``rules``     the rules: each says in one sentence with figures what it found, or nothing
 ``texts``     error texts without what differs from customer to customer, so that the same error is the same text
+``scrub``     texts that leave the console, without secrets
 """

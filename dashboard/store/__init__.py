@@ -7,6 +7,7 @@
 ``finding_lists``, ``diagnosed``, ``suppression``  what is shown of them, and what people are spared
 ``snapshot``   what a pass over the fleet writes and the pages read
 ``actions``    what agents start: written down before it is tried, settled afterwards
+``alerts``     what people are told of causes, once; ``alert_rules``, ``alert_times``, ``alert_texts``, ``alert_lists``: its parts
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
 ``tokens``     customers' tokens, encrypted at rest

@@ -15,6 +15,7 @@ from dashboard.views import (
     access,
     accounts,
     admin,
+    alerts,
     assets,
     causes,
     connections,
@@ -38,5 +39,5 @@ def register(app: Flask) -> None:
     times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, tables, embed, people, admin, alerts, health):
         app.register_blueprint(family.bp)

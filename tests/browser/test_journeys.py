@@ -183,6 +183,7 @@ PAGES = [
     "/", "/accounts", "/connections?severity=error", "/accounts/1001", "/accounts/1001/connections/100102", "/accounts/1049", "/accounts/1001/databases/10011",
     "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3", "/embed?external_id=cust-00001", "/audit", "/users",
     "/users/new", "/me", "/find?q=amber", "/nowhere", "/connections?q=zzzz",
+    "/alerts", "/alerts/new", "/alerts/messages",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 

@@ -1,0 +1,168 @@
+"""For administrators: the rules by which alerts go out, and what went out."""
+
+from collections.abc import Mapping
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.fleet import alerts as sending
+from dashboard.store import alert_rules, alerts, audit
+from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
+from dashboard.store.alert_times import shown_minute
+from dashboard.store.database import db
+from dashboard.store.models import AlertRule
+from dashboard.views import times
+from dashboard.views.access import requires, visitor
+from dashboard.views.pages import answer_list
+
+bp = Blueprint("alerts", __name__)
+
+
+@bp.get("/alerts", endpoint="index")
+@bp.get("/alerts.json", endpoint="index_json")
+@bp.get("/alerts.csv", endpoint="index_csv")
+@requires("admin")
+def index() -> ResponseReturnValue:
+    """The rules: what goes where, and when."""
+    template, fragment = "pages/alerts.html", "fragments/_alerts.html"
+    return answer_list(ALERT_RULES, alert_rule_item, template, fragment, sends=alert_rules.SENDS, minute=shown_minute)
+
+
+@bp.get("/alerts/new")
+@requires("admin")
+def new() -> ResponseReturnValue:
+    """The form for a rule, with what most want filled in."""
+    typed = {"severity": GRAVITIES[0], "zone": times.zone().key, "digest_at": "08:00"}
+    return _form(None, typed, [alerts.NEW, alerts.RECOVERED])
+
+
+@bp.post("/alerts")
+@requires("admin")
+def create() -> ResponseReturnValue:
+    """A new rule."""
+    at = console().clock()
+    rule = AlertRule(on=True, created_at=at, created_by=visitor().email)
+    return _save(rule, None, "create_alert_rule")
+
+
+@bp.get("/alerts/<int:rule_id>")
+@requires("admin")
+def edit(rule_id: int) -> ResponseReturnValue:
+    """One rule's form; its address is not in it."""
+    rule = _rule_or_404(rule_id)
+    return _form(rule, alert_rules.typed(rule), rule.sends.split())
+
+
+@bp.post("/alerts/<int:rule_id>")
+@requires("admin")
+def change(rule_id: int) -> ResponseReturnValue:
+    """Change a rule; an empty address leaves the one there is."""
+    return _save(_rule_or_404(rule_id), rule_id, "change_alert_rule")
+
+
+@bp.post("/alerts/<int:rule_id>/switch")
+@requires("admin")
+def switch(rule_id: int) -> ResponseReturnValue:
+    """Have a rule speak, or be silent."""
+    rule, to = _rule_or_404(rule_id), request.form.get("to")
+    if to not in {"on", "off"}:
+        abort(400, "A rule can be switched on or off.")
+    alert_rules.switch(rule, to == "on", console().clock())
+    _note("change_alert_rule", audit.DONE, f"{rule.name}: {to}")
+    flash(f"“{rule.name}” is {to}. " + ("What is wrong by now is not told." if to == "on" else "It sends nothing."), "success")
+    return redirect(url_for(".index"), 303)
+
+
+@bp.post("/alerts/<int:rule_id>/delete")
+@requires("admin")
+def delete(rule_id: int) -> ResponseReturnValue:
+    """Forget a rule."""
+    rule = _rule_or_404(rule_id)
+    name = f"{rule.name}, {rule.place}"
+    alert_rules.remove(rule)
+    _note("delete_alert_rule", audit.DONE, name)
+    flash("The rule is deleted, and with it the list of what it sent.", "success")
+    return redirect(url_for(".index"), 303)
+
+
+@bp.post("/alerts/<int:rule_id>/test")
+@requires("admin")
+def test(rule_id: int) -> ResponseReturnValue:
+    """Send a message that says that it is a test, now, and say how it went."""
+    rule = _rule_or_404(rule_id, with_address=True)
+    name, parts = rule.name, console()
+    error = sending.send_test(parts.fleet, rule, visitor().email, parts.settings.dashboard_url)
+    _note("test_alert_rule", audit.DONE if error is None else audit.FAILED, f"{name}: {error or 'sent'}")
+    if error is None:
+        flash(f"The test of “{name}” was sent. See whether it has arrived.", "success")
+    else:
+        flash(f"The test of “{name}” was not sent. {error} Correct the rule's address, and test it again.", "danger")
+    return redirect(url_for(".index"), 303)
+
+
+@bp.get("/alerts/messages", endpoint="messages")
+@bp.get("/alerts/messages.json", endpoint="messages_json")
+@bp.get("/alerts/messages.csv", endpoint="messages_csv")
+@requires("admin")
+def messages() -> ResponseReturnValue:
+    """What was sent, what waits, what could not be sent."""
+    return answer_list(ALERT_MESSAGES, alert_message_item, "pages/alert_messages.html", "fragments/_alert_messages.html")
+
+
+@bp.post("/alerts/messages/<int:message_id>/send")
+@requires("admin")
+def send_again(message_id: int) -> ResponseReturnValue:
+    """Send what waits or was given up, now."""
+    try:
+        error = sending.send_again(console().fleet, message_id)
+    except LookupError:
+        flash("There is nothing to send: the message was sent meanwhile, or is being sent just now.", "info")
+        return redirect(url_for(".messages"), 303)
+    _note("send_alert", audit.DONE if error is None else audit.FAILED, f"message {message_id}: {error or 'sent'}")
+    flash("It was sent." if error is None else f"It was not sent. {error}", "success" if error is None else "danger")
+    return redirect(url_for(".messages"), 303)
+
+
+def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValue:
+    address, sends = request.form.get("address", "").strip(), request.form.getlist("sends")
+    try:
+        wanted = alert_rules.read_rule(request.form, sends)
+        if address:
+            rule.place = sending.check_address(address)[:200]
+            rule.address = console().fleet.vault.encrypt(address)
+        elif rule_id is None:
+            raise sending.BadAddress("Type the address that the rule sends to.")
+        alert_rules.save(rule, wanted, console().clock())
+    except (alert_rules.RuleError, sending.BadAddress) as error:
+        db.session.rollback()
+        _note(what, audit.FAILED, str(error))
+        return _form(_rule_or_404(rule_id) if rule_id is not None else None, request.form, sends, str(error)), 400
+    _note(what, audit.DONE, f"{rule.name}, {rule.place}")
+    flash(f"“{rule.name}” is saved. Test it: a message goes out at once.", "success")
+    return redirect(url_for(".index"), 303)
+
+
+def _form(rule: AlertRule | None, typed: Mapping[str, str], sends: list[str], problem: str | None = None) -> str:
+    return render_template(
+        "pages/alert_rule.html",
+        rule=rule,
+        typed=typed,
+        chosen=sends,
+        sends=alert_rules.SENDS,
+        severities=GRAVITIES,
+        connectors=alert_rules.connectors(),
+        problem=problem,
+    )
+
+
+def _rule_or_404(rule_id: int, *, with_address: bool = False) -> AlertRule:
+    rule = alert_rules.rule_or_none(rule_id, with_address=with_address)
+    if rule is None:
+        abort(404, f"There is no alert rule {rule_id}.")
+    return rule
+
+
+def _note(what: str, result: str, detail: str) -> None:
+    audit.record(console().clock(), visitor().email, what, result, detail=detail)
