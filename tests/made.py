@@ -22,3 +22,23 @@ def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str 
         readings.append(Reading(id, at, at + timedelta(days=1), (seen,), runs))
     save_readings(readings, {})
     return ids
+
+
+def refused_fleet(
+    clock: Clock, connections: int, error: str = "401 invalid_grant", connector: str = "made_up", first: int = 800_000
+) -> list[int]:
+    """Accounts with one connection each whose latest run was refused with this error; or well, without an error."""
+    at = clock()
+    ids = list(range(first, first + connections))
+    snapshot.save_accounts([models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at)
+    run = {"started_at": at - timedelta(minutes=10), "ended_at": at - timedelta(minutes=9)}
+    run |= {"status": "ERROR", "error": error} if error else {"status": "COMPLETED"}
+    readings = []
+    for id in ids:
+        seen = models.Connection(
+            id=id * 10, name="Books", connector=connector, status="ERROR" if error else "OK", run_interval=3600
+        )
+        runs = {id * 10: (models.Run(id=id * 10**6 + int(at.timestamp()) % 10**6, **run),)}
+        readings.append(Reading(id, at, at + timedelta(days=1), (seen,), runs))
+    save_readings(readings, {})
+    return ids

@@ -4,12 +4,14 @@ An hour that the change to summer time leaves out begins when the clock is put f
 the first, and quiet hours are quiet in both.
 """
 
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from dashboard.store.models import AlertRule
 
 MINUTES_A_DAY = 24 * 60
+# A digest that no worker could send for so long is left out.
+DIGEST_WITHIN = timedelta(hours=12)
 
 
 def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
@@ -28,18 +30,20 @@ def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
 
 
 def digest_due(rule: AlertRule, at: datetime) -> date | None:
-    """The day whose digest should have gone out by now, in the rule's zone; None before its minute."""
+    """The day, in the rule's zone, whose digest should have gone out by now; None where its minute is long over or yet to come."""
     if rule.digest_at is None:
         return None
     today = at.astimezone(ZoneInfo(rule.zone)).date()
-    return today if at >= on_wall(today, rule.digest_at, rule.zone) else None
+    for day in (today, today - timedelta(days=1)):
+        if timedelta() <= at - on_wall(day, rule.digest_at, rule.zone) < DIGEST_WITHIN:
+            return day
+    return None
 
 
 def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
-    """A minute of a day as the clock in that zone shows it, aware, in the zone; ``second``: where it comes twice, the later."""
+    """A minute of a day as the clock in that zone shows it, in UTC; ``second``: where it comes twice, the later."""
     wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(fold=int(second))
-    # There and back: a time that is left out becomes the one that the clock shows then.
-    return datetime.fromtimestamp(wall.timestamp(), ZoneInfo(zone))
+    return wall.astimezone(UTC)
 
 
 def shown_minute(minute: int | None) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
+from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
 from dashboard.store.models import AlertMessage, Cause, Finding, HealthChange, Refresh, Run
 
@@ -37,7 +38,7 @@ def forget(before: datetime) -> int:
     # What a cause that is still open was told by keeps it from being told again.
     told = select(AlertMessage.id).outerjoin(Cause, Cause.id == AlertMessage.cause_id)
     told = told.where(AlertMessage.created_at < before, or_(Cause.id.is_(None), Cause.recovered_at < before))
-    told = told.where(AlertMessage.state != "waiting")
+    told = told.where(AlertMessage.state != WAITING)
     forgotten = 0
     for old, table in ((changes, HealthChange), (passes, Refresh), (recovered, Finding), (told, AlertMessage)):
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
