@@ -128,7 +128,7 @@ def rule_or_none(rule_id: int, *, with_address: bool = False) -> AlertRule | Non
 
 def connectors() -> list[str]:
     """What a rule may be for."""
-    there = select(ConnectionCount.connector.distinct()).where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
+    there = select(ConnectionCount.connector).distinct().where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
     return sorted(db.session.scalars(there))
 
 

@@ -82,6 +82,8 @@ def due(at: datetime, most: int = 200) -> Sequence[tuple[int, int]]:
 
 def lease(message_id: int, at: datetime, *, by_hand: bool = False) -> AlertMessage | None:
     """The message, if it is due and nobody else sends it. ``by_hand``: due or given up, since somebody asks for it. Commits."""
+    if message_id >= 2**63:
+        return None
     allowed = AlertMessage.state.in_((WAITING, FAILED)) if by_hand else AlertMessage.state == WAITING
     taking = update(AlertMessage).where(AlertMessage.id == message_id, allowed, _is_free(at))
     if not by_hand:

@@ -26,6 +26,8 @@ QUERIES = {
     "/causes": 7,
     "/findings": 5,
     "/audit": 5,
+    "/alerts": 5,
+    "/alerts/messages": 5,
     "/accounts/1001": 9,
 }
 
