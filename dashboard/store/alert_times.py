@@ -30,7 +30,7 @@ def quiet_until(rule: AlertRule, at: datetime) -> datetime | None:
 
 
 def digest_due(rule: AlertRule, at: datetime) -> date | None:
-    """The day, in the rule's zone, whose digest should have gone out by now; None where its minute is long over or yet to come."""
+    """The day, in the rule's zone, whose digest should be out by now; None where its minute is yet to come or long over."""
     if rule.digest_at is None:
         return None
     today = at.astimezone(ZoneInfo(rule.zone)).date()

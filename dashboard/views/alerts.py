@@ -98,7 +98,7 @@ def test(rule_id: int) -> ResponseReturnValue:
     if error is None:
         flash(f"The test of “{name}” was sent. See whether it has arrived.", "success")
     else:
-        flash(f"The test of “{name}” was not sent. {error} Correct the rule's address, and test it again.", "danger")
+        flash(f"The test of “{name}” was not sent. {error} See to the place or correct the address, then test again.", "danger")
     return redirect(url_for(".index"), 303)
 
 

@@ -455,7 +455,10 @@ def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> 
 
     for plugin in NotificationManager().plugins():
         source = Path(sys.modules[plugin.__module__].__file__ or "").read_text()
-        runs = any(word in source for word in ("import subprocess", "os.system(", "import dbus", "import gi\n", "import win32", "import hid"))
+        runs = any(
+            word in source
+            for word in ("import subprocess", "os.system(", "import dbus", "import gi\n", "import win32", "import hid")
+        )
         if runs or not plugin.template_tokens:
             names = [plugin.protocol, plugin.secure_protocol]
             schemas = {each for name in names if name for each in ([name] if isinstance(name, str) else name)}

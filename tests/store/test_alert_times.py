@@ -1,6 +1,7 @@
 """Quiet hours and digests by the clock on the wall: over midnight, across zones, and where the clock is put forward or back."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -95,4 +96,4 @@ def test_there_is_one_digest_a_day_through_a_whole_year(minute: int, zone: str) 
             days.append(day)
         now += timedelta(minutes=20)
     assert len(days) == len(set(days)) >= 364
-    assert all(after - before == timedelta(days=1) for before, after in zip(days, days[1:], strict=False))
+    assert all(after - before == timedelta(days=1) for before, after in pairwise(days))

@@ -32,21 +32,34 @@ def rules(adam: Person) -> list[dict[str, Any]]:
 
 def test_a_rule_is_made_shown_changed_switched_off_and_deleted(adam: Person, place: Receiver) -> None:
     assert "Nobody is told of anything yet" in words(adam.get("/alerts"))
-    made = save(adam, place, quiet_from="22:00", quiet_to="07:00", sends=["new", "digest"], digest_at="08:30", account="cust-00001")
+    made = save(
+        adam, place, quiet_from="22:00", quiet_to="07:00", sends=["new", "digest"], digest_at="08:30", account="cust-00001"
+    )
     assert (made.status_code, made.location) == (303, "/alerts")
     [rule] = rules(adam)
     shown = words(adam.get("/alerts"))
     for word in ("Support on call", "JSON (json://) at 127.0.0.1", "New causes", "Morning digest", "Quiet 22:00 to 07:00", "Digest at 08:30",
                  "Europe/Brussels", "Amber Foods BV"):  # fmt: skip
         assert word in shown
-    assert (rule["quiet_from"], rule["digest_at"], rule["account_id"], rule["created_by"]) == ("22:00", "08:30", 1001, "adam@example.com")
+    assert (rule["quiet_from"], rule["digest_at"], rule["account_id"], rule["created_by"]) == (
+        "22:00",
+        "08:30",
+        1001,
+        "adam@example.com",
+    )
     page = adam.get(f"/alerts/{rule['id']}")
     assert page.select_one("#quiet_from")["value"] == "22:00"  # type: ignore[index]
     assert page.select_one("#address").get("value") is None  # type: ignore[union-attr]
     changed = save(adam, place, f"/alerts/{rule['id']}", address="", name="Renamed", severity="warning", connector="shopify")
     assert changed.status_code == 303
     [rule] = rules(adam)
-    assert (rule["name"], rule["severity"], rule["connector"], rule["quiet_from"], rule["account_id"]) == ("Renamed", "warning", "shopify", None, None)
+    assert (rule["name"], rule["severity"], rule["connector"], rule["quiet_from"], rule["account_id"]) == (
+        "Renamed",
+        "warning",
+        "shopify",
+        None,
+        None,
+    )
     adam.post(f"/alerts/{rule['id']}/switch", to="off")
     assert rules(adam)[0]["on"] is False
     assert "Switch on" in words(adam.get("/alerts"))
@@ -161,7 +174,9 @@ def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
         assert place.address not in str(db.session.execute(select(AlertRule.__table__)).all())
 
 
-@pytest.mark.parametrize("path", ["/alerts", "/alerts.json", "/alerts/new", "/alerts/1", "/alerts/messages", "/alerts/messages.csv"])
+@pytest.mark.parametrize(
+    "path", ["/alerts", "/alerts.json", "/alerts/new", "/alerts/1", "/alerts/messages", "/alerts/messages.csv"]
+)
 def test_only_administrators_see_alerts(viv: Person, olga: Person, mallory: Person, path: str) -> None:
     assert viv.client.get(path).status_code == 403
     assert olga.client.get(path).status_code == 403
