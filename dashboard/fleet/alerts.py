@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from threading import get_ident
 from typing import Any, Final
 
@@ -24,6 +25,9 @@ LOCAL: Final = frozenset({"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome",
 WITH_HOST: Final = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"})
 LONGEST_ADDRESS = 2000
 LONGEST_WAIT = 10.0
+AT_MOST = timedelta(seconds=45)
+# By the last part of a message's key.
+TONES: Final = {alerts.NEW: "failure", alerts.RECOVERED: "success"}
 UNREADABLE = "The address cannot be read with the SECRET_KEY that is set now. Type it into the rule again."
 _HTTP = re.compile(r"error=(\d{3})\b")
 _MEANT: Final = {
@@ -66,20 +70,24 @@ def check_address(address: str) -> str:
 
 
 def tell(fleet: Fleet, base: str | None) -> None:
-    """Note what is to be told and send what is due. A place that does not answer is left alone until the next minute."""
+    """Note what is to be told and send what is due, for less than a minute: the rest is the next minute's.
+
+    A place that does not take a message is left alone until then.
+    """
     if not alerts.any_rules():
         return
-    alerts.note(fleet.clock(), base)
-    away: set[int] = set()
-    for message_id, rule_id in alerts.due(fleet.clock()):
-        if rule_id in away:
-            continue
-        message = alerts.lease(message_id, fleet.clock())
-        rule = alert_rules.rule_or_none(rule_id, with_address=True)
-        if message is None or rule is None or not alerts.is_to_be_sent(message, rule, fleet.clock(), base):
-            continue
-        if deliver(fleet, rule, message) is not None:
-            away.add(rule_id)
+    began = fleet.clock()
+    alerts.note(began, base)
+    for rule_id in alerts.rules_due(began):
+        for message_id in alerts.due(rule_id, began):
+            if fleet.clock() - began > AT_MOST:
+                return
+            message = alerts.lease(message_id, fleet.clock())
+            rule = alert_rules.rule_or_none(rule_id, with_address=True)
+            if message is None or rule is None or not alerts.is_to_be_sent(message, rule, fleet.clock(), base):
+                continue
+            if deliver(fleet, rule, message) is not None:
+                break
 
 
 def send_again(fleet: Fleet, message_id: int) -> str | None:
@@ -102,16 +110,17 @@ def send_test(fleet: Fleet, rule: AlertRule, who: str, base: str | None) -> str 
 
 def deliver(fleet: Fleet, rule: AlertRule, message: AlertMessage) -> str | None:
     """Send a message that the caller holds, and write down how it went; the error, None where it was sent."""
-    address, subject, body = fleet.vault.decrypt(rule.address), message.subject, message.body
+    address, message_id = fleet.vault.decrypt(rule.address), message.id
+    subject, body, tone = message.subject, message.body, TONES.get(message.key.rpartition("/")[2], "info")
     # No transaction stays open while a place far away takes its time.
     db.session.rollback()
-    error = send(address, subject, body) if address is not None else UNREADABLE
-    alerts.settle(message, error, fleet.clock())
+    error = send(address, subject, body, tone) if address is not None else UNREADABLE
+    alerts.settle(message_id, error, fleet.clock())
     return error
 
 
-def send(address: str, subject: str, body: str) -> str | None:
-    """Send a message; a sentence that says why it was not sent, None where it was."""
+def send(address: str, subject: str, body: str, tone: str = "info") -> str | None:
+    """Send a message; a sentence that says why it was not sent, None where it was. ``tone``: Apprise's kind of a message."""
     import apprise
 
     server = _server(address)
@@ -125,7 +134,7 @@ def send(address: str, subject: str, body: str) -> str | None:
     place.add(server)
     with _heard() as said:
         try:
-            sent = place.notify(body, title=subject, body_format=apprise.NotifyFormat.TEXT)
+            sent = place.notify(body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT)
         except Exception as error:  # noqa: BLE001  # two hundred plug-ins, whose errors may hold the address
             said.append(type(error).__name__)
             sent = False

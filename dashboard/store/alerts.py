@@ -19,7 +19,7 @@ from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alert_texts
 from dashboard.store.alert_texts import Text
 from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.database import change, db, upsert
+from dashboard.store.database import db, upsert
 from dashboard.store.models import AlertMessage, AlertRule, Cause, Finding
 from dashboard.store.models import findings as states
 
@@ -72,12 +72,16 @@ def key(cause: Cause, what: str) -> str:
     return f"cause/{cause.id}/{cause.times}/{what}"
 
 
-def due(at: datetime, most: int = 200) -> Sequence[tuple[int, int]]:
-    """What should be sent now, longest due first: ids of messages with their rules'."""
-    ready = select(AlertMessage.id, AlertMessage.rule_id).where(
-        AlertMessage.state == WAITING, AlertMessage.due_at <= at, _is_free(at)
-    )
-    return [(id, rule_id) for id, rule_id in db.session.execute(ready.order_by(AlertMessage.due_at, AlertMessage.id).limit(most))]
+def rules_due(at: datetime) -> list[int]:
+    """Ids of the rules that have something to send now, whose oldest is longest due first."""
+    ready = select(AlertMessage.rule_id).where(*_is_ready(at)).group_by(AlertMessage.rule_id)
+    return list(db.session.scalars(ready.order_by(func.min(AlertMessage.due_at), AlertMessage.rule_id)))
+
+
+def due(rule_id: int, at: datetime, most: int = 100) -> list[int]:
+    """Ids of a rule's messages that should be sent now, longest due first."""
+    ready = select(AlertMessage.id).where(*_is_ready(at), AlertMessage.rule_id == rule_id)
+    return list(db.session.scalars(ready.order_by(AlertMessage.due_at, AlertMessage.id).limit(most)))
 
 
 def lease(message_id: int, at: datetime, *, by_hand: bool = False) -> AlertMessage | None:
@@ -126,18 +130,21 @@ def begin_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> Ale
     return message
 
 
-def settle(message: AlertMessage, error: str | None, at: datetime) -> None:
+def settle(message_id: int, error: str | None, at: datetime) -> None:
     """How a try ended. What failed is tried again later, three times; a test and what was given up are not. Commits."""
-    tries = message.tries + 1
-    values: dict[str, Any] = {"tries": tries, "leased_until": None, "due_at": None, "error": error or ""}
+    message = db.session.get(AlertMessage, message_id)
+    if message is None:
+        # Its rule was deleted while it was on its way.
+        return
+    message.tries += 1
+    message.leased_until = message.due_at = None
+    message.error = error or ""
     if error is None:
-        values |= {"state": SENT, "sent_at": at}
-    elif message.state == FAILED or message.key.startswith(f"{TEST}/") or tries > len(WAITS):
-        values["state"] = FAILED
+        message.state, message.sent_at = SENT, at
+    elif message.state == FAILED or message.key.startswith(f"{TEST}/") or message.tries > len(WAITS):
+        message.state = FAILED
     else:
-        values["due_at"] = at + WAITS[tries - 1]
-    # Not through the object: whoever deleted the rule meanwhile deleted the message.
-    change(update(AlertMessage).where(AlertMessage.id == message.id).values(values))
+        message.due_at = at + WAITS[message.tries - 1]
     db.session.commit()
 
 
@@ -217,6 +224,10 @@ def _still(message: AlertMessage, rule: AlertRule, base: str | None) -> bool:
 def _drop(message: AlertMessage, why: str) -> bool:
     message.state, message.due_at, message.leased_until, message.error = DROPPED, None, None, why
     return False
+
+
+def _is_ready(at: datetime) -> Iterable[ColumnElement[bool]]:
+    return AlertMessage.state == WAITING, AlertMessage.due_at <= at, _is_free(at)
 
 
 def _is_free(at: datetime) -> ColumnElement[bool]:

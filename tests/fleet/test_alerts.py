@@ -95,6 +95,7 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(worker: Cl
     assert got["message"].splitlines()[0].endswith(" UTC.")
     assert "For example: 401 invalid_grant" in got["message"]
     assert "http" not in got["message"]
+    assert got["type"] == "failure"
     refused_fleet(clock, 320)
     for _ in range(3):
         assert worker.minute(minutes=10) == []
@@ -406,6 +407,30 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
     assert SECRET.encode() not in bytes(kept)
     assert worker.parts.fleet.vault.decrypt(bytes(kept)) == worker.place.address
     assert logging.getLogger("apprise").propagate is False
+
+
+def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
+    app: Flask, parts: Console, worker: Clockwork, clock: Clock
+) -> None:
+    rule_id = worker.rule().id
+    refused_fleet(clock, 3)
+    clock.move(minutes=6)
+    worker.place.may_answer.clear()
+
+    def work() -> None:
+        with app.app_context():
+            parts.work.alert()
+
+    with ThreadPoolExecutor(1) as pool:
+        done = pool.submit(work)
+        assert worker.place.arrived.wait(10)
+        db.session.rollback()
+        rule = alert_rules.rule_or_none(rule_id)
+        assert rule is not None
+        alert_rules.remove(rule)
+        worker.place.may_answer.set()
+        done.result(10)
+    assert messages() == []
 
 
 def test_an_address_of_another_secret_key_is_said_so(worker: Clockwork, clock: Clock) -> None:
