@@ -10,9 +10,9 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store.database import db
 from dashboard.store.models import AlertMessage, AlertRule
+from tests.alerting import SECRET, Receiver, receive
 from tests.conftest import Clock, Person, words
 from tests.made import refused_fleet
-from tests.receiver import SECRET, Receiver, receive
 
 
 @pytest.fixture
