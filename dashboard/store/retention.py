@@ -9,13 +9,15 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
 from dashboard.store.database import change, db
-from dashboard.store.models import Finding, HealthChange, Refresh, Run
+from dashboard.store.models import Finding, FleetHour, HealthChange, Refresh, Run
 
 MOST_AT_ONCE = 5_000
 
 
 def forget(before: datetime) -> int:
-    """Delete status changes, runs, passes and recovered findings older than ``before``; how many rows. Commits, in small steps.
+    """Delete status changes, runs, passes, counts by the hour and recovered findings older than ``before``; how many rows.
+
+    Commits, in small steps.
 
     The newest change and the newest run of each connection stay, however old: they say what is so now.
     """
@@ -44,5 +46,6 @@ def forget(before: datetime) -> int:
         .scalar_subquery()
     )
     forgotten += change(delete(Run).where(Run.started_at < before, Run.id < newest))
+    forgotten += change(delete(FleetHour).where(FleetHour.hour < before))
     db.session.commit()
     return forgotten
