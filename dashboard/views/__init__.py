@@ -24,9 +24,12 @@ from dashboard.views import (
     overview,
     pages,
     people,
+    reports,
     security,
     tables,
+    timeline,
     times,
+    trend,
 )
 
 
@@ -39,4 +42,6 @@ def register(app: Flask) -> None:
     errors.init_app(app)
     assets.init_app(app)
     for family in (overview, accounts, connections, causes, tables, embed, people, admin, health):
+        app.register_blueprint(family.bp)
+    for family in (reports, timeline, trend):
         app.register_blueprint(family.bp)

@@ -16,11 +16,10 @@ from dashboard.store.models import Action, Connection, Finding, HealthChange, Ru
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
-from dashboard.views.strip import Day, strip
+from dashboard.views.strip import STRIP_DAYS, Day, strip
 
 bp = Blueprint("connections", __name__)
 PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
-STRIP_DAYS = 30
 
 
 @dataclass(frozen=True)
