@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from bench import pages, passes, watching
+from bench import causes, pages, passes, watching
 from bench.report import HEAD
 from tests.engines import run_servers
 
-PARTS = {"passes": passes.measure, "watching": watching.measure, "pages": pages.measure}
+PARTS = {"passes": passes.measure, "watching": watching.measure, "pages": pages.measure, "causes": causes.measure}
 
 
 def machine() -> str:

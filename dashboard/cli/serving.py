@@ -17,28 +17,51 @@ from gunicorn.arbiter import Arbiter
 
 from dashboard.app import create_app, utc_now
 from dashboard.cli.shared import close_store, make_current_app, upgrade_schema
+from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.store import people
 from dashboard.worker import run_worker
 
 DASHBOARD = [sys.executable, "-m", "dashboard"]
+SCENARIO = click.option(
+    "--scenario",
+    type=click.Choice(list(SCENARIOS)),
+    metavar="NAME",
+    help="What goes wrong, by name; a bit of everything otherwise.",
+    callback=lambda _context, _option, name: name or "",
+)
+LISTED = f"\b\nScenarios:\n{listing()}"
 
 
-@click.command()
+@click.command(epilog=LISTED)
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8901, show_default=True)
 @click.option("--accounts", default=200, show_default=True, help="How many customers.")
 @click.option("--seed", default=1, show_default=True, help="Another seed, another fleet.")
+@SCENARIO
 @click.option("--latency-ms", default=0.0, show_default=True)
 @click.option("--error-rate", default=0.0, show_default=True, help="Share of calls that fail, 0 to 1.")
 @click.option("--partner-token", default="sandbox-partner-token", show_default=True)
-def sandbox(host: str, port: int, accounts: int, seed: int, latency_ms: float, error_rate: float, partner_token: str) -> None:
+@click.option("--webhook-url", default="", metavar="URL", help="Where webhooks are posted to.")
+@click.option(
+    "--webhook-secret",
+    default="",
+    metavar="SECRET",
+    envvar="SANDBOX_WEBHOOK_SECRET",
+    show_envvar=True,
+    help="What they are signed with.",
+)
+def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet: Any) -> None:
     """The stand-in for Peliqan's API, alone."""
     from dashboard.sandbox.app import create_sandbox
     from dashboard.sandbox.server import serve as serve_sandbox
 
-    click.echo(f"Sandbox on http://{host}:{port} with {accounts} accounts. Ctrl-C ends it.")
-    serve_sandbox(create_sandbox(accounts, seed, partner_token, latency_ms, error_rate), host, port)
+    try:
+        app = create_sandbox(latency_ms=latency_ms, error_rate=error_rate, **fleet)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"Sandbox on http://{host}:{port} with {fleet['accounts']} accounts. Ctrl-C ends it.")
+    serve_sandbox(app, host, port)
 
 
 @click.command()
@@ -116,17 +139,18 @@ def worker(threads: int, exit_with_parent: bool) -> None:
     run_worker(make_current_app().extensions["console"], threads, exit_with_parent=exit_with_parent)
 
 
-@click.command()
+@click.command(epilog=LISTED)
 @click.option("--port", default=8900, show_default=True, help="The console's port; the next free one where it is taken.")
 @click.option("--accounts", default=200, show_default=True)
+@SCENARIO
 @click.option("--data", type=click.Path(path_type=Path), help="Keep the demo's data in this folder; a temporary one otherwise.")
-def demo(port: int, accounts: int, data: Path | None) -> None:
+def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
     """Sandbox, console and worker in one go, with three users. Ctrl-C ends all of it."""
     with tempfile.TemporaryDirectory(prefix="console-demo-") as temporary:
-        _run_demo(port, accounts, data or Path(temporary))
+        _run_demo(port, accounts, scenario, data or Path(temporary))
 
 
-def _run_demo(port: int, accounts: int, folder: Path) -> None:
+def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
     port = _free_port(port)
     sandbox_port = _free_port(port + 1)
     environ = {
@@ -144,9 +168,8 @@ def _run_demo(port: int, accounts: int, folder: Path) -> None:
         "DASHBOARD_API_RATE": "",
         "DASHBOARD_INSECURE_COOKIES": "yes",
     }
-    child = subprocess.Popen(
-        [*DASHBOARD, "sandbox", f"--port={sandbox_port}", f"--accounts={accounts}"], env=environ, stdout=subprocess.DEVNULL
-    )
+    fleet = [f"--accounts={accounts}", *([f"--scenario={scenario}"] if scenario else [])]
+    child = subprocess.Popen([*DASHBOARD, "sandbox", f"--port={sandbox_port}", *fleet], env=environ, stdout=subprocess.DEVNULL)
     try:
         app = create_app(read_settings(environ, Path(os.devnull)))
         made = _prepare(app)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 class Facts(NamedTuple):
     """One connection, as last read. ``interval`` in seconds, None where nothing is scheduled.
 
-    ``last_records``, ``last_exit_code``: of the latest run that ended. ``always_loaded``: the runs before it, three or more, all
-    loaded some. ``newest_row_at``: of the newest row that was seen in its tables.
+    ``last_records``, ``last_exit_code``: of the latest run that ended, records only where it completed. ``always_loaded``: the
+    runs before it, three or more, all loaded some. ``newest_row_at``: of the newest row that was seen in its tables.
     """
 
     account_id: int

@@ -54,7 +54,7 @@ class Rule:
     """``check`` gives a sentence with its figures, or nothing. ``hides``: rules that need not be asked then.
 
     ``by_text``: its causes are told apart by the connection's error. ``contradicts``: where Peliqan calls the connection well
-    all the same, it is a contradiction. ``about``: ``connection`` or ``account``.
+    all the same, it is a contradiction, unless the finding is less grave than its rule. ``about``: ``connection`` or ``account``.
     """
 
     name: str
@@ -78,7 +78,7 @@ def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
         if rule.name == "failing" and not _is_grave(facts, around):
             gravity = Gravity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
-        contradicts = rule.contradicts and facts.severity == Severity.OK
+        contradicts = rule.contradicts and facts.severity == Severity.OK and gravity == rule.gravity
         yield Found(rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts))
 
 
@@ -103,7 +103,9 @@ def _missing_since(facts: Facts) -> datetime | None:
     """The hour in which the first run after the last success was due."""
     if facts.last_success_at is None or not facts.interval:
         return None
-    due = facts.last_success_at + timedelta(seconds=facts.interval)
+    succeeded = facts.last_run_status in vocabulary.SUCCEEDED
+    began = facts.last_run_at if succeeded and facts.last_run_at is not None else facts.last_success_at
+    due = began + timedelta(seconds=facts.interval)
     return due.replace(minute=0, second=0, microsecond=0)
 
 
@@ -204,8 +206,9 @@ def failing(facts: Facts, _: Around) -> str | None:
     age = _age(facts)
     if not _in_trouble(facts) or (facts.interval and age is not None and age <= facts.interval):
         return None
-    run = facts.last_run_status or "not known"
-    return f"The latest run is {run}, {_quote(facts)}; {_last_success(facts)}."
+    if facts.running:
+        return f"A run is under way; the one before it failed, {_quote(facts)}; {_last_success(facts)}."
+    return f"The latest run is {facts.last_run_status or 'not known'}, {_quote(facts)}; {_last_success(facts)}."
 
 
 def noisy(facts: Facts, _: Around) -> str | None:
@@ -254,9 +257,9 @@ def late(facts: Facts, around: Around) -> str | None:
 
 def loaded_nothing(facts: Facts, _: Around) -> str | None:
     """The latest run completed with no record, though the runs before it always loaded some."""
-    if facts.last_records != 0 or not facts.always_loaded or facts.last_run_status not in vocabulary.SUCCEEDED:
+    if facts.last_records != 0 or not facts.always_loaded or _in_trouble(facts):
         return None
-    return f"Its latest run is {facts.last_run_status} with 0 records; the runs before it always loaded some."
+    return "The latest run that ended completed with 0 records; the runs before it always loaded some."
 
 
 def stale_rows(facts: Facts, _: Around) -> str | None:

@@ -25,7 +25,7 @@ _OUT: Final = (
 _PATTERNS: Final = tuple((re.compile(pattern, re.IGNORECASE), instead) for pattern, instead in _OUT)
 
 
-@lru_cache(8192)
+@lru_cache(1024)
 def normalised(text: str) -> str:
     """The text without addresses, ids, dates, hosts, quoted values and numbers, in lower case, at most 400 characters."""
     text = text[: 4 * LONGEST]

@@ -1,9 +1,13 @@
 """``python -m dashboard.sandbox``: the stand-in alone, until Ctrl-C."""
 
 import argparse
+import os
 
 from dashboard.sandbox.app import create_sandbox
+from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.sandbox.server import serve
+
+SECRET_SETTING = "SANDBOX_WEBHOOK_SECRET"
 
 
 def _seconds(text: str) -> tuple[float, float]:
@@ -25,22 +29,35 @@ def _share(text: str) -> float:
 
 def main() -> None:
     """Read the options and serve."""
-    options = argparse.ArgumentParser("python -m dashboard.sandbox", description="A stand-in for Peliqan's API.")
+    options = argparse.ArgumentParser(
+        "python -m dashboard.sandbox",
+        description="A stand-in for Peliqan's API.",
+        epilog=f"scenarios:\n{listing()}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     options.add_argument("--host", default="127.0.0.1")
     options.add_argument("--port", type=int, default=8901)
     options.add_argument("--threads", type=int, default=64)
     options.add_argument("--accounts", type=int, default=200, help="how many customers")
     options.add_argument("--seed", type=int, default=1, help="another seed, another fleet")
+    options.add_argument("--scenario", default="", choices=SCENARIOS, metavar="NAME", help="what goes wrong: see below")
     options.add_argument("--latency-ms", type=float, default=0)
     options.add_argument("--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1")
     options.add_argument("--partner-token", default="sandbox-partner-token")
     options.add_argument("--run-seconds", type=_seconds, default=(3.0, 9.0), metavar="LEAST,MOST")
     options.add_argument("--public-url", help="where browsers find it, for consent and invite links")
+    options.add_argument("--webhook-url", default="", metavar="URL", help="where webhooks are posted to")
+    options.add_argument("--webhook-secret", metavar="SECRET", help=f"what they are signed with; {SECRET_SETTING} otherwise")
     told = options.parse_args()
-    app = create_sandbox(
-        told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
-        run_seconds=told.run_seconds, public_url=told.public_url,
-    )  # fmt: skip
+    secret = os.environ.get(SECRET_SETTING, "") if told.webhook_secret is None else told.webhook_secret
+    try:
+        app = create_sandbox(
+            told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
+            run_seconds=told.run_seconds, public_url=told.public_url, scenario=told.scenario,
+            webhook_url=told.webhook_url, webhook_secret=secret,
+        )  # fmt: skip
+    except ValueError as error:
+        options.error(str(error))
     serve(app, told.host, told.port, told.threads)
 
 

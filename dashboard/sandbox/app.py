@@ -14,7 +14,9 @@ from dashboard.sandbox.context import Sandbox
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
 from dashboard.sandbox.routes import control, data, partner, people, servers
+from dashboard.sandbox.scenarios import staged
 from dashboard.sandbox.tables import Tables
+from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import World
 
 # The widget's script calls from the partner's pages, and from sandboxed frames, whose origin is "null".
@@ -39,6 +41,9 @@ def create_sandbox(
     clock: Callable[[], datetime] = _now,
     run_seconds: tuple[float, float] = (3, 9),
     public_url: str | None = None,
+    scenario: str = "",
+    webhook_url: str = "",
+    webhook_secret: str = "",
 ) -> Flask:
     """A fleet of ``accounts`` made from ``seed``; the same two make the same fleet.
 
@@ -51,16 +56,25 @@ def create_sandbox(
         clock: The time, aware. Schedules, consents and tokens go by it alone.
         run_seconds: How long a run started by hand takes, in seconds (least, most).
         public_url: Where browsers find the sandbox, for consent and invite links; None for where a request came to.
+        scenario: What goes wrong in the fleet, by its name in ``scenarios``; a bit of everything where empty.
+        webhook_url: Where webhooks are posted to; nowhere where empty.
+        webhook_secret: What they are signed with; not at all where empty.
+
+    Raises:
+        ValueError: there is no such scenario, or nothing can be posted to that address.
     """
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.url_map.redirect_defaults = False
-    world = World(accounts, seed)
+    born = clock()
+    world = staged(scenario, accounts, seed, born) if scenario else World(accounts, seed)
+    life = Life(world, clock, run_seconds, born)
     parts = Sandbox(
-        Life(world, clock, run_seconds),
+        life,
         Tables(world),
         Tokens(seed, partner_token, clock),
         Faults(latency_ms, error_rate, seed),
+        Webhooks(life, webhook_url, webhook_secret),
         public_url,
     )
     app.extensions["sandbox"] = parts
@@ -69,6 +83,8 @@ def create_sandbox(
 
     @app.before_request
     def before() -> ResponseReturnValue | None:
+        # Not before: a server may have forked since.
+        parts.webhooks.start()
         name = (request.endpoint or "").partition(".")[2]
         if request.method == "OPTIONS" or name not in ROUTES or not request.path.startswith("/api/"):
             return None

@@ -50,6 +50,14 @@ CONSENT: Final = Failure(
     exit_code=2,
 )
 
+CLOSED: Final = Failure(
+    "closed",
+    "ERROR",
+    "ERROR",
+    "The source switched itself off: the administration {account} was closed.",
+    exit_code=2,
+)
+
 
 @dataclass(frozen=True)
 class Connector:

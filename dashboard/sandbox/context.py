@@ -9,6 +9,7 @@ from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
 from dashboard.sandbox.tables import Table, Tables
+from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import Account, Connection
 
 
@@ -20,6 +21,7 @@ class Sandbox:
     tables: Tables
     tokens: Tokens
     faults: Faults
+    webhooks: Webhooks
     public_url: str | None = None
 
 
@@ -68,10 +70,12 @@ def need_partner() -> None:
 
 
 def need_account() -> int:
-    """Everything else takes a sub-account's token (D); whose it is."""
+    """Everything else takes a sub-account's token (D); whose it is. An account without a licence is refused."""
     account_id = sandbox().tokens.account_of(token())
     if account_id is None:
         bad_token()
+    if not sandbox().life.world.is_readable(account_id):
+        refuse(403, "ERROR_LICENSE_EXPIRED", "The licence of this account has expired.")
     return account_id
 
 

@@ -7,17 +7,20 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
-from threading import RLock
 from typing import Any
 
 from dashboard.sandbox import runs as made
-from dashboard.sandbox.connectors import BY_NAME
+from dashboard.sandbox.connectors import BY_NAME, CONSENT
+from dashboard.sandbox.fleet import Fleet
 from dashboard.sandbox.runs import EPOCH, RUN_IDS, Run, Schedule
-from dashboard.sandbox.world import FIRST_ACCOUNT, Account, Connection, World
+from dashboard.sandbox.world import Connection, World
 
 AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)
 BANK_PAUSE = timedelta(hours=1)
+CONSENT_LASTS = timedelta(days=90)
+# The fewest days that a consent has left at the start; where all is quiet, nobody need think of it yet.
+CONSENT_LEFT, QUIET_CONSENT_LEFT = 5, 30
 STUCK_FOR = timedelta(hours=5)
 MOST_CONNECTIONS = 99
 # Statuses that a run which went well does not lift: somebody has to act first.
@@ -54,17 +57,17 @@ class TooMany(Exception):
     """The account has as many connections as their ids have room for."""
 
 
-class Life:
+class Life(Fleet):
     """The world in time. Safe to use from many threads."""
 
-    def __init__(self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float]) -> None:
-        self.world, self.clock, self.run_seconds = world, clock, run_seconds
+    def __init__(
+        self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float], born: datetime | None = None
+    ) -> None:
+        super().__init__(world)
+        self.clock, self.run_seconds = clock, run_seconds
         self._first_run_seconds = run_seconds
-        self.lock = RLock()
-        self.born = clock()
+        self.born = born or clock()
         self.touched: dict[int, Touched] = {}
-        self.new_accounts: dict[int, Account] = {}
-        self.new_connections: dict[int, tuple[Connection, datetime]] = {}
         self.invites = 0
 
     def touch(self, connection_id: int) -> Touched:
@@ -79,46 +82,6 @@ class Life:
                 kept.clear()
             self.invites = 0
             self.run_seconds = self._first_run_seconds
-
-    def account(self, account_id: int) -> Account | None:
-        """An account, computed or provisioned."""
-        return self.world.account(account_id) or self.new_accounts.get(account_id)
-
-    def by_external_id(self, external_id: str) -> Account | None:
-        """The same by the partner's id."""
-        found = self.world.by_external_id(external_id)
-        return found or next((each for each in list(self.new_accounts.values()) if each.external_id == external_id), None)
-
-    def accounts(self, start: int, count: int) -> list[Account]:
-        """``count`` accounts from position ``start``, provisioned ones last."""
-        page = list(self.world.accounts(start, count))
-        beyond = max(0, start - self.world.size)
-        return page + list(self.new_accounts.values())[beyond : beyond + count - len(page)]
-
-    def count_accounts(self) -> int:
-        """How many there are."""
-        return self.world.size + len(self.new_accounts)
-
-    def provision(self, external_id: str, name: str, **person: str) -> Account:
-        """The account with this external id, made if there is none."""
-        with self.lock:
-            found = self.by_external_id(external_id)
-            if found is None:
-                position = self.count_accounts()
-                found = Account(FIRST_ACCOUNT + position, name or external_id, external_id, position, **person)
-                self.new_accounts[found.id] = found
-            return found
-
-    def connections(self, account_id: int) -> list[Connection]:
-        """An account's connections, computed and added."""
-        computed = list(self.world.connections(account_id)) if self.world.account(account_id) else []
-        added = [each for each, _ in list(self.new_connections.values()) if each.account_id == account_id]
-        return computed + added
-
-    def connection(self, connection_id: int) -> Connection | None:
-        """One connection."""
-        added = self.new_connections.get(connection_id)
-        return added[0] if added else self.world.connection(connection_id)
 
     def add_connection(self, account_id: int, connector: str, name: str) -> Connection:
         """A connection that somebody made in the widget; its first run starts at once.
@@ -212,7 +175,7 @@ class Life:
         ends = None if touched.never_finishes else at + timedelta(seconds=shortest + share * (longest - shortest))
         newest = self.runs(connection, 1)
         number = max(made.run_id(connection, at), newest[0].id + 1 if newest else 0)
-        run = made.make_run(self.world, connection, at, ends, self._fails(connection, at), number)
+        run = made.make_run(self.world, connection, at, ends, self._failing_since(connection, at), number)
         if run.outcome == "KILLED":
             run = Run(number, connection.id, at, ends, "COMPLETED", "", 0, dict.fromkeys(connection.connector.tables, 1))
         if touched.next_run:
@@ -249,16 +212,26 @@ class Life:
         connection = self.connection(run_id // RUN_IDS)
         if connection is None:
             return None
-        by_hand = list(self.touched.get(connection.id, UNTOUCHED).runs)
-        found = next((run for run in by_hand if run.id == run_id), None)
+        found = next((run for run in self._by_hand(connection) if run.id == run_id), None)
         started = EPOCH + timedelta(seconds=run_id % RUN_IDS)
-        if found is None and started <= self.clock() and made.is_scheduled(connection, self.schedules(connection), started):
-            found = self._scheduled(connection, started)
-        return found
+        if found is not None or started > self._last_start(connection):
+            return found
+        is_one = made.is_scheduled(connection, self.schedules(connection), started)
+        return self._scheduled(connection, started) if is_one else None
+
+    def _by_hand(self, connection: Connection) -> list[Run]:
+        """The newest first."""
+        by_hand, extra = list(reversed(self.touched.get(connection.id, UNTOUCHED).runs)), connection.fate.extra_run
+        return by_hand if extra is None else [*by_hand, self._scheduled(connection, extra)]
+
+    def _last_start(self, connection: Connection) -> datetime:
+        """Until when the schedule has started runs."""
+        at, rests = self.clock(), connection.fate.rests_from
+        return at if rests is None else min(at, rests - timedelta(seconds=1))
 
     def _history(self, connection: Connection) -> Iterator[Run]:
-        by_hand = list(reversed(self.touched.get(connection.id, UNTOUCHED).runs))
-        for started in made.scheduled_starts(connection, self.schedules(connection), self.clock()):
+        by_hand = self._by_hand(connection)
+        for started in made.scheduled_starts(connection, self.schedules(connection), self._last_start(connection)):
             number = made.run_id(connection, started)
             while by_hand and by_hand[0].id >= number:
                 yield by_hand.pop(0)
@@ -267,7 +240,7 @@ class Life:
 
     def _scheduled(self, connection: Connection, started: datetime) -> Run:
         ends: datetime | None = started + made.duration(connection)
-        run = made.make_run(self.world, connection, started, ends, self._fails(connection, started))
+        run = made.make_run(self.world, connection, started, ends, self._failing_since(connection, started))
         if connection.stuck and not self.touched.get(connection.id, UNTOUCHED).released and self._is_last(connection, started):
             run = Run(run.id, connection.id, started, None, "COMPLETED", "", 0, {})
         return run
@@ -275,13 +248,39 @@ class Life:
     def _is_last(self, connection: Connection, started: datetime) -> bool:
         return started + timedelta(seconds=connection.interval) >= self.born - STUCK_FOR
 
-    def _fails(self, connection: Connection, started: datetime) -> bool:
-        """Whether the connection's own failure holds then: for long enough that its newest run shows it, until healed."""
+    def _failing_since(self, connection: Connection, started: datetime) -> datetime | None:
+        """Since when the failure that the connection's run of then shows has held; None where it holds not or no more."""
         healed = self.touched.get(connection.id, UNTOUCHED).healed_at
+        since, until = self._failed_first(connection), connection.fate.fails_until
+        if started < since or (healed and started >= healed) or (until and started >= until):
+            return None
+        return since
+
+    def _failed_first(self, connection: Connection) -> datetime:
+        """When the connection's own failure began: a seed's long enough ago that the newest run shows it."""
+        if connection.fate.fails_from is not None:
+            return connection.fate.fails_from
         longest = max(connection.failing_for, connection.interval + 600) + (3 * 86400 if connection.scheduler_off else 0)
-        # Counted from midnight, so that a sandbox started again the same day tells the same history.
-        since = self.born.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(seconds=longest)
-        return started >= since and not (healed and started >= healed)
+        return self._midnight - timedelta(seconds=longest)
+
+    @property
+    def _midnight(self) -> datetime:
+        """The one before the start. What is counted from it is the same in a sandbox that is started again the same day."""
+        return self.born.replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def consent_ends(self, connection: Connection) -> datetime | None:
+        """When the consent that the customer gave to the bank ends (A), or ended; None where no bank is asked."""
+        if connection.connector.auth != "saltedge":
+            return None
+        touched, added = self.touched.get(connection.id, UNTOUCHED), self.new_connections.get(connection.id)
+        given = touched.healed_at or (added[1] if added else None)
+        if given is not None:
+            return given + CONSENT_LASTS
+        if connection.failure is CONSENT:
+            return self._failed_first(connection)
+        least = QUIET_CONSENT_LEFT if self.world.quiet else CONSENT_LEFT
+        more = self.world.number("consent", connection.id) % ((CONSENT_LASTS.days - least) * 86400)
+        return self._midnight + timedelta(days=least, seconds=more)
 
     def allow(self, connection_id: int) -> None:
         """The customer consented: AUTHORIZING for a moment, then well, and later runs go well."""

@@ -97,25 +97,41 @@ def flipped(connection: Connection, started: datetime) -> bool:
 
 
 def make_run(
-    world: World, connection: Connection, started: datetime, ends: datetime | None, failing: bool, number: int | None = None
+    world: World,
+    connection: Connection,
+    started: datetime,
+    ends: datetime | None,
+    failing_since: datetime | None,
+    number: int | None = None,
 ) -> Run:
-    """The run that began at ``started``. ``failing``: with the connection's own failure. ``number``: its id, if not by time."""
+    """The run that began at ``started``.
+
+    Args:
+        world: The world that the connection is of.
+        connection: Whose run it is.
+        started: When it began.
+        ends: When it ends; None: never.
+        failing_since: Since when the connection's own failure holds; None: it does not hold.
+        number: The run's id, if not by its time.
+    """
     run = Run(number or run_id(connection, started), connection.id, started, ends, "COMPLETED", "", 0, {})
     draw = world.number("run", run.id) % 100
     tables = connection.connector.tables
-    run.records = {table: world.number("records", run.id, table) % 900 for table in tables}
+    run.records = {table: max(int(world.quiet), world.number("records", run.id, table) % 900) for table in tables}
     failure = connection.failure
-    if failing and failure is not None:
+    if failing_since is not None and failure is not None:
         run.outcome, run.exit_code = failure.run, failure.exit_code
         run.error = failure.text.format(
-            host=connection.connector.host, account=connection.account_id, n=draw, date=f"{started:%Y-%m-%d}"
+            host=connection.connector.host, account=connection.account_id, n=draw, date=f"{failing_since:%Y-%m-%d}"
         )
         run.records = {tables[0]: draw} if run.outcome == "COMPLETED_WITH_ERRORS" else {}
     elif flipped(connection, started):
         run.outcome, run.exit_code, run.records = "ERROR", 1, {}
         run.error = f"502 Server Error: Bad Gateway for url: https://{connection.connector.host}/api/v1/{tables[0]}"
-    elif draw == 0:
+    elif draw == 0 and not world.quiet:
         run.end_as("KILLED")
+    elif connection.fate.empty_from is not None and started >= connection.fate.empty_from:
+        run.records = dict.fromkeys(tables, 0)
     return run
 
 

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from dashboard.sandbox.connectors import CONNECTORS, PLACED, Connector, Failure
@@ -44,6 +45,23 @@ class Account:
 
 
 @dataclass(frozen=True)
+class Fate:
+    """What a scenario lets become of a connection, by the clock.
+
+    From ``fails_from`` until ``fails_until`` (None: for good) its failure holds. From ``rests_from`` on no scheduled run
+    starts, whatever the schedule says. Runs that begin from ``empty_from`` on load nothing. ``extra_run`` was started by hand.
+    ``target``: the id of the connection that it loads into, if not the account's data warehouse.
+    """
+
+    fails_from: datetime | None = None
+    fails_until: datetime | None = None
+    rests_from: datetime | None = None
+    empty_from: datetime | None = None
+    extra_run: datetime | None = None
+    target: int | None = None
+
+
+@dataclass(frozen=True)
 class Connection:
     """A connection as the seed made it; what happened to it since is ``life``'s.
 
@@ -64,10 +82,13 @@ class Connection:
     placed: str | None
     flips: bool
     stuck: bool = False
+    fate: Fate = Fate()
 
 
 class World:
-    """The fleet that a seed makes."""
+    """The fleet that a seed makes. ``quiet``: nothing goes wrong by chance."""
+
+    quiet = False
 
     def __init__(self, accounts: int, seed: int) -> None:
         self.size, self.seed = accounts, seed
@@ -114,6 +135,10 @@ class World:
             return None
         return next((each for each in self.connections(account_id) if each.id == connection_id), None)
 
+    def is_readable(self, account_id: int) -> bool:
+        """Whether the account's own token opens anything."""
+        return True
+
     def _name(self, position: int) -> str:
         if position % 23 == 5:
             return ODD_NAMES[(position // 23) % len(ODD_NAMES)]
@@ -121,9 +146,11 @@ class World:
         return f"{first} {second} {LEGAL[self.number('legal', position) % len(LEGAL)]}"
 
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
-        """Two to five sources, three and a half in the mean."""
-        count = 2 + self.number("count", account_id) % 4
-        return tuple(self.source(account_id, place) for place in range(1, count + 1))
+        return tuple(self.source(account_id, place) for place in range(1, self.count(account_id) + 1))
+
+    def count(self, account_id: int) -> int:
+        """How many sources the seed gave the account: two to five, three and a half in the mean."""
+        return 2 + self.number("count", account_id) % 4
 
     def source(self, account_id: int, place: int) -> Connection:
         """One of an account's connections, whether it has so many or not; ``place`` from 1 to 5."""
@@ -131,7 +158,7 @@ class World:
         def chance(what: str, out_of: int) -> int:
             return self.number(what, account_id, place) % out_of
 
-        connector = self._connector(account_id, place)
+        connector = self.connector(account_id, place)
         interval = INTERVALS[chance("interval", len(INTERVALS))]
         spot = (account_id - FIRST_ACCOUNT) % 200
         placed = PLACED.get(spot) if place == 1 else None
@@ -161,7 +188,8 @@ class World:
             stuck=stuck,
         )
 
-    def _connector(self, account_id: int, place: int) -> Connector:
+    def connector(self, account_id: int, place: int) -> Connector:
+        """What the source at a place connects to."""
         draw = self.number("connector", account_id, place) % sum(each.weight for each in CONNECTORS)
         for each in CONNECTORS:
             if draw < each.weight:

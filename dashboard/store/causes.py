@@ -7,7 +7,7 @@ connector that went dark in the same hour are a cause of their own: that is the 
 import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from sqlalchemy import delete, func, insert, select, update
@@ -19,6 +19,7 @@ from dashboard.store.models import STATES, Cause, Finding
 from dashboard.store.models.findings import NEW, RECOVERED, SUPPRESSED
 
 DARK = "dark"
+HOUR = timedelta(hours=1)
 MOST_IN_ONE_QUERY = 500
 
 
@@ -74,7 +75,7 @@ def find_or_make(wanted: Mapping[Key, Seed], at: datetime) -> dict[Key, Known]:
 
 def settle(tally: Tally, at: datetime, platform: int) -> None:
     """Count the causes that were touched; what has nothing left has recovered, what has something again is open anew."""
-    for connector, hour in tally.dark:
+    for connector, hour in sorted(tally.dark):
         tally.touched |= _gather_dark(connector, hour, at, platform)
     ids = sorted(tally.touched)
     for start in range(0, len(ids), MOST_IN_ONE_QUERY):
@@ -122,17 +123,24 @@ def _end(cause_id: int, state: str, at: datetime) -> None:
 
 
 def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) -> set[int]:
-    """Give what went dark in the same hour a cause of its own, where it is many; the causes whose findings moved."""
-    here = (Finding.rule == DARK, Finding.connector == connector, Finding.missing_since == hour, Finding.recovered_at.is_(None))
-    counting = select(Finding.cause_id, func.count()).where(*here).group_by(Finding.cause_id)
-    by_cause = dict(db.session.execute(counting).all())
-    key = Key(DARK, connector, f"since {hour:%Y-%m-%dT%H}")
-    if sum(by_cause.values()) < platform and key not in _known([key], unsettled=True):
+    """Give what went dark in the same hour a cause of its own, where it is many; the causes whose findings moved.
+
+    An outage that begins within an hour is noticed by what was due in the rest of it and in the next: so a neighbouring hour's
+    are of the same cause.
+    """
+    here = (Finding.rule == DARK, Finding.connector == connector, Finding.recovered_at.is_(None))
+    in_hour = db.session.scalar(select(func.count()).where(*here, Finding.missing_since == hour)) or 0
+    keys = {near: Key(DARK, connector, f"since {near:%Y-%m-%dT%H}") for near in (hour, hour - HOUR, hour + HOUR)}
+    going_on = _known(keys.values(), unsettled=True)
+    began = next((near for near, key in keys.items() if key in going_on), hour)
+    if in_hour < platform and keys[began] not in going_on:
         return set()
-    example = f"{sum(by_cause.values())} connections of {connector} have had no data since {hour:%d %B %Y, %H}:00 UTC."
-    cause = find_or_make({key: Seed("critical", example)}, at)[key]
+    near = (*here, Finding.missing_since.between(began - HOUR, began + HOUR))
+    by_cause = dict(db.session.execute(select(Finding.cause_id, func.count()).where(*near).group_by(Finding.cause_id)).all())
+    example = f"{sum(by_cause.values())} connections of {connector} have had no data since {began:%d %B %Y, %H}:00 UTC."
+    cause = find_or_make({keys[began]: Seed("critical", example)}, at)[keys[began]]
     change(update(Cause).where(Cause.id == cause.id).values(platform=True, example=example))
-    change(update(Finding).where(*here, Finding.cause_id != cause.id).values(cause_id=cause.id))
+    change(update(Finding).where(*near, Finding.cause_id != cause.id).values(cause_id=cause.id))
     return {cause.id, *by_cause}
 
 

@@ -276,7 +276,8 @@ def save_runs(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]
         latest = runs[0]
         row.running = latest.is_running
         row.last_run_status, row.last_run_at = clean(latest.status), latest.started_at
-        row.last_error = clean(latest.error) or None
+        # While a run is under way, how the one before it ended is what is known.
+        row.last_error = next((clean(run.error) or None for run in runs if not run.is_running), None)
         successes = [run.ended_at or run.started_at for run in runs if run.succeeded and (run.ended_at or run.started_at)]
         row.last_success_at = max([time for time in (*successes, row.last_success_at) if time], default=None)
         _note_loads(row, [run for run in runs if not run.is_running])
@@ -290,7 +291,7 @@ def _note_loads(row: Connection, ended: Sequence[peliqan.Run]) -> None:
     if not ended:
         return
     latest, well = ended[0], [run for run in ended if run.succeeded]
-    row.last_records, row.last_exit_code = latest.records, latest.source_exit_code
+    row.last_records, row.last_exit_code = latest.records if latest.succeeded else None, latest.source_exit_code
     took = (run.ended_at - run.started_at for run in well if run.ended_at and run.started_at)
     seconds = next(took, None)
     row.last_run_seconds = round(seconds.total_seconds()) if seconds is not None else row.last_run_seconds

@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from dashboard.app import Console, create_app
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import passes
 from dashboard.store.database import db
-from dashboard.store.models import AccountCheck, Refresh
+from dashboard.store.models import AccountCheck, Connection, Finding, Refresh
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, wait_for
 from tests.processes import Processes, make_environ
@@ -79,6 +80,21 @@ def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begin
         db.session.commit()
         work.read()
     assert [task.eta for task in work.readings.pending()] == [None]
+
+
+def test_what_time_alone_changes_is_noticed_by_the_tick(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    well = sandbox.healthy
+    with app.app_context():
+        assert db.session.scalars(select(Finding).where(Finding.state == "new")).all()
+        here = (Connection.account_id == well.account_id, Connection.id == well.id)
+        db.session.execute(update(Connection).where(*here).values(consent_expires_at=clock() + timedelta(days=4)))
+        db.session.commit()
+        clock.move(hours=25)
+        parts.work.tick()
+        db.session.expire_all()
+        consent = db.session.scalars(select(Finding).where(Finding.connection_id == well.id)).one()
+        assert (consent.rule, consent.state) == ("consent_expiring", "new")
+        assert db.session.scalars(select(Finding).where(Finding.state == "new")).all() == [consent]
 
 
 def test_a_killed_workers_accounts_are_taken_over_within_a_minute(

@@ -1,72 +1,25 @@
-"""A stand-in whose clock a test moves, and somebody who calls it with the right token."""
+"""A stand-in whose clock a test moves, and one that posts webhooks to a receiver."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
-from dashboard.sandbox.app import create_sandbox
-
-PARTNER = {"Authorization": "JWT sandbox-partner-token"}
-NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
-
-
-class Caller:
-    """Calls one stand-in; an account's token is fetched once and sent along."""
-
-    def __init__(self, **options: Any) -> None:
-        self.now = NOON
-        self.app = create_sandbox(**{"clock": lambda: self.now, "run_seconds": (5, 5), **options})
-        self.life = self.app.extensions["sandbox"].life
-        self.client: FlaskClient = self.app.test_client()
-        self._tokens: dict[int, dict[str, str]] = {}
-
-    def wait(self, **time: float) -> None:
-        self.now += timedelta(**time)
-
-    def token(self, account_id: int) -> dict[str, str]:
-        if account_id not in self._tokens:
-            asked = self.partner(f"sub-account/identity/?account_id={account_id}")
-            self._tokens[account_id] = {"Authorization": f"JWT {asked.json['token']}"}
-        return self._tokens[account_id]
-
-    def partner(self, path: str) -> TestResponse:
-        return self.client.get(f"/api/partner/{path}", headers=PARTNER)
-
-    def get(self, path: str, account_id: int = 1001) -> TestResponse:
-        return self.client.get(f"/api/{path}", headers=self.token(account_id))
-
-    def of(self, connection: Any, path: str = "") -> Any:
-        """What a connection's route answers."""
-        answer = self.get(f"servers/{connection.id}/{path}", connection.account_id)
-        return answer.json if answer.status_code == 200 else answer
-
-    def status(self, connection: Any) -> str:
-        return str(self.of(connection)["health_status"])
-
-    def control(self, path: str, **told: Any) -> Any:
-        answer = self.client.post(f"/sandbox/control/{path}", json=told)
-        assert answer.status_code == 200, answer.text
-        return answer.json
-
-    def connections(self) -> Iterator[Any]:
-        for account in self.life.accounts(0, 200):
-            yield from self.life.connections(account.id)
-
-    def find(self, auth: str | None = None, failure: str | None = None, **wanted: Any) -> Any:
-        """The first connection like that; without more said, a healthy one whose schedule rests now."""
-        like = {"placed": None, "flips": False, "stuck": False, "scheduler_off": False, **wanted}
-        for each in self.connections():
-            if auth in {None, each.connector.auth} and (each.failure.name if each.failure else None) == failure:
-                resting = not any(run.is_running(self.now) for run in self.life.runs(each, 1))
-                if all(getattr(each, name) == value for name, value in like.items()) and (resting or wanted.get("stuck")):
-                    return each
-        raise LookupError(wanted)
+from tests.sandbox.caller import Caller
+from tests.sandbox.receiver import SECRET, Receiver, posting, receiving
 
 
 @pytest.fixture
 def api() -> Caller:
     return Caller()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with receiving() as made:
+        yield made
+
+
+@pytest.fixture
+def hooked(receiver: Receiver) -> Iterator[Caller]:
+    with posting(webhook_url=receiver.url, webhook_secret=SECRET) as made:
+        yield made

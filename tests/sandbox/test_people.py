@@ -7,7 +7,7 @@ import time
 import pytest
 
 from dashboard.sandbox.catalogue import ROUTES
-from tests.sandbox.conftest import PARTNER, Caller
+from tests.sandbox.caller import PARTNER, Caller
 
 
 def test_the_fleet_has_the_names_that_break_pages(api: Caller) -> None:

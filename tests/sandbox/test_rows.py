@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import Caller
+from tests.sandbox.caller import Caller
 
 EVERYTHING, EMPTY, MILLION, WIDE = 10011900, 10011901, 10011902, 10011903
 

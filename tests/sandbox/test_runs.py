@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.sandbox.conftest import NOON, Caller
+from tests.sandbox.caller import NOON, Caller
 
 HOUR = 3600
 

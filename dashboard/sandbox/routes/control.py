@@ -9,14 +9,17 @@ from flask.typing import ResponseReturnValue
 from dashboard.sandbox.catalogue import ROUTES
 from dashboard.sandbox.context import body, refuse, sandbox
 from dashboard.sandbox.faults import KINDS, Fault
+from dashboard.sandbox.webhooks import OF_RUNS, STARTED, payload
 
 bp = Blueprint("control", __name__, url_prefix="/sandbox/control")
+MOST_TIMES = 100
+SAID_OF_EVENTS = ("event_id", "timestamp", "pipeline_run_id", "status")
 ENDS = ("COMPLETED", "COMPLETED_WITH_ERRORS", "ERROR", "INTERNAL_ERROR", "KILLED")
 
 
 @bp.get("/state")
 def state() -> ResponseReturnValue:
-    """Calls by route name and in the busiest second, syncs started by connection id, tokens given out, faults switched on."""
+    """What was called, started, given out, switched on and sent: calls by route name, syncs by connection id."""
     parts = sandbox()
     starts = {str(key): touched.starts for key, touched in list(parts.life.touched.items()) if touched.starts}
     faults = parts.faults
@@ -28,6 +31,7 @@ def state() -> ResponseReturnValue:
         faults=len(faults.active),
         knobs=_knobs(),
         accounts=parts.life.count_accounts(),
+        webhooks={"sent": parts.webhooks.sent, "failed": parts.webhooks.failed},
     )
 
 
@@ -97,6 +101,45 @@ def connection(connection_id: int) -> ResponseReturnValue:
     return jsonify(ok=True, health_status=life.status(found))
 
 
+@bp.post("/webhooks")
+def webhooks() -> ResponseReturnValue:
+    """Where events go from now on: ``{"url", "secret"}``; nowhere without the first, unsigned without the second."""
+    told = body()
+    url, secret = (str(told.get(name) or "") for name in ("url", "secret"))
+    try:
+        sandbox().webhooks.configure(url, secret)
+    except ValueError as error:
+        _wrong(str(error))
+    return jsonify(url=url or None, signed=bool(url and secret))
+
+
+@bp.post("/webhooks/send")
+def send_webhook() -> ResponseReturnValue:
+    """Post one event now and answer the HTTP statuses, null where none came.
+
+    ``{"connection_id", "event"}``, and as wanted ``pipeline_run_id`` (the newest run's), ``status`` (what the event says),
+    ``event_id``, ``timestamp``, ``bad_signature`` and ``times`` (1 to 100, the same event each time).
+    """
+    told, life = body(), sandbox().life
+    found, event, times = told.get("connection_id"), told.get("event"), told.get("times", 1)
+    connection = life.connection(found) if isinstance(found, int) else None
+    if connection is None:
+        refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
+    if not isinstance(event, str) or not isinstance(times, int) or not 1 <= times <= MOST_TIMES:
+        _wrong(f"event is a text, times a number from 1 to {MOST_TIMES}.")
+    status, run_id = life.status(connection), None
+    if event.startswith(OF_RUNS):
+        status = "RUNNING" if event == STARTED else event.removeprefix(OF_RUNS).upper()
+        run_id = next((run.id for run in life.runs(connection, 1)), None)
+    made = payload(connection, event, life.clock(), status, run_id)
+    made.update({name: told[name] for name in SAID_OF_EVENTS if name in told})
+    try:
+        statuses = sandbox().webhooks.send(made, times=times, bad_signature=bool(told.get("bad_signature")))
+    except LookupError:
+        _wrong("There is no address to post to.")
+    return jsonify(statuses)
+
+
 @bp.post("/accounts/<int:account_id>/revoke-token")
 def revoke(account_id: int) -> ResponseReturnValue:
     """Make the account's token worthless; the identity route gives a new one."""
@@ -111,6 +154,7 @@ def reset() -> ResponseReturnValue:
     parts.faults.forget()
     parts.life.forget()
     parts.tokens.forget()
+    parts.webhooks.forget()
     return jsonify(ok=True)
 
 

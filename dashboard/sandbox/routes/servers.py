@@ -18,22 +18,29 @@ SHORTEST_INTERVAL = 60
 
 
 def as_json(connection: Connection) -> dict[str, Any]:
-    """A connection as the API shows it (S); ``run_interval`` in seconds; ``auth_type`` is an assumption (A)."""
+    """A connection as the API shows it (S); ``run_interval`` in seconds.
+
+    Assumptions (A): ``auth_type``, and ``consent_expires_at``, which bank connections alone have.
+    """
     life = sandbox().life
-    return {
+    told = {
         "id": connection.id,
         "name": connection.name,
         "server_type": connection.connector.name,
         "health_status": life.status(connection),
         "is_datawarehouse": False,
         "is_target": False,
-        "target": connection.account_id * 100,
+        "target": connection.fate.target or connection.account_id * 100,
         "target_schema": {"schema_name": f"{connection.connector.name.lower()}_{connection.id % 100}"},
         "run_interval": connection.interval,
         "disable_scheduler": connection.scheduler_off,
         "auth_type": connection.connector.auth,
         **life.touched.get(connection.id, UNTOUCHED).settings,
     }
+    ends = life.consent_ends(connection)
+    if ends is not None:
+        told["consent_expires_at"] = ends.isoformat()
+    return told
 
 
 def _warehouse(account_id: int) -> dict[str, Any]:

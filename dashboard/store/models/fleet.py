@@ -100,9 +100,9 @@ class Connection(Model):
     """A connection of an account, as last seen. ``run_interval`` in seconds.
 
     ``looking_until``: somebody is asking for its live state until then; others show what is known meanwhile.
-    ``last_records``, ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before that one, three or
-    more, all loaded some. ``last_run_seconds``: how long the latest successful run took. ``newest_row_at``: of the newest row
-    seen in its tables, at ``rows_read_at``. ``event_at``: when Peliqan last sent an event of it.
+    ``last_records`` (where it completed), ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before
+    that one, three or more, all loaded some. ``last_run_seconds``: how long the latest successful run took. ``newest_row_at``: of
+    the newest row seen in its tables, at ``rows_read_at``. ``event_at``: when Peliqan last sent an event of it.
     """
 
     __tablename__ = "connection"

@@ -1,0 +1,49 @@
+"""Findings and causes at fleet size: everything evaluated anew, and what a change costs afterwards."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from statistics import median
+from time import perf_counter
+
+from sqlalchemy import func, select
+
+from bench.fleet import fill
+from bench.report import Figure, middle
+from bench.served import site
+from dashboard.store import findings
+from dashboard.store.database import db
+from dashboard.store.models import Account, Cause, Finding
+from tests.engines import Servers
+
+CONNECTIONS, ROUNDS, CHANGED = 100_000, 3, 100
+
+
+def measure(servers: Servers) -> Iterator[Figure]:
+    """On SQLite and on PostgreSQL."""
+    for engine, where in (("SQLite", None), ("PostgreSQL", servers)):
+        with site(where) as made:
+            fill(made.app, CONNECTIONS)
+            with made.app.app_context():
+                times = [_seconds(None) for _ in range(ROUNDS)]
+                count = [db.session.scalar(select(func.count()).select_from(table)) for table in (Finding, Cause)]
+                detail = f"{count[0]:,} findings, {count[1]} causes; the first {times[0]:.1f} s"
+                yield Figure(5, f"{engine}: all rules over {CONNECTIONS:,} connections (s)", median(times), most=5, detail=detail)
+                some = list(db.session.scalars(select(Account.id).order_by(Account.id).limit(CHANGED)))
+                few = [_seconds(some) for _ in range(ROUNDS)]
+                shares = [one / median(times) for one in few]
+                detail = f"{median(few) * 1000:.0f} ms for {CHANGED} accounts that brought news"
+                yield Figure(
+                    7, f"{engine}: what changed, beside all", median(shares), most=0.05, spread=middle(shares), detail=detail
+                )
+                db.session.remove()
+                db.engine.dispose()
+
+
+def _seconds(accounts: list[int] | None) -> float:
+    began, at = perf_counter(), datetime.now(UTC)
+    if accounts is None:
+        findings.evaluate_all(at)
+    else:
+        findings.evaluate(accounts, at)
+        db.session.commit()
+    return perf_counter() - began

@@ -1,0 +1,102 @@
+"""Scenarios by name: a quiet fleet in which one thing goes wrong, as seen from the moment that the sandbox starts."""
+
+import textwrap
+from datetime import datetime
+from typing import Final
+
+from dashboard.sandbox import stage
+from dashboard.sandbox.connectors import CLOSED, CONSENT, EXPIRED, NO_MODULE, SCHEMA
+from dashboard.sandbox.stage import EVERY_ONE, EVERY_SECOND, Change, Scenario, Staged, failing, placed
+
+_EXPIRED_TOKENS = Change("exact_online", EVERY_SECOND, failing(EXPIRED, hours=5))
+_OUTAGE = Change("xero", EVERY_ONE, stage.resting_since_the_outage)
+_STUCK = Change("odoo", slice(6), stage.hanging)
+_CONSENTS = (
+    Change("saltedge_kbc", EVERY_ONE, failing(CONSENT, days=1)),
+    Change("SaltEdge_ING", EVERY_ONE, stage.consent_ending),
+)
+_TWO_ERRORS = (
+    Change("teamleader", slice(6), failing(NO_MODULE, days=1)),
+    Change("teamleader", slice(6, 10), failing(EXPIRED, hours=6)),
+)
+
+SCENARIOS: Final[dict[str, Scenario]] = {
+    "quiet-night": Scenario("Nothing is wrong."),
+    "expired-token-at-one-connector": Scenario(
+        "Every second connection to Exact Online has failed for five hours: its token has expired.", (_EXPIRED_TOKENS,)
+    ),
+    "platform-outage": Scenario(
+        "For five hours no run of any connection to Xero has been started, and all say that they are well.", (_OUTAGE,)
+    ),
+    "stuck-runs": Scenario("Of six connections to Odoo a run began five hours ago and never ends.", (_STUCK,)),
+    "bank-consents-expire": Scenario(
+        "All consents of KBC ran out a day ago; those of ING end within three days, and then fail too.", _CONSENTS
+    ),
+    "schema-change": Scenario(
+        "Seven connections to Odoo have failed for two days: a column has another type.",
+        (Change("odoo", slice(7), failing(SCHEMA, days=2)),),
+    ),
+    "loaded-nothing": Scenario(
+        "All connections to Shopify go well, but have loaded nothing for more than an hour.",
+        (Change("shopify", EVERY_ONE, stage.loading_nothing(hours=1.25)),),
+    ),
+    "switched-off": Scenario(
+        "Three connections to Teamleader are disabled, three to HubSpot have no schedule, four of Yuki's sources switched "
+        "themselves off.",
+        (
+            Change("teamleader", slice(3), placed("DISABLED")),
+            Change("hubspot", slice(3), stage.unscheduled),
+            Change("yuki", slice(4), failing(CLOSED, hours=6)),
+        ),
+    ),
+    "unreadable-accounts": Scenario("The licences of five accounts have expired: nothing of them can be read.", unreadable=5),
+    "half-configured": Scenario(
+        "Four connections to Teamleader wait for their settings, three to WooCommerce never ran, two to Exact Online are there "
+        "twice, two to HubSpot load into nothing.",
+        (
+            Change("teamleader", slice(4), placed("CONFIG_SELECT")),
+            Change("woocommerce", slice(3), stage.never_run),
+            Change("exact_online", slice(2), stage.twin, one_an_account=True),
+            Change("hubspot", slice(2), stage.astray),
+        ),
+    ),
+    "new-words": Scenario(
+        "Three connections to Yuki have a status that nobody documented, and run well.",
+        (Change("yuki", slice(3), placed("PAUSED_BY_VENDOR")),),
+    ),
+    "two-errors-at-one-connector": Scenario(
+        "Six connections to Teamleader lack a module, four others have an expired token.", _TWO_ERRORS
+    ),
+    "late-runs": Scenario(
+        "The newest runs of five connections to Yuki went well two and a half intervals ago.",
+        (Change("yuki", slice(5), stage.late),),
+    ),
+    "noisy": Scenario(
+        "The newest runs of four connections to Xero timed out, shortly after others that went well.",
+        (Change("xero", slice(4), stage.noisy),),
+    ),
+    "incident-night": Scenario(
+        "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, all in one night.",
+        (_EXPIRED_TOKENS, _OUTAGE, _STUCK, *_CONSENTS, *_TWO_ERRORS),
+    ),
+}
+
+
+def staged(name: str, accounts: int, seed: int, born: datetime) -> Staged:
+    """The fleet of a scenario.
+
+    Raises:
+        ValueError: there is no such scenario.
+    """
+    if name not in SCENARIOS:
+        raise ValueError(f"There is no scenario {name}. There are {', '.join(SCENARIOS)}.")
+    return Staged(accounts, seed, SCENARIOS[name], born)
+
+
+def listing() -> str:
+    """All of them with what they are, for a terminal."""
+    wide = max(map(len, SCENARIOS)) + 4
+    return "\n".join(
+        textwrap.fill(each.description, 110, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
+        for name, each in SCENARIOS.items()
+    )

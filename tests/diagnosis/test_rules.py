@@ -1,0 +1,174 @@
+"""Each rule alone: what makes it speak, what it says, and what keeps it silent."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dashboard.diagnosis.facts import Around, Facts, Thresholds
+from dashboard.diagnosis.rules import BY_NAME, RULES, Found, diagnose, may_be_unwell
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = 3600
+WELL = Facts(
+    account_id=1, id=101, name="Books", connector="xero", status="OK", severity="ok", status_since=NOW - timedelta(days=30),
+    interval=HOUR, scheduler_off=False, running=False, last_run_status="COMPLETED", last_run_at=NOW - timedelta(minutes=20),
+    last_success_at=NOW - timedelta(minutes=19), last_error=None, last_records=12, last_exit_code=0, always_loaded=True,
+    runs_read_at=NOW, target_id=100, is_target=False, first_seen_at=NOW - timedelta(days=30), looked_at=NOW,
+    consent_expires_at=None, newest_row_at=None, rows_read_at=None,
+)  # fmt: skip
+AROUND = Around(NOW, Thresholds(), {"xero": 60.0}, {100, 101})
+
+
+def ago(**by: float) -> datetime:
+    return NOW - timedelta(**by)
+
+
+def found(around: Around = AROUND, **facts: Any) -> list[Found]:
+    return list(diagnose(WELL._replace(**facts), around))
+
+
+def rules(around: Around = AROUND, **facts: Any) -> list[str]:
+    return [each.rule for each in found(around, **facts)]
+
+
+FAILED: dict[str, Any] = {"status": "ERROR", "severity": "error", "last_run_status": "ERROR", "last_error": "500 Server Error"}
+DENIED = {**FAILED, "last_error": "401 Client Error: Unauthorized (invalid_grant: Token has been expired or revoked.)"}
+
+
+def test_a_well_connection_has_no_finding_and_is_told_by_a_glance() -> None:
+    assert found() == []
+    assert not may_be_unwell(WELL)
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts"),
+    [
+        ("config_needed", {"status": "CONFIG_SELECT", "severity": "attention", "last_run_at": None, "last_success_at": None}),
+        ("disabled", {"status": "DISABLED", "severity": "off", "last_success_at": ago(days=9)}),
+        ("auth_failed", {**DENIED, "last_success_at": ago(days=9)}),
+        ("auth_failed", {**FAILED, "last_error": "SaltEdge::ConsentExpired: the consent 3 expired on 2026-11-20", "last_exit_code": 2}),
+        ("self_disabled", {**FAILED, "last_exit_code": 2, "last_success_at": ago(days=2)}),
+        ("stuck_run", {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(hours=5), "last_success_at": ago(hours=6)}),
+        ("failing", {**FAILED, "last_success_at": ago(hours=2)}),
+        ("failing", {**FAILED, "last_success_at": None}),
+        ("failing", {"status": "COMPLETED_WITH_ERRORS", "severity": "attention", "last_run_status": "COMPLETED_WITH_ERRORS", "last_success_at": ago(days=3), "last_error": "403"}),
+        ("noisy", FAILED),
+        ("never_ran", {"last_run_at": None, "last_success_at": None, "last_run_status": None, "last_records": None}),
+        ("scheduler_off", {"scheduler_off": True, "last_success_at": ago(days=5)}),
+        ("dark", {"last_success_at": ago(hours=3.1), "last_run_at": ago(hours=3.2)}),
+        ("late", {"last_success_at": ago(hours=2.1), "last_run_at": ago(hours=2.2)}),
+        ("loaded_nothing", {"last_records": 0}),
+        ("stale_rows", {"newest_row_at": ago(hours=9), "rows_read_at": NOW}),
+        ("consent_expiring", {"consent_expires_at": NOW + timedelta(days=3)}),
+        ("orphan_target", {"target_id": 999}),
+        ("status_unknown", {"status": "PAUSED_BY_VENDOR", "severity": "unknown"}),
+    ],
+)  # fmt: skip
+def test_each_rule_speaks_alone_where_it_is_the_cause(rule: str, facts: dict[str, Any]) -> None:
+    [only] = found(**facts)
+    assert only.rule == rule
+    assert only.evidence.endswith(".")
+    assert rule in {"orphan_target"} or may_be_unwell(WELL._replace(**facts))
+
+
+def test_a_twin_is_found_by_its_account() -> None:
+    assert rules(Around(NOW, Thresholds(), {}, {100, 101}, {101: 77})) == ["duplicate_connection"]
+
+
+def test_every_rule_is_asked_by_a_test() -> None:
+    asked = {
+        mark.args[1][number][0]
+        for mark in test_each_rule_speaks_alone_where_it_is_the_cause.pytestmark
+        for number in range(len(mark.args[1]))
+    }
+    assert asked | {"duplicate_connection"} == {rule.name for rule in RULES}
+    assert set(BY_NAME) == asked | {"duplicate_connection", "account_unreadable"}
+
+
+@pytest.mark.parametrize(
+    ("what", "facts"),
+    [
+        ("a failure that was mended since", {"last_run_status": "ERROR", "last_error": "401", "last_run_at": ago(hours=2), "status_since": ago(minutes=5), "last_success_at": ago(days=3)}),
+        ("exactly two intervals", {"last_success_at": ago(hours=2)}),
+        ("a long run of a slow connector", {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=50)}),
+        ("no interval", {"interval": None, "last_success_at": ago(days=40)}),
+        ("nothing loaded, as so often", {"last_records": 0, "always_loaded": False}),
+        ("a consent of months", {"consent_expires_at": NOW + timedelta(days=60)}),
+        ("rows as new as the run", {"newest_row_at": ago(minutes=30), "rows_read_at": NOW}),
+        ("rows that were read before the run", {"newest_row_at": ago(hours=9), "rows_read_at": ago(hours=1)}),
+        ("busy", {"status": "CHECKING", "severity": "busy", "last_run_at": None, "last_success_at": None, "last_run_status": None}),
+    ],
+)  # fmt: skip
+def test_what_is_no_finding(what: str, facts: dict[str, Any]) -> None:
+    assert rules(**facts) == []
+
+
+def test_a_cause_hides_its_effects() -> None:
+    assert rules(**DENIED, last_success_at=ago(days=30), last_exit_code=2, consent_expires_at=ago(days=1)) == ["auth_failed"]
+    assert rules(status="DISABLED", severity="off", scheduler_off=True, last_success_at=ago(days=30)) == ["disabled"]
+    assert rules(scheduler_off=True, last_success_at=None, last_run_at=None, last_run_status=None) == ["scheduler_off"]
+
+
+def test_age_is_as_of_the_reading_and_not_as_of_now() -> None:
+    late = {"last_success_at": ago(days=2), "last_run_at": ago(days=2), "runs_read_at": ago(days=2) + timedelta(minutes=5)}
+    assert rules(**late) == []
+
+
+def test_nothing_is_stuck_or_dark_before_it_is_known_what_is_usual() -> None:
+    facts: dict[str, Any] = {
+        "running": True,
+        "last_run_status": "RUNNING",
+        "last_run_at": ago(hours=5),
+        "last_success_at": ago(hours=6),
+    }
+    assert rules(Around(NOW, Thresholds(), None, {100, 101}), **facts) == []
+    assert rules(Around(NOW, Thresholds(), {"xero": 2 * HOUR}, {100, 101}), **facts) == ["dark"]
+
+
+def test_evidence_has_its_figures() -> None:
+    [dark] = found(last_success_at=ago(hours=216), last_run_at=ago(hours=216))
+    assert (
+        dark.evidence == "Peliqan calls it OK, but the last success was 9 d before it was read, 216.0 times its interval of 1 h."
+    )
+    assert dark.contradicts
+    [stuck] = found(running=True, last_run_status="RUNNING", last_run_at=ago(hours=5), last_success_at=ago(hours=6))
+    assert stuck.evidence == "Its run had gone on for 5 h when it was read; one of xero usually takes 1 min. Peliqan calls it OK."
+
+
+@pytest.mark.parametrize(
+    ("facts", "severity"),
+    [
+        ({**FAILED, "last_success_at": ago(hours=1.5)}, "warning"),
+        ({**FAILED, "last_success_at": ago(hours=4)}, "critical"),
+        ({"status": "COMPLETED_WITH_ERRORS", "severity": "attention", "last_run_status": "COMPLETED_WITH_ERRORS", "last_success_at": ago(days=9)}, "warning"),
+    ],
+)  # fmt: skip
+def test_one_failed_run_is_a_warning_and_no_data_for_long_is_critical(facts: dict[str, Any], severity: str) -> None:
+    [only] = found(**facts)
+    assert (only.rule, only.gravity) == ("failing", severity)
+
+
+def test_while_a_run_is_under_way_the_one_before_it_is_what_is_known() -> None:
+    again: dict[str, Any] = {
+        "running": True,
+        "last_run_status": "RUNNING",
+        "last_run_at": ago(minutes=1),
+        "last_success_at": ago(hours=4),
+    }
+    [only] = found(**{**DENIED, **again})
+    assert only.rule == "auth_failed"
+    [only] = found(**{**FAILED, **again})
+    assert only.evidence.startswith("A run is under way; the one before it failed, “500 Server Error”")
+
+
+def test_a_single_failed_run_of_a_connection_that_is_called_well_is_no_contradiction() -> None:
+    killed: dict[str, Any] = {"last_run_status": "KILLED", "last_error": "Out of memory"}
+    assert [each.contradicts for each in found(**killed, last_success_at=ago(hours=1.5))] == [False]
+    assert [each.contradicts for each in found(**killed, last_success_at=ago(hours=9))] == [True]
+
+
+def test_thresholds_are_settings() -> None:
+    patient = Around(NOW, Thresholds(late=10, dark=20), {}, {100, 101})
+    assert rules(patient, last_success_at=ago(hours=9)) == []
+    assert rules(patient, last_success_at=ago(hours=11)) == ["late"]

@@ -1,0 +1,93 @@
+"""Each of the stand-in's scenarios gives exactly the causes that it is made of: no more, and none missing."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from dashboard.app import create_app
+from dashboard.cli.shared import upgrade_schema
+from dashboard.fleet.refresh import refresh_fleet
+from dashboard.sandbox.app import create_sandbox
+from dashboard.sandbox.scenarios import SCENARIOS
+from dashboard.store.database import db
+from dashboard.store.models import Cause, Finding
+from tests.conftest import make_settings
+
+ACCOUNTS = 120
+NOON = datetime(2026, 11, 24, 12, 20, tzinfo=UTC)
+# How many: all connections of the connector, every second of them, or a number.
+ALL, HALF = "all", "half"
+EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
+    "quiet-night": {},
+    "expired-token-at-one-connector": {("auth_failed", "exact_online"): HALF},
+    "platform-outage": {("dark", "xero"): ALL},
+    "stuck-runs": {("stuck_run", "odoo"): 6},
+    "bank-consents-expire": {("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL},
+    "schema-change": {("failing", "odoo"): 7},
+    "loaded-nothing": {("loaded_nothing", "shopify"): ALL},
+    "switched-off": {("disabled", "teamleader"): 3, ("scheduler_off", "hubspot"): 3, ("self_disabled", "yuki"): 4},
+    "unreadable-accounts": {("account_unreadable", ""): 5},
+    "half-configured": {
+        ("config_needed", "teamleader"): 4, ("never_ran", "woocommerce"): 3,
+        ("duplicate_connection", "exact_online"): 2, ("orphan_target", "hubspot"): 2,
+    },
+    "new-words": {("status_unknown", "yuki"): 3},
+    "two-errors-at-one-connector": {("failing", "teamleader"): 6, ("auth_failed", "teamleader"): 4},
+    "late-runs": {("late", "yuki"): 5},
+    "noisy": {("noisy", "xero"): 4},
+    "incident-night": {
+        ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
+        ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,
+        ("failing", "teamleader"): 6, ("auth_failed", "teamleader"): 4,
+    },
+}  # fmt: skip
+
+
+@contextmanager
+def served(app: Flask) -> Iterator[str]:
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join(5)
+
+
+def test_every_scenario_has_its_expected_causes_here() -> None:
+    assert set(EXPECTED) == set(SCENARIOS)
+
+
+@pytest.mark.parametrize("scenario", EXPECTED)
+def test_a_scenario_gives_exactly_its_causes(scenario: str, tmp_path: Path) -> None:
+    sandbox = create_sandbox(ACCOUNTS, scenario=scenario, clock=lambda: NOON)
+    life = sandbox.extensions["sandbox"].life
+    of_connector: dict[str, int] = {}
+    for account in life.accounts(0, ACCOUNTS):
+        for each in life.connections(account.id):
+            of_connector[each.connector.name] = of_connector.get(each.connector.name, 0) + 1
+    wanted = {}
+    for (rule, connector), how_many in EXPECTED[scenario].items():
+        whole = of_connector.get(connector, 0)
+        wanted[rule, connector] = how_many if isinstance(how_many, int) else whole if how_many == ALL else -(-whole // 2)
+    with served(sandbox) as url:
+        app = create_app(make_settings(url, tmp_path), clock=lambda: NOON)
+        upgrade_schema(app)
+        with app.app_context():
+            refresh_fleet(app.extensions["console"].fleet)
+            found = db.session.scalars(select(Cause).where(Cause.state != "recovered")).all()
+            causes = {(each.rule, each.connector): each.connections or each.accounts for each in found}
+            assert len(found) == len(causes), "one cause was taken for two"
+            assert causes == wanted
+            assert {each.platform for each in found if each.rule == "dark"} <= {True}
+            assert db.session.scalars(select(Finding).where(Finding.recovered_at.is_not(None))).all() == []
+            db.session.remove()
+            db.engine.dispose()

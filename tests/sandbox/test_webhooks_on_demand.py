@@ -1,0 +1,72 @@
+"""Webhooks that a test asks the stand-in for: any event, as often and as badly signed as wanted."""
+
+import hashlib
+import hmac
+from typing import Any
+
+import pytest
+
+from tests.engines import free_port
+from tests.sandbox.caller import Caller
+from tests.sandbox.receiver import SECRET, Receiver, counts, posting
+
+
+def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(hooked: Caller, receiver: Receiver) -> None:
+    connection = hooked.find()
+    newest = hooked.of(connection, "runs/?per_page=1")["data"][0]["id"]
+    receiver.answers = [200, 503]
+    asked = {
+        "connection_id": connection.id,
+        "event": "pipeline_run_error",
+        "event_id": "e-1",
+        "timestamp": "2026-01-01T00:00:00Z",
+    }
+    assert hooked.control("webhooks/send", times=3, **asked) == [200, 503, 200]
+    told = receiver.told
+    assert told[0] == told[1] == told[2]
+    assert told[0] == {
+        "event": "pipeline_run_error", "event_id": "e-1", "timestamp": "2026-01-01T00:00:00Z", "account_id": connection.account_id,
+        "server_id": connection.id, "pipeline_run_id": newest, "status": "ERROR",
+    }  # fmt: skip
+    assert counts(hooked) == {"sent": 2, "failed": 1}
+    hooked.control("webhooks/send", bad_signature=True, pipeline_run_id=7, status="ODD", **asked)
+    signatures = [headers["X-Peliqan-Signature"] for headers, _ in receiver.posts]
+    right = [hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest() for _, body in receiver.posts]
+    assert [a == b for a, b in zip(signatures, right, strict=True)] == [True, True, True, False]
+    assert len(signatures[3]) == len(right[3])
+    assert (receiver.told[3]["pipeline_run_id"], receiver.told[3]["status"]) == (7, "ODD")
+
+
+def test_an_event_on_demand_says_by_itself_what_belongs_to_it(hooked: Caller, receiver: Receiver) -> None:
+    connection = hooked.find(failure="expired")
+    for event, status in (("pipeline_run_started", "RUNNING"), ("connection_removed", "ERROR")):
+        assert hooked.control("webhooks/send", connection_id=connection.id, event=event) == [200]
+        assert (receiver.told[-1]["event"], receiver.told[-1]["status"]) == (event, status)
+        assert receiver.told[-1]["timestamp"] == hooked.now.isoformat()
+    assert len({each["event_id"] for each in receiver.told}) == 2
+    assert receiver.told[1]["pipeline_run_id"] is None
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [
+        ({"connection_id": 7}, 404),
+        ({"connection_id": "100101"}, 404),
+        ({"event": None}, 400),
+        ({"times": 0}, 400),
+        ({"times": 101}, 400),
+        ({"times": "1"}, 400),
+    ],
+)
+def test_what_cannot_be_sent_on_demand_is_refused(hooked: Caller, receiver: Receiver, wrong: dict[str, Any], status: int) -> None:
+    told = {"connection_id": 100101, "event": "connection_added", **wrong}
+    assert hooked.client.post("/sandbox/control/webhooks/send", json=told).status_code == status
+    assert receiver.posts == []
+
+
+def test_nothing_is_sent_on_demand_where_there_is_no_address_or_nobody_answers(api: Caller) -> None:
+    told = {"connection_id": 100101, "event": "connection_added"}
+    assert api.client.post("/sandbox/control/webhooks/send", json=told).status_code == 400
+    with posting(webhook_url=f"http://127.0.0.1:{free_port()}/") as other:
+        assert other.control("webhooks/send", times=2, **told) == [None, None]
+        assert counts(other) == {"sent": 0, "failed": 2}
