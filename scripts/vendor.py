@@ -16,6 +16,8 @@ ROOT = Path(__file__).parent.parent
 ASSETS = {
     "static/vendor/htmx.min.js": ("htmx.org", "2.0.11", "package/dist/htmx.min.js", "0BSD"),
     "static/vendor/tabler.min.css": ("@tabler/core", "1.6.1", "package/dist/css/tabler.min.css", "MIT"),
+    "static/vendor/uPlot.iife.min.js": ("uplot", "1.6.32", "package/dist/uPlot.iife.min.js", "MIT"),
+    "static/vendor/uPlot.min.css": ("uplot", "1.6.32", "package/dist/uPlot.min.css", "MIT"),
     "tests/vendor/axe.min.js": ("axe-core", "4.14.1", "package/axe.min.js", "MPL-2.0"),
 }
 ICONS = ("@tabler/icons", "3.51.0", "MIT")

@@ -38,6 +38,7 @@
       }
       setTimeout(() => { button.innerHTML = before; }, 2000);
     }
+    if (event.target.closest("[data-print]")) print();
     if (event.target.closest("#theme")) {
       const theme = document.documentElement.getAttribute("data-bs-theme") === "dark" ? "light" : "dark";
       localStorage.setItem("theme", theme);

@@ -77,6 +77,48 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
     assert run("check").returncode == 0
 
 
+def test_the_report_is_text_markdown_or_html_of_the_same(run: Any) -> None:
+    assert run("report").returncode == 2
+    run("db", "upgrade")
+    empty = run("report")
+    assert (empty.returncode, empty.stderr) == (0, "")
+    assert "No pass over the fleet is complete yet: 0 of 0 accounts read." in empty.stdout
+    run("refresh")
+    text, markdown, html = (run("report", "--since", "90m", "--format", form).stdout for form in ("text", "markdown", "html"))
+    for said in (text, markdown, html):
+        assert "60 of 60 accounts read." in said
+        assert "(1 h 30 min)" in said
+        assert "Access is refused: exact" in said
+        assert "/causes/" in said
+    assert "\n- NEW. Critical: " in text
+    assert markdown.startswith("# Connections of all customers, ")
+    assert html.startswith("<!doctype html>")
+    linked = run("report", "--since", "7d", "--url", "https://console.example.com/", "--zone", "Asia/Tokyo").stdout
+    assert "  https://console.example.com/causes/" in linked
+    assert " JST" in linked
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--since", "yesterday"], "“yesterday” is no length of time. Write 90m, 24h or 7d."),
+        (["--since", "0h"], "ask for a minute or more"),
+        (["--since", "-3h"], "is no length of time"),
+        (["--since", "1.5h"], "is no length of time"),
+        (["--since", "400d"], "History goes back 90 days (DASHBOARD_KEEP_HISTORY_DAYS)."),
+        (["--zone", "Middle/Earth"], "is no time zone: write it as Europe/Brussels or UTC."),
+        (["--url", "console.example.com"], "It must begin with https:// or http://."),
+        (["--format", "pdf"], "'pdf' is not one of"),
+    ],
+)
+def test_what_a_report_cannot_read_is_one_sentence(run: Any, words: list[str], says: str) -> None:
+    run("db", "upgrade")
+    told = run("report", *words)
+    assert told.returncode == 2
+    assert says in " ".join(told.stderr.split())
+    assert "Traceback" not in told.stderr
+
+
 def test_missing_settings_are_one_message_and_no_traceback(run: Any) -> None:
     told = run("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
     assert told.returncode == 2

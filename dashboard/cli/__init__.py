@@ -3,6 +3,7 @@
 ``main``     the group, and what every command shares
 ``serving``  ``demo``, ``sandbox``, ``serve``, ``worker``
 ``upkeep``   ``refresh``, ``users``, ``db``, ``check``
+``reporting``  ``report``
 """
 
 from dashboard.cli.main import main

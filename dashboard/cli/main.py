@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from dashboard.cli import serving, upkeep
+from dashboard.cli import reporting, serving, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -22,6 +22,7 @@ for command in (
     upkeep.users,
     upkeep.database,
     upkeep.check,
+    reporting.report,
 ):
     main.add_command(command)
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
 from dashboard.fleet.reading import Clock, read_account
-from dashboard.store import due, findings, passes, snapshot
+from dashboard.store import due, findings, passes, snapshot, trend
 from dashboard.store.database import db, gather_statistics
 from dashboard.store.models import AccountCheck
 from dashboard.store.snapshot import Reading
@@ -245,6 +245,7 @@ class Reader:
         if self._patiently(lambda: passes.note_progress(pass_id, at)):
             if self._patiently(lambda: passes.close(pass_id, at)):
                 self._patiently(lambda: findings.after_pass(at))
+                self._patiently(lambda: trend.note(at))
             self._patiently(gather_statistics)
         found = self._patiently(lambda: passes.get(pass_id))
         self._progress(found.done, found.accounts or 0)

@@ -5,6 +5,8 @@
 ``lists``      the console's lists, each a declaration for ``listing``
 ``findings``   what the rules say, kept from first seen to recovered; ``causes`` counts what is alike
 ``finding_lists``, ``diagnosed``, ``suppression``  what is shown of them, and what people are spared
+``report``     what became of the fleet since a time; ``trend`` how it fared over days
+``timeline``   what happened to one connection or account, from everywhere that it is kept
 ``snapshot``   what a pass over the fleet writes and the pages read
 ``actions``    what agents start: written down before it is tried, settled afterwards
 ``receipts``   what became of them, and what is learnt from that

@@ -122,7 +122,7 @@ def check_password(email: str, password: str) -> User | None:
 def sign_in(user: User, at: datetime) -> Secret:
     """Begin a sign-in; the key goes into the session cookie. Commits."""
     key = secrets.token_urlsafe(32)
-    user.seen_at = at
+    _note_use(user, at)
     db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at))
     db.session.commit()
     return Secret(key)
@@ -139,9 +139,17 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> User | None:
     if at - found.seen_at > IDLE or at - found.started_at > ABSOLUTE:
         return None
     if counts_as_use and at - found.seen_at > timedelta(minutes=1):
-        found.seen_at = found.user.seen_at = at
+        found.seen_at = at
+        _note_use(found.user, at)
         db.session.commit()
     return found.user
+
+
+def _note_use(user: User, at: datetime) -> None:
+    """They are here. After more than ``IDLE`` this is another visit: the one before ended when they were last seen."""
+    if user.seen_at is not None and at - user.seen_at > IDLE:
+        user.left_at = user.seen_at
+    user.seen_at = at
 
 
 def sign_out(key: str, at: datetime) -> None:

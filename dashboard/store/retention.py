@@ -10,14 +10,14 @@ from sqlalchemy.orm import aliased
 
 from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
-from dashboard.store.models import AlertMessage, Cause, Finding, HealthChange, Refresh, Run, WebhookEvent
+from dashboard.store.models import AlertMessage, Cause, Finding, FleetHour, HealthChange, Refresh, Run, WebhookEvent
 
 MOST_AT_ONCE = 5_000
 EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
-    """Delete status changes, runs, passes, recovered findings and alerts older than ``before``; how many rows.
+    """Delete status changes, runs, passes, counts by the hour, recovered findings and alerts older than ``before``; how many rows.
 
     Commits, in small steps.
 
@@ -52,6 +52,7 @@ def forget(before: datetime) -> int:
         .scalar_subquery()
     )
     forgotten += change(delete(Run).where(Run.started_at < before, Run.id < newest))
+    forgotten += change(delete(FleetHour).where(FleetHour.hour < before))
     db.session.commit()
     return forgotten
 

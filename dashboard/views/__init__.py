@@ -29,9 +29,12 @@ from dashboard.views import (
     pages,
     people,
     receipts,
+    reports,
     security,
     tables,
+    timeline,
     times,
+    trend,
     webhooks,
 )
 
@@ -58,6 +61,9 @@ def register(app: Flask) -> None:
         admin,
         webhooks,
         alerts,
+        reports,
+        timeline,
+        trend,
         health,
     ):
         app.register_blueprint(family.bp)

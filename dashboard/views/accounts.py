@@ -1,17 +1,20 @@
 """Sub-accounts: the list, and one with its connections and databases."""
 
+from datetime import timedelta
+
 from flask import Blueprint, abort, render_template
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
-from dashboard.store import diagnosed, snapshot
+from dashboard.store import diagnosed, snapshot, timeline
 from dashboard.store.listing import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
 from dashboard.views.access import requires
 from dashboard.views.pages import answer_list
+from dashboard.views.strip import STRIP_DAYS, worst_strip
 
 bp = Blueprint("accounts", __name__)
 
@@ -41,7 +44,10 @@ def show(account_id: int) -> ResponseReturnValue:
     live.watch(console().fleet, account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = diagnosed.of_account(account_id)
-    return render_template("pages/account.html", account=account, connections=connections, findings=found)
+    at = console().clock()
+    history = timeline.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
+    days = worst_strip(history.values(), account.first_seen_at, at, STRIP_DAYS)
+    return render_template("pages/account.html", account=account, connections=connections, findings=found, days=days)
 
 
 @bp.get("/accounts/<int:account_id>/databases")

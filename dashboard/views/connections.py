@@ -17,11 +17,10 @@ from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
 from dashboard.views.pages import answer_list
-from dashboard.views.strip import Day, strip
+from dashboard.views.strip import STRIP_DAYS, Day, strip
 
 bp = Blueprint("connections", __name__)
 PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
-STRIP_DAYS = 30
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
-from dashboard.store import overview
+from dashboard.store import overview, report
 from dashboard.store.models import Account
-from dashboard.views import htmx
+from dashboard.views import htmx, times
 from dashboard.views.access import requires
+from dashboard.views.reports import since_left
 
 bp = Blueprint("overview", __name__)
 
@@ -16,7 +16,9 @@ bp = Blueprint("overview", __name__)
 @requires("viewer")
 def show() -> ResponseReturnValue:
     """The overview."""
-    return render_template("pages/overview.html", overview=overview.read(console().clock()))
+    at = times.now()
+    since = since_left(at)
+    return render_template("pages/overview.html", overview=overview.read(at), since=since, changed=report.count(since.time, at))
 
 
 @bp.get("/refresh-status")

@@ -13,16 +13,15 @@ from flask import Flask, Response, current_app, g, jsonify, render_template, req
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from jinja2 import StrictUndefined
-from sqlalchemy import func, select
 
 from dashboard.app import console
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
 from dashboard.store import passes
 from dashboard.store.counts import remembered
-from dashboard.store.database import db
 from dashboard.store.listing import PAGE_SIZES, Choice, Listing, Page
 from dashboard.store.lists import Item
-from dashboard.store.models import Account, Refresh
+from dashboard.store.models import Refresh
+from dashboard.store.overview import accounts_by_reason
 from dashboard.views import htmx
 
 CSV_MOST = 100_000
@@ -164,14 +163,8 @@ def coverage() -> Coverage:
     return found
 
 
-def _accounts_by_reason() -> dict[str | None, int]:
-    """How many accounts could not be read, by the reason why; None for those that could."""
-    counted = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)
-    return dict(db.session.execute(counted).all())
-
-
 def _coverage() -> Coverage:
-    by_reason = remembered("accounts by reason", _accounts_by_reason)
+    by_reason = remembered("accounts by reason", accounts_by_reason)
     last, complete_at = passes.latest_and_complete()
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(

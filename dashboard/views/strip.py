@@ -1,9 +1,12 @@
-"""A connection's health as a strip: one mark a day, the worst that was seen on that day."""
+"""A connection's health, or an account's, as a strip: one mark a day, the worst that was seen on that day."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from dashboard.store.models import SEVERITIES, HealthChange
+
+STRIP_DAYS = 30
 
 
 @dataclass(frozen=True)
@@ -13,6 +16,18 @@ class Day:
     day: date
     severity: str | None
     statuses: tuple[str, ...]
+
+
+def worst_strip(histories: Iterable[list[HealthChange]], first_seen_at: datetime, at: datetime, days: int) -> list[Day]:
+    """The same of several connections: of each day the worst, with all that was seen on it."""
+    strips = [strip(history, first_seen_at, at, days) for history in histories]
+    result = []
+    for same in zip(strip([], first_seen_at, at, days), *strips, strict=True):
+        known = [day for day in same if day.severity is not None]
+        worst = min((str(day.severity) for day in known), key=SEVERITIES.index, default=None)
+        seen = dict.fromkeys(status for day in known for status in day.statuses)
+        result.append(Day(same[0].day, worst, tuple(seen)))
+    return result
 
 
 def strip(history: list[HealthChange], first_seen_at: datetime, at: datetime, days: int) -> list[Day]:

@@ -16,6 +16,8 @@ from dashboard.app import console
 # A minute more or less is not said of what is hours old.
 _UNITS = (86_400, 3_600, 60, 1)
 _ZONES = available_timezones()
+# Before that, a weekday's name might mean two days.
+DAYS_BY_NAME = 7
 _NOTHING = Markup('<span class="text-secondary">{}</span>')
 
 
@@ -38,8 +40,8 @@ def now() -> datetime:
 
 def init_app(app: Flask) -> None:
     """Give them to the templates: ``ago`` and ``moment`` as elements, the filters as text."""
-    app.jinja_env.globals.update(ago=ago, moment=moment, now=now, viewer_zone=lambda: zone().key)
-    app.jinja_env.filters.update(moment=short, seconds_ago=seconds_ago)
+    app.jinja_env.globals.update(ago=ago, moment=moment, clock_time=clock_time, now=now, viewer_zone=lambda: zone().key)
+    app.jinja_env.filters.update(moment=short, seconds_ago=seconds_ago, visit=visit)
 
 
 def ago(time: datetime | None, otherwise: str = "never") -> Markup:
@@ -58,6 +60,25 @@ def short(time: datetime) -> str:
     today = now().astimezone(zone()).date()
     day = "" if local.date() == today else f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
     return f"{day} {local:%H:%M %Z}".strip()
+
+
+def day(time: datetime) -> str:
+    """Its day in the viewer's zone, in full: "Monday 24 November"."""
+    local = time.astimezone(zone())
+    return f"{local:%A} {local.day} {local:%B}" + ("" if local.year == now().astimezone(zone()).year else f" {local.year}")
+
+
+def clock_time(time: datetime) -> Markup:
+    """The time of day, as an element; the day stands above it."""
+    return _element(time, f"{time.astimezone(zone()):%H:%M:%S}")
+
+
+def visit(time: datetime) -> str:
+    """When somebody was here last, as one says it: "today 08:12 CET", "on Monday 17:40 CET", "on 3 September 17:40 CEST"."""
+    local = time.astimezone(zone())
+    days = (now().astimezone(zone()).date() - local.date()).days
+    day = "today" if days == 0 else f"on {local:%A}" if days < DAYS_BY_NAME else f"on {local.day} {local:%B}"
+    return f"{day} {local:%H:%M %Z}"
 
 
 def seconds_ago(time: datetime) -> float:

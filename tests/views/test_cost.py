@@ -22,14 +22,17 @@ QUERIES = {
     "/accounts": 4,
     "/accounts?connector=exact_online": 4,
     "/accounts.json": 4,
-    "/": 13,
+    "/": 16,
     "/causes": 7,
     "/findings": 5,
     "/audit": 5,
     "/receipts": 5,
     "/alerts": 5,
     "/alerts/messages": 5,
-    "/accounts/1001": 9,
+    "/accounts/1001": 10,
+    "/accounts/1001/timeline": 13,
+    "/since": 8,
+    "/trend": 4,
 }
 
 

@@ -1,0 +1,72 @@
+"""The report for the morning meeting, as text, Markdown or HTML."""
+
+import re
+from datetime import timedelta
+from zoneinfo import ZoneInfo, available_timezones
+
+import click
+
+from dashboard.app import Console
+from dashboard.cli.shared import make_current_app
+from dashboard.store import report as store
+from dashboard.views import reports
+
+UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+TEMPLATES = {"text": "report.txt", "markdown": "report.md", "html": "report.html"}
+
+
+class Duration(click.ParamType[timedelta]):
+    """A length of time as one says it: 90m, 24h, 7d."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        """Minutes, hours or days, one at least."""
+        if isinstance(value, timedelta):
+            return value
+        found = re.fullmatch(r"(\d{1,6})([mhd])", str(value).strip().lower(), re.ASCII)
+        if found is None:
+            self.fail(f"“{str(value)[:40]}” is no length of time. Write 90m, 24h or 7d.", param, ctx)
+        length = int(found[1]) * UNITS[found[2]]
+        if not length:
+            self.fail("Nothing changes in no time: ask for a minute or more.", param, ctx)
+        return length
+
+
+class Zone(click.ParamType[ZoneInfo]):
+    """A time zone by its name."""
+
+    name = "zone"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
+        """One that exists."""
+        if isinstance(value, ZoneInfo):
+            return value
+        if str(value) not in available_timezones():
+            self.fail(f"“{str(value)[:40]}” is no time zone: write it as Europe/Brussels or UTC.", param, ctx)
+        return ZoneInfo(str(value))
+
+
+@click.command()
+@click.option("--since", type=Duration(), default="24h", show_default=True, help="How far back: 90m, 24h, 7d.")
+@click.option("--format", "form", type=click.Choice(list(TEMPLATES)), default="text", show_default=True)
+@click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Time zone of the times in it.")
+@click.option("--url", default="", help="The console's address, for links that open it: https://console.example.com")
+def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
+    """What is wrong, what changed since then, and how much is known: for the morning meeting."""
+    app = make_current_app()
+    parts: Console = app.extensions["console"]
+    kept = parts.settings.dashboard_keep_history_days
+    if since > timedelta(days=kept):
+        raise click.BadParameter(f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since")
+    if url and not re.match(r"https?://[^\s/]+", url):
+        raise click.BadParameter("It must begin with https:// or http://.", param_hint="--url")
+    routes = app.url_map.bind("localhost")
+
+    def address(endpoint: str, number: int) -> str:
+        return url.rstrip("/") + routes.build(endpoint, reports.numbers(endpoint, number))
+
+    with app.app_context():
+        at = parts.clock()
+        found = store.read(at - since, at)
+        click.echo(reports.write(app.jinja_env, TEMPLATES[form], found, zone, address), nl=False)

@@ -1,0 +1,260 @@
+"""What became of the fleet since a time: for who was away, for the morning meeting, on a page, on paper or as text.
+
+Counted from the findings' own lives: what was open at that time, beside what is open now. A cause stands in one list alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Select, and_, case, func, or_, select
+
+from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
+from dashboard.store import passes
+from dashboard.store.database import db
+from dashboard.store.models import SEVERITIES, Account, Cause, ConnectionCount, Finding
+from dashboard.store.models.findings import RECOVERED as CAUSE_RECOVERED
+from dashboard.store.models.findings import SUPPRESSED
+from dashboard.store.overview import accounts_by_reason
+
+NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"
+LONG = timedelta(days=7)
+# Nobody reads a longer list; what is left out is counted.
+MOST = 500
+
+
+@dataclass(frozen=True)
+class CauseLine:
+    """One cause: how many it has now, how many it had then; of one that recovered, how many had it meanwhile.
+
+    ``change``: one of ``new``, ``worse``, ``recovered``, ``still`` (open for over seven days) and ``steady``.
+    """
+
+    id: int
+    title: str
+    severity: str
+    change: str
+    connections: int
+    accounts: int
+    connections_before: int
+    accounts_before: int
+    since: datetime
+    recovered_at: datetime | None
+    owner: str | None
+    example: str
+
+    @property
+    def moved(self) -> int:
+        """How many connections (of what concerns accounts as such, accounts) it has more than then; below zero, fewer."""
+        if self.connections or self.connections_before:
+            return self.connections - self.connections_before
+        return self.accounts - self.accounts_before
+
+
+@dataclass(frozen=True)
+class UnreadableLine:
+    """One account that cannot be read now. ``is_new``: it could be then."""
+
+    account_id: int
+    title: str
+    reason: str
+    since: datetime
+    owner: str | None
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many causes came, grew and recovered, and how many accounts became unreadable."""
+
+    new: int
+    worse: int
+    recovered: int
+    unreadable: int
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing of that happened."""
+        return not (self.new or self.worse or self.recovered or self.unreadable)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything, worst first. ``still``: open for over seven days; ``steady``: open, for less long, and no worse.
+
+    ``suppressed``: how many causes nobody wants to hear of now. ``as_of``: when the last complete pass ended. ``cut``: how many
+    causes are left out, since no more than ``MOST`` of a list are named.
+    """
+
+    since: datetime
+    at: datetime
+    as_of: datetime | None
+    accounts: int
+    readable: int
+    by_severity: dict[str, int]
+    new: tuple[CauseLine, ...]
+    worse: tuple[CauseLine, ...]
+    recovered: tuple[CauseLine, ...]
+    still: tuple[CauseLine, ...]
+    steady: tuple[CauseLine, ...]
+    unreadable: tuple[UnreadableLine, ...]
+    suppressed: int
+    cut: int
+
+    @property
+    def open(self) -> list[CauseLine]:
+        """Every cause that is open now, worst first."""
+        return sorted(chain(self.new, self.worse, self.still, self.steady), key=_worst_first)
+
+    @property
+    def long_open(self) -> list[CauseLine]:
+        """Of these, what has been so for over seven days, worse or not."""
+        return [line for line in self.open if line.since <= self.at - LONG]
+
+    @property
+    def unreadable_new(self) -> list[UnreadableLine]:
+        """Accounts that could be read then."""
+        return [line for line in self.unreadable if line.is_new]
+
+    @property
+    def counts(self) -> Counts:
+        """What happened, in four numbers."""
+        return Counts(len(self.new), len(self.worse), len(self.recovered), len(self.unreadable_new))
+
+
+def read(since: datetime, at: datetime) -> Report:
+    """What became of the fleet between ``since`` and ``at``, which is now. As many questions however large the fleet."""
+    lists: dict[str, list[CauseLine]] = {name: [] for name in (NEW, WORSE, RECOVERED, STILL, STEADY)}
+    suppressed = cut = 0
+    for line in _lines(since, at):
+        if line.change == SPARED:
+            suppressed += 1
+        elif len(lists[line.change]) < MOST:
+            lists[line.change].append(line)
+        else:
+            cut += 1
+    _, as_of = passes.latest_and_complete()
+    counted = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
+    by_severity = {severity: int(count) for severity, count in db.session.execute(counted)}
+    by_reason = accounts_by_reason()
+    return Report(
+        since=since,
+        at=at,
+        as_of=as_of,
+        accounts=sum(by_reason.values()),
+        readable=by_reason.get(None, 0),
+        by_severity={severity: by_severity.get(severity, 0) for severity in SEVERITIES},
+        unreadable=tuple(_unreadable(since)),
+        suppressed=suppressed,
+        cut=cut,
+        **{name: tuple(lines) for name, lines in lists.items()},
+    )
+
+
+def count(since: datetime, at: datetime) -> Counts:
+    """The numbers alone, for the overview: only causes to which something came are counted through."""
+    came = select(Finding.cause_id).where(Finding.recovered_at.is_(None), Finding.first_seen_at > since)
+    found = [_change(row, row.Cause, since, at) for row in db.session.execute(_counting(since).where(Cause.id.in_(came)))]
+    over = select(func.count(Finding.cause_id.distinct())).join(Finding.cause)
+    recovered = db.session.scalar(over.where(Finding.recovered_at > since, Cause.state == CAUSE_RECOVERED)) or 0
+    became = and_(Finding.rule == UNREADABLE.name, Finding.recovered_at.is_(None), Finding.first_seen_at > since)
+    unreadable = db.session.scalar(select(func.count()).where(became)) or 0
+    return Counts(found.count(NEW), found.count(WORSE), recovered, unreadable)
+
+
+def _counting(since: datetime) -> Select[Any]:
+    """Each cause that was open then, or is now, or was between: with how many had it then, have it now, ever had it since.
+
+    What was over before is not looked at, so this costs what is open and what recovered lately, and no more.
+    """
+    then, now = Finding.first_seen_at <= since, Finding.recovered_at.is_(None)
+
+    def connections(when: Any) -> Any:
+        return func.count(case((when, Finding.connection_id)))
+
+    def accounts(when: Any) -> Any:
+        return func.count(case((when, Finding.account_id)).distinct())
+
+    return (
+        select(
+            Cause,
+            connections(then).label("connections_before"),
+            accounts(then).label("accounts_before"),
+            connections(now).label("connections"),
+            accounts(now).label("accounts"),
+            func.count(Finding.connection_id).label("connections_since"),
+            func.count(Finding.account_id.distinct()).label("accounts_since"),
+        )
+        .join(Finding, Finding.cause_id == Cause.id)
+        .where(or_(Finding.recovered_at.is_(None), Finding.recovered_at > since))
+        .group_by(Cause.id)
+    )
+
+
+def _change(row: Any, cause: Cause, since: datetime, at: datetime) -> str:
+    if not row.accounts:
+        return RECOVERED
+    if cause.rule == UNREADABLE.name:
+        # Told account by account.
+        return ""
+    if cause.state == SUPPRESSED:
+        return SPARED
+    if not row.accounts_before:
+        return NEW
+    if row.accounts > row.accounts_before or row.connections > row.connections_before:
+        return WORSE
+    return STILL if cause.since <= at - LONG else STEADY
+
+
+def _lines(since: datetime, at: datetime) -> list[CauseLine]:
+    return sorted(_each_line(since, at), key=_worst_first)
+
+
+def _each_line(since: datetime, at: datetime) -> Iterator[CauseLine]:
+    for row in db.session.execute(_counting(since)):
+        cause: Cause = row.Cause
+        change = _change(row, cause, since, at)
+        if not change:
+            continue
+        over = change == RECOVERED
+        yield CauseLine(
+            id=cause.id,
+            title=f"{cause.title}: {cause.connector}" if cause.connector else cause.title,
+            severity=cause.severity,
+            change=change,
+            connections=row.connections_since if over else row.connections,
+            accounts=row.accounts_since if over else row.accounts,
+            connections_before=row.connections_before,
+            accounts_before=row.accounts_before,
+            since=cause.since,
+            recovered_at=cause.recovered_at,
+            owner=cause.owner,
+            example=cause.example,
+        )
+
+
+def _worst_first(line: CauseLine) -> tuple[int, int, int, int]:
+    return GRAVITIES.index(line.severity), -line.accounts, -line.connections, line.id
+
+
+def _unreadable(since: datetime) -> Sequence[UnreadableLine]:
+    """The latest first."""
+    here = (
+        select(Account.id, Account.name, Account.external_id, Account.unreadable_reason, Account.owner, Finding.first_seen_at)
+        .join(Finding, Finding.account_id == Account.id)
+        .where(Finding.rule == UNREADABLE.name, Finding.recovered_at.is_(None), Account.gone_at.is_(None))
+        .order_by(Finding.first_seen_at.desc(), Account.id)
+    )
+    return [
+        UnreadableLine(
+            account_id=row.id,
+            title=row.name or row.external_id or f"Account {row.id}",
+            reason=row.unreadable_reason or "",
+            since=row.first_seen_at,
+            owner=row.owner,
+            is_new=row.first_seen_at > since,
+        )
+        for row in db.session.execute(here)
+    ]

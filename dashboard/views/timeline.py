@@ -1,0 +1,82 @@
+"""What happened to one connection, or to one account: a page, and its earlier parts."""
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from flask import Blueprint, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.store import timeline
+from dashboard.store.listing import BadQuery
+from dashboard.store.models import Account, Connection
+from dashboard.store.timeline import KINDS, Cursor, Event
+from dashboard.views import htmx, times
+from dashboard.views.access import requires
+from dashboard.views.accounts import get_account_or_404
+from dashboard.views.connections import PATH, get_connection_or_404
+
+bp = Blueprint("timeline", __name__)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A part of a timeline as a template shows it. ``connection`` is None where the whole account is meant."""
+
+    account: Account
+    connection: Connection | None
+    page: timeline.Page
+    names: dict[int, str]
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """The numbers of its path."""
+        return {"account_id": self.account.id, **({"connection_id": self.connection.id} if self.connection else {})}
+
+    def url(self, **args: Any) -> str:
+        """This timeline, with other parameters."""
+        return url_for(".connection" if self.connection else ".account", **self.place, **args)
+
+    @property
+    def earlier_url(self) -> str | None:
+        """Where it goes on; None at its beginning."""
+        if self.page.earlier is None:
+            return None
+        return self.url(before=str(self.page.earlier), kind=list(self.page.kinds))
+
+    @property
+    def days(self) -> list[tuple[str, list[Event]]]:
+        """The events by day of the viewer's zone. The first has no name where it goes on with the day of the part before."""
+        before = self.page.before
+        last = times.day(before.at) if before is not None and htmx.is_htmx() else ""
+        by_day = groupby(self.page.events, lambda event: times.day(event.at))
+        return [("" if day == last else day, list(same)) for day, same in by_day]
+
+
+@bp.get("/accounts/<int:account_id>/timeline")
+@requires("viewer")
+def account(account_id: int) -> ResponseReturnValue:
+    """An account's, with all its connections'."""
+    return _show(get_account_or_404(account_id), None)
+
+
+@bp.get(f"{PATH}/timeline")
+@requires("viewer")
+def connection(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """A connection's, with what concerns its whole account."""
+    found = get_connection_or_404(account_id, connection_id)
+    return _show(found.account, found)
+
+
+def _show(account: Account, connection: Connection | None) -> ResponseReturnValue:
+    kinds = request.args.getlist("kind")
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise BadQuery(f"“{unknown[0][:40]}” is no kind of event. There are: {', '.join(KINDS)}.")
+    try:
+        before = Cursor.read(request.args["before"]) if request.args.get("before") else None
+    except timeline.BadCursor:
+        raise BadQuery("That place in the timeline cannot be read. Begin at the latest event.") from None
+    page = timeline.read(account.id, connection.id if connection else None, kinds=kinds, before=before)
+    shown = Shown(account, connection, page, timeline.names(account.id) if connection is None else {})
+    template = "fragments/_timeline.html" if htmx.is_htmx() else "pages/timeline.html"
+    return render_template(template, shown=shown, kinds=KINDS)

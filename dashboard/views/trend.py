@@ -1,0 +1,47 @@
+"""The fleet over 30 days: connections by severity as a table by day, drawn as a chart where scripts run."""
+
+from typing import Any
+
+from flask import Blueprint, jsonify, render_template
+from flask.typing import ResponseReturnValue
+
+from dashboard.store import trend
+from dashboard.store.lists import shown_time
+from dashboard.store.models import SEVERITIES
+from dashboard.views import times
+from dashboard.views.access import requires
+from dashboard.views.pages import coverage, csv_response
+
+bp = Blueprint("trend", __name__)
+DAYS = 30
+
+
+@bp.get("/trend")
+@requires("viewer")
+def show() -> ResponseReturnValue:
+    """The chart and its table."""
+    return render_template("pages/trend.html", days=_days(), severities=SEVERITIES)
+
+
+@bp.get("/trend.json")
+@requires("viewer")
+def show_json() -> ResponseReturnValue:
+    """The table for scripts: a day of the viewer's zone each, UTC where none is told."""
+    return jsonify(items=[_item(day) for day in _days()], zone=times.zone().key, as_of=shown_time(coverage().as_of))
+
+
+@bp.get("/trend.csv")
+@requires("viewer")
+def show_csv() -> ResponseReturnValue:
+    """The same as CSV."""
+    return csv_response([_item(day) for day in _days()], "trend.csv")
+
+
+def _days() -> list[trend.Day]:
+    return trend.by_day(times.now(), times.zone(), DAYS)
+
+
+def _item(day: trend.Day) -> dict[str, Any]:
+    """One day as scripts see it; numbers are null where nothing is known."""
+    counts = {severity: day.counts[severity] if day.counts is not None else None for severity in SEVERITIES}
+    return {"day": day.day.isoformat(), **counts, "connections": day.connections, "noted_at": shown_time(day.noted_at)}

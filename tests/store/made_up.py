@@ -1,0 +1,62 @@
+"""A made-up fleet for reports and timelines: findings with a past, at times that a test chooses."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, update
+
+from dashboard.store import causes
+from dashboard.store.database import db
+from dashboard.store.models import Account, Cause, ConnectionCount, Finding, Refresh
+
+AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
+
+
+def ago(**span: float) -> datetime:
+    """So long before ``AT``."""
+    return AT - timedelta(**span)
+
+
+def begin_anew(counts: dict[str, int] = {}) -> None:
+    """No finding, no cause; one pass that ended two minutes before ``AT``; so many connections of each severity."""
+    for table in (Finding, Cause, Refresh, ConnectionCount):
+        db.session.execute(delete(table))
+    db.session.execute(update(Account).values(unreadable_reason=None))
+    db.session.add(Refresh(started_at=ago(minutes=3), alive_at=ago(minutes=2), ended_at=ago(minutes=2)))
+    for severity, count in counts.items():
+        db.session.add(ConnectionCount(severity=severity, status=severity.upper(), connector="any", connections=count))
+    db.session.commit()
+
+
+def add_cause(rule: str, connector: str, severity: str = "critical", example: str = "No reason given.", **more: Any) -> Cause:
+    """A cause without findings yet; ``settle`` counts it."""
+    values = {"state": "open", "since": AT, "text": example, **more}
+    key = causes.Key(rule, connector, example).hashed
+    made = Cause(key=key, rule=rule, connector=connector, severity=severity, example=example, **values)
+    db.session.add(made)
+    db.session.flush()
+    return made
+
+
+def add_finding(
+    cause: Cause, account_id: int, connection_id: int | None, seen: datetime, recovered: datetime | None = None
+) -> Finding:
+    """One finding, from seen to recovered."""
+    made = Finding(
+        account_id=account_id, connection_id=connection_id, rule=cause.rule, connector=cause.connector, cause_id=cause.id,
+        severity=cause.severity, state="recovered" if recovered else "open", evidence=cause.example, first_seen_at=seen,
+        confirmed_at=seen, recovered_at=recovered,
+    )  # fmt: skip
+    db.session.add(made)
+    db.session.flush()
+    cause.since = min(cause.since, seen)
+    mine = list(db.session.scalars(db.select(Finding).where(Finding.cause_id == cause.id)))
+    here = [each for each in mine if each.recovered_at is None]
+    cause.connections = sum(each.connection_id is not None for each in here)
+    cause.accounts = len({each.account_id for each in here})
+    if not here:
+        cause.state, cause.recovered_at = "recovered", max(each.recovered_at for each in mine if each.recovered_at)
+    elif cause.state == "recovered":
+        cause.state, cause.recovered_at = "open", None
+    db.session.commit()
+    return made

@@ -1,0 +1,105 @@
+"""How many connections of each severity there were: noted by passes, kept by the hour, shown by the day."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from flask import Flask
+from sqlalchemy import delete, select
+
+from dashboard.app import Console
+from dashboard.fleet import refresh
+from dashboard.store import retention, trend
+from dashboard.store.database import db
+from dashboard.store.models import SEVERITIES, ConnectionCount, FleetHour
+from tests.conftest import Clock, Sandbox
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def kept() -> dict[datetime, dict[str, int]]:
+    found: dict[datetime, dict[str, int]] = {}
+    for row in db.session.scalars(select(FleetHour).execution_options(populate_existing=True)):
+        found.setdefault(row.hour, {})[row.severity] = row.connections
+    return found
+
+
+def count(severity: str) -> int:
+    return sum(db.session.scalars(select(ConnectionCount.connections).where(ConnectionCount.severity == severity)))
+
+
+def note(at: datetime, **counts: int) -> None:
+    """As if so many had been counted then."""
+    db.session.execute(delete(ConnectionCount))
+    for severity, number in counts.items():
+        db.session.add(ConnectionCount(severity=severity, status=severity, connector="any", connections=number))
+    db.session.commit()
+    trend.note(at)
+
+
+def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
+    parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    (hour,) = kept()
+    assert (hour.minute, hour.second) == (0, 0)
+    assert set(kept()[hour]) == set(SEVERITIES)
+    assert kept()[hour]["error"] == count("error")
+    db.session.execute(delete(FleetHour))
+    db.session.commit()
+    clock.move(hours=1, minutes=-clock().minute)
+    refresh.refresh_fleet(parts.fleet)
+    before = kept()
+    sandbox.set(sandbox.healthy.id, health_status="ERROR")
+    clock.move(minutes=10)
+    refresh.refresh_fleet(parts.fleet)
+    after = kept()
+    assert list(after) == list(before)
+    (hour,) = after
+    assert after[hour]["error"] == before[hour]["error"] + 1 == count("error")
+
+
+def test_a_pass_that_ended_in_an_outage_notes_nothing(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    before = kept()
+    clock.move(hours=2)
+    sandbox.fault("sub_accounts", status=500)
+    assert refresh.refresh_fleet(parts.fleet).error is not None
+    assert kept() == before
+
+
+def test_a_day_is_the_viewers_and_shows_its_last_count_and_a_day_without_a_pass_nothing() -> None:
+    db.session.execute(delete(FleetHour))
+    at = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
+    for hours, errors in ((56, 1), (34, 4), (33, 5), (32, 6), (8, 7), (0, 8)):
+        note(at - timedelta(hours=hours), error=errors, ok=100)
+    brussels = trend.by_day(at, ZoneInfo("Europe/Brussels"))
+    # 21:12 and 22:12 UTC of the 29th lie on either side of midnight in Brussels, where the clock was put on that day.
+    assert [(day.day.day, day.counts and day.counts["error"], day.connections) for day in brussels] == [
+        (29, 4, 104), (30, 6, 106), (31, 8, 108),
+    ]  # fmt: skip
+    tokyo = trend.by_day(at, ZoneInfo("Asia/Tokyo"))
+    assert [(day.day, day.counts["error"] if day.counts else None) for day in tokyo][-1] == (date(2026, 3, 31), 8)
+    note(at + timedelta(days=3), error=9)
+    later = trend.by_day(at + timedelta(days=3), UTC)
+    assert [(day.day.day, day.connections) for day in later][-4:] == [(31, 108), (1, None), (2, None), (3, 9)]
+
+
+def test_no_more_than_thirty_days_are_shown_and_none_before_the_first_that_is_known() -> None:
+    db.session.execute(delete(FleetHour))
+    at = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
+    assert trend.by_day(at, UTC) == []
+    for days in (40, 10, 0):
+        note(at - timedelta(days=days), error=days)
+    assert [day.day for day in trend.by_day(at, UTC)] == [date(2026, 3, 21) + timedelta(days=number) for number in range(11)]
+    assert len(trend.by_day(at, UTC, days=60)) == 41
+
+
+def test_old_hours_are_forgotten_with_the_rest_of_history(clock: Clock) -> None:
+    note(clock() - timedelta(days=100), error=1)
+    assert len(kept()) == 2
+    retention.forget(clock() - timedelta(days=90))
+    assert len(kept()) == 1
