@@ -15,7 +15,7 @@ from sqlalchemy import delete, func, insert, select, update
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.diagnosis.texts import normalised
 from dashboard.store.database import change, db
-from dashboard.store.models import STATES, Cause, Finding
+from dashboard.store.models import STATES, AlertMessage, BulkJob, Cause, Finding, Note
 from dashboard.store.models.findings import NEW, RECOVERED, SUPPRESSED
 
 DARK = "dark"
@@ -111,10 +111,11 @@ def _settle(ids: list[int], at: datetime) -> None:
 
 
 def _end(cause_id: int, state: str, at: datetime) -> None:
-    """Recovered; forgotten where it never had a finding that stayed with it."""
+    """Recovered; forgotten where it never had a finding that stayed with it, nor anything that people did about it."""
     if state == RECOVERED:
         return
-    if db.session.scalar(select(Finding.id).where(Finding.cause_id == cause_id).limit(1)) is None:
+    kept = (Finding, Note, BulkJob, AlertMessage)
+    if all(db.session.scalar(select(each.id).where(each.cause_id == cause_id).limit(1)) is None for each in kept):
         change(delete(Cause).where(Cause.id == cause_id))
         return
     over = {"state": RECOVERED, "state_rank": STATES.index(RECOVERED), "recovered_at": at, "connections": 0, "accounts": 0}
@@ -132,7 +133,10 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
     example = f"{sum(by_cause.values())} connections of {connector} have had no data since {hour:%d %B %Y, %H}:00 UTC."
     cause = find_or_make({key: Seed("critical", example)}, at)[key]
     change(update(Cause).where(Cause.id == cause.id).values(platform=True, example=example))
-    change(update(Finding).where(*here, Finding.cause_id != cause.id).values(cause_id=cause.id))
+    moving: dict[str, Any] = {"cause_id": cause.id}
+    if cause.suppressed_until is not None and cause.suppressed_until > at:
+        moving |= {"state": SUPPRESSED, "state_rank": STATES.index(SUPPRESSED)}
+    change(update(Finding).where(*here, Finding.cause_id != cause.id).values(moving))
     return {cause.id, *by_cause}
 
 

@@ -27,6 +27,7 @@ from dashboard.views import (
     security,
     tables,
     times,
+    together,
 )
 
 
@@ -38,5 +39,5 @@ def register(app: Flask) -> None:
     times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, together, tables, embed, people, admin, health):
         app.register_blueprint(family.bp)

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
-from dashboard.store import diagnosed, snapshot
+from dashboard.store import diagnosed, snapshot, together
 from dashboard.store.listing import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
@@ -41,7 +41,15 @@ def show(account_id: int) -> ResponseReturnValue:
     live.watch(console().fleet, account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = diagnosed.of_account(account_id)
-    return render_template("pages/account.html", account=account, connections=connections, findings=found)
+    place = together.Place(account_id)
+    return render_template(
+        "pages/account.html",
+        account=account,
+        connections=connections,
+        findings=found,
+        notes=together.notes_on(place),
+        place=place,
+    )
 
 
 @bp.get("/accounts/<int:account_id>/databases")

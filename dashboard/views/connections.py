@@ -10,7 +10,7 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import links, live, sync
 from dashboard.fleet.links import SafeLink, check_link
-from dashboard.store import actions, audit, diagnosed, snapshot
+from dashboard.store import actions, audit, diagnosed, snapshot, together
 from dashboard.store.lists import CONNECTIONS, connection_item
 from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
 from dashboard.views import htmx
@@ -100,7 +100,14 @@ def index() -> ResponseReturnValue:
 def show(account_id: int, connection_id: int) -> ResponseReturnValue:
     """One connection, from the snapshot; with htmx its live state follows at once."""
     connection = get_connection_or_404(account_id, connection_id)
-    return render_template("pages/connection.html", page=connection_page(connection))
+    place = together.Place(account_id, connection_id)
+    return render_template(
+        "pages/connection.html",
+        page=connection_page(connection),
+        notes=together.notes_on(place),
+        place=place,
+        account_place=together.Place(account_id),
+    )
 
 
 @bp.get(f"{PATH}/live")

@@ -23,10 +23,10 @@ QUERIES = {
     "/accounts?connector=exact_online": 4,
     "/accounts.json": 4,
     "/": 13,
-    "/causes": 7,
+    "/causes": 8,
     "/findings": 5,
     "/audit": 5,
-    "/accounts/1001": 9,
+    "/accounts/1001": 10,
 }
 
 

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Account, Connection
 
 
 class Refresh(Model):
@@ -48,7 +49,8 @@ class Action(Model):
 
     ``why``: a line of the person's. ``rule`` and ``cause_id``: what was wrong when it was started. ``status_after`` and
     ``verdict`` (words of ``store.actions``): how it stood when it had settled. ``sent_at``, ``sent_by``, ``language``: its link
-    went to the customer; ``reminded_at``: somebody was told that nothing followed.
+    went to the customer; ``reminded_at``: the customer was reminded; ``followed_at``: the customer was seen to follow it.
+    An invite is for a connection that does not exist yet: its ``connection_id`` is 0.
     """
 
     __tablename__ = "action"
@@ -90,3 +92,14 @@ class Action(Model):
     sent_by: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(String(8))
     reminded_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    followed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    account: Mapped[Account] = relationship(
+        lazy="raise", viewonly=True, primaryjoin="foreign(Action.account_id) == Account.id", uselist=False
+    )
+    connection: Mapped[Connection | None] = relationship(
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="and_(foreign(Action.account_id) == Connection.account_id, foreign(Action.connection_id) == Connection.id)",
+        uselist=False,
+    )
