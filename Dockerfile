@@ -7,6 +7,7 @@ COPY pyproject.toml README.md ./
 COPY dashboard ./dashboard
 COPY templates ./templates
 COPY static ./static
+COPY messages ./messages
 RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim

@@ -2,7 +2,7 @@
 
 ``refresh``  one pass over all accounts
 ``sync``     start a sync once, follow it to its end
-``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
+``links``    reauthorise, bank refresh, invite: a checked link for a customer, then wait until it did what it is for
 ``live``     read one connection now, because somebody looks at it
 ``queue``    the work queue: what is due, handed out
 """

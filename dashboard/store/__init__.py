@@ -5,6 +5,8 @@
 ``lists``      the console's lists, each a declaration for ``listing``
 ``findings``   what the rules say, kept from first seen to recovered; ``causes`` counts what is alike
 ``finding_lists``, ``diagnosed``, ``suppression``  what is shown of them, and what people are spared
+``desk``       links that wait for customers; ``banks`` the round over bank consents
+``together``   notes, and who is on what
 ``snapshot``   what a pass over the fleet writes and the pages read
 ``actions``    what agents start: written down before it is tried, settled afterwards
 ``people``     users, sign-ins, personal access tokens

@@ -4,6 +4,7 @@
 ``security``  headers, CSRF, limits on attempts
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
+``letters``   messages to customers, in their language; ``messages`` what is shown of one
 ``assets``    static files by their content
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
@@ -16,8 +17,10 @@ from dashboard.views import (
     accounts,
     admin,
     assets,
+    banks,
     causes,
     connections,
+    desk,
     embed,
     errors,
     health,
@@ -39,5 +42,5 @@ def register(app: Flask) -> None:
     times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
-    for family in (overview, accounts, connections, causes, together, tables, embed, people, admin, health):
+    for family in (overview, accounts, connections, causes, together, desk, banks, tables, embed, people, admin, health):
         app.register_blueprint(family.bp)

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
-from dashboard.store import diagnosed, snapshot, together
+from dashboard.store import desk, diagnosed, snapshot, together
 from dashboard.store.listing import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
@@ -49,6 +49,7 @@ def show(account_id: int) -> ResponseReturnValue:
         findings=found,
         notes=together.notes_on(place),
         place=place,
+        waiting=desk.waiting_of_account(account_id),
     )
 
 

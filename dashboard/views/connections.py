@@ -10,11 +10,12 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import links, live, sync
 from dashboard.fleet.links import SafeLink, check_link
-from dashboard.store import actions, audit, diagnosed, snapshot, together
+from dashboard.store import actions, audit, banks, diagnosed, snapshot, together
 from dashboard.store.lists import CONNECTIONS, connection_item
 from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
+from dashboard.views.messages import Message, message_of
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import Day, strip
 
@@ -36,6 +37,7 @@ class ConnectionPage:
     sync: Action | None
     ask: Action | None
     link: SafeLink | None
+    message: Message | None
     is_fresh: bool
     problem: peliqan.PeliqanError | None = None
 
@@ -81,6 +83,7 @@ def connection_page(connection: Connection, problem: peliqan.PeliqanError | None
         sync=next((action for action in done if action.kind == actions.SYNC), None),
         ask=ask,
         link=check_link(ask.url) if ask is not None and ask.url else None,
+        message=message_of(ask, connection.account, connection) if ask is not None and visitor().may("operator") else None,
         is_fresh=at - connection.looked_at < live.FRESH,
         problem=problem,
     )
@@ -107,6 +110,7 @@ def show(account_id: int, connection_id: int) -> ResponseReturnValue:
         notes=together.notes_on(place),
         place=place,
         account_place=together.Place(account_id),
+        tick=banks.tick_of(connection) if connection.is_saltedge else None,
     )
 
 

@@ -182,7 +182,7 @@ def test_everything_works_without_javascript(browser: Any, demo: Demo, browser_c
 PAGES = [
     "/", "/accounts", "/connections?severity=error", "/accounts/1001", "/accounts/1001/connections/100102", "/accounts/1049", "/accounts/1001/databases/10011",
     "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3", "/embed?external_id=cust-00001", "/audit", "/users",
-    "/users/new", "/me", "/find?q=amber", "/nowhere", "/connections?q=zzzz",
+    "/users/new", "/me", "/desk", "/desk/needed", "/desk/banks", "/desk/invite?account=1001", "/find?q=amber", "/nowhere", "/connections?q=zzzz",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 

@@ -26,7 +26,10 @@ QUERIES = {
     "/causes": 8,
     "/findings": 5,
     "/audit": 5,
-    "/accounts/1001": 10,
+    "/accounts/1001": 11,
+    "/desk": 9,
+    "/desk/needed": 6,
+    "/desk/banks": 6,
 }
 
 

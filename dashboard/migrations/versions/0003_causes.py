@@ -245,10 +245,12 @@ def upgrade():
     op.add_column("connection", sa.Column("event_at", TIME, nullable=True))
     op.add_column("user", sa.Column("left_at", TIME, nullable=True))
     op.create_index("ix_action_learnt", "action", ["rule", "connector", "kind", "verdict"])
+    op.create_index("ix_action_settled_at", "action", ["settled_at"])
 
 
 def downgrade():
     op.drop_index("ix_action_learnt", "action")
+    op.drop_index("ix_action_settled_at", "action")
     with op.batch_alter_table("account") as batch:
         batch.drop_column("owner")
         batch.drop_column("owned_at")

@@ -57,6 +57,7 @@ class Action(Model):
     __table_args__ = (
         Index("ix_action_connection", "account_id", "connection_id", "id"),
         Index("ix_action_learnt", "rule", "connector", "kind", "verdict"),
+        Index("ix_action_settled_at", "settled_at"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
