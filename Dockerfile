@@ -8,6 +8,7 @@ COPY dashboard ./dashboard
 COPY templates ./templates
 COPY static ./static
 COPY playbook ./playbook
+COPY messages ./messages
 RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim

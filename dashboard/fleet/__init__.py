@@ -4,6 +4,7 @@
 ``sync``     start a sync once, follow it to its end
 ``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
 ``bulk``     work on many connections: one step at a time
+``links``    reauthorise, bank refresh, invite: a checked link for a customer, then wait until it did what it is for
 ``live``     read one connection now, because somebody looks at it
 ``alerts``   what is to be told, sent to where people read it
 ``rows``     when the newest row of a connection's tables was received, because somebody asks

@@ -1,4 +1,7 @@
-"""Reauthorise and bank refresh: ask Peliqan for a link, check it, show it, and wait until the connection is well again."""
+"""Links for customers: ask Peliqan for one, check it, show it, and wait until somebody has followed it.
+
+To reauthorise and to refresh a bank, until the connection is well again; to invite, until the account has the connection.
+"""
 
 import ipaddress
 from collections.abc import Callable
@@ -11,10 +14,13 @@ from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
 from dashboard.fleet.refresh import OUTAGE
 from dashboard.peliqan.vocabulary import Severity
-from dashboard.store import actions
-from dashboard.store.models import Action, Connection
+from dashboard.store import actions, desk
+from dashboard.store.models import Account, Action, Connection
 
 GIVE_UP_AFTER = timedelta(hours=24)
+# A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.
+FOLLOWING = ("AUTHORIZING", "RE_AUTHORISING", "RE_AUTHORISED")
+ASKED_ONLY, ASKED_FOR = "RE_AUTHORISING", timedelta(minutes=10)
 
 
 class UnsafeLink(ValueError):
@@ -72,9 +78,24 @@ def ask(
     if not is_new:
         return action
     account = api.for_account(connection.account_id)
+    asks = account.reauthorise if kind == actions.REAUTHORISE else account.saltedge_refresh
+    return _keep(api, action, lambda: asks(connection.id), at, interval)
+
+
+def invite(api: peliqan.Peliqan, account: Account, connector: str, who: str, at: datetime, interval: float) -> Action:
+    """Ask Peliqan for a link with which the customer connects something new. The rest is as with ``ask``."""
+    earlier = actions.invite_in_flight(account.id, connector)
+    if earlier is not None and earlier.state == actions.WAITING:
+        actions.settle(earlier, "superseded", at, "A newer link was asked for.")
+    action, is_new = actions.begin_invite(account, connector, who, at)
+    if not is_new:
+        return action
+    return _keep(api, action, lambda: api.for_account(account.id).invite(connector), at, interval)
+
+
+def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link], at: datetime, interval: float) -> Action:
     try:
-        answer = (account.reauthorise if kind == actions.REAUTHORISE else account.saltedge_refresh)(connection.id)
-        action.url = check_link(answer.url).url
+        action.url = check_link(asks().url).url
     except peliqan.PeliqanError as error:
         if not isinstance(error, OUTAGE):
             live.read_after(api, action, at)
@@ -90,11 +111,14 @@ def ask(
 
 def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
     """Whether the connection is well again since the link was given. The caller holds the action's lease."""
+    before, action.looked_at = action.looked_at, at
     action.looks += 1
-    action.looked_at = at
     if action.state == actions.STARTING:
         live.read_after(api, action, at)
         actions.settle(action, "failed", at, "The console was stopped while it asked. Ask for the link again.")
+        return
+    if action.kind == actions.INVITE:
+        _look_for_invited(action, at, interval)
         return
     try:
         connection = live.read_connection(api, action.account_id, action.connection_id, at)
@@ -106,6 +130,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         actions.put_off(action, next_look(action, at, interval))
         return
     action.detail = ""
+    action.followed_at = action.followed_at or _followed_at(action, before)
     moved = connection.status_since >= action.started_at
     if connection.severity == Severity.OK and moved:
         actions.settle(action, "done", at, f"The connection is {connection.status} again.")
@@ -113,6 +138,30 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         actions.settle(action, "failed", at, "Nobody followed the link within 24 hours.")
     else:
         actions.put_off(action, next_look(action, at, interval))
+
+
+def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
+    """The passes over the fleet see what a customer connects: nothing more is asked for it."""
+    made = desk.first_connection_since(action.account_id, action.connector, action.started_at)
+    if made is not None:
+        action.followed_at = made.first_seen_at
+        actions.settle(action, "done", at, f"The customer made the connection {made.title}.")
+    elif at - action.started_at > GIVE_UP_AFTER:
+        actions.settle(action, "failed", at, "The customer connected nothing of it within 24 hours.")
+    else:
+        actions.put_off(action, next_look(action, at, interval))
+
+
+def _followed_at(action: Action, before: datetime | None) -> datetime | None:
+    """When the customer was seen to follow the link, since the look ``before``: the connection's status says so.
+
+    At the first look, and within ten minutes, RE_AUTHORISING may still be what asking for the link made of it.
+    """
+    for change in desk.changes_since(action.account_id, action.connection_id, before or action.started_at):
+        may_be_ours = before is None or change.at <= action.started_at + ASKED_FOR
+        if change.became in FOLLOWING and not (change.became == ASKED_ONLY and may_be_ours):
+            return change.at
+    return None
 
 
 def _is_loopback(host: str) -> bool:

@@ -65,6 +65,9 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
 
 def read_after(api: peliqan.Peliqan, action: Action, at: datetime) -> None:
     """How the connection stands after an action, however it ended: that is judged by it. Unreadable, the last reading counts."""
+    if not action.connection_id:
+        # An invite is for a connection that there is not yet.
+        return
     with suppress(peliqan.PeliqanError):
         read_connection(api, action.account_id, action.connection_id, at)
 

@@ -82,6 +82,11 @@ class AccountApi:
             raise errors.BrokenAnswer("run_logs", note="field logs: is no text")
         return logs
 
+    def invite(self, connector: str) -> Link:
+        """A link with which the customer makes a connection (S); nothing is e-mailed. Unchecked: see ``fleet.links``."""
+        asked = {"recipient": "", "subject": "", "message": "", "confirmationRecipient": "", "serverType": connector}
+        return parse(Link, self._send("invite", body={**asked, "sendEmail": False}), self._routes["invite"])
+
     def reauthorise(self, connection_id: int) -> Link:
         """A link with which the customer allows access again (D; path A). Unchecked: see ``fleet.links``."""
         return self._one(Link, "reauthorise", server_id=connection_id)
@@ -153,18 +158,24 @@ class AccountApi:
         # Of one id the last counts; what has none (a column may) is kept as it comes.
         return tuple({getattr(each, "id", 0) or -place: each for place, each in enumerate(found, 1)}.values())
 
-    def _send(self, name: str, place: Mapping[str, int] | None = None, query: Mapping[str, Any] | None = None) -> Any:
+    def _send(
+        self,
+        name: str,
+        place: Mapping[str, int] | None = None,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out."""
         route: Route = self._routes[name]
         token = self._tokens.get(self.account_id)
         if token is not None:
             try:
-                return self._transport.send(route, token, place=place, query=query)
+                return self._transport.send(route, token, place=place, query=query, body=body)
             except errors.NotAuthorised:
                 self._tokens.drop(self.account_id, token)
         token = self._identity(self.account_id)
         self._tokens.put(self.account_id, token)
-        return self._transport.send(route, token, place=place, query=query)
+        return self._transport.send(route, token, place=place, query=query, body=body)
 
 
 def _quoted(order_by: str) -> str:

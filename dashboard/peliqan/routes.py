@@ -40,6 +40,7 @@ ROUTES: Final = (
     Route("runs", "GET", "/api/servers/{server_id}/runs/", "S"),
     Route("pipeline_runs", "GET", "/api/pipeline_runs/", "S"),
     Route("run_logs", "GET", "/api/pipeline_runs/{run_id}/logs/", "S, shape A"),
+    Route("invite", "POST", "/api/servers/invite/", "S", once=True),
     Route("reauthorise", "GET", "/api/servers/{server_id}/reauthorise/", "D, path A", once=True),
     Route("saltedge_refresh", "GET", "/api/servers/{server_id}/saltedge-refresh/", "D, path A", once=True),
     Route("applications", "GET", "/api/applications/", "D B"),

@@ -7,6 +7,8 @@
 ``finding_lists``, ``diagnosed``, ``suppression``  what is shown of them, and what people are spared
 ``report``     what became of the fleet since a time; ``trend`` how it fared over days
 ``timeline``   what happened to one connection or account, from everywhere that it is kept
+``desk``       links that wait for customers; ``banks`` the round over bank consents
+``together``   notes, and who is on what
 ``snapshot``   what a pass over the fleet writes and the pages read
 ``actions``    what agents start: written down before it is tried, settled afterwards
 ``receipts``   what became of them, and what is learnt from that

@@ -13,9 +13,11 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.store import audit, diagnosed, receipts
 from dashboard.store.database import change, db
-from dashboard.store.models import Action, AuditEntry, Connection
+from dashboard.store.models import Account, Action, AuditEntry, Connection
 
-SYNC, REAUTHORISE, BANK_REFRESH = "sync", "reauthorise", "saltedge_refresh"
+SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
+# What gives a link for a customer to follow.
+LINKS = (REAUTHORISE, BANK_REFRESH, INVITE)
 STARTING, RUNNING, UNKNOWN, WAITING = "starting", "running", "unknown", "waiting"
 ENDS = {"done": audit.DONE, "failed": audit.FAILED, "stuck": audit.UNKNOWN, "superseded": audit.UNKNOWN}
 LEASE = timedelta(seconds=60)
@@ -162,3 +164,40 @@ def latest(account_id: int, connection_id: int, most: int = 10) -> list[Action]:
 def _told(why: str, detail: str) -> str:
     """What the audit entry says: the person's line, and the result."""
     return " · ".join(part for part in (f"Why: {why}" if why else "", detail) if part)
+
+
+def begin_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
+    """Write down that a customer is about to be invited to connect something, and commit; returns as ``begin`` does."""
+    entry = AuditEntry(at=at, who=who, what=INVITE, result=audit.PENDING, account_id=account.id, detail=connector)
+    db.session.add(entry)
+    try:
+        db.session.flush()
+        action = Action(
+            kind=INVITE,
+            state=STARTING,
+            in_flight=_invite_key(account.id, connector),
+            account_id=account.id,
+            connection_id=0,
+            audit_id=entry.id,
+            started_by=who,
+            started_at=at,
+            due_at=at + LEASE,
+            connector=connector,
+        )
+        db.session.add(action)
+        db.session.commit()
+    except IntegrityError:
+        db.session.rollback()
+        # Of those that are under way or ended just now, the one that was in our way is the newest.
+        mine = select(Action).where(Action.account_id == account.id, Action.kind == INVITE, Action.connector == connector)
+        return db.session.scalars(mine.order_by(Action.id.desc()).limit(1)).one(), False
+    return action, True
+
+
+def invite_in_flight(account_id: int, connector: str) -> Action | None:
+    """The invite of this account to connect this that is under way."""
+    return db.session.scalar(select(Action).where(Action.in_flight == _invite_key(account_id, connector)))
+
+
+def _invite_key(account_id: int, connector: str) -> str:
+    return f"{account_id}/{connector}/{INVITE}"

@@ -148,7 +148,10 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
     example = f"{sum(by_cause.values())} connections of {connector} have had no data since {began:%d %B %Y, %H}:00 UTC."
     cause = find_or_make({keys[began]: Seed("critical", example)}, at)[keys[began]]
     change(update(Cause).where(Cause.id == cause.id).values(platform=True, example=example))
-    change(update(Finding).where(*near, Finding.cause_id != cause.id).values(cause_id=cause.id))
+    moving: dict[str, Any] = {"cause_id": cause.id}
+    if cause.suppressed_until is not None and cause.suppressed_until > at:
+        moving |= {"state": SUPPRESSED, "state_rank": STATES.index(SUPPRESSED)}
+    change(update(Finding).where(*near, Finding.cause_id != cause.id).values(moving))
     return {cause.id, *by_cause}
 
 

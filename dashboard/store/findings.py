@@ -154,7 +154,8 @@ def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None,
         else:
             now = said[place].found
             cause_id = cause_of[place].id if place in cause_of else row.cause_id
-            state = _state(row.first_seen_at, (row.suppressed_until, row.cause_suppressed_until), False, at)
+            cause_until = cause_of[place].suppressed_until if place in cause_of else row.cause_suppressed_until
+            state = _state(row.first_seen_at, (row.suppressed_until, cause_until), False, at)
             before = (row.evidence, row.severity, row.contradicts, row.state, row.cause_id)
             if before != (now.evidence, now.gravity, now.contradicts, state, cause_id):
                 fresh = {"evidence": now.evidence, "severity": now.gravity, "contradicts": now.contradicts, "confirmed_at": at}

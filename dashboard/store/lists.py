@@ -138,6 +138,7 @@ def account_item(account: Account) -> dict[str, Any]:
         "by_severity": account.by_severity,
         "readable": account.readable,
         "unreadable_reason": account.unreadable_reason,
+        "owner": account.owner,
         "checked_at": shown_time(account.checked_at),
     }
 

@@ -17,7 +17,7 @@ EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
-    """Delete status changes, runs, passes, counts by the hour, recovered findings and alerts older than ``before``; how many rows.
+    """Delete changes of status, runs, passes, counts by the hour, recovered findings and alerts before ``before``; how many rows.
 
     Commits, in small steps.
 

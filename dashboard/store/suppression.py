@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import update
 
+from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db
 from dashboard.store.findings import grow_older
 from dashboard.store.models import STATES, Cause, Finding
@@ -27,6 +28,8 @@ def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetim
         raise NoReason("Say why: whoever finds it suppressed will want to know.")
     if days not in DAYS:
         raise NoReason(f"It can be suppressed for {', '.join(map(str, DAYS))} days.")
+    # Nobody evaluates meanwhile: what joins the cause from here on finds it suppressed.
+    begin_change()
     row.suppressed_until, row.suppressed_by, row.suppressed_reason = at + timedelta(days=days), who, reason.strip()[:500]
     if row.state != RECOVERED:
         row.state = SUPPRESSED

@@ -5,6 +5,7 @@
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
 ``advice``    what stands at the buttons: the playbook, what helped before
+``letters``   messages to customers, in their language; ``messages`` what is shown of one
 ``assets``    static files by their content
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
@@ -19,9 +20,11 @@ from dashboard.views import (
     advice,
     alerts,
     assets,
+    banks,
     bulk,
     causes,
     connections,
+    desk,
     embed,
     errors,
     health,
@@ -34,6 +37,7 @@ from dashboard.views import (
     tables,
     timeline,
     times,
+    together,
     trend,
     webhooks,
 )
@@ -53,6 +57,9 @@ def register(app: Flask) -> None:
         accounts,
         connections,
         causes,
+        together,
+        desk,
+        banks,
         bulk,
         receipts,
         tables,

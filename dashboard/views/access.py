@@ -123,8 +123,9 @@ def _sign_in_first() -> ResponseReturnValue:
     if is_for_scripts():
         abort(401, "Sign in, or send a personal access token: Authorization: Bearer <token>.")
     if htmx.is_htmx():
-        return htmx.go_to(url_for("people.login"), status=401)
+        return htmx.go_to(url_for("people.login", next=htmx.path_of_page()), status=401)
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
-    target = request.full_path.rstrip("?") if request.method == "GET" else None
+    # What a form would have done is not done by signing in; its page is where to press again.
+    target = request.full_path.rstrip("?") if request.method == "GET" else htmx.path_here(request.referrer)
     return redirect(url_for("people.login", next=target))

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
-from dashboard.store import diagnosed, snapshot, timeline
+from dashboard.store import desk, diagnosed, snapshot, timeline, together
 from dashboard.store.listing import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
@@ -44,10 +44,18 @@ def show(account_id: int) -> ResponseReturnValue:
     live.watch(console().fleet, account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = diagnosed.of_account(account_id)
-    at = console().clock()
+    at, place = console().clock(), together.Place(account_id)
     history = timeline.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
-    days = worst_strip(history.values(), account.first_seen_at, at, STRIP_DAYS)
-    return render_template("pages/account.html", account=account, connections=connections, findings=found, days=days)
+    return render_template(
+        "pages/account.html",
+        account=account,
+        connections=connections,
+        findings=found,
+        days=worst_strip(history.values(), account.first_seen_at, at, STRIP_DAYS),
+        notes=together.notes_on(place),
+        place=place,
+        waiting=desk.waiting_of_account(account_id),
+    )
 
 
 @bp.get("/accounts/<int:account_id>/databases")

@@ -5,11 +5,13 @@ from datetime import datetime
 
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from sqlalchemy import case
 
 from dashboard.app import console
-from dashboard.store import audit, diagnosed, receipts, suppression
+from dashboard.store import audit, diagnosed, receipts, suppression, together
 from dashboard.store.finding_lists import CAUSES, FINDINGS, cause_item, finding_item
-from dashboard.store.models import Cause, Finding
+from dashboard.store.listing import Filter
+from dashboard.store.models import Cause, Finding, Note
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
@@ -25,6 +27,14 @@ class CausePage:
     moved: diagnosed.Moved
     trend: list[tuple[datetime, int]]
     learnt: dict[str, receipts.Learnt]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What the list of causes shows beside its rows, by cause."""
+
+    moved: dict[int, diagnosed.Moved]
+    notes: dict[int, Note]
 
 
 def get_cause_or_404(cause_id: int) -> Cause:
@@ -50,7 +60,10 @@ def findings() -> ResponseReturnValue:
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """What is wrong, by cause, worst first."""
-    return answer_list(CAUSES, cause_item, "pages/causes.html", "fragments/_causes.html", beside=_moved)
+    whose = case((Cause.owner == visitor().email, "me"), (Cause.owner.is_(None), "nobody"), else_="others")
+    mine = Filter(whose, "Who is on it", ("me", "nobody", "others"))
+    listing = replace(CAUSES, filters={**CAUSES.filters, "owner": mine})
+    return answer_list(listing, cause_item, "pages/causes.html", "fragments/_causes.html", beside=_beside)
 
 
 @bp.get("/causes/<int:cause_id>", endpoint="show")
@@ -63,7 +76,9 @@ def show(cause_id: int) -> ResponseReturnValue:
     behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     page = _cause_page(cause, at) if is_page else None
-    return answer_list(behind, finding_item, "pages/cause.html", "fragments/_findings.html", page=page)
+    place = together.Place(cause_id=cause_id)
+    notes = together.notes_on(place) if is_page else []
+    return answer_list(behind, finding_item, "pages/cause.html", "fragments/_findings.html", page=page, place=place, notes=notes)
 
 
 @bp.post("/causes/<int:cause_id>/suppress")
@@ -110,8 +125,9 @@ def _cause_page(cause: Cause, at: datetime) -> CausePage:
     return CausePage(cause, diagnosed.moved([cause], at)[cause.id], diagnosed.trend(cause, at), learnt)
 
 
-def _moved(causes: list[Cause]) -> dict[int, diagnosed.Moved]:
-    return diagnosed.moved(causes, console().clock())
+def _beside(causes: list[Cause]) -> Beside:
+    notes = together.newest_on_causes([cause.id for cause in causes])
+    return Beside(diagnosed.moved(causes, console().clock()), notes)
 
 
 def _finding_or_404(finding_id: int) -> Finding:
@@ -124,7 +140,7 @@ def _finding_or_404(finding_id: int) -> Finding:
 def _suppress(row: Cause | Finding, what: str, account_id: int | None = None, connection_id: int | None = None) -> None:
     days, reason, at = request.form.get("days", ""), request.form.get("reason", ""), console().clock()
     try:
-        suppression.suppress(row, visitor().email, reason, int(days) if days.isdigit() else 0, at)
+        suppression.suppress(row, visitor().email, reason, int(days) if days.isascii() and days.isdigit() else 0, at)
     except suppression.NoReason as error:
         flash(str(error), "danger")
         return

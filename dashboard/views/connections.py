@@ -10,12 +10,13 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
-from dashboard.store import actions, audit, diagnosed, snapshot
+from dashboard.store import actions, audit, banks, diagnosed, snapshot, together
 from dashboard.store.lists import CONNECTIONS, connection_item
 from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
+from dashboard.views.messages import Message, message_of
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import STRIP_DAYS, Day, strip
 
@@ -37,6 +38,7 @@ class ConnectionPage:
     sync: Action | None
     ask: Action | None
     link: SafeLink | None
+    message: Message | None
     is_fresh: bool
     problem: peliqan.PeliqanError | None = None
     rows_note: str = ""
@@ -92,6 +94,7 @@ def connection_page(
         sync=next((action for action in done if action.kind == actions.SYNC), None),
         ask=ask,
         link=check_link(ask.url) if ask is not None and ask.url else None,
+        message=message_of(ask, connection.account, connection) if ask is not None and visitor().may("operator") else None,
         is_fresh=at - connection.looked_at < live.FRESH,
         problem=problem,
         rows_note=rows_note,
@@ -115,7 +118,15 @@ def index() -> ResponseReturnValue:
 def show(account_id: int, connection_id: int) -> ResponseReturnValue:
     """One connection, from the snapshot; with htmx its live state follows at once."""
     connection = get_connection_or_404(account_id, connection_id)
-    return render_template("pages/connection.html", page=connection_page(connection))
+    place = together.Place(account_id, connection_id)
+    return render_template(
+        "pages/connection.html",
+        page=connection_page(connection),
+        notes=together.notes_on(place),
+        place=place,
+        account_place=together.Place(account_id),
+        tick=banks.tick_of(connection) if connection.is_saltedge else None,
+    )
 
 
 @bp.get(f"{PATH}/live")

@@ -1,11 +1,29 @@
 """The only reader and writer of htmx's headers."""
 
+from urllib.parse import urlsplit
+
 from flask import Response, request
 
 
 def is_htmx() -> bool:
     """Whether a fragment is asked for rather than a page."""
     return request.headers.get("HX-Request") == "true" and request.headers.get("HX-History-Restore-Request") != "true"
+
+
+def path_of_page() -> str | None:
+    """Path and query of the page that asks, where it is one of ours."""
+    return path_here(request.headers.get("HX-Current-URL"))
+
+
+def path_here(url: str | None) -> str | None:
+    """Path and query of an address of this console; None for any other."""
+    try:
+        parts = urlsplit(url or "")
+    except ValueError:
+        return None
+    if parts.netloc != request.host:
+        return None
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
 
 
 def say_settled(answer: str) -> Response:

@@ -38,6 +38,11 @@ def now() -> datetime:
     return found
 
 
+def today_began() -> datetime:
+    """When the viewer's day began, in their zone."""
+    return now().astimezone(zone()).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
 def init_app(app: Flask) -> None:
     """Give them to the templates: ``ago`` and ``moment`` as elements, the filters as text."""
     app.jinja_env.globals.update(ago=ago, moment=moment, clock_time=clock_time, now=now, viewer_zone=lambda: zone().key)

@@ -66,6 +66,15 @@ def test_a_customer_is_sent_to_a_page_to_allow_access_again(sandbox: Sandbox) ->
     assert link.url.startswith("http")
 
 
+def test_a_customer_is_invited_to_connect_something_and_nothing_is_e_mailed(sandbox: Sandbox) -> None:
+    account = client(sandbox).for_account(sandbox.healthy.account_id)
+    first, second = account.invite("xero"), account.invite("xero")
+    assert first.url.startswith(f"{sandbox.url}/sandbox/invite/")
+    assert first.url.endswith("?connector=xero")
+    assert first.url != second.url
+    assert first.url not in repr(first)
+
+
 def test_the_widget_gets_a_token_for_one_customer(sandbox: Sandbox) -> None:
     api = client(sandbox)
     account = next(api.accounts())

@@ -18,6 +18,7 @@ from tests.peliqan.conftest import CUSTOMER, PARTNER, Answer, FaultServer, html
 ACCOUNTS = "/api/partner/sub-accounts/"
 SERVERS = "/api/servers/"
 SYNC = "/api/servers/7/syncdb/"
+INVITE = "/api/servers/invite/"
 INTEGRATE = "/api/partner/sub-account/integrate/"
 
 
@@ -126,6 +127,17 @@ def test_starting_a_sync_reaches_the_server_exactly_once_whatever_happens(
     with pytest.raises(kind) as caught:
         client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).for_account(1).start_sync(7)
     assert server.count(SYNC) == 1
+    assert caught.value.outcome_unknown is unknown
+
+
+@BY_NAME
+def test_an_invite_is_asked_for_exactly_once_whatever_happens(
+    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
+) -> None:
+    server.say(INVITE, make(server))
+    with pytest.raises(kind) as caught:
+        client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).for_account(1).invite("xero")
+    assert server.count(INVITE) == 1
     assert caught.value.outcome_unknown is unknown
 
 

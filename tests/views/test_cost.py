@@ -23,16 +23,19 @@ QUERIES = {
     "/accounts?connector=exact_online": 4,
     "/accounts.json": 4,
     "/": 16,
-    "/causes": 7,
+    "/causes": 8,
     "/findings": 5,
     "/audit": 5,
     "/receipts": 5,
     "/alerts": 5,
     "/alerts/messages": 5,
-    "/accounts/1001": 10,
+    "/accounts/1001": 12,
     "/accounts/1001/timeline": 13,
     "/since": 8,
     "/trend": 4,
+    "/desk": 9,
+    "/desk/needed": 6,
+    "/desk/banks": 6,
 }
 
 

@@ -239,6 +239,7 @@ def upgrade():
     op.add_column("action", sa.Column("sent_by", sa.Text(), nullable=True))
     op.add_column("action", sa.Column("language", sa.String(8), nullable=True))
     op.add_column("action", sa.Column("reminded_at", TIME, nullable=True))
+    op.add_column("action", sa.Column("followed_at", TIME, nullable=True))
     op.add_column("connection", sa.Column("last_records", sa.BigInteger(), nullable=True))
     op.add_column("connection", sa.Column("last_exit_code", sa.Integer(), nullable=True))
     op.add_column("connection", sa.Column("last_run_seconds", sa.Integer(), nullable=True))
@@ -249,10 +250,12 @@ def upgrade():
     op.add_column("connection", sa.Column("event_at", TIME, nullable=True))
     op.add_column("user", sa.Column("left_at", TIME, nullable=True))
     op.create_index("ix_action_learnt", "action", ["rule", "connector", "kind", "verdict"])
+    op.create_index("ix_action_settled_at", "action", ["settled_at"])
 
 
 def downgrade():
     op.drop_index("ix_action_learnt", "action")
+    op.drop_index("ix_action_settled_at", "action")
     with op.batch_alter_table("account") as batch:
         batch.drop_column("owner")
         batch.drop_column("owned_at")
@@ -268,6 +271,7 @@ def downgrade():
         batch.drop_column("sent_by")
         batch.drop_column("language")
         batch.drop_column("reminded_at")
+        batch.drop_column("followed_at")
     with op.batch_alter_table("connection") as batch:
         batch.drop_column("last_records")
         batch.drop_column("last_exit_code")

@@ -3,9 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Connection
 
 
 class Note(Model):
@@ -21,6 +22,13 @@ class Note(Model):
     at: Mapped[datetime] = mapped_column(UtcTime)
     who: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text)
+
+    connection: Mapped[Connection | None] = relationship(
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="and_(foreign(Note.account_id) == Connection.account_id, foreign(Note.connection_id) == Connection.id)",
+        uselist=False,
+    )
 
 
 class BankTick(Model):

@@ -48,15 +48,17 @@ class Action(Model):
     ``in_flight`` is "account/connection/kind" until it is settled, then None: being unique, it lets one run at a time.
     ``due_at`` is when to look next; ``leased_until`` keeps two workers from looking at once.
 
-    ``why``: a line of the person's. ``rule``, ``severity_before`` and ``cause_id``: the worst that was wrong when it was started.
+    ``why``: a line of the person's. ``rule``, ``severity_before``, ``cause_id``: the worst that was wrong when it was started.
     ``status_after`` and ``verdict`` (words of ``store.receipts``): how it stood when it had settled. ``sent_at``, ``sent_by``,
-    ``language``: its link went to the customer; ``reminded_at``: somebody was told that nothing followed.
+    ``language``: its link went to the customer; ``reminded_at``: the customer was reminded; ``followed_at``: the customer was
+    seen to follow it. An invite is for a connection that does not exist yet: its ``connection_id`` is 0.
     """
 
     __tablename__ = "action"
     __table_args__ = (
         Index("ix_action_connection", "account_id", "connection_id", "id"),
         Index("ix_action_learnt", "rule", "connector", "kind", "verdict"),
+        Index("ix_action_settled_at", "settled_at"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -93,8 +95,9 @@ class Action(Model):
     sent_by: Mapped[str | None] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(String(8))
     reminded_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    followed_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
-    account: Mapped[Account | None] = relationship(
+    account: Mapped[Account] = relationship(
         lazy="raise", viewonly=True, primaryjoin="foreign(Action.account_id) == Account.id", uselist=False
     )
     connection: Mapped[Connection | None] = relationship(

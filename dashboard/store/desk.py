@@ -1,0 +1,197 @@
+"""Links that went out to customers, or are to go: which wait, who is to be reminded, who needs one, which came back.
+
+A link waits from when Peliqan gave it until its action is settled (``store.actions``). That it was sent is what somebody says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import case, func, select, tuple_, update
+from sqlalchemy.orm import contains_eager
+
+from dashboard.store import actions
+from dashboard.store.database import change, db
+from dashboard.store.finding_lists import FINDINGS
+from dashboard.store.listing import Filter, Listing
+from dashboard.store.lists import shown_time
+from dashboard.store.models import Account, Action, Connection, Finding, HealthChange
+from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+
+# A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.
+REMIND_AFTER = timedelta(hours=20)
+REMIND, UNSENT, SENT, FOLLOWED = "remind", "unsent", "sent", "followed"
+# As the list sorts them: what somebody has to do first.
+STAGES = (REMIND, UNSENT, SENT, FOLLOWED)
+# What only the customer can mend.
+CUSTOMERS_RULES = ("auth_failed", "consent_expiring")
+_WAITS = (Action.kind.in_(actions.LINKS), Action.state == actions.WAITING, Action.in_flight.is_not(None))
+
+
+def waiting_links(at: datetime) -> Listing:
+    """The list of links that wait, as rows of ``Action`` and ``stage``, by what somebody has to do about them first."""
+    last_word = func.coalesce(Action.reminded_at, Action.sent_at)
+    stage = case(
+        (Action.followed_at.is_not(None), FOLLOWED),
+        (Action.sent_at.is_(None), UNSENT),
+        (last_word <= at - REMIND_AFTER, REMIND),
+        else_=SENT,
+    )
+    rank = case({name: place for place, name in enumerate(STAGES)}, value=stage)
+    return Listing(
+        statement=select(Action, stage.label("stage"))
+        .join(Action.account)
+        .outerjoin(Action.connection)
+        .options(
+            contains_eager(Action.account).load_only(Account.name, Account.external_id),
+            contains_eager(Action.account).lazyload(Account.check),
+            contains_eager(Action.connection),
+        )
+        .where(*_WAITS),
+        search=(Account.name, Account.external_id, Connection.name, Action.connector, Action.started_by),
+        exact=(Action.account_id, Action.connection_id),
+        filters={
+            "stage": Filter(stage, "What is next", STAGES),
+            "kind": Filter(Action.kind, "Kind", actions.LINKS),
+            "connector": Filter(Action.connector, "Connector"),
+            "by": Filter(Action.started_by, "Made by"),
+            "account": Filter(Action.account_id, "Account", number=True, counted=False),
+        },
+        sorts={
+            "stage": (rank, Action.started_at, Action.id),
+            "since": (Action.started_at, Action.id),
+            "account": (func.lower(Account.name), Account.id, Action.id),
+            "sent": (Action.sent_at, Action.id),
+        },
+        default_sort="stage",
+    )
+
+
+def link_item(row: Any) -> dict[str, Any]:
+    """One waiting link as scripts see it: never the link itself."""
+    action: Action = row.Action
+    return {
+        "id": action.id,
+        "kind": action.kind,
+        "stage": row.stage,
+        "account_id": action.account_id,
+        "account_name": action.account.name,
+        "external_id": action.account.external_id,
+        "connection_id": action.connection_id or None,
+        "connector": action.connector,
+        "made_at": shown_time(action.started_at),
+        "made_by": action.started_by,
+        "sent_at": shown_time(action.sent_at),
+        "sent_by": action.sent_by,
+        "language": action.language,
+        "reminded_at": shown_time(action.reminded_at),
+        "followed_at": shown_time(action.followed_at),
+    }
+
+
+def link_or_none(action_id: int) -> Action | None:
+    """One link, waiting or settled, with its account and its connection."""
+    if action_id >= 2**63:
+        return None
+    one = select(Action).join(Action.account).outerjoin(Action.connection)
+    one = one.options(contains_eager(Action.account), contains_eager(Action.connection))
+    return db.session.scalar(one.where(Action.id == action_id, Action.kind.in_(actions.LINKS)))
+
+
+def stage_of(action: Action, at: datetime) -> str | None:
+    """What is next with a link; None where it waits no more."""
+    listing = waiting_links(at)
+    row = db.session.execute(listing.statement.where(Action.id == action.id)).first()
+    return row.stage if row is not None else None
+
+
+def note_sent(action: Action, who: str, language: str, at: datetime, *, reminder: bool = False) -> bool:
+    """Somebody says that the message went out; False where the link waits no more. Commits."""
+    words: dict[str, Any] = {"reminded_at": at} if reminder else {"sent_at": at, "sent_by": who, "language": language}
+    noted = change(update(Action).where(Action.id == action.id, *_WAITS).values(words))
+    db.session.commit()
+    db.session.refresh(action)
+    return bool(noted)
+
+
+def language_of(account_id: int) -> str | None:
+    """The language in which the account's customer was last written to."""
+    written = select(Action.language).where(Action.account_id == account_id, Action.language.is_not(None))
+    return db.session.scalars(written.order_by(Action.sent_at.desc()).limit(1)).first()
+
+
+def waiting_of_account(account_id: int) -> list[Action]:
+    """The links of one account that wait, oldest first."""
+    mine = select(Action).outerjoin(Action.connection).options(contains_eager(Action.connection))
+    return list(db.session.scalars(mine.where(Action.account_id == account_id, *_WAITS).order_by(Action.id)))
+
+
+def came_back(since: datetime, most: int = 12) -> tuple[list[Action], int]:
+    """The latest few links that did what they were for since a time, and how many there are."""
+    here = (Action.kind.in_(actions.LINKS), Action.state == "done", Action.settled_at >= since)
+    shown = select(Action).join(Action.account).outerjoin(Action.connection)
+    shown = shown.options(
+        contains_eager(Action.account).load_only(Account.name, Account.external_id),
+        contains_eager(Action.account).lazyload(Account.check),
+        contains_eager(Action.connection),
+    )
+    latest = shown.where(*here).order_by(Action.settled_at.desc(), Action.id.desc()).limit(most)
+    return list(db.session.scalars(latest)), db.session.scalar(select(func.count()).select_from(Action).where(*here)) or 0
+
+
+def changes_since(account_id: int, connection_id: int, at: datetime) -> list[HealthChange]:
+    """The connection's status changes after a time, oldest first."""
+    mine = select(HealthChange).where(HealthChange.account_id == account_id, HealthChange.connection_id == connection_id)
+    return list(db.session.scalars(mine.where(HealthChange.at > at).order_by(HealthChange.at, HealthChange.id)))
+
+
+def first_connection_since(account_id: int, connector: str, at: datetime) -> Connection | None:
+    """The first connection of a connector that an account got after a time."""
+    mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
+    mine = mine.where(func.lower(Connection.connector) == connector.lower(), Connection.first_seen_at > at)
+    return db.session.scalars(mine.order_by(Connection.first_seen_at, Connection.id).limit(1)).first()
+
+
+def _without_link() -> Any:
+    link = select(Action.id).where(
+        Action.account_id == Finding.account_id,
+        Action.connection_id == Finding.connection_id,
+        Action.kind.in_(actions.LINKS),
+        Action.in_flight.is_not(None),
+    )
+    return ~link.exists()
+
+
+NEEDED = replace(
+    FINDINGS,
+    statement=select(Finding)
+    .join(Finding.account)
+    .join(Finding.connection)
+    .options(
+        contains_eager(Finding.account).load_only(Account.name, Account.external_id),
+        contains_eager(Finding.account).lazyload(Account.check),
+        contains_eager(Finding.connection),
+    )
+    .where(Finding.rule.in_(CUSTOMERS_RULES), _without_link()),
+    filters={name: FINDINGS.filters[name] for name in ("rule", "connector", "state", "account")},
+)
+
+
+def needed(most: int) -> tuple[list[Finding], int]:
+    """The gravest few who must act and have no link, and how many there are."""
+    here = NEEDED.statement.where(Finding.state.not_in((RECOVERED, SUPPRESSED)))
+    gravest = here.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(most)
+    counting = here.order_by(None).with_only_columns(func.count())
+    return list(db.session.scalars(gravest)), db.session.scalar(counting) or 0
+
+
+def last_links(places: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Action]:
+    """The newest link that each of these connections (account and id) ever had."""
+    if not places:
+        return {}
+    newest = select(func.max(Action.id)).where(
+        tuple_(Action.account_id, Action.connection_id).in_(places), Action.kind.in_(actions.LINKS)
+    )
+    found = select(Action).where(Action.id.in_(newest.group_by(Action.account_id, Action.connection_id)))
+    return {(action.account_id, action.connection_id): action for action in db.session.scalars(found)}

@@ -1,0 +1,64 @@
+"""The round over the banks: a work list by the age of the data; open, tick off, next."""
+
+from datetime import timedelta
+
+from flask import Blueprint, abort, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.store import audit, banks
+from dashboard.store.listing import Listing
+from dashboard.views.access import requires, safe_next, visitor
+from dashboard.views.connections import PATH, get_connection_or_404
+from dashboard.views.pages import answer_list
+from dashboard.views.times import today_began
+
+bp = Blueprint("banks", __name__)
+
+
+@bp.get("/desk/banks", endpoint="index")
+@bp.get("/desk/banks.json", endpoint="index_json")
+@bp.get("/desk/banks.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """Every bank connection, the one with the oldest data first."""
+    return answer_list(_listing(), banks.bank_item, "pages/banks.html", "fragments/_banks.html")
+
+
+@bp.get("/desk/banks/next")
+@requires("viewer")
+def go_on() -> ResponseReturnValue:
+    """To the next one that nobody ticked off today."""
+    return redirect(_next())
+
+
+@bp.post(f"{PATH}/tick")
+@requires("operator")
+def tick(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Tick one off, or take that back; then on to the next, or back to the list."""
+    connection, at, who = get_connection_or_404(account_id, connection_id), console().clock(), visitor().email
+    what = request.form.get("do", "tick")
+    if not connection.is_saltedge:
+        abort(400, "This is no bank connection of SaltEdge’s.")
+    if what == "tick":
+        banks.tick_off(connection, who, at)
+        audit.record(at, who, "bank_tick", audit.DONE, account_id=account_id, connection_id=connection_id)
+    elif what == "untick":
+        banks.untick(connection)
+        audit.record(at, who, "bank_untick", audit.DONE, account_id=account_id, connection_id=connection_id)
+    else:
+        abort(400, "That change is unknown.")
+    return redirect(_next() if request.form.get("then") == "next" else safe_next(request.form.get("next")), 303)
+
+
+def _listing() -> Listing:
+    within = timedelta(days=console().settings.dashboard_consent_days)
+    return banks.bank_list(console().clock(), today_began(), within)
+
+
+def _next() -> str:
+    found = banks.next_to_do(_listing())
+    if found is None:
+        flash("The round is done: nothing is left that nobody ticked off today.", "success")
+        return url_for(".index")
+    return url_for("connections.show", account_id=found.account_id, connection_id=found.id)

@@ -1,0 +1,145 @@
+"""The desk: links that customers are to follow, the messages that they go out with, and who must act but has no link yet."""
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Select, select
+
+from dashboard.app import console
+from dashboard.fleet import links
+from dashboard.store import actions, audit, desk
+from dashboard.store.database import db
+from dashboard.store.finding_lists import finding_item
+from dashboard.store.listing import whole_number
+from dashboard.store.models import Account, Action, Connection, ConnectionCount, Finding
+from dashboard.views import htmx
+from dashboard.views.access import requires, visitor
+from dashboard.views.accounts import get_account_or_404
+from dashboard.views.messages import chosen_language, message_of, service_name
+from dashboard.views.pages import answer_list
+from dashboard.views.times import today_began
+
+bp = Blueprint("desk", __name__)
+LONGEST_CONNECTOR = 80
+SHOWN_NEEDED = 6
+
+
+@bp.get("/desk", endpoint="index")
+@bp.get("/desk.json", endpoint="index_json")
+@bp.get("/desk.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """Links that wait for a customer, who needs one, and which came back today."""
+    is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
+    return answer_list(
+        desk.waiting_links(console().clock()),
+        desk.link_item,
+        "pages/desk.html",
+        "fragments/_desk_links.html",
+        good_for=links.GIVE_UP_AFTER,
+        service_name=service_name,
+        needed=desk.needed(SHOWN_NEEDED) if is_page else None,
+        back=desk.came_back(today_began()) if is_page else None,
+    )
+
+
+@bp.get("/desk/needed", endpoint="needed")
+@bp.get("/desk/needed.json", endpoint="needed_json")
+@bp.get("/desk/needed.csv", endpoint="needed_csv")
+@requires("viewer")
+def needed() -> ResponseReturnValue:
+    """Customers who must act and have no link yet."""
+
+    def last_links(findings: list[Finding]) -> dict[tuple[int, int], Action]:
+        return dict(desk.last_links([(each.account_id, each.connection_id or 0) for each in findings]))
+
+    return answer_list(desk.NEEDED, finding_item, "pages/desk_needed.html", "fragments/_desk_needed.html", beside=last_links)
+
+
+@bp.get("/desk/links/<int:action_id>")
+@requires("operator")
+def link(action_id: int) -> ResponseReturnValue:
+    """One link with its message, in the language that is asked for."""
+    return _show(_link_or_404(action_id))
+
+
+@bp.post("/desk/links/<int:action_id>/sent")
+@requires("operator")
+def sent(action_id: int) -> ResponseReturnValue:
+    """Somebody says that they have sent the message."""
+    return _note(_link_or_404(action_id), reminder=False)
+
+
+@bp.post("/desk/links/<int:action_id>/reminded")
+@requires("operator")
+def reminded(action_id: int) -> ResponseReturnValue:
+    """Somebody says that they have sent the reminder."""
+    return _note(_link_or_404(action_id), reminder=True)
+
+
+@bp.get("/desk/invite")
+@requires("operator")
+def new_invite() -> ResponseReturnValue:
+    """The form for an invite."""
+    account = get_account_or_404(whole_number("account", request.args.get("account", ""), 2**63 - 1))
+    has = set(db.session.scalars(_live_connectors(account)))
+    known = set(db.session.scalars(select(ConnectionCount.connector).where(ConnectionCount.connections > 0)))
+    return render_template("pages/invite.html", account=account, has=sorted(has), offered=sorted(known - has, key=str.lower))
+
+
+@bp.post("/accounts/<int:account_id>/invite")
+@requires("operator")
+def invite(account_id: int) -> ResponseReturnValue:
+    """Ask Peliqan for a link with which the customer connects something new."""
+    account, connector = get_account_or_404(account_id), request.form.get("connector", "").strip()
+    if not connector or len(connector) > LONGEST_CONNECTOR or not connector.isprintable():
+        abort(400, f"A connector has a name of 1 to {LONGEST_CONNECTOR} characters.")
+    who, at = visitor().email, console().clock()
+    if account.gone_at is not None:
+        return _refuse(account, "Peliqan lists this account no more.", connector)
+    if connector.lower() in {each.lower() for each in db.session.scalars(_live_connectors(account))}:
+        return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
+    settings = console().settings
+    action = links.invite(console().api, account, connector, who, at, settings.dashboard_watch_interval)
+    console().work.follow(action)
+    return redirect(url_for(".link", action_id=action.id), 303)
+
+
+def _live_connectors(account: Account) -> Select[str]:
+    mine = (Connection.account_id == account.id, Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+    return select(Connection.connector).where(*mine).distinct()
+
+
+def _link_or_404(action_id: int) -> Action:
+    action = desk.link_or_none(action_id)
+    if action is None:
+        abort(404, f"There is no link {action_id}.")
+    return action
+
+
+def _show(action: Action, problem: str = "") -> ResponseReturnValue:
+    message = message_of(action, action.account, action.connection)
+    template = "fragments/_message.html" if htmx.is_htmx() else "pages/link.html"
+    return render_template(template, action=action, message=message, problem=problem, service_name=service_name)
+
+
+def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
+    who, at, language = visitor().email, console().clock(), chosen_language() or "en"
+    problem = ""
+    if desk.note_sent(action, who, language, at, reminder=reminder):
+        what, words = ("link_reminded" if reminder else "link_sent"), f"{action.kind.replace('_', ' ')}, in {language}"
+        place = {"account_id": action.account_id, "connection_id": action.connection_id or None}
+        audit.record(at, who, what, audit.DONE, **place, detail=words)
+    else:
+        problem = "That link waits no more: what is below is how it ended. Nothing was noted."
+    if htmx.is_htmx():
+        return _show(_link_or_404(action.id), problem)
+    if problem:
+        flash(problem, "warning")
+    return redirect(url_for(".link", action_id=action.id, language=language), 303)
+
+
+def _refuse(account: Account, why: str, connector: str) -> ResponseReturnValue:
+    audit.record(
+        console().clock(), visitor().email, actions.INVITE, audit.REFUSED, account_id=account.id, detail=f"{connector}: {why}"
+    )
+    abort(400, why)

@@ -1,0 +1,83 @@
+"""What people tell each other and their customers, in a real browser."""
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_journeys import AXE, LIMIT, violations
+
+pytestmark = pytest.mark.xdist_group("browser")
+
+
+def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_back(
+    operator: Page, complaints: list[str]
+) -> None:
+    operator.goto("/desk/needed?q=Exact+Online")
+    row = operator.locator("tr[data-row]").last
+    customer = row.locator("a").first.inner_text()
+    row.get_by_role("button", name="Make a link").click()
+    message = operator.locator("#message")
+    expect(message.locator("#message-body")).to_contain_text("Hello,")
+    message.get_by_label("Message in").select_option("nl")
+    expect(message.locator("#message-body")).to_contain_text("Goedendag,")
+    assert "%0D%0A" in (message.get_by_role("link", name="Open in the mail program").get_attribute("href") or "")
+    # The link's own state is asked for again and again; what was chosen stays.
+    with operator.expect_response(re.compile("link-status")):
+        pass
+    expect(message.locator("#message-body")).to_contain_text("Goedendag,")
+    message.get_by_role("button", name="I have sent it").click()
+    expect(message).to_contain_text("in Dutch")
+    operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    message.get_by_role("button", name="Copy the message").click()
+    expect(message.get_by_role("button", name="Copied")).to_be_visible()
+    copied = operator.evaluate("navigator.clipboard.readText()")
+    assert copied == message.locator("#message-body").inner_text()
+    link = next(line for line in copied.splitlines() if line.startswith("http"))
+    customers = operator.context.new_page()
+    customers.goto(link)
+    customers.get_by_role("button", name="Allow").click()
+    expect(customers.get_by_role("heading")).to_have_text("Access allowed")
+    customers.close()
+    expect(operator.locator("#ask")).to_contain_text("Reauthorisation worked", timeout=LIMIT)
+    expect(operator.locator("#message-body")).to_have_count(0)
+    operator.goto("/desk")
+    expect(operator.locator("section", has_text="Came back today")).to_contain_text(customer)
+
+
+def test_a_note_and_an_owner_are_written_without_leaving_the_page(operator: Page, complaints: list[str]) -> None:
+    operator.goto("/accounts/1003")
+    operator.get_by_role("button", name="I am on it").click()
+    expect(operator.locator("#owner")).to_contain_text("You are on this account")
+    operator.get_by_label("What the next person should know").fill("Ask for Ann.")
+    operator.get_by_role("button", name="Add note").click()
+    expect(operator.locator(".note")).to_contain_text("Ask for Ann.")
+    operator.locator(".note").get_by_role("button", name="Delete").click()
+    expect(operator.locator(".note")).to_have_count(0)
+    operator.get_by_role("button", name="Let it go").click()
+    expect(operator.locator("#owner")).to_contain_text("Nobody is on this account")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_message_has_no_serious_barrier_nor_overflows_a_phone(operator: Page, theme: str) -> None:
+    operator.goto("/accounts/1005")
+    operator.get_by_label("What the next person should know").fill("x" * 400)
+    operator.get_by_role("button", name="Add note").click()
+    expect(operator.locator(".note").first).to_be_visible()
+    operator.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+    operator.goto("/desk/invite?account=1005")
+    operator.get_by_label("Connector").fill(f"a_connector_with_a_rather_long_name_{theme}")
+    operator.get_by_role("button", name="Make the invite").click()
+    expect(operator.locator("#message-body")).to_be_visible()
+    address = operator.url
+    problems = {}
+    for path in (address, "/desk", "/accounts/1005"):
+        operator.goto(path)
+        operator.evaluate(AXE.read_text())
+        if found := violations(operator):
+            problems[path] = found
+        operator.set_viewport_size({"width": 390, "height": 800})
+        if operator.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
+            problems[f"{path} at 390 px"] = ["overflows"]
+        operator.set_viewport_size({"width": 1280, "height": 900})
+    assert problems == {}

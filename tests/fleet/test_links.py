@@ -1,0 +1,200 @@
+"""Links that customers follow: asked for once, watched until they did what they were for, and given up after a day."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from dashboard.app import Console
+from dashboard.fleet import links, live, refresh
+from dashboard.store import actions, desk, snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Account, Action, AuditEntry, Connection
+from tests.conftest import Clock, Sandbox
+
+WHO = "olga@example.com"
+ACCOUNT = 1001
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+@pytest.fixture
+def account() -> Account:
+    return db.session.get_one(Account, ACCOUNT)
+
+
+def known(connection: Any) -> Connection:
+    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    return row
+
+
+def invite(parts: Console, account: Account, connector: str = "sftp_files") -> Action:
+    return links.invite(parts.api, account, connector, WHO, parts.clock(), 15)
+
+
+def look(parts: Console, clock: Clock, action: Action, **by: float) -> Action:
+    clock.move(**(by or {"seconds": 70}))
+    leased = actions.lease(action.id, clock())
+    assert leased is not None
+    links.look(parts.api, leased, clock(), 15)
+    db.session.refresh(action)
+    return action
+
+
+def entry_of(action: Action) -> AuditEntry:
+    return db.session.get_one(AuditEntry, action.audit_id)
+
+
+def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connection(
+    parts: Console, clock: Clock, sandbox: Sandbox, account: Account
+) -> None:
+    action = invite(parts, account)
+    assert (action.state, action.kind, action.connection_id) == ("waiting", "invite", 0)
+    assert str(action.url).startswith(f"{sandbox.url}/sandbox/invite/")
+    assert entry_of(action).result == "pending"
+    calls = sandbox.state()["calls"]
+    assert look(parts, clock, action).settled_at is None
+    assert sandbox.state()["calls"] == calls
+    made = sandbox.life.add_connection(ACCOUNT, "sftp_files", "Their files")
+    refresh.refresh_account(parts.fleet, ACCOUNT)
+    look(parts, clock, action)
+    assert (action.state, action.url, action.in_flight) == ("done", None, None)
+    assert action.followed_at == known(made).first_seen_at
+    assert entry_of(action).result == "done"
+    assert "Their files" in action.detail
+
+
+def test_a_connection_that_was_there_before_or_is_of_another_kind_is_no_answer_to_an_invite(
+    parts: Console, clock: Clock, sandbox: Sandbox, account: Account
+) -> None:
+    sandbox.life.add_connection(ACCOUNT, "sftp_files", "Older")
+    refresh.refresh_account(parts.fleet, ACCOUNT)
+    clock.move(minutes=1)
+    action = invite(parts, account)
+    sandbox.life.add_connection(ACCOUNT, "woocommerce", "Shop")
+    refresh.refresh_account(parts.fleet, ACCOUNT)
+    assert look(parts, clock, action).settled_at is None
+
+
+def test_an_invite_is_given_up_after_a_day(parts: Console, clock: Clock, account: Account) -> None:
+    action = look(parts, clock, invite(parts, account), hours=24, minutes=1)
+    assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
+    assert "within 24 hours" in action.detail
+
+
+def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_beside_it(parts: Console, account: Account) -> None:
+    first, other, second = invite(parts, account), invite(parts, account, "woocommerce"), invite(parts, account)
+    db.session.refresh(first)
+    db.session.refresh(other)
+    assert (first.state, other.state, second.state) == ("superseded", "waiting", "waiting")
+    assert first.url is None
+
+
+def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
+    parts: Console, clock: Clock, sandbox: Sandbox, account: Account
+) -> None:
+    written, is_new = actions.begin_invite(account, "sftp_files", WHO, clock())
+    assert is_new
+    assert invite(parts, account).id == written.id
+    assert sandbox.state()["calls"].get("invite", 0) == 0
+    # The process that had written it down died: a worker finds that out, and the next press asks anew.
+    assert look(parts, clock, written).state == "failed"
+    assert invite(parts, account).state == "waiting"
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (
+            {"status": 403, "body": {"error": "ERROR_LICENSE", "detail": "No invites in this licence."}},
+            "No invites in this licence.",
+        ),
+        ({"status": 500}, "internal error"),
+        ({"kind": "html"}, "could not be read"),
+        ({"status": 204, "body": None}, "could not be read"),
+        ({"status": 200, "body": {"url": "javascript:alert(document.cookie)"}}, "not safe to open"),
+        ({"status": 200, "body": {"url": "http://example.com/x"}}, "not safe to open"),
+    ],
+)
+def test_an_invite_that_is_refused_or_not_safe_is_a_failure_in_words(
+    parts: Console, sandbox: Sandbox, account: Account, fault: dict[str, Any], says: str
+) -> None:
+    sandbox.fault("invite", **fault)
+    action = invite(parts, account)
+    assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
+    assert says in action.detail
+    assert sandbox.state()["calls"]["invite"] == 1
+    assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0
+
+
+def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Console, clock: Clock, account: Account) -> None:
+    action = invite(parts, account)
+    clock.move(hours=25)
+    parts.work.look(action.id)
+    db.session.refresh(action)
+    assert action.state == "failed"
+
+
+def ask(parts: Console, connection: Any) -> Action:
+    return links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
+
+
+def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    """Peliqan may call a connection RE_AUTHORISING from the moment that a link was asked for."""
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = look(parts, clock, ask(parts, connection))
+    assert known(connection).status == "RE_AUTHORISING"
+    assert action.followed_at is None
+    assert look(parts, clock, action, minutes=20).followed_at is None
+
+
+def test_nor_is_it_when_no_worker_looked_for_hours(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    action = look(parts, clock, ask(parts, sandbox.find(failure="expired", auth="oauth2")), hours=5)
+    assert action.followed_at is None
+    assert look(parts, clock, action).followed_at is None
+
+
+@pytest.mark.parametrize(("status", "minutes"), [("AUTHORIZING", 2), ("RE_AUTHORISED", 2), ("RE_AUTHORISING", 12)])
+def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
+    parts: Console, clock: Clock, sandbox: Sandbox, status: str, minutes: int
+) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = ask(parts, connection)
+    sandbox.set(connection.id, health_status="ERROR")
+    look(parts, clock, action)
+    clock.move(minutes=minutes)
+    sandbox.set(connection.id, health_status=status)
+    # Somebody has the page open: the status is seen between two looks of the worker.
+    live.read_connection(parts.api, connection.account_id, connection.id, clock())
+    seen = clock()
+    sandbox.set(connection.id, health_status="ERROR")
+    look(parts, clock, action)
+    assert action.settled_at is None
+    assert action.followed_at is not None
+    assert abs(action.followed_at - seen) < timedelta(seconds=5)
+
+
+def test_what_waits_is_found_by_what_is_next(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    action = ask(parts, sandbox.find(failure="expired", auth="oauth2"))
+    assert desk.stage_of(action, clock()) == "unsent"
+    assert desk.note_sent(action, WHO, "nl", clock())
+    assert desk.stage_of(action, clock()) == "sent"
+    assert desk.stage_of(action, clock() + timedelta(hours=19, minutes=59)) == "sent"
+    assert desk.stage_of(action, clock() + timedelta(hours=20)) == "remind"
+    clock.move(hours=21)
+    assert desk.note_sent(action, WHO, "nl", clock(), reminder=True)
+    assert (desk.stage_of(action, clock()), action.sent_by, action.language) == ("sent", WHO, "nl")
+    action.followed_at = clock()
+    db.session.commit()
+    assert desk.stage_of(action, clock() + timedelta(hours=30)) == "followed"
+    actions.settle(action, "failed", clock(), "Nobody followed the link within 24 hours.")
+    assert desk.stage_of(action, clock()) is None
+    assert not desk.note_sent(action, WHO, "fr", clock())
+    assert action.language == "nl"

@@ -1,0 +1,170 @@
+"""The round over the banks: by the age of their data; open, tick off, next."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from dashboard.app import Console
+from dashboard.store import findings
+from dashboard.store.database import db
+from dashboard.store.models import BankTick, Connection
+from tests.conftest import Clock, Person, Sandbox, path_of, words
+
+ALL = "/desk/banks.json?per_page=200"
+
+
+@pytest.fixture
+def engine(either_engine: str) -> str:
+    """SQLite and PostgreSQL."""
+    return either_engine
+
+
+def items(person: Person, query: str = "") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = person.json(f"{ALL}&{query}")["items"]
+    return found
+
+
+def place(item: dict[str, Any]) -> str:
+    return f"/accounts/{item['account_id']}/connections/{item['connection_id']}"
+
+
+def change(app: Flask, item: dict[str, Any], **values: Any) -> None:
+    """What a reading would have brought."""
+    with app.app_context():
+        here = (Connection.account_id == item["account_id"], Connection.id == item["connection_id"])
+        db.session.execute(update(Connection).where(*here).values(values))
+        findings.evaluate([item["account_id"]], app.extensions["console"].clock())
+        db.session.commit()
+
+
+def test_every_bank_and_nothing_else_is_on_the_list_the_oldest_data_first(viv: Person, sandbox: Sandbox) -> None:
+    found = items(viv)
+    banks = {
+        each.id
+        for account in sandbox.life.accounts(0, 60)
+        for each in sandbox.life.connections(account.id)
+        if each.connector.auth == "saltedge"
+    }
+    assert {item["connection_id"] for item in found} == banks
+    assert {item["connector"] for item in found} == {"saltedge_kbc", "SaltEdge_ING"}
+    ages = [item["last_success_at"] or "" for item in found]
+    assert ages == sorted(ages)
+    assert [row["data-connection-id"] for row in viv.get("/desk/banks?per_page=200").select("tr[data-row]")] == [
+        str(item["connection_id"]) for item in found
+    ]
+
+
+def test_one_ticks_off_and_goes_on_to_the_next_until_the_round_is_done(olga: Person, viv: Person, adam: Person) -> None:
+    expected = [place(item) for item in items(viv)]
+    walked = [olga.client.get("/desk/banks/next").location]
+    for _ in range(len(expected)):
+        answer = olga.post(f"{walked[-1]}/tick", then="next")
+        assert answer.status_code == 303
+        walked.append(answer.location)
+    assert walked == [*expected, "/desk/banks"]
+    assert "The round is done" in words(olga.get("/desk/banks"))
+    assert {(item["round"], item["ticked_by"]) for item in items(viv)} == {("ticked", "olga@example.com")}
+    assert adam.json("/audit.json?what=bank_tick")["total"] == len(expected)
+
+
+def test_a_tick_is_seen_on_the_list_and_on_the_connections_page_and_can_be_taken_back(
+    olga: Person, viv: Person, adam: Person
+) -> None:
+    first = items(viv)[0]
+    here = "/desk/banks?round=to_do"
+    row = olga.get(here).select_one("tr[data-row]")
+    assert row is not None
+    form = next(each for each in row.select("form") if "Tick off" in each.text)
+    answer = olga.client.post(str(form["action"]), data={str(each["name"]): str(each["value"]) for each in form.select("input")})
+    assert (answer.status_code, answer.location) == (303, here)
+    assert place(items(viv, "round=ticked")[0]) == place(first)
+    assert "ticked off by olga@example.com just now" in words(viv.get(place(first)))
+    assert not viv.get(place(first)).select("#round form")
+    olga.post(f"{place(first)}/tick", do="untick", next="/desk/banks")
+    assert items(viv, "round=ticked") == []
+    assert adam.json("/audit.json?what=bank_untick")["total"] == 1
+    assert olga.post(f"{place(first)}/tick", next="//evil.example").location == "/"
+    assert olga.post(f"{place(first)}/tick", do="marry").status_code == 400
+
+
+def test_two_who_tick_off_the_same_leave_one_tick_the_latest(olga: Person, adam: Person, app: Flask) -> None:
+    first = items(olga)[0]
+    olga.post(f"{place(first)}/tick")
+    adam.post(f"{place(first)}/tick")
+    with app.app_context():
+        assert [tick.who for tick in db.session.scalars(db.select(BankTick))] == ["adam@example.com"]
+
+
+def test_what_had_a_success_since_it_was_ticked_off_came_back_and_the_rest_is_to_be_done_again_the_next_day(
+    olga: Person, app: Flask, clock: Clock
+) -> None:
+    # At noon: a day must not end between two lines of this test.
+    clock.move(hours=24 - (clock().hour - 12) % 24)
+    olga = Person(app.test_client(), "olga@example.com")
+    back, still, *_ = [item for item in items(olga) if item["consent"] != "ended"]
+    for item in (back, still):
+        olga.post(f"{place(item)}/tick")
+    change(app, back, last_success_at=clock() + timedelta(minutes=5))
+
+    def stands() -> list[str]:
+        person = Person(app.test_client(), "olga@example.com")
+        by_place = {place(item): item["round"] for item in items(person)}
+        return [by_place[place(item)] for item in (back, still)]
+
+    assert stands() == ["back", "ticked"]
+    clock.move(hours=18)
+    assert stands() == ["back", "to_do"]
+    clock.move(days=8)
+    assert stands() == ["to_do", "to_do"]
+
+
+def test_whose_consent_has_ended_needs_the_customer_and_what_is_not_told_is_not_guessed(
+    viv: Person, olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    refused = sandbox.find(failure="consent", auth="saltedge")
+    by_id = {item["connection_id"]: item for item in items(viv)}
+    assert by_id[refused.id]["consent"] == "ended"
+    well = [item for item in items(viv) if item["consent"] == "untold"][:3]
+    for item, days in zip(well, (-1, 3, 60), strict=True):
+        change(app, item, consent_expires_at=clock() + timedelta(days=days))
+    after = {item["connection_id"]: item["consent"] for item in items(viv)}
+    assert [after[item["connection_id"]] for item in well] == ["ended", "ending", "lasting"]
+    assert {item["consent"] for item in items(viv, "consent=ended")} == {"ended"}
+    assert "Ended: needs the customer" in words(viv.get("/desk/banks?consent=ended"))
+    total = sum(len(items(viv, f"consent={word}")) for word in ("ended", "ending", "lasting", "untold"))
+    assert total == len(items(viv))
+
+
+def test_one_opens_a_bank_from_the_list_and_has_the_message_before_one(olga: Person, sandbox: Sandbox) -> None:
+    connection = sandbox.find(auth="saltedge", failure=None)
+    row = olga.get("/desk/banks?per_page=200").select_one(f"tr[data-connection-id='{connection.id}']")
+    assert row is not None
+    form = next(each for each in row.select("form") if "Make a link" in each.text)
+    answer = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
+    assert answer.location == path_of(connection)
+    assert "confirm at your bank" in words(olga.get(answer.location).select_one("#message-body"))  # type: ignore[arg-type]
+
+
+def test_a_viewer_looks_and_ticks_nothing_off_and_what_is_no_bank_is_not_ticked(
+    viv: Person, olga: Person, sandbox: Sandbox
+) -> None:
+    first = items(viv)[0]
+    assert not viv.get("/desk/banks").select("tr form")
+    assert viv.post(f"{place(first)}/tick").status_code == 403
+    assert olga.client.get(f"{place(first)}/tick").status_code == 405
+    assert olga.post(path_of(sandbox.healthy, "/tick")).status_code == 400
+    assert not olga.get(path_of(sandbox.healthy)).select("#round")
+    assert items(viv, "round=ticked") == []
+
+
+def test_the_list_is_searched_sorted_and_has_its_twins(viv: Person) -> None:
+    found = items(viv)
+    assert viv.json(f"{ALL}&q={found[0]['external_id']}&connector={found[0]['connector']}")["total"] >= 1
+    for sort in ("age", "-age", "consent", "account", "ticked", "-ticked"):
+        assert len(items(viv, f"sort={sort}")) == len(found)
+    assert viv.client.get("/desk/banks.csv").text.count("\n") == len(found) + 1
+    assert viv.client.get("/desk/banks?round=lost").status_code == 400
+    assert viv.fragment("/desk/banks").select_one("#list")
