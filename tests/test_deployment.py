@@ -113,6 +113,13 @@ def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_whe
         assert process.wait(30) == 0, service
 
 
+def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:
+    for folder in ("templates", "static", "messages"):
+        ours = {path.relative_to(HERE / folder) for path in (HERE / folder).rglob("*") if path.is_file()}
+        (theirs,) = image.rglob(f"site-packages/dashboard/{folder}")
+        assert {path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()} == ours
+
+
 def test_nothing_runs_as_root_may_write_its_own_code_or_begins_before_what_it_needs() -> None:
     last_stage = DOCKERFILE.rpartition("FROM ")[2]
     assert re.search(r"^USER console$", last_stage, re.MULTILINE)
