@@ -12,8 +12,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console
-from dashboard.store import actions, bulk
-from tests.conftest import Clock, Person, Sandbox, make_settings, words
+from dashboard.store import actions, bulk, snapshot
+from dashboard.store.database import db
+from tests.conftest import Clock, Person, Sandbox, is_quiet, make_settings, words
 
 
 @pytest.fixture
@@ -53,9 +54,31 @@ def a_cause(person: Person, rule: str = "auth_failed", least: int = 3) -> dict[s
     return dict(found)
 
 
-def ticked(person: Person, query: str, count: int) -> str:
-    """The address of the confirm page for the first few of a list."""
-    items = person.json(f"/connections.json?{query}")["items"][:count]
+def quiet(person: Person, sandbox: Sandbox) -> list[dict[str, Any]]:
+    """Connections that are well, and whose schedule has no run under way."""
+    items = person.json("/connections.json?severity=ok&per_page=200")["items"]
+    steady = [item for item in items if not sandbox.life.connection(item["connection_id"]).flips]
+    return [item for item in steady if rests(sandbox, item)]
+
+
+def rests(sandbox: Sandbox, item: dict[str, Any]) -> bool:
+    """Whether its schedule has no run under way, which a sync would follow instead of starting one."""
+    return item["connection_id"] is not None and is_quiet(sandbox.life, sandbox.life.connection(item["connection_id"]))
+
+
+def a_quiet_cause(person: Person, sandbox: Sandbox) -> dict[str, Any]:
+    """The cause with the most connections among those of which no schedule has a run under way."""
+    for cause in person.json("/causes.json?sort=-connections&per_page=200")["items"]:
+        behind = person.json(f"/causes/{cause['id']}.json?per_page=200")["items"]
+        if cause["connections"] == len(behind) and all(rests(sandbox, item) for item in behind):
+            assert cause["connections"] >= 2
+            return dict(cause)
+    raise LookupError
+
+
+def ticked(person: Person, sandbox: Sandbox, count: int) -> str:
+    """The address of the confirm page for a few of them."""
+    items = quiet(person, sandbox)[:count]
     assert len(items) == count
     boxes = [("c", f"{item['account_id']}-{item['connection_id']}") for item in items]
     return "/bulk/new?" + urlencode([("which", "ticked"), ("kind", "sync"), *boxes])
@@ -104,7 +127,7 @@ def press(person: Person, page: str, label: str, **changes: str) -> TestResponse
 def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     olga: Person, worker: Any, parts: Console, sandbox: Sandbox
 ) -> None:
-    cause = a_cause(olga)
+    cause = a_quiet_cause(olga, sandbox)
     count = cause["connections"]
     sync_all = button_of(olga.get(f"/causes/{cause['id']}"), f"Sync all {count}")
     confirm = olga.get(sync_all)
@@ -131,19 +154,25 @@ def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     assert set(sandbox.state()["syncs"].values()) == {1}
     listed = olga.json(page + ".json?per_page=200")
     assert listed["total"] == count
-    assert sorted(sandbox.state()["syncs"]) == sorted(str(item["connection_id"]) for item in listed["items"])
+    assert set(sandbox.state()["syncs"]) == {str(item["connection_id"]) for item in listed["items"]}
+    assert sandbox.state()["calls"]["syncdb"] == count
     assert olga.json(f"{page}.json?state=failed")["total"] == now["failed"]
     job = olga.json("/bulk.json")["items"][0]
     assert (job["state"], job["connections"], job["left"]) == ("done", count, 0)
     assert job["done"] + job["no_effect"] + job["failed"] <= count
 
 
-def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(olga: Person, worker: Any) -> None:
-    page = started(begin(olga, f"/bulk/new?kind=sync&cause={a_cause(olga)['id']}"))
+def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(
+    olga: Person, worker: Any, sandbox: Sandbox
+) -> None:
+    cause = a_cause(olga)
+    item = next(each for each in olga.json(f"/causes/{cause['id']}.json")["items"] if rests(sandbox, each))
+    first = f"{item['account_id']}-{item['connection_id']}"
+    page = started(begin(olga, f"/bulk/new?kind=sync&cause={cause['id']}", first=first))
     worker(3)
     soup = olga.get(page)
     assert "invalid_grant" in words(soup.select_one(".bulk-first"))  # type: ignore[arg-type]
-    assert "It failed here. It will probably do the same to the other" in words(soup)
+    assert "It failed here It will probably do the same to the other" in words(soup)
     assert "Go on all the same with the other" in words(soup)
 
 
@@ -151,7 +180,7 @@ def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(ol
 def test_no_request_begins_the_rest_before_the_first_has_ended(
     olga: Person, adam: Person, worker: Any, sandbox: Sandbox, seen: str
 ) -> None:
-    page = started(begin(olga, ticked(olga, "severity=ok", 4)))
+    page = started(begin(olga, ticked(olga, sandbox, 4)))
     sandbox.life.run_seconds = (600, 600)
     for person in (olga, adam):
         assert person.post(f"{page}/go-on", seen=seen).status_code == 409
@@ -165,7 +194,7 @@ def test_no_request_begins_the_rest_before_the_first_has_ended(
 
 
 def test_the_rest_is_begun_once_and_only_from_the_page_that_shows_the_result(olga: Person, worker: Any, sandbox: Sandbox) -> None:
-    page = started(begin(olga, ticked(olga, "severity=ok", 3)))
+    page = started(begin(olga, ticked(olga, sandbox, 3)))
     worker(2)
     assert "Worked" in words(olga.get(page).select_one(".bulk-first"))  # type: ignore[arg-type]
     assert olga.post(f"{page}/go-on", seen="failed").status_code == 409
@@ -222,17 +251,28 @@ def test_what_cannot_be_done_is_left_out_and_said_why(olga: Person, adam: Person
 
 def test_what_is_under_way_already_is_left_out(olga: Person, sandbox: Sandbox) -> None:
     sandbox.life.run_seconds = (600, 600)
-    address = ticked(olga, "severity=ok", 3)
-    item = olga.json("/connections.json?severity=ok")["items"][1]
+    address = ticked(olga, sandbox, 3)
+    item = quiet(olga, sandbox)[1]
     olga.post(f"/accounts/{item['account_id']}/connections/{item['connection_id']}/sync")
     told = words(olga.get(address))
     assert "A sync is started on 2 connections" in told
     assert "Left out: 1 of 3 1: a sync is under way already" in told
 
 
-def test_what_is_gone_or_was_never_there_is_left_out(olga: Person) -> None:
-    told = words(olga.get(ticked(olga, "severity=ok", 1) + "&c=999-999"))
+def test_what_is_gone_or_was_never_there_is_left_out(olga: Person, sandbox: Sandbox) -> None:
+    told = words(olga.get(ticked(olga, sandbox, 1) + "&c=999-999"))
     assert "1: it is not known any more" in told
+
+
+def test_what_has_gone_since_it_was_ticked_is_left_out(olga: Person, app: Flask, sandbox: Sandbox, clock: Clock) -> None:
+    address, item = ticked(olga, sandbox, 2), quiet(olga, sandbox)[0]
+    with app.app_context():
+        connection = snapshot.connection_or_none(item["account_id"], item["connection_id"])
+        assert connection is not None
+        connection.gone_at = clock()
+        db.session.commit()
+    told = words(olga.get(address))
+    assert "Left out: 1 of 2 1: it is gone from Peliqan’s list" in told
 
 
 def test_nothing_ticked_begins_nothing_and_says_so(olga: Person) -> None:
@@ -258,7 +298,7 @@ def test_there_is_no_work_for_a_cause_nor_a_job_that_is_not_there(olga: Person) 
 
 
 def test_a_viewer_sees_the_work_and_may_do_none(olga: Person, viv: Person, adam: Person, worker: Any, sandbox: Sandbox) -> None:
-    address = ticked(olga, "severity=ok", 3)
+    address = ticked(olga, sandbox, 3)
     page = started(begin(olga, address))
     worker(2)
     assert not viv.get(page).select("#bulk button")
@@ -282,7 +322,7 @@ def test_an_operators_job_has_a_limit_and_an_administrators_none(
     small = create_app(make_settings(sandbox.url, tmp_path, **store, dashboard_bulk_most=3), clock=clock)
     small.config["RATELIMIT_ENABLED"] = False
     olga, adam = (Person(small.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
-    within, beyond = ticked(olga, "severity=ok", 3), ticked(olga, "severity=ok", 4)
+    within, beyond = ticked(olga, sandbox, 3), ticked(olga, sandbox, 4)
     assert "at most 3 connections in one job" in words(olga.get(within))
     refused = olga.get(beyond)
     assert "at most 3 connections, so this cannot begin" in words(refused)
@@ -311,9 +351,9 @@ def test_what_changed_since_it_was_looked_at_is_shown_again_and_nothing_is_done(
     olga: Person, sandbox: Sandbox, adam: Person
 ) -> None:
     sandbox.life.run_seconds = (600, 600)
-    address = ticked(olga, "severity=ok", 3)
+    address = ticked(olga, sandbox, 3)
     seen = str(olga.get(address).select_one("input[name=seen]")["value"])  # type: ignore[index]
-    item = olga.json("/connections.json?severity=ok")["items"][0]
+    item = quiet(olga, sandbox)[0]
     olga.post(f"/accounts/{item['account_id']}/connections/{item['connection_id']}/sync")
     answer = begin(olga, address, seen=seen)
     assert answer.status_code == 409
@@ -321,15 +361,15 @@ def test_what_changed_since_it_was_looked_at_is_shown_again_and_nothing_is_done(
     assert olga.json("/bulk.json")["total"] == 0
 
 
-def test_without_a_reason_nothing_begins(olga: Person) -> None:
-    answer = begin(olga, ticked(olga, "severity=ok", 3), why="  ")
+def test_without_a_reason_nothing_begins(olga: Person, sandbox: Sandbox) -> None:
+    answer = begin(olga, ticked(olga, sandbox, 3), why="  ")
     assert answer.status_code == 400
     assert "Say why" in answer.text
     assert olga.json("/bulk.json")["total"] == 0
 
 
 def test_a_job_can_be_cancelled_by_a_colleague_and_says_so(olga: Person, adam: Person, worker: Any, sandbox: Sandbox) -> None:
-    page = started(begin(olga, ticked(olga, "severity=ok", 9)))
+    page = started(begin(olga, ticked(olga, sandbox, 9)))
     worker(2)
     sandbox.life.run_seconds = (600, 600)
     press(olga, page, "Go on")
@@ -379,7 +419,7 @@ def test_links_are_made_for_customers_and_handed_to_operators_alone(
 def test_the_progress_fragment_is_the_pages_and_says_when_the_list_should_follow(
     olga: Person, worker: Any, sandbox: Sandbox
 ) -> None:
-    page = started(begin(olga, ticked(olga, "severity=ok", 3)))
+    page = started(begin(olga, ticked(olga, sandbox, 3)))
     whole = olga.get(page).select_one("#bulk")
     assert whole is not None
     poll = str(whole["hx-get"])
@@ -397,8 +437,8 @@ def test_the_progress_fragment_is_the_pages_and_says_when_the_list_should_follow
     assert len(listed.select("tr[data-result=done]")) == 1
 
 
-def test_a_hostile_reason_is_text(olga: Person, worker: Any) -> None:
-    page = started(begin(olga, ticked(olga, "severity=ok", 2), why="<script>alert(1)</script>"))
+def test_a_hostile_reason_is_text(olga: Person, sandbox: Sandbox) -> None:
+    page = started(begin(olga, ticked(olga, sandbox, 2), why="<script>alert(1)</script>"))
     for address in (page, "/bulk"):
         html = olga.client.get(address).text
         assert "<script>alert(1)" not in html
