@@ -25,6 +25,7 @@ QUERIES = {
     "/": 13,
     "/causes": 7,
     "/findings": 5,
+    "/bulk": 5,
     "/audit": 5,
     "/accounts/1001": 9,
 }
