@@ -25,6 +25,7 @@ QUERIES = {
     "/": 16,
     "/causes": 8,
     "/findings": 5,
+    "/bulk": 5,
     "/audit": 5,
     "/receipts": 5,
     "/alerts": 5,
