@@ -7,7 +7,18 @@ missing or mistyped required field is a ``BrokenAnswer`` that names the field). 
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from dashboard.peliqan.vocabulary import RUNNING, SUCCEEDED, Severity, is_saltedge, severity_of_health, severity_of_run
 
@@ -37,12 +48,22 @@ def _none_as_empty(value: object) -> object:
     return "" if value is None else value
 
 
+def _none_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    """What is only assumed of an answer must not make it a broken one."""
+    try:
+        found: datetime | None = read(value)
+    except ValidationError:
+        return None
+    return found
+
+
 Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
 Small = Annotated[int | None, _unsaid_beyond(31)]
 Count = Annotated[int | None, _unsaid_beyond(53)]
 Text = Annotated[str | None, BeforeValidator(_number_as_text)]
 Word = Annotated[str, BeforeValidator(_none_as_empty)]
 Time = Annotated[datetime, AfterValidator(_utc)]
+AssumedTime = Annotated[datetime | None, AfterValidator(lambda value: value and _utc(value)), WrapValidator(_none_if_unreadable)]
 
 
 class Answer(BaseModel):
@@ -85,7 +106,7 @@ class Connection(Answer):
     run_interval: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     scheduler_off: bool = Field(False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off"))
     auth_type: Text = None
-    consent_expires_at: Time | None = None
+    consent_expires_at: AssumedTime = None
 
     @model_validator(mode="before")
     @classmethod

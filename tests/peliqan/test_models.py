@@ -61,7 +61,7 @@ KNOWN: list[tuple[type[Answer], dict[str, Any]]] = [
     (
         Connection,
         {"id": 2, "name": "c", "server_type": "exact", "health_status": "OK", "is_datawarehouse": True, "is_target": False,
-         "target": 3, "run_interval": 3600, "disable_scheduler": True, "auth_type": "oauth2"},
+         "target": 3, "run_interval": 3600, "disable_scheduler": True, "auth_type": "oauth2", "consent_expires_at": "2026-12-01T00:00:00Z"},
     ),
     (
         Run,
@@ -81,6 +81,11 @@ def test_what_is_documented_survives_any_field_beside_it(
 ) -> None:
     model, documented = known
     assert parse(model, {**extra, **documented}, ROUTES[0]) == parse(model, documented, ROUTES[0])
+
+
+@pytest.mark.parametrize("said", ["soon", {}, [], True, "0001-01-01T00:00:00+14:00", None])
+def test_the_end_of_a_consent_that_cannot_be_read_is_as_good_as_none(said: Any) -> None:
+    assert parse(Connection, {"id": 1, "consent_expires_at": said}, ROUTES[0]).consent_expires_at is None
 
 
 def test_times_are_in_utc_whatever_their_zone() -> None:
@@ -123,7 +128,7 @@ def test_no_secret_shows_in_a_repr() -> None:
 
 def test_what_has_a_side_effect_is_marked_as_sent_once() -> None:
     once = {route.name for route in ROUTES if route.once}
-    assert once == {"integrate", "syncdb", "reauthorise", "saltedge_refresh"}
+    assert once == {"integrate", "invite", "syncdb", "reauthorise", "saltedge_refresh"}
     assert all(route.once for route in ROUTES if route.method != "GET")
 
 

@@ -127,11 +127,11 @@ def test_whose_consent_has_ended_needs_the_customer_and_what_is_not_told_is_not_
     refused = sandbox.find(failure="consent", auth="saltedge")
     by_id = {item["connection_id"]: item for item in items(viv)}
     assert by_id[refused.id]["consent"] == "ended"
-    well = [item for item in items(viv) if item["consent"] == "untold"][:3]
-    for item, days in zip(well, (-1, 3, 60), strict=True):
-        change(app, item, consent_expires_at=clock() + timedelta(days=days))
+    well = [item for item in items(viv) if item["consent"] == "lasting"][:4]
+    for item, days in zip(well, (-1, 3, 60, None), strict=True):
+        change(app, item, consent_expires_at=None if days is None else clock() + timedelta(days=days))
     after = {item["connection_id"]: item["consent"] for item in items(viv)}
-    assert [after[item["connection_id"]] for item in well] == ["ended", "ending", "lasting"]
+    assert [after[item["connection_id"]] for item in well] == ["ended", "ending", "lasting", "untold"]
     assert {item["consent"] for item in items(viv, "consent=ended")} == {"ended"}
     assert "Ended: needs the customer" in words(viv.get("/desk/banks?consent=ended"))
     total = sum(len(items(viv, f"consent={word}")) for word in ("ended", "ending", "lasting", "untold"))
