@@ -466,7 +466,9 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
 
 def test_a_lost_hint_is_made_good_by_the_tick(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
     tell(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
+    wait_for(parts.work.jobs.pending_count, "the hint is given")
     parts.work.jobs.storage.flush_queue()
+    assert not parts.work.jobs.pending()
     clock.move(minutes=2)
     parts.work.tick()
     assert "take_events" in {task.name for task in parts.work.jobs.pending()}
