@@ -70,13 +70,13 @@ def _measure(engine: str, made: Site, api: StandIn) -> Iterator[Figure]:
     kept, done = _count(made), _count(made, WebhookEvent.state == "done")
     what, sent, times = f"{engine}: {count:,} events in {SECONDS} s", told["seconds"], told["times"]
     statuses = ", ".join(f"{number:,} × {status}" for status, number in told["statuses"].items())
-    yield Figure(9, f"{what}, those that are lost", count - kept, most=0, detail=f"{statuses}, all sent in {sent:.1f} s")
+    yield Figure(6, f"{what}, those that are lost", count - kept, most=0, detail=f"{statuses}, all sent in {sent:.1f} s")
     detail = f"the last {settled - sent:.1f} s after the storm, with {calls} calls to the API for {ACCOUNTS} accounts"
-    yield Figure(9, f"{what}, those that are not settled as done", kept - done, most=0, detail=detail)
+    yield Figure(6, f"{what}, those that are not settled as done", kept - done, most=0, detail=detail)
     detail = f"median {median(times) * 1000:.1f} ms from the time that an event was due, 2 web processes"
-    yield Figure(9, f"{what}, p95 of the answer (ms)", quantiles(times, n=20)[-1] * 1000, most=50, detail=detail)
+    yield Figure(6, f"{what}, p95 of the answer (ms)", quantiles(times, n=20)[-1] * 1000, most=50, detail=detail)
     detail = f"{median(during) * 1000:.1f} ms beside {median(before) * 1000:.1f} ms; {len(during)} visits"
-    yield Figure(9, f"{engine}: {PAGE} in the storm, beside before", median(during) / median(before), most=2, detail=detail)
+    yield Figure(6, f"{engine}: {PAGE} in the storm, beside before", median(during) / median(before), most=2, detail=detail)
 
 
 @contextmanager
