@@ -98,14 +98,26 @@ def complaints(page: Page) -> Iterator[list[str]]:
     assert heard == []
 
 
+@pytest.fixture(scope="session")
+def signed_in() -> dict[str, Any]:
+    """The session cookies of those who have signed in: attempts are limited, and there are more tests than that in a minute."""
+    return {}
+
+
 @pytest.fixture
-def sign_in(page: Page, demo: Demo) -> Callable[[str], Page]:
+def sign_in(page: Page, demo: Demo, signed_in: dict[str, Any]) -> Callable[[str], Page]:
     def go(role: str) -> Page:
-        page.goto("/login")
-        page.get_by_label("E-mail").fill(f"{role}@example.com")
-        page.get_by_label("Password").fill(demo.passwords[role])
-        page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="Overview", exact=True).wait_for()
+        overview = page.get_by_role("heading", name="Overview", exact=True)
+        if role in signed_in:
+            page.context.add_cookies(signed_in[role])
+            page.goto("/")
+        else:
+            page.goto("/login")
+            page.get_by_label("E-mail").fill(f"{role}@example.com")
+            page.get_by_label("Password").fill(demo.passwords[role])
+            page.get_by_role("button", name="Sign in").click()
+        overview.wait_for()
+        signed_in[role] = page.context.cookies()
         return page
 
     return go
