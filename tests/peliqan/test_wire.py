@@ -293,7 +293,8 @@ def test_a_netrc_file_does_not_replace_the_token(server: FaultServer, tmp_path: 
 
 
 def test_nothing_secret_is_logged_even_by_the_libraries(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
+    for name in ("", "urllib3", "requests"):
+        caplog.set_level(logging.DEBUG, name)
     server.say(SERVERS, html(503))
     with pytest.raises(peliqan.ServerError):
         server.client(retries=1).for_account(1).connections()
