@@ -6,11 +6,29 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from dashboard.sandbox.app import create_sandbox
 from tests.browser.conftest import Demo
 from tests.browser.test_journeys import AXE, violations
+from tests.conftest import is_quiet
 
 pytestmark = pytest.mark.xdist_group("browser")
 LIMIT = 30_000
+
+
+def try_on_one(page: Page) -> None:
+    """On a connection whose schedule does not run it just now: such a run would be followed, and may take minutes.
+
+    Should what matches have changed meanwhile, the question comes again.
+    """
+    life = create_sandbox(200).extensions["sandbox"].life
+    for _ in range(5):
+        values = [option.get_attribute("value") or "" for option in page.locator("#first option").all()]
+        at_rest = (value for value in values if is_quiet(life, life.connection(int(value.rpartition("-")[2]))))
+        page.locator("#first").select_option(next(at_rest, values[0]))
+        page.get_by_role("button", name="Try on one").click()
+        page.wait_for_load_state()
+        if page.locator("#bulk").count():
+            return
 
 
 def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(operator: Page, complaints: list[str]) -> None:
@@ -24,7 +42,7 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(operato
     operator.locator("#many").get_by_role("button", name="Sync").click()
     expect(operator.get_by_role("heading", level=1)).to_have_text("Sync 3 connections")
     operator.get_by_label("Why").fill("the vendor mended it")
-    operator.get_by_role("button", name="Try on one").click()
+    try_on_one(operator)
     expect(operator.locator("#bulk[data-state=tried]")).to_be_visible(timeout=LIMIT)
     # The list beside has followed by itself.
     expect(operator.locator("#list tr[data-result=done]")).to_have_count(1)
@@ -49,7 +67,7 @@ def test_it_works_without_javascript(browser: Any, demo: Demo, browser_context_a
     page.locator("a.row-link").first.click()
     page.get_by_role("link", name=re.compile("Make reauthorisation links for all")).click()
     page.fill("#why", "their consent ran out")
-    page.get_by_role("button", name="Try on one").click()
+    try_on_one(page)
 
     def look_until(selector: str) -> None:
         for _ in range(60):
@@ -94,7 +112,7 @@ def test_no_state_of_a_job_has_a_serious_barrier_nor_overflows_a_phone(
     page.get_by_role("link", name=re.compile("Sync all")).click()
     page.fill("#why", "the vendor mended it")
     look("confirm")
-    page.get_by_role("button", name="Try on one").click()
+    try_on_one(page)
     expect(page.locator("#bulk[data-state=tried]")).to_be_visible(timeout=LIMIT)
     expect(page.locator("#bulk")).to_contain_text("It failed here")
     look("tried")
