@@ -5,6 +5,7 @@
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
 ``assets``    static files by their content
+``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
 """
@@ -18,6 +19,7 @@ from dashboard.views import (
     assets,
     causes,
     connections,
+    door,
     embed,
     errors,
     health,
@@ -39,5 +41,6 @@ def register(app: Flask) -> None:
     times.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
+    door.init_app(app)
     for family in (overview, accounts, connections, causes, tables, embed, people, admin, webhooks, health):
         app.register_blueprint(family.bp)
