@@ -2,8 +2,8 @@
 
 An event tells that a run began or how it ended, and no more: neither why nor what it loaded. So there are two steps. What it
 tells is written at once, many events in one transaction. Then the account becomes due, ahead of the pass under way, and the
-fleet's own reader reads it: so a storm costs no more calls than there are accounts, and keeps to the rate and to the number in
-flight that all readings keep to; findings are evaluated with the reading, since half of the facts would make wrong ones. Until
+fleet's own reader reads it, with the rate and the number in flight that all readings keep to; in a storm a little later, once
+for all that was told meanwhile. Findings are evaluated with the reading, since half of the facts would make wrong ones. Until
 it has been read the event waits, and asks for it again, ever more rarely.
 
 What came late or twice does no harm: a run that has ended never runs again, and of two runs the one with the higher id counts.
@@ -17,10 +17,13 @@ from typing import Any
 from dashboard.peliqan.events import REMOVED, is_known, run_status
 from dashboard.peliqan.vocabulary import run_is_over
 from dashboard.store import actions, due, events, standings
-from dashboard.store.counts import begin_change
+from dashboard.store.counts import begin_change, version
 from dashboard.store.database import db
 from dashboard.store.standings import Place, Standing
 
+# While so many events wait for their accounts it is a storm: what is told is written at once as always, but the accounts are
+# asked for so much later, and then once for all that was told meanwhile.
+MOST_WAITING, STORM = 100, timedelta(seconds=10)
 NO_ACCOUNT = "It names no account that is known."
 UNKNOWN_ACCOUNT = "Account {} is not known yet; the next pass over the fleet lists what is new."
 UNKNOWN = "The console does not know this event; it is kept, and nothing was done."
@@ -48,18 +51,22 @@ def take_all(clock: Callable[[], datetime], interval: float) -> Taken:
         taken.count += batch.count
         taken.accounts |= batch.accounts
         taken.actions += batch.actions
-        if not batch.count:
+        if batch.count < events.AT_ONCE:
+            # What came meanwhile has a hint of its own.
             break
     taken.accounts |= _ask_again(clock(), interval)
     return taken
 
 
 def take(at: datetime, interval: float) -> Taken:
-    """One batch, in one transaction: another worker that takes at the same time waits here, and then finds the rest."""
+    """One batch, in one transaction; another worker that takes at the same time takes others."""
+    seen = version()
+    told, named, known = _read_new()
+    # From here on others wait. Who came before may have changed what was just read, or taken it: seldom; it is read anew then.
     begin_change()
-    rows = events.new()
-    told = _name_accounts([_Told.of(row) for row in rows])
-    known = standings.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
+    if version() != seen + 1:
+        told, named, known = _read_new()
+    events.name_accounts(named)
     settled: list[tuple[int, str, str]] = []
     waiting: dict[int, int] = {}
     ended: dict[Place, int] = {}
@@ -75,22 +82,34 @@ def take(at: datetime, interval: float) -> Taken:
     standings.save(known, at)
     standings.note_removed({each.place for each in told if each.event == REMOVED and each.place is not None}, at)
     events.settle(settled, at)
-    events.await_reading(waiting, at)
-    asked = due.hurry(set(waiting.values()), at - timedelta(seconds=interval))
-    for account_id in set(waiting.values()) - asked:
-        events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
+    is_storm = events.many_wait(MOST_WAITING)
+    events.await_reading(waiting, at, at + (STORM if is_storm else events.AGAIN))
+    asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
     looked_for = actions.make_due(ended, at)
     db.session.commit()
-    return Taken(len(rows), asked, looked_for)
+    return Taken(len(told), asked, looked_for)
 
 
-def _name_accounts(told: Sequence["_Told"]) -> list["_Told"]:
-    """The same, with the accounts of connections whose events did not name them, as far as there is no doubt."""
+def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, Standing]]:
+    told, named = _with_accounts([_Told.of(row) for row in events.new()])
+    known = standings.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
+    return told, named, known
+
+
+def _with_accounts(told: Sequence["_Told"]) -> tuple[list["_Told"], dict[int, int]]:
+    """The same with the accounts of connections whose events did not name them, where there is no doubt; and which those were."""
     nameless = {each.id: each.connection_id for each in told if each.account_id is None and each.connection_id is not None}
     account_of = events.accounts_of(set(nameless.values()))
-    found = {id: account_of[connection_id] for id, connection_id in nameless.items() if connection_id in account_of}
-    events.name_accounts(found)
-    return [replace(each, account_id=found[each.id]) if each.id in found else each for each in told]
+    named = {id: account_of[connection_id] for id, connection_id in nameless.items() if connection_id in account_of}
+    return [replace(each, account_id=named[each.id]) if each.id in named else each for each in told], named
+
+
+def _ask(account_ids: set[int], at: datetime, interval: float) -> set[int]:
+    """Have these accounts read before the rest of the pass under way; those that there are."""
+    asked = due.hurry(account_ids, at - timedelta(seconds=interval))
+    for account_id in account_ids - asked:
+        events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
+    return asked
 
 
 def _ask_again(at: datetime, interval: float) -> set[int]:
@@ -99,7 +118,7 @@ def _ask_again(at: datetime, interval: float) -> set[int]:
     if not late:
         db.session.rollback()
         return set()
-    asked = due.hurry(events.await_again(late, at), at - timedelta(seconds=interval))
+    asked = _ask(events.await_again(late, at), at, interval)
     db.session.commit()
     return asked
 

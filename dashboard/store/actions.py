@@ -145,8 +145,9 @@ def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:
         if (run_id := ended.get((row.account_id, row.connection_id))) is not None
         and (row.run_id is None or not run_id or run_id >= row.run_id)
     ]
-    if found:
-        change(update(Action).where(Action.id.in_(found), Action.due_at > at).values(due_at=at))
+    # One that is just being written is looked at by somebody, who will see what was told.
+    free = select(Action.id).where(Action.id.in_(found), Action.due_at > at).with_for_update(skip_locked=True).cte("free")
+    change(update(Action).where(Action.id.in_(select(free.c.id))).values(due_at=at))
     return found
 
 

@@ -8,11 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from operator import itemgetter
-from threading import Lock
+from threading import Event, Lock
 from time import monotonic, sleep
 from typing import Any
 
-from flask import current_app
 from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
@@ -27,7 +26,7 @@ AT_ONCE = 200
 # An account that was asked for is asked for again after so long, then after twice that, and so on: in all some twenty minutes.
 AGAIN = timedelta(seconds=5)
 MOST_TRIES = 8
-GATHERED = 0.01
+GATHERED = 0.005
 READ = "What it says is in the snapshot, and the account was read after it."
 NOT_READ = "Its account was not read in time; the next pass over the fleet reads it."
 
@@ -70,61 +69,67 @@ def event_item(event: WebhookEvent) -> dict[str, Any]:
 
 
 class _Arrival:
-    """A row on its way in."""
+    """A row on its way in. ``woken`` when it is written, or could not be, or when it is the next to lead."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
         self.row = row
-        self.written = False
-        self.error: Exception | None = None
+        self.leads = False
+        self.error: BaseException | None = None
+        self.woken = Event()
 
 
 class Intake:
-    """One process's way in: whoever writes takes along what came meanwhile, and everybody is answered after the commit.
+    """One process's way in: one of those that came leads, writes all that have come, and everybody is answered after the commit.
 
     One that comes alone is written at once. Of many, as many as come within ``GATHERED`` seconds share a transaction: that is
     what a transaction costs most of.
     """
 
     def __init__(self) -> None:
-        self._gathering, self._writing = Lock(), Lock()
+        self._lock = Lock()
         self._arrived: list[_Arrival] = []
+        self._is_led = False
         self._written_at = 0.0
 
     def keep(self, engine: Engine, row: Mapping[str, Any]) -> None:
         """Write an event down, or count it once more where it is known; returns when that is committed.
 
         Raises:
-            Exception: what the database said; the event is not kept then.
+            SQLAlchemyError: what the database said; the event is not kept then.
         """
-        arrival = _Arrival(row)
-        with self._gathering:
+        arrival = _Arrival({**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
+        with self._lock:
             self._arrived.append(arrival)
-        with self._writing:
-            # Whoever held the lock before may have taken this one along.
-            if not arrival.written and arrival.error is None:
-                sleep(max(0.0, self._written_at + GATHERED - monotonic()))
-                self._write(engine)
-                self._written_at = monotonic()
+            arrival.leads = not self._is_led
+            self._is_led = True
+        if not arrival.leads:
+            arrival.woken.wait()
+        if arrival.leads:
+            self._lead(engine)
         if arrival.error is not None:
             raise arrival.error
 
-    def _write(self, engine: Engine) -> None:
-        with self._gathering:
-            taken, self._arrived = self._arrived, []
+    def _lead(self, engine: Engine) -> None:
+        taken: list[_Arrival] = []
         try:
+            sleep(max(0.0, self._written_at + GATHERED - monotonic()))
+            with self._lock:
+                taken, self._arrived = self._arrived, []
             _insert(engine, [each.row for each in taken])
-        except Exception as error:  # noqa: BLE001 - whatever it is, each of them is to be told
+        except BaseException as error:  # whatever it is, each of them is to be told
             for each in taken:
                 each.error = error
-        else:
+            raise
+        finally:
+            self._written_at = monotonic()
+            with self._lock:
+                following = next(iter(self._arrived), None)
+                self._is_led = following is not None
             for each in taken:
-                each.written = True
-
-
-def keep(row: Mapping[str, Any]) -> None:
-    """Write down an event that just came; returns when it is committed. Raises as ``Intake.keep`` does."""
-    intake: Intake = current_app.extensions.setdefault("intake", Intake())
-    intake.keep(db.engine, {**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
+                each.woken.set()
+            if following is not None:
+                following.leads = True
+                following.woken.set()
 
 
 @cache
@@ -162,28 +167,38 @@ _TOLD = (
     WebhookEvent.run_id, WebhookEvent.sent_at, WebhookEvent.received_at, WebhookEvent.tries, WebhookEvent.detail,
 )  # fmt: skip
 
+_NEW = (WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_(None))
+
 
 def new(most: int = AT_ONCE) -> Sequence[Any]:
-    """Events that nobody has worked through yet, in the order in which they came."""
-    fresh = select(*_TOLD).where(WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_(None))
-    return db.session.execute(fresh.order_by(WebhookEvent.id).limit(most)).all()
+    """Events that nobody has worked through yet, in the order in which they came; the caller's until the commit.
 
-
-def overdue(at: datetime, most: int = AT_ONCE) -> Sequence[Any]:
-    """Events whose account has not been read although it was asked for."""
-    late = select(*_TOLD).where(WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_not(None), WebhookEvent.due_at <= at)
-    return db.session.execute(late.order_by(WebhookEvent.id).limit(most)).all()
+    Those that are just counted once more are left for the next time: whoever waited for them could be waited for in turn.
+    """
+    fresh = select(*_TOLD).where(*_NEW).order_by(WebhookEvent.id).limit(most)
+    return db.session.execute(fresh.with_for_update(skip_locked=True)).all()
 
 
 def some_new() -> bool:
     """Whether anything is to be worked through."""
-    return bool(new(1))
+    return db.session.scalar(select(WebhookEvent.id).where(*_NEW).limit(1)) is not None
+
+
+def overdue(at: datetime, most: int = 20 * AT_ONCE) -> Sequence[Any]:
+    """Events whose account has not been read although it was asked for; the caller's until the commit, as above."""
+    late = select(*_TOLD).where(WebhookEvent.due_at <= at).order_by(WebhookEvent.due_at).limit(most)
+    return db.session.execute(late.with_for_update(skip_locked=True)).all()
 
 
 def next_due() -> datetime | None:
     """When the first of those that wait for a reading is to be asked for again."""
-    waiting = (WebhookEvent.state == WAITING, WebhookEvent.applied_at.is_not(None))
-    return db.session.scalar(select(func.min(WebhookEvent.due_at)).where(*waiting))
+    return db.session.scalar(select(func.min(WebhookEvent.due_at)))
+
+
+def many_wait(most: int) -> bool:
+    """Whether more than ``most`` events wait for their accounts to be read."""
+    waiting = select(WebhookEvent.id).where(WebhookEvent.due_at.is_not(None)).limit(most + 1).subquery()
+    return (db.session.scalar(select(func.count()).select_from(waiting)) or 0) > most
 
 
 def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
@@ -196,10 +211,10 @@ def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
         change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(over))
 
 
-def await_reading(ids: Collection[int], at: datetime) -> None:
-    """What these say is in the snapshot; they wait for their accounts to be read. Does not commit."""
+def await_reading(ids: Collection[int], at: datetime, until: datetime) -> None:
+    """What these say is in the snapshot; their accounts are to be read, or asked for at ``until``. Does not commit."""
     if ids:
-        waiting = {"applied_at": at, "due_at": at + AGAIN, "detail": ""}
+        waiting = {"applied_at": at, "due_at": until, "detail": ""}
         change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(waiting))
 
 

@@ -7,6 +7,7 @@
 ``advice``    what stands at the buttons: the playbook, what helped before
 ``letters``   messages to customers, in their language; ``messages`` what is shown of one
 ``assets``    static files by their content
+``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
 The rest are the page families.
 """
@@ -25,6 +26,7 @@ from dashboard.views import (
     causes,
     connections,
     desk,
+    door,
     embed,
     errors,
     health,
@@ -52,6 +54,7 @@ def register(app: Flask) -> None:
     advice.init_app(app)
     errors.init_app(app)
     assets.init_app(app)
+    door.init_app(app)
     for family in (
         overview,
         accounts,

@@ -293,6 +293,23 @@ def test_a_storm_of_one_account_costs_one_reading(app: Flask, parts: Console, sa
     assert set(states()) == {"done"}
 
 
+def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once_after_it(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection, other = sandbox.healthy, sandbox.find(auth="saltedge")
+    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(webhooks.MOST_WAITING + 1)])
+    assert take(parts).accounts == {connection.account_id}
+    tell(app, *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")])
+    assert take(parts).accounts == set()
+    assert known(other).last_run_status == "INTERNAL_ERROR"
+    clock.move(seconds=6)
+    assert other.account_id not in take(parts).accounts
+    clock.move(seconds=5)
+    assert other.account_id in take(parts).accounts
+    parts.work.read_told()
+    assert set(states()) == {"done"}
+
+
 def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_again(
     app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
 ) -> None:

@@ -113,6 +113,7 @@ def upgrade():
         sa.UniqueConstraint("key", name="uq_webhook_event_key"),
     )
     op.create_index("ix_webhook_event_connection", "webhook_event", ["account_id", "connection_id", "received_at"])
+    op.create_index("ix_webhook_event_due_at", "webhook_event", ["due_at"])
     op.create_index("ix_webhook_event_received_at", "webhook_event", ["received_at"])
     op.create_index("ix_webhook_event_state", "webhook_event", ["state", "applied_at", "id"])
 

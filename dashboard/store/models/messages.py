@@ -14,7 +14,7 @@ class WebhookEvent(Model):
 
     ``state``: ``waiting``, ``done``, ``ignored`` (kept, but nothing to do with it) or ``failed``. ``times``: how often it came.
     ``applied_at``: what it says is in the snapshot since then; where it waits all the same, it is for its account to be read.
-    ``due_at``: when to ask for that again, after so many ``tries``.
+    ``due_at``: when to ask for that again, after so many ``tries``; None of all others.
     """
 
     __tablename__ = "webhook_event"
@@ -35,7 +35,7 @@ class WebhookEvent(Model):
     body: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16))
     applied_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    due_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
     tries: Mapped[int] = mapped_column(default=0)
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     detail: Mapped[str] = mapped_column(Text, default="")

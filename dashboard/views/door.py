@@ -1,0 +1,121 @@
+"""The address that takes Peliqan's events, in front of everything else.
+
+Peliqan has no session, no form and no browser. So nothing of what a page needs is done for it: a thousand events a second, each
+asked for its cookie and answered with what protects pages, would slow down every page to half.
+"""
+
+import json
+from collections.abc import Iterable
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask
+from sqlalchemy.exc import InterfaceError, OperationalError
+from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.wsgi import get_input_stream
+
+from dashboard.app import Console
+from dashboard.peliqan import events as told
+from dashboard.store import due
+from dashboard.store.database import db
+from dashboard.store.events import Intake
+from dashboard.store.snapshot import clean
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+ADDRESS = "/webhooks/peliqan"
+LARGEST = 256 * 1024
+LONGEST_WORD = 64
+# That some were refused is noted this often, and where.
+REFUSED, NOTED_EVERY = "webhook_refused", timedelta(minutes=1)
+RETRY_AFTER = ("Retry-After", "10")
+
+
+class _Refusal(Exception):
+    """An answer other than that all is well, with a code for scripts and a sentence."""
+
+    def __init__(self, status: str, code: str, detail: str) -> None:
+        self.status, self.code, self.detail = status, code, detail
+        super().__init__(detail)
+
+
+def init_app(app: Flask) -> None:
+    """Put the door in front of the app."""
+    app.wsgi_app = Door(app, app.wsgi_app)  # type: ignore[method-assign]
+
+
+class Door:
+    """Keeps an event and answers 204, in a few lines; everything that is asked for elsewhere goes on to ``inner``."""
+
+    def __init__(self, app: Flask, inner: "WSGIApplication") -> None:
+        parts: Console = app.extensions["console"]
+        self._app, self._inner, self._parts = app, inner, parts
+        self._secret = parts.settings.peliqan_webhook_secret
+        self._header = "HTTP_" + parts.settings.peliqan_webhook_header.upper().replace("-", "_")
+        with app.app_context():
+            self._engine = db.engine
+        self._intake = Intake()
+        self._refused_at: float | None = None
+
+    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        """WSGI."""
+        if environ.get("PATH_INFO") != ADDRESS:
+            return self._inner(environ, start_response)
+        try:
+            self._keep(environ)
+        except _Refusal as refusal:
+            return _say(start_response, refusal.status, refusal.code, refusal.detail)
+        except (OperationalError, InterfaceError) as error:
+            self._app.logger.error("An event could not be kept: %s.", type(error.orig).__name__)
+            return _say(start_response, "503 Service Unavailable", "store_away", "Nothing is kept; send it again.", RETRY_AFTER)
+        start_response("204 No Content", [("Cache-Control", "no-store")])
+        return []
+
+    def _keep(self, environ: "WSGIEnvironment") -> None:
+        if environ["REQUEST_METHOD"] != "POST":
+            raise _Refusal("405 Method Not Allowed", "method_not_allowed", "Events are posted to this address.")
+        try:
+            body = get_input_stream(environ, max_content_length=LARGEST).read()
+        except RequestEntityTooLarge:
+            raise _Refusal("413 Content Too Large", "too_large", f"At most {LARGEST // 1024} kB are taken.") from None
+        # Nothing of the body is read before it is known who wrote it.
+        if self._secret and not told.is_signed(body, environ.get(self._header), self._secret):
+            self._note_refused()
+            sentence = "The signature is missing, or it is not of this body and the secret."
+            raise _Refusal("401 Unauthorized", "bad_signature", sentence)
+        try:
+            event = told.parse_event(body)
+        except ValueError as error:
+            raise _Refusal("400 Bad Request", "bad_event", str(error)) from None
+        self._intake.keep(self._engine, self._row(event, body))
+        self._parts.work.events_came()
+
+    def _row(self, event: told.Event, body: bytes) -> dict[str, Any]:
+        return {
+            "key": clean(told.key_of(event, body)),
+            "received_at": self._parts.clock(),
+            "sent_at": event.sent_at,
+            "event": clean(event.event or "")[:LONGEST_WORD],
+            "account_id": event.account_id,
+            "connection_id": event.connection_id,
+            "run_id": event.run_id,
+            "status": clean(event.status or "")[:LONGEST_WORD],
+            "body": body.decode(),
+        }
+
+    def _note_refused(self) -> None:
+        """For the page, which else would say that nothing came. Whoever sends without the secret costs no more than this."""
+        now = monotonic()
+        if self._refused_at is None or now - self._refused_at >= NOTED_EVERY.total_seconds():
+            self._refused_at = now
+            with self._app.app_context():
+                due.take_job(REFUSED, self._parts.clock(), NOTED_EVERY)
+
+
+def _say(start_response: "StartResponse", status: str, code: str, detail: str, *headers: tuple[str, str]) -> list[bytes]:
+    answer = json.dumps({"error": code, "detail": detail}).encode()
+    head = [("Content-Type", "application/json"), ("Content-Length", str(len(answer))), ("X-Content-Type-Options", "nosniff")]
+    start_response(status, [*head, ("Cache-Control", "no-store"), *headers])
+    return [answer]
