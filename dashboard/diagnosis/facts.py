@@ -37,7 +37,6 @@ class Facts(NamedTuple):
     target_id: int | None
     is_target: bool
     first_seen_at: datetime
-    looked_at: datetime
     consent_expires_at: datetime | None
     newest_row_at: datetime | None
     rows_read_at: datetime | None

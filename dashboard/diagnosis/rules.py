@@ -54,7 +54,7 @@ class Rule:
     """``check`` gives a sentence with its figures, or nothing. ``hides``: rules that need not be asked then.
 
     ``by_text``: its causes are told apart by the connection's error. ``contradicts``: where Peliqan calls the connection well
-    all the same, it is a contradiction, unless the finding is less grave than its rule. ``about``: ``connection`` or ``account``.
+    all the same, it is a contradiction, unless the finding is less grave than its rule.
     """
 
     name: str
@@ -64,7 +64,6 @@ class Rule:
     hides: frozenset[str] = frozenset()
     by_text: bool = False
     contradicts: bool = False
-    about: str = "connection"
 
 
 def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
@@ -346,6 +345,5 @@ UNREADABLE: Final = Rule(
     Gravity.CRITICAL,
     lambda facts, around: None,
     by_text=True,
-    about="account",
 )
 BY_NAME: Final = {rule.name: rule for rule in (*RULES, UNREADABLE)}

@@ -31,7 +31,7 @@ _FACTS = (
     Connection.status_since, Connection.run_interval, Connection.scheduler_off, Connection.running, Connection.last_run_status,
     Connection.last_run_at, Connection.last_success_at, Connection.last_error, Connection.last_records, Connection.last_exit_code,
     Connection.always_loaded, Connection.runs_read_at, Connection.target_id, Connection.is_target, Connection.first_seen_at,
-    Connection.looked_at, Connection.consent_expires_at, Connection.newest_row_at, Connection.rows_read_at,
+    Connection.consent_expires_at, Connection.newest_row_at, Connection.rows_read_at,
 )  # fmt: skip
 _KEPT = (
     Finding.id, Finding.account_id, Finding.connection_id, Finding.rule, Finding.cause_id, Finding.severity, Finding.evidence,

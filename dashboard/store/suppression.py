@@ -44,8 +44,3 @@ def wake(row: Finding | Cause, at: datetime) -> None:
     row.suppressed_until = row.suppressed_by = row.suppressed_reason = None
     db.session.commit()
     grow_older(at)
-
-
-def is_on(row: Finding | Cause, at: datetime) -> bool:
-    """Whether it is suppressed by itself now."""
-    return row.suppressed_until is not None and row.suppressed_until > at

@@ -14,7 +14,7 @@ WELL = Facts(
     account_id=1, id=101, name="Books", connector="xero", status="OK", severity="ok", status_since=NOW - timedelta(days=30),
     interval=HOUR, scheduler_off=False, running=False, last_run_status="COMPLETED", last_run_at=NOW - timedelta(minutes=20),
     last_success_at=NOW - timedelta(minutes=19), last_error=None, last_records=12, last_exit_code=0, always_loaded=True,
-    runs_read_at=NOW, target_id=100, is_target=False, first_seen_at=NOW - timedelta(days=30), looked_at=NOW,
+    runs_read_at=NOW, target_id=100, is_target=False, first_seen_at=NOW - timedelta(days=30),
     consent_expires_at=None, newest_row_at=None, rows_read_at=None,
 )  # fmt: skip
 AROUND = Around(NOW, Thresholds(), {"xero": 60.0}, {100, 101})
