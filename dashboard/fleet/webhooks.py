@@ -62,7 +62,7 @@ def take(at: datetime, interval: float) -> Taken:
     """One batch, in one transaction; another worker that takes at the same time takes others."""
     seen = version()
     told, named, known = _read_new()
-    # From here on others wait. Who came before may have changed what was just read, or taken it: seldom; it is read anew then.
+    # From here on others wait. Who came before may have changed what was just read, or taken it: then it is read anew.
     begin_change()
     if version() != seen + 1:
         told, named, known = _read_new()

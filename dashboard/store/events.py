@@ -26,7 +26,7 @@ AT_ONCE = 200
 # An account that was asked for is asked for again after so long, then after twice that, and so on: in all some twenty minutes.
 AGAIN = timedelta(seconds=5)
 MOST_TRIES = 8
-GATHERED = 0.005
+GATHERED = 0.01
 READ = "What it says is in the snapshot, and the account was read after it."
 NOT_READ = "Its account was not read in time; the next pass over the fleet reads it."
 

@@ -296,7 +296,9 @@ def test_a_storm_of_one_account_costs_one_reading(app: Flask, parts: Console, sa
 def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once_after_it(
     app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
 ) -> None:
-    connection, other = sandbox.healthy, sandbox.find(auth="saltedge")
+    connection = sandbox.healthy
+    theirs = (each for account in sandbox.life.accounts(1, 20) for each in sandbox.life.connections(account.id))
+    other = next(each for each in theirs if not each.failure and not each.placed and each.account_id != connection.account_id)
     tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(webhooks.MOST_WAITING + 1)])
     assert take(parts).accounts == {connection.account_id}
     tell(app, *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")])

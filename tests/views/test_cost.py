@@ -28,6 +28,7 @@ QUERIES = {
     "/bulk": 5,
     "/audit": 5,
     "/receipts": 5,
+    "/webhooks": 7,
     "/alerts": 5,
     "/alerts/messages": 5,
     "/accounts/1001": 12,

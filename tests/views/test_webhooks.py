@@ -1,6 +1,7 @@
 """The address that takes Peliqan's events, and the administrators' page of them; on both databases."""
 
 import inspect
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from flask.testing import FlaskClient
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select, update
+from sqlalchemy.exc import IntegrityError
 
 from dashboard.app import Console, create_app
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
@@ -20,6 +22,7 @@ from dashboard.peliqan.events import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.database import db
+from dashboard.store.events import Intake
 from dashboard.store.models import AccountCheck, AuditEntry, WebhookEvent
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign
@@ -203,6 +206,43 @@ def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> No
     assert len(found) == 200
     assert {found[number] for number in range(3)} == {17}
     assert {times for run_id, times in found.items() if run_id is not None and run_id >= 3} == {1}
+
+
+def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_it(app: Flask, clock: Clock) -> None:
+    intake = Intake()
+    outcomes: list[str | None] = []
+    with app.app_context():
+        engine = db.engine
+
+    def send(key: str, received_at: datetime | None) -> None:
+        row = {"key": key, "received_at": received_at, "sent_at": None, "event": "", "status": "", "body": "{}"}
+        try:
+            intake.keep(engine, {**row, "account_id": None, "connection_id": None, "run_id": None})
+        except IntegrityError:
+            outcomes.append(None)
+        else:
+            outcomes.append(key)
+
+    times = [None if number % 10 == 0 else clock() for number in range(60)]
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(send, map("key {}".format, range(60)), times, timeout=60))
+    send("the last", clock())
+    assert len(outcomes) == 61
+    assert {event.key for event in kept(app)} == {key for key in outcomes if key is not None}
+    assert "the last" in outcomes
+
+
+def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_further(app: Flask, peliqan: FlaskClient) -> None:
+    for size, expected in ((1000, 204), (257 * 1024, 413)):
+        body = json.dumps({"event": "connection_added", "more": "x" * size}).encode()
+        answer = peliqan.post(
+            ADDRESS,
+            input_stream=io.BytesIO(body),
+            headers={"X-Peliqan-Signature": sign(body)},
+            environ_overrides={"wsgi.input_terminated": True},
+        )
+        assert answer.status_code == expected
+    assert len(kept(app)) == 1
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
