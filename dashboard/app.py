@@ -14,7 +14,7 @@ from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.refresh import Fleet
 from dashboard.settings import Settings
-from dashboard.store.database import db, migrate, prefer_indexes
+from dashboard.store.database import db, prefer_indexes
 from dashboard.store.tokens import TokenVault
 
 HERE = Path(__file__).parent
@@ -72,7 +72,6 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
     )
     app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
-    migrate.init_app(app, db, directory=str(HERE / "migrations"), render_as_batch=True)
     with app.app_context():
         prefer_indexes(db.engine)
         vault = TokenVault(db.engine, settings.secret_keys)

@@ -6,7 +6,6 @@ from typing import NoReturn
 
 import click
 from flask import Flask
-from flask_migrate import upgrade
 from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
@@ -15,7 +14,7 @@ from dashboard.app import Console, create_app
 from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store.database import db
-from dashboard.store.schema import needs_upgrade
+from dashboard.store.schema import needs_upgrade, upgrade
 
 MOUNTS = Path("/proc/mounts")
 NETWORKED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "afs", "9p"}
