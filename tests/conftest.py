@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 import requests
+from argon2 import PasswordHasher
 from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
@@ -35,6 +37,8 @@ from tests.processes import TOKEN
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 ACCOUNTS = 60
 PASSWORD = "correct horse battery"
+# A hash that is checked in no time: most tests sign somebody in, and are not about guessing passwords.
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
 class Clock:
@@ -144,7 +148,8 @@ def fill(settings: Settings) -> None:
     with app.app_context():
         parts: Console = app.extensions["console"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
-            people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock())
+            people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock()).password_hash = PASSWORD_HASH
+        db.session.commit()
         assert refresh_fleet(parts.fleet).error is None
         if db.engine.dialect.name == "sqlite":
             db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
@@ -208,10 +213,19 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """Templates compiled once for all tests of a process, by their text."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("compiled")))
+
+
 @pytest.fixture
-def app(store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock) -> Iterator[Flask]:
+def app(
+    store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, compiled: FileSystemBytecodeCache
+) -> Iterator[Flask]:
     """A console of the test's own."""
     made = create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock)
+    made.jinja_env.bytecode_cache = compiled
     made.config["RATELIMIT_ENABLED"] = False
     from dashboard.views.security import limiter
 
