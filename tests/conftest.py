@@ -27,7 +27,6 @@ from dashboard.app import Console, create_app
 from dashboard.cli.shared import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
-from dashboard.sandbox.life import EPOCH
 from dashboard.settings import Settings
 from dashboard.store import people
 from dashboard.store.database import db
@@ -54,12 +53,6 @@ class Clock:
         self.ahead += timedelta(**by)
 
 
-def is_quiet(life: Any, connection: Any) -> bool:
-    """Whether no scheduled run is under way, nor begins within five minutes: the stand-in's schedules fire in real time."""
-    into = ((life.clock() - EPOCH).total_seconds() - connection.phase) % connection.interval
-    return connection.seconds < into < connection.interval - 300
-
-
 @dataclass
 class Sandbox:
     """A running stand-in: its address, the app itself and its knobs."""
@@ -84,8 +77,8 @@ class Sandbox:
         found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=5).json()
         return found
 
-    def find(self, *, quiet: bool = True, **wanted: Any) -> Any:
-        """The first connection whose connector, failure or place is as wanted; ``quiet``: and whose schedule rests just now."""
+    def find(self, **wanted: Any) -> Any:
+        """The first connection whose connector, failure or place is as wanted."""
         for account in self.life.accounts(0, ACCOUNTS):
             for each in self.life.connections(account.id):
                 have = {
@@ -94,7 +87,7 @@ class Sandbox:
                     "placed": each.placed,
                     "flips": each.flips,
                 }
-                if all(have[key] == value for key, value in wanted.items()) and (not quiet or is_quiet(self.life, each)):
+                if all(have[key] == value for key, value in wanted.items()):
                     return each
         raise LookupError(wanted)
 
@@ -107,6 +100,8 @@ class Sandbox:
 def sandbox_server() -> Iterator[Sandbox]:
     """One stand-in for all tests of a process; ``sandbox`` gives it clean."""
     app = create_sandbox(ACCOUNTS, run_seconds=(0, 0))
+    life = app.extensions["sandbox"].life
+    life.rests_from = life.clock()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -67,6 +67,8 @@ class Life(Fleet):
         self.clock, self.run_seconds = clock, run_seconds
         self._first_run_seconds = run_seconds
         self.born = born or clock()
+        # From then on schedules start nothing: for tests, which meet the same fleet however long they take.
+        self.rests_from: datetime | None = None
         self.touched: dict[int, Touched] = {}
         self.invites = 0
 
@@ -233,7 +235,9 @@ class Life(Fleet):
     def _last_start(self, connection: Connection) -> datetime:
         """Until when the schedule has started runs."""
         at, rests = self.clock(), connection.fate.rests_from
-        return at if rests is None else min(at, rests - timedelta(seconds=1))
+        until = at if rests is None else min(at, rests - timedelta(seconds=1))
+        # Where all rest, nothing is under way either: what would be has not begun.
+        return until if self.rests_from is None else min(until, self.rests_from - made.duration(connection))
 
     def _history(self, connection: Connection) -> Iterator[Run]:
         by_hand = self._by_hand(connection)

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
+from dashboard.sandbox.life import EPOCH
 from tests.engines import free_port
 
 START_WITHIN = 20.0
@@ -30,6 +31,12 @@ class Demo:
     passwords: dict[str, str]
     process: subprocess.Popen[str]
     started_in: float
+
+
+def is_quiet(life: Any, connection: Any) -> bool:
+    """Whether no scheduled run is under way, nor begins within five minutes: the stand-in's schedules fire in real time."""
+    into = ((life.clock() - EPOCH).total_seconds() - connection.phase) % connection.interval
+    return connection.seconds < into < connection.interval - 300
 
 
 def start_demo(folder: Path, port: int) -> Demo:

@@ -7,9 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
-from tests.browser.conftest import Demo
+from tests.browser.conftest import Demo, is_quiet
 from tests.browser.test_journeys import AXE, violations
-from tests.conftest import is_quiet
 
 pytestmark = pytest.mark.xdist_group("browser")
 LIMIT = 30_000

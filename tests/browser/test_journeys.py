@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
-from tests.browser.conftest import Demo, start_demo
-from tests.conftest import is_quiet, path_of
+from tests.browser.conftest import Demo, is_quiet, start_demo
+from tests.conftest import path_of
 
 pytestmark = pytest.mark.xdist_group("browser")
 EXPIRED = "/accounts/1048/connections/104801"

@@ -16,7 +16,7 @@ from dashboard.fleet import sync
 from dashboard.store import actions, bulk, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Finding
-from tests.conftest import ACCOUNTS, Clock, Sandbox, is_quiet
+from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ
 
@@ -34,14 +34,14 @@ def context(app: Flask) -> Any:
 
 
 def places(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[int, int]]:
-    """Connections that are quiet, and as wanted."""
+    """Connections as wanted."""
     wanted = wanted or {"failure": None, "placed": None, "flips": False}
     found = []
     for account in sandbox.life.accounts(0, ACCOUNTS):
         for each in sandbox.life.connections(account.id):
             have = {"failure": each.failure.name if each.failure else None, "placed": each.placed, "flips": each.flips}
             have["auth"] = each.connector.auth
-            if all(have[key] == value for key, value in wanted.items()) and is_quiet(sandbox.life, each):
+            if all(have[key] == value for key, value in wanted.items()):
                 found.append((each.account_id, each.id))
     assert len(found) >= count
     return found[:count]

@@ -124,7 +124,7 @@ def test_what_had_a_success_since_it_was_ticked_off_came_back_and_the_rest_is_to
 def test_whose_consent_has_ended_needs_the_customer_and_what_is_not_told_is_not_guessed(
     viv: Person, olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
 ) -> None:
-    refused = sandbox.find(failure="consent", auth="saltedge", quiet=False)
+    refused = sandbox.find(failure="consent", auth="saltedge")
     by_id = {item["connection_id"]: item for item in items(viv)}
     assert by_id[refused.id]["consent"] == "ended"
     well = [item for item in items(viv) if item["consent"] == "lasting"][:4]

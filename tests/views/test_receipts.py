@@ -76,7 +76,7 @@ def test_where_the_first_step_is_to_look_again_a_viewer_may_too(viv: Person, app
 
 
 def test_a_bank_that_refused_access_is_refreshed_where_others_are_reauthorised(olga: Person, sandbox: Sandbox) -> None:
-    bank = sandbox.find(failure="consent", auth="saltedge", quiet=False)
+    bank = sandbox.find(failure="consent", auth="saltedge")
     buttons = olga.get(path_of(bank)).select("[data-rule=auth_failed] .first-step button")
     assert [button["formaction"] for button in buttons] == [path_of(bank, "/saltedge-refresh")]
 
