@@ -22,6 +22,9 @@ START_WITHIN = 20.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 
+Enter = Callable[[Page, str], None]
+
+
 @dataclass(frozen=True)
 class Demo:
     """A running demo: addresses, passwords by role, its process."""
@@ -112,9 +115,10 @@ def signed_in() -> dict[str, Any]:
 
 
 @pytest.fixture
-def sign_in(page: Page, demo: Demo, signed_in: dict[str, Any]) -> Callable[[str], Page]:
-    def go(role: str) -> Page:
-        overview = page.get_by_role("heading", name="Overview", exact=True)
+def enter(demo: Demo, signed_in: dict[str, Any]) -> Enter:
+    """Sign somebody in on a page; with what the browser kept of the last time, where there was one."""
+
+    def go(page: Page, role: str) -> None:
         if role in signed_in:
             page.context.add_cookies(signed_in[role])
             page.goto("/")
@@ -123,8 +127,16 @@ def sign_in(page: Page, demo: Demo, signed_in: dict[str, Any]) -> Callable[[str]
             page.get_by_label("E-mail").fill(f"{role}@example.com")
             page.get_by_label("Password").fill(demo.passwords[role])
             page.get_by_role("button", name="Sign in").click()
-        overview.wait_for()
+        page.get_by_role("heading", name="Overview", exact=True).wait_for()
         signed_in[role] = page.context.cookies()
+
+    return go
+
+
+@pytest.fixture
+def sign_in(page: Page, enter: Enter) -> Callable[[str], Page]:
+    def go(role: str) -> Page:
+        enter(page, role)
         return page
 
     return go

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
-from tests.browser.conftest import Demo, is_quiet
+from tests.browser.conftest import Enter, is_quiet
 from tests.browser.test_journeys import AXE, violations
 
 pytestmark = pytest.mark.xdist_group("browser")
@@ -55,13 +55,10 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(operato
     assert [url for url in asked if "/bulk/" in url] == []
 
 
-def test_it_works_without_javascript(browser: Any, demo: Demo, browser_context_args: dict[str, Any], operator: Page) -> None:
+def test_it_works_without_javascript(browser: Any, browser_context_args: dict[str, Any], enter: Enter, operator: Page) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
-    page.goto("/login")
-    page.fill("#email", "operator@example.com")
-    page.fill("#password", demo.passwords["operator"])
-    page.click("button:has-text('Sign in')")
+    enter(page, "operator")
     page.goto("/causes?rule=auth_failed")
     page.locator("a.row-link").first.click()
     page.get_by_role("link", name=re.compile("Make reauthorisation links for all")).click()
@@ -87,7 +84,7 @@ def test_it_works_without_javascript(browser: Any, demo: Demo, browser_context_a
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_state_of_a_job_has_a_serious_barrier_nor_overflows_a_phone(
-    browser: Any, demo: Demo, browser_context_args: dict[str, Any], operator: Page, theme: str
+    browser: Any, browser_context_args: dict[str, Any], enter: Enter, operator: Page, theme: str
 ) -> None:
     context = browser.new_context(**{**browser_context_args, "color_scheme": theme, "bypass_csp": True})
     page = context.new_page()
@@ -102,10 +99,7 @@ def test_no_state_of_a_job_has_a_serious_barrier_nor_overflows_a_phone(
             problems[state + " at 390 px"] = "overflows"
         page.set_viewport_size({"width": 1280, "height": 900})
 
-    page.goto("/login")
-    page.fill("#email", "operator@example.com")
-    page.fill("#password", demo.passwords["operator"])
-    page.click("button:has-text('Sign in')")
+    enter(page, "operator")
     page.goto("/causes?rule=auth_failed")
     page.locator("a.row-link").first.click()
     page.get_by_role("link", name=re.compile("Sync all")).click()

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Demo
+from tests.browser.conftest import Enter
 
 pytestmark = pytest.mark.xdist_group("browser")
 DRAWN = """() => {
@@ -53,13 +53,10 @@ def test_a_line_is_drawn_or_left_out_by_its_button(operator: Page, complaints: l
     operator.wait_for_function(f"before => ({DRAWN})().length !== before", arg=len(before))
 
 
-def test_without_javascript_the_trend_is_its_table(browser: Any, demo: Demo, browser_context_args: dict[str, Any]) -> None:
+def test_without_javascript_the_trend_is_its_table(browser: Any, browser_context_args: dict[str, Any], enter: Enter) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
-    page.goto("/login")
-    page.fill("#email", "operator@example.com")
-    page.fill("#password", demo.passwords["operator"])
-    page.click("button:has-text('Sign in')")
+    enter(page, "operator")
     page.goto("/trend")
     expect(page.locator("#trend-table tbody tr")).not_to_have_count(0)
     expect(page.locator("#trend-chart")).to_be_hidden()
@@ -94,13 +91,12 @@ def test_the_hand_over_is_copied_as_text_with_one_press(operator: Page, complain
         assert title in copied
 
 
-def test_on_paper_there_is_neither_a_button_nor_the_night(browser: Any, demo: Demo, browser_context_args: dict[str, Any]) -> None:
+def test_on_paper_there_is_neither_a_button_nor_the_night(
+    browser: Any, browser_context_args: dict[str, Any], enter: Enter
+) -> None:
     context = browser.new_context(**{**browser_context_args, "color_scheme": "dark"})
     page = context.new_page()
-    page.goto("/login")
-    page.fill("#email", "operator@example.com")
-    page.fill("#password", demo.passwords["operator"])
-    page.click("button:has-text('Sign in')")
+    enter(page, "operator")
     page.goto("/since")
     assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
     page.emulate_media(media="print", color_scheme="dark")

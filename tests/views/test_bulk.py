@@ -60,7 +60,7 @@ def quiet(person: Person, sandbox: Sandbox) -> list[dict[str, Any]]:
     return [item for item in items if not sandbox.life.connection(item["connection_id"]).flips]
 
 
-def a_cause(person: Person) -> dict[str, Any]:
+def a_cause_of_connections(person: Person) -> dict[str, Any]:
     """The cause with the most connections among those that are of connections alone."""
     for cause in person.json("/causes.json?sort=-connections&per_page=200")["items"]:
         behind = person.json(f"/causes/{cause['id']}.json?per_page=200")["items"]
@@ -121,7 +121,7 @@ def press(person: Person, page: str, label: str, **changes: str) -> TestResponse
 def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     olga: Person, worker: Any, parts: Console, sandbox: Sandbox
 ) -> None:
-    cause = a_cause(olga)
+    cause = a_cause_of_connections(olga)
     count = cause["connections"]
     sync_all = button_of(olga.get(f"/causes/{cause['id']}"), f"Sync all {count}")
     confirm = olga.get(sync_all)
@@ -159,7 +159,7 @@ def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
 def test_where_the_first_did_not_help_that_is_said_before_the_rest_is_offered(
     olga: Person, worker: Any, sandbox: Sandbox
 ) -> None:
-    cause = a_cause(olga)
+    cause = a_cause_of_connections(olga)
     item = olga.json(f"/causes/{cause['id']}.json")["items"][0]
     first = f"{item['account_id']}-{item['connection_id']}"
     page = started(begin(olga, f"/bulk/new?kind=sync&cause={cause['id']}", first=first))
@@ -219,7 +219,7 @@ def test_everything_that_matches_is_meant_and_not_one_page(olga: Person, adam: P
 
 
 def test_a_search_on_a_causes_page_narrows_what_is_done(olga: Person) -> None:
-    cause = a_cause(olga)
+    cause = a_cause_of_connections(olga)
     one = olga.json(f"/causes/{cause['id']}.json")["items"][0]
     sync_all = button_of(olga.get(f"/causes/{cause['id']}?q={one['external_id']}"), "Sync all")
     count = olga.json(f"/causes/{cause['id']}.json?q={one['external_id']}")["total"]
