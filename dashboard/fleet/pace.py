@@ -37,10 +37,13 @@ def next_reading(at: datetime, interval: float, not_well_since: Iterable[datetim
 
     ``not_well_since``: since when each of its connections is in error, wants attention or is busy. The account is read again
     after a quarter of the time since the youngest of these, but not before ``soon``: a fresh break is followed closely, and
-    costs about a dozen readings in all until it is as old as four passes. ``interval``: seconds between two passes.
+    costs about a dozen readings in all until it is as old as four passes. ``interval``: seconds between two passes. On a full
+    second, so that one write notes it for many accounts.
     """
     waits = [(at - since) / 4 for since in not_well_since]
     if watched_until is not None and watched_until > at:
         waits.append(timedelta())
     wait = max(soon(interval), min(waits, default=timedelta.max))
-    return at + wait if wait < timedelta(seconds=interval) else WITH_THE_NEXT_PASS
+    if wait >= timedelta(seconds=interval):
+        return WITH_THE_NEXT_PASS
+    return (at + wait).replace(microsecond=0) + timedelta(seconds=1)

@@ -24,6 +24,7 @@ from urllib3 import BaseHTTPResponse, Retry
 from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
 
 from dashboard.peliqan import errors
+from dashboard.peliqan.adapter import OneHostAdapter
 from dashboard.peliqan.rate import CountAway, Pace
 from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry, TooLongToWait, retry_wait
 from dashboard.peliqan.routes import Route
@@ -80,7 +81,7 @@ class Transport:
             raise_on_status=False,
         )
         patient.pace = self._pace.wait
-        self._reads = adapter or HTTPAdapter(1, concurrency, max_retries=patient)
+        self._reads = adapter or OneHostAdapter(1, concurrency, max_retries=patient)
         self._replaced = adapter is not None
         self._prepared: dict[Route, requests.PreparedRequest] = {}
 
