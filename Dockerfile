@@ -8,6 +8,7 @@ COPY dashboard ./dashboard
 COPY templates ./templates
 COPY static ./static
 COPY playbook ./playbook
+COPY masks.ini ./
 COPY messages ./messages
 RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 

@@ -10,6 +10,7 @@ from flask import Flask, current_app
 from requests.adapters import BaseAdapter
 
 from dashboard import peliqan
+from dashboard.data.masks import Masks, read_masks
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.refresh import Fleet
@@ -37,6 +38,7 @@ class Console:
     work: Work
     clock: Callable[[], datetime]
     playbook: Playbook
+    masks: Masks
 
 
 def console() -> Console:
@@ -50,10 +52,12 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
 
     Raises:
         PlaybookError: a file of the playbook is missing or malformed.
+        MasksError: the rules for masking cannot be read.
     """
     from dashboard import views
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
+    masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
     app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
     settings.dashboard_data.mkdir(parents=True, exist_ok=True)
     app.config.update(
@@ -94,7 +98,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         settings.dashboard_refresh_interval,
         settings.dashboard_api_rate,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings), clock, playbook)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings), clock, playbook, masks)
     views.register(app)
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

@@ -97,6 +97,9 @@ class Settings(BaseModel):
     dashboard_playbook: Path | None = Field(
         None, description="Folder of a playbook of your own; the one that comes with the console when empty."
     )
+    dashboard_masks: Path | None = Field(
+        None, description="File of rules of your own for masking personal data; the one that comes with the console when empty."
+    )
     dashboard_bulk_at_once: int = Field(5, ge=1, le=100, description="Connections of a bulk job that are worked on at a time.")
     dashboard_bulk_most: int = Field(
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."

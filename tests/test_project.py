@@ -24,8 +24,9 @@ ALLOWED = {
     "sandbox": {"sandbox"},
     "diagnosis": {"diagnosis", "peliqan"},
     "store": {"store", "diagnosis", "peliqan"},
-    "fleet": {"fleet", "store", "diagnosis", "peliqan", "settings"},
-    "views": {"views", "fleet", "store", "diagnosis", "peliqan", "app"},
+    "data": {"data", "store", "diagnosis", "peliqan"},
+    "fleet": {"fleet", "data", "store", "diagnosis", "peliqan", "settings"},
+    "views": {"views", "fleet", "data", "store", "diagnosis", "peliqan", "app"},
 }
 
 

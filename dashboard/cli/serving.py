@@ -17,6 +17,7 @@ from gunicorn.arbiter import Arbiter
 
 from dashboard.app import create_app, utc_now
 from dashboard.cli.shared import close_store, make_current_app, upgrade_schema
+from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
@@ -191,7 +192,7 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
             click.echo("\n  The fleet fills within seconds. Ctrl-C ends all of it.")
 
         run_console(app, "127.0.0.1", port, environ=environ, when_ready=say)
-    except PlaybookError as error:
+    except (PlaybookError, MasksError) as error:
         raise click.ClickException(str(error)) from None
     finally:
         end(child)

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, create_app
+from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store.database import db
@@ -21,10 +22,10 @@ NETWORKED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.
 
 
 def make_app() -> Flask:
-    """The console from the environment; ends the process with every wrong setting, or file of the playbook, named."""
+    """The console from the environment; ends the process with every wrong setting, or file of playbook or masks, named."""
     try:
         return create_app(read_settings())
-    except (SettingsError, PlaybookError) as error:
+    except (SettingsError, PlaybookError, MasksError) as error:
         _refuse(str(error))
 
 

@@ -4,10 +4,12 @@
 ``findings``  what is wrong, one by one and by cause
 ``work``      passes, jobs, actions
 ``together``  notes, rounds over bank consents, work on many connections at once
+``data``      what is kept about customers' tables, never a row of theirs
 ``messages``  events that come from Peliqan, alerts that go out
 ``people``    people, their sign-ins and tokens, the audit trail
 """
 
+from dashboard.store.models.data import ColumnMask, Reveal
 from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
     SEVERITIES,
@@ -39,6 +41,7 @@ __all__ = [
     "BulkItem",
     "BulkJob",
     "Cause",
+    "ColumnMask",
     "Connection",
     "ConnectionCount",
     "ConnectorMedian",
@@ -48,6 +51,7 @@ __all__ = [
     "Job",
     "Note",
     "Refresh",
+    "Reveal",
     "Run",
     "SignIn",
     "SnapshotVersion",

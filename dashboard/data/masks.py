@@ -1,0 +1,117 @@
+"""Which columns look like personal data, and who sees them: rules in a plain file, an administrator's word over them.
+
+Administrators see everything. For others a masked column shows ``MASKED`` in place of every value, on pages and in exports,
+JSON and SQL results alike, unless they said why they need it: then they see that table's values for a while (``store.reveals``).
+What is empty stays empty: that something is missing is what support has to see. A search still finds a row by a masked value,
+since "is this customer in there?" is asked by exactly such values.
+"""
+
+import configparser
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dashboard import peliqan
+
+MASKED: Final = "••••••"
+SEES_ALL: Final = "admin"
+_WORDS = re.compile(r"[^\W_]+")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+class MasksError(Exception):
+    """One sentence that names what cannot be read in the file."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of personal data, and how it is known. ``names`` are runs of lower-case words."""
+
+    title: str
+    names: tuple[str, ...] = ()
+    types: frozenset[str] = frozenset()
+    values: re.Pattern[str] | None = None
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The rules, in the order of the file."""
+
+    kinds: tuple[Kind, ...]
+
+    def kind_of(self, name: str, column_type: str = "") -> str | None:
+        """What a column of this name and type looks like; None where it looks like nothing personal."""
+        words = f" {' '.join(_WORDS.findall(_HUMP.sub(' ', name))).lower()} "
+        for kind in self.kinds:
+            if column_type in kind.types or any(f" {each} " in words for each in kind.names):
+                return kind.title
+        return None
+
+    def kind_of_value(self, value: Any) -> str | None:
+        """What a single value looks like, where nothing is known of its column: of computed columns in SQL."""
+        if not isinstance(value, str):
+            return None
+        return next((kind.title for kind in self.kinds if kind.values is not None and kind.values.fullmatch(value.strip())), None)
+
+    def hidden(
+        self,
+        columns: Sequence[peliqan.Column],
+        *,
+        role: str,
+        overrides: Mapping[str, bool] = {},
+        revealed: bool = False,
+    ) -> dict[str, str]:
+        """The columns whose values this person does not see, with what each looks like.
+
+        ``overrides``: an administrator's word by column, True for masked; ``revealed``: the person said why they need them.
+        """
+        if role == SEES_ALL or revealed:
+            return {}
+        found = {}
+        for column in columns:
+            kind = self.kind_of(column.name, column.type)
+            if overrides.get(column.name, kind is not None):
+                found[column.name] = kind or "masked by an administrator"
+        return found
+
+
+def mask(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
+    """The row as it may be shown: values of hidden columns are replaced, what is empty stays so."""
+    return {name: MASKED if name in hidden and not _is_empty(value) else value for name, value in row.items()}
+
+
+def read_masks(path: Path) -> Masks:
+    """Read the file of rules.
+
+    Raises:
+        MasksError: it is missing, or a line cannot be read.
+    """
+    parser = configparser.ConfigParser(interpolation=None, strict=True, default_section="")
+    try:
+        parser.read_string(path.read_text(encoding="utf-8"))
+        return Masks(tuple(_kind(parser[title]) for title in parser.sections()))
+    except (OSError, UnicodeDecodeError, configparser.Error, re.error, ValueError) as error:
+        raise MasksError(f"The rules for masking, {path.name}, cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _kind(section: configparser.SectionProxy) -> Kind:
+    unknown = set(section) - {"names", "types", "values"}
+    if unknown:
+        raise ValueError(f"[{section.name}] has “{min(unknown)}”; there are names, types and values.")
+    values = section.get("values", "").strip()
+    return Kind(
+        section.name,
+        tuple(" ".join(_WORDS.findall(name.lower())) for name in _listed(section.get("names", ""))),
+        frozenset(_listed(section.get("types", ""))),
+        re.compile(values) if values else None,
+    )
+
+
+def _listed(text: str) -> list[str]:
+    return [each.strip() for each in text.split(",") if each.strip()]
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == "" or value == []

@@ -1,0 +1,130 @@
+"""A whole table, page by page: pages ahead are asked for while one is worked on, and what changed meanwhile is said.
+
+Pages are numbers at Peliqan (Baserow's paging), so rows that come or go while a table is read move all that follow: some may be
+met twice or not at all. What can be seen of that is told: rows met twice are left out, a count that changed is named.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dashboard import peliqan
+from dashboard.peliqan import AccountApi
+
+# The most rows a page that the API gives.
+PAGE: Final = 200
+AHEAD: Final = 4
+# So many pages back a row is known again.
+REMEMBERED: Final = 3
+
+Row = Mapping[str, Any]
+
+
+class TableChanged(Exception):
+    """The table cannot be read to its end: it is gone, or its pages repeat. The message is a sentence."""
+
+
+@dataclass
+class Told:
+    """What is to be said of a reading. ``count``: rows as the API counted them first; ``repeated``: rows met twice, left out."""
+
+    count: int | None = None
+    read: int = 0
+    repeated: int = 0
+    last_count: int | None = None
+    ended: bool = False
+    last_ids: deque[frozenset[Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for people: why rows may be missing, or were met twice. Empty where nothing speaks against the reading."""
+        found = []
+        if self.repeated:
+            found.append(
+                f"{self.repeated:,} rows came twice and were left out the second time: the table changed while it was read,"
+                " so others may be missing."
+            )
+        if self.last_count != self.count:
+            found.append(f"The table had {self.count:,} rows at the start of the reading and {self.last_count:,} at its end.")
+        elif self.ended and self.count is not None and self.read + self.repeated != self.count:
+            found.append(f"Peliqan counted {self.count:,} rows, and gave {self.read + self.repeated:,}.")
+        return found
+
+
+class TableReading:
+    """Reads a table from ``first_page`` to its end. ``told`` grows with each page; ``close`` lets go of what is under way."""
+
+    def __init__(
+        self,
+        api: AccountApi,
+        table_id: int,
+        asked: Mapping[str, Any],
+        *,
+        first_page: int = 1,
+        size: int = PAGE,
+        ahead: int = AHEAD,
+    ) -> None:
+        """``asked``: search, order_by, filters, include, as ``AccountApi.rows`` takes them."""
+        self._api, self._table_id, self._asked = api, table_id, dict(asked)
+        self._next, self._size, self._ahead = first_page, size, ahead
+        self.page = first_page - 1
+        self.told = Told()
+
+    def pages(self) -> Iterator[Sequence[Row]]:
+        """The rows of each page, in order. Constant memory: ``ahead`` pages at most wait to be taken.
+
+        Raises:
+            TableChanged: its pages repeat themselves.
+            PeliqanError: a page cannot be had.
+        """
+        pool = ThreadPoolExecutor(self._ahead, thread_name_prefix="reading")
+        waiting: deque[Future[peliqan.RowPage]] = deque()
+        try:
+            self._ask(pool, waiting, 1)
+            while waiting:
+                found = waiting.popleft().result()
+                self.page += 1
+                rows = self._fresh(found)
+                if self._is_last(found):
+                    self.told.ended = True
+                    yield rows
+                    return
+                self._ask(pool, waiting, self._pages_left(found.count))
+                yield rows
+        finally:
+            for each in waiting:
+                each.cancel()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _ask(self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int) -> None:
+        while len(waiting) < min(self._ahead, most):
+            waiting.append(pool.submit(self._get, self._next))
+            self._next += 1
+
+    def _get(self, page: int) -> peliqan.RowPage:
+        return self._api.rows(self._table_id, page=page, size=self._size, **self._asked)
+
+    def _pages_left(self, count: int) -> int:
+        """After the page that was just taken; one at least, since a count may be wrong and only a short page is the end."""
+        return max(1, -(-count // self._size) - self.page)
+
+    def _is_last(self, found: peliqan.RowPage) -> bool:
+        return len(found.rows) < self._size and (found.next is None or not found.rows)
+
+    def _fresh(self, found: peliqan.RowPage) -> Sequence[Row]:
+        """Its rows without those that came before."""
+        told = self.told
+        if told.count is None:
+            told.count = found.count
+        told.last_count = found.count
+        ids = [row.get("id") for row in found.rows]
+        known: frozenset[Any] = frozenset().union(*told.last_ids)
+        if ids and None not in ids and frozenset(ids) == (told.last_ids[-1] if told.last_ids else None):
+            raise TableChanged(f"Page {self.page} has the rows of the page before it: the table's pages repeat themselves.")
+        rows = [row for row in found.rows if row.get("id") is None or row["id"] not in known]
+        told.repeated += len(found.rows) - len(rows)
+        told.read += len(rows)
+        told.last_ids.append(frozenset(each for each in ids if each is not None))
+        return rows

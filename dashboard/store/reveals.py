@@ -1,0 +1,61 @@
+"""Who sees masked columns all the same: one person, one table, a quarter of an hour, with a reason in the audit."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, select
+
+from dashboard.store import audit
+from dashboard.store.database import change, db
+from dashboard.store.models import ColumnMask, Reveal, User
+from dashboard.store.snapshot import clean
+
+LASTS: Final = timedelta(minutes=15)
+LEAST, LONGEST = 5, 500
+# In place of a table's id: the results of SQL on an account's warehouse.
+SQL: Final = 0
+
+
+class BadReason(ValueError):
+    """A sentence: no reason was given, or a very long one."""
+
+
+def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -> Reveal:
+    """Let somebody see a table's masked columns; written into the audit trail before anything is shown. Commits.
+
+    Raises:
+        BadReason: no reason was given, or one of more than 500 characters.
+    """
+    why = clean(why).strip()
+    if len(why) < LEAST:
+        raise BadReason("Say in a few words why you need to see it: the reason stands in the audit trail.")
+    if len(why) > LONGEST:
+        raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST}.")
+    place = f"table {table_id}" if table_id != SQL else "results of SQL"
+    audit.record(at, user.email, "reveal", audit.DONE, account_id=account_id, detail=f"{place}, for 15 minutes: {why}")
+    found = Reveal(user_id=user.id, account_id=account_id, table_id=table_id, why=why, at=at, until=at + LASTS)
+    db.session.add(found)
+    db.session.commit()
+    return found
+
+
+def until(user: User, account_id: int, table_id: int, at: datetime) -> datetime | None:
+    """Until when this person sees the table's masked columns; None where they do not."""
+    mine = (Reveal.user_id == user.id, Reveal.account_id == account_id, Reveal.table_id == table_id, Reveal.until > at)
+    return db.session.scalar(select(Reveal.until).where(*mine).order_by(Reveal.until.desc()).limit(1))
+
+
+def overrides(table_id: int) -> dict[str, bool]:
+    """What administrators decided for a table's columns: True for masked."""
+    found = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id == table_id)
+    return {row.column: row.masked for row in db.session.execute(found)}
+
+
+def decide(user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime) -> None:
+    """Mask a column, show it, or (None) leave it to the rules again. Written into the audit trail. Commits."""
+    said = "left to the rules" if masked is None else "masked" if masked else "shown to everybody"
+    audit.record(at, user.email, "mask", audit.DONE, account_id=account_id, detail=f"table {table_id}, “{column[:200]}”: {said}")
+    change(delete(ColumnMask).where(ColumnMask.table_id == table_id, ColumnMask.column == column))
+    if masked is not None:
+        db.session.add(ColumnMask(table_id=table_id, column=column, account_id=account_id, masked=masked, who=user.email, at=at))
+    db.session.commit()

@@ -1,0 +1,115 @@
+"""A whole table, page by page: every row once, and said where that cannot be promised."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from dashboard import peliqan
+from dashboard.data.reading import TableChanged, TableReading
+from dashboard.peliqan import AccountApi
+
+
+class Upstream:
+    """Answers as a table would. ``rows`` is asked for by many threads; ``change`` is called with each page's number first."""
+
+    def __init__(self, ids: list[Any], change: Callable[[int, list[Any]], None] = lambda page, ids: None) -> None:
+        self.ids, self.change, self.asked, self.most = ids, change, [], 0
+        self.count: int | None = None
+        self.says_next = True
+        self._lock, self._now = threading.Lock(), 0
+
+    def rows(self, table_id: int, *, page: int, size: int, **asked: Any) -> peliqan.RowPage:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+            self.asked.append(page)
+            self.change(page, self.ids)
+            part = self.ids[(page - 1) * size : page * size]
+            count = len(self.ids) if self.count is None else self.count
+            more = page * size < len(self.ids) and self.says_next
+            self._now -= 1
+        return peliqan.RowPage(count=count, rows=[{"id": each} for each in part], next="x" if more else None)
+
+
+def reading(upstream: Upstream, size: int = 10, **more: Any) -> TableReading:
+    return TableReading(cast(AccountApi, upstream), 1, {}, size=size, **more)
+
+
+def ids(found: TableReading) -> list[Any]:
+    return [row["id"] for page in found.pages() for row in page]
+
+
+@pytest.mark.parametrize("count", [0, 1, 9, 10, 11, 20, 95])
+def test_every_row_comes_once_and_in_order(count: int) -> None:
+    found = reading(Upstream(list(range(count))))
+    assert ids(found) == list(range(count))
+    assert (found.told.count, found.told.read, found.told.remarks) == (count, count, [])
+
+
+def test_it_goes_on_at_the_page_it_is_told() -> None:
+    found = reading(Upstream(list(range(35))), first_page=3)
+    assert ids(found) == list(range(20, 35))
+    assert found.page == 4
+
+
+@pytest.mark.parametrize("wrong", [0, 12, 1000])
+def test_a_wrong_count_loses_no_row_and_is_said(wrong: int) -> None:
+    upstream = Upstream(list(range(35)))
+    upstream.count = wrong
+    found = reading(upstream)
+    assert ids(found) == list(range(35))
+    assert found.told.remarks == [f"Peliqan counted {wrong:,} rows, and gave 35."]
+
+
+def test_a_row_that_comes_meanwhile_gives_no_other_twice_and_is_said() -> None:
+    def insert(page: int, there: list[Any]) -> None:
+        if page == 3:
+            there.insert(0, 1000)
+
+    found = reading(Upstream(list(range(35)), insert), ahead=1)
+    assert ids(found) == list(range(35))
+    assert found.told.repeated == 1
+    assert "came twice" in found.told.remarks[0]
+    assert "35 rows at the start" in found.told.remarks[1]
+
+
+def test_a_row_that_goes_meanwhile_is_said_since_another_was_skipped() -> None:
+    def delete(page: int, there: list[Any]) -> None:
+        if page == 3:
+            del there[0]
+
+    found = reading(Upstream(list(range(35)), delete), ahead=1)
+    assert ids(found) == [each for each in range(35) if each != 20]
+    assert found.told.remarks == ["The table had 35 rows at the start of the reading and 34 at its end."]
+
+
+def test_pages_that_repeat_themselves_end_the_reading_with_a_sentence() -> None:
+    upstream = Upstream(list(range(35)))
+    upstream.rows = lambda table_id, **asked: peliqan.RowPage(count=35, rows=[{"id": 1}] * 10, next="x")  # type: ignore[method-assign]
+    with pytest.raises(TableChanged, match="repeat themselves"):
+        ids(reading(upstream))
+
+
+def test_rows_without_an_id_are_all_kept() -> None:
+    assert ids(reading(Upstream([None] * 25))) == [None] * 25
+
+
+def test_no_more_pages_are_asked_for_than_are_worked_on() -> None:
+    upstream = Upstream(list(range(1000)))
+    pages = reading(upstream, ahead=3).pages()
+    for _ in range(5):
+        next(pages)
+    assert max(upstream.asked) <= 5 + 3
+    pages.close()
+    assert max(upstream.asked) <= 5 + 3
+
+
+def test_a_table_that_is_deleted_meanwhile_ends_it_with_the_apis_own_error() -> None:
+    def gone(page: int, there: list[Any]) -> None:
+        if page == 3:
+            raise peliqan.NotFound("rows", status=404)
+
+    with pytest.raises(peliqan.NotFound):
+        ids(reading(Upstream(list(range(95)), gone)))
