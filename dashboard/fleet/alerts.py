@@ -77,6 +77,7 @@ def tell(fleet: Fleet, base: str | None) -> None:
     if not alerts.any_rules():
         return
     began = fleet.clock()
+    alerts.give_up_unknown(began)
     alerts.note(began, base)
     for rule_id in alerts.rules_due(began):
         for message_id in alerts.due(rule_id, began):

@@ -3,9 +3,7 @@
 from threading import Lock
 from typing import Any
 
-from requests import PreparedRequest
 from requests.adapters import HTTPAdapter
-from urllib3 import HTTPConnectionPool
 
 
 class OneHostAdapter(HTTPAdapter):
@@ -17,19 +15,11 @@ class OneHostAdapter(HTTPAdapter):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._lock = Lock()
-        self._pool: HTTPConnectionPool | None = None
+        self._pool: Any = None
 
-    def get_connection_with_tls_context(
-        self, request: PreparedRequest, verify: Any, proxies: Any = None, cert: Any = None
-    ) -> HTTPConnectionPool:
-        """The pool; made, and told which certificates to trust, at the first request."""
+    def get_connection_with_tls_context(self, *args: Any, **more: Any) -> Any:
+        """The pool; made at the first request."""
         if self._pool is None:
             with self._lock:
-                if self._pool is None:
-                    pool = super().get_connection_with_tls_context(request, verify, proxies, cert)
-                    super().cert_verify(pool, request.url or "", verify, cert)
-                    self._pool = pool
+                self._pool = self._pool or super().get_connection_with_tls_context(*args, **more)
         return self._pool
-
-    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Done when the pool was made."""

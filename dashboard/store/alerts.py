@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, cast, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, String, cast, func, literal, select, update
 from sqlalchemy.orm import aliased
 
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alert_texts
 from dashboard.store.alert_texts import Text
 from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.database import db, upsert
+from dashboard.store.database import change, db, upsert
 from dashboard.store.models import AlertMessage, AlertRule, Cause, Finding
 from dashboard.store.models import findings as states
 
@@ -29,8 +29,9 @@ MESSAGE_STATES: Final = (WAITING, SENT, FAILED, DROPPED, KNOWN)
 SETTLED: Final = timedelta(minutes=5)
 # After the first, the second and the third try that failed; then it is given up.
 WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30))
-# Longer than any place takes to answer: a message of a killed worker is sent again then, and might come twice.
+# Longer than any place takes to answer: whoever had it in hand was killed.
 LEASE: Final = timedelta(minutes=10)
+LOST: Final = "The worker that sent it was stopped: whether it arrived is not known. Send it again if it did not."
 # What recovered longer ago, while no worker ran, is no news any more.
 NEWS_FOR: Final = timedelta(days=2)
 MOST_IN_ONE_QUERY = 500
@@ -84,12 +85,19 @@ def due(rule_id: int, at: datetime, most: int = 100) -> list[int]:
     return list(db.session.scalars(ready.order_by(AlertMessage.due_at, AlertMessage.id).limit(most)))
 
 
+def give_up_unknown(at: datetime) -> None:
+    """What a killed worker had in hand may have arrived: it is not sent a second time, but shown as failed. Commits."""
+    lost = update(AlertMessage).where(AlertMessage.state == WAITING, AlertMessage.leased_until < at)
+    change(lost.values(state=FAILED, due_at=None, leased_until=None, error=LOST))
+    db.session.commit()
+
+
 def lease(message_id: int, at: datetime, *, by_hand: bool = False) -> AlertMessage | None:
     """The message, if it is due and nobody else sends it. ``by_hand``: due or given up, since somebody asks for it. Commits."""
     if message_id >= 2**63:
         return None
     allowed = AlertMessage.state.in_((WAITING, FAILED)) if by_hand else AlertMessage.state == WAITING
-    taking = update(AlertMessage).where(AlertMessage.id == message_id, allowed, _is_free(at))
+    taking = update(AlertMessage).where(AlertMessage.id == message_id, allowed, AlertMessage.leased_until.is_(None))
     if not by_hand:
         taking = taking.where(AlertMessage.due_at <= at)
     taking = taking.values(leased_until=at + LEASE).returning(AlertMessage.id)
@@ -227,11 +235,7 @@ def _drop(message: AlertMessage, why: str) -> bool:
 
 
 def _is_ready(at: datetime) -> Iterable[ColumnElement[bool]]:
-    return AlertMessage.state == WAITING, AlertMessage.due_at <= at, _is_free(at)
-
-
-def _is_free(at: datetime) -> ColumnElement[bool]:
-    return or_(AlertMessage.leased_until.is_(None), AlertMessage.leased_until < at)
+    return AlertMessage.state == WAITING, AlertMessage.due_at <= at, AlertMessage.leased_until.is_(None)
 
 
 def _not_noted(rule: AlertRule, causes: Sequence[Cause]) -> list[Cause]:

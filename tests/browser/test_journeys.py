@@ -205,6 +205,7 @@ PAGES = [
     "/connections?q=zzzz", "/alerts", "/alerts/new", "/alerts/messages", "/bulk", "/bulk/new?kind=sync&which=all&severity=error",
     "/bulk/new?kind=reauthorise&which=ticked", "/since", "/trend", "/accounts/1048/timeline", "/accounts/1048/connections/104801/timeline",
     "/desk", "/desk/needed", "/desk/banks", "/desk/invite?account=1001",
+    "/causes", "/causes/1", "/findings", "/findings?contradicts=yes",
 ]  # fmt: skip
 AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 

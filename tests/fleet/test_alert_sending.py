@@ -86,6 +86,25 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(worker: Cloc
         sending.send_again(worker.parts.fleet, message.id)
 
 
+def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_again_by_hand(
+    worker: Clockwork, clock: Clock
+) -> None:
+    worker.rule()
+    refused_fleet(clock, 3)
+    clock.move(minutes=6)
+    alerts.note(clock(), None)
+    [message] = messages()
+    assert alerts.lease(message.id, clock()) is not None
+    assert worker.minute(minutes=9) == []
+    assert [each.state for each in messages()] == ["waiting"]
+    assert worker.minute(minutes=2) == []
+    [message] = messages()
+    assert (message.state, message.error, message.due_at) == ("failed", alerts.LOST, None)
+    assert worker.minute(hours=5) == []
+    assert sending.send_again(worker.parts.fleet, message.id) is None
+    assert len(worker.place.titles) == 1
+
+
 def test_a_place_that_is_away_is_tried_once_a_minute_and_keeps_nobody_else_waiting(worker: Clockwork, clock: Clock) -> None:
     worker.rule(address="json://127.0.0.1:9/nobody", name="Away")
     worker.rule()
