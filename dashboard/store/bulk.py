@@ -2,6 +2,7 @@
 
 A job is ``trying`` (one connection first), ``tried`` (its result waits for a person), ``running`` (the others) and ``done``;
 or ``cancelled``: nothing more is begun, and what is under way is followed to its end. ``ended_at`` is set when nothing is left.
+A ``running`` job of which five in a row fail is ``tried`` again, with the last of them: a person decides whether to go on.
 An item is ``waiting``, ``running`` (its action is under way) and then ``done``, ``no_effect``, ``failed``, ``left_out`` (not
 begun, and why) or ``cancelled``. It gets one action at most: both are written in one transaction, before anything is tried.
 """
@@ -24,6 +25,7 @@ ITEM_STATES = (RUNNING, FAILED, NO_EFFECT, LEFT_OUT, WAITING, DONE, CANCELLED)
 RESULTS = (DONE, NO_EFFECT, FAILED)
 KINDS = (actions.SYNC, actions.REAUTHORISE)
 LEASE = timedelta(seconds=60)
+ENOUGH_FAILURES = 5
 WELL = {"ok", "busy"}
 Place = tuple[int, int]
 
@@ -172,7 +174,7 @@ def next_item(job: BulkJob) -> BulkItem | None:
     waiting = select(BulkItem).where(BulkItem.job_id == job.id, BulkItem.state == WAITING)
     if job.state == TRYING:
         waiting = waiting.where(BulkItem.id == job.canary_id)
-    elif job.state != RUNNING or _under_way(job.id) >= job.at_once:
+    elif job.state != RUNNING or _under_way(job.id) >= job.at_once or _keeps_failing(job) is not None:
         return None
     return db.session.scalar(waiting.order_by(BulkItem.id).limit(1).execution_options(populate_existing=True))
 
@@ -232,6 +234,8 @@ def end_step(job: BulkJob, at: datetime, later: datetime) -> None:
         _move(job, (TRYING,), state=TRIED, due_at=None, leased_until=None)
     elif not now.left:
         _finish(job, at)
+    elif job.state == RUNNING and not now.running and (last := _keeps_failing(job)) is not None:
+        _move(job, (RUNNING,), state=TRIED, canary_id=last, due_at=None, leased_until=None)
     else:
         more = canary(job).state == WAITING if job.state == TRYING else job.state == RUNNING and now.running < job.at_once
         again = at if more and now.waiting else later
@@ -246,6 +250,16 @@ def _move(job: BulkJob, states: Sequence[str], **values: object) -> bool:
     db.session.commit()
     db.session.refresh(job)
     return bool(moved)
+
+
+def _keeps_failing(job: BulkJob) -> int | None:
+    """The item that failed last, where it and the four before it did so since the job was gone on with."""
+    results = BulkItem.job_id == job.id, BulkItem.state.in_(RESULTS)
+    since = BulkItem.id != job.canary_id, BulkItem.settled_at >= canary(job).settled_at
+    newest = select(BulkItem.id, BulkItem.state).where(*results, *since)
+    newest = newest.order_by(BulkItem.settled_at.desc(), BulkItem.id.desc()).limit(ENOUGH_FAILURES)
+    found = db.session.execute(newest).all()
+    return found[0].id if len(found) == ENOUGH_FAILURES and all(state == FAILED for _, state in found) else None
 
 
 def _under_way(job_id: int) -> int:

@@ -354,6 +354,32 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Console, cl
     assert sandbox.state()["calls"]["reauthorise"] == 4
 
 
+def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    found = places(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
+    job = begin(clock, found, kind=actions.REAUTHORISE)
+    step(parts, clock, job)
+    db.session.refresh(job)
+    assert bulk.go_on(job, OTHER, "done", clock())
+    sandbox.fault("reauthorise", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
+
+    def go() -> None:
+        for _ in range(10):
+            if job.state == bulk.RUNNING:
+                step(parts, clock, job)
+                db.session.refresh(job)
+
+    go()
+    now = bulk.numbers(job)
+    assert (job.state, job.due_at, bulk.canary(job).state) == ("tried", None, "failed")
+    assert now.failed in (5, 6), "two at a time"
+    assert now.running == 0
+    assert bulk.go_on(job, OTHER, "failed", clock())
+    sandbox.clear()
+    go()
+    assert job.state == "done"
+    assert bulk.numbers(job) == bulk.Numbers(done=14 - now.failed, failed=now.failed)
+
+
 def test_a_job_of_one_is_over_when_that_one_is(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
     job = tried(parts, clock, begin(clock, places(sandbox, 1)))
     assert (job.state, job.ended_at is not None) == ("done", True)
