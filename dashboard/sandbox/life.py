@@ -110,7 +110,8 @@ class Life(Fleet):
             touched.settings.update(settings)
             interval = int(touched.settings.get("run_interval", connection.interval))
             on = not touched.settings.get("disable_scheduler", connection.scheduler_off)
-            if (interval, on) != (before[-1].interval, before[-1].on):
+            of_schedule = {"run_interval", "disable_scheduler"} & settings.keys()
+            if of_schedule and (interval, on) != (before[-1].interval, before[-1].on):
                 touched.schedules = [*before, Schedule(self.clock(), interval, on)]
 
     def schedules(self, connection: Connection) -> list[Schedule]:

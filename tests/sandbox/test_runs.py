@@ -161,3 +161,15 @@ def test_only_starts_that_were_asked_for_are_counted(api: Caller) -> None:
     state = api.client.get("/sandbox/control/state").json
     assert state["syncs"] == {str(connection.id): 1}
     assert state["calls"]["syncdb"] == 2
+
+
+def test_another_name_switches_no_schedule_on(api: Caller) -> None:
+    switched_off = next(each for each in api.connections() if each.placed == "DISABLED")
+    before = api.life.runs(switched_off, 1)
+    path = f"/api/servers/{switched_off.id}/"
+    assert api.client.patch(path, json={"name": "Another"}, headers=api.token(switched_off.account_id)).status_code == 200
+    api.wait(days=3)
+    assert api.life.runs(switched_off, 1) == before
+    api.client.patch(path, json={"disable_scheduler": False, "run_interval": 3600}, headers=api.token(switched_off.account_id))
+    api.wait(days=1)
+    assert api.life.runs(switched_off, 1) != before
