@@ -5,17 +5,25 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from dashboard.data.masks import MASKED
+
 SHORT = 140
+# As many of them, and so much of each, a table shows (``macros/cell.html``).
+CHIPS, LONGEST_CHIP = 4, 40
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it."""
+    """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it.
+
+    ``why``: of a masked value, what its column looks like.
+    """
 
     kind: str
     text: str
     href: str | None = None
     chips: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def short(self) -> str:
@@ -26,6 +34,8 @@ class Cell:
     @property
     def is_cut(self) -> bool:
         """Whether the table shows less than there is."""
+        if self.kind == "chips":
+            return len(self.chips) > CHIPS or any(len(chip) > LONGEST_CHIP for chip in self.chips)
         return self.short != self.text
 
 
@@ -46,6 +56,11 @@ def cell(value: Any, column_type: str = "") -> Cell:
     if isinstance(value, dict):
         return _object(value)
     return Cell("json", json.dumps(value, ensure_ascii=False, default=str))
+
+
+def masked(why: str) -> Cell:
+    """What stands in place of a value that may not be seen. ``why``: what its column looks like."""
+    return Cell("masked", MASKED, why=why)
 
 
 def raw(value: Any) -> str:
