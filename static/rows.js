@@ -69,6 +69,8 @@
     ahead.delete(link.href);
     if (text === null) { location.assign(link.href); return; }
     htmx.swap("#list", text, { swapStyle: "outerHTML" });
+    // As htmx marks the pages that it goes back to.
+    history.replaceState({ htmx: true }, "", location.href);
     history.pushState({ htmx: true }, "", link.href);
     scrollTo(0, 0);
   }, true);
@@ -92,6 +94,6 @@
     Object.assign(detail, { shouldSwap: true, isError: false, selectOverride: ".alert", swapOverride: "innerHTML" });
   });
   document.addEventListener("htmx:afterSwap", (event) => {
-    if (event.detail.target.id === "cell") document.getElementById("cell-dialog").showModal();
+    if (event.detail.target?.id === "cell") document.getElementById("cell-dialog").showModal();
   });
 })();
