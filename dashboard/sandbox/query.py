@@ -130,10 +130,15 @@ def _filter(shown: Sequence[Field], key: str, value: str) -> tuple[Field, str, s
 
 
 def _split(names: str) -> list[str]:
-    """Names with commas between; one that has a comma itself stands in quotes."""
-    parts, quoted = [""], False
-    for character in names:
-        if character == '"' and (quoted or parts[-1] in {"", "-", "+"}):
+    """Names with commas between; one that has a comma itself stands in quotes, its own quotes doubled."""
+    parts, quoted, place = [""], False, 0
+    while place < len(names):
+        character = names[place]
+        place += 1
+        if quoted and names[place - 1 : place + 1] == '""':
+            parts[-1] += '"'
+            place += 1
+        elif character == '"' and (quoted or parts[-1] in {"", "-", "+"}):
             quoted = not quoted
         elif character == "," and not quoted:
             parts.append("")

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from dashboard.data.masks import MASKED
 
 SHORT = 140
+# Of longer texts a column cuts the end off (``.rows td`` in console.css).
+NARROW = 45
 # As many of them, and so much of each, a table shows (``macros/cell.html``).
 CHIPS, LONGEST_CHIP = 4, 40
 
@@ -37,6 +39,11 @@ class Cell:
         if self.kind == "chips":
             return len(self.chips) > CHIPS or any(len(chip) > LONGEST_CHIP for chip in self.chips)
         return self.short != self.text
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a table's column may be too narrow for it, so that the whole of it has to be within reach."""
+        return self.kind != "masked" and (self.is_cut or len(self.text) > NARROW)
 
 
 def cell(value: Any, column_type: str = "") -> Cell:

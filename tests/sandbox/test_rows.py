@@ -34,6 +34,7 @@ def test_included_and_excluded_columns_and_names_with_a_comma(api: Caller) -> No
     assert names(rows(api, EVERYTHING, "include=Title,Nowhere")) == ["Title"]
     assert len(names(rows(api, EVERYTHING, "include=Nowhere"))) == 28
     assert names(rows(api, EVERYTHING, 'include="Name, with comma",amount')) == ["amount", "Name, with comma"]
+    assert names(rows(api, EVERYTHING, 'include=Title,"Quote "" dot . slash / 😀"'))[1] == 'Quote " dot . slash / 😀'
     assert "Long" not in names(rows(api, EVERYTHING, "exclude=Long"))
 
 

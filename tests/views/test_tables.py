@@ -144,6 +144,7 @@ def test_a_long_value_is_shown_whole_when_it_is_asked_for(viv: Person) -> None:
     soup = viv.get(EVERYTHING)
     more = soup.select("tr:nth-of-type(2) a.cell-more")
     assert [dict(pairs_of(str(link["href"])))["column"] for link in more] == ["Long"]
+    assert dict(pairs_of(str(soup.select("tr:nth-of-type(5) a.cell-more")[0]["href"])))["column"] == "Precise"
     part = viv.fragment(str(more[0]["href"]))
     assert part.select_one("#cell-value").text == "A very long text. " * 1200  # type: ignore[union-attr]
     assert not part.select("h1")
