@@ -179,8 +179,8 @@ class AccountApi:
 
 
 def _quoted(order_by: str) -> str:
-    """A column's name with a comma has to be quoted (recorded from Baserow)."""
-    if "," not in order_by:
-        return order_by
+    """A column's name with a comma has to be quoted, quotes in it doubled (recorded from Baserow)."""
     sign, name = ("-", order_by[1:]) if order_by.startswith("-") else ("", order_by)
-    return f'{sign}"{name}"'
+    if "," not in name and not name.startswith('"'):
+        return order_by
+    return sign + '"' + name.replace('"', '""') + '"'

@@ -7,6 +7,7 @@ from dashboard.sandbox.tables import COUNTRIES, STATUSES, TAGS, Field, Table
 READ_ONLY = {"autonumber", "last_modified", "created_by", "uuid", "lookup", "formula"}
 UNLIKE_TEXT = {"boolean", "file", "password"}
 NUMERIC = {"number", "rating", "autonumber", "duration"}
+DATED = {"date", "last_modified", "created_on"}
 _PLAIN: dict[str, dict[str, Any]] = {
     "rating": {"max_value": 5, "style": "star"},
     "duration": {"duration_format": "h:mm:ss"},

@@ -5,10 +5,12 @@ Filters and searches look at the first ``SCANNED`` rows of a larger table only; 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dashboard.sandbox.fields import NUMERIC, UNLIKE_TEXT
+from dashboard.sandbox.fields import DATED, NUMERIC, UNLIKE_TEXT
 from dashboard.sandbox.tables import Field, Table, Tables
 
 SCANNED = 20_000
@@ -115,19 +117,28 @@ def _filter(shown: Sequence[Field], key: str, value: str) -> tuple[Field, str, s
         return None
     if kind not in TESTS:
         raise Refused("ERROR_VIEW_FILTER_TYPE_DOES_NOT_EXIST", f"The view filter type {kind} doesn't exist.")
-    if (kind in NUMBERS and found.type not in NUMERIC) or (kind == "boolean" and found.type != "boolean"):
+    unfit = (kind in NUMBERS and found.type not in NUMERIC) or (kind in DATES and found.type not in DATED)
+    if unfit or (kind == "boolean" and found.type != "boolean"):
         detail = f"The filter {kind} is not compatible with field type {found.type}."
         raise Refused("ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD", detail)
     if not value.strip() and kind not in {"empty", "not_empty"}:
+        return None
+    if kind in DATES and _day_wanted(value.strip()) is None:
+        # As with no value at all: what cannot be read is no condition, and every row matches.
         return None
     return found, kind, value.strip()
 
 
 def _split(names: str) -> list[str]:
-    """Names with commas between; one that has a comma itself stands in quotes."""
-    parts, quoted = [""], False
-    for character in names:
-        if character == '"' and (quoted or parts[-1] in {"", "-", "+"}):
+    """Names with commas between; one that has a comma itself stands in quotes, its own quotes doubled."""
+    parts, quoted, place = [""], False, 0
+    while place < len(names):
+        character = names[place]
+        place += 1
+        if quoted and names[place - 1 : place + 1] == '""':
+            parts[-1] += '"'
+            place += 1
+        elif character == '"' and (quoted or parts[-1] in {"", "-", "+"}):
             quoted = not quoted
         elif character == "," and not quoted:
             parts.append("")
@@ -161,6 +172,37 @@ def _equal(have: str, want: str) -> bool:
     return have == want or _compare(lambda a, b: a == b)(have, want)
 
 
+def _day_wanted(want: str) -> tuple[ZoneInfo, date] | None:
+    """The zone and the day of ``UTC?2026-06-06?exact_date``; None where it cannot be read."""
+    zone, *rest = want.split("?")
+    try:
+        if len(rest) == 2 and rest[1] == "exact_date":
+            return ZoneInfo(zone), date.fromisoformat(rest[0])
+    except (ValueError, ZoneInfoNotFoundError):
+        pass
+    return None
+
+
+def _on_days(test: Callable[[date, date], bool]) -> Callable[[str, str], bool]:
+    """A comparison of days: of a time, the day that it falls on in the zone of the filter."""
+
+    def compared(have: str, want: str) -> bool:
+        wanted = _day_wanted(want)
+        if not have or wanted is None:
+            return False
+        zone, day = wanted
+        if "T" not in have:
+            return test(date.fromisoformat(have), day)
+        return test(datetime.fromisoformat(have).replace(tzinfo=UTC).astimezone(zone).date(), day)
+
+    return compared
+
+
+DATES: dict[str, Callable[[str, str], bool]] = {
+    "date_is": _on_days(lambda have, want: have == want),
+    "date_is_after": _on_days(lambda have, want: have > want),
+    "date_is_before": _on_days(lambda have, want: have < want),
+}
 NUMBERS: dict[str, Callable[[str, str], bool]] = {
     "higher_than": _compare(lambda have, want: have > want),
     "higher_than_or_equal": _compare(lambda have, want: have >= want),
@@ -169,6 +211,7 @@ NUMBERS: dict[str, Callable[[str, str], bool]] = {
 }
 TESTS: dict[str, Callable[[str, str], bool]] = {
     **NUMBERS,
+    **DATES,
     "equal": _equal,
     "not_equal": lambda have, want: not _equal(have, want),
     "contains": lambda have, want: want.casefold() in have.casefold(),

@@ -5,17 +5,27 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from dashboard.data.masks import MASKED
+
 SHORT = 140
+# Of longer texts a column cuts the end off (``.rows td`` in console.css).
+NARROW = 45
+# As many of them, and so much of each, a table shows (``macros/cell.html``).
+CHIPS, LONGEST_CHIP = 4, 40
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it."""
+    """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it.
+
+    ``why``: of a masked value, what its column looks like.
+    """
 
     kind: str
     text: str
     href: str | None = None
     chips: tuple[str, ...] = ()
+    why: str = ""
 
     @property
     def short(self) -> str:
@@ -26,7 +36,14 @@ class Cell:
     @property
     def is_cut(self) -> bool:
         """Whether the table shows less than there is."""
+        if self.kind == "chips":
+            return len(self.chips) > CHIPS or any(len(chip) > LONGEST_CHIP for chip in self.chips)
         return self.short != self.text
+
+    @property
+    def has_more(self) -> bool:
+        """Whether a table's column may be too narrow for it, so that the whole of it has to be within reach."""
+        return self.kind != "masked" and (self.is_cut or len(self.text) > NARROW)
 
 
 def cell(value: Any, column_type: str = "") -> Cell:
@@ -46,6 +63,11 @@ def cell(value: Any, column_type: str = "") -> Cell:
     if isinstance(value, dict):
         return _object(value)
     return Cell("json", json.dumps(value, ensure_ascii=False, default=str))
+
+
+def masked(why: str) -> Cell:
+    """What stands in place of a value that may not be seen. ``why``: what its column looks like."""
+    return Cell("masked", MASKED, why=why)
 
 
 def raw(value: Any) -> str:

@@ -25,3 +25,9 @@ def sight(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> 
     decided = reveals.overrides(table_id)
     hidden = console().masks.hidden(columns, role=user.role, overrides=decided, revealed=until is not None)
     return Sight(hidden, until)
+
+
+def as_others_see(table_id: int, columns: Sequence[peliqan.Column]) -> tuple[dict[str, str], dict[str, bool]]:
+    """For administrators: the columns that everybody else sees masked, and what was decided by hand (True: masked)."""
+    decided = reveals.overrides(table_id)
+    return console().masks.hidden(columns, role="viewer", overrides=decided), decided

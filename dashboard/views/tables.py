@@ -1,32 +1,60 @@
-"""The data: databases, tables, rows and one row, all asked for live; the URL is the state."""
+"""The data: databases, tables, rows, one row and one cell, all asked for live; the URL is the state.
 
+Where rows are slow to come, the page does not wait for them: a browser that runs scripts (it has sent its time zone in a cookie)
+gets the frame at once, heading, filters and columns, and asks for the rows itself. Without that cookie, or with ``fill=1``, the
+page has its rows, so nothing needs a script.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
-from flask import Blueprint, abort, jsonify, render_template, request
+from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.store.listing import Page, read_query
+from dashboard.data.masks import mask
+from dashboard.data.query import KINDS, PREFIX, TableQuery, kinds_of, read_table_query
+from dashboard.store import reveals
+from dashboard.store.listing import BadQuery, Page
 from dashboard.store.models import Account
-from dashboard.views import htmx
-from dashboard.views.access import requires
+from dashboard.views import htmx, masking
+from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import cell, raw
+from dashboard.views.cells import Cell, cell, masked, raw
 from dashboard.views.pages import Shown, csv_cell, csv_response
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
+# What an address may say beside conditions; nothing else goes from one to the next.
+ASKED = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
+DECISIONS = {"mask": True, "show": False, "rules": None}
 
 
 @dataclass(frozen=True)
 class RowsPage:
-    """What the page and its fragment receive. Items of ``list`` are a row's id, if it has one, and its cells."""
+    """What the page and its fragment receive. Items of ``list`` are a row's id, if it has one, and its cells.
+
+    ``columns``: all that the table has; ``shown``: those that were chosen. ``hidden``: columns that this person sees masked, with
+    what each looks like; ``others``: the same as anybody but an administrator has it. ``is_frame``: the rows are still to come.
+    """
 
     account: Account
     table: peliqan.Table
-    columns: tuple[peliqan.Column, ...]
+    columns: Sequence[peliqan.Column]
+    shown: Sequence[peliqan.Column]
     list: Shown
+    query: TableQuery
+    sight: masking.Sight
+    others: Mapping[str, str]
+    decided: Mapping[str, bool]
+    is_frame: bool = False
+
+    @property
+    def kinds(self) -> dict[str, tuple[str, ...]]:
+        """The kinds of condition, by the types of columns that they fit: for the form's menu."""
+        return {column.type: kinds_of(column) for column in self.columns}
 
 
 @bp.get("/databases/<int:database_id>")
@@ -50,19 +78,28 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     api = console().api.for_account(account_id)
     columns = api.columns(table_id)
-    query = read_query(request.args, [column.name for column in columns])
-    found = api.rows(table_id, page=query.page, size=query.per_page, search=query.q, order_by=query.sort)
-    cells = [(_row_id(row), [cell(row.get(column.name), column.type) for column in columns]) for row in found.rows]
-    page = Page(cells, found.count, query)
+    if request.endpoint == "tables.rows" and (plain := _plain_address(columns)) is not None:
+        return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **plain))
+    query = read_table_query(request.args, request.args.getlist("column"), columns)
+    shown, sight = query.shown(columns), masking.sight(account_id, table_id, columns)
+    if request.endpoint == "tables.rows" and _can_fill_itself():
+        # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
+        page: Page[Any] = Page([], query.page * query.per_page, query)
+        return _show_rows(account, api.table(table_id), columns, page, sight, is_frame=True)
+    found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
+    page = Page([(_row_id(row), _cells(row, shown, sight.hidden)) for row in found.rows], found.count, query)
     if request.path.endswith(".json"):
-        shape = [{"name": column.name, "type": column.type} for column in columns]
-        return jsonify(columns=shape, items=list(found.rows), page=query.page, per_page=query.per_page, total=found.count)
+        shape = [{"name": column.name, "type": column.type} for column in shown]
+        names = [column.name for column in shown if column.name in sight.hidden]
+        items = [_item(row, shown, sight.hidden) for row in found.rows]
+        return jsonify(columns=shape, items=items, masked=names, page=query.page, per_page=query.per_page, total=found.count)
     if request.path.endswith(".csv"):
-        lines = [{column.name: csv_cell(_plain(row.get(column.name))) for column in columns} for row in found.rows]
+        lines = [
+            {column.name: csv_cell(_plain(value.get(column.name))) for column in shown}
+            for value in (mask(row, sight.hidden) for row in found.rows)
+        ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")
-    shown = Shown("tables.rows", {"account_id": account_id, "table_id": table_id}, page, default_sort="")
-    template = "fragments/_rows.html" if htmx.is_htmx() else "pages/rows.html"
-    return render_template(template, page=RowsPage(account, api.table(table_id), columns, shown))
+    return _show_rows(account, api.table(table_id), columns, page, sight)
 
 
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>")
@@ -72,11 +109,143 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     api = console().api.for_account(account_id)
     table, columns, values = api.table(table_id), api.columns(table_id), api.row(table_id, row_id)
-    cells = [(column, cell(values.get(column.name), column.type), raw(values.get(column.name))) for column in columns]
-    return render_template("pages/row.html", account=account, table=table, row_id=row_id, cells=cells)
+    sight = masking.sight(account_id, table_id, columns)
+    seen = mask(values, sight.hidden)
+    cells = [
+        (column, each, raw(seen.get(column.name)))
+        for column, each in zip(columns, _cells(values, columns, sight.hidden), strict=True)
+    ]
+    as_json = raw(_item(values, columns, sight.hidden))
+    return render_template(
+        "pages/row.html", account=account, table=table, row_id=row_id, cells=cells, sight=sight, as_json=as_json
+    )
 
 
-def _row_id(row: dict[str, Any]) -> int | None:
+@bp.get("/tables/<int:table_id>/rows/<int:row_id>/cell")
+@requires("viewer")
+def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
+    """One cell's whole value, as a fragment for the table or as a page of its own. What is masked stays so."""
+    account = get_account_or_404(account_id)
+    api = console().api.for_account(account_id)
+    column = _column(api.columns(table_id), request.args.get("column", ""))
+    sight = masking.sight(account_id, table_id, [column])
+    values = api.row(table_id, row_id)
+    (each,) = _cells(values, [column], sight.hidden)
+    template = "fragments/_cell.html" if htmx.is_htmx() else "pages/cell.html"
+    whole = each.text if each.kind == "masked" else raw(values.get(column.name))
+    return render_template(template, account=account, table_id=table_id, row_id=row_id, column=column, cell=each, whole=whole)
+
+
+@bp.post("/tables/<int:table_id>/reveal")
+@requires("viewer")
+def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
+    """Somebody says why they have to see the masked columns, and sees them for a quarter of an hour."""
+    get_account_or_404(account_id)
+    table = console().api.for_account(account_id).table(table_id)
+    try:
+        reveals.reveal(visitor().user, account_id, table.id, request.form.get("why", ""), console().clock())
+    except reveals.BadReason as error:
+        flash(f"Nothing was shown. {error}", "danger")
+    return redirect(_back(account_id, table_id))
+
+
+@bp.post("/tables/<int:table_id>/masks")
+@requires("admin")
+def decide(account_id: int, table_id: int) -> ResponseReturnValue:
+    """An administrator masks a column, shows it to everybody, or leaves it to the rules."""
+    get_account_or_404(account_id)
+    column = _column(console().api.for_account(account_id).columns(table_id), request.form.get("column", ""))
+    decision = request.form.get("decision", "")
+    if decision not in DECISIONS:
+        raise BadQuery(f"“{decision[:40]}” is no decision on a column. There are: {', '.join(DECISIONS)}.")
+    reveals.decide(visitor().user, account_id, table_id, column.name, DECISIONS[decision], console().clock())
+    said = {"mask": "is masked for all but administrators", "show": "is shown to everybody", "rules": "is left to the rules"}
+    flash(f"“{column.name[:60]}” {said[decision]}.", "success")
+    return redirect(_back(account_id, table_id))
+
+
+def _show_rows(
+    account: Account,
+    table: peliqan.Table,
+    columns: Sequence[peliqan.Column],
+    page: Page[Any],
+    sight: masking.Sight,
+    is_frame: bool = False,
+) -> ResponseReturnValue:
+    query = page.query
+    assert isinstance(query, TableQuery)
+    list_ = Shown("tables.rows", {"account_id": account.id, "table_id": table.id}, page, default_sort="")
+    others, decided = masking.as_others_see(table.id, columns) if visitor().may("admin") else ({}, {})
+    shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)
+    template = "fragments/_rows.html" if htmx.is_htmx() else "pages/rows.html"
+    return render_template(template, page=shown, kind_words=KINDS)
+
+
+def _plain_address(columns: Sequence[peliqan.Column]) -> dict[str, Any] | None:
+    """Where the page's forms lead: a condition in three fields becomes one parameter, all columns become none chosen.
+
+    None where the address is plain already.
+    """
+    given = request.args.to_dict(flat=False)
+    args = {name: values for name, values in given.items() if name in ASKED or name.startswith(PREFIX)}
+    everything = len(columns) > 1 and set(args.get("column", [])) == {column.name for column in columns}
+    if not any(name.startswith("add_") for name in given) and not everything:
+        return None
+    if everything:
+        del args["column"]
+    if column := request.args.get("add_column", ""):
+        value = request.args.get("add_value", "").strip()
+        kind = request.args.get("add_kind", "")
+        args[f"{PREFIX}{column}__{kind}"] = [value if KINDS.get(kind, ("", "text"))[1] else "1"]
+        args.pop("page", None)
+    return {name: values for name, values in args.items() if values != [""] or name.startswith(PREFIX)}
+
+
+def _can_fill_itself() -> bool:
+    return "tz" in request.cookies and "fill" not in request.args and not htmx.is_htmx()
+
+
+def _cells(row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]) -> list[Cell]:
+    seen = mask(row, hidden)
+    return [
+        masked(hidden[column.name])
+        if column.name in hidden and seen.get(column.name) is not row.get(column.name)
+        else cell(seen.get(column.name), column.type)
+        for column in columns
+    ]
+
+
+def _item(row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]) -> dict[str, Any]:
+    """A row for scripts: its id, its place, and columns that are known; of one that came meanwhile no rule was asked."""
+    seen = mask(row, hidden)
+    names = ["id", "order", *(column.name for column in columns)]
+    return {name: _speakable(seen[name]) for name in names if name in seen}
+
+
+def _speakable(value: Any) -> Any:
+    """JSON has no word for infinity: such numbers, and lists that hold them, are told as text."""
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    if isinstance(value, list):
+        return [_speakable(each) for each in value]
+    return {name: _speakable(each) for name, each in value.items()} if isinstance(value, dict) else value
+
+
+def _column(columns: Iterable[peliqan.Column], name: str) -> peliqan.Column:
+    found = next((column for column in columns if column.name == name), None)
+    if found is None:
+        raise BadQuery(f"The table has no column “{name[:60]}”.")
+    return found
+
+
+def _back(account_id: int, table_id: int) -> str:
+    """The page that the form stood on."""
+    target = request.form.get("next", "")
+    here = url_for("tables.rows", account_id=account_id, table_id=table_id)
+    return safe_next(target) if target.startswith(here) else here
+
+
+def _row_id(row: Mapping[str, Any]) -> int | None:
     found = row.get("id")
     return found if isinstance(found, int) and found >= 0 else None
 

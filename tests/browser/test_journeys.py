@@ -241,7 +241,7 @@ def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(
     page.click("button:has-text('Sign in')")
     for path in PAGES:
         page.goto(path)
-        page.wait_for_load_state("networkidle") if "tables" not in path else None
+        page.wait_for_load_state("networkidle") if "tables" not in path else page.locator(".rows, .row-table").wait_for()
         look(path)
         page.set_viewport_size({"width": 390, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):

@@ -34,6 +34,7 @@ def test_included_and_excluded_columns_and_names_with_a_comma(api: Caller) -> No
     assert names(rows(api, EVERYTHING, "include=Title,Nowhere")) == ["Title"]
     assert len(names(rows(api, EVERYTHING, "include=Nowhere"))) == 28
     assert names(rows(api, EVERYTHING, 'include="Name, with comma",amount')) == ["amount", "Name, with comma"]
+    assert names(rows(api, EVERYTHING, 'include=Title,"Quote "" dot . slash / 😀"'))[1] == 'Quote " dot . slash / 😀'
     assert "Long" not in names(rows(api, EVERYTHING, "exclude=Long"))
 
 
@@ -48,6 +49,7 @@ def test_included_and_excluded_columns_and_names_with_a_comma(api: Caller) -> No
         ("filter__field_999999__equal=1", "ERROR_FILTER_FIELD_NOT_FOUND"),
         ("filter__Title__nope=1", "ERROR_VIEW_FILTER_TYPE_DOES_NOT_EXIST"),
         ("filter__Active__higher_than=1", "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD"),
+        ("filter__Title__date_is=UTC%3F2026-02-02%3Fexact_date", "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD"),
         ("size=201", "ERROR_PAGE_SIZE_LIMIT"),
     ],
 )
@@ -67,6 +69,14 @@ def test_a_query_that_cannot_be_is_refused_with_its_code(api: Caller, query: str
         ("filter__Amount__higher_than=1", 15),
         ("filter__Amount__higher_than=many", 0),
         ("filter__Stars__lower_than=1&filter__Active__boolean=true", 10),
+        ("filter__Due__date_is=UTC%3F2026-02-02%3Fexact_date", 15),
+        ("filter__Due__date_is_after=UTC%3F2026-02-02%3Fexact_date", 15),
+        ("filter__Due__date_is_before=UTC%3F2026-02-02%3Fexact_date", 15),
+        ("filter__Meeting__date_is=UTC%3F2026-02-02%3Fexact_date", 30),
+        ("filter__Meeting__date_is=America/New_York%3F2026-02-01%3Fexact_date", 30),
+        ("filter__Due__date_is=2026-02-02", 60),
+        ("filter__Due__date_is=UTC%3Fsoon%3Fexact_date", 60),
+        ("filter__Due__date_is=", 60),
         ("filter_type=OR&filter__Stars__equal=1&filter__Stars__equal=2", 20),
         ("search=SCRIPT", 6),
         ("search=script&include=Amount", 0),

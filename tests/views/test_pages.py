@@ -206,7 +206,7 @@ def test_every_kind_of_value_is_readable(viv: Person) -> None:
         "urgent",
         "Customer 1 & Søn",
         "NaN",
-        "hidden",
+        "••••••",
         "+146",
     ):
         assert shown in text, shown
