@@ -19,6 +19,7 @@ Row = Mapping[str, Any]
 ID: Final = "id"
 # A spreadsheet runs what begins so as a formula; a quote in front makes it text (OWASP, CSV injection).
 FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_LOOKED_AT = frozenset((*FORMULA_STARTS, " "))
 _PLAIN_NUMBER = re.compile(r"-\d+(\.\d+)?", re.ASCII)
 # Half of a pair of UTF-16: JSON can hold one alone, UTF-8 cannot.
 _LONE = re.compile("[\ud800-\udfff]")
@@ -122,9 +123,10 @@ class CsvFile(TextFile):
         return self._encode(out.getvalue())
 
     def _cell(self, value: Any) -> str:
-        text = self._text(value) or ""
+        if isinstance(value, str):
+            return harmless(value) if value[:1] in _LOOKED_AT else value
         # What is no text begins with a digit, a sign or a bracket: nothing that a spreadsheet would run.
-        return harmless(text) if isinstance(value, str) else text
+        return self._text(value) or ""
 
 
 class JsonLinesFile(TextFile):

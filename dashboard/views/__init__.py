@@ -9,6 +9,7 @@
 ``assets``    static files by their content
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
+``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
 

@@ -14,12 +14,12 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.app import Console, create_app
 from dashboard.data.masks import MASKED
 from dashboard.store import people
 from dashboard.store.database import db
 from dashboard.store.models import AuditEntry, User
-from tests.conftest import Person, Sandbox
+from tests.conftest import Clock, Person, Sandbox, make_settings, words
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ
 
@@ -206,3 +206,115 @@ def test_a_client_that_goes_away_ends_the_reading_and_is_in_the_audit(served: Se
 
 def test_a_whole_stream_ends_well_for_a_script_with_a_token(served: Served) -> None:
     assert len(served.get(path(WIDE)).content.splitlines()) == 301
+
+
+def work(parts: Console, page: str) -> None:
+    """A worker makes the file."""
+    with parts.fleet.app.app_context():
+        parts.work.export(int(page.rsplit("/", 1)[-1]))
+
+
+def begun(person: Person, table_id: int, suffix: str, parts: Console, **fields: str) -> str:
+    """The page of an export that a worker has made."""
+    answer = person.post(f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields)
+    assert answer.status_code == 303, answer.text
+    work(parts, answer.location)
+    return str(answer.location)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_with_a_length(
+    suffix: str, olga: Person, parts: Console, app: Flask
+) -> None:
+    form = olga.get(f"/accounts/{ACCOUNT}/tables/{WIDE}?q=Cell").select_one("form[action$='/exports']")
+    assert form is not None
+    fields = {str(field["name"]): str(field.get("value", "")) for field in form.select("input")}
+    assert fields.pop("csrf_token")
+    assert fields == {"q": "Cell"}
+    answer = olga.post(str(form["action"]), format=suffix, **fields)
+    page = olga.get(answer.location).select_one("#export")
+    assert page is not None
+    assert (page["data-state"], page["hx-trigger"]) == ("waiting", "every 2s")
+    assert olga.client.get(f"{answer.location}/file").status_code == 404
+    work(parts, answer.location)
+    done = olga.fragment(f"{answer.location}/progress").select_one("#export")
+    assert done is not None
+    assert "hx-get" not in done.attrs
+    assert "300 of 300 rows" in words(done)
+    found = olga.client.get(f"{answer.location}/file")
+    assert found.content_length == len(found.data)
+    assert f"table-{WIDE}.{suffix}" in found.headers["Content-Disposition"]
+    assert [entry.result for entry in entries(app)] == ["done"]
+    assert "Wide (200 columns)" in words(olga.get("/exports"))
+
+
+def test_masks_hold_in_the_file_of_a_job_and_nobody_else_has_it(
+    olga: Person, viv: Person, adam: Person, parts: Console, sandbox: Sandbox
+) -> None:
+    page = begun(olga, people_table(sandbox), "csv", parts)
+    assert b"contact1@example.com" not in olga.client.get(f"{page}/file").data
+    assert "Masked in it: Full name, E-mail, Phone" in words(olga.get(page))
+    for below in ("", "/progress", "/file"):
+        assert viv.client.get(page + below).status_code == 404
+    assert viv.post(f"{page}/cancel").status_code == 404
+    adam.get(page)
+
+
+def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
+    olga: Person, parts: Console, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = peliqan.AccountApi.rows
+
+    def rows(self: Any, table_id: int, **asked: Any) -> peliqan.RowPage:
+        found = real(self, table_id, **asked)
+        return found.model_copy(update={"count": 301}) if asked["page"] == 2 else found
+
+    monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
+    told = "The table had 300 rows at the start of the reading and 301 at its end."
+    assert told in words(olga.get(begun(olga, WIDE, "csv", parts)))
+    assert told in entries(app)[0].detail
+    lines(olga, path(WIDE))
+    assert told in entries(app)[1].detail
+
+
+def test_an_export_can_be_cancelled_with_and_without_javascript(olga: Person) -> None:
+    for htmx, status in ((False, 303), (True, 200)):
+        answer = olga.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="csv")
+        assert olga.post(f"{answer.location}/cancel", htmx=htmx).status_code == status
+        assert "Cancelled" in words(olga.get(answer.location))
+
+
+def test_who_may_not_export_sees_no_button_and_begins_nothing(viv: Person, app: Flask) -> None:
+    assert viv.get(f"/accounts/{ACCOUNT}/tables/{WIDE}").select("form[action$='/exports']") == []
+    answer = viv.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="csv")
+    assert answer.status_code == 403
+    assert "needs the role operator" in answer.text
+
+
+def test_an_unknown_format_is_refused_with_those_there_are(olga: Person) -> None:
+    answer = olga.post(f"/accounts/{ACCOUNT}/tables/{WIDE}/exports", format="xlsx")
+    assert answer.status_code == 400
+    assert "CSV, JSON Lines, Parquet" in answer.text
+
+
+def test_a_file_that_another_machine_has_is_said_to_be_there(olga: Person, parts: Console, tmp_path: Path) -> None:
+    page = begun(olga, WIDE, "csv", parts)
+    (tmp_path / "exports" / f"{page.rsplit('/', 1)[-1]}.csv").unlink()
+    assert "The file is not on this machine" in words(olga.get(page))
+    assert olga.client.get(f"{page}/file").status_code == 404
+
+
+@pytest.mark.parametrize(("least", "may"), [("viewer", {"viv", "olga"}), ("operator", {"olga"}), ("admin", set())])
+def test_a_setting_says_from_which_role_on_tables_may_be_exported(
+    least: str, may: set[str], sandbox: Sandbox, store: dict[str, str], tmp_path: Path, clock: Clock
+) -> None:
+    app = create_app(make_settings(sandbox.url, tmp_path, dashboard_export_role=least, **store), clock=clock)
+    app.config["RATELIMIT_ENABLED"] = False
+    for name in ("viv", "olga"):
+        person = Person(app.test_client(), f"{name}@example.com")
+        assert person.client.get(path(EMPTY)).status_code == (200 if name in may else 403)
+        form = person.get(f"/accounts/{ACCOUNT}/tables/{WIDE}").select("form[action$='/exports']")
+        assert bool(form) is (name in may)
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
