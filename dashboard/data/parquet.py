@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_AT_ONCE, TEXT_AT_ONCE = 20_000, 4_000_000
+ROWS_AT_ONCE, TEXT_AT_ONCE = 20_000, 1_000_000
 LONGEST: Final = 6 * 3600
 Batch = list[list[str | None]]
 

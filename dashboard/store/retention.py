@@ -19,6 +19,8 @@ EVENTS_KEPT = timedelta(days=14)
 def forget(before: datetime) -> int:
     """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts and exports; how many rows.
 
+    What is older than ``before`` goes.
+
     Commits, in small steps.
 
     The newest change and the newest run of each connection stay, however old: they say what is so now.
