@@ -40,7 +40,7 @@ def upgrade():
         sa.Column("offset", BIG_ID, nullable=False),
         sa.Column("rows", BIG_ID, nullable=False),
         sa.Column("total", BIG_ID, nullable=True),
-        sa.Column("rate", sa.Float(), nullable=True),
+        sa.Column("rate", sa.Double(), nullable=True),
         sa.Column("counted", sa.JSON(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("size", BIG_ID, nullable=True),
