@@ -5,7 +5,7 @@ All wrong or missing ones are named together in one message (``SettingsError``),
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -99,6 +99,9 @@ class Settings(BaseModel):
     )
     dashboard_masks: Path | None = Field(
         None, description="File of rules of your own for masking personal data; the one that comes with the console when empty."
+    )
+    dashboard_export_role: Literal["viewer", "operator", "admin"] = Field(
+        "operator", description="The least role that may export whole tables: `viewer`, `operator` or `admin`."
     )
     dashboard_bulk_at_once: int = Field(5, ge=1, le=100, description="Connections of a bulk job that are worked on at a time.")
     dashboard_bulk_most: int = Field(

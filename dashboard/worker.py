@@ -16,6 +16,8 @@ from dashboard.fleet.queue import Work
 
 # glibc's name for "at most so many arenas", in mallopt(3).
 M_ARENA_MAX = -8
+# So many tables are made files of at a time; others wait.
+EXPORTS = 2
 
 
 def keep_memory_together() -> None:
@@ -25,8 +27,10 @@ def keep_memory_together() -> None:
 
 
 def make_consumers(work: Work, threads: int) -> list[Consumer]:
-    """Consumers that look for work often enough for people to wait for it: ``threads`` for jobs, one for reading the fleet."""
-    return [_consumer(work.jobs, threads, periodic=True), _consumer(work.readings, 1, periodic=False)]
+    """Consumers that look for work often enough for people to wait for it: ``threads`` for jobs, one for reading the fleet, two
+    for exports."""
+    others = [_consumer(work.readings, 1, periodic=False), _consumer(work.exports, EXPORTS, periodic=False)]
+    return [_consumer(work.jobs, threads, periodic=True), *others]
 
 
 def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:

@@ -5,7 +5,7 @@ met twice or not at all. What can be seen of that is told: rows met twice are le
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -72,7 +72,7 @@ class TableReading:
         self.page = first_page - 1
         self.told = Told()
 
-    def pages(self) -> Iterator[Sequence[Row]]:
+    def pages(self) -> Generator[Sequence[Row], None, None]:
         """The rows of each page, in order. Constant memory: ``ahead`` pages at most wait to be taken.
 
         Raises:

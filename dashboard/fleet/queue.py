@@ -1,7 +1,8 @@
 """The work queues. A message is only a hint; the store says what is due, so a lost or doubled message does no harm.
 
-Two of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet. A
-worker reads in one thread; who finds more due than it can take at once leaves a hint for the next worker to help.
+Three of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet,
+``exports`` for whole tables, which take minutes. A worker reads in one thread; who finds more due than it can take at once leaves
+a hint for the next worker to help.
 """
 
 import logging
@@ -17,9 +18,10 @@ from redis.exceptions import RedisError
 
 from dashboard.fleet import alerts, links, refresh, sync, webhooks
 from dashboard.fleet import bulk as bulk_work
+from dashboard.fleet import exports as export_work
 from dashboard.fleet.hints import Seldom
-from dashboard.store import actions, bulk, due, events, findings, passes, retention
-from dashboard.store.models import Action, BulkJob
+from dashboard.store import actions, bulk, due, events, exports, findings, passes, retention
+from dashboard.store.models import Action, BulkJob, Export
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -45,9 +47,11 @@ class Work:
         self.fleet, self.settings = fleet, settings
         self.jobs = make_huey("console", settings.redis_url, settings.dashboard_data)
         self.readings = make_huey("console-readings", settings.redis_url, settings.dashboard_data)
+        self.exports = make_huey("console-exports", settings.redis_url, settings.dashboard_data)
         self.stop = Event()
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
         self._bulk_task: Any = self.jobs.task(name="bulk")(self._in_context(self.bulk))
+        self._export_task: Any = self.exports.task(name="export")(self._in_context(self.export))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
         self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
@@ -96,6 +100,24 @@ class Work:
         if job is not None:
             bulk_work.step(self.fleet.api, job, self.fleet.clock, self.settings.dashboard_watch_interval, self.follow)
             self.carry_on(job)
+
+    def make_file(self, export: Export) -> None:
+        """Ask the worker to work on an export when it is due. Without the queue the next tick finds it."""
+        if export.due_at is None:
+            return
+        delay = max(0.0, (export.due_at - self.fleet.clock()).total_seconds())
+        try:
+            self._export_task.schedule(args=(export.id,), delay=delay)
+        except RedisError as error:
+            log.warning("The queue is away (%s): export %s is begun with the next tick.", type(error).__name__, export.id)
+
+    def export(self, export_id: int) -> None:
+        """Work on an export to its end, unless it is not due or somebody else is at it."""
+        export = exports.lease(export_id, self.fleet.clock())
+        if export is not None:
+            export_work.work_on(self.fleet.api, export, self.fleet.clock, self.settings.dashboard_data, self.stop)
+            if not self.stop.is_set():
+                self.make_file(export)
 
     def open_pass(self) -> None:
         """Begin a pass if one is due, and have the fleet read."""
@@ -159,6 +181,8 @@ class Work:
 
     def tick(self) -> None:
         """Every minute, once however many workers there are: whatever is due, asked for again."""
+        # Each machine has its own folder of files.
+        export_work.sweep(self.settings.dashboard_data)
         if due.take_job("tick", self.fleet.clock(), MINUTE):
             self._hand_out()
 
@@ -174,6 +198,9 @@ class Work:
             self._look_task(action_id)
         for job_id in bulk.due(at):
             self._bulk_task(job_id)
+        exports.expire(at)
+        for export_id in exports.due(at):
+            self._export_task(export_id)
         if events.some_new() or events.next_due() is not None:
             self._events_task()
         self.open_pass()

@@ -44,6 +44,11 @@ def _unsaid_beyond(bits: int) -> BeforeValidator:
     return BeforeValidator(lambda value: None if isinstance(value, int) and abs(value) >= 2**bits else value)
 
 
+def _places(value: object) -> object:
+    """Decimal places that a number can have; None for what nobody could mean."""
+    return value if type(value) is int and 0 <= value <= 30 else None
+
+
 def _none_as_empty(value: object) -> object:
     return "" if value is None else value
 
@@ -257,13 +262,16 @@ class Table(Answer):
 
 
 class Column(Answer):
-    """A table's field, by its ``name`` and Baserow's ``type``."""
+    """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said."""
 
     id: Id = 0
     name: str
     type: Word = ""
     primary: bool = False
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
+    decimals: Annotated[int | None, BeforeValidator(_places)] = Field(
+        None, validation_alias=AliasChoices("number_decimal_places", "decimals")
+    )
 
 
 class RowPage(Answer):

@@ -10,14 +10,16 @@ from sqlalchemy.orm import aliased
 
 from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
-from dashboard.store.models import AlertMessage, Cause, Finding, FleetHour, HealthChange, Refresh, Run, WebhookEvent
+from dashboard.store.models import AlertMessage, Cause, Export, Finding, FleetHour, HealthChange, Refresh, Run, WebhookEvent
 
 MOST_AT_ONCE = 5_000
 EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
-    """Delete changes of status, runs, passes, counts by the hour, recovered findings and alerts before ``before``; how many rows.
+    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts and exports; how many rows.
+
+    What is older than ``before`` goes.
 
     Commits, in small steps.
 
@@ -41,7 +43,9 @@ def forget(before: datetime) -> int:
     told = told.where(AlertMessage.created_at < before, or_(Cause.id.is_(None), Cause.recovered_at < before))
     told = told.where(AlertMessage.state != WAITING)
     forgotten = 0
-    for old, table in ((changes, HealthChange), (passes, Refresh), (recovered, Finding), (told, AlertMessage)):
+    exported = select(Export.id).where(Export.ended_at < before)
+    olds = ((changes, HealthChange), (passes, Refresh), (recovered, Finding), (told, AlertMessage), (exported, Export))
+    for old, table in olds:
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
             db.session.commit()
             forgotten += deleted

@@ -9,6 +9,7 @@
 ``assets``    static files by their content
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
+``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
 
@@ -29,6 +30,7 @@ from dashboard.views import (
     door,
     embed,
     errors,
+    exports,
     health,
     overview,
     pages,
@@ -66,6 +68,7 @@ def register(app: Flask) -> None:
         bulk,
         receipts,
         tables,
+        exports,
         embed,
         people,
         admin,

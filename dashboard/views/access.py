@@ -90,8 +90,8 @@ def _by_token(asked: Request) -> Visitor | None:
 
 
 def is_for_scripts() -> bool:
-    """Whether JSON or CSV is asked for, by the path's ending."""
-    return request.path.endswith((".json", ".csv", ".jsonl"))
+    """Whether data is asked for rather than a page, by the path's ending."""
+    return request.path.endswith((".json", ".csv", ".jsonl", ".parquet"))
 
 
 def _guard() -> ResponseReturnValue | None:

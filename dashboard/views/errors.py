@@ -12,6 +12,8 @@ from werkzeug.exceptions import HTTPException, InternalServerError, TooManyReque
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.data.parquet import NotMade
+from dashboard.data.reading import TableChanged
 from dashboard.store import audit
 from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.views import htmx
@@ -50,6 +52,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(BadQuery, _bad_query)
     app.register_error_handler(NoSuchPage, _no_such_page)
     app.register_error_handler(peliqan.PeliqanError, _peliqan)
+    app.register_error_handler(TableChanged, _no_file)
+    app.register_error_handler(NotMade, _no_file)
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(InterfaceError, _away)
     app.register_error_handler(RedisError, _away)
@@ -101,6 +105,11 @@ def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     return show(Problem(status, error.code, error.sentence, error.detail or error.error or "", error.next_step))
+
+
+def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:
+    status, code = (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
+    return show(Problem(status, code, "There is no file of this table", str(error), "Try again in a few minutes."))
 
 
 def _away(error: Exception) -> ResponseReturnValue:

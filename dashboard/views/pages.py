@@ -15,6 +15,7 @@ from flask_login import current_user
 from jinja2 import StrictUndefined
 
 from dashboard.app import console
+from dashboard.data.files import harmless
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
 from dashboard.store import passes
 from dashboard.store.counts import remembered
@@ -25,8 +26,6 @@ from dashboard.store.overview import accounts_by_reason
 from dashboard.views import htmx
 
 CSV_MOST = 100_000
-# A spreadsheet runs what begins so as a formula; a quote in front makes it text (OWASP, CSV injection).
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -150,9 +149,7 @@ def csv_cell(value: Any) -> Any:
     """A value as CSV holds it: numbers as they are, text that a spreadsheet would run with a quote in front."""
     if isinstance(value, dict):
         value = "; ".join(f"{key} {count}" for key, count in value.items())
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA_STARTS):
-        return "'" + value
-    return value
+    return harmless(value) if isinstance(value, str) else value
 
 
 def coverage() -> Coverage:

@@ -9,7 +9,7 @@
 ``people``    people, their sign-ins and tokens, the audit trail
 """
 
-from dashboard.store.models.data import ColumnMask, Reveal
+from dashboard.store.models.data import ColumnMask, Export, Reveal
 from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
     SEVERITIES,
@@ -45,6 +45,7 @@ __all__ = [
     "Connection",
     "ConnectionCount",
     "ConnectorMedian",
+    "Export",
     "Finding",
     "FleetHour",
     "HealthChange",

@@ -1,0 +1,168 @@
+"""A table as a file, written as its pages come: CSV, JSON Lines, and what a Parquet file is made from (``parquet``).
+
+Nothing is held but one page. Values are written as they came: numbers that came as text keep every digit, what has a shape is
+JSON in CSV and Parquet. What no file could hold is replaced, counted and said (``remarks``).
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dashboard import peliqan
+
+Row = Mapping[str, Any]
+# What a row is known by at Peliqan, and on the console's own pages.
+ID: Final = "id"
+# A spreadsheet runs what begins so as a formula; a quote in front makes it text (OWASP, CSV injection).
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+_LOOKED_AT = frozenset((*FORMULA_STARTS, " "))
+_PLAIN_NUMBER = re.compile(r"-\d+(\.\d+)?", re.ASCII)
+# Half of a pair of UTF-16: JSON can hold one alone, UTF-8 cannot.
+_LONE = re.compile("[\ud800-\udfff]")
+_dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
+def harmless(text: str) -> str:
+    """A text as CSV may hold it: with a quote in front where a spreadsheet would run it. A negative number is none of these."""
+    if text.lstrip(" ").startswith(FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(text):
+        return "'" + text
+    return text
+
+
+class TextFile:
+    """Rows as lines. ``head`` comes first, then ``lines`` of each page; both as UTF-8.
+
+    The first column is the row's id, unless the table has a column of that name.
+    """
+
+    suffix: str
+    mimetype: str
+    title: str
+
+    def __init__(self, columns: Sequence[peliqan.Column]) -> None:
+        names = [column.name for column in columns]
+        self.columns = tuple(columns) if ID in names else (peliqan.Column(name=ID, type="autonumber"), *columns)
+        self.names = [column.name for column in self.columns]
+        self.replaced = self.not_numbers = 0
+
+    def head(self) -> bytes:
+        """What stands above the rows."""
+        return b""
+
+    def lines(self, rows: Sequence[Row]) -> bytes:
+        """A page's rows."""
+        return self._encode("".join(self._line(row) for row in rows))
+
+    @property
+    def remarks(self) -> list[str]:
+        """Sentences for people: what is not in the file as it came."""
+        found = []
+        if self.replaced:
+            found.append(f"{self.replaced:,} characters that are no valid Unicode were replaced by “\ufffd”.")
+        if self.not_numbers:
+            found.append(f"{self.not_numbers:,} numbers are too large for the file and stand as the text Infinity or -Infinity.")
+        return found
+
+    def _line(self, row: Row) -> str:
+        raise NotImplementedError
+
+    def _encode(self, text: str) -> bytes:
+        try:
+            return text.encode()
+        except UnicodeEncodeError:
+            text, count = _LONE.subn("\ufffd", text)
+            self.replaced += count
+            return text.encode()
+
+    def _json(self, value: Any) -> str:
+        try:
+            return _dumps(value)
+        except ValueError:
+            # JSON has no infinity; a number such as 1e400 is read as one.
+            return _dumps(self._finite(value))
+
+    def _finite(self, value: Any) -> Any:
+        if isinstance(value, float) and not math.isfinite(value):
+            self.not_numbers += 1
+            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        if isinstance(value, dict):
+            return {key: self._finite(each) for key, each in value.items()}
+        return [self._finite(each) for each in value] if isinstance(value, list) else value
+
+    def _text(self, value: Any) -> str | None:
+        """A value as one text; None where there is none."""
+        if value is None or isinstance(value, str):
+            return value
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        if isinstance(value, (int, float)):
+            return str(self._finite(value))
+        return self._json(value)
+
+
+class CsvFile(TextFile):
+    """CSV as RFC 4180 has it, without a byte order mark; no value and an empty text are both nothing."""
+
+    suffix, mimetype, title = "csv", "text/csv", "CSV"
+
+    def head(self) -> bytes:
+        """The columns' names."""
+        return self._csv([[harmless(name) for name in self.names]])
+
+    def lines(self, rows: Sequence[Row]) -> bytes:
+        """A page's rows."""
+        return self._csv([[self._cell(row.get(name)) for name in self.names] for row in rows])
+
+    def _csv(self, lines: list[list[str]]) -> bytes:
+        out = io.StringIO()
+        csv.writer(out).writerows(lines)
+        return self._encode(out.getvalue())
+
+    def _cell(self, value: Any) -> str:
+        if isinstance(value, str):
+            return harmless(value) if value[:1] in _LOOKED_AT else value
+        # What is no text begins with a digit, a sign or a bracket: nothing that a spreadsheet would run.
+        return self._text(value) or ""
+
+
+class JsonLinesFile(TextFile):
+    """An object a line, with the values as Peliqan gave them."""
+
+    suffix, mimetype, title = "jsonl", "application/x-ndjson", "JSON Lines"
+
+    def _line(self, row: Row) -> str:
+        return self._json({name: row.get(name) for name in self.names}) + "\n"
+
+
+class ParquetLines(TextFile):
+    """What ``parquet.make`` makes a Parquet file from: the columns, then a list of texts (or null) a line.
+
+    A file's types have to be known before its first row is written, and whether all values fit a type is known after the last.
+    ``hidden`` columns hold no values of their type.
+    """
+
+    suffix, mimetype, title = "parquet", "application/vnd.apache.parquet", "Parquet"
+
+    def __init__(self, columns: Sequence[peliqan.Column], hidden: Sequence[str] = ()) -> None:
+        super().__init__(columns)
+        self._hidden = frozenset(hidden)
+
+    def head(self) -> bytes:
+        """A list for each column: name, Baserow's type, decimal places where it has some."""
+        shape = [[column.name, "" if column.name in self._hidden else column.type, column.decimals] for column in self.columns]
+        return self._encode(_dumps(shape) + "\n")
+
+    def _line(self, row: Row) -> str:
+        return _dumps([self._text(row.get(name)) for name in self.names]) + "\n"
+
+
+FORMATS: Final[Mapping[str, type[TextFile]]] = {each.suffix: each for each in (CsvFile, JsonLinesFile, ParquetLines)}
+
+
+def make_file(suffix: str, columns: Sequence[peliqan.Column], hidden: Sequence[str]) -> TextFile:
+    """The writer of a format (``csv``, ``jsonl``, ``parquet``) for these columns; ``hidden``: those that are masked."""
+    return ParquetLines(columns, hidden) if suffix == "parquet" else FORMATS[suffix](columns)

@@ -1,0 +1,244 @@
+"""Files of whole tables made in the background: interrupted at any moment they come to one whole file, or say why there is none."""
+
+import fcntl
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard import peliqan
+from dashboard.app import Console
+from dashboard.fleet import exports as work
+from dashboard.store import exports
+from dashboard.store.database import db
+from dashboard.store.models import AuditEntry, Export, User
+from tests.conftest import Clock
+
+ACCOUNT, TABLE, PAGE = 1001, 10011903, 200
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(work, "NOTED_EVERY", 0)
+    with app.app_context():
+        yield
+
+
+Ask = Callable[..., Export]
+
+
+@pytest.fixture
+def ask(parts: Console) -> Ask:
+    def ask(suffix: str = "csv") -> Export:
+        olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
+        columns = [(column.name, column.type, column.decimals) for column in parts.api.for_account(ACCOUNT).columns(TABLE)]
+        asked = {"search": "", "order_by": "", "filters": {}, "include": []}
+        return exports.open_export(olga, ACCOUNT, TABLE, "Wide", suffix, asked, columns, [], "Table as a file.", parts.clock())
+
+    return ask
+
+
+def pages(monkeypatch: pytest.MonkeyPatch, at: int, do: Callable[[], None], count: int = 5) -> None:
+    """A table of so many full pages; ``do`` is called when this page is asked for."""
+
+    def rows(self: Any, table_id: int, *, page: int, **asked: Any) -> peliqan.RowPage:
+        if page == at:
+            do()
+        found = [{"id": n, "Column 002": str(n)} for n in range((page - 1) * PAGE + 1, page * PAGE + 1)]
+        return peliqan.RowPage(count=count * PAGE, rows=found if page <= count else [], next="x" if page < count else None)
+
+    monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
+
+
+def ids(folder: Path, export: Export) -> list[int]:
+    path = folder / "exports" / export.name
+    if export.suffix == "parquet":
+        return list(pyarrow.parquet.read_table(path)["id"].to_pylist())
+    lines = path.read_text().splitlines()
+    return (
+        [json.loads(line)["id"] for line in lines]
+        if export.suffix == "jsonl"
+        else [int(line.split(",")[0]) for line in lines[1:]]
+    )
+
+
+def detail(export: Export) -> AuditEntry:
+    return db.session.get_one(AuditEntry, export.audit_id)
+
+
+WHOLE = list(range(1, 5 * PAGE + 1))
+
+
+class Killed(BaseException):
+    """The worker's process ends here."""
+
+
+def once(what: BaseException) -> Callable[[], None]:
+    left = [what]
+
+    def fall() -> None:
+        if left:
+            raise left.pop()
+
+    return fall
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(suffix: str, parts: Console, ask: Ask, tmp_path: Path) -> None:
+    export = ask(suffix)
+    parts.work.export(export.id)
+    assert (export.state, export.rows, export.total, export.remarks, export.error) == ("done", 300, 300, [], "")
+    assert ids(tmp_path, export) == list(range(1, 301))
+    assert export.size == (tmp_path / "exports" / export.name).stat().st_size
+    assert [path.name for path in (tmp_path / "exports").iterdir()] == [export.name]
+    assert (detail(export).result, detail(export).detail) == ("done", "Table as a file. 300 rows.")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_there_twice(
+    suffix: str, parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = ask(suffix)
+    pages(monkeypatch, 4, once(Killed()))
+    with pytest.raises(Killed):
+        parts.work.export(export.id)
+    db.session.refresh(export)
+    assert (export.state, export.page) == ("running", 3)
+    part = tmp_path / "exports" / f"{export.name}.part"
+    assert part.stat().st_size == export.offset
+    with part.open("ab") as file:
+        file.write(b"half a li")
+    parts.work.export(export.id)
+    assert export.state == "running", "its lease is not over yet"
+    clock.move(seconds=121)
+    assert exports.due(clock()) == [export.id]
+    parts.work.export(export.id)
+    assert (export.state, export.rows, export.remarks) == ("done", 1000, [])
+    assert ids(tmp_path, export) == WHOLE
+
+
+def test_where_the_part_is_gone_it_begins_anew_and_says_so(
+    parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = ask()
+    pages(monkeypatch, 4, once(Killed()))
+    with pytest.raises(Killed):
+        parts.work.export(export.id)
+    (tmp_path / "exports" / f"{export.name}.part").unlink()
+    clock.move(seconds=121)
+    parts.work.export(export.id)
+    assert (export.state, export.remarks) == ("done", ["It was interrupted, and began anew."])
+    assert ids(tmp_path, export) == WHOLE
+    assert "began anew" in detail(export).detail
+
+
+def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(parts: Console, ask: Ask, tmp_path: Path) -> None:
+    export = ask()
+    (tmp_path / "exports").mkdir()
+    with (tmp_path / "exports" / f"{export.name}.part").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        parts.work.export(export.id)
+    db.session.refresh(export)
+    assert (export.state, export.rows) == ("running", 0)
+
+
+def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
+    parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = ask()
+    pages(monkeypatch, 4, once(peliqan.ServerError("rows", status=500)))
+    parts.work.export(export.id)
+    assert (export.state, export.page, export.tries) == ("running", 3, 1)
+    assert export.error == peliqan.ServerError.sentence
+    clock.move(seconds=31)
+    parts.work.export(export.id)
+    assert (export.state, export.error) == ("done", "")
+    assert ids(tmp_path, export) == WHOLE
+
+
+def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_no_file_is_left(
+    parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall() -> None:
+        raise error
+
+    pages(monkeypatch, 4, fall)
+    for error, tries in ((peliqan.ServerError("rows", status=500), 5), (peliqan.NotFound("rows", status=404), 1)):
+        export = ask()
+        for number in range(tries):
+            assert export.state in exports.OPEN, number
+            clock.move(seconds=31)
+            parts.work.export(export.id)
+        assert (export.state, export.error) == ("failed", error.sentence)
+        assert list((tmp_path / "exports").iterdir()) == []
+        assert detail(export).result == "failed"
+
+
+def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
+    parts: Console, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = ask()
+
+    def cancel() -> None:
+        with parts.fleet.app.app_context():
+            exports.cancel(db.session.get_one(Export, export_id), "olga@example.com", parts.clock())
+
+    export_id = export.id
+    pages(monkeypatch, 3, cancel)
+    parts.work.export(export.id)
+    db.session.refresh(export)
+    assert export.state == "cancelled"
+    assert list((tmp_path / "exports").iterdir()) == []
+    assert "Cancelled by olga@example.com." in detail(export).detail
+
+
+def test_a_worker_that_stops_leaves_it_to_the_next_at_once(
+    parts: Console, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export = ask()
+    pages(monkeypatch, 3, parts.work.stop.set)
+    parts.work.export(export.id)
+    assert export.state == "running"
+    assert 0 < export.rows < 1000
+    parts.work.stop.clear()
+    pages(monkeypatch, 0, lambda: None)
+    assert exports.due(parts.clock()) == [export.id]
+    parts.work.export(export.id)
+    assert ids(tmp_path, export) == WHOLE
+
+
+def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
+    parts: Console, ask: Ask, clock: Clock, tmp_path: Path
+) -> None:
+    export = ask()
+    parts.work.export(export.id)
+    export_id, name = export.id, export.name
+    (tmp_path / "exports" / "999999.csv.part").touch()
+    clock.move(hours=23)
+    parts.work.tick()
+    assert [path.name for path in (tmp_path / "exports").iterdir()] == [name]
+    clock.move(hours=1, minutes=1)
+    for _ in range(2):
+        parts.work.tick()
+        clock.move(minutes=1)
+    assert db.session.get_one(Export, export_id).state == "expired"
+    assert list((tmp_path / "exports").iterdir()) == []
+
+
+def test_a_message_that_was_lost_is_made_good_by_the_next_tick(parts: Console, ask: Ask, clock: Clock) -> None:
+    ask()
+    clock.move(minutes=2)
+    parts.work.tick()
+    assert parts.work.exports.pending_count() == 1
+
+
+def test_nobody_has_more_than_five_under_way(ask: Ask) -> None:
+    for _ in range(5):
+        ask()
+    with pytest.raises(exports.TooManyExports, match="5 of your exports"):
+        ask()
