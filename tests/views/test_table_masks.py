@@ -14,6 +14,11 @@ NAMES = ["Full name", "E-mail", "Phone"]
 
 
 @pytest.fixture
+def engine(either_engine: str) -> str:
+    return either_engine
+
+
+@pytest.fixture
 def table(sandbox: Sandbox) -> str:
     """The path of a table of people."""
     with sandbox.app.app_context():
@@ -25,7 +30,7 @@ def table(sandbox: Sandbox) -> str:
 
 
 @pytest.mark.parametrize("name", ["viv", "olga"])
-def test_personal_columns_are_masked_wherever_rows_leave_the_console(name: str, table: str, request: Any) -> None:
+def test_personal_columns_are_masked_wherever_rows_leave_the_console(engine: str, name: str, table: str, request: Any) -> None:
     person: Person = request.getfixturevalue(name)
     for path in (
         table,
