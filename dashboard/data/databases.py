@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO, Any, Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy.engine import URL, Connection, Dialect
+from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.types import UserDefinedType
 
 from dashboard import peliqan
+from dashboard.data.database_tables import CONNECTIONS, CUSTOMERS, LOG, MANIFEST, META, SqliteNumber
 from dashboard.data.destinations import Destination, DestinationError
 from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, clean, name_for
 from dashboard.data.manifest import Copied, NameRules, PullResult
@@ -29,69 +29,10 @@ from dashboard.data.spool import Spool
 EXACT_DIGITS: Final = 15
 MOST_BYTES: Final = 63
 NEW: Final = "_pull_new"
-OWN = "_pull_"
 # So many ids are named in one statement.
 IDS_AT_ONCE: Final = 500
 # Of a number that says nothing elsewhere: two pulls into one database take the same lock.
 LOCK: Final = 7_206_184_513
-
-META = sa.MetaData()
-MANIFEST = sa.Table(
-    "_pull_manifest",
-    META,
-    sa.Column("account_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("table_id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("connection_id", sa.BigInteger),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("target", sa.Text, nullable=False, unique=True),
-    sa.Column("rows", sa.BigInteger, nullable=False),
-    sa.Column("mode", sa.Text, nullable=False),
-    sa.Column("read_at", sa.Text, nullable=False),
-    sa.Column("watermark", sa.Text),
-    sa.Column("remarks", sa.Text, nullable=False),
-    sa.Column("failure", sa.Text),
-    sa.Column("kept", sa.Text, nullable=False),
-)
-CUSTOMERS = sa.Table(
-    "_pull_customers",
-    META,
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("external_id", sa.Text),
-)
-CONNECTIONS = sa.Table(
-    "_pull_connections",
-    META,
-    sa.Column("id", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("account_id", sa.BigInteger, nullable=False),
-    sa.Column("name", sa.Text, nullable=False),
-    sa.Column("connector", sa.Text, nullable=False),
-    sa.Column("status", sa.Text, nullable=False),
-)
-LOG = sa.Table(
-    "_pull_log",
-    META,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("began", sa.Text, nullable=False),
-    sa.Column("ended", sa.Text),
-    sa.Column("tables", sa.Integer, nullable=False),
-    sa.Column("failures", sa.Text, nullable=False),
-    sa.Column("stopped", sa.Text),
-)
-
-
-class SqliteNumber(UserDefinedType[Any]):
-    """A number in SQLite: whole ones as such, others with the digits that it keeps."""
-
-    cache_ok = True
-
-    def get_col_spec(self, **_: Any) -> str:
-        """NUMERIC."""
-        return "NUMERIC"
-
-    def bind_processor(self, dialect: Dialect) -> Any:
-        """Decimal as what SQLite has."""
-        return lambda value: value if value is None else int(value) if value == value.to_integral_value() else float(value)
 
 
 class DatabaseDestination(Destination):
@@ -166,36 +107,53 @@ class DatabaseDestination(Destination):
         return name_for(name, taken, fold=self.rules.fold, most_bytes=self.rules.most_bytes)
 
     def replace(self, copied: Copied, rows: Spool) -> Copied:
-        """Into a new table, which takes the old one's name: one transaction."""
+        """All rows out and these in, one transaction: views, indexes and grants on the table stay. Only where a column's kind
+        changed is there a new table, which takes the old one's name."""
         done = replace(copied, rows=rows.count)
         with self._told(), self._engine.begin() as connection:
-            fresh = self._table(copied, NEW)
-            fresh.drop(connection, checkfirst=True)
-            fresh.create(connection)
-            self._insert(connection, fresh, rows)
-            quoted = connection.dialect.identifier_preparer.quote_identifier
-            old = self._table(copied, copied.target)
-            old.drop(connection, checkfirst=True)
-            _change(connection, f"ALTER TABLE {quoted(NEW)} RENAME TO {quoted(copied.target)}")
-            if copied.keyed and not self._sqlite:
-                # The key keeps its name of the moment otherwise, and the next copy could not make its own.
-                key = quoted(f"{NEW}_pkey")
-                free = quoted(f"_pull_{copied.account_id}_{copied.table_id}_pkey")
-                _change(connection, f"ALTER INDEX {key} RENAME TO {free}")
+            before = self._before(connection, copied)
+            if before is not None and _same_kinds(before, copied):
+                self._add_columns(connection, copied, before)
+                table = self._table(copied, copied.target)
+                connection.execute(table.delete())
+                self._insert(connection, table, rows)
+            else:
+                self._rebuild(connection, copied, rows)
             self._keep(connection, done)
         return done
+
+    def _before(self, connection: Connection, copied: Copied) -> Copied | None:
+        where = (MANIFEST.c.account_id == copied.account_id, MANIFEST.c.table_id == copied.table_id)
+        kept = connection.scalar(sa.select(MANIFEST.c.kept).where(*where))
+        there = kept is not None and sa.inspect(connection).has_table(copied.target)
+        return Copied.from_json(json.loads(kept)) if kept is not None and there else None
+
+    def _rebuild(self, connection: Connection, copied: Copied, rows: Spool) -> None:
+        fresh = self._table(copied, NEW)
+        fresh.drop(connection, checkfirst=True)
+        fresh.create(connection)
+        self._insert(connection, fresh, rows)
+        quoted = connection.dialect.identifier_preparer.quote_identifier
+        self._table(copied, copied.target).drop(connection, checkfirst=True)
+        _change(connection, f"ALTER TABLE {quoted(NEW)} RENAME TO {quoted(copied.target)}")
+        if copied.keyed and not self._sqlite:
+            # The key keeps its name of the moment otherwise, and the next table could not make its own.
+            key, free = quoted(f"{NEW}_pkey"), quoted(f"_pull_{copied.account_id}_{copied.table_id}_pkey")
+            _change(connection, f"ALTER INDEX {key} RENAME TO {free}")
+
+    def _add_columns(self, connection: Connection, copied: Copied, before: Copied) -> None:
+        had = {each.stored for each in before.columns}
+        quoted = connection.dialect.identifier_preparer.quote_identifier
+        for column in copied.columns:
+            if column.stored not in had:
+                kind = self._type(column.kind).compile(connection.dialect)
+                _change(connection, f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {quoted(column.stored)} {kind}")
 
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
         """New columns, the old rows of these ids out, these in, and the watermark: one transaction."""
         with self._told(), self._engine.begin() as connection:
             table = self._table(copied, copied.target)
-            had = {each.stored for each in before.columns}
-            preparer = connection.dialect.identifier_preparer
-            for column in copied.columns:
-                if column.stored not in had:
-                    kind = self._type(column.kind).compile(connection.dialect)
-                    names = (preparer.quote_identifier(copied.target), preparer.quote_identifier(column.stored))
-                    _change(connection, f"ALTER TABLE {names[0]} ADD COLUMN {names[1]} {kind}")
+            self._add_columns(connection, copied, before)
             ids = sorted(rows.ids())
             for start in range(0, len(ids), IDS_AT_ONCE):
                 connection.execute(table.delete().where(table.c["row"].in_(ids[start : start + IDS_AT_ONCE])))
@@ -301,6 +259,12 @@ class DatabaseDestination(Destination):
             ) from None
         except OSError as error:
             raise DestinationError(f"The database's file cannot be written: {error.strerror or type(error).__name__}.") from None
+
+
+def _same_kinds(before: Copied, now: Copied) -> bool:
+    """Whether the table can stay as it is, but for columns that are added."""
+    kinds = {each.stored: each.kind for each in now.columns}
+    return before.keyed == now.keyed and all(kinds.get(each.stored) == each.kind for each in before.columns)
 
 
 def _reason(cause: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.data.destinations import Destination, DestinationError
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
-from dashboard.data.reading import TableChanged, TableReading
+from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
 
 FULL_EVERY: Final = 20
@@ -69,7 +69,7 @@ class Pull:
         self._api, self._destination, self._belongs, self._clock = api, destination, belongs, clock
         self._full, self._full_every, self._progress = full, full_every, progress
         self._unreachable = 0
-        self._named: set[str] = set()
+        self._met: set[tuple[str, str]] = set()
 
     def run(self, chosen: Selection) -> PullResult:
         """Copy what is chosen. What one account or table refuses is in the result, and the others go on; it stops where the
@@ -107,10 +107,14 @@ class Pull:
             if tables:
                 self._destination.describe(accounts[account_id], connections)
                 self._tables(account_id, tables, result)
-        for name in sorted(chosen.tables - self._named):
-            result.failures.append(Failure(0, None, name, "No account that was read has such a table among those chosen."))
-        if not (result.copied or result.failures) and (chosen.connections or chosen.database):
-            raise _Stop("Nothing matches what was chosen: no account that was read has such a connection or database.")
+        self._name_missing(chosen, result)
+
+    def _name_missing(self, chosen: Selection, result: PullResult) -> None:
+        """What was asked for and is nowhere: a misspelt name must not look like success."""
+        asked = {("database", chosen.database)} if chosen.database else set()
+        asked |= {("table", name) for name in chosen.tables} | {("connection", str(each)) for each in chosen.connections}
+        for kind, name in sorted(asked - self._met):
+            result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
 
     def _count_unreachable(self, error: peliqan.PeliqanError) -> None:
         if isinstance(error, peliqan.Unreachable | peliqan.TimedOut | peliqan.ServerError | peliqan.NoPace):
@@ -123,10 +127,12 @@ class Pull:
         the account."""
         api = self._api.for_account(account_id)
         connections = [each for each in api.connections() if not (each.is_warehouse or each.is_target)]
+        self._met |= {("connection", str(each.id)) for each in connections}
         found = []
         for database in api.databases():
             if chosen.database and chosen.database.casefold() not in {database.name.casefold(), str(database.id)}:
                 continue
+            self._met.add(("database", chosen.database))
             tables = api.tables(database.id)
             owners: dict[int, list[int]] = {}
             for connection in connections:
@@ -137,7 +143,7 @@ class Pull:
                 if chosen.connections and not chosen.connections & set(owner):
                     continue
                 names = {name for name in chosen.tables if name.casefold() in {table.name.casefold(), str(table.id)}}
-                self._named |= names
+                self._met |= {("table", name) for name in names}
                 if names or not chosen.tables:
                     found.append(Found(database.name, owner[0] if len(owner) == 1 else None, table))
         return connections, found
@@ -215,9 +221,8 @@ class Pull:
                 return None
             told = reading.told
             remarks = []
-            # A row that goes moves others onto pages that were read already: those are met again from the old watermark on.
-            unsure = told.count is not None and told.last_count is not None and told.last_count < told.count
-            unsure = unsure or (told.repeated > 0 and told.last_count == told.count)
+            # Those that may have been left out are met again from the old watermark on.
+            unsure = _may_have_missed(told)
             if unsure:
                 remarks.append("The table changed while it was read: the next pull begins where this one did.")
             copied = replace(
@@ -248,12 +253,15 @@ class Pull:
                 for each in spool.columns
                 if each.name in old and each.kind != was[each.name]
             ]
+            unsure = _may_have_missed(reading.told)
+            again = ("Rows may be missing, so the next pull reads the table whole again.",) if unsure else ()
             copied = replace(
                 copied,
                 columns=tuple(spool.columns),
                 read=reading.told.read,
                 keyed=spool.keyed,
-                remarks=tuple(reading.told.remarks),
+                watermark=None if unsure else copied.watermark,
+                remarks=(*reading.told.remarks, *again),
                 schema_changes=(*copied.schema_changes, *widened),
             )
             return self._destination.replace(copied, spool)
@@ -288,6 +296,15 @@ def _until(reading: TableReading, column: str, since: datetime) -> Iterator[Sequ
             if close is not None:
                 close()
             return
+
+
+def _may_have_missed(told: Told) -> bool:
+    """Whether rows went while a table was read, as far as the counts tell: all that follow move, some onto pages that were read
+    already. Rows that came are no danger: they are newer than the watermark."""
+    if told.count is None or told.last_count is None:
+        return False
+    short = told.ended and told.read + told.repeated < min(told.count, told.last_count)
+    return told.last_count < told.count or (told.repeated > 0 and told.last_count == told.count) or short
 
 
 def change_column(columns: Sequence[peliqan.Column]) -> str | None:
