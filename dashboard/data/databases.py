@@ -133,21 +133,19 @@ class DatabaseDestination(Destination):
         fresh.drop(connection, checkfirst=True)
         fresh.create(connection)
         self._insert(connection, fresh, rows)
-        quoted = connection.dialect.identifier_preparer.quote_identifier
         self._table(copied, copied.target).drop(connection, checkfirst=True)
-        _change(connection, f"ALTER TABLE {quoted(NEW)} RENAME TO {quoted(copied.target)}")
+        _change(connection, f"ALTER TABLE {_quoted(NEW)} RENAME TO {_quoted(copied.target)}")
         if copied.keyed and not self._sqlite:
             # The key keeps its name of the moment otherwise, and the next table could not make its own.
-            key, free = quoted(f"{NEW}_pkey"), quoted(f"_pull_{copied.account_id}_{copied.table_id}_pkey")
+            key, free = _quoted(f"{NEW}_pkey"), _quoted(f"_pull_{copied.account_id}_{copied.table_id}_pkey")
             _change(connection, f"ALTER INDEX {key} RENAME TO {free}")
 
     def _add_columns(self, connection: Connection, copied: Copied, before: Copied) -> None:
         had = {each.stored for each in before.columns}
-        quoted = connection.dialect.identifier_preparer.quote_identifier
         for column in copied.columns:
             if column.stored not in had:
                 kind = self._type(column.kind).compile(connection.dialect)
-                _change(connection, f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {quoted(column.stored)} {kind}")
+                _change(connection, f"ALTER TABLE {_quoted(copied.target)} ADD COLUMN {_quoted(column.stored)} {kind}")
 
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
         """New columns, the old rows of these ids out, these in, and the watermark: one transaction."""
@@ -270,6 +268,11 @@ def _same_kinds(before: Copied, now: Copied) -> bool:
 def _reason(cause: BaseException) -> str:
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     return f"{type(cause).__name__}, {code}" if code else type(cause).__name__
+
+
+def _quoted(name: str) -> str:
+    # The dialect's own doubles percent signs, for a place where they are doubled once more.
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _change(connection: Connection, statement: str) -> None:

@@ -27,7 +27,14 @@ class OwnTable:
 
     def put(self, row_id: int, updated: str, **values: Any) -> None:
         """A row that is new, or another one's successor."""
-        row = {"id": row_id, "order": f"{row_id}.0", "Name": f"Row {row_id}", "Amount": f"{row_id}.50", "Updated": updated, **values}
+        row = {
+            "id": row_id,
+            "order": f"{row_id}.0",
+            "Name": f"Row {row_id}",
+            "Amount": f"{row_id}.50",
+            "Updated": updated,
+            **values,
+        }
         for place, each in enumerate(self.rows):
             if each["id"] == row_id:
                 self.rows[place] = row
