@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -186,15 +187,22 @@ def test_postgresql_that_goes_away_ends_the_pull_and_the_next_one_goes_on(pull: 
 
 
 def test_two_pulls_never_write_to_one_destination_at_once(
-    copies: Copies, own: OwnTable, pull: Run, environ: dict[str, str], sandbox: Sandbox
+    copies: Copies, own: OwnTable, pull: Run, environ: dict[str, str]
 ) -> None:
     fill(own, "a")
-    sandbox.fault("rows", delay_ms=300)
-    before = sandbox.state()["calls"].get("rows", 0)
+    reads, ended = threading.Event(), threading.Event()
+
+    def hold(_: int) -> None:
+        reads.set()
+        assert ended.wait(60)
+
+    own.before_row = hold
     line = [sys.executable, "-m", "dashboard", "pull", "--to", copies.address, *WORDS]
-    first = subprocess.Popen(line, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(lambda: sandbox.state()["calls"].get("rows", 0) > before, "the first one reads")
+    patient = {**environ, "DASHBOARD_API_TIMEOUT": "60"}
+    first = subprocess.Popen(line, env=patient, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert reads.wait(60)
     second = pull(copies.address, *WORDS)
+    ended.set()
     assert second.returncode == 2
     assert "Another pull is writing to" in second.stdout
     assert first.wait(60) == 0
