@@ -3,4 +3,10 @@
 ``query``    what is asked of a table: search, filters by type, sort, columns; checked against the table's own columns first
 ``reading``  a whole table, page by page with read-ahead; says where it changed meanwhile
 ``masks``    which columns look like personal data, and who sees them
+
+``pull``          tables copied out: which, from where on, one after the other
+``destinations``  where copies go; ``parquet`` files, ``databases`` (and ``database_tables``)
+``manifest``      what is known of a copy, and what a pull says
+``kinds``         what a copied column holds and is called
+``spool``         rows on this machine's disk until a table is read to its end
 """
