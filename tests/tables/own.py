@@ -73,6 +73,7 @@ class OwnTable:
 
 def _killed_at(left: int) -> None:
     """Run the console's command, and end it as SIGKILL does at the so manieth step of writing to the destination."""
+    import pyarrow.parquet as pq
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -90,6 +91,13 @@ def _killed_at(left: int) -> None:
         if "copies" in str(connection.engine.url.database):
             step()
 
+    write_batch = pq.ParquetWriter.write_batch
+
+    def of_batches(writer: Any, *told: Any) -> None:
+        write_batch(writer, *told)
+        step()
+
+    pq.ParquetWriter.write_batch = of_batches
     event.listen(Engine, "before_cursor_execute", of_statements)
     event.listen(Engine, "commit", of_statements)
     sys.addaudithook(of_files)

@@ -42,7 +42,7 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
     said, fills, killed = ["--full"] if full else [], ["a"], 0
-    for step in random.Random(copies.address[:6] + str(full)).sample(range(1, 5 if copies.is_files else 14), 4):
+    for step in random.Random(copies.address[:6] + str(full)).sample(range(1, 9 if copies.is_files else 14), 4):
         fills.append("b" * (len(fills) + 1))
         fill(own, fills[-1])
         line = [sys.executable, "-m", "tests.tables.own", str(step), "pull", "--to", copies.address, *WORDS, *said]
