@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from dashboard.cli import reporting, serving, upkeep
+from dashboard.cli import pulling, reporting, serving, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -23,6 +23,7 @@ for command in (
     upkeep.database,
     upkeep.check,
     reporting.report,
+    pulling.pull,
 ):
     main.add_command(command)
 

@@ -4,4 +4,10 @@
 ``reading``  a whole table, page by page with read-ahead; says where it changed meanwhile
 ``files``    a table as a file: CSV, JSON Lines, and ``parquet`` what that is made from
 ``masks``    which columns look like personal data, and who sees them
+
+``pull``          tables copied out: which, from where on, one after the other
+``destinations``  where copies go; ``parquet_folder``, ``databases`` (and ``database_tables``)
+``manifest``      what is known of a copy, and what a pull says
+``kinds``         what a copied column holds and is called
+``spool``         rows on this machine's disk until a table is read to its end
 """

@@ -1,0 +1,114 @@
+"""Tables copied out: ``dashboard pull``."""
+
+import json
+import sys
+from collections.abc import Sequence
+
+import click
+
+from dashboard import peliqan
+from dashboard.app import Console
+from dashboard.cli.shared import make_current_app
+from dashboard.cli.upkeep import WHO
+from dashboard.data import destinations
+from dashboard.data.manifest import Copied, PullResult
+from dashboard.data.pull import FULL_EVERY, Pull, Selection
+from dashboard.fleet import rows
+from dashboard.store import audit
+from dashboard.store.database import db
+from dashboard.store.models import Connection
+
+
+@click.command()
+@click.option("--to", "address", required=True, help=f"Where the copies go: {destinations.FORMS}.")
+@click.option("--account", "accounts", type=int, multiple=True, help="Only this account, by Peliqan's id; again for more.")
+@click.option("--connection", "connections", type=int, multiple=True, help="Only tables of this connection, by its id.")
+@click.option("--table", "tables", multiple=True, help="Only this table, by name or id; again for more.")
+@click.option("--database", default="", help="Only tables of this database, by name or id.")
+@click.option("--full", is_flag=True, help="Read every table whole, also where reading what changed would do.")
+@click.option(
+    "--full-every",
+    type=click.IntRange(1),
+    default=FULL_EVERY,
+    show_default=True,
+    help="Every so many pulls of a table it is read whole: only that sees deletions.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The result as JSON, and no progress.")
+def pull(
+    address: str,
+    accounts: tuple[int, ...],
+    connections: tuple[int, ...],
+    tables: tuple[str, ...],
+    database: str,
+    full: bool,
+    full_every: int,
+    as_json: bool,
+) -> None:
+    """Copy customers' tables into Parquet files or a database, for your own systems. Personal data is NOT masked.
+
+    Each table is replaced whole, or gets the rows that changed where a column says when they did; whoever reads the copy never
+    sees half of one. Exit code 0: all copied; 1: some failed, and are named; 2: nothing could be copied.
+    """
+    try:
+        destination = destinations.open_destination(address)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--to") from None
+    app = make_current_app()
+    parts: Console = app.extensions["console"]
+
+    def progress(what: str) -> None:
+        if not as_json:
+            click.echo(f"Reading {what}", err=True)
+
+    with app.app_context():
+        chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database)
+        where = destinations.name_of(address)
+        entry = audit.record(parts.clock(), WHO, "pull", audit.PENDING, detail=f"To {where}, unmasked. {_words(chosen)}")
+        work = Pull(
+            parts.api,
+            destination,
+            belongs=_tables_of,
+            clock=parts.clock,
+            full=full,
+            full_every=full_every,
+            progress=progress,
+        )
+        result = work.run(chosen)
+        entry.result = audit.FAILED if result.exit_code else audit.DONE
+        entry.settled_at = parts.clock()
+        entry.detail = f"{entry.detail} {len(result.copied)} tables copied, {len(result.failures)} failed."[:2000]
+        db.session.commit()
+    click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result))
+    sys.exit(result.exit_code)
+
+
+def _tables_of(connection: peliqan.Connection, tables: Sequence[peliqan.Table]) -> Sequence[peliqan.Table]:
+    # The one place that says which tables a connection loads.
+    return rows.tables_of(Connection(connector=connection.connector), tables)
+
+
+def _words(chosen: Selection) -> str:
+    said = {
+        "accounts": ", ".join(map(str, sorted(chosen.accounts))) or "all",
+        "connections": ", ".join(map(str, sorted(chosen.connections))),
+        "tables": ", ".join(sorted(chosen.tables)),
+        "database": chosen.database,
+    }
+    return " ".join(f"{name}: {value}." for name, value in said.items() if value)
+
+
+def _told(result: PullResult) -> str:
+    lines = [_line(each) for each in result.copied]
+    for each in result.failures:
+        about = f"account {each.account_id}" if each.account_id else "selection"
+        lines.append(f"FAILED {about}{f', “{each.table}”' if each.table else ''}: {each.reason}")
+    if result.stopped is not None:
+        lines.append(f"Ended early: {result.stopped}")
+    lines.append(f"{len(result.copied)} tables copied, {len(result.failures)} failures.")
+    return "\n".join(lines)
+
+
+def _line(copied: Copied) -> str:
+    how = "whole" if copied.mode == "full" else "what changed"
+    said = f"{copied.account_id} {copied.name}: {copied.rows:,} rows ({how}, {copied.read:,} read) in {copied.target}"
+    return "\n".join([said, *(f"  {each}" for each in (*copied.schema_changes, *copied.remarks))])

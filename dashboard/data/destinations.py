@@ -1,0 +1,99 @@
+"""Where copies go. Each destination keeps what is known of a table with its rows, and changes both at once or not at all."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from dashboard import peliqan
+from dashboard.data.manifest import Copied, NameRules, PullResult
+from dashboard.data.spool import Spool
+
+FORMS = "parquet://folder, sqlite:///file or postgresql://user@host/database"
+
+
+class DestinationError(Exception):
+    """The destination does not take it. The message is a sentence without secrets and rows; the earlier copy is whole."""
+
+
+class Destination(ABC):
+    """A place for copies. Used as a context: entering takes its lock, so that two pulls never write to it at once."""
+
+    rules: NameRules
+
+    @abstractmethod
+    def __enter__(self) -> Self: ...
+
+    @abstractmethod
+    def __exit__(self, *told: Any) -> None: ...
+
+    @abstractmethod
+    def fits(self, number: Decimal) -> bool:
+        """Whether a number is kept exactly."""
+
+    @abstractmethod
+    def known(self, account_id: int) -> Mapping[int, Copied]:
+        """The account's tables that are there, by their id."""
+
+    @abstractmethod
+    def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
+        """The place of a table that is not there yet."""
+
+    @abstractmethod
+    def replace(self, copied: Copied, rows: Spool) -> Copied:
+        """The table whole: readers see the old rows or the new ones. Gives it with its count of rows.
+
+        Raises:
+            DestinationError: it could not be done; what was there stays.
+        """
+
+    @abstractmethod
+    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
+        """The rows put among those that are there, by id, and what is known of the table, at once. Raises as ``replace``."""
+
+    @abstractmethod
+    def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
+        """A customer and its connections, above its tables. Raises as ``replace``."""
+
+    @abstractmethod
+    def report(self, result: PullResult) -> None:
+        """What the pull did, failures included, for who looks at the destination alone. Raises as ``replace``."""
+
+
+def open_destination(address: str) -> Destination:
+    """The destination at an address.
+
+    Raises:
+        ValueError: it cannot be read; the message is a sentence that does not repeat it, since it may hold a password.
+    """
+    # Both load much that no other command needs.
+    if address.startswith("parquet://"):
+        from dashboard.data.parquet_folder import ParquetFolder
+
+        folder = address.removeprefix("parquet://")
+        if not folder:
+            raise ValueError("The folder is missing: write parquet://folder.")
+        return ParquetFolder(Path(folder))
+    try:
+        url = make_url(address)
+    except (ArgumentError, ValueError):
+        raise ValueError(f"This is no address of a destination. It is one of {FORMS}.") from None
+    from dashboard.data.databases import DatabaseDestination
+
+    kind = url.get_backend_name() if url.drivername.split("+")[0] in {"sqlite", "postgresql", "postgres"} else ""
+    if kind == "sqlite":
+        if not url.database or url.database == ":memory:":
+            raise ValueError("The file is missing: write sqlite:///file.")
+        return DatabaseDestination(url.set(drivername="sqlite"))
+    if kind:
+        return DatabaseDestination(url.set(drivername="postgresql+psycopg"))
+    raise ValueError(f"Copies cannot go there. A destination is one of {FORMS}.")
+
+
+def name_of(address: str) -> str:
+    """An address without its password, to be shown."""
+    return address if address.startswith("parquet://") else make_url(address).render_as_string(hide_password=True)

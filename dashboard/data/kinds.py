@@ -1,0 +1,146 @@
+"""What a copied column holds, and what it is called where it goes.
+
+A column has one of seven kinds. Upstream's types are where one begins, the values decide: one that does not fit makes its column
+wider (whole numbers, numbers, text; days, times, text). Objects and lists are text in JSON; of a single select, its word.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from dashboard import peliqan
+
+INTEGER, NUMBER, BOOLEAN, DATE, TIME, TEXT = "integer", "number", "boolean", "date", "time", "text"
+ROW_ID: Final = "id"
+_DECLARED: Final[Mapping[str, str]] = {
+    "autonumber": INTEGER,
+    "rating": INTEGER,
+    "count": INTEGER,
+    "number": NUMBER,
+    "duration": NUMBER,
+    "boolean": BOOLEAN,
+    # Upstream's list of columns does not tell a day from a time: the values do.
+    "date": DATE,
+    "last_modified": DATE,
+    "created_on": DATE,
+}
+_NEXT: Final[Mapping[str, str]] = {INTEGER: NUMBER, NUMBER: TEXT, BOOLEAN: TEXT, DATE: TIME, TIME: TEXT}
+SMALLEST, LARGEST = -(2**63), 2**63 - 1
+
+FitsNumber = Callable[[Decimal], bool]
+
+
+class Misfit(ValueError):
+    """A value that is not of its column's kind."""
+
+
+def declared(column: peliqan.Column) -> str:
+    """The kind a column begins with, by its type."""
+    return _DECLARED.get(column.type, TEXT)
+
+
+def wider(one: str, other: str) -> str:
+    """The narrowest kind that holds what both hold."""
+    above = [one]
+    while above[-1] in _NEXT:
+        above.append(_NEXT[above[-1]])
+    while other not in above:
+        other = _NEXT[other]
+    return other
+
+
+def fitting(value: Any, kind: str, fits: FitsNumber) -> str:
+    """The narrowest kind, from ``kind`` upwards, that holds this value. ``fits``: which numbers the destination keeps exactly."""
+    while kind != TEXT:
+        try:
+            convert(value, kind, fits)
+        except Misfit:
+            kind = _NEXT[kind]
+        else:
+            return kind
+    return kind
+
+
+def convert(value: Any, kind: str, fits: FitsNumber) -> Any:
+    """A value of the API's as int, Decimal, bool, date, aware datetime in UTC, or str; None stays None.
+
+    Raises:
+        Misfit: it is none of the kind.
+    """
+    if value is None or (kind != TEXT and value == ""):
+        return None
+    if kind == TEXT:
+        return _text(value)
+    if kind == BOOLEAN:
+        if isinstance(value, bool):
+            return value
+        raise Misfit
+    if kind in {INTEGER, NUMBER}:
+        return _number(value, kind, fits)
+    if not isinstance(value, str) or (kind == DATE and ":" in value):
+        raise Misfit
+    return _moment(value, kind)
+
+
+def _number(value: Any, kind: str, fits: FitsNumber) -> int | Decimal:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Misfit
+    try:
+        found = Decimal(str(value))
+    except InvalidOperation:
+        raise Misfit from None
+    if not found.is_finite() or found.adjusted() > 100:
+        raise Misfit
+    if kind == NUMBER:
+        if not fits(found):
+            raise Misfit
+        return found
+    if found != found.to_integral_value() or not SMALLEST <= found <= LARGEST:
+        raise Misfit
+    return int(found)
+
+
+def _moment(value: str, kind: str) -> date | datetime:
+    try:
+        if kind == DATE:
+            return date.fromisoformat(value.strip())
+        found = datetime.fromisoformat(value.strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Misfit from None
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict) and set(value) == {"id", "value", "color"} and isinstance(value["value"], str):
+        value = value["value"]
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def clean(text: str) -> str:
+    """Without what no database takes: NUL, and halves of characters."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def name_for(name: str, taken: Iterable[str], *, fold: bool, most_bytes: int | None) -> str:
+    """What a column or table called ``name`` is called at the destination, given the names that are taken there.
+
+    ``fold``: names that differ only in case are the same there. ``most_bytes``: longer ones are cut, with a hash of the whole.
+    """
+    used = {each.casefold() if fold else each for each in taken}
+    base = clean(name).strip() or "column"
+    found, number = _cut(base, most_bytes, ""), 1
+    while (found.casefold() if fold else found) in used:
+        number += 1
+        found = _cut(base, most_bytes, f"_{number}")
+    return found
+
+
+def _cut(name: str, most_bytes: int | None, suffix: str) -> str:
+    whole = name + suffix
+    if most_bytes is None or len(whole.encode()) <= most_bytes:
+        return whole
+    end = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}{suffix}"
+    return name.encode()[: most_bytes - len(end)].decode(errors="ignore") + end

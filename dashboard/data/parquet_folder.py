@@ -1,0 +1,203 @@
+"""Copies as Parquet files: one a table, replaced by renaming, so that whoever opens it finds all rows of one copy or the other.
+
+    customers/<id>/customer.json                           the customer and its connections
+    customers/<id>/connections/<id>/<table>.<id>.parquet   a table whose connection is known
+    customers/<id>/tables/<table>.<id>.parquet             one whose connection cannot be told
+    manifest.json                                          the last pull
+
+What is known of a copy (watermark, columns, remarks) stands in the file's own metadata, under ``copy``: the one rename commits
+both. ``manifest.json`` only tells; files with other endings are left over from a pull that was killed, and swept.
+"""
+
+import fcntl
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any, Final, Self
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dashboard import peliqan
+from dashboard.data.destinations import Destination, DestinationError
+from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, NUMBER, ROW_ID, TEXT, TIME
+from dashboard.data.manifest import Copied, NameRules, PullResult
+from dashboard.data.spool import Spool
+
+DIGITS, PLACES = 38, 10
+COPY: Final = b"copy"
+UNDER_WAY: Final = ".under-way"
+TYPES: Final[Mapping[str, Callable[[], pa.DataType]]] = {
+    INTEGER: pa.int64,
+    NUMBER: lambda: pa.decimal128(DIGITS, PLACES),
+    BOOLEAN: pa.bool_,
+    DATE: pa.date32,
+    TIME: lambda: pa.timestamp("us", "UTC"),
+    TEXT: pa.string,
+}
+
+
+class ParquetFolder(Destination):
+    """A folder of Parquet files."""
+
+    # Parquet tells case apart, but most that read it do not.
+    rules = NameRules(fold=True, most_bytes=None)
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock: IO[str] | None = None
+
+    def __enter__(self) -> Self:
+        with _told(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._folder / ".lock").open("w")
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise DestinationError(f"Another pull is writing to {self._folder}. Wait until it has ended.") from None
+            for left in self._folder.rglob(f"*{UNDER_WAY}"):
+                left.unlink()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()
+
+    def fits(self, number: Decimal) -> bool:
+        """What 28 digits before the point and 10 after it hold."""
+        exponent = number.normalize().as_tuple().exponent
+        return number.adjusted() < DIGITS - PLACES and isinstance(exponent, int) and exponent >= -PLACES
+
+    def known(self, account_id: int) -> Mapping[int, Copied]:
+        """From the files' metadata: a file that cannot be read counts as not there, and is replaced by a full copy."""
+        found = {}
+        for path in (self._folder / "customers" / str(account_id)).rglob("*.parquet"):
+            try:
+                kept = (pq.read_schema(path).metadata or {}).get(COPY)
+                copied = Copied.from_json(json.loads(kept)) if kept else None
+            except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
+                continue
+            if copied is not None:
+                found[copied.table_id] = replace(copied, target=str(path.relative_to(self._folder)))
+        return found
+
+    def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
+        """Below its connection where that is known, else below the customer."""
+        words = re.sub(r"[^\w-]+", "_", table.name)[:60].strip("_") or "table"
+        # Two names of one table never meet: the id is in it.
+        below = "tables" if connection_id is None else f"connections/{connection_id}"
+        return f"customers/{account_id}/{below}/{words}.{table.id}.parquet"
+
+    def replace(self, copied: Copied, rows: Spool) -> Copied:
+        """A new file beside the old one, then renamed onto it."""
+        return self._write(replace(copied, rows=rows.count), (_batch(part, copied) for part in rows.batches()))
+
+    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
+        """The old file's rows without those that changed, then these."""
+        changed = pa.array(sorted(rows.ids()), pa.int64())
+        schema = _schema(copied)
+        counted = 0
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            with pq.ParquetFile(self._folder / before.target) as old:
+                for part in old.iter_batches():
+                    stays = part.filter(pc.invert(pc.is_in(part.column(ROW_ID), value_set=changed)))
+                    yield _aligned(stays, schema)
+            for fresh in rows.batches():
+                yield _batch(fresh, copied)
+
+        with _told(self._folder), pq.ParquetFile(self._folder / before.target) as old:
+            for part in old.iter_batches(columns=[ROW_ID]):
+                counted += len(part) - pc.sum(pc.is_in(part.column(0), value_set=changed), min_count=0).as_py()
+        return self._write(replace(copied, rows=counted + rows.count), batches())
+
+    def _write(self, copied: Copied, batches: Iterator[pa.RecordBatch]) -> Copied:
+        path = self._folder / copied.target
+        beside = path.with_name(path.name + UNDER_WAY)
+        with _told(self._folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                schema = _schema(copied).with_metadata({COPY: json.dumps(copied.as_json())})
+                with beside.open("wb") as file:
+                    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+                        for batch in batches:
+                            writer.write_batch(batch.cast(schema))
+                    file.flush()
+                    os.fsync(file.fileno())
+                beside.replace(path)
+                _sync(path.parent)
+            finally:
+                beside.unlink(missing_ok=True)
+        return copied
+
+    def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
+        """``customer.json``."""
+        shown = [{"id": each.id, "name": each.name, "connector": each.connector, "status": each.status} for each in connections]
+        told = {"id": account.id, "name": account.name, "external_id": account.external_id, "connections": shown}
+        self._say(self._folder / "customers" / str(account.id) / "customer.json", told)
+
+    def report(self, result: PullResult) -> None:
+        """``manifest.json``: every table that is there, and the failures of this pull."""
+        tables = [each for found in self._accounts() for each in self.known(found).values()]
+        listed = [each.as_json() for each in sorted(tables, key=lambda each: (each.account_id, each.table_id))]
+        failures = [asdict(each) for each in result.failures]
+        self._say(self._folder / "manifest.json", {**result.as_json(), "tables": listed, "failures": failures})
+
+    def _accounts(self) -> list[int]:
+        return sorted(int(path.name) for path in (self._folder / "customers").glob("*") if path.name.isdecimal())
+
+    def _say(self, path: Path, told: Mapping[str, Any]) -> None:
+        with _told(self._folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = path.with_name(path.name + UNDER_WAY)
+            beside.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace")
+            beside.replace(path)
+
+
+def _schema(copied: Copied) -> pa.Schema:
+    fields = [pa.field(each.stored, TYPES[each.kind]()) for each in copied.columns]
+    return pa.schema([pa.field(ROW_ID, pa.int64()), *fields])
+
+
+def _batch(rows: Sequence[tuple[Any, ...]], copied: Copied) -> pa.RecordBatch:
+    schema = _schema(copied)
+    columns = zip(*rows, strict=True)
+    arrays = [pa.array(list(values), each.type) for values, each in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _aligned(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch of the old file with the columns of the new one: those that are new are empty."""
+    names = set(batch.schema.names)
+    arrays = [batch.column(each.name) if each.name in names else pa.nulls(len(batch), each.type) for each in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _sync(folder: Path) -> None:
+    """A rename is safe from a power cut only when its folder is written."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What the file system refuses, as a sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise DestinationError(
+            f"The folder {folder} does not take the copy: {reason}. What was copied before is whole; make room or allow writing,"
+            " and run the pull again."
+        ) from error
+    except pa.ArrowException as error:
+        raise DestinationError(f"A Parquet file below {folder} could not be written ({type(error).__name__}).") from None

@@ -1,0 +1,327 @@
+"""Tables copied out of Peliqan: which, from where on, and one after the other, each whole or not at all.
+
+Where a column says when a row last changed, only rows from the kept watermark on are read: sorted by it, the newest first, until
+older ones come (a filter that upstream cannot read it ignores, and says nothing; a sort that it cannot read it refuses). The next
+watermark is the newest value as it stood before the first page was read, so what changes meanwhile is read once more and never
+left out; rows are put in by their id, so twice does no harm.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from dashboard import peliqan
+from dashboard.data.destinations import Destination, DestinationError
+from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
+from dashboard.data.reading import TableChanged, TableReading, Told
+from dashboard.data.spool import Spool
+
+FULL_EVERY: Final = 20
+# What loaders write into each row. A table's own last_modified goes first: it moves with whatever changes a row.
+CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
+# A loader writes its time down before others can see the row: so much of what is there already is read again.
+OVERLAP: Final = timedelta(minutes=15)
+# A watermark further ahead than this would hide all that follows.
+CLOCK_SKEW: Final = timedelta(days=1)
+UNREACHABLE_IN_A_ROW: Final = 10
+ROOM = "There is no room for the rows under way: make some (TMPDIR names another folder), and run the pull again."
+
+Belongs = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is copied; empty is all. ``tables`` and ``database`` are names in any case, or ids."""
+
+    accounts: frozenset[int] = frozenset()
+    connections: frozenset[int] = frozenset()
+    tables: frozenset[str] = frozenset()
+    database: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A table to copy, with where it belongs."""
+
+    database: str
+    connection_id: int | None
+    table: peliqan.Table
+
+
+class Pull:
+    """One pull. ``belongs`` says which tables a connection loads; ``full``: read every table whole."""
+
+    def __init__(
+        self,
+        api: peliqan.Peliqan,
+        destination: Destination,
+        *,
+        belongs: Belongs,
+        clock: Callable[[], datetime],
+        full: bool = False,
+        full_every: int = FULL_EVERY,
+        progress: Progress = lambda _: None,
+    ) -> None:
+        self._api, self._destination, self._belongs, self._clock = api, destination, belongs, clock
+        self._full, self._full_every, self._progress = full, full_every, progress
+        self._unreachable = 0
+        self._met: set[tuple[str, str]] = set()
+
+    def run(self, chosen: Selection) -> PullResult:
+        """Copy what is chosen. What one account or table refuses is in the result, and the others go on; it stops where the
+        destination or Peliqan as a whole does not answer."""
+        result = PullResult(self._clock())
+        try:
+            with self._destination:
+                try:
+                    self._accounts(chosen, result)
+                except (DestinationError, _Stop) as error:
+                    result.stopped = str(error)
+                result.ended = self._clock()
+                self._destination.report(result)
+        except DestinationError as error:
+            result.stopped = result.stopped or str(error)
+        result.ended = self._clock()
+        return result
+
+    def _accounts(self, chosen: Selection, result: PullResult) -> None:
+        try:
+            accounts = {account.id: account for account in self._api.accounts()}
+        except peliqan.PeliqanError as error:
+            raise _Stop(f"The list of accounts could not be read. {error.explained} {error.next_step}") from None
+        for account_id in sorted(chosen.accounts or accounts):
+            if account_id not in accounts:
+                result.failures.append(Failure(account_id, None, "", "Peliqan lists no account with this id."))
+                continue
+            try:
+                connections, tables = self._plan(account_id, chosen)
+            except peliqan.PeliqanError as error:
+                result.failures.append(Failure(account_id, None, "", error.explained))
+                self._count_unreachable(error)
+                continue
+            self._unreachable = 0
+            if tables:
+                self._destination.describe(accounts[account_id], connections)
+                self._tables(account_id, tables, result)
+        self._name_missing(chosen, result)
+
+    def _name_missing(self, chosen: Selection, result: PullResult) -> None:
+        """What was asked for and is nowhere: a misspelt name must not look like success."""
+        asked = {("database", chosen.database)} if chosen.database else set()
+        asked |= {("table", name) for name in chosen.tables} | {("connection", str(each)) for each in chosen.connections}
+        for kind, name in sorted(asked - self._met):
+            result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
+
+    def _count_unreachable(self, error: peliqan.PeliqanError) -> None:
+        if isinstance(error, peliqan.Unreachable | peliqan.TimedOut | peliqan.ServerError | peliqan.NoPace):
+            self._unreachable += 1
+        if self._unreachable >= UNREACHABLE_IN_A_ROW:
+            raise _Stop(f"{UNREACHABLE_IN_A_ROW} accounts in a row could not be read: Peliqan seems to be away. Try again later.")
+
+    def _plan(self, account_id: int, chosen: Selection) -> tuple[Sequence[peliqan.Connection], list[Found]]:
+        """The account's connections, and its chosen tables. One that two connections may load belongs to none: it stands under
+        the account."""
+        api = self._api.for_account(account_id)
+        connections = [each for each in api.connections() if not (each.is_warehouse or each.is_target)]
+        self._met |= {("connection", str(each.id)) for each in connections}
+        found = []
+        for database in api.databases():
+            if chosen.database and chosen.database.casefold() not in {database.name.casefold(), str(database.id)}:
+                continue
+            self._met.add(("database", chosen.database))
+            tables = api.tables(database.id)
+            owners: dict[int, list[int]] = {}
+            for connection in connections:
+                for table in self._belongs(connection, tables):
+                    owners.setdefault(table.id, []).append(connection.id)
+            for table in tables:
+                owner = owners.get(table.id, [])
+                if chosen.connections and not chosen.connections & set(owner):
+                    continue
+                names = {name for name in chosen.tables if name.casefold() in {table.name.casefold(), str(table.id)}}
+                self._met |= {("table", name) for name in names}
+                if names or not chosen.tables:
+                    found.append(Found(database.name, owner[0] if len(owner) == 1 else None, table))
+        return connections, found
+
+    def _tables(self, account_id: int, tables: Sequence[Found], result: PullResult) -> None:
+        known = self._destination.known(account_id)
+        for each in tables:
+            self._progress(f"{account_id}: {each.table.name}")
+            try:
+                result.copied.append(self._table(account_id, each, known.get(each.table.id)))
+            except peliqan.PeliqanError as error:
+                result.failures.append(Failure(account_id, each.table.id, each.table.name, error.explained))
+            except TableChanged as error:
+                result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
+            except (DestinationError, _Stop) as error:
+                result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
+                raise
+
+    def _table(self, account_id: int, found: Found, before: Copied | None) -> Copied:
+        api, table = self._api.for_account(account_id), found.table
+        columns = api.columns(table.id)
+        now, changes = columns_now(before.columns if before else (), columns, self._destination.rules)
+        target = before.target if before else self._destination.target(account_id, found.connection_id, table)
+        copied = Copied(
+            account_id=account_id,
+            table_id=table.id,
+            connection_id=found.connection_id,
+            database=found.database,
+            name=table.name,
+            target=target,
+            columns=now,
+            mode=FULL,
+            at=self._clock().isoformat(),
+            schema_changes=tuple(changes),
+        )
+        column = change_column(columns)
+        newest = self._newest(api, table.id, column) if column else None
+        copied = replace(copied, change_column=column if newest else None, watermark=newest)
+        if before is not None and newest is not None and self._may_go_on(before, copied):
+            merged = self._incremental(api, copied, before)
+            if merged is not None:
+                return merged
+        return self._whole(api, copied, before)
+
+    def _newest(self, api: peliqan.AccountApi, table_id: int, column: str) -> str | None:
+        """The newest change value of all rows; None where it is no time, or one that lies in the future."""
+        rows = api.rows(table_id, size=1, order_by=f"-{column}", include=(column,)).rows
+        value = rows[0].get(column) if rows else None
+        time = read_change(value)
+        return str(value) if time is not None and time <= self._clock() + CLOCK_SKEW else None
+
+    def _may_go_on(self, before: Copied, now: Copied) -> bool:
+        if self._full or before.since_full + 1 >= self._full_every or not before.keyed:
+            return False
+        kinds = {each.name: each.kind for each in before.columns}
+        if any(kinds.get(each.name, each.kind) != each.kind for each in now.columns):
+            return False
+        since, until = read_change(before.watermark), read_change(now.watermark)
+        # A newest row that is older than it was: rows were deleted, or the table is another one.
+        return before.change_column == now.change_column and since is not None and until is not None and since <= until
+
+    def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied) -> Copied | None:
+        """Only what changed; None where the values do not fit the columns that are there, which takes a full copy."""
+        since = read_change(before.watermark)
+        assert since is not None
+        assert copied.change_column is not None
+        reading = TableReading(api, copied.table_id, {"order_by": f"-{copied.change_column}"}, ahead=2)
+        with self._spool(copied.columns) as spool:
+            for rows in _until(reading, copied.change_column, since - OVERLAP):
+                spool.add(rows)
+            known = {each.name for each in before.columns}
+            fresh = {each.name for each in copied.columns} - known
+            moved = [each.name for each, was in zip(spool.columns, copied.columns, strict=True) if each.kind != was.kind]
+            if not spool.keyed or set(moved) - fresh:
+                return None
+            told = reading.told
+            remarks = []
+            # Those that may have been left out are met again from the old watermark on.
+            unsure = _may_have_missed(told)
+            if unsure:
+                remarks.append("The table changed while it was read: the next pull begins where this one did.")
+            copied = replace(
+                copied,
+                columns=tuple(spool.columns),
+                mode=INCREMENTAL,
+                read=told.read,
+                since_full=before.since_full + 1,
+                watermark=before.watermark if unsure else copied.watermark,
+                remarks=tuple(remarks),
+            )
+            done = self._destination.merge(copied, spool, before)
+        if told.last_count is not None and told.last_count != done.rows:
+            differs = f"Peliqan has {told.last_count:,} rows and the copy {done.rows:,}"
+            said = f"{differs}: rows were deleted there, or say no time of change. The next full copy settles it."
+            done = replace(done, remarks=(*done.remarks, said))
+        return done
+
+    def _whole(self, api: peliqan.AccountApi, copied: Copied, before: Copied | None) -> Copied:
+        reading = TableReading(api, copied.table_id, {})
+        with self._spool(copied.columns) as spool:
+            for rows in reading.pages():
+                spool.add(rows)
+            old = {each.name: each.kind for each in before.columns} if before else {}
+            was = {each.name: each.kind for each in copied.columns}
+            widened = [
+                f"Column “{each.name}” was {was[each.name]} and is {each.kind} now."
+                for each in spool.columns
+                if each.name in old and each.kind != was[each.name]
+            ]
+            unsure = _may_have_missed(reading.told)
+            again = ("Rows may be missing, so the next pull reads the table whole again.",) if unsure else ()
+            copied = replace(
+                copied,
+                columns=tuple(spool.columns),
+                read=reading.told.read,
+                keyed=spool.keyed,
+                watermark=None if unsure else copied.watermark,
+                remarks=(*reading.told.remarks, *again),
+                schema_changes=(*copied.schema_changes, *widened),
+            )
+            return self._destination.replace(copied, spool)
+
+    @contextmanager
+    def _spool(self, columns: Sequence[CopiedColumn]) -> Iterator[Spool]:
+        with _room(), Spool(columns, self._destination.fits) as spool:
+            yield spool
+
+
+class _Stop(Exception):
+    """Nothing more can be copied. The message is a sentence."""
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error:
+        raise _Stop(ROOM) from None
+
+
+def _until(reading: TableReading, column: str, since: datetime) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Pages of rows that changed at or after ``since``. Rows without a time come last, and older ones before them."""
+    pages = reading.pages()
+    for rows in pages:
+        times = [read_change(row.get(column)) for row in rows]
+        yield [row for row, time in zip(rows, times, strict=True) if time is not None and time >= since]
+        if any(time is None or time < since for time in times):
+            # The generator lets go of the pages that were asked for ahead.
+            close = getattr(pages, "close", None)
+            if close is not None:
+                close()
+            return
+
+
+def _may_have_missed(told: Told) -> bool:
+    """Whether rows went while a table was read, as far as the counts tell: all that follow move, some onto pages that were read
+    already. Rows that came are no danger: they are newer than the watermark."""
+    if told.count is None or told.last_count is None:
+        return False
+    short = told.ended and told.read + told.repeated < min(told.count, told.last_count)
+    return told.last_count < told.count or (told.repeated > 0 and told.last_count == told.count) or short
+
+
+def change_column(columns: Sequence[peliqan.Column]) -> str | None:
+    """The column that says when a row last changed, if one does."""
+    for column in columns:
+        if column.type == "last_modified":
+            return column.name
+    names = {column.name.casefold(): column.name for column in columns}
+    return next((names[name] for name in CHANGE_COLUMNS if name in names), None)
+
+
+def read_change(value: object) -> datetime | None:
+    """A change value as a time in UTC; a day is its beginning. None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value.strip())
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,110 @@
+"""A table of the sandbox that a test fills and changes, and ``python -m tests.tables.own N …``: a command that kills itself."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from dashboard.sandbox.tables import Field, Table
+from tests.conftest import Sandbox
+
+ACCOUNT, TABLE = 1001, 10011950
+COLUMNS = {"Name": "text", "Amount": "number", "Updated": "last_modified"}
+
+
+@dataclass
+class OwnTable:
+    """The rows as Peliqan has them. ``before_row`` is called with each row's place that is read."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=lambda: dict(COLUMNS))
+    before_row: Callable[[int], None] = lambda _: None
+    gone: bool = False
+
+    def put(self, row_id: int, updated: str, **values: Any) -> None:
+        """A row that is new, or another one's successor."""
+        row = {
+            "id": row_id,
+            "order": f"{row_id}.0",
+            "Name": f"Row {row_id}",
+            "Amount": f"{row_id}.50",
+            "Updated": updated,
+            **values,
+        }
+        for place, each in enumerate(self.rows):
+            if each["id"] == row_id:
+                self.rows[place] = row
+                return
+        self.rows.append(row)
+
+    def delete(self, row_id: int) -> None:
+        self.rows = [each for each in self.rows if each["id"] != row_id]
+
+    def install(self, sandbox: Sandbox, patch: pytest.MonkeyPatch) -> None:
+        """Among the tables of the first account."""
+        tables = sandbox.app.extensions["sandbox"].tables
+        real = {name: getattr(tables, name) for name in ("of_account", "fields", "row", "ranked")}
+
+        def of_account(account_id: int, connectors: Any) -> list[Table]:
+            found: list[Table] = real["of_account"](account_id, connectors)
+            mine = [] if self.gone else [Table(TABLE, 10011, "Own table", "own", len(self.rows))]
+            return found + mine if account_id == ACCOUNT else found
+
+        def fields(table: Table) -> Any:
+            mine = [Field(TABLE * 1000 + n, *each, n == 0) for n, each in enumerate(self.columns.items())]
+            return mine if table.kind == "own" else real["fields"](table)
+
+        def row(table: Table, number: int) -> Any:
+            if table.kind != "own":
+                return real["row"](table, number)
+            self.before_row(number)
+            have = self.rows[number - 1] if number <= len(self.rows) else {"id": -number, "order": "0.0"}
+            return {**dict.fromkeys(self.columns), **have}
+
+        patch.setattr(tables, "of_account", of_account)
+        patch.setattr(tables, "fields", fields)
+        patch.setattr(tables, "row", row)
+        patch.setattr(tables, "ranked", lambda table, *asked: None if table.kind == "own" else real["ranked"](table, *asked))
+
+
+def _killed_at(left: int) -> None:
+    """Run the console's command, and end it as SIGKILL does at the so manieth step of writing to the destination."""
+    import pyarrow.parquet as pq
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def step() -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def of_files(name: str, told: tuple[Any, ...]) -> None:
+        if name in {"os.rename", "os.remove"} or (name == "open" and str(told[0]).endswith(".under-way")):
+            step()
+
+    def of_statements(connection: Any, *_: Any) -> None:
+        if "copies" in str(connection.engine.url.database):
+            step()
+
+    write_batch = pq.ParquetWriter.write_batch
+
+    def of_batches(writer: Any, *told: Any) -> None:
+        write_batch(writer, *told)
+        step()
+
+    pq.ParquetWriter.write_batch = of_batches
+    event.listen(Engine, "before_cursor_execute", of_statements)
+    event.listen(Engine, "commit", of_statements)
+    sys.addaudithook(of_files)
+
+
+if __name__ == "__main__":
+    _killed_at(int(sys.argv.pop(1)))
+    from dashboard.cli.main import main
+
+    main()
