@@ -1,8 +1,8 @@
 """Copies of tables: each kind of destination, the command, and a table that a test changes."""
 
 import json
+import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 from sqlalchemy.engine import make_url
 
+from dashboard.cli import main
 from tests.conftest import Sandbox
 from tests.engines import Servers
 from tests.processes import make_environ
@@ -66,10 +68,10 @@ def copies(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Copies]:
 
 
 @pytest.fixture
-def environ(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
-    made = make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
-    subprocess.run([sys.executable, "-m", "dashboard", "db", "upgrade"], env=made, check=True, capture_output=True, timeout=60)
-    return made
+def environ(sandbox: Sandbox, filled: Path, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "data").mkdir()
+    shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
+    return make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -77,9 +79,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def pull(environ: dict[str, str]) -> Run:
+    """The command, in this process: a process of its own is only where one is killed or held to a limit."""
+
     def command(address: str, *words: str) -> subprocess.CompletedProcess[str]:
-        line = [sys.executable, "-m", "dashboard", "pull", "--to", address, *words]
-        return subprocess.run(line, capture_output=True, text=True, timeout=90, env=environ, check=False)
+        line = ["pull", "--to", address, *words]
+        found = CliRunner().invoke(main, line, env=environ)
+        assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
+        return subprocess.CompletedProcess(line, found.exit_code, found.stdout, found.stderr)
 
     return command
 

@@ -47,6 +47,7 @@ def test_only_what_changed_is_read_and_each_row_is_there_once(step: Any, copies:
     assert names(copies)[900] == "Same time, later"
 
 
+@pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
 def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(step: Any, copies: Copies, own: OwnTable) -> None:
     for n in range(1, 11):
         own.put(n, f"2026-01-0{min(n, 9)}T00:00:00Z")
@@ -65,6 +66,7 @@ def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(step: An
     assert step()["mode"] == "full"
 
 
+@pytest.mark.parametrize("copies", ["parquet", "postgresql"], indirect=True)
 def test_a_row_that_goes_while_changes_are_read_hides_no_other(step: Any, copies: Copies, own: OwnTable) -> None:
     for n in range(1, 601):
         own.put(n, "2026-01-01T00:00:00Z")
@@ -145,11 +147,10 @@ def test_long_names_and_twins_find_a_place(step: Any, copies: Copies, own: OwnTa
         assert stored["NAME"] == "NAME_2"
 
 
+@pytest.mark.parametrize("copies", ["postgresql"], indirect=True)
 def test_a_view_on_a_copy_stays_when_the_table_is_read_whole_again(
     step: Any, copies: Copies, own: OwnTable, sandbox: Sandbox
 ) -> None:
-    if not copies.address.startswith("postgresql"):
-        pytest.skip("Only PostgreSQL binds a view to its table.")
     import psycopg
 
     own.put(1, "2026-01-01T00:00:00Z")

@@ -35,6 +35,7 @@ def names(copies: Copies) -> set[str]:
     return {row["Name"].split()[0] for row in rows}
 
 
+@pytest.mark.parametrize("copies", ["parquet", "postgresql"], indirect=True)
 @pytest.mark.parametrize("full", [True, False], ids=["whole", "what changed"])
 def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
     copies: Copies, own: OwnTable, pull: Run, environ: dict[str, str], full: bool
@@ -59,6 +60,7 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
         assert not list(copies.folder.rglob("*.under-way"))
 
 
+@pytest.mark.parametrize("copies", ["parquet", "postgresql"], indirect=True)
 def test_killed_while_it_reads_it_leaves_the_earlier_copy_and_no_rows_behind(
     copies: Copies, own: OwnTable, pull: Run, sandbox: Sandbox, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -82,6 +84,7 @@ def test_killed_while_it_reads_it_leaves_the_earlier_copy_and_no_rows_behind(
     assert names(copies) == {"a", "later"}
 
 
+@pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
 def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(copies: Copies, own: OwnTable, pull: Run) -> None:
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
@@ -97,6 +100,7 @@ def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(copie
     assert pull(copies.address, *WORDS).returncode == 2
 
 
+@pytest.mark.parametrize("copies", ["parquet"], indirect=True)
 def test_an_account_that_cannot_be_read_is_named_and_the_others_are_copied(copies: Copies, pull: Run, sandbox: Sandbox) -> None:
     sandbox.fault("applications", status=403, times=1)
     told = pull(copies.address, "--account", "1002", "--account", "1003", "--account", "7")
@@ -110,6 +114,7 @@ def test_an_account_that_cannot_be_read_is_named_and_the_others_are_copied(copie
     assert "list of accounts could not be read" in told.stdout
 
 
+@pytest.mark.parametrize("copies", ["parquet"], indirect=True)
 def test_a_misspelt_choice_is_no_success(copies: Copies, pull: Run) -> None:
     told = pull(copies.address, "--account", "1002", "--table", "invoises")
     assert told.returncode == 2
@@ -118,11 +123,10 @@ def test_a_misspelt_choice_is_no_success(copies: Copies, pull: Run) -> None:
     assert "has such a database" in pull(copies.address, "--account", "1002", "--database", "none").stdout
 
 
+@pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
 def test_no_room_is_a_sentence_and_the_earlier_copy_stays(
     copies: Copies, own: OwnTable, pull: Run, environ: dict[str, str]
 ) -> None:
-    if copies.address.startswith("postgresql"):
-        pytest.skip("The room is the server's.")
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
     for n in range(1, ROWS + 1):
