@@ -69,6 +69,8 @@ def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(operator: Pag
 
 def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: Page, complaints: list[str]) -> None:
     operator.goto(path_of(healthy()))
+    # What the page asks for when it is there may put the button in its place anew, just as it is pressed.
+    operator.wait_for_load_state("networkidle")
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
     expect(operator.get_by_role("button", name="Sync now")).to_have_count(0)
@@ -83,6 +85,8 @@ def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: P
 
 def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(operator: Page, complaints: list[str]) -> None:
     operator.goto(path_of(healthy(1)))
+    # What the page asks for when it is there may put the button in its place anew, just as it is pressed.
+    operator.wait_for_load_state("networkidle")
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
     hide = "hidden => Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden})"
