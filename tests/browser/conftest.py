@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import ConsoleMessage, Page
 
 from dashboard.sandbox.life import EPOCH
 from tests.engines import free_port
@@ -102,7 +102,15 @@ def browser_context_args(browser_context_args: dict[str, Any], demo: Demo) -> di
 def complaints(page: Page) -> Iterator[list[str]]:
     """What the browser's console complained about; a test that uses it ends with none."""
     heard: list[str] = []
-    page.on("console", lambda message: heard.append(message.text) if message.type in {"error", "warning"} else None)
+
+    def hear(message: ConsoleMessage) -> None:
+        if message.text.startswith("htmx:sendAbort"):
+            # A look that a press has ended: htmx tells of its end first, then why.
+            assert heard.pop().startswith("htmx:afterRequest")
+        elif message.type in {"error", "warning"}:
+            heard.append(message.text)
+
+    page.on("console", hear)
     page.on("pageerror", lambda error: heard.append(str(error)))
     yield heard
     assert heard == []

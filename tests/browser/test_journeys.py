@@ -16,6 +16,7 @@ from playwright.sync_api import Page, expect
 from dashboard.sandbox.app import create_sandbox
 from tests.browser.conftest import Demo, is_quiet, start_demo
 from tests.conftest import path_of
+from tests.engines import wait_for
 
 pytestmark = pytest.mark.xdist_group("browser")
 EXPIRED = "/accounts/1048/connections/104801"
@@ -69,8 +70,6 @@ def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(operator: Pag
 
 def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: Page, complaints: list[str]) -> None:
     operator.goto(path_of(healthy()))
-    # What the page asks for when it is there may put the button in its place anew, just as it is pressed.
-    operator.wait_for_load_state("networkidle")
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
     expect(operator.get_by_role("button", name="Sync now")).to_have_count(0)
@@ -83,10 +82,34 @@ def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: P
     assert [url for url in asked if "run-status" in url] == []
 
 
+def test_a_press_is_not_lost_to_a_look_that_was_under_way(operator: Page, complaints: list[str]) -> None:
+    path = path_of(healthy(3))
+    wait_for(lambda: 'hx-trigger="load' in operator.request.get(path).text(), "what was read is old enough", within=60)
+    looks: list[Any] = []
+    presses: list[Any] = []
+    operator.route("**/live", lambda route: looks.append((route, route.fetch())))
+    operator.route("**/sync", lambda route: presses.append(route))
+    operator.goto(path)
+
+    def seen(held: list[Any]) -> bool:
+        operator.wait_for_timeout(20)
+        return bool(held)
+
+    wait_for(lambda: seen(looks), "the page looks")
+    over = "for (const end of ['htmx:afterSwap', 'htmx:sendAbort']) document.addEventListener(end, () => { window.lookOver = true; })"
+    operator.evaluate(f"() => {{ {over} }}")
+    operator.get_by_role("button", name="Sync now").click()
+    wait_for(lambda: seen(presses), "it was pressed")
+    # What the look found is older than the press, and comes before its answer.
+    look, found = looks[0]
+    look.fulfill(response=found)
+    operator.wait_for_function("window.lookOver")
+    presses[0].continue_()
+    expect(operator.locator("#sync[data-running=true]")).to_be_visible()
+
+
 def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(operator: Page, complaints: list[str]) -> None:
     operator.goto(path_of(healthy(1)))
-    # What the page asks for when it is there may put the button in its place anew, just as it is pressed.
-    operator.wait_for_load_state("networkidle")
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
     hide = "hidden => Object.defineProperty(document, 'hidden', {configurable: true, get: () => hidden})"
