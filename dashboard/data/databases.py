@@ -21,9 +21,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard import peliqan
 from dashboard.data.database_tables import CONNECTIONS, CUSTOMERS, LOG, MANIFEST, META, SqliteNumber
 from dashboard.data.destinations import Destination, DestinationError
-from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, clean, name_for
+from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, name_for
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
+from dashboard.store.snapshot import clean
 
 # Digits that SQLite keeps of a number with a fraction.
 EXACT_DIGITS: Final = 15

@@ -7,11 +7,12 @@ wider (whole numbers, numbers, text; days, times, text). Objects and lists are t
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.store.snapshot import clean
 
 INTEGER, NUMBER, BOOLEAN, DATE, TIME, TEXT = "integer", "number", "boolean", "date", "time", "text"
 ROW_ID: Final = "id"
@@ -28,6 +29,8 @@ _DECLARED: Final[Mapping[str, str]] = {
     "created_on": DATE,
 }
 _NEXT: Final[Mapping[str, str]] = {INTEGER: NUMBER, NUMBER: TEXT, BOOLEAN: TEXT, DATE: TIME, TIME: TEXT}
+# A loader's clock is not ours; but what is far in the future is no time at which a row changed or came.
+CLOCK_SKEW: Final = timedelta(days=1)
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 FitsNumber = Callable[[Decimal], bool]
@@ -107,21 +110,28 @@ def _moment(value: str, kind: str) -> date | datetime:
     try:
         if kind == DATE:
             return date.fromisoformat(value.strip())
-        found = datetime.fromisoformat(value.strip())
-        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):
+    except ValueError:
         raise Misfit from None
+    if (found := read_time(value)) is None:
+        raise Misfit
+    return found
+
+
+def read_time(value: object) -> datetime | None:
+    """A value as a time in UTC: ISO, with its zone or taken as UTC; a day is its beginning. None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value.strip())
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"id", "value", "color"} and isinstance(value["value"], str):
         value = value["value"]
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def clean(text: str) -> str:
-    """Without what no database takes: NUL, and halves of characters."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
 def name_for(name: str, taken: Iterable[str], *, fold: bool, most_bytes: int | None) -> str:

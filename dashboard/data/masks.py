@@ -1,7 +1,7 @@
 """Which columns look like personal data, and who sees them: rules in a plain file, an administrator's word over them.
 
-Administrators see everything. For others a masked column shows ``MASKED`` in place of every value, on pages and in exports,
-JSON and SQL results alike, unless they said why they need it: then they see that table's values for a while (``store.reveals``).
+Administrators see everything. For others a masked column shows ``MASKED`` in place of every value, on pages, in
+exports and in JSON alike, unless they said why they need it: then they see that table's values for a while (``store.reveals``).
 What is empty stays empty: that something is missing is what support has to see. A search still finds a row by a masked value,
 since "is this customer in there?" is asked by exactly such values.
 """
@@ -32,7 +32,6 @@ class Kind:
     title: str
     names: tuple[str, ...] = ()
     types: frozenset[str] = frozenset()
-    values: re.Pattern[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,12 +47,6 @@ class Masks:
             if column_type in kind.types or any(f" {each} " in words for each in kind.names):
                 return kind.title
         return None
-
-    def kind_of_value(self, value: Any) -> str | None:
-        """What a single value looks like, where nothing is known of its column: of computed columns in SQL."""
-        if not isinstance(value, str):
-            return None
-        return next((kind.title for kind in self.kinds if kind.values is not None and kind.values.fullmatch(value.strip())), None)
 
     def hidden(
         self,
@@ -92,20 +85,18 @@ def read_masks(path: Path) -> Masks:
     try:
         parser.read_string(path.read_text(encoding="utf-8"))
         return Masks(tuple(_kind(parser[title]) for title in parser.sections()))
-    except (OSError, UnicodeDecodeError, configparser.Error, re.error, ValueError) as error:
+    except (OSError, UnicodeDecodeError, configparser.Error, ValueError) as error:
         raise MasksError(f"The rules for masking, {path.name}, cannot be read: {str(error).splitlines()[0]}") from None
 
 
 def _kind(section: configparser.SectionProxy) -> Kind:
-    unknown = set(section) - {"names", "types", "values"}
+    unknown = set(section) - {"names", "types"}
     if unknown:
-        raise ValueError(f"[{section.name}] has “{min(unknown)}”; there are names, types and values.")
-    values = section.get("values", "").strip()
+        raise ValueError(f"[{section.name}] has “{min(unknown)}”; there are names and types.")
     return Kind(
         section.name,
         tuple(" ".join(_WORDS.findall(name.lower())) for name in _listed(section.get("names", ""))),
         frozenset(_listed(section.get("types", ""))),
-        re.compile(values) if values else None,
     )
 
 

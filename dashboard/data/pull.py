@@ -10,11 +10,12 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.data.destinations import Destination, DestinationError
+from dashboard.data.kinds import CLOCK_SKEW, read_time
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
@@ -24,9 +25,6 @@ FULL_EVERY: Final = 20
 CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
 # A loader writes its time down before others can see the row: so much of what is there already is read again.
 OVERLAP: Final = timedelta(minutes=15)
-# A watermark further ahead than this would hide all that follows.
-CLOCK_SKEW: Final = timedelta(days=1)
-UNREACHABLE_IN_A_ROW: Final = 10
 ROOM = "There is no room for the rows under way: make some (TMPDIR names another folder), and run the pull again."
 
 Belongs = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
@@ -117,10 +115,10 @@ class Pull:
             result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
 
     def _count_unreachable(self, error: peliqan.PeliqanError) -> None:
-        if isinstance(error, peliqan.Unreachable | peliqan.TimedOut | peliqan.ServerError | peliqan.NoPace):
+        if isinstance(error, peliqan.OUTAGE):
             self._unreachable += 1
-        if self._unreachable >= UNREACHABLE_IN_A_ROW:
-            raise _Stop(f"{UNREACHABLE_IN_A_ROW} accounts in a row could not be read: Peliqan seems to be away. Try again later.")
+        if self._unreachable >= peliqan.OUTAGE_AFTER:
+            raise _Stop(f"{peliqan.OUTAGE_AFTER} accounts in a row could not be read: Peliqan seems to be away. Try again later.")
 
     def _plan(self, account_id: int, chosen: Selection) -> tuple[Sequence[peliqan.Connection], list[Found]]:
         """The account's connections, and its chosen tables. One that two connections may load belongs to none: it stands under
@@ -189,10 +187,10 @@ class Pull:
         return self._whole(api, copied, before)
 
     def _newest(self, api: peliqan.AccountApi, table_id: int, column: str) -> str | None:
-        """The newest change value of all rows; None where it is no time, or one that lies in the future."""
+        """The newest change value of all rows; None where it is no time, or lies ahead, where it would hide what follows."""
         rows = api.rows(table_id, size=1, order_by=f"-{column}", include=(column,)).rows
         value = rows[0].get(column) if rows else None
-        time = read_change(value)
+        time = read_time(value)
         return str(value) if time is not None and time <= self._clock() + CLOCK_SKEW else None
 
     def _may_go_on(self, before: Copied, now: Copied) -> bool:
@@ -201,13 +199,13 @@ class Pull:
         kinds = {each.name: each.kind for each in before.columns}
         if any(kinds.get(each.name, each.kind) != each.kind for each in now.columns):
             return False
-        since, until = read_change(before.watermark), read_change(now.watermark)
+        since, until = read_time(before.watermark), read_time(now.watermark)
         # A newest row that is older than it was: rows were deleted, or the table is another one.
         return before.change_column == now.change_column and since is not None and until is not None and since <= until
 
     def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied) -> Copied | None:
         """Only what changed; None where the values do not fit the columns that are there, which takes a full copy."""
-        since = read_change(before.watermark)
+        since = read_time(before.watermark)
         assert since is not None
         assert copied.change_column is not None
         reading = TableReading(api, copied.table_id, {"order_by": f"-{copied.change_column}"}, ahead=2)
@@ -268,33 +266,26 @@ class Pull:
 
     @contextmanager
     def _spool(self, columns: Sequence[CopiedColumn]) -> Iterator[Spool]:
-        with _room(), Spool(columns, self._destination.fits) as spool:
-            yield spool
+        try:
+            with Spool(columns, self._destination.fits) as spool:
+                yield spool
+        except sqlite3.Error:
+            raise _Stop(ROOM) from None
 
 
 class _Stop(Exception):
     """Nothing more can be copied. The message is a sentence."""
 
 
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.Error:
-        raise _Stop(ROOM) from None
-
-
 def _until(reading: TableReading, column: str, since: datetime) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Pages of rows that changed at or after ``since``. Rows without a time come last, and older ones before them."""
     pages = reading.pages()
     for rows in pages:
-        times = [read_change(row.get(column)) for row in rows]
+        times = [read_time(row.get(column)) for row in rows]
         yield [row for row, time in zip(rows, times, strict=True) if time is not None and time >= since]
         if any(time is None or time < since for time in times):
-            # The generator lets go of the pages that were asked for ahead.
-            close = getattr(pages, "close", None)
-            if close is not None:
-                close()
+            # Lets go of the pages that were asked for ahead.
+            pages.close()
             return
 
 
@@ -314,14 +305,3 @@ def change_column(columns: Sequence[peliqan.Column]) -> str | None:
             return column.name
     names = {column.name.casefold(): column.name for column in columns}
     return next((names[name] for name in CHANGE_COLUMNS if name in names), None)
-
-
-def read_change(value: object) -> datetime | None:
-    """A change value as a time in UTC; a day is its beginning. None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        time = datetime.fromisoformat(value.strip())
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None

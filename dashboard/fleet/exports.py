@@ -25,7 +25,7 @@ from dashboard.store.models import Export
 
 NOTED_EVERY: Final = 1.0
 # What passes by itself, after the client's own tries: gone on with later, so often in a row without a new page.
-PASSING: Final = (peliqan.Unreachable, peliqan.TimedOut, peliqan.ServerError, peliqan.RateLimited, peliqan.NoPace)
+PASSING: Final = (*peliqan.OUTAGE, peliqan.RateLimited)
 MOST_TRIES, TRY_AGAIN = 5, timedelta(seconds=30)
 ANEW: Final = "It was interrupted, and began anew."
 

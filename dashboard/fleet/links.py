@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
-from dashboard.fleet.refresh import OUTAGE
 from dashboard.peliqan.vocabulary import Severity
 from dashboard.store import actions, desk
 from dashboard.store.models import Account, Action, Connection
@@ -97,7 +96,7 @@ def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link]
     try:
         action.url = check_link(asks().url).url
     except peliqan.PeliqanError as error:
-        if not isinstance(error, OUTAGE):
+        if not isinstance(error, peliqan.OUTAGE):
             live.read_after(api, action, at)
         actions.settle(action, "failed", at, error.explained)
     except UnsafeLink as error:

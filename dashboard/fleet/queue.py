@@ -64,13 +64,7 @@ class Work:
 
     def follow(self, action: Action) -> None:
         """Ask the worker to look at an action when it is due. Without the queue the next tick finds it."""
-        if action.due_at is None:
-            return
-        delay = max(0.0, (action.due_at - self.fleet.clock()).total_seconds())
-        try:
-            self._look_task.schedule(args=(action.id,), delay=delay)
-        except RedisError as error:
-            log.warning("The queue is away (%s): action %s is looked at with the next tick.", type(error).__name__, action.id)
+        self._schedule(self._look_task, action, "action")
 
     def look(self, action_id: int) -> None:
         """One look at an action, unless it is not due or somebody else is looking; then ask for the next."""
@@ -86,13 +80,7 @@ class Work:
 
     def carry_on(self, job: BulkJob) -> None:
         """Ask the worker to go on with a bulk job when it is due. Without the queue the next tick finds it."""
-        if job.due_at is None:
-            return
-        delay = max(0.0, (job.due_at - self.fleet.clock()).total_seconds())
-        try:
-            self._bulk_task.schedule(args=(job.id,), delay=delay)
-        except RedisError as error:
-            log.warning("The queue is away (%s): bulk job %s goes on with the next tick.", type(error).__name__, job.id)
+        self._schedule(self._bulk_task, job, "bulk job")
 
     def bulk(self, job_id: int) -> None:
         """One step of a bulk job, unless it is not due or somebody else is at it; then ask for the next."""
@@ -103,13 +91,7 @@ class Work:
 
     def make_file(self, export: Export) -> None:
         """Ask the worker to work on an export when it is due. Without the queue the next tick finds it."""
-        if export.due_at is None:
-            return
-        delay = max(0.0, (export.due_at - self.fleet.clock()).total_seconds())
-        try:
-            self._export_task.schedule(args=(export.id,), delay=delay)
-        except RedisError as error:
-            log.warning("The queue is away (%s): export %s is begun with the next tick.", type(error).__name__, export.id)
+        self._schedule(self._export_task, export, "export")
 
     def export(self, export_id: int) -> None:
         """Work on an export to its end, unless it is not due or somebody else is at it."""
@@ -118,6 +100,15 @@ class Work:
             export_work.work_on(self.fleet.api, export, self.fleet.clock, self.settings.dashboard_data, self.stop)
             if not self.stop.is_set():
                 self.make_file(export)
+
+    def _schedule(self, task: Any, row: Action | BulkJob | Export, what: str) -> None:
+        if row.due_at is None:
+            return
+        delay = max(0.0, (row.due_at - self.fleet.clock()).total_seconds())
+        try:
+            task.schedule(args=(row.id,), delay=delay)
+        except RedisError as error:
+            log.warning("The queue is away (%s): the next tick comes back to %s %s.", type(error).__name__, what, row.id)
 
     def open_pass(self) -> None:
         """Begin a pass if one is due, and have the fleet read."""

@@ -28,9 +28,6 @@ from dashboard.store.tokens import TokenVault
 
 V = TypeVar("V")
 log = logging.getLogger(__name__)
-# So many accounts in a row unreachable, none readable between: that is Peliqan being away, not those accounts.
-OUTAGE_AFTER = 10
-OUTAGE = (peliqan.Unreachable, peliqan.TimedOut, peliqan.ServerError, peliqan.NoPace)
 BATCH = 100
 # What brings news, runs above all, is written sooner: it takes memory.
 NEWS = 30
@@ -205,13 +202,13 @@ class Reader:
 
     def _sort_in(self, reading: Reading) -> None:
         self._in_hand.discard(reading.account_id)
-        if not isinstance(reading.error, OUTAGE):
+        if not isinstance(reading.error, peliqan.OUTAGE):
             self._batch += [*self._suspects, reading]
             self._suspects = []
             self._read_any = True
             return
         self._suspects.append(reading)
-        if len(self._suspects) >= OUTAGE_AFTER:
+        if len(self._suspects) >= peliqan.OUTAGE_AFTER:
             self._outage = reading.error.explained
 
     def _has_much(self) -> bool:

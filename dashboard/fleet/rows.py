@@ -7,9 +7,10 @@ databases, their tables, and of each table that is looked at its columns and one
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from dashboard import peliqan
+from dashboard.data import kinds
 from dashboard.store import findings, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
@@ -18,8 +19,6 @@ from dashboard.store.models import Connection
 MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.
 RECEIVED_AT = "_sdc_received_at"
-# Their clock is not ours; but what is far in the future is no time that a row was received at.
-CLOCK_SKEW = timedelta(days=1)
 # Of one table and not of the whole API: the others can be read all the same.
 OF_ONE_TABLE = (peliqan.Refused, peliqan.Forbidden, peliqan.NotFound, peliqan.BrokenAnswer, peliqan.ServerError)
 RUNS_ASKED = 5
@@ -103,7 +102,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
             unread.append(table.name)
             continue
         dated += 1
-        times += [time for row in rows if (time := read_time(row.get(column))) is not None and time <= at + CLOCK_SKEW]
+        times += [time for row in rows if (time := read_time(row.get(column))) is not None and time <= at + kinds.CLOCK_SKEW]
     look = RowsLook(
         prefix=_prefix(connection),
         tables=len(tables),
@@ -130,13 +129,7 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
 
 def read_time(value: object) -> datetime | None:
     """A cell as a time in UTC: ISO, with its zone or taken as UTC. None for anything else, and for a day without a time."""
-    if not isinstance(value, str) or ":" not in value:
-        return None
-    try:
-        time = datetime.fromisoformat(value.strip())
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    return kinds.read_time(value) if isinstance(value, str) and ":" in value else None
 
 
 def _save(connection: Connection, look: RowsLook, at: datetime) -> None:

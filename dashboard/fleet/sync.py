@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
-from dashboard.fleet.refresh import OUTAGE
 from dashboard.store import actions, snapshot
 from dashboard.store.models import Action, Connection
 
@@ -47,7 +46,7 @@ def start(
         action.state, action.detail = actions.RUNNING, "A run was already under way; following that one."
     except peliqan.PeliqanError as error:
         if not error.outcome_unknown:
-            if not isinstance(error, OUTAGE):
+            if not isinstance(error, peliqan.OUTAGE):
                 live.read_after(api, action, at)
             actions.settle(action, "failed", at, error.explained)
             return action

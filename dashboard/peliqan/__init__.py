@@ -15,6 +15,8 @@
 
 from dashboard.peliqan.account import AccountApi
 from dashboard.peliqan.errors import (
+    OUTAGE,
+    OUTAGE_AFTER,
     BrokenAnswer,
     Busy,
     Forbidden,
@@ -47,6 +49,8 @@ from dashboard.peliqan.service import Peliqan
 from dashboard.peliqan.tokens import MemoryTokens, TokenStore
 
 __all__ = [
+    "OUTAGE",
+    "OUTAGE_AFTER",
     "Account",
     "AccountApi",
     "BrokenAnswer",

@@ -6,6 +6,7 @@ says to a person what happened. Whether a side effect may have happened all the 
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 
 class PeliqanError(Exception):
@@ -136,3 +137,8 @@ class NoPace(PeliqanError):
     code = "no_pace"
     sentence = "The console cannot tell how fast it may ask Peliqan: Redis does not answer."
     next_step = "Nothing was sent. It works again by itself as soon as Redis does."
+
+
+# Peliqan as a whole is away, and not one account: so many in a row, none readable between, and nobody asks on.
+OUTAGE: Final = (Unreachable, TimedOut, ServerError, NoPace)
+OUTAGE_AFTER: Final = 10

@@ -12,8 +12,6 @@ from dashboard.store.snapshot import clean
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500
-# In place of a table's id: the results of SQL on an account's warehouse.
-SQL: Final = 0
 
 
 class BadReason(ValueError):
@@ -31,8 +29,7 @@ def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -
         raise BadReason("Say in a few words why you need to see it: the reason stands in the audit trail.")
     if len(why) > LONGEST:
         raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST}.")
-    place = f"table {table_id}" if table_id != SQL else "results of SQL"
-    audit.record(at, user.email, "reveal", audit.DONE, account_id=account_id, detail=f"{place}, for 15 minutes: {why}")
+    audit.record(at, user.email, "reveal", audit.DONE, account_id=account_id, detail=f"table {table_id}, for 15 minutes: {why}")
     found = Reveal(user_id=user.id, account_id=account_id, table_id=table_id, why=why, at=at, until=at + LASTS)
     db.session.add(found)
     db.session.commit()

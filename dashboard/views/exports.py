@@ -275,7 +275,8 @@ class Sending:
             try:
                 parquet.make(lines, target)
             except parquet.NotMade as error:
-                self._settle(audit.FAILED, str(error))
+                # How many rows were read stands there already.
+                exports.settle_entry(self._entry_id, audit.FAILED, str(error), console().clock())
                 raise
             return Whole(target.open("rb"), target.stat().st_size)
 

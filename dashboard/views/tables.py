@@ -85,7 +85,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     if request.endpoint == "tables.rows" and _can_fill_itself():
         # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
         page: Page[Any] = Page([], query.page * query.per_page, query)
-        return _show_rows(account, api.table(table_id), columns, page, sight, is_frame=True)
+        return _show_rows(account, table_id, columns, page, sight, is_frame=True)
     found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
     page = Page([(_row_id(row), _cells(row, shown, sight.hidden)) for row in found.rows], found.count, query)
     if request.path.endswith(".json"):
@@ -99,7 +99,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
             for value in (mask(row, sight.hidden) for row in found.rows)
         ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")
-    return _show_rows(account, api.table(table_id), columns, page, sight)
+    return _show_rows(account, table_id, columns, page, sight)
 
 
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>")
@@ -166,7 +166,7 @@ def decide(account_id: int, table_id: int) -> ResponseReturnValue:
 
 def _show_rows(
     account: Account,
-    table: peliqan.Table,
+    table_id: int,
     columns: Sequence[peliqan.Column],
     page: Page[Any],
     sight: masking.Sight,
@@ -174,8 +174,10 @@ def _show_rows(
 ) -> ResponseReturnValue:
     query = page.query
     assert isinstance(query, TableQuery)
-    list_ = Shown("tables.rows", {"account_id": account.id, "table_id": table.id}, page, default_sort="")
-    others, decided = masking.as_others_see(table.id, columns) if visitor().may("admin") else ({}, {})
+    list_ = Shown("tables.rows", {"account_id": account.id, "table_id": table_id}, page, default_sort="")
+    # Its name stands above the rows: a part of the page costs no call for it.
+    table = peliqan.Table(id=table_id) if htmx.is_htmx() else console().api.for_account(account.id).table(table_id)
+    others, decided = masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
     shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)
     template = "fragments/_rows.html" if htmx.is_htmx() else "pages/rows.html"
     return render_template(template, page=shown, kind_words=KINDS)

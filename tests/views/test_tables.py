@@ -198,3 +198,14 @@ def test_nothing_that_fits_says_so_and_leads_back(viv: Person) -> None:
     assert soup.select_one(".empty a[href]")["href"] == EVERYTHING  # type: ignore[index]
     assert "The table is empty" in words(viv.get(EMPTY))
     assert viv.get(f"{MILLION}?page=20000&sort=-Amount").select(".rows tbody tr")
+
+
+def test_what_is_asked_for_within_the_page_costs_its_columns_and_its_rows_and_no_call_more(viv: Person, sandbox: Sandbox) -> None:
+    viv.get(EVERYTHING)
+    before = sandbox.state()["calls"]
+    viv.fragment(f"{EVERYTHING}?sort=-Amount")
+    calls = sandbox.state()["calls"]
+    assert {name: count - before.get(name, 0) for name, count in calls.items() if count != before.get(name, 0)} == {
+        "fields": 1,
+        "rows": 1,
+    }

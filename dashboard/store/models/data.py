@@ -23,7 +23,7 @@ class ColumnMask(Model):
 
 
 class Reveal(Model):
-    """Somebody sees a table's masked columns until a time, having said why. ``table_id`` 0: an account's SQL results."""
+    """Somebody sees a table's masked columns until a time, having said why."""
 
     __tablename__ = "reveal"
     __table_args__ = (Index("ix_reveal_who", "user_id", "account_id", "table_id", "until"),)
