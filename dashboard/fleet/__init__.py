@@ -1,6 +1,7 @@
 """Keeps the snapshot: passes over the fleet, and follows what agents started until it has ended.
 
 ``refresh``  one pass over all accounts
+``core``     one core of the machine for the threads of a pass
 ``sync``     start a sync once, follow it to its end
 ``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
 ``bulk``     work on many connections: one step at a time

@@ -19,6 +19,7 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
+from dashboard.fleet import core
 from dashboard.fleet.reading import Clock, read_account
 from dashboard.store import due, findings, passes, snapshot, trend
 from dashboard.store.database import db, gather_statistics
@@ -105,7 +106,8 @@ def read_due(
     Returns early when ``stop`` is set, with what was in hand written down. Outages end the pass; a database that is away is
     waited for.
     """
-    Reader(fleet, stop or Event(), progress).run()
+    with core.kept_to_one():
+        Reader(fleet, stop or Event(), progress).run()
 
 
 class Reader:

@@ -1,0 +1,33 @@
+"""Which core of the machine reads."""
+
+import os
+import subprocess
+import sys
+from threading import Thread
+
+from dashboard.fleet import core
+
+SAYS_ITS_CORES = "import os; from dashboard.fleet import core\nwith core.kept_to_one(): print(sorted(os.sched_getaffinity(0)))"
+
+
+def test_threads_begun_meanwhile_share_the_core_and_afterwards_any_will_do() -> None:
+    before, seen = os.sched_getaffinity(0), []
+    with core.kept_to_one():
+        mine = os.sched_getaffinity(0)
+        thread = Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
+        thread.start()
+        thread.join(10)
+    assert len(mine) == 1
+    assert seen == [mine]
+    assert os.sched_getaffinity(0) == before
+
+
+def test_a_second_process_that_reads_takes_another_core_where_there_is_one() -> None:
+    cores = sorted(os.sched_getaffinity(0))
+    with core.kept_to_one():
+        (mine,) = os.sched_getaffinity(0)
+        # A process may go wherever there is room before it takes its core; a child would inherit the parent's.
+        os.sched_setaffinity(0, cores)
+        other = subprocess.run([sys.executable, "-c", SAYS_ITS_CORES], capture_output=True, text=True, check=True, timeout=60)
+    left = [each for each in cores if each != mine]
+    assert other.stdout.strip() in ([str([each]) for each in left] if left else [str(cores)])
