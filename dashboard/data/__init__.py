@@ -6,6 +6,7 @@
 ``masks``    which columns look like personal data, and who sees them
 
 ``pull``          tables copied out: which, from where on, one after the other
+``changes``       what says that a row is new or changed
 ``destinations``  where copies go; ``parquet_folder``, ``databases`` (and ``database_tables``)
 ``manifest``      what is known of a copy, and what a pull says
 ``kinds``         what a copied column holds and is called

@@ -7,38 +7,41 @@ left out; rows are put in by their id, so twice does no harm.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 from dashboard import peliqan
+from dashboard.data.changes import Change, change_of, until
 from dashboard.data.destinations import Destination, DestinationError
-from dashboard.data.kinds import CLOCK_SKEW, read_time
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
 
 FULL_EVERY: Final = 20
-# What loaders write into each row. A table's own last_modified goes first: it moves with whatever changes a row.
-CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
-# A loader writes its time down before others can see the row: so much of what is there already is read again.
-OVERLAP: Final = timedelta(minutes=15)
+ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."
 ROOM = "There is no room for the rows under way: make some (TMPDIR names another folder), and run the pull again."
 
 Belongs = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
 Progress = Callable[[str], None]
+# Called with each page: whether to go on.
+GoesOn = Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What is copied; empty is all. ``tables`` and ``database`` are names in any case, or ids."""
+    """What is copied; empty is all. ``tables`` and ``database`` are names in any case, or ids.
+
+    ``grows``: the name of a column of whole numbers that only grows, where a table says nothing of its changes.
+    """
 
     accounts: frozenset[int] = frozenset()
     connections: frozenset[int] = frozenset()
     tables: frozenset[str] = frozenset()
     database: str = ""
+    grows: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,16 +66,18 @@ class Pull:
         full: bool = False,
         full_every: int = FULL_EVERY,
         progress: Progress = lambda _: None,
+        goes_on: GoesOn = lambda: True,
     ) -> None:
         self._api, self._destination, self._belongs, self._clock = api, destination, belongs, clock
         self._full, self._full_every, self._progress = full, full_every, progress
+        self._goes_on, self._grows = goes_on, ""
         self._unreachable = 0
         self._met: set[tuple[str, str]] = set()
 
     def run(self, chosen: Selection) -> PullResult:
         """Copy what is chosen. What one account or table refuses is in the result, and the others go on; it stops where the
         destination or Peliqan as a whole does not answer."""
-        result = PullResult(self._clock())
+        result, self._grows = PullResult(self._clock()), chosen.grows
         try:
             with self._destination:
                 try:
@@ -150,6 +155,7 @@ class Pull:
         known = self._destination.known(account_id)
         for each in tables:
             self._progress(f"{account_id}: {each.table.name}")
+            self._look_up()
             try:
                 result.copied.append(self._table(account_id, each, known.get(each.table.id)))
             except peliqan.PeliqanError as error:
@@ -177,41 +183,38 @@ class Pull:
             at=self._clock().isoformat(),
             schema_changes=tuple(changes),
         )
-        column = change_column(columns)
-        newest = self._newest(api, table.id, column) if column else None
-        copied = replace(copied, change_column=column if newest else None, watermark=newest)
-        if before is not None and newest is not None and self._may_go_on(before, copied):
-            merged = self._incremental(api, copied, before)
+        by = change_of(columns, self._grows)
+        newest = self._newest(api, table.id, by) if by else None
+        copied = replace(copied, change_column=by.column if by and newest else None, watermark=newest)
+        if before is not None and by is not None and newest is not None and self._may_go_on(before, copied, by):
+            merged = self._incremental(api, copied, before, by)
             if merged is not None:
                 return merged
         return self._whole(api, copied, before)
 
-    def _newest(self, api: peliqan.AccountApi, table_id: int, column: str) -> str | None:
-        """The newest change value of all rows; None where it is no time, or lies ahead, where it would hide what follows."""
-        rows = api.rows(table_id, size=1, order_by=f"-{column}", include=(column,)).rows
-        value = rows[0].get(column) if rows else None
-        time = read_time(value)
-        return str(value) if time is not None and time <= self._clock() + CLOCK_SKEW else None
+    def _newest(self, api: peliqan.AccountApi, table_id: int, by: Change) -> str | None:
+        """The newest change value of all rows; None where it is none, or lies ahead, where it would hide what follows."""
+        rows = api.rows(table_id, size=1, order_by=f"-{by.column}", include=(by.column,)).rows
+        value = rows[0].get(by.column) if rows else None
+        return str(value) if by.is_sound(value, self._clock()) else None
 
-    def _may_go_on(self, before: Copied, now: Copied) -> bool:
+    def _may_go_on(self, before: Copied, now: Copied, by: Change) -> bool:
         if self._full or before.since_full + 1 >= self._full_every or not before.keyed:
             return False
         kinds = {each.name: each.kind for each in before.columns}
         if any(kinds.get(each.name, each.kind) != each.kind for each in now.columns):
             return False
-        since, until = read_time(before.watermark), read_time(now.watermark)
+        since, newest = by.read(before.watermark), by.read(now.watermark)
         # A newest row that is older than it was: rows were deleted, or the table is another one.
-        return before.change_column == now.change_column and since is not None and until is not None and since <= until
+        return before.change_column == now.change_column and since is not None and newest is not None and since <= newest
 
-    def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied) -> Copied | None:
+    def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: Change) -> Copied | None:
         """Only what changed; None where the values do not fit the columns that are there, which takes a full copy."""
-        since = read_time(before.watermark)
-        assert since is not None
-        assert copied.change_column is not None
-        reading = TableReading(api, copied.table_id, {"order_by": f"-{copied.change_column}"}, ahead=2)
+        reading = TableReading(api, copied.table_id, {"order_by": f"-{by.column}"}, ahead=2)
         with self._spool(copied.columns) as spool:
-            for rows in _until(reading, copied.change_column, since - OVERLAP):
+            for rows in until(reading, by, by.from_where(before.watermark)):
                 spool.add(rows)
+                self._look_up()
             known = {each.name for each in before.columns}
             fresh = {each.name for each in copied.columns} - known
             moved = [each.name for each, was in zip(spool.columns, copied.columns, strict=True) if each.kind != was.kind]
@@ -244,6 +247,7 @@ class Pull:
         with self._spool(copied.columns) as spool:
             for rows in reading.pages():
                 spool.add(rows)
+                self._look_up()
             old = {each.name: each.kind for each in before.columns} if before else {}
             was = {each.name: each.kind for each in copied.columns}
             widened = [
@@ -264,6 +268,10 @@ class Pull:
             )
             return self._destination.replace(copied, spool)
 
+    def _look_up(self) -> None:
+        if not self._goes_on():
+            raise _Stop(ASKED_TO_STOP)
+
     @contextmanager
     def _spool(self, columns: Sequence[CopiedColumn]) -> Iterator[Spool]:
         try:
@@ -277,18 +285,6 @@ class _Stop(Exception):
     """Nothing more can be copied. The message is a sentence."""
 
 
-def _until(reading: TableReading, column: str, since: datetime) -> Iterator[Sequence[Mapping[str, Any]]]:
-    """Pages of rows that changed at or after ``since``. Rows without a time come last, and older ones before them."""
-    pages = reading.pages()
-    for rows in pages:
-        times = [read_time(row.get(column)) for row in rows]
-        yield [row for row, time in zip(rows, times, strict=True) if time is not None and time >= since]
-        if any(time is None or time < since for time in times):
-            # Lets go of the pages that were asked for ahead.
-            pages.close()
-            return
-
-
 def _may_have_missed(told: Told) -> bool:
     """Whether rows went while a table was read, as far as the counts tell: all that follow move, some onto pages that were read
     already. Rows that came are no danger: they are newer than the watermark."""
@@ -296,12 +292,3 @@ def _may_have_missed(told: Told) -> bool:
         return False
     short = told.ended and told.read + told.repeated < min(told.count, told.last_count)
     return told.last_count < told.count or (told.repeated > 0 and told.last_count == told.count) or short
-
-
-def change_column(columns: Sequence[peliqan.Column]) -> str | None:
-    """The column that says when a row last changed, if one does."""
-    for column in columns:
-        if column.type == "last_modified":
-            return column.name
-    names = {column.name.casefold(): column.name for column in columns}
-    return next((names[name] for name in CHANGE_COLUMNS if name in names), None)

@@ -5,6 +5,7 @@
 ``work``      passes, jobs, actions
 ``together``  notes, rounds over bank consents, work on many connections at once
 ``data``      what is kept about customers' tables, never a row of theirs
+``pulls``     copies that are made by a schedule, and what is handed to a hook
 ``messages``  events that come from Peliqan, alerts that go out
 ``people``    people, their sign-ins and tokens, the audit trail
 """
@@ -24,6 +25,7 @@ from dashboard.store.models.fleet import (
 )
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
+from dashboard.store.models.pulls import Delivery, PullRun, PullSchedule
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
 from dashboard.store.models.work import Action, Job, Refresh
 
@@ -45,12 +47,15 @@ __all__ = [
     "Connection",
     "ConnectionCount",
     "ConnectorMedian",
+    "Delivery",
     "Export",
     "Finding",
     "FleetHour",
     "HealthChange",
     "Job",
     "Note",
+    "PullRun",
+    "PullSchedule",
     "Refresh",
     "Reveal",
     "Run",

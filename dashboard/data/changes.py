@@ -1,0 +1,79 @@
+"""What says that a row of a table is new or changed: a time that moves with the row, or a number that only grows.
+
+A time is found by the column's type or name. That a number only grows nobody can see from outside, so it counts only where
+somebody says so: rows that were added are seen by it, changes of rows that are there already are not.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from dashboard import peliqan
+from dashboard.data.kinds import CLOCK_SKEW, read_time
+from dashboard.data.reading import TableReading
+
+# What loaders write into each row. A table's own last_modified goes first: it moves with whatever changes a row.
+CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
+# A loader writes its time down before others can see the row: so much of what is there already is read again.
+OVERLAP: Final = timedelta(minutes=15)
+# And so many numbers: of two rows that are made at once the higher may be seen first.
+NUMBERS_AGAIN: Final = 1000
+MOST_DIGITS: Final = 30
+
+
+@dataclass(frozen=True)
+class Change:
+    """The column that is gone by, and how its values are read: comparable ones, None where a value is none."""
+
+    column: str
+    grows: bool = False
+
+    def read(self, value: object) -> Any:
+        """A time in UTC or a whole number."""
+        return _whole(value) if self.grows else read_time(value)
+
+    def from_where(self, watermark: str | None) -> Any:
+        """The value from which on rows are read, given the newest of the last time; what lies shortly before comes once more."""
+        return self.read(watermark) - (NUMBERS_AGAIN if self.grows else OVERLAP)
+
+    def is_sound(self, newest: object, at: datetime) -> bool:
+        """Whether the newest value can be gone by: a time that lies ahead would hide what follows."""
+        found = self.read(newest)
+        return found is not None and (self.grows or found <= at + CLOCK_SKEW)
+
+
+def change_of(columns: Sequence[peliqan.Column], grows: str = "") -> Change | None:
+    """What says when a row of a table with these columns changed, if anything does; ``grows``: a number to go by otherwise."""
+    for column in columns:
+        if column.type == "last_modified":
+            return Change(column.name)
+    names = {column.name.casefold(): column.name for column in columns}
+    found = next((names[name] for name in CHANGE_COLUMNS if name in names), None)
+    if found is not None:
+        return Change(found)
+    wanted = next((each for each in columns if grows and each.name.casefold() == grows.casefold()), None)
+    is_number = wanted is not None and wanted.type in {"number", "autonumber"} and not wanted.decimals
+    return Change(wanted.name, grows=True) if wanted is not None and is_number else None
+
+
+def until(reading: TableReading, by: Change, since: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """Pages of rows that changed at or after ``since``. Rows that say nothing come last, and older ones before them."""
+    pages = reading.pages()
+    for rows in pages:
+        values = [by.read(row.get(by.column)) for row in rows]
+        yield [row for row, value in zip(rows, values, strict=True) if value is not None and value >= since]
+        if any(value is None or value < since for value in values):
+            # Lets go of the pages that were asked for ahead.
+            pages.close()
+            return
+
+
+def _whole(value: object) -> int | None:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not value.strip().lstrip("-").replace(".", "", 1).isdecimal() or len(value) > MOST_DIGITS:
+        return None
+    number = Decimal(value.strip())
+    return int(number) if number == number.to_integral_value() else None

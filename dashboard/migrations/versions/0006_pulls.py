@@ -1,0 +1,95 @@
+"""Schedules of copies with their runs, and new connections that are handed to a hook.
+
+Revision ID: 0006
+Revises: 0005
+"""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+TIME = sa.DateTime(timezone=True)
+
+
+def upgrade():
+    op.create_table(
+        "pull_schedule",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("name", sa.String(80), nullable=False),
+        sa.Column("address", sa.LargeBinary(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("chosen", sa.JSON(), nullable=False),
+        sa.Column("every", sa.Integer(), nullable=False),
+        sa.Column("at", sa.Integer(), nullable=True),
+        sa.Column("zone", sa.String(64), nullable=False),
+        sa.Column("full_every", sa.Integer(), nullable=False),
+        sa.Column("on", sa.Boolean(), nullable=False),
+        sa.Column("created_at", TIME, nullable=False),
+        sa.Column("created_by", sa.Text(), nullable=False),
+        sa.Column("due_at", TIME, nullable=True),
+        sa.Column("leased_until", TIME, nullable=True),
+        sa.Column("asked_by", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_pull_schedule"),
+        sa.UniqueConstraint("name", name="uq_pull_schedule_name"),
+    )
+    op.create_index("ix_pull_schedule_due_at", "pull_schedule", ["due_at"])
+    op.create_table(
+        "pull_run",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("schedule_id", BIG_ID, nullable=True),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("place", sa.Text(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("audit_id", BIG_ID, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("began_at", TIME, nullable=False),
+        sa.Column("ended_at", TIME, nullable=True),
+        sa.Column("leased_until", TIME, nullable=True),
+        sa.Column("now", sa.Text(), nullable=False),
+        sa.Column("tables", sa.Integer(), nullable=False),
+        sa.Column("rows", BIG_ID, nullable=False),
+        sa.Column("failed", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.JSON(), nullable=False),
+        sa.Column("remarks", sa.JSON(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["audit_id"], ["audit_entry.id"], name="fk_pull_run_audit_id_audit_entry"),
+        sa.PrimaryKeyConstraint("id", name="pk_pull_run"),
+    )
+    op.create_index("ix_pull_run_schedule", "pull_run", ["schedule_id", "id"])
+    op.create_index("ix_pull_run_open", "pull_run", ["ended_at", "leased_until"])
+    op.create_table(
+        "delivery",
+        sa.Column("id", BIG_ID, nullable=False),
+        sa.Column("key", sa.String(128), nullable=False),
+        sa.Column("account_id", BIG_ID, nullable=False),
+        sa.Column("connection_id", BIG_ID, nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("audit_id", BIG_ID, nullable=False),
+        sa.Column("state", sa.String(16), nullable=False),
+        sa.Column("asked_at", TIME, nullable=False),
+        sa.Column("waits_since", TIME, nullable=False),
+        sa.Column("settled_at", TIME, nullable=True),
+        sa.Column("due_at", TIME, nullable=True),
+        sa.Column("leased_until", TIME, nullable=True),
+        sa.Column("looks", sa.Integer(), nullable=False),
+        sa.Column("run_id", BIG_ID, nullable=True),
+        sa.Column("tables", sa.JSON(), nullable=False),
+        sa.Column("rows", BIG_ID, nullable=False),
+        sa.Column("tries", sa.Integer(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["audit_id"], ["audit_entry.id"], name="fk_delivery_audit_id_audit_entry"),
+        sa.PrimaryKeyConstraint("id", name="pk_delivery"),
+        sa.UniqueConstraint("key", name="uq_delivery_key"),
+    )
+    op.create_index("ix_delivery_connection", "delivery", ["account_id", "connection_id"])
+    op.create_index("ix_delivery_due_at", "delivery", ["due_at"])
+    op.create_index("ix_delivery_asked_at", "delivery", ["asked_at"])
+
+
+def downgrade():
+    for table in ("delivery", "pull_run", "pull_schedule"):
+        op.drop_table(table)

@@ -1,0 +1,105 @@
+"""Copies that are made by a schedule, and new connections whose tables are handed to a hook; never a row of theirs."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Account
+
+
+class PullSchedule(Model):
+    """What is copied where, again and again. ``address`` is encrypted, since it may hold a password; ``place`` may be shown.
+
+    ``chosen``: ``accounts``, ``connections`` and ``tables`` as lists, ``database`` and ``grows`` as words; empty is all.
+    ``every``: minutes from the beginning of one pull to that of the next; or once a day at ``at``, a minute of the day in
+    ``zone``. ``leased_until`` keeps two workers from running it at once.
+    """
+
+    __tablename__ = "pull_schedule"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), unique=True)
+    address: Mapped[bytes] = mapped_column(deferred=True)
+    place: Mapped[str] = mapped_column(Text)
+    chosen: Mapped[dict[str, Any]] = mapped_column(JSON)
+    every: Mapped[int]
+    at: Mapped[int | None]
+    zone: Mapped[str] = mapped_column(String(64), default="UTC")
+    full_every: Mapped[int]
+    on: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)
+    created_by: Mapped[str] = mapped_column(Text)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    # Who pressed "run now"; empty where the clock did.
+    asked_by: Mapped[str] = mapped_column(Text, default="")
+
+
+class PullRun(Model):
+    """One pull, written down before it begins. ``schedule_id`` is None for one of the command line.
+
+    ``state``: words of ``store.pulls``. ``failures``: ``account_id``, ``table``, ``reason`` of each; ``remarks``: sentences on
+    schema changes and on rows that may be missing. ``leased_until``: a run that is open after it was killed.
+    """
+
+    __tablename__ = "pull_run"
+    __table_args__ = (
+        Index("ix_pull_run_schedule", "schedule_id", "id"),
+        Index("ix_pull_run_open", "ended_at", "leased_until"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    schedule_id: Mapped[int | None] = mapped_column(BigId)
+    name: Mapped[str] = mapped_column(Text)
+    place: Mapped[str] = mapped_column(Text)
+    who: Mapped[str] = mapped_column(Text)
+    audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    began_at: Mapped[datetime] = mapped_column(UtcTime)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    now: Mapped[str] = mapped_column(Text, default="")
+    tables: Mapped[int] = mapped_column(default=0)
+    rows: Mapped[int] = mapped_column(BigId, default=0)
+    failed: Mapped[int] = mapped_column(default=0)
+    failures: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    remarks: Mapped[list[str]] = mapped_column(JSON, default=list)
+    error: Mapped[str] = mapped_column(Text, default="")
+
+
+class Delivery(Model):
+    """A new connection whose tables go to the partner's hook; states and their order: ``store.deliveries``.
+
+    ``key``: "account/connection", so that events that come twice make one; of those that somebody asked for, with a number
+    behind. ``run_id``: the completed run that was waited for. ``tables``: ``id``, ``name``, ``rows``, ``parts``, ``sent`` and
+    ``reading`` of each. ``tries``: failed attempts in a row.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("ix_delivery_connection", "account_id", "connection_id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    connection_id: Mapped[int] = mapped_column(BigId)
+    who: Mapped[str] = mapped_column(Text)
+    audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    asked_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    waits_since: Mapped[datetime] = mapped_column(UtcTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    looks: Mapped[int] = mapped_column(default=0)
+    run_id: Mapped[int | None] = mapped_column(BigId)
+    tables: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    rows: Mapped[int] = mapped_column(BigId, default=0)
+    tries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(Text, default="")
+
+    account: Mapped[Account | None] = relationship(
+        lazy="raise", viewonly=True, primaryjoin="foreign(Delivery.account_id) == Account.id", uselist=False
+    )
