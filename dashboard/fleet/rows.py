@@ -93,7 +93,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
     looked_at = _most_loaded(connection, tables)[:MOST_TABLES]
     for table in looked_at:
         try:
-            column = _received_at(account.columns(table.id))
+            column = received_at(account.columns(table.id))
             if column is None:
                 continue
             # The column alone: rows may hold anything.
@@ -127,9 +127,20 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
     return [table for table in tables if connection.connector and table.name.casefold().startswith(prefix)]
 
 
+def loaded_by(table: peliqan.Table, connections: Iterable[Connection]) -> Connection | None:
+    """Which of these connections loads a table, by the same assumption: the longest connector that fits, the eldest of it."""
+    mine = [each for each in connections if tables_of(each, [table])]
+    return min(mine, key=lambda each: (-len(each.connector), each.id), default=None)
+
+
 def read_time(value: object) -> datetime | None:
     """A cell as a time in UTC: ISO, with its zone or taken as UTC. None for anything else, and for a day without a time."""
     return kinds.read_time(value) if isinstance(value, str) and ":" in value else None
+
+
+def received_at(columns: Iterable[peliqan.Column]) -> str | None:
+    """The column that says when a row was received; None where there is none."""
+    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT), None)
 
 
 def _save(connection: Connection, look: RowsLook, at: datetime) -> None:
@@ -156,10 +167,6 @@ def _most_loaded(connection: Connection, tables: list[peliqan.Table]) -> list[pe
         return max(loads[name], loads[name.removeprefix(prefix)])
 
     return sorted(tables, key=loaded, reverse=True)
-
-
-def _received_at(columns: Iterable[peliqan.Column]) -> str | None:
-    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT), None)
 
 
 def _prefix(connection: Connection) -> str:
