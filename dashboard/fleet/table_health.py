@@ -37,11 +37,10 @@ def look(
         times = [read_time(row.get(column)) for row in rows]
         newest = max((time for time in times if time is not None and time <= at + kinds.CLOCK_SKEW), default=None)
     key = next((each.name for each in columns if each.primary), "")
-    connection = loaded_by(table, snapshot.connections_of(api.account_id))
     seen = looks.Seen(
         table_id=table.id,
         name=snapshot.clean(table.name) or f"Table {table.id}",
-        connection_id=connection.id if connection is not None else None,
+        connection_id=loaded_by(table, snapshot.connections_of(api.account_id)),
         rows=count,
         newest_received_at=newest,
         says_received=column is not None,
