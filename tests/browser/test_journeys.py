@@ -267,11 +267,16 @@ def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(
     page.fill("#email", "admin@example.com")
     page.fill("#password", demo.passwords["admin"])
     page.click("button:has-text('Sign in')")
-    for path in PAGES:
+    page.goto("/accounts/1001/connections/100102/search")
+    page.fill("#search-value", "Example")
+    page.click("button:has-text('Search its tables')")
+    page.locator("#search[data-state=ended] tbody tr").first.wait_for()
+    for path in (*PAGES, page.url.removeprefix(demo.url)):
         page.goto(path)
-        page.wait_for_load_state("networkidle") if "tables" not in path else page.locator(
-            ".rows, .row-table, .whole, #table-health dl"
-        ).wait_for()
+        if "tables" in path:
+            page.locator(".rows, .row-table, .whole, #table-health dl").first.wait_for()
+        else:
+            page.wait_for_load_state("networkidle")
         look(path)
         page.set_viewport_size({"width": 390, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
