@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
-from dashboard.fleet import alerts, links, refresh, sync, webhooks
+from dashboard.fleet import alerts, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import exports as export_work
 from dashboard.fleet.hints import Seldom
-from dashboard.store import actions, bulk, due, events, exports, findings, passes, retention
+from dashboard.store import actions, bulk, due, events, exports, findings, looks, passes, retention, searches
 from dashboard.store.models import Action, BulkJob, Export
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Work:
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
         self._bulk_task: Any = self.jobs.task(name="bulk")(self._in_context(self.bulk))
         self._export_task: Any = self.exports.task(name="export")(self._in_context(self.export))
+        self._count_task: Any = self.jobs.task(name="count")(self._in_context(self.count))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
         self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
@@ -100,6 +101,10 @@ class Work:
             export_work.work_on(self.fleet.api, export, self.fleet.clock, self.settings.dashboard_data, self.stop)
             if not self.stop.is_set():
                 self.make_file(export)
+
+    def count(self) -> None:
+        """Count the rows of tables that are due."""
+        table_health.count_due(self.fleet.api, self.fleet.clock, self.stop)
 
     def _schedule(self, task: Any, row: Action | BulkJob | Export, what: str) -> None:
         if row.due_at is None:
@@ -192,6 +197,9 @@ class Work:
         exports.expire(at)
         for export_id in exports.due(at):
             self._export_task(export_id)
+        searches.forget(at)
+        if looks.due(at, 1):
+            self._count_task()
         if events.some_new() or events.next_due() is not None:
             self._events_task()
         self.open_pass()

@@ -125,5 +125,11 @@ def own_table(table_id: int) -> Table:
         refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The requested table does not exist.")
     if owner != account_id:
         refuse(400, "ERROR_USER_NOT_IN_GROUP", "")
-    connection = sandbox().life.connection(found.connection_id) if found.connection_id is not None else None
-    return replace(found, received_at=sandbox().life.last_received(connection)) if connection is not None else found
+    life = sandbox().life
+    connection = life.connection(found.connection_id) if found.connection_id is not None else None
+    if connection is None:
+        return found
+    shrinks_at = connection.fate.shrinks_at
+    has_shrunk = shrinks_at is not None and life.clock() >= shrinks_at
+    left = found.count * 3 // 5 if has_shrunk else found.count
+    return replace(found, count=left, received_at=life.last_received(connection))

@@ -38,6 +38,12 @@ def connection_or_none(account_id: int, connection_id: int) -> Connection | None
     return db.session.scalar(with_account.where(Connection.account_id == account_id, Connection.id == connection_id))
 
 
+def connections_of(account_id: int) -> list[Connection]:
+    """An account's connections, without those that are gone and the warehouse."""
+    mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
+    return list(db.session.scalars(mine.where(Connection.is_warehouse.is_(False)).order_by(Connection.id)))
+
+
 @dataclass(frozen=True)
 class Known:
     """What the snapshot knows of a connection: enough to tell whether a reading brings news."""

@@ -9,7 +9,7 @@
 ``people``    people, their sign-ins and tokens, the audit trail
 """
 
-from dashboard.store.models.data import ColumnMask, Export, Reveal
+from dashboard.store.models.data import ColumnMask, Export, Reveal, TableLook, ValueSearch, WatchedTable
 from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
     SEVERITIES,
@@ -56,6 +56,9 @@ __all__ = [
     "Run",
     "SignIn",
     "SnapshotVersion",
+    "TableLook",
     "User",
+    "ValueSearch",
+    "WatchedTable",
     "WebhookEvent",
 ]
