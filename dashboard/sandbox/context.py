@@ -9,6 +9,7 @@ from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
 from dashboard.sandbox.tables import Table, Tables
+from dashboard.sandbox.warehouse import Warehouses
 from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import Account, Connection
 
@@ -22,6 +23,7 @@ class Sandbox:
     tokens: Tokens
     faults: Faults
     webhooks: Webhooks
+    warehouses: Warehouses
     public_url: str | None = None
 
 
