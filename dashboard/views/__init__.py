@@ -9,6 +9,7 @@
 ``assets``    static files by their content
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
+``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -35,10 +36,12 @@ from dashboard.views import (
     overview,
     pages,
     people,
+    queries,
     receipts,
     reports,
     searches,
     security,
+    sql,
     table_health,
     tables,
     timeline,
@@ -73,6 +76,8 @@ def register(app: Flask) -> None:
         table_health,
         searches,
         exports,
+        sql,
+        queries,
         embed,
         people,
         admin,

@@ -5,6 +5,7 @@
 ``work``      passes, jobs, actions
 ``together``  notes, rounds over bank consents, work on many connections at once
 ``data``      what is kept about customers' tables, never a row of theirs
+``sql``       questions in SQL, their answers for a day
 ``messages``  events that come from Peliqan, alerts that go out
 ``people``    people, their sign-ins and tokens, the audit trail
 """
@@ -24,6 +25,7 @@ from dashboard.store.models.fleet import (
 )
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
+from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
 from dashboard.store.models.work import Action, Job, Refresh
 
@@ -36,6 +38,7 @@ __all__ = [
     "Action",
     "AlertMessage",
     "AlertRule",
+    "Answer",
     "AuditEntry",
     "BankTick",
     "BulkItem",
@@ -51,14 +54,17 @@ __all__ = [
     "HealthChange",
     "Job",
     "Note",
+    "Question",
     "Refresh",
     "Reveal",
     "Run",
+    "SavedQuery",
     "SignIn",
     "SnapshotVersion",
     "TableLook",
     "User",
     "ValueSearch",
+    "WarehouseAddress",
     "WatchedTable",
     "WebhookEvent",
 ]
