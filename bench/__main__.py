@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import causes, pages, passes, storm, watching
+from bench import causes, pages, passes, storm, tables, watching
 from bench.report import HEAD
 from tests.engines import run_servers
 
@@ -20,6 +20,7 @@ PARTS = {
     "pages": pages.measure,
     "causes": causes.measure,
     "storm": storm.measure,
+    "tables": tables.measure,
 }
 
 

@@ -98,7 +98,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         settings.dashboard_refresh_interval,
         settings.dashboard_api_rate,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings), clock, playbook, masks)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks), clock, playbook, masks)
     views.register(app)
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

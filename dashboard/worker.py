@@ -18,6 +18,8 @@ from dashboard.fleet.queue import Work
 M_ARENA_MAX = -8
 # So many tables are made files of at a time; others wait.
 EXPORTS = 2
+# So many warehouses are asked at a time.
+QUESTIONS = 4
 
 
 def keep_memory_together() -> None:
@@ -28,8 +30,9 @@ def keep_memory_together() -> None:
 
 def make_consumers(work: Work, threads: int) -> list[Consumer]:
     """Consumers that look for work often enough for people to wait for it: ``threads`` for jobs, one for reading the fleet, two
-    for exports."""
-    others = [_consumer(work.readings, 1, periodic=False), _consumer(work.exports, EXPORTS, periodic=False)]
+    for exports, four for questions, one for pulls."""
+    numbers = ((work.readings, 1), (work.exports, EXPORTS), (work.questions, QUESTIONS), (work.pulls, 1))
+    others = [_consumer(huey, number, periodic=False) for huey, number in numbers]
     return [_consumer(work.jobs, threads, periodic=True), *others]
 
 

@@ -25,6 +25,12 @@
     }
   });
 
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.matches("[data-submit-with-ctrl-enter]")) {
+      event.target.form.requestSubmit();
+    }
+  });
+
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");
     if (button) {
@@ -37,6 +43,13 @@
         button.textContent = "Select it and copy by hand";
       }
       setTimeout(() => { button.innerHTML = before; }, 2000);
+    }
+    const written = event.target.closest("[data-insert]");
+    if (written) {
+      const text = document.getElementById("text");
+      text.setRangeText(written.dataset.insert, text.selectionStart, text.selectionEnd, "end");
+      text.focus();
+      event.preventDefault();
     }
     if (event.target.closest("[data-print]")) print();
     if (event.target.closest("#theme")) {

@@ -2,21 +2,17 @@
 
 import json
 import sys
-from collections.abc import Sequence
 
 import click
 
-from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.cli.shared import make_current_app
 from dashboard.cli.upkeep import WHO
 from dashboard.data import destinations
 from dashboard.data.manifest import Copied, PullResult
-from dashboard.data.pull import FULL_EVERY, Pull, Selection
-from dashboard.fleet import rows
-from dashboard.store import audit
-from dashboard.store.database import db
-from dashboard.store.models import Connection
+from dashboard.data.pull import FULL_EVERY, Selection
+from dashboard.fleet import pulls as pulling
+from dashboard.store import pulls
 
 
 @click.command()
@@ -25,6 +21,7 @@ from dashboard.store.models import Connection
 @click.option("--connection", "connections", type=int, multiple=True, help="Only tables of this connection, by its id.")
 @click.option("--table", "tables", multiple=True, help="Only this table, by name or id; again for more.")
 @click.option("--database", default="", help="Only tables of this database, by name or id.")
+@click.option("--grows", default="", help="A column of whole numbers that only grows, for tables that say no time of change.")
 @click.option("--full", is_flag=True, help="Read every table whole, also where reading what changed would do.")
 @click.option(
     "--full-every",
@@ -40,6 +37,7 @@ def pull(
     connections: tuple[int, ...],
     tables: tuple[str, ...],
     database: str,
+    grows: str,
     full: bool,
     full_every: int,
     as_json: bool,
@@ -61,40 +59,13 @@ def pull(
             click.echo(f"Reading {what}", err=True)
 
     with app.app_context():
-        chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database)
-        where = destinations.name_of(address)
-        entry = audit.record(parts.clock(), WHO, "pull", audit.PENDING, detail=f"To {where}, unmasked. {_words(chosen)}")
-        work = Pull(
-            parts.api,
-            destination,
-            belongs=_tables_of,
-            clock=parts.clock,
-            full=full,
-            full_every=full_every,
-            progress=progress,
-        )
-        result = work.run(chosen)
-        entry.result = audit.FAILED if result.exit_code else audit.DONE
-        entry.settled_at = parts.clock()
-        entry.detail = f"{entry.detail} {len(result.copied)} tables copied, {len(result.failures)} failed."[:2000]
-        db.session.commit()
+        chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
+        place = destinations.name_of(address)
+        run = pulls.begin(None, "by hand", place, WHO, pulling.in_words(chosen), parts.clock())
+        result = pulling.copy(parts.fleet, run, destination, chosen, full=full, full_every=full_every, progress=progress)
+        pulls.end(run, None, pulling.ended(result), parts.clock())
     click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result))
     sys.exit(result.exit_code)
-
-
-def _tables_of(connection: peliqan.Connection, tables: Sequence[peliqan.Table]) -> Sequence[peliqan.Table]:
-    # The one place that says which tables a connection loads.
-    return rows.tables_of(Connection(connector=connection.connector), tables)
-
-
-def _words(chosen: Selection) -> str:
-    said = {
-        "accounts": ", ".join(map(str, sorted(chosen.accounts))) or "all",
-        "connections": ", ".join(map(str, sorted(chosen.connections))),
-        "tables": ", ".join(sorted(chosen.tables)),
-        "database": chosen.database,
-    }
-    return " ".join(f"{name}: {value}." for name, value in said.items() if value)
 
 
 def _told(result: PullResult) -> str:

@@ -5,6 +5,8 @@
 ``files``    a table as a file: CSV, JSON Lines, and ``parquet`` what that is made from
 ``masks``    which columns look like personal data, and who sees them
 
+``sql``      questions in SQL to a customer's warehouse, a folder of its own
+
 ``pull``          tables copied out: which, from where on, one after the other
 ``changes``       what says that a row is new or changed
 ``destinations``  where copies go; ``parquet_folder``, ``databases`` (and ``database_tables``)

@@ -4,6 +4,7 @@ A time is found by the column's type or name. That a number only grows nobody ca
 somebody says so: rows that were added are seen by it, changes of rows that are there already are not.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -20,7 +21,7 @@ CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
 OVERLAP: Final = timedelta(minutes=15)
 # And so many numbers: of two rows that are made at once the higher may be seen first.
 NUMBERS_AGAIN: Final = 1000
-MOST_DIGITS: Final = 30
+NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,12 @@ def until(reading: TableReading, by: Change, since: Any) -> Iterator[Sequence[Ma
     """Pages of rows that changed at or after ``since``. Rows that say nothing come last, and older ones before them."""
     pages = reading.pages()
     for rows in pages:
-        values = [by.read(row.get(by.column)) for row in rows]
-        yield [row for row, value in zip(rows, values, strict=True) if value is not None and value >= since]
-        if any(value is None or value < since for value in values):
+        said = [row.get(by.column) for row in rows]
+        values = [by.read(each) for each in said]
+        # What cannot be read stands somewhere among the others, and may be new.
+        old = [each in (None, "") if value is None else value < since for each, value in zip(said, values, strict=True)]
+        yield [row for row, is_old in zip(rows, old, strict=True) if not is_old]
+        if any(old):
             # Lets go of the pages that were asked for ahead.
             pages.close()
             return
@@ -73,7 +77,7 @@ def until(reading: TableReading, by: Change, since: Any) -> Iterator[Sequence[Ma
 def _whole(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if not isinstance(value, str) or not value.strip().lstrip("-").replace(".", "", 1).isdecimal() or len(value) > MOST_DIGITS:
+    if not isinstance(value, str) or not NUMBER.fullmatch(value):
         return None
-    number = Decimal(value.strip())
+    number = Decimal(value)
     return int(number) if number == number.to_integral_value() else None

@@ -10,6 +10,7 @@ import configparser
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from dashboard import peliqan
 
 MASKED: Final = "••••••"
 SEES_ALL: Final = "admin"
+REMEMBERED: Final = 5_000
 _WORDS = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -42,6 +44,19 @@ class Masks:
 
     def kind_of(self, name: str, column_type: str = "") -> str | None:
         """What a column of this name and type looks like; None where it looks like nothing personal."""
+        known, asked = self._known, (name, column_type)
+        if asked not in known:
+            if len(known) >= REMEMBERED:
+                known.clear()
+            known[asked] = self._find(name, column_type)
+        return known[asked]
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str], str | None]:
+        """What was found before: a table of 200 columns is asked about with each of its pages."""
+        return {}
+
+    def _find(self, name: str, column_type: str) -> str | None:
         words = f" {' '.join(_WORDS.findall(_HUMP.sub(' ', name))).lower()} "
         for kind in self.kinds:
             if column_type in kind.types or any(f" {each} " in words for each in kind.names):

@@ -162,6 +162,8 @@ class Pull:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, error.explained))
             except TableChanged as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
+            except _AskedToStop:
+                raise
             except (DestinationError, _Stop) as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
                 raise
@@ -270,7 +272,7 @@ class Pull:
 
     def _look_up(self) -> None:
         if not self._goes_on():
-            raise _Stop(ASKED_TO_STOP)
+            raise _AskedToStop(ASKED_TO_STOP)
 
     @contextmanager
     def _spool(self, columns: Sequence[CopiedColumn]) -> Iterator[Spool]:
@@ -283,6 +285,10 @@ class Pull:
 
 class _Stop(Exception):
     """Nothing more can be copied. The message is a sentence."""
+
+
+class _AskedToStop(_Stop):
+    """Nobody's fault: whoever runs it ends."""
 
 
 def _may_have_missed(told: Told) -> bool:

@@ -3,7 +3,7 @@
 A connection's runs are read only now and then, so "no success for five hours" is known for the moment of that reading alone.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -62,6 +62,16 @@ class Thresholds:
     platform: int = 10
 
 
+class Drop(NamedTuple):
+    """A table that has far fewer rows than it had within the week before; as of the looks at it."""
+
+    table: str
+    rows: int
+    at: datetime
+    before: int
+    before_at: datetime
+
+
 @dataclass(frozen=True)
 class Around:
     """What a rule may know beside the connection itself.
@@ -69,6 +79,7 @@ class Around:
     ``at``: the moment of the evaluation. ``medians``: seconds that a run of each connector usually takes, None before that is
     known of any. ``siblings``: ids of the
     account's connections, the warehouse included. ``twins``: ids of those that have an elder of the same connector and name.
+    ``drops``: tables that lost rows, by connection.
     """
 
     at: datetime
@@ -76,3 +87,4 @@ class Around:
     medians: Mapping[str, float] | None = None
     siblings: Collection[int] = ()
     twins: Mapping[int, int] = field(default_factory=dict)
+    drops: Mapping[int, Sequence[Drop]] = field(default_factory=dict)

@@ -25,6 +25,7 @@ AUTH = re.compile(
 # The source's exit code for "I switched myself off" (seen in Peliqan's published programs).
 SWITCHED_ITSELF_OFF: Final = 2
 QUOTED = 160
+NAMED = 60
 
 
 class Gravity(StrEnum):
@@ -82,7 +83,7 @@ def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
 
 
 def may_be_unwell(facts: Facts) -> bool:
-    """A glance that spares a well connection all the rules: false only where none of them can find anything."""
+    """A glance that spares a well connection all the rules: false only where none that looks at it alone can find anything."""
     return not (
         facts.severity == Severity.OK
         and facts.last_run_status in vocabulary.SUCCEEDED
@@ -278,6 +279,19 @@ def stale_rows(facts: Facts, _: Around) -> str | None:
     return said if behind > facts.interval else None
 
 
+def rows_dropped(facts: Facts, around: Around) -> str | None:
+    """A table has less than seven tenths of the rows that it had within the week before."""
+    drops = sorted(around.drops.get(facts.id, ()), key=lambda drop: drop.rows / drop.before)
+    if not drops:
+        return None
+    worst = drops[0]
+    fewer = round(100 * (1 - worst.rows / worst.before))
+    when = f"on {worst.at:%d %B}, {worst.before:,} on {worst.before_at:%d %B}"
+    others = len(drops) - 1
+    more = f" {others} more of its tables {'has' if others == 1 else 'have'} far fewer rows." if others else ""
+    return f"“{worst.table[:NAMED]}”: {worst.rows:,} rows {when}: {fewer} % fewer.{more}"
+
+
 def consent_expiring(facts: Facts, around: Around) -> str | None:
     """The bank's consent is about to end."""
     if facts.consent_expires_at is None:
@@ -334,6 +348,7 @@ RULES: Final = (
     Rule("late", "Data is late", Gravity.WARNING, late),
     Rule("loaded_nothing", "Nothing was loaded", Gravity.WARNING, loaded_nothing, contradicts=True),
     Rule("stale_rows", "Rows are older than the last run", Gravity.WARNING, stale_rows, contradicts=True),
+    Rule("rows_dropped", "A table lost rows", Gravity.WARNING, rows_dropped, contradicts=True),
     Rule("consent_expiring", "A bank consent is about to end", Gravity.WARNING, consent_expiring),
     Rule("duplicate_connection", "Connected twice", Gravity.INFO, duplicate_connection),
     Rule("orphan_target", "Its target is missing", Gravity.WARNING, orphan_target),

@@ -1,13 +1,13 @@
 """The work queues. A message is only a hint; the store says what is due, so a lost or doubled message does no harm.
 
-Three of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet,
-``exports`` for whole tables, which take minutes. A worker reads in one thread; who finds more due than it can take at once leaves
-a hint for the next worker to help.
+Five of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet,
+``exports`` for whole tables, which take minutes, ``questions`` for SQL, ``pulls`` for copies. A worker reads in one
+thread; who finds more due than it can take at once leaves a hint for the next worker to help.
 """
 
 import logging
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock
@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
-from dashboard.fleet import alerts, links, refresh, sync, webhooks
+from dashboard.data.masks import Masks
+from dashboard.fleet import alerts, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import exports as export_work
+from dashboard.fleet import pulls as pull_work
+from dashboard.fleet import questions as question_work
 from dashboard.fleet.hints import Seldom
-from dashboard.store import actions, bulk, due, events, exports, findings, passes, retention
-from dashboard.store.models import Action, BulkJob, Export
+from dashboard.store import actions, bulk, due, events, exports, findings, looks, passes, pulls, questions, retention, searches
+from dashboard.store.models import Action, Answer, BulkJob, Export
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -43,15 +46,20 @@ def make_huey(name: str, redis_url: str, folder: Path) -> Huey:
 class Work:
     """The fleet's tasks, with what they need and an app context around each."""
 
-    def __init__(self, fleet: refresh.Fleet, settings: "Settings") -> None:
-        self.fleet, self.settings = fleet, settings
+    def __init__(self, fleet: refresh.Fleet, settings: "Settings", masks: Masks) -> None:
+        self.fleet, self.settings, self.masks = fleet, settings, masks
         self.jobs = make_huey("console", settings.redis_url, settings.dashboard_data)
         self.readings = make_huey("console-readings", settings.redis_url, settings.dashboard_data)
         self.exports = make_huey("console-exports", settings.redis_url, settings.dashboard_data)
+        self.questions = make_huey("console-questions", settings.redis_url, settings.dashboard_data)
+        self.pulls = make_huey("console-pulls", settings.redis_url, settings.dashboard_data)
         self.stop = Event()
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
         self._bulk_task: Any = self.jobs.task(name="bulk")(self._in_context(self.bulk))
         self._export_task: Any = self.exports.task(name="export")(self._in_context(self.export))
+        self._count_task: Any = self.jobs.task(name="count")(self._in_context(self.count))
+        self._question_task: Any = self.questions.task(name="question")(self._in_context(self.question))
+        self._pull_task: Any = self.pulls.task(name="pull")(self._in_context(self.pull))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
         self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
@@ -100,6 +108,37 @@ class Work:
             export_work.work_on(self.fleet.api, export, self.fleet.clock, self.settings.dashboard_data, self.stop)
             if not self.stop.is_set():
                 self.make_file(export)
+
+    def count(self) -> None:
+        """Count the rows of tables that are due."""
+        table_health.count_due(self.fleet.api, self.fleet.clock, self.stop)
+
+    def find_out(self, answers: Iterable[Answer]) -> None:
+        """Ask the workers for these answers. Without the queue the next tick finds them."""
+        try:
+            for answer in answers:
+                self._question_task(answer.id)
+        except (RedisError, sqlite3.Error) as error:
+            log.warning("The queue is away (%s): questions are asked with the next tick.", type(error).__name__)
+
+    def question(self, answer_id: int) -> None:
+        """Ask for one answer, unless somebody has."""
+        answer = questions.lease(answer_id, self.fleet.clock())
+        if answer is not None:
+            question_work.work_on(self.fleet, self.masks, answer, self.stop)
+
+    def pull_out(self, schedule_id: int) -> None:
+        """Ask a worker to run a schedule that is due. Without the queue the next tick finds it."""
+        try:
+            self._pull_task(schedule_id)
+        except (RedisError, sqlite3.Error) as error:
+            log.warning("The queue is away (%s): the next tick comes back to schedule %s.", type(error).__name__, schedule_id)
+
+    def pull(self, schedule_id: int) -> None:
+        """Copy what a schedule says, unless it is not due or somebody else is at it."""
+        schedule = pulls.lease(schedule_id, self.fleet.clock())
+        if schedule is not None:
+            pull_work.work_on(self.fleet, schedule, self.stop)
 
     def _schedule(self, task: Any, row: Action | BulkJob | Export, what: str) -> None:
         if row.due_at is None:
@@ -192,6 +231,16 @@ class Work:
         exports.expire(at)
         for export_id in exports.due(at):
             self._export_task(export_id)
+        searches.forget(at)
+        pulls.close_lost(at)
+        for schedule_id in pulls.due(at):
+            self._pull_task(schedule_id)
+        questions.give_up(at)
+        questions.forget(at)
+        for answer_id in questions.due(at):
+            self._question_task(answer_id)
+        if looks.due(at, 1):
+            self._count_task()
         if events.some_new() or events.next_due() is not None:
             self._events_task()
         self.open_pass()

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.data import kinds
-from dashboard.store import findings, snapshot
+from dashboard.store import findings, looks, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
 from dashboard.store.models import Connection
@@ -78,7 +78,8 @@ class RowsLook:
 
 
 def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> RowsLook:
-    """When the newest row in a connection's tables was received, from the API into the snapshot: one commit.
+    """When the newest row in a connection's tables was received, from the API into the snapshot.
+    Those that say when are watched from then on (``store.looks``).
 
     What a look left out may hold newer rows: then a newer time that was seen before stays. Where no table at all could be read,
     nothing is changed.
@@ -89,20 +90,25 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
     account = api.for_account(connection.account_id)
     databases = account.databases()
     tables = tables_of(connection, (table for each in databases[:MOST_DATABASES] for table in account.tables(each.id)))
-    times, dated, unread = [], 0, []
+    siblings = snapshot.connections_of(connection.account_id)
+    times, dated, unread, seen = [], 0, [], []
     looked_at = _most_loaded(connection, tables)[:MOST_TABLES]
     for table in looked_at:
         try:
-            column = _received_at(account.columns(table.id))
+            column = received_at(account.columns(table.id))
             if column is None:
                 continue
             # The column alone: rows may hold anything.
-            rows = account.rows(table.id, size=1, order_by=f"-{column}", include=(column,)).rows
+            page = account.rows(table.id, size=1, order_by=f"-{column}", include=(column,))
         except OF_ONE_TABLE:
             unread.append(table.name)
             continue
         dated += 1
-        times += [time for row in rows if (time := read_time(row.get(column))) is not None and time <= at + kinds.CLOCK_SKEW]
+        found = [time for row in page.rows if (time := read_time(row.get(column))) is not None and time <= at + kinds.CLOCK_SKEW]
+        times += found
+        # How many rows there are is said along with them.
+        name, loader = snapshot.clean(table.name), loaded_by(table, siblings)
+        seen.append(looks.Seen(table.id, name, loader, page.count, max(found, default=None), says_received=True))
     look = RowsLook(
         prefix=_prefix(connection),
         tables=len(tables),
@@ -114,6 +120,8 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
     )
     if look.read or not look.tables:
         _save(connection, look, at)
+    if seen:
+        looks.write(connection.account_id, seen, at)
     return look
 
 
@@ -127,9 +135,20 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
     return [table for table in tables if connection.connector and table.name.casefold().startswith(prefix)]
 
 
+def loaded_by(table: peliqan.Table, connections: Iterable[Connection]) -> int | None:
+    """Which of these connections loads a table, by the same assumption: the longest connector that fits, the eldest of it."""
+    mine = [each for each in connections if tables_of(each, [table])]
+    return min(mine, key=lambda each: (-len(each.connector), each.id)).id if mine else None
+
+
 def read_time(value: object) -> datetime | None:
     """A cell as a time in UTC: ISO, with its zone or taken as UTC. None for anything else, and for a day without a time."""
     return kinds.read_time(value) if isinstance(value, str) and ":" in value else None
+
+
+def received_at(columns: Iterable[peliqan.Column]) -> str | None:
+    """The column that says when a row was received; None where there is none."""
+    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT), None)
 
 
 def _save(connection: Connection, look: RowsLook, at: datetime) -> None:
@@ -156,10 +175,6 @@ def _most_loaded(connection: Connection, tables: list[peliqan.Table]) -> list[pe
         return max(loads[name], loads[name.removeprefix(prefix)])
 
     return sorted(tables, key=loaded, reverse=True)
-
-
-def _received_at(columns: Iterable[peliqan.Column]) -> str | None:
-    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT), None)
 
 
 def _prefix(connection: Connection) -> str:

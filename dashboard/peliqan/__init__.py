@@ -6,6 +6,7 @@
 ``retries``     when a safe read is tried again, and after which wait
 ``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
 ``account``     ``AccountApi``: one customer's calls
+``sql``         the answer to a question in SQL, part by part
 ``models``      typed answers
 ``vocabulary``  what status words mean
 ``events``      webhooks: signature, body, what they say
@@ -24,6 +25,7 @@ from dashboard.peliqan.errors import (
     NotAuthorised,
     NotFound,
     PeliqanError,
+    QueryFailed,
     RateLimited,
     Refused,
     ServerError,
@@ -46,6 +48,7 @@ from dashboard.peliqan.models import (
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.service import Peliqan
+from dashboard.peliqan.sql import SqlColumn, SqlPart
 from dashboard.peliqan.tokens import MemoryTokens, TokenStore
 
 __all__ = [
@@ -67,12 +70,15 @@ __all__ = [
     "Pace",
     "Peliqan",
     "PeliqanError",
+    "QueryFailed",
     "RateLimited",
     "Refused",
     "Routes",
     "RowPage",
     "Run",
     "ServerError",
+    "SqlColumn",
+    "SqlPart",
     "SyncStarted",
     "SyncStatus",
     "Table",

@@ -1,6 +1,6 @@
 """``AccountApi``: one customer's calls, with that customer's token."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dashboard.peliqan import errors
@@ -16,8 +16,10 @@ from dashboard.peliqan.models import (
     SyncStarted,
     SyncStatus,
     Table,
+    Warehouse,
 )
 from dashboard.peliqan.routes import Route, Routes
+from dashboard.peliqan.sql import SqlPart, read_parts
 from dashboard.peliqan.tokens import TokenStore
 
 A = TypeVar("A", bound=Answer)
@@ -147,6 +149,23 @@ class AccountApi:
         if not isinstance(data, dict):
             raise errors.BrokenAnswer("row", note="it is no object")
         return data
+
+    def warehouse(self) -> str:
+        """The name of the customer's data warehouse, as SQL asks for it (S)."""
+        return self._one(Warehouse, "default_dw_info").name
+
+    def ask(self, query: str, *, quiet: float = 60) -> Iterator[SqlPart]:
+        """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte.
+
+        Raises:
+            errors.QueryFailed: the database refused it; errors.BrokenAnswer: the answer was cut off.
+        """
+        # Asked each time: a token that is no longer good is replaced by that.
+        route, warehouse = self._routes["proxy_db"], self.warehouse()
+        token = self._tokens.get(self.account_id) or self._identity(self.account_id)
+        place = {"connection": warehouse, "dbName": warehouse, "schemaName": "", "tableName": "", "pk": None}
+        body = {**place, "action": "fetch", "kwargs": {"query": query}}
+        yield from read_parts(self._transport.stream(route, token, body, quiet=quiet), route.name)
 
     def _one(self, model: type[A], name: str, **place: int) -> A:
         return parse(model, self._send(name, place), self._routes[name])

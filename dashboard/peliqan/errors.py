@@ -99,6 +99,14 @@ class Refused(PeliqanError):
     next_step = "Read the reason; nothing was changed."
 
 
+class QueryFailed(PeliqanError):
+    """The warehouse itself refused a question in SQL, or gave up on it; ``detail`` is what the database said."""
+
+    code = "query_failed"
+    sentence = "The warehouse did not carry this out."
+    next_step = "Read what the database says, change the question and ask again."
+
+
 class Busy(Refused):
     """409, or an ``..._ALREADY_RUNNING``: something is under way that excludes this."""
 

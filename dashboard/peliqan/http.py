@@ -95,7 +95,7 @@ class Transport:
         if not route.once or self._replaced:
             yield self._reads
             return
-        with closing(HTTPAdapter(1, 1, max_retries=Retry(total=0, redirect=0))) as adapter:
+        with self._new_adapter() as adapter:
             yield adapter
 
     def send(
@@ -131,6 +131,34 @@ class Transport:
         except (requests.RequestException, HTTPError) as error:
             failure = _lost(route, error)
         raise failure
+
+    def stream(self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float) -> Iterator[bytes]:
+        """The answer's lines as they come, for a route that only reads. ``quiet``: seconds to wait for a byte.
+
+        Whoever stops asking closes the connection, and so tells Peliqan that nobody listens. Never retried: the beginning may
+        have been used already.
+
+        Raises:
+            errors.PeliqanError: as ``send``.
+        """
+        if not TOKEN.fullmatch(token):
+            raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
+        try:
+            request = self._prepare(route, None, None, body)
+            request.headers["Authorization"] = f"JWT {token}"
+            with self._pace.slot, self._new_adapter() as adapter:
+                self._pace.wait()
+                with adapter.send(request, True, (CONNECT_TIMEOUT, quiet), self._verify, None, self._proxies) as response:
+                    if 200 <= response.status_code < 300:
+                        yield from _lines(route, response)
+                        return
+                    failure = _refusal(route, response, self._read_refusal(route, response), token)
+        except (requests.RequestException, HTTPError) as error:
+            failure = _lost(route, error)
+        raise failure
+
+    def _new_adapter(self) -> closing[HTTPAdapter]:
+        return closing(HTTPAdapter(1, 1, max_retries=Retry(total=0, redirect=0)))
 
     def _prepare(
         self, route: Route, place: Mapping[str, int] | None, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
@@ -172,6 +200,19 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
         return
     while piece := response.raw.read1(PIECE, decode_content=True):
         yield piece
+
+
+def _lines(route: Route, response: requests.Response) -> Iterator[bytes]:
+    rest = bytearray()
+    for piece in _pieces(response):
+        rest += piece
+        *whole, last = rest.split(b"\n")
+        yield from (bytes(line) for line in whole if line.strip())
+        rest = bytearray(last)
+        if len(rest) > LARGEST_BODY:
+            raise _broken(route, "a line of it is larger than 16 MB")
+    if rest.strip():
+        yield bytes(rest)
 
 
 def parse(model: type[M], data: Any, route: Route) -> M:

@@ -294,3 +294,9 @@ class Token(Answer):
     token: str = Field(
         pattern=r"^[!-~]+$", repr=False, validation_alias=AliasChoices("integration_token", "token", "access_token")
     )
+
+
+class Warehouse(Answer):
+    """A customer's data warehouse (S: ``server_id``, ``server_name``)."""
+
+    name: str = Field(validation_alias="server_name")

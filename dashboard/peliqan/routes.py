@@ -44,6 +44,8 @@ ROUTES: Final = (
     Route("reauthorise", "GET", "/api/servers/{server_id}/reauthorise/", "D, path A", once=True),
     Route("saltedge_refresh", "GET", "/api/servers/{server_id}/saltedge-refresh/", "D, path A", once=True),
     Route("applications", "GET", "/api/applications/", "D B"),
+    Route("default_dw_info", "GET", "/api/applications/default_dw_info/", "S"),
+    Route("proxy_db", "POST", "/api/proxy/db/", "S"),
     Route("tables", "GET", "/api/database/tables/database/{database_id}/", "D B"),
     Route("table", "GET", "/api/database/tables/{table_id}/", "S B"),
     Route("fields", "GET", "/api/database/fields/table/{table_id}/", "B"),

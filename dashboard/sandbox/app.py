@@ -16,6 +16,7 @@ from dashboard.sandbox.life import Life
 from dashboard.sandbox.routes import control, data, partner, people, servers
 from dashboard.sandbox.scenarios import staged
 from dashboard.sandbox.tables import Tables
+from dashboard.sandbox.warehouse import Warehouses
 from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import World
 
@@ -69,12 +70,14 @@ def create_sandbox(
     born = clock()
     world = staged(scenario, accounts, seed, born) if scenario else World(accounts, seed)
     life = Life(world, clock, run_seconds, born)
+    tables = Tables(world)
     parts = Sandbox(
         life,
-        Tables(world),
+        tables,
         Tokens(seed, partner_token, clock),
         Faults(latency_ms, error_rate, seed),
         Webhooks(life, webhook_url, webhook_secret),
+        Warehouses(tables),
         public_url,
     )
     app.extensions["sandbox"] = parts

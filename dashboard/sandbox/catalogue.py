@@ -51,6 +51,11 @@ ROUTES: Final[dict[str, Described]] = {
     "saltedge_refresh": Described("sub_account"),
     "applications": Described("sub_account", ("exclude_tables:string",), answer="array"),
     "default_dw_info": Described("sub_account"),
+    "proxy_db": Described(
+        "sub_account",
+        body=("connection:string", "dbName*:string", "schemaName:string", "tableName:string", "pk:string", "action*:string",
+              "kwargs*:object"),
+    ),
     "tables": Described("sub_account", answer="array"),
     "table": Described("sub_account"),
     "fields": Described("sub_account", answer="array"),

@@ -9,6 +9,7 @@ from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
 from dashboard.sandbox.tables import Table, Tables
+from dashboard.sandbox.warehouse import Warehouses
 from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import Account, Connection
 
@@ -22,6 +23,7 @@ class Sandbox:
     tokens: Tokens
     faults: Faults
     webhooks: Webhooks
+    warehouses: Warehouses
     public_url: str | None = None
 
 
@@ -125,5 +127,11 @@ def own_table(table_id: int) -> Table:
         refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The requested table does not exist.")
     if owner != account_id:
         refuse(400, "ERROR_USER_NOT_IN_GROUP", "")
-    connection = sandbox().life.connection(found.connection_id) if found.connection_id is not None else None
-    return replace(found, received_at=sandbox().life.last_received(connection)) if connection is not None else found
+    life = sandbox().life
+    connection = life.connection(found.connection_id) if found.connection_id is not None else None
+    if connection is None:
+        return found
+    shrinks_at = connection.fate.shrinks_at
+    has_shrunk = shrinks_at is not None and life.clock() >= shrinks_at
+    left = found.count * 3 // 5 if has_shrunk else found.count
+    return replace(found, count=left, received_at=life.last_received(connection))

@@ -79,6 +79,10 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "The runs of three connections to Yuki go well and say that they load rows, but the newest row is two days old.",
         (Change("yuki", slice(3), stage.losing_rows(days=2), alone=True),),
     ),
+    "rows-dropped": Scenario(
+        "Ten minutes after the start the tables of three connections to Yuki lose four rows of ten; their runs go well.",
+        (Change("yuki", slice(3), stage.shrinking(minutes=10), alone=True),),
+    ),
     "incident-night": Scenario(
         "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, all in one night.",
         (_EXPIRED_TOKENS, _OUTAGE, _STUCK, *_CONSENTS, *_TWO_ERRORS),

@@ -51,7 +51,8 @@ class Fate:
     From ``fails_from`` until ``fails_until`` (None: for good) its failure holds. From ``rests_from`` on no scheduled run
     starts, whatever the schedule says. Runs that begin from ``empty_from`` on load nothing. ``extra_run`` was started by hand.
     ``target``: the id of the connection that it loads into, if not the account's data warehouse. Whatever its runs say, the
-    newest row in its tables came by ``rows_until``.
+    newest row in its tables came by ``rows_until``. From ``shrinks_at`` on its tables
+    have six tenths of their rows.
     """
 
     fails_from: datetime | None = None
@@ -61,6 +62,7 @@ class Fate:
     extra_run: datetime | None = None
     target: int | None = None
     rows_until: datetime | None = None
+    shrinks_at: datetime | None = None
 
 
 @dataclass(frozen=True)

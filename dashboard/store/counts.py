@@ -11,8 +11,10 @@ from typing import Any, TypeVar
 
 from flask import current_app
 from sqlalchemy import bindparam, delete, event, func, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstanceState, Session
+from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.attributes import instance_state as object_state
+from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
 from dashboard.store.database import change, change_many, db
 from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
@@ -125,7 +127,12 @@ def _begin_anew(session: Session) -> None:
 def _matters(row: Account | Connection) -> bool:
     state = object_state(row)
     names = ("name", "external_id", "unreadable_reason", "gone_at") if isinstance(row, Account) else (*COUNTED_BY, "name")
-    return not state.persistent or any(state.attrs[name].history.has_changes() for name in names)
+    return not state.persistent or any(_history(state, name).has_changes() for name in names)
+
+
+def _history(state: InstanceState[Any], name: str) -> History:
+    # ``state.attrs`` would make and keep an object for each of the row's columns.
+    return state.get_history(name, PASSIVE_NO_INITIALIZE)
 
 
 def _kind(row: Connection, *, before: bool) -> Kind | None:
@@ -135,7 +142,7 @@ def _kind(row: Connection, *, before: bool) -> Kind | None:
         return None
     values = {}
     for name in COUNTED_BY:
-        history = state.attrs[name].history
+        history = _history(state, name)
         values[name] = history.deleted[0] if before and history.deleted else getattr(row, name)
     if values["gone_at"] is not None or values["is_warehouse"]:
         return None

@@ -14,17 +14,19 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import bindparam, case, delete, insert, or_, select, update
 
-from dashboard.diagnosis.facts import Around, Facts, Thresholds
+from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
 from dashboard.store import causes, receipts
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
-from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding
+from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding, WatchedTable
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)
 AT_ONCE = 1_000
+# So long a loss of rows is news; then it is what the table has.
+DROP_LASTS = timedelta(days=7)
 # In the order of ``Facts``.
 _FACTS = (
     Connection.account_id, Connection.id, Connection.name, Connection.connector, Connection.status, Connection.severity,
@@ -177,6 +179,7 @@ def _ask(
             warehouses[row[0]].add(row[1])
         else:
             by_account[row[0]].append(Facts._make(row[:-1]))
+    drops = _drops(ids, at)
     limits = thresholds()
     for account_id, account in accounts.items():
         if account.gone:
@@ -190,13 +193,25 @@ def _ask(
             continue
         mine = by_account[account_id]
         siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, _twins(mine)
-        around = Around(at, limits, medians, siblings, twins)
+        around = Around(at, limits, medians, siblings, twins, drops[account_id])
         for facts in mine:
             is_whole = facts.target_id is None or facts.target_id in siblings
-            if facts.is_target or (is_whole and facts.id not in twins and not may_be_unwell(facts)):
+            is_alone_well = is_whole and facts.id not in twins and facts.id not in around.drops
+            if facts.is_target or (is_alone_well and not may_be_unwell(facts)):
                 continue
             for found in diagnose(facts, around):
                 yield (account_id, facts.id, found.rule), Said(found, facts.connector)
+
+
+def _drops(ids: list[int], at: datetime) -> Mapping[int, Mapping[int, list[Drop]]]:
+    """Tables that lost rows, by account and connection: as long as that is news."""
+    found: dict[int, dict[int, list[Drop]]] = defaultdict(lambda: defaultdict(list))
+    lost = select(WatchedTable).where(WatchedTable.account_id.in_(ids), WatchedTable.dropped_at > at - DROP_LASTS)
+    for row in db.session.scalars(lost):
+        if row.connection_id is not None and row.rows_before is not None and row.before_at is not None:
+            drop = Drop(row.name, row.rows, row.rows_at, row.rows_before, row.before_at)
+            found[row.account_id][row.connection_id].append(drop)
+    return found
 
 
 def _twins(mine: list[Facts]) -> dict[int, int]:

@@ -169,8 +169,8 @@ class Listing:
             NoSuchPage: the page lies past the end.
         """
         names, cube = counted = self._counted(query)
-        wanted = [query.filters.get(name) for name in names]
-        total = sum(count for values, count in cube.items() if self._agrees(names, values, wanted))
+        wanted = [(at, name, query.filters.get(name)) for at, name in enumerate(names)]
+        total = sum(count for values, count in cube.items() if self._agrees(values, wanted))
         start = (query.page - 1) * query.per_page
         end = min(start + query.per_page, total)
         # From whichever end is nearer: the last page costs what the first does.
@@ -201,15 +201,22 @@ class Listing:
                     ("through", name, query.q, *sorted(query.filters.items())), partial(self._through, name, query)
                 )
             else:
-                found = {}
-                place = names.index(name)
-                wanted = [None if other == name else query.filters.get(other) for other in names]
-                for values, count in cube.items():
-                    if (value := values[place]) is not None and self._agrees(names, values, wanted, other_than=name):
-                        found[value] = found.get(value, 0) + count
+                found = self._along(names.index(name), names, cube, query)
             order = each.choices or sorted(found, key=str.lower)
             counted[name] = [Choice(value, found[value]) for value in order if value in found]
         return counted
+
+    def _along(
+        self, place: int, names: Sequence[str], cube: Mapping[tuple[str | None, ...], int], query: ListQuery
+    ) -> dict[str, int]:
+        """How many rows have each value of one filter, beside the others as they are set."""
+        others = [(at, name, query.filters.get(name)) for at, name in enumerate(names) if at != place]
+        found: dict[str, int] = {}
+        for values, count in cube.items():
+            value = values[place]
+            if value is not None and self._agrees(values, others):
+                found[value] = found.get(value, 0) + count
+        return found
 
     def _counted(self, query: ListQuery) -> Counted:
         """The counted filters' names, and how many rows have which values of them, whatever these filters are set to."""
@@ -225,8 +232,8 @@ class Listing:
         if not query.q or self.indexed is None or not total:
             return False
         names, cube = self._counted(replace(query, q=""))
-        wanted = [query.filters.get(name) for name in names]
-        rows = sum(count for values, count in cube.items() if self._agrees(names, values, wanted))
+        wanted = [(at, name, query.filters.get(name)) for at, name in enumerate(names)]
+        rows = sum(count for values, count in cube.items() if self._agrees(values, wanted))
         return reach * rows < total * total
 
     def _cube(self, names: Sequence[str], q: str, others: Mapping[str, str]) -> dict[tuple[str | None, ...], int]:
@@ -239,14 +246,12 @@ class Listing:
             counted[tuple(None if value is None else str(value) for value in values)] = count
         return counted
 
-    def _agrees(
-        self, names: Sequence[str], values: Sequence[str | None], wanted: Sequence[str | None], *, other_than: str = ""
-    ) -> bool:
-        """Whether rows of these values are among those asked for, whatever they have for ``other_than``."""
-        return all(
-            name == other_than or (value == want if want is not None else value not in self.filters[name].hides)
-            for name, value, want in zip(names, values, wanted, strict=True)
-        )
+    def _agrees(self, values: Sequence[str | None], wanted: Sequence[tuple[int, str, str | None]]) -> bool:
+        """Whether rows of these values are among those asked for. ``wanted``: filters' places, names, settings."""
+        for place, name, want in wanted:
+            if (values[place] in self.filters[name].hides) if want is None else (values[place] != want):
+                return False
+        return True
 
     def _through(self, name: str, query: ListQuery) -> dict[str, int]:
         """How many rows have something with each value of a filter behind them."""

@@ -9,7 +9,7 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.peliqan.vocabulary import Severity
 from dashboard.store import diagnosed
-from dashboard.store.counts import SHOWN
+from dashboard.store.counts import SHOWN, remembered
 from dashboard.store.database import db
 from dashboard.store.models import SEVERITIES, Account, Cause, Connection, ConnectionCount, Finding, HealthChange
 
@@ -67,9 +67,9 @@ def read(at: datetime, most: int = 8) -> Overview:
         by_severity={severity: found[severity] for severity in SEVERITIES},
         connections=found.total(),
         broke=_changes(since, broke, most),
-        broke_count=_count(since, broke),
+        broke_count=_count("broke", since, broke),
         recovered=_changes(since, well, most),
-        recovered_count=_count(since, well),
+        recovered_count=_count("well", since, well),
         causes=diagnosed.worst_causes(most),
         cause_count=cause_count,
         behind_count=behind_count,
@@ -103,11 +103,13 @@ def _changes(since: datetime, conditions: Conditions, most: int) -> list[Change]
     return [Change(change, connection) for change, connection in db.session.execute(newest)]
 
 
-def _count(since: datetime, conditions: Conditions) -> int:
+def _count(name: str, since: datetime, conditions: Conditions) -> int:
+    # To the minute: while nothing changes, only what becomes a day old moves it.
+    since = since.replace(second=0, microsecond=0)
     distinct = (
         _joined(since, conditions).with_only_columns(Connection.account_id, Connection.id).distinct().order_by(None).subquery()
     )
-    return db.session.scalar(select(func.count()).select_from(distinct)) or 0
+    return remembered(("overview", name, since), lambda: db.session.scalar(select(func.count()).select_from(distinct)) or 0)
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
 
 
 def begin(schedule: PullSchedule | None, name: str, place: str, who: str, in_words: str, at: datetime) -> PullRun:
-    """Write down that a pull begins, with its audit entry; one of the schedule's that is open was killed, and is closed. Commits."""
+    """Write down that a pull begins, with its audit entry; an open one of the schedule's was killed, and is closed. Commits."""
     if schedule is not None:
         lost = select(PullRun.id).where(PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None))
         _lose(db.session.scalars(lost).all(), at)

@@ -10,16 +10,27 @@ from sqlalchemy.orm import aliased
 
 from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
-from dashboard.store.models import AlertMessage, Cause, Export, Finding, FleetHour, HealthChange, Refresh, Run, WebhookEvent
+from dashboard.store.models import (
+    AlertMessage,
+    Cause,
+    Export,
+    Finding,
+    FleetHour,
+    HealthChange,
+    Refresh,
+    Run,
+    TableLook,
+    WebhookEvent,
+)
 
 MOST_AT_ONCE = 5_000
 EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
-    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts and exports; how many rows.
+    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, looks; how many rows.
 
-    What is older than ``before`` goes.
+    What is older than ``before`` goes; looks are those at customers' tables.
 
     Commits, in small steps.
 
@@ -44,7 +55,15 @@ def forget(before: datetime) -> int:
     told = told.where(AlertMessage.state != WAITING)
     forgotten = 0
     exported = select(Export.id).where(Export.ended_at < before)
-    olds = ((changes, HealthChange), (passes, Refresh), (recovered, Finding), (told, AlertMessage), (exported, Export))
+    looked = select(TableLook.id).where(TableLook.at < before)
+    olds = (
+        (changes, HealthChange),
+        (passes, Refresh),
+        (recovered, Finding),
+        (told, AlertMessage),
+        (exported, Export),
+        (looked, TableLook),
+    )
     for old, table in olds:
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
             db.session.commit()

@@ -24,16 +24,26 @@ def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -
     Raises:
         BadReason: no reason was given, or one of more than 500 characters.
     """
-    why = clean(why).strip()
-    if len(why) < LEAST:
-        raise BadReason("Say in a few words why you need to see it: the reason stands in the audit trail.")
-    if len(why) > LONGEST:
-        raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST}.")
+    why = checked_reason(why)
     audit.record(at, user.email, "reveal", audit.DONE, account_id=account_id, detail=f"table {table_id}, for 15 minutes: {why}")
     found = Reveal(user_id=user.id, account_id=account_id, table_id=table_id, why=why, at=at, until=at + LASTS)
     db.session.add(found)
     db.session.commit()
     return found
+
+
+def checked_reason(why: str) -> str:
+    """The reason as it is kept.
+
+    Raises:
+        BadReason: there is none, or it is very long.
+    """
+    why = clean(why).strip()
+    if len(why) < LEAST:
+        raise BadReason("Say in a few words why you need to see it: the reason stands in the audit trail.")
+    if len(why) > LONGEST:
+        raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST}.")
+    return why
 
 
 def until(user: User, account_id: int, table_id: int, at: datetime) -> datetime | None:
@@ -46,6 +56,15 @@ def overrides(table_id: int) -> dict[str, bool]:
     """What administrators decided for a table's columns: True for masked."""
     found = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id == table_id)
     return {row.column: row.masked for row in db.session.execute(found)}
+
+
+def overrides_of(account_id: int) -> dict[str, bool]:
+    """The same by a column's name alone, in any of the account's tables; masked in one is masked."""
+    found = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.account_id == account_id)
+    decided: dict[str, bool] = {}
+    for row in db.session.execute(found):
+        decided[row.column] = decided.get(row.column, False) or row.masked
+    return decided
 
 
 def decide(user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime) -> None:

@@ -38,6 +38,12 @@ def connection_or_none(account_id: int, connection_id: int) -> Connection | None
     return db.session.scalar(with_account.where(Connection.account_id == account_id, Connection.id == connection_id))
 
 
+def connections_of(account_id: int) -> list[Connection]:
+    """An account's connections, without those that are gone and the warehouse."""
+    mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
+    return list(db.session.scalars(mine.where(Connection.is_warehouse.is_(False)).order_by(Connection.id)))
+
+
 @dataclass(frozen=True)
 class Known:
     """What the snapshot knows of a connection: enough to tell whether a reading brings news."""
@@ -161,7 +167,9 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
 def miss_accounts(seen: Collection[int], at: datetime) -> None:
     """After a complete listing: accounts that were not in it are missing, and gone at the second time. Commits."""
     alive = select(Account.id).where(Account.gone_at.is_(None))
-    for account_id in set(db.session.scalars(alive)) - set(seen):
+    # A large partner's are not held twice over.
+    missing = [account_id for account_id in db.session.scalars(alive).yield_per(1000) if account_id not in seen]
+    for account_id in missing:
         begin_change()
         account = db.session.get_one(Account, account_id)
         _miss(account, at)

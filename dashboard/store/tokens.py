@@ -30,6 +30,11 @@ class TokenVault:
         self._fernet = fernet(secret_keys)
         self._known: dict[int, str] = {}
 
+    @property
+    def keys(self) -> MultiFernet:
+        """What else of customers' rests in the store is encrypted with the same keys."""
+        return self._fernet
+
     def encrypt(self, token: str) -> bytes:
         """As it is kept."""
         return self._fernet.encrypt(token.encode())

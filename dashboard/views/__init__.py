@@ -9,6 +9,7 @@
 ``assets``    static files by their content
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
+``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -35,9 +36,14 @@ from dashboard.views import (
     overview,
     pages,
     people,
+    pulls,
+    queries,
     receipts,
     reports,
+    searches,
     security,
+    sql,
+    table_health,
     tables,
     timeline,
     times,
@@ -68,7 +74,12 @@ def register(app: Flask) -> None:
         bulk,
         receipts,
         tables,
+        table_health,
+        searches,
         exports,
+        sql,
+        queries,
+        pulls,
         embed,
         people,
         admin,

@@ -16,7 +16,7 @@ A_YEAR = 31_536_000
 
 def init_app(app: Flask) -> None:
     """Every ``url_for("static", ...)`` gets the fingerprint, every answer that was asked for by it may be kept."""
-    app.config.update(COMPRESS_ALGORITHM=["gzip"], COMPRESS_LEVEL=4)
+    app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_BR_LEVEL=1, COMPRESS_LEVEL=4)
     Compress(app)
     app.url_defaults(_fingerprint)
     app.after_request(_keep)

@@ -22,13 +22,14 @@ from dashboard.views.access import is_for_scripts
 
 @dataclass(frozen=True)
 class Problem:
-    """What the error page says. ``code`` is for scripts."""
+    """What the error page says. ``code`` is for scripts; ``again``: the address of rows that could not be had."""
 
     status: int
     code: str
     title: str
     detail: str
     next_step: str
+    again: str = ""
 
 
 TITLES = {
@@ -104,7 +105,8 @@ def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
 
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
-    return show(Problem(status, error.code, error.sentence, error.detail or error.error or "", error.next_step))
+    again = request.full_path.rstrip("?") if request.endpoint == "tables.rows" else ""
+    return show(Problem(status, error.code, error.sentence, error.detail or error.error or "", error.next_step, again))
 
 
 def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:

@@ -7,6 +7,7 @@ page has its rows, so nothing needs a script.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from typing import Any
 
@@ -51,10 +52,15 @@ class RowsPage:
     decided: Mapping[str, bool]
     is_frame: bool = False
 
-    @property
+    @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
         """The kinds of condition, by the types of columns that they fit: for the form's menu."""
         return {column.type: kinds_of(column) for column in self.columns}
+
+    @cached_property
+    def shown_names(self) -> frozenset[str]:
+        """The names of the columns that were chosen."""
+        return frozenset(column.name for column in self.shown)
 
 
 @bp.get("/databases/<int:database_id>")

@@ -228,7 +228,8 @@ def test_everything_works_without_javascript(browser: Any, demo: Demo, browser_c
 PAGES = [
     "/", "/accounts", "/connections?severity=error", "/accounts/1001", "/accounts/1001/connections/100102", "/accounts/1049",
     "/accounts/1001/databases/10011", "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3",
-    "/embed?external_id=cust-00001", "/audit", "/receipts", "/users", "/webhooks", "/users/new", "/me", "/find?q=amber", "/nowhere",
+    "/accounts/1001/tables/10011900/rows/2/cell?column=Long", "/accounts/1001/tables/10011900/health", "/accounts/1001/connections/100102/search",
+    "/accounts/1001/sql", "/queries", "/queries/new", "/pulls", "/pulls/new", "/embed?external_id=cust-00001", "/audit", "/receipts", "/users", "/webhooks", "/users/new", "/me", "/find?q=amber", "/nowhere",
     "/connections?q=zzzz", "/alerts", "/alerts/new", "/alerts/messages", "/bulk", "/bulk/new?kind=sync&which=all&severity=error",
     "/bulk/new?kind=reauthorise&which=ticked", "/since", "/trend", "/accounts/1048/timeline", "/accounts/1048/connections/104801/timeline",
     "/desk", "/desk/needed", "/desk/banks", "/desk/invite?account=1001",
@@ -266,9 +267,18 @@ def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(
     page.fill("#email", "admin@example.com")
     page.fill("#password", demo.passwords["admin"])
     page.click("button:has-text('Sign in')")
-    for path in PAGES:
-        page.goto(path)
-        page.wait_for_load_state("networkidle") if "tables" not in path else page.locator(".rows, .row-table").wait_for()
+    for path in (*PAGES, "a search"):
+        if path == "a search":
+            page.goto("/accounts/1001/connections/100102/search")
+            page.fill("#search-value", "Example")
+            page.click("button:has-text('Search its tables')")
+            page.locator("#search[data-state=ended] tbody tr").first.wait_for()
+        else:
+            page.goto(path)
+        if "tables" in path:
+            page.locator(".rows, .row-table, .whole, #table-health dl").first.wait_for()
+        else:
+            page.wait_for_load_state("networkidle")
         look(path)
         page.set_viewport_size({"width": 390, "height": 800})
         if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):

@@ -124,3 +124,46 @@ def test_without_scripts_rows_conditions_and_columns_work_by_plain_forms(
     expect(page.locator(".rows thead .sort-link")).to_have_count(2)
     expect(page.locator(".rows tbody tr")).to_have_count(10)
     context.close()
+
+
+def test_the_head_and_the_first_column_stay_while_one_scrolls(operator: Page, complaints: list[str]) -> None:
+    operator.goto(WIDE)
+    scroller, head, first = (
+        operator.locator(each) for each in (".rows-scroll", ".rows thead th:nth-child(3)", ".rows tbody tr:nth-child(20) th")
+    )
+    first.wait_for()
+    before = head.bounding_box(), first.bounding_box()
+    scroller.evaluate("box => box.scrollTo(600, 300)")
+    after = head.bounding_box(), first.bounding_box()
+    assert all(before)
+    assert all(after)
+    assert after[0]["y"] == before[0]["y"]  # type: ignore[index]
+    assert after[0]["x"] < before[0]["x"]  # type: ignore[index]
+    assert after[1]["x"] == before[1]["x"]  # type: ignore[index]
+    assert after[1]["y"] < before[1]["y"]  # type: ignore[index]
+
+
+def test_rows_that_failed_come_with_try_again_and_health_opens_in_place(operator: Page, demo: Demo) -> None:
+    fault = f"{demo.sandbox}/sandbox/control/faults"
+    requests.post(fault, json={"route": "rows", "match": "10011900", "status": 503}, timeout=5).raise_for_status()
+    operator.goto(f"{EVERYTHING}?sort=-Stars")
+    again = operator.locator("#rows").get_by_role("link", name="Try again")
+    again.wait_for()
+    requests.delete(fault, timeout=5)
+    again.click()
+    expect(operator.locator(".rows tbody tr")).to_have_count(50)
+    assert operator.url.endswith("?sort=-Stars")
+    operator.get_by_role("link", name="Health").click()
+    expect(operator.locator("#table-health dl")).to_contain_text("among the 50 rows of page 1")
+    expect(operator.locator(".rows tbody tr")).to_have_count(50)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_search_goes_on_by_itself_to_its_answer(operator: Page, complaints: list[str], theme: Any) -> None:
+    operator.emulate_media(color_scheme=theme)
+    operator.goto("/accounts/1001/connections/100102")
+    operator.get_by_label("Is it in there?", exact=True).fill("no such value anywhere")
+    operator.get_by_role("button", name="Search its tables").click()
+    expect(operator.locator("#search [role=status]")).to_contain_text("Not found in the", timeout=20_000)
+    operator.set_viewport_size({"width": 390, "height": 800})
+    assert operator.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")

@@ -1,11 +1,12 @@
 """Each rule alone: what makes it speak, what it says, and what keeps it silent."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from dashboard.diagnosis.facts import Around, Facts, Thresholds
+from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, RULES, Found, diagnose, may_be_unwell
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -82,8 +83,8 @@ def test_every_rule_is_asked_by_a_test() -> None:
         for mark in test_each_rule_speaks_alone_where_it_is_the_cause.pytestmark
         for number in range(len(mark.args[1]))
     }
-    assert asked | {"duplicate_connection"} == {rule.name for rule in RULES}
-    assert set(BY_NAME) == asked | {"duplicate_connection", "account_unreadable"}
+    assert asked | {"duplicate_connection", "rows_dropped"} == {rule.name for rule in RULES}
+    assert set(BY_NAME) == asked | {"duplicate_connection", "rows_dropped", "account_unreadable"}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,16 @@ def test_every_rule_is_asked_by_a_test() -> None:
 )  # fmt: skip
 def test_what_is_no_finding(what: str, facts: dict[str, Any]) -> None:
     assert rules(**facts) == []
+
+
+def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
+    drops = [Drop("orders", 60, NOW, 100, ago(days=2)), Drop("lines", 8_200, NOW, 82_000, ago(days=1))]
+    [said] = found(replace(AROUND, drops={101: drops, 7: drops[:1]}))
+    assert (said.rule, said.contradicts) == ("rows_dropped", True)
+    assert said.evidence == (
+        "“lines”: 8,200 rows on 24 November, 82,000 on 23 November: 90 % fewer. 1 more of its tables has far fewer rows."
+    )
+    assert found(replace(AROUND, drops={7: drops})) == []
 
 
 def test_a_cause_hides_its_effects() -> None:

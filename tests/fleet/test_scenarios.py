@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "noisy": {("noisy", "xero"): 4},
     # Only who looks at the rows finds it.
     "stale-rows": {},
+    # Only who looks at its tables before and after finds it.
+    "rows-dropped": {},
     "incident-night": {
         ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
         ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,
@@ -124,3 +126,25 @@ def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_
         found = db.session.scalars(select(Finding)).all()
         assert {each.connection_id for each in found} == {each.id for each in losing}
         assert all(each.contradicts for each in found)
+
+
+def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(tmp_path: Path) -> None:
+    now = [NOON]
+    sandbox = create_sandbox(ACCOUNTS, scenario="rows-dropped", clock=lambda: now[0])
+    life = sandbox.extensions["sandbox"].life
+    yuki = [
+        each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id) if each.connector.name == "yuki"
+    ]
+    losing = [each for each in yuki if each.fate.shrinks_at]
+    well = next(each for each in yuki if not each.fate.shrinks_at)
+    assert len(losing) == 3
+    with read_once(sandbox, tmp_path) as parts:
+        for minutes, expected in ((0, set()), (9, set()), (20, {each.id for each in losing})):
+            now[0] = NOON + timedelta(minutes=minutes)
+            for each in (*losing, well):
+                rows.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+            found = db.session.scalars(select(Finding).where(Finding.rule == "rows_dropped")).all()
+            assert {each.connection_id for each in found} == expected
+        [cause] = db.session.scalars(select(Cause))
+        assert (cause.rule, cause.connector, cause.connections) == ("rows_dropped", "yuki", 3)
+        assert all("40 % fewer" in each.evidence or "41 % fewer" in each.evidence for each in found)

@@ -129,7 +129,8 @@ def test_no_secret_shows_in_a_repr() -> None:
 def test_what_has_a_side_effect_is_marked_as_sent_once() -> None:
     once = {route.name for route in ROUTES if route.once}
     assert once == {"integrate", "invite", "syncdb", "reauthorise", "saltedge_refresh"}
-    assert all(route.once for route in ROUTES if route.method != "GET")
+    # A question in SQL only reads; it is a POST because it is long.
+    assert all(route.once for route in ROUTES if route.method != "GET" and route.name != "proxy_db")
 
 
 @pytest.mark.parametrize(

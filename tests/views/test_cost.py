@@ -22,7 +22,7 @@ QUERIES = {
     "/accounts": 4,
     "/accounts?connector=exact_online": 4,
     "/accounts.json": 4,
-    "/": 16,
+    "/": 14,
     "/causes": 8,
     "/findings": 5,
     "/bulk": 5,

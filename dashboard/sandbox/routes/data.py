@@ -1,22 +1,24 @@
-"""Databases, tables, fields and rows: Baserow's paths, paging and errors (recorded from a real server).
+"""Databases, tables, fields and rows: Baserow's paths, paging and errors (recorded from a real server); SQL on the warehouse.
 
-Not emulated yet: ``POST /api/proxy/db/``, the route for SQL on the warehouse, and a direct database connection.
+Not emulated: a direct database connection. Any PostgreSQL is one.
 """
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import fields as columns
 from dashboard.sandbox import query as asked
-from dashboard.sandbox.context import need_account, own_table, refuse, sandbox, tables_of, whole
+from dashboard.sandbox.context import body, need_account, own_table, refuse, sandbox, tables_of, whole
 from dashboard.sandbox.tables import Table
 from dashboard.sandbox.world import FIRST_ACCOUNT
 
 bp = Blueprint("data", __name__)
 LARGEST_PAGE = 200
+QUERY_SECONDS = 20
 
 
 def _table(table: Table, order: int) -> dict[str, Any]:
@@ -54,6 +56,23 @@ def default_dw_info() -> ResponseReturnValue:
     """The account's data warehouse: ``{"server_id", "server_name"}`` (S)."""
     account_id = need_account()
     return jsonify(server_id=account_id * 100, server_name=f"dw_{account_id}")
+
+
+@bp.post("/api/proxy/db/", endpoint="proxy_db")
+def proxy_db() -> ResponseReturnValue:
+    """SQL on the account's warehouse (S): lines of JSON with the columns, the records in batches, and how it ended at last.
+
+    Which warehouse is meant ``connection`` or ``dbName`` says; an account has one alone here.
+    """
+    account_id, asked_for = need_account(), body()
+    kwargs = asked_for.get("kwargs")
+    query = kwargs.get("query") if isinstance(kwargs, dict) else None
+    if asked_for.get("action") != "fetch" or not isinstance(query, str):
+        refuse(400, "ERROR_REQUEST_BODY_VALIDATION", {"kwargs": [{"error": "This field is required.", "code": "required"}]})
+    if asked_for.get("dbName") != f"dw_{account_id}":
+        refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
+    lines = sandbox().warehouses.ask(account_id, tables_of(account_id), query, QUERY_SECONDS)
+    return Response((json.dumps(line, ensure_ascii=False) + "\n" for line in lines), content_type="application/x-ndjson")
 
 
 @bp.get("/api/database/tables/database/<int:database_id>/", endpoint="tables")

@@ -5,12 +5,13 @@
 ``work``      passes, jobs, actions
 ``together``  notes, rounds over bank consents, work on many connections at once
 ``data``      what is kept about customers' tables, never a row of theirs
-``pulls``     copies that are made by a schedule, and what is handed to a hook
+``pulls``     copies that are made by a schedule
+``sql``       questions in SQL, their answers for a day
 ``messages``  events that come from Peliqan, alerts that go out
 ``people``    people, their sign-ins and tokens, the audit trail
 """
 
-from dashboard.store.models.data import ColumnMask, Export, Reveal
+from dashboard.store.models.data import ColumnMask, Export, Reveal, TableLook, ValueSearch, WatchedTable
 from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
     SEVERITIES,
@@ -25,7 +26,8 @@ from dashboard.store.models.fleet import (
 )
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
-from dashboard.store.models.pulls import Delivery, PullRun, PullSchedule
+from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
 from dashboard.store.models.work import Action, Job, Refresh
 
@@ -38,6 +40,7 @@ __all__ = [
     "Action",
     "AlertMessage",
     "AlertRule",
+    "Answer",
     "AuditEntry",
     "BankTick",
     "BulkItem",
@@ -47,7 +50,6 @@ __all__ = [
     "Connection",
     "ConnectionCount",
     "ConnectorMedian",
-    "Delivery",
     "Export",
     "Finding",
     "FleetHour",
@@ -56,11 +58,17 @@ __all__ = [
     "Note",
     "PullRun",
     "PullSchedule",
+    "Question",
     "Refresh",
     "Reveal",
     "Run",
+    "SavedQuery",
     "SignIn",
     "SnapshotVersion",
+    "TableLook",
     "User",
+    "ValueSearch",
+    "WarehouseAddress",
+    "WatchedTable",
     "WebhookEvent",
 ]

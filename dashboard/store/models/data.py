@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String, Text
+from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.store.database import BigId, Model, UtcTime
@@ -88,3 +88,76 @@ class Export(Model):
     def name(self) -> str:
         """The file's name in the exports' folder."""
         return f"{self.id}.{self.suffix}"
+
+
+class TableLook(Model):
+    """What somebody, or the worker, saw of a table: how many rows, and of a page of them what else can be told.
+
+    ``says_received``: whether a column says when rows were received, None where only the rows were counted. ``page``: the page
+    that was read, ``sampled`` how many rows that was, ``key`` the primary column, ``duplicates`` how many of the rows have a key
+    that another has; ``empty_columns`` were so in all of them.
+    """
+
+    __tablename__ = "table_look"
+    __table_args__ = (Index("ix_table_look_table", "account_id", "table_id", "at"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    table_id: Mapped[int] = mapped_column(BigId)
+    at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    rows: Mapped[int] = mapped_column(BigId)
+    newest_received_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    says_received: Mapped[bool | None]
+    page: Mapped[int | None] = mapped_column(BigId)
+    sampled: Mapped[int | None]
+    key: Mapped[str] = mapped_column(Text, default="")
+    duplicates: Mapped[int | None]
+    empty_columns: Mapped[list[str]] = mapped_column(JSON, default=list)
+
+
+class WatchedTable(Model):
+    """A table that is counted each day, because somebody looked at it within a week; order and states: ``store.looks``.
+
+    ``connection_id``: which connection loads it, as far as its name tells. While it lacks rows, ``rows_before`` is how many there
+    were ``before_at``, and ``dropped_at`` when that was noticed.
+    """
+
+    __tablename__ = "watched_table"
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    table_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int | None] = mapped_column(BigId)
+    name: Mapped[str] = mapped_column(Text)
+    watched_until: Mapped[datetime] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    rows: Mapped[int] = mapped_column(BigId)
+    rows_at: Mapped[datetime] = mapped_column(UtcTime)
+    rows_before: Mapped[int | None] = mapped_column(BigId)
+    before_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    dropped_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
+class ValueSearch(Model):
+    """A search for one value in all tables of a connection, and how far it is; see ``fleet.search``.
+
+    ``value`` is encrypted; ``seconds``: how long it has worked; ``places``: the tables, None before they are known; ``hits``:
+    table, row and column of each, never a value.
+    """
+
+    __tablename__ = "value_search"
+    __table_args__ = (Index("ix_value_search_mine", "who", "account_id", "connection_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    connection_id: Mapped[int] = mapped_column(BigId)
+    who: Mapped[str] = mapped_column(Text)
+    value: Mapped[bytes] = mapped_column(LargeBinary)
+    asked_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    rows_read: Mapped[int] = mapped_column(BigId, default=0)
+    places: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    hits: Mapped[list[Any]] = mapped_column(JSON, default=list)
+    error: Mapped[str] = mapped_column(Text, default="")

@@ -1,13 +1,12 @@
-"""Copies that are made by a schedule, and new connections whose tables are handed to a hook; never a row of theirs."""
+"""Copies that are made by a schedule, and how each went; never a row of theirs."""
 
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import JSON, ForeignKey, Index, String, Text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.models.fleet import Account
 
 
 class PullSchedule(Model):
@@ -68,38 +67,3 @@ class PullRun(Model):
     failures: Mapped[list[Any]] = mapped_column(JSON, default=list)
     remarks: Mapped[list[str]] = mapped_column(JSON, default=list)
     error: Mapped[str] = mapped_column(Text, default="")
-
-
-class Delivery(Model):
-    """A new connection whose tables go to the partner's hook; states and their order: ``store.deliveries``.
-
-    ``key``: "account/connection", so that events that come twice make one; of those that somebody asked for, with a number
-    behind. ``run_id``: the completed run that was waited for. ``tables``: ``id``, ``name``, ``rows``, ``parts``, ``sent`` and
-    ``reading`` of each. ``tries``: failed attempts in a row.
-    """
-
-    __tablename__ = "delivery"
-    __table_args__ = (Index("ix_delivery_connection", "account_id", "connection_id"),)
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    key: Mapped[str] = mapped_column(String(128), unique=True)
-    account_id: Mapped[int] = mapped_column(BigId)
-    connection_id: Mapped[int] = mapped_column(BigId)
-    who: Mapped[str] = mapped_column(Text)
-    audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
-    state: Mapped[str] = mapped_column(String(16))
-    asked_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
-    waits_since: Mapped[datetime] = mapped_column(UtcTime)
-    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
-    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    looks: Mapped[int] = mapped_column(default=0)
-    run_id: Mapped[int | None] = mapped_column(BigId)
-    tables: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    rows: Mapped[int] = mapped_column(BigId, default=0)
-    tries: Mapped[int] = mapped_column(default=0)
-    error: Mapped[str] = mapped_column(Text, default="")
-
-    account: Mapped[Account | None] = relationship(
-        lazy="raise", viewonly=True, primaryjoin="foreign(Delivery.account_id) == Account.id", uselist=False
-    )

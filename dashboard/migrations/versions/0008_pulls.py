@@ -1,13 +1,13 @@
-"""Schedules of copies with their runs, and new connections that are handed to a hook.
+"""Schedules of copies with their runs.
 
-Revision ID: 0006
-Revises: 0005
+Revision ID: 0008
+Revises: 0007
 """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006"
-down_revision = "0005"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 
@@ -61,35 +61,8 @@ def upgrade():
     )
     op.create_index("ix_pull_run_schedule", "pull_run", ["schedule_id", "id"])
     op.create_index("ix_pull_run_open", "pull_run", ["ended_at", "leased_until"])
-    op.create_table(
-        "delivery",
-        sa.Column("id", BIG_ID, nullable=False),
-        sa.Column("key", sa.String(128), nullable=False),
-        sa.Column("account_id", BIG_ID, nullable=False),
-        sa.Column("connection_id", BIG_ID, nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("audit_id", BIG_ID, nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("asked_at", TIME, nullable=False),
-        sa.Column("waits_since", TIME, nullable=False),
-        sa.Column("settled_at", TIME, nullable=True),
-        sa.Column("due_at", TIME, nullable=True),
-        sa.Column("leased_until", TIME, nullable=True),
-        sa.Column("looks", sa.Integer(), nullable=False),
-        sa.Column("run_id", BIG_ID, nullable=True),
-        sa.Column("tables", sa.JSON(), nullable=False),
-        sa.Column("rows", BIG_ID, nullable=False),
-        sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("error", sa.Text(), nullable=False),
-        sa.ForeignKeyConstraint(["audit_id"], ["audit_entry.id"], name="fk_delivery_audit_id_audit_entry"),
-        sa.PrimaryKeyConstraint("id", name="pk_delivery"),
-        sa.UniqueConstraint("key", name="uq_delivery_key"),
-    )
-    op.create_index("ix_delivery_connection", "delivery", ["account_id", "connection_id"])
-    op.create_index("ix_delivery_due_at", "delivery", ["due_at"])
-    op.create_index("ix_delivery_asked_at", "delivery", ["asked_at"])
 
 
 def downgrade():
-    for table in ("delivery", "pull_run", "pull_schedule"):
+    for table in ("pull_run", "pull_schedule"):
         op.drop_table(table)

@@ -1,0 +1,117 @@
+"""The table browser: what a page costs the console itself, on the first, the middle and the last page; beside Datasette.
+
+The stand-in answers from a process of its own, so what is measured is the console's processor time alone.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import requests
+
+from bench import datasette
+from bench.fleet import add_person
+from bench.passes import run_pass
+from bench.report import Figure, middle
+from bench.served import Site, sign_in, site
+from bench.stand_in import stand_in
+from tests.engines import Servers, free_port
+from tests.processes import answering
+
+ROUNDS: Final = 5
+# So many pages a figure: processor time is counted in hundredths of a second.
+PAGES: Final = 20
+PER_PAGE, COLUMNS, LAST = 100, 20, 10_000
+TABLES: Final = "/accounts/1001/tables/1001190"
+MILLION, WIDE, EVERYTHING = f"{TABLES}2", f"{TABLES}3", f"{TABLES}0"
+TICK: Final = os.sysconf("SC_CLK_TCK")
+
+
+def measure(_servers: Servers) -> Iterator[Figure]:
+    """On SQLite: rows never come from the store."""
+    with stand_in(2) as api, site(None, api.url) as made, tempfile.TemporaryDirectory(prefix="datasette-") as folder:
+        with made.app.app_context():
+            add_person()
+        run_pass(made.app)
+        url, pid = _serve(made)
+        session = sign_in(url)
+        chosen = "&".join(f"column=Column {number:03}" for number in range(1, COLUMNS + 1))
+        wide = f"{url}{WIDE}?per_page={PER_PAGE}&{chosen}&fill=1"
+        rows = session.get(f"{url}{WIDE}.json?per_page={PER_PAGE}&{chosen}", timeout=60).json()["items"]
+        file = Path(folder) / "rows.db"
+        datasette.fill(file, [{name: value for name, value in row.items() if name not in {"id", "order"}} for row in rows])
+        with datasette.served(datasette.install(Path(folder) / "venv"), file) as (other, other_pid):
+            theirs = f"{other}/rows/rows?_size={PER_PAGE}"
+            both = [
+                (_cost(pid, lambda: _get(session, wide)), _cost(other_pid, lambda: _get(requests.Session(), theirs)))
+                for _ in range(ROUNDS + 1)
+            ][1:]
+        ours, others = (list(each) for each in zip(*both, strict=True))
+        what = f"{PER_PAGE} rows x {COLUMNS} columns"
+        detail = "processor time of the console's process, in ms"
+        yield Figure(1, f"{what} (ms)", median(ours) * 1000, most=15, spread=_in_ms(ours), detail=detail)
+        yield Figure.ratio(1, f"{what}, beside Datasette", ours, others, most=0.5, unit="ms")
+        first = [_cost(pid, lambda: _get(session, _page(url, 1))) for _ in range(ROUNDS)]
+        for name, number in (("the middle", LAST // 2), ("the last", LAST)):
+            far = [_cost(pid, lambda at=number: _get(session, _page(url, at))) for _ in range(ROUNDS)]
+            yield Figure.ratio(1, f"a million rows: {name} page, beside the first", far, first, most=1.5, unit="ms")
+        # Every row of this table has a cell of 100 kB from now on.
+        long = [{"id": number, "Title": "x" * 100_000} for number in range(1, 51)]
+        fault = {"route": "rows", "match": EVERYTHING[-8:], "body": {"count": 50, "next": None, "results": long}}
+        requests.post(f"{api.url}/sandbox/control/faults", json=fault, timeout=30).raise_for_status()
+        # What the first such page takes is kept for the next.
+        _get(session, f"{url}{EVERYTHING}?fill=1")
+        before = _memory(pid)
+        for _ in range(PAGES):
+            _get(session, f"{url}{WIDE}?per_page=200&fill=1")
+            _get(session, f"{url}{EVERYTHING}?fill=1")
+        grown = _memory(pid) - before
+        what = "memory after 40 pages, of 200 columns and of 50 cells of 100 kB (MB more)"
+        yield Figure(1, what, grown, most=30, detail=f"from {before:.0f} MB")
+
+
+def _serve(made: Site) -> tuple[str, int]:
+    port = free_port()
+    process = made.start("serve", "--no-worker", f"--port={port}")
+    return answering(f"http://127.0.0.1:{port}", "/healthz"), process.pid
+
+
+def _page(url: str, number: int) -> str:
+    return f"{url}{MILLION}?per_page={PER_PAGE}&page={number}&fill=1"
+
+
+def _get(session: requests.Session, url: str) -> None:
+    answer = session.get(url, timeout=60)
+    assert answer.status_code == 200, f"{url}: {answer.status_code}"
+
+
+def _cost(pid: int, ask: Callable[[], None]) -> float:
+    """Processor seconds of the process and those that it began, for one page."""
+    before = sum(_ticks(each) for each in _family(pid))
+    for _ in range(PAGES):
+        ask()
+    return (sum(_ticks(each) for each in _family(pid)) - before) / TICK / PAGES
+
+
+def _family(pid: int) -> list[int]:
+    """The process and all that it began."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _family(int(child)))]
+
+
+def _ticks(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return int(fields[11]) + int(fields[12])
+
+
+def _memory(pid: int) -> float:
+    """Megabytes that the process and those that it began hold."""
+    pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in _family(pid)]
+    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def _in_ms(seconds: list[float]) -> tuple[float, float] | None:
+    return middle([each * 1000 for each in seconds])

@@ -1,0 +1,52 @@
+"""Whether a value stands in a row: looked for in the cells themselves, since the API's search is only roughly right."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from dashboard import peliqan
+
+LONGEST: Final = 200
+# What is beside the words of an option, a link or a file.
+_BESIDE: Final = frozenset({"id", "color", "order", "thumbnails", "mime_type", "size", "is_image", "image_width", "image_height"})
+_NO_WORDS: Final = frozenset({"boolean", "password"})
+
+
+def found_in(row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: str) -> list[tuple[peliqan.Column, bool]]:
+    """The columns that hold the value, in any case; with True where the value is all there is in the cell.
+
+    A number is the same however it is written: 12.5 is 12.50.
+    """
+    folded, number = wanted.strip().casefold(), _number(wanted)
+    found = []
+    for column in columns:
+        if column.type in _NO_WORDS:
+            continue
+        texts = [text.strip().casefold() for text in _texts(row.get(column.name))]
+        if folded in texts or (number is not None and any(_number(text) == number for text in texts)):
+            found.append((column, True))
+        elif any(folded in text for text in texts):
+            found.append((column, False))
+    return found
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        yield str(value) if isinstance(value, float) or value.bit_length() < 10_000 else ""
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if name not in _BESIDE:
+                yield from _texts(each)
+
+
+def _number(text: str) -> Decimal | None:
+    try:
+        found = Decimal(text.strip())
+    except InvalidOperation:
+        return None
+    return found if found.is_finite() else None

@@ -1,0 +1,7 @@
+"""Questions in SQL to one customer's warehouse, by either of two doors, and what of an answer may be shown.
+
+``text``        the question: one with names in it becomes one with values
+``result``      an answer: its columns and rows, within limits
+``proxy``       through Peliqan's API
+``postgresql``  by a direct connection
+"""

@@ -1,0 +1,26 @@
+"""A question through Peliqan's API, which gives the answer as a stream. Read-only and for how long is Peliqan's to keep."""
+
+from collections.abc import Callable
+
+from dashboard import peliqan
+from dashboard.data.sql.result import SECONDS, Failed, Result, ResultColumn
+
+
+def ask(api: peliqan.AccountApi, question: str, result: Result, stopped: Callable[[], bool]) -> None:
+    """Fill ``result``. Where ``stopped()`` the stream is closed at its next part.
+
+    Raises:
+        Failed: with what was read so far in ``result``.
+    """
+    try:
+        for part in api.ask(question, quiet=SECONDS):
+            if part.columns is not None:
+                result.columns = [ResultColumn(column.name, column.type) for column in part.columns]
+            if stopped() or not result.take(part.records):
+                return
+    except peliqan.BrokenAnswer as error:
+        raise Failed(f"{error.explained} Ask again.", incomplete=bool(result.columns)) from None
+    except peliqan.QueryFailed as error:
+        raise Failed(error.detail or error.sentence, incomplete=bool(result.rows)) from None
+    except peliqan.PeliqanError as error:
+        raise Failed(f"{error.explained} {error.next_step}", incomplete=bool(result.rows)) from None

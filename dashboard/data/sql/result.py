@@ -1,0 +1,104 @@
+"""An answer to a question: columns and rows within limits, and which of its columns are masked."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+from dashboard.data.masks import Masks
+
+MOST_ROWS: Final = 10_000
+MOST_BYTES: Final = 8_000_000
+SECONDS: Final = 60
+COMPUTED: Final = "computed from what may be personal"
+LOOKS_PERSONAL: Final = (
+    ("e-mail address", re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")),
+    ("bank account or card", re.compile(r"\b[A-Z]{2}\d{2}[ ]?(?:[A-Z0-9]{4}[ ]?){2,7}[A-Z0-9]{1,4}\b")),
+    ("telephone number", re.compile(r"\+\d[\d ()/.-]{7,}\d")),
+)
+
+
+class Failed(Exception):
+    """A sentence: why there is no answer. ``incomplete``: the rows so far came before it broke off."""
+
+    def __init__(self, told: str, *, incomplete: bool = False) -> None:
+        super().__init__(told)
+        self.incomplete = incomplete
+
+
+@dataclass(frozen=True)
+class ResultColumn:
+    """A column. ``origin``: the table's column that it is; empty where it is computed; None where that is not said."""
+
+    name: str
+    type: str = ""
+    origin: str | None = None
+
+
+@dataclass
+class Result:
+    """What was read. ``cut``: at which limit it was, if at one."""
+
+    columns: Sequence[ResultColumn] = ()
+    rows: list[list[Any]] = field(default_factory=list)
+    cut: str = ""
+    size: int = 0
+
+    def take(self, rows: Iterable[Sequence[Any]]) -> bool:
+        """More rows; False when there is no room for any more."""
+        for row in rows:
+            plain = [_plain(value) for value in row]
+            self.size += sum(len(value) if isinstance(value, str) else 8 for value in plain)
+            if len(self.rows) >= MOST_ROWS:
+                self.cut = f"There are more than {MOST_ROWS:,} rows; these are the first."
+                return False
+            if self.size > MOST_BYTES:
+                self.cut = f"There is more than {MOST_BYTES // 1_000_000} MB; these are the first {len(self.rows):,} rows."
+                return False
+            self.rows.append(plain)
+        return True
+
+    def masked(self, masks: Masks, decided: dict[str, bool]) -> list[str | None]:
+        """What each column is masked as for those who do not see everything; None where it is shown.
+
+        ``decided``: an administrator's word by a column's name. A column that the database says is one of a table's goes by that
+        name; a computed one is shown where it holds nothing but numbers and truth. Where nothing is said (Peliqan's route), it
+        goes by its own name and by what its values look like.
+        """
+        return [self._masked(place, column, masks, decided) for place, column in enumerate(self.columns)]
+
+    def _masked(self, place: int, column: ResultColumn, masks: Masks, decided: dict[str, bool]) -> str | None:
+        values = [row[place] for row in self.rows if row[place] is not None]
+        only_numbers = all(isinstance(value, (int, float)) for value in values)
+        if column.origin == "":
+            return None if only_numbers else COMPUTED
+        name = (column.origin or column.name).rpartition(".")[2]
+        kind = masks.kind_of(name)
+        if name in decided:
+            return (kind or "masked by an administrator") if decided[name] else None
+        if kind is not None or only_numbers or column.origin is not None:
+            return kind
+        texts = [value for value in values if isinstance(value, str)]
+        return next((what for what, like in LOOKS_PERSONAL if any(like.search(text) for text in texts)), None)
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it, every digit kept."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else str(value)
+    if isinstance(value, (Decimal, UUID, timedelta)):
+        return str(value)
+    if isinstance(value, (datetime, date, time)):
+        return value.isoformat()
+    if isinstance(value, (bytes, memoryview)):
+        return bytes(value).hex()
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return str(value)

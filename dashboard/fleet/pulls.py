@@ -1,0 +1,115 @@
+"""Pulls, by hand or by a schedule: written down before they begin, kept alive while they run, and settled at their end."""
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from threading import Event
+from typing import Final
+
+from dashboard import peliqan
+from dashboard.data import destinations
+from dashboard.data.manifest import PullResult
+from dashboard.data.pull import FULL_EVERY, Pull, Selection
+from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.rows import tables_of
+from dashboard.store import pulls
+from dashboard.store.models import Connection, PullRun, PullSchedule
+
+BEAT_EVERY: Final = timedelta(seconds=30)
+BY_SCHEDULE: Final = "schedule"
+UNREADABLE: Final = "The destination's address cannot be read with the console's keys: enter it again."
+
+
+def copy(
+    fleet: Fleet,
+    run: PullRun,
+    destination: destinations.Destination,
+    chosen: Selection,
+    *,
+    full: bool = False,
+    full_every: int = FULL_EVERY,
+    progress: Callable[[str], None] = lambda _: None,
+    stop: Event | None = None,
+) -> PullResult:
+    """Carry out a pull that was written down. It ends early where ``stop`` is set, or somebody closed it meanwhile."""
+    beaten_at, now, alive = fleet.clock(), "", True
+
+    def go_on() -> bool:
+        nonlocal beaten_at, alive
+        if fleet.clock() - beaten_at >= BEAT_EVERY:
+            beaten_at = fleet.clock()
+            alive = pulls.beat(run, beaten_at, now)
+        return alive and not (stop is not None and stop.is_set())
+
+    def note(what: str) -> None:
+        nonlocal now
+        now = what
+        progress(what)
+
+    work = Pull(
+        fleet.api,
+        destination,
+        belongs=_belongs,
+        clock=fleet.clock,
+        full=full,
+        full_every=full_every,
+        progress=note,
+        goes_on=go_on,
+    )
+    return work.run(chosen)
+
+
+def work_on(fleet: Fleet, schedule: PullSchedule, stop: Event) -> None:
+    """One pull by a schedule whose lease the caller has."""
+    chosen, at = selection_of(schedule), fleet.clock()
+    run = pulls.begin(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
+    address = fleet.vault.decrypt(schedule.address)
+    try:
+        destination = destinations.open_destination(address) if address is not None else None
+    except ValueError:
+        destination = None
+    if destination is None:
+        pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), UNREADABLE), fleet.clock())
+        return
+    result = copy(fleet, run, destination, chosen, full_every=schedule.full_every, stop=stop)
+    pulls.end(run, schedule, ended(result, stopped=stop.is_set()), fleet.clock())
+
+
+def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:
+    """How a pull ended, as it is kept."""
+    by_code = {0: pulls.DONE, 1: pulls.PARTLY, 2: pulls.FAILED}
+    failures = [{"account_id": each.account_id, "table": each.table, "reason": each.reason} for each in result.failures]
+    remarks = [
+        f"{each.account_id} {each.name}: {said}" for each in result.copied for said in (*each.schema_changes, *each.remarks)
+    ]
+    state = pulls.STOPPED if stopped else by_code[result.exit_code]
+    rows = sum(each.read for each in result.copied)
+    return pulls.Ended(state, len(result.copied), rows, len(failures), failures, remarks, result.stopped or "")
+
+
+def selection_of(schedule: PullSchedule) -> Selection:
+    """What a schedule copies."""
+    chosen = schedule.chosen
+    return Selection(
+        frozenset(chosen.get("accounts", ())),
+        frozenset(chosen.get("connections", ())),
+        frozenset(chosen.get("tables", ())),
+        chosen.get("database", ""),
+        chosen.get("grows", ""),
+    )
+
+
+def in_words(chosen: Selection) -> str:
+    """For the audit trail and for people."""
+    said = {
+        "Accounts": ", ".join(map(str, sorted(chosen.accounts))) or "all",
+        "connections": ", ".join(map(str, sorted(chosen.connections))),
+        "tables": ", ".join(sorted(chosen.tables)),
+        "database": chosen.database,
+        "by the growing column": chosen.grows,
+    }
+    return " ".join(f"{name}: {value}." for name, value in said.items() if value)
+
+
+def _belongs(connection: peliqan.Connection, tables: Sequence[peliqan.Table]) -> Sequence[peliqan.Table]:
+    # The one place that says which tables a connection loads.
+    return tables_of(Connection(connector=connection.connector), tables)

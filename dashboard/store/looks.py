@@ -1,0 +1,148 @@
+"""What was seen of tables, and which of them are counted each day; whether one lost rows.
+
+A table is watched for a week from the last time that somebody looked at it, and counted once a day meanwhile. It has dropped when
+it has less than seven tenths of what it had within the week before. That is over when the rows are back, or a week after it was
+noticed: by then nobody takes it for news, and it is what the table has.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import or_, select, update
+
+from dashboard.store import findings
+from dashboard.store.counts import begin_change
+from dashboard.store.database import change, db
+from dashboard.store.models import TableLook, WatchedTable
+
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)
+# So long what was seen last is shown in place of a new look.
+FRESH: Final = timedelta(minutes=1)
+LEFT_AT_LEAST: Final = 0.7
+# Of fewer rows a third may be a single customer's tidying up.
+LEAST_ROWS: Final = 10
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A look before it is written down; what the fields mean: ``TableLook``."""
+
+    table_id: int
+    name: str
+    connection_id: int | None
+    rows: int
+    newest_received_at: datetime | None = None
+    says_received: bool | None = None
+    page: int | None = None
+    sampled: int | None = None
+    key: str = ""
+    duplicates: int | None = None
+    empty_columns: tuple[str, ...] = ()
+
+
+def latest(account_id: int, table_id: int, most: int = 30) -> list[TableLook]:
+    """The latest looks at a table, the newest first."""
+    mine = select(TableLook).where(TableLook.account_id == account_id, TableLook.table_id == table_id)
+    return list(db.session.scalars(mine.order_by(TableLook.at.desc(), TableLook.id.desc()).limit(most)))
+
+
+def watched(account_id: int, table_id: int) -> WatchedTable | None:
+    """The table as it is watched; None where nobody looked yet."""
+    return db.session.get(WatchedTable, (account_id, table_id))
+
+
+def write(account_id: int, seen: Sequence[Seen], at: datetime) -> None:
+    """Write down what somebody saw of an account's tables, and judge it: one commit. They are watched for a week from now."""
+    begin_change()
+    for each in seen:
+        table = watched(account_id, each.table_id)
+        if table is None:
+            table = WatchedTable(account_id=account_id, table_id=each.table_id, rows=each.rows, rows_at=at)
+            db.session.add(table)
+        table.name, table.connection_id = each.name, each.connection_id
+        table.watched_until, table.due_at = at + WEEK, at + DAY
+        _note(table, each, at)
+    findings.evaluate([account_id], at)
+    db.session.commit()
+
+
+def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
+    """Account and table of those that should be counted now."""
+    free = or_(WatchedTable.leased_until.is_(None), WatchedTable.leased_until < at)
+    found = select(WatchedTable.account_id, WatchedTable.table_id).where(WatchedTable.due_at <= at, free)
+    return [(row.account_id, row.table_id) for row in db.session.execute(found.order_by(WatchedTable.due_at).limit(most))]
+
+
+def lease(account_id: int, table_id: int, at: datetime) -> WatchedTable | None:
+    """The table, if it is due and nobody else counts it. Commits."""
+    free = or_(WatchedTable.leased_until.is_(None), WatchedTable.leased_until < at)
+    mine = update(WatchedTable).where(WatchedTable.account_id == account_id, WatchedTable.table_id == table_id)
+    taken = change(mine.where(WatchedTable.due_at <= at, free).values(leased_until=at + LEASE))
+    db.session.commit()
+    if not taken:
+        return None
+    table = db.session.get_one(WatchedTable, (account_id, table_id))
+    db.session.refresh(table)
+    return table
+
+
+def counted(table: WatchedTable, rows: int, at: datetime) -> None:
+    """Write down how many rows a table has today, and judge it; due again tomorrow while it is watched. Commits."""
+    begin_change()
+    table.due_at, table.leased_until = (at + DAY if at + DAY < table.watched_until else None), None
+    _note(table, Seen(table.table_id, table.name, table.connection_id, rows), at)
+    findings.evaluate([table.account_id], at)
+    db.session.commit()
+
+
+def put_off(table: WatchedTable, at: datetime, *, for_good: bool = False) -> None:
+    """It could not be counted: in an hour, or never again. Commits."""
+    table.due_at, table.leased_until = None if for_good else at + LATER, None
+    db.session.commit()
+
+
+def _note(table: WatchedTable, seen: Seen, at: datetime) -> None:
+    _judge(table, seen.rows, at)
+    table.rows, table.rows_at = seen.rows, at
+    db.session.add(
+        TableLook(
+            account_id=table.account_id,
+            table_id=seen.table_id,
+            at=at,
+            rows=seen.rows,
+            newest_received_at=seen.newest_received_at,
+            says_received=seen.says_received,
+            page=seen.page,
+            sampled=seen.sampled,
+            key=seen.key,
+            duplicates=seen.duplicates,
+            empty_columns=list(seen.empty_columns),
+        )
+    )
+    db.session.flush()
+
+
+def _judge(table: WatchedTable, rows: int, at: datetime) -> None:
+    """Whether the table lost rows, or has them back."""
+    if table.dropped_at is not None and table.rows_before is not None:
+        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < WEEK:
+            return
+        table.rows_before = table.before_at = table.dropped_at = None
+    before, before_at = _most_before(table, at)
+    if before >= LEAST_ROWS and rows < LEFT_AT_LEAST * before:
+        table.rows_before, table.before_at, table.dropped_at = before, before_at, at
+
+
+def _most_before(table: WatchedTable, at: datetime) -> tuple[int, datetime]:
+    """The most rows that it had within a week, and when it had them last; else what was seen last."""
+    mine = select(TableLook.rows, TableLook.at).where(
+        TableLook.account_id == table.account_id,
+        TableLook.table_id == table.table_id,
+        TableLook.at >= at - WEEK,
+        TableLook.at < at,
+    )
+    found = db.session.execute(mine.order_by(TableLook.rows.desc(), TableLook.at.desc()).limit(1)).first()
+    return (found.rows, found.at) if found is not None else (table.rows, table.rows_at)

@@ -1,0 +1,250 @@
+"""Questions in SQL, one answer an account: what was asked, how far each answer is, and the end of it in the audit trail.
+
+An answer is ``waiting``, ``running`` and then ``done``, ``failed``, ``cancelled`` or ``incomplete`` (it broke off: what came is
+kept). One whose worker was killed has failed: to ask once more is a person's to decide. Rows are gone after a day.
+"""
+
+import json
+import zlib
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from cryptography.fernet import InvalidToken, MultiFernet
+from sqlalchemy import func, select, update
+
+from dashboard.store import audit
+from dashboard.store.database import change, db
+from dashboard.store.models import Account, Answer, AuditEntry, Question, SavedQuery, User, WarehouseAddress
+from dashboard.store.reveals import LASTS, checked_reason
+from dashboard.store.snapshot import clean
+
+WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
+OPEN: Final = (WAITING, RUNNING)
+STATES: Final = (*OPEN, DONE, FAILED, CANCELLED, INCOMPLETE)
+LEASE, KEPT = timedelta(seconds=180), timedelta(days=1)
+MOST_OPEN: Final = 300
+INTERRUPTED: Final = "The worker that asked was stopped. Nothing was changed by that: ask again."
+
+
+class TooMany(ValueError):
+    """A sentence: the person has enough questions under way."""
+
+
+def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: str, at: datetime) -> Question:
+    """Write down a question to each of these accounts' warehouses, with one audit entry for all; due now. Commits.
+
+    ``text`` is encrypted; ``told``: the question as the audit trail has it, without its values.
+
+    Raises:
+        TooMany: of this person's questions too many wait for their answers.
+    """
+    waits = select(func.count()).select_from(Answer).join(Question).where(Question.who == user.email, Answer.state.in_(OPEN))
+    if (db.session.scalar(waits) or 0) + len(accounts) > MOST_OPEN:
+        raise TooMany(f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them.")
+    only = next(iter(accounts)) if len(accounts) == 1 else None
+    detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(told)}"[:1900]
+    entry = AuditEntry(at=at, who=user.email, what="sql", result=audit.PENDING, account_id=only, detail=detail)
+    db.session.add(entry)
+    db.session.flush()
+    question = Question(who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id)
+    db.session.add(question)
+    db.session.flush()
+    direct = set(db.session.scalars(select(WarehouseAddress.account_id)))
+    for account_id in sorted(accounts):
+        answer = Answer(question_id=question.id, account_id=account_id, direct=account_id in direct, state=WAITING, due_at=at)
+        db.session.add(answer)
+    db.session.commit()
+    return question
+
+
+def question_or_none(question_id: int) -> Question | None:
+    """One question."""
+    return db.session.get(Question, question_id) if question_id < 2**63 else None
+
+
+def answer_or_none(answer_id: int) -> Answer | None:
+    """One answer."""
+    return db.session.get(Answer, answer_id) if answer_id < 2**63 else None
+
+
+def answers(question_id: int) -> list[Answer]:
+    """The answers to a question, by account."""
+    return list(db.session.scalars(select(Answer).where(Answer.question_id == question_id).order_by(Answer.account_id)))
+
+
+def latest_of(who: str, account_id: int, most: int = 10) -> list[Answer]:
+    """A person's latest answers from one account."""
+    mine = select(Answer).join(Answer.question).where(Question.who == who, Answer.account_id == account_id)
+    return list(db.session.scalars(mine.order_by(Answer.id.desc()).limit(most)))
+
+
+def due(at: datetime, most: int = 50) -> list[int]:
+    """Ids of answers that wait for somebody to ask."""
+    ready = select(Answer.id).where(Answer.state == WAITING, Answer.due_at <= at)
+    return list(db.session.scalars(ready.order_by(Answer.due_at, Answer.id).limit(most)))
+
+
+def lease(answer_id: int, at: datetime) -> Answer | None:
+    """The answer, if nobody has asked for it yet. Commits."""
+    mine = update(Answer).where(Answer.id == answer_id, Answer.state == WAITING)
+    taken = change(mine.values(state=RUNNING, due_at=None, leased_until=at + LEASE))
+    db.session.commit()
+    if not taken:
+        return None
+    answer = db.session.get_one(Answer, answer_id)
+    db.session.refresh(answer)
+    return answer
+
+
+def keep(answer_id: int, at: datetime) -> bool:
+    """Whether the answer is still wanted; the lease is longer by that, where half of it is over. Commits."""
+    found = db.session.execute(select(Answer.state, Answer.leased_until).where(Answer.id == answer_id)).one_or_none()
+    wanted = found is not None and found.state == RUNNING
+    if found is not None and wanted and found.leased_until < at + LEASE / 2:
+        change(update(Answer).where(Answer.id == answer_id, Answer.state == RUNNING).values(leased_until=at + LEASE))
+    db.session.commit()
+    return wanted
+
+
+def end(answer: Answer, state: str, at: datetime, told: str = "", **values: Any) -> bool:
+    """Its end; the audit entry's too where it is the last. False when it was over already. Commits."""
+    over = update(Answer).where(Answer.id == answer.id, Answer.state.in_(OPEN))
+    ended = change(over.values(state=state, ended_at=at, due_at=None, leased_until=None, told=clean(told)[:2000], **values))
+    if ended:
+        _settle(answer.question_id, at)
+    db.session.commit()
+    db.session.refresh(answer)
+    return bool(ended)
+
+
+def give_up(at: datetime) -> int:
+    """Those whose worker was killed have failed; how many. Commits."""
+    lost = select(Answer).where(Answer.state == RUNNING, Answer.leased_until < at)
+    return sum(end(answer, FAILED, at, INTERRUPTED) for answer in db.session.scalars(lost).all())
+
+
+def forget(at: datetime) -> int:
+    """Rows that are a day old, with the questions' own texts; how many answers. That they were asked stays. Commits."""
+    old = select(Question.id).where(Question.asked_at < at - KEPT)
+    emptied = change(update(Answer).where(Answer.question_id.in_(old), Answer.rows.is_not(None)).values(rows=None))
+    change(update(Question).where(Question.id.in_(old), Question.text != b"").values(text=b""))
+    db.session.commit()
+    return emptied
+
+
+def reveal(question: Question, user: User, why: str, at: datetime) -> None:
+    """Show the masked columns of the answers to whoever asked, for a quarter of an hour; in the audit trail first. Commits.
+
+    Raises:
+        reveals.BadReason: no reason was given, or one of more than 500 characters.
+    """
+    why = checked_reason(why)
+    audit.record(at, user.email, "reveal", audit.DONE, detail=f"answers to question {question.id}, for 15 minutes: {why}")
+    question.revealed_until = at + LASTS
+    db.session.commit()
+
+
+def packed(rows: Sequence[Any], keys: MultiFernet) -> bytes:
+    """Rows as they are kept: compressed and encrypted."""
+    return keys.encrypt(zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")))
+
+
+def unpacked(kept: bytes | None, keys: MultiFernet) -> list[list[Any]] | None:
+    """The rows; None where they are gone, or no key of ours reads them."""
+    if not kept:
+        return None
+    try:
+        found: list[list[Any]] = json.loads(zlib.decompress(keys.decrypt(kept)))
+    except InvalidToken:
+        return None
+    return found
+
+
+def sealed(text: str, keys: MultiFernet) -> bytes:
+    """A text as it is kept."""
+    return keys.encrypt(text.encode())
+
+
+def opened(kept: bytes, keys: MultiFernet) -> str | None:
+    """The text; None where it is gone, or no key of ours reads it."""
+    try:
+        return keys.decrypt(kept).decode() if kept else None
+    except InvalidToken:
+        return None
+
+
+def addresses() -> dict[int, str]:
+    """What may be seen of each account's direct address."""
+    return dict(db.session.execute(select(WarehouseAddress.account_id, WarehouseAddress.shown)).all())
+
+
+def address_or_none(account_id: int) -> WarehouseAddress | None:
+    """Where the account's warehouse is reached directly."""
+    return db.session.get(WarehouseAddress, account_id)
+
+
+def keep_address(user: User, account: Account, address: bytes | None, shown: str, at: datetime) -> None:
+    """Have an account's warehouse asked at this encrypted address, or (None) through Peliqan's API again. Commits."""
+    said = f"asked directly, at {shown}" if address is not None else "asked through Peliqan's API again"
+    audit.record(at, user.email, "warehouse", audit.DONE, account_id=account.id, detail=said)
+    kept = db.session.get(WarehouseAddress, account.id)
+    if address is None:
+        if kept is not None:
+            db.session.delete(kept)
+    else:
+        kept = kept or WarehouseAddress(account_id=account.id)
+        kept.address, kept.shown, kept.who, kept.at = address, shown, user.email, at
+        db.session.add(kept)
+    db.session.commit()
+
+
+def saved() -> list[SavedQuery]:
+    """Saved questions, by name."""
+    return list(db.session.scalars(select(SavedQuery).order_by(func.lower(SavedQuery.name))))
+
+
+def saved_or_none(query_id: int) -> SavedQuery | None:
+    """One saved question."""
+    return db.session.get(SavedQuery, query_id) if query_id < 2**63 else None
+
+
+def save(user: User, query: SavedQuery | None, name: str, text: str, parameters: dict[str, str], at: datetime) -> SavedQuery:
+    """Keep a question under a name: anew, or in place of one. Commits.
+
+    Raises:
+        ValueError: a sentence: it has no name, or another has it.
+    """
+    name = clean(name).strip()[:200]
+    if not name:
+        raise ValueError("Give it a name.")
+    other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name == name))
+    if other is not None and (query is None or other != query.id):
+        raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
+    query = query or SavedQuery()
+    query.name, query.text, query.parameters, query.who, query.at = name, text, parameters, user.email, at
+    db.session.add(query)
+    audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{name}”: {clean(text)}"[:2000])
+    db.session.commit()
+    return query
+
+
+def delete(user: User, query: SavedQuery, at: datetime) -> None:
+    """Forget a saved question. Commits."""
+    audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{query.name}” deleted")
+    db.session.delete(query)
+    db.session.commit()
+
+
+def _settle(question_id: int, at: datetime) -> None:
+    states = dict(
+        db.session.execute(
+            select(Answer.state, func.count()).where(Answer.question_id == question_id).group_by(Answer.state)
+        ).all()
+    )
+    if set(states) & set(OPEN):
+        return
+    entry = db.session.get_one(AuditEntry, db.session.get_one(Question, question_id).audit_id)
+    entry.result = audit.DONE if set(states) == {DONE} else audit.FAILED
+    said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+    entry.settled_at, entry.detail = at, f"{entry.detail} ({said})"[:2000]

@@ -1,0 +1,71 @@
+"""Searches for one value: who asked, where, how far each is. The value is kept encrypted, and for a day."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import delete, or_, select, update
+
+from dashboard.store import audit
+from dashboard.store.database import change, db
+from dashboard.store.models import Connection, ValueSearch
+
+KEPT: Final = timedelta(days=1)
+# Longer than a turn takes, unless Peliqan is very slow.
+LEASE: Final = timedelta(seconds=60)
+
+
+def begin(who: str, connection: Connection, value: bytes, at: datetime) -> ValueSearch:
+    """Write down that somebody searches a connection's tables; the audit trail says so without the value. Commits."""
+    place = {"account_id": connection.account_id, "connection_id": connection.id}
+    audit.record(at, who, "search", audit.DONE, **place, detail="Searched for one value in the connection's tables.")
+    search = ValueSearch(who=who, value=value, asked_at=at, **place)
+    db.session.add(search)
+    db.session.commit()
+    return search
+
+
+def latest_of(who: str, connection: Connection, most: int = 10) -> list[ValueSearch]:
+    """A person's searches in a connection, the latest first."""
+    mine = select(ValueSearch).where(
+        ValueSearch.who == who,
+        ValueSearch.account_id == connection.account_id,
+        ValueSearch.connection_id == connection.id,
+    )
+    return list(db.session.scalars(mine.order_by(ValueSearch.id.desc()).limit(most)))
+
+
+def search_or_none(search_id: int) -> ValueSearch | None:
+    """One search."""
+    return db.session.get(ValueSearch, search_id) if search_id < 2**63 else None
+
+
+def lease(search: ValueSearch, at: datetime) -> bool:
+    """Whether it is ours to go on with: it has not ended, and nobody else is at it. Commits."""
+    free = or_(ValueSearch.leased_until.is_(None), ValueSearch.leased_until < at)
+    mine = update(ValueSearch).where(ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), free)
+    taken = change(mine.values(leased_until=at + LEASE))
+    db.session.commit()
+    db.session.refresh(search)
+    return bool(taken)
+
+
+def note(search: ValueSearch, at: datetime, *, places: Sequence[Mapping[str, Any]], hits: Sequence[Any], **reached: Any) -> None:
+    """How far it is; the lease is longer by that. Commits."""
+    search.places, search.hits, search.leased_until = [dict(each) for each in places], list(hits), at + LEASE
+    for name, value in reached.items():
+        setattr(search, name, value)
+    db.session.commit()
+
+
+def let_go(search: ValueSearch, *, error: str = "", ended_at: datetime | None = None) -> None:
+    """Leave it to the next turn, or end it. Commits."""
+    search.leased_until, search.error, search.ended_at = None, error, ended_at
+    db.session.commit()
+
+
+def forget(at: datetime) -> int:
+    """Delete searches of more than a day ago, values and all; how many. Commits."""
+    forgotten = change(delete(ValueSearch).where(ValueSearch.asked_at < at - KEPT))
+    db.session.commit()
+    return forgotten

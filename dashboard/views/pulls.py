@@ -1,0 +1,183 @@
+"""For administrators: schedules by which tables are copied out, and how each pull went."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.engine import make_url
+
+from dashboard.app import console
+from dashboard.data import destinations
+from dashboard.data.pull import FULL_EVERY
+from dashboard.fleet.pulls import in_words, selection_of
+from dashboard.store import audit, pulls
+from dashboard.store.models import PullSchedule
+from dashboard.views.access import requires, visitor
+from dashboard.views.pages import answer_list
+
+bp = Blueprint("pulls", __name__)
+EVERY = {60: "hour", 360: "six hours", 720: "twelve hours", 1440: "day", 10080: "week"}
+
+
+@bp.get("/pulls", endpoint="index")
+@bp.get("/pulls.json", endpoint="index_json")
+@bp.get("/pulls.csv", endpoint="index_csv")
+@requires("admin")
+def index() -> ResponseReturnValue:
+    """All schedules, each with its last and next pull."""
+    return answer_list(pulls.SCHEDULES, pulls.schedule_item, "pages/pulls.html", "fragments/_pulls.html", when=pulls.when_words)
+
+
+@bp.get("/pulls/new")
+@requires("admin")
+def new() -> ResponseReturnValue:
+    """The form for one."""
+    return _form({"every": "1440", "full_every": str(FULL_EVERY)})
+
+
+@bp.post("/pulls")
+@requires("admin")
+def create() -> ResponseReturnValue:
+    """A new schedule; it runs at once, and then so often."""
+    at, form = console().clock(), request.form
+    try:
+        schedule = _read(form)
+    except ValueError as error:
+        return _form(form, str(error)), 422
+    schedule.created_at, schedule.created_by = at, visitor().email
+    pulls.save(schedule, at)
+    _note("create_pull_schedule", schedule)
+    pulls.run_now(schedule, visitor().email, at)
+    console().work.pull_out(schedule.id)
+    return redirect(url_for(".show", schedule_id=schedule.id), 303)
+
+
+@bp.get("/pulls/<int:schedule_id>", endpoint="show")
+@bp.get("/pulls/<int:schedule_id>.json", endpoint="show_json")
+@bp.get("/pulls/<int:schedule_id>.csv", endpoint="show_csv")
+@requires("admin")
+def show(schedule_id: int) -> ResponseReturnValue:
+    """One schedule with its pulls."""
+    schedule = _schedule_or_404(schedule_id)
+    template, fragment = "pages/pull.html", "fragments/_pull_runs.html"
+    when, chosen = pulls.when_words(schedule), in_words(selection_of(schedule))
+    listing = pulls.runs_listing(schedule_id)
+    return answer_list(listing, pulls.run_item, template, fragment, schedule=schedule, when=when, chosen=chosen)
+
+
+@bp.post("/pulls/<int:schedule_id>/run")
+@requires("admin")
+def run(schedule_id: int) -> ResponseReturnValue:
+    """Have it run now; where it runs already, right after."""
+    schedule = _schedule_or_404(schedule_id)
+    pulls.run_now(schedule, visitor().email, console().clock())
+    console().work.pull_out(schedule.id)
+    flash(f"“{schedule.name}” runs as soon as a worker is free. This page shows how it goes: look again.", "success")
+    return redirect(url_for(".show", schedule_id=schedule_id), 303)
+
+
+@bp.post("/pulls/<int:schedule_id>/switch")
+@requires("admin")
+def switch(schedule_id: int) -> ResponseReturnValue:
+    """Have it go on, or rest."""
+    schedule, to = _schedule_or_404(schedule_id), request.form.get("to")
+    if to not in {"on", "off"}:
+        abort(400, "A schedule can be switched on or off.")
+    pulls.switch(schedule, to == "on", console().clock())
+    _note(f"switch_pull_schedule_{to}", schedule)
+    return redirect(url_for(".show", schedule_id=schedule_id), 303)
+
+
+@bp.post("/pulls/<int:schedule_id>/delete")
+@requires("admin")
+def delete(schedule_id: int) -> ResponseReturnValue:
+    """Forget it with the list of its pulls; copies stay where they are."""
+    schedule = _schedule_or_404(schedule_id)
+    _note("delete_pull_schedule", schedule)
+    pulls.remove(schedule)
+    flash("The schedule is deleted. What it had copied is where it was.", "success")
+    return redirect(url_for(".index"), 303)
+
+
+def _schedule_or_404(schedule_id: int) -> PullSchedule:
+    found = pulls.schedule_or_none(schedule_id)
+    if found is None:
+        abort(404, f"There is no schedule {schedule_id}.")
+    return found
+
+
+def _note(what: str, schedule: PullSchedule) -> None:
+    audit.record(console().clock(), visitor().email, what, audit.DONE, detail=f"{schedule.name}, to {schedule.place}")
+
+
+def _form(typed: Mapping[str, str], problem: str = "") -> str:
+    return render_template("pages/pull_new.html", typed=typed, problem=problem, every=EVERY)
+
+
+def _read(form: Mapping[str, str]) -> PullSchedule:
+    """A schedule as it was typed, not yet kept.
+
+    Raises:
+        ValueError: a sentence, without anything of the address that is secret.
+    """
+    name, address, every = form.get("name", "").strip()[:80], form.get("address", "").strip(), form.get("every", "")
+    full_every = form.get("full_every", "")
+    if not name:
+        raise ValueError("Give it a name.")
+    if pulls.is_taken(name, None):
+        raise ValueError(f"There is a schedule “{name}” already: choose another name.")
+    if pulls.is_full():
+        raise ValueError(f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first.")
+    if not every.isdecimal() or int(every) not in EVERY:
+        raise ValueError("Choose how often it runs.")
+    if not full_every.isdecimal() or not 1 <= int(full_every) <= 1000:
+        raise ValueError("Every how many pulls a table is read whole is a number from 1 to 1,000.")
+    chosen = {
+        "accounts": _numbers(form.get("accounts", ""), "accounts"),
+        "connections": _numbers(form.get("connections", ""), "connections"),
+        "tables": _words(form.get("tables", "")),
+        "database": form.get("database", "").strip()[:200],
+        "grows": form.get("grows", "").strip()[:200],
+    }
+    return PullSchedule(
+        name=name,
+        address=console().fleet.vault.encrypt(address),
+        place=_checked(address),
+        chosen=chosen,
+        every=int(every),
+        full_every=int(full_every),
+        on=True,
+        asked_by="",
+        zone="UTC",
+    )
+
+
+def _checked(address: str) -> str:
+    """What may be shown of the address, after its destination has let itself be opened."""
+    destination, place = destinations.open_destination(address), destinations.name_of(address)
+    own, kept = make_url(console().settings.store_url), None if address.startswith("parquet://") else make_url(address)
+    if kept is not None and _place(str(kept.host), kept.port, kept.database) == _place(str(own.host), own.port, own.database):
+        raise ValueError("That is the console's own store. Copies need a database of their own.")
+    try:
+        with destination:
+            pass
+    except destinations.DestinationError as error:
+        raise ValueError(f"The destination cannot be used: {error}") from None
+    return place
+
+
+def _place(host: str, port: int | None, database: str | None) -> tuple[str, int, str]:
+    named = database or ""
+    return host, port or 5432, str(Path(named).resolve()) if host == "None" else named
+
+
+def _numbers(text: str, what: str) -> list[int]:
+    found = _words(text)
+    if wrong := next((each for each in found if not each.isdecimal() or len(each) > 18), None):
+        raise ValueError(f"“{wrong[:40]}” is no id: {what} are chosen by Peliqan's ids, with commas between them.")
+    return [int(each) for each in found]
+
+
+def _words(text: str) -> list[str]:
+    return [each.strip()[:200] for each in text.split(",") if each.strip()][:200]

@@ -1,0 +1,187 @@
+"""Saved questions, asked of many accounts at once: one answer a customer."""
+
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_values
+from dashboard.store import questions
+from dashboard.store.listing import BadQuery, ListQuery
+from dashboard.store.lists import ACCOUNTS
+from dashboard.store.models import Account, SavedQuery
+from dashboard.views.access import requires, visitor
+from dashboard.views.pages import csv_cell, csv_response
+from dashboard.views.sql import ask_for, distinct, get_question_or_404, hidden_in, rows_of, seen
+
+bp = Blueprint("queries", __name__)
+
+
+@bp.get("/queries")
+@requires("operator")
+def index() -> ResponseReturnValue:
+    """All saved questions."""
+    return render_template("pages/queries.html", queries=questions.saved())
+
+
+@bp.get("/queries/new")
+@requires("operator")
+def new() -> ResponseReturnValue:
+    """A form for one."""
+    return _form(None, {"text": request.args.get("text", "")})
+
+
+@bp.post("/queries")
+@requires("operator")
+def create() -> ResponseReturnValue:
+    """Keep one."""
+    return _save(None)
+
+
+@bp.get("/queries/<int:query_id>")
+@requires("operator")
+def show(query_id: int) -> ResponseReturnValue:
+    """One, with its values and the accounts to be asked; ``q`` and ``connector`` choose as the list of accounts does."""
+    return _asking(_query_or_404(query_id))
+
+
+@bp.get("/queries/<int:query_id>/edit")
+@requires("operator")
+def edit(query_id: int) -> ResponseReturnValue:
+    """The form with what it says now."""
+    query = _query_or_404(query_id)
+    kinds = {f"type-{name}": kind for name, kind in query.parameters.items()}
+    return _form(query, {"name": query.name, "text": query.text, **kinds})
+
+
+@bp.post("/queries/<int:query_id>/edit")
+@requires("operator")
+def change(query_id: int) -> ResponseReturnValue:
+    """Keep what was changed."""
+    return _save(_query_or_404(query_id))
+
+
+@bp.post("/queries/<int:query_id>/delete")
+@requires("operator")
+def delete(query_id: int) -> ResponseReturnValue:
+    """Forget it; what was asked stays in the audit trail."""
+    questions.delete(visitor().user, _query_or_404(query_id), console().clock())
+    return redirect(url_for("queries.index"))
+
+
+@bp.post("/queries/<int:query_id>/ask")
+@requires("operator")
+def ask(query_id: int) -> ResponseReturnValue:
+    """Ask all accounts that fit, one answer each."""
+    query = _query_or_404(query_id)
+    try:
+        accounts, total = _chosen()
+        if str(total) != request.form.get("seen", ""):
+            raise BadQuestion("Other accounts fit by now than those that you saw: look again, then ask.")
+        if total > _most():
+            raise BadQuestion(f"{total:,} accounts fit; your role may ask {_most():,} at once. Choose fewer.")
+        if not accounts:
+            raise BadQuestion("No account fits: choose others.")
+        values = {name: request.form.get(f"value-{name}", "") for name in names_in(query.text)}
+        text = with_values(query.text, query.parameters, values)
+        asked = ask_for(query.name, text, [account.id for account in accounts], f"“{query.name}”: {query.text}")
+    except (BadQuestion, questions.TooMany) as error:
+        return _asking(query, str(error)), 422
+    return redirect(url_for("queries.question", question_id=asked.id))
+
+
+@bp.get("/questions/<int:question_id>", endpoint="question")
+@bp.get("/questions/<int:question_id>.csv", endpoint="question_csv")
+@requires("operator")
+def question(question_id: int) -> ResponseReturnValue:
+    """A question's answers, one a customer; as CSV all their rows, with the account in front."""
+    found = get_question_or_404(question_id)
+    answers = questions.answers(question_id)
+    if request.path.endswith(".csv"):
+        return csv_response(_together(answers), f"question-{question_id}.csv")
+    return render_template("pages/question.html", question=found, answers=answers, open=questions.OPEN)
+
+
+@bp.get("/questions/<int:question_id>/progress")
+@requires("operator", poll=True)
+def progress(question_id: int) -> ResponseReturnValue:
+    """The polled part."""
+    found = get_question_or_404(question_id)
+    answers = questions.answers(question_id)
+    return render_template("fragments/_answers.html", question=found, answers=answers, open=questions.OPEN)
+
+
+@bp.post("/questions/<int:question_id>/cancel")
+@requires("operator")
+def cancel(question_id: int) -> ResponseReturnValue:
+    """None of the answers that are still to come is wanted."""
+    get_question_or_404(question_id)
+    for answer in questions.answers(question_id):
+        if answer.state in questions.OPEN:
+            questions.end(answer, questions.CANCELLED, console().clock(), f"Cancelled by {visitor().email}.")
+    return redirect(url_for("queries.question", question_id=question_id))
+
+
+def _query_or_404(query_id: int) -> SavedQuery:
+    found = questions.saved_or_none(query_id)
+    if found is None:
+        abort(404, f"There is no saved question {query_id}.")
+    return found
+
+
+def _most() -> int:
+    return questions.MOST_OPEN if visitor().may("admin") else min(questions.MOST_OPEN, console().settings.dashboard_bulk_most)
+
+
+def _chosen() -> tuple[list[Account], int]:
+    """The accounts that fit, at most as many as may be asked, and how many fit."""
+    query: ListQuery = ACCOUNTS.read({name: request.values.get(name, "") for name in ("q", "connector")})
+    found = ACCOUNTS.page(query)
+    return ACCOUNTS.all(query, _most()), found.total
+
+
+def _asking(query: SavedQuery, problem: str = "") -> str:
+    accounts, total = _chosen()
+    return render_template(
+        "pages/query.html",
+        query=query,
+        names=names_in(query.text),
+        accounts=accounts[:12],
+        total=total,
+        most=_most(),
+        problem=problem,
+        typed=request.values,
+        connectors=ACCOUNTS.choices(ACCOUNTS.page(ListQuery()))["connector"],
+    )
+
+
+def _form(query: SavedQuery | None, typed: Any, problem: str = "") -> str:
+    names = names_in(typed.get("text", ""))
+    return render_template("pages/query_form.html", query=query, typed=typed, names=names, types=TYPES, problem=problem)
+
+
+def _save(query: SavedQuery | None) -> ResponseReturnValue:
+    try:
+        text = checked(request.form.get("text", ""))
+        kinds = {name: request.form.get(f"type-{name}", "text") for name in names_in(text)}
+        if wrong := next((kind for kind in kinds.values() if kind not in TYPES), None):
+            raise BadQuery(f"There is no type “{wrong}”.")
+        kept = questions.save(visitor().user, query, request.form.get("name", ""), text, kinds, console().clock())
+    except BadQuery:
+        raise
+    except ValueError as error:
+        return _form(query, request.form, str(error)), 422
+    return redirect(url_for("queries.show", query_id=kept.id))
+
+
+def _together(answers: list[Any]) -> list[dict[str, Any]]:
+    """All rows of all answers, with every column that any of them has."""
+    lines, columns = [], ["account_id", "account_name"]
+    for answer in answers:
+        names, hidden = [f"{name}" for name in distinct(answer)], hidden_in(answer)
+        columns += [name for name in names if name not in columns]
+        for row in rows_of(answer) or ():
+            values = {name: csv_cell(value) for name, value in zip(names, seen(row, hidden), strict=True)}
+            lines.append({"account_id": answer.account_id, "account_name": csv_cell(answer.account.title), **values})
+    return [{name: line.get(name) for name in columns} for line in lines]

@@ -1,0 +1,165 @@
+"""Is it in there? One value, looked for in all tables of a connection: the page asks for turn after turn and shows how far it is.
+
+The value is often somebody's name or address: it is sent by POST, kept encrypted, shown to whoever asked, and in no address.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard import peliqan
+from dashboard.app import console
+from dashboard.data.occurrences import LONGEST
+from dashboard.fleet import search as work
+from dashboard.fleet.search import Hit, Place
+from dashboard.store import searches, snapshot
+from dashboard.store.models import Connection, ValueSearch
+from dashboard.views import htmx, masking
+from dashboard.views.access import requires, visitor
+from dashboard.views.connections import PATH, get_connection_or_404
+
+bp = Blueprint("searches", __name__)
+LEAST = 2
+# Who presses the button twice has one search.
+SAME = timedelta(minutes=1)
+NAMED = 10
+
+
+@dataclass(frozen=True)
+class SearchPage:
+    """What page and fragment receive. ``masked``: of the tables where it was found, the columns that this person sees masked."""
+
+    connection: Connection
+    search: ValueSearch
+    value: str
+    places: list[Place]
+    hits: list[Hit]
+    masked: dict[int, set[str]]
+
+    @property
+    def moves(self) -> bool:
+        """Whether there is more to do."""
+        return self.search.ended_at is None
+
+    @property
+    def asked(self) -> int:
+        """How many tables the API's own search, or the rows, have been asked of."""
+        return sum(each.state not in (work.WAITS, work.LEFT) for each in self.places)
+
+    def name(self, table_id: int) -> str:
+        """A table's name."""
+        return next((each.name for each in self.places if each.table_id == table_id), "") or f"Table {table_id}"
+
+    @property
+    def unread(self) -> list[Place]:
+        """Tables of which not every row was read, where that matters: nothing was found, or they could not be asked at all."""
+        asked = () if self.hits else (work.ASKED,)
+        return [each for each in self.places if each.state in (work.UNREADABLE, work.LEFT, work.WAITS, work.PART, *asked)]
+
+    @property
+    def sentence(self) -> str:
+        """The answer, with what was not read."""
+        if not self.places:
+            return "No table of this connection was found, so nothing was read."
+        tables = len({hit.table_id for hit in self.hits})
+        if tables:
+            most = " These are the first; there may be more." if len(self.hits) >= work.MOST_HITS else ""
+            said = f"Found in {tables} table{'' if tables == 1 else 's'}.{most}"
+            return (
+                f"{said} Tables without it were asked with Peliqan's search, which can miss some." if self._some_asked else said
+            )
+        read = f"Not found in the {self.search.rows_read:,} rows read"
+        if not self.unread:
+            return f"{read}: these are all the rows of {len(self.places)} table{'' if len(self.places) == 1 else 's'}."
+        count = len(self.unread)
+        named = ", ".join(_unread(each) for each in self.unread[:NAMED])
+        more = f" and {count - NAMED} more" if count > NAMED else ""
+        return f"{read}; {count} table{'' if count == 1 else 's'} not read: {named}{more}."
+
+    @property
+    def _some_asked(self) -> bool:
+        return any(each.state == work.ASKED for each in self.places)
+
+
+@bp.get(f"{PATH}/search")
+@requires("viewer")
+def index(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """The field, and this person's searches of the last day."""
+    connection = get_connection_or_404(account_id, connection_id)
+    mine = [(each, _value(each)) for each in searches.latest_of(visitor().email, connection)]
+    return render_template("pages/searches.html", connection=connection, searches=mine)
+
+
+@bp.post(f"{PATH}/search")
+@requires("viewer")
+def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Begin a search; the page that follows works at it."""
+    connection = get_connection_or_404(account_id, connection_id)
+    value = snapshot.clean(request.form.get("value", "")).strip()
+    if not LEAST <= len(value) <= LONGEST:
+        flash(f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {len(value)}.", "danger")
+        return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)
+    at, who = console().clock(), visitor().email
+    same = (each for each in searches.latest_of(who, connection) if at - each.asked_at < SAME and _value(each) == value)
+    search = next(same, None) or searches.begin(who, connection, console().fleet.vault.encrypt(value), at)
+    return redirect(_url(search), 303)
+
+
+@bp.get(f"{PATH}/search/<int:search_id>")
+@requires("viewer")
+def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
+    """How far a search is, and what it found."""
+    connection, search = _mine_or_404(account_id, connection_id, search_id)
+    return render_template("pages/search.html", page=_page(connection, search))
+
+
+@bp.post(f"{PATH}/search/<int:search_id>")
+@requires("viewer", poll=True)
+def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
+    """One turn of about two seconds; where another tab has its turn, only how far that is."""
+    connection, search = _mine_or_404(account_id, connection_id, search_id)
+    work.go_on(console().api, search, connection, _value(search), console().clock)
+    if not htmx.is_htmx():
+        return redirect(_url(search), 303)
+    return render_template("fragments/_search.html", page=_page(connection, search))
+
+
+def _page(connection: Connection, search: ValueSearch) -> SearchPage:
+    hits = work.hits_of(search)
+    masked = {}
+    for table_id in {hit.table_id for hit in hits}:
+        columns = [peliqan.Column(name=hit.column, type=hit.type) for hit in hits if hit.table_id == table_id]
+        masked[table_id] = set(masking.sight(connection.account_id, table_id, columns).hidden)
+    return SearchPage(connection, search, _value(search), work.places_of(search), hits, masked)
+
+
+def _mine_or_404(account_id: int, connection_id: int, search_id: int) -> tuple[Connection, ValueSearch]:
+    """The search, for whoever asked for it: what it looks for may be anybody's address."""
+    connection, search = get_connection_or_404(account_id, connection_id), searches.search_or_none(search_id)
+    if (
+        search is None
+        or search.who != visitor().email
+        or (search.account_id, search.connection_id) != (account_id, connection_id)
+    ):
+        abort(404, f"You have no search {search_id} in this connection. Searches are deleted after a day.")
+    return connection, search
+
+
+def _value(search: ValueSearch) -> str:
+    """What is looked for; empty where SECRET_KEY was changed meanwhile."""
+    return console().fleet.vault.decrypt(search.value) or ""
+
+
+def _url(search: ValueSearch) -> str:
+    return url_for(".show", account_id=search.account_id, connection_id=search.connection_id, search_id=search.id)
+
+
+def _unread(place: Place) -> str:
+    name = f"“{(place.name or f'Table {place.table_id}')[:60]}”"
+    if place.state == work.PART:
+        return f"{name} (the first {place.rows:,} of {place.total:,} rows were)"
+    if place.state == work.ASKED:
+        return f"{name} (Peliqan's search found nothing there)"
+    return f"{name} ({place.note.rstrip('.')})" if place.note else name

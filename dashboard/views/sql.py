@@ -1,0 +1,247 @@
+"""Questions in SQL to one account's warehouse, and their answers: asked by a worker, looked at until they are there."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Response, abort, flash, jsonify, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard import peliqan
+from dashboard.app import console
+from dashboard.data.masks import MASKED, SEES_ALL
+from dashboard.data.sql import postgresql
+from dashboard.data.sql.text import BadQuestion, checked, names_in
+from dashboard.store import questions, reveals
+from dashboard.store.listing import Page, read_query
+from dashboard.store.models import Account, Answer, Question
+from dashboard.views.access import requires, visitor
+from dashboard.views.accounts import get_account_or_404
+from dashboard.views.cells import Cell, cell, masked
+from dashboard.views.pages import Shown, csv_cell, csv_response
+
+bp = Blueprint("sql", __name__)
+
+
+@dataclass(frozen=True)
+class AnswerPage:
+    """An answer as its page and the polled part show it. ``list``: a page of its rows as cells; None before there are any.
+
+    ``hidden``: what each column is masked as for this person, None where it is shown.
+    """
+
+    answer: Answer
+    text: str | None
+    hidden: Sequence[str | None]
+    list: Shown | None
+    gone: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether anything changes by itself."""
+        return self.answer.state in questions.OPEN
+
+    @property
+    def masked_words(self) -> str:
+        """Which columns are masked for this person, and what each looks like; empty where none is."""
+        pairs = zip(self.answer.columns, self.hidden, strict=True)
+        return ", ".join(f"{name} ({kind})" for (name, _, _), kind in pairs if kind)
+
+
+@bp.get("/accounts/<int:account_id>/sql")
+@requires("operator")
+def ask(account_id: int) -> ResponseReturnValue:
+    """Where a question is written, and what one has asked here before."""
+    return _editor(get_account_or_404(account_id), request.args.get("text", ""))
+
+
+@bp.post("/accounts/<int:account_id>/sql")
+@requires("operator")
+def begin(account_id: int) -> ResponseReturnValue:
+    """Have the question asked."""
+    account, written = get_account_or_404(account_id), request.form.get("text", "")
+    try:
+        text = checked(written)
+        if names := names_in(text):
+            raise BadQuestion(f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there.")
+        asked = ask_for(text.splitlines()[0], text, [account_id], text)
+    except (BadQuestion, questions.TooMany) as error:
+        return _editor(account, written, str(error)), 422
+    return redirect(url_for("sql.show", answer_id=questions.answers(asked.id)[0].id))
+
+
+@bp.get("/accounts/<int:account_id>/sql/schema")
+@requires("operator", poll=True)
+def schema(account_id: int) -> ResponseReturnValue:
+    """The account's tables, and one's columns where ``table`` says which; asked for live, beside the editor."""
+    account = get_account_or_404(account_id)
+    api, table_id = console().api.for_account(account_id), request.args.get("table", type=int)
+    try:
+        columns = api.columns(table_id) if table_id is not None else ()
+        databases = [] if table_id is not None else [(each, api.tables(each.id)) for each in api.databases()]
+        problem = None
+    except peliqan.PeliqanError as error:
+        columns, databases, problem = (), [], error
+    template = "fragments/_sql_columns.html" if table_id is not None else "fragments/_sql_schema.html"
+    return render_template(template, account=account, databases=databases, columns=columns, problem=problem)
+
+
+@bp.post("/accounts/<int:account_id>/warehouse")
+@requires("admin")
+def keep_address(account_id: int) -> ResponseReturnValue:
+    """Have the account's warehouse asked directly at this address, or without one through Peliqan again."""
+    account, address = get_account_or_404(account_id), request.form.get("address", "").strip()
+    store, vault = console().settings.store_url, console().fleet.vault
+    own = store.replace("+psycopg", "") if store.startswith("postgresql") else ""
+    try:
+        shown = postgresql.shown(address) if address else ""
+        if address:
+            postgresql.check(address, own)
+        questions.keep_address(visitor().user, account, vault.encrypt(address) if address else None, shown, console().clock())
+    except postgresql.BadAddress as error:
+        flash(f"Nothing was changed. {error} Enter it again.", "danger")
+    return redirect(url_for("sql.ask", account_id=account_id))
+
+
+@bp.get("/answers/<int:answer_id>", endpoint="show")
+@bp.get("/answers/<int:answer_id>.json", endpoint="show_json")
+@bp.get("/answers/<int:answer_id>.csv", endpoint="show_csv")
+@bp.get("/answers/<int:answer_id>.jsonl", endpoint="show_jsonl")
+@requires("operator")
+def show(answer_id: int) -> ResponseReturnValue:
+    """An answer: a page of its rows; all of them for scripts."""
+    answer = get_answer_or_404(answer_id)
+    rows, hidden = rows_of(answer), hidden_in(answer)
+    suffix = request.path.rpartition(".")[2] if "." in request.path else ""
+    if not suffix:
+        return render_template("pages/answer.html", page=_page(answer, rows, hidden), account=answer.account)
+    if rows is None:
+        code = 409 if answer.state in questions.OPEN else 410
+        abort(code, "There are no rows: the answer is not there yet, it failed, or a day has passed.")
+    names = distinct(answer)
+    if suffix == "csv":
+        return csv_response(_as_csv(names, rows, hidden), f"answer-{answer.id}.csv")
+    items = [dict(zip(names, seen(row, hidden), strict=True)) for row in rows]
+    if suffix == "jsonl":
+        return Response("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items), mimetype="application/jsonl")
+    shape = [{"name": name, "type": kind} for name, (_, kind, _) in zip(names, answer.columns, strict=True)]
+    hidden_names = [name for name, kind in zip(names, hidden, strict=True) if kind]
+    complete = answer.state == questions.DONE and not answer.told
+    return jsonify(columns=shape, items=items, masked=hidden_names, total=len(items), complete=complete, told=answer.told)
+
+
+@bp.get("/answers/<int:answer_id>/progress")
+@requires("operator", poll=True)
+def progress(answer_id: int) -> ResponseReturnValue:
+    """The polled part: the answer as soon as it is there."""
+    answer = get_answer_or_404(answer_id)
+    return render_template("fragments/_answer.html", page=_page(answer, rows_of(answer), hidden_in(answer)))
+
+
+@bp.post("/answers/<int:answer_id>/cancel")
+@requires("operator")
+def cancel(answer_id: int) -> ResponseReturnValue:
+    """Not wanted any more: whoever asks sees that within half a second, and cancels it in the database."""
+    answer = get_answer_or_404(answer_id)
+    questions.end(answer, questions.CANCELLED, console().clock(), f"Cancelled by {visitor().email}.")
+    return redirect(url_for("sql.show", answer_id=answer_id))
+
+
+@bp.post("/questions/<int:question_id>/reveal")
+@requires("operator")
+def reveal(question_id: int) -> ResponseReturnValue:
+    """Somebody says why they have to see what is masked in the answers to their question."""
+    question = get_question_or_404(question_id)
+    try:
+        questions.reveal(question, visitor().user, request.form.get("why", ""), console().clock())
+    except reveals.BadReason as error:
+        flash(f"Nothing was shown. {error}", "danger")
+    answer_id = request.form.get("answer", type=int)
+    back = url_for("sql.show", answer_id=answer_id) if answer_id else url_for("queries.question", question_id=question_id)
+    return redirect(back)
+
+
+def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> Question:
+    """Write the question down, and ask the workers for its answers.
+
+    Raises:
+        questions.TooMany: too many of this person's are under way.
+    """
+    sealed = questions.sealed(text, console().fleet.vault.keys)
+    found = questions.ask(visitor().user, title, sealed, accounts, told, console().clock())
+    console().work.find_out(questions.answers(found.id))
+    return found
+
+
+def get_question_or_404(question_id: int) -> Question:
+    """The question, if it is one's own, or one is an administrator."""
+    found = questions.question_or_none(question_id)
+    if found is None or (found.who != visitor().email and not visitor().may("admin")):
+        abort(404, f"There is no question {question_id} of yours.")
+    return found
+
+
+def get_answer_or_404(answer_id: int) -> Answer:
+    """The answer, if its question is one's own, or one is an administrator."""
+    found = questions.answer_or_none(answer_id)
+    if found is None or (found.question.who != visitor().email and not visitor().may("admin")):
+        abort(404, f"There is no answer {answer_id} of yours.")
+    return found
+
+
+def rows_of(answer: Answer) -> list[list[Any]] | None:
+    """Its rows, None where there are none yet, or no more."""
+    return questions.unpacked(answer.rows, console().fleet.vault.keys)
+
+
+def hidden_in(answer: Answer) -> list[str | None]:
+    """What each column is masked as for the person who asks; None where it is shown."""
+    until = answer.question.revealed_until
+    sees = visitor().user.role == SEES_ALL or (until is not None and until > console().clock())
+    return [None if sees else kind for _, _, kind in answer.columns]
+
+
+def seen(row: Sequence[Any], hidden: Sequence[str | None]) -> list[Any]:
+    """A row as this person may see it."""
+    return [MASKED if kind and value not in (None, "") else value for value, kind in zip(row, hidden, strict=True)]
+
+
+def distinct(answer: Answer) -> list[str]:
+    """Its columns' names, a number behind those that come again: ``select a.id, b.id`` has two."""
+    names: list[str] = []
+    for name, _, _ in answer.columns:
+        unlike, number = name, 2
+        while unlike in names:
+            unlike, number = f"{name}_{number}", number + 1
+        names.append(unlike)
+    return names
+
+
+def _as_csv(names: Sequence[str], rows: Sequence[Any], hidden: Sequence[str | None]) -> list[dict[str, Any]]:
+    def plain(value: Any) -> Any:
+        return csv_cell(json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value)
+
+    return [{name: plain(value) for name, value in zip(names, seen(row, hidden), strict=True)} for row in rows]
+
+
+def _page(answer: Answer, rows: Sequence[Any] | None, hidden: Sequence[str | None]) -> AnswerPage:
+    text = questions.opened(answer.question.text, console().fleet.vault.keys)
+    shown = None
+    if rows is not None:
+        query = read_query(request.args, {}, {})
+        start = (query.page - 1) * query.per_page
+        cells = [_cells(row, hidden) for row in rows[start : start + query.per_page]]
+        shown = Shown("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
+    gone = rows is None and bool(answer.columns) and answer.state not in questions.OPEN
+    return AnswerPage(answer, text, hidden, shown, gone)
+
+
+def _cells(row: Sequence[Any], hidden: Sequence[str | None]) -> list[Cell]:
+    return [masked(kind) if kind and value not in (None, "") else cell(value) for value, kind in zip(row, hidden, strict=True)]
+
+
+def _editor(account: Account, text: str, problem: str = "") -> str:
+    address = questions.address_or_none(account.id)
+    latest = questions.latest_of(visitor().email, account.id)
+    return render_template("pages/sql.html", account=account, text=text, problem=problem, address=address, latest=latest)

@@ -1,0 +1,77 @@
+"""A table's health: a look at it now and the counts of earlier ones, in place above its rows or as a page of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from flask import Blueprint, render_template, request
+from flask.typing import ResponseReturnValue
+
+from dashboard import peliqan
+from dashboard.app import console
+from dashboard.data.query import read_table_query
+from dashboard.fleet import table_health
+from dashboard.store import looks
+from dashboard.store.models import Account, TableLook, WatchedTable
+from dashboard.views import htmx
+from dashboard.views.access import requires
+from dashboard.views.accounts import get_account_or_404
+
+bp = Blueprint("table_health", __name__)
+
+
+@dataclass(frozen=True)
+class HealthPage:
+    """What page and fragment receive. ``seen``: the latest look at the rows themselves; ``earlier``: all, the newest first."""
+
+    account: Account
+    table: WatchedTable
+    seen: TableLook | None
+    earlier: Sequence[TableLook]
+    problem: peliqan.PeliqanError | None
+
+    @property
+    def most(self) -> int:
+        """The most rows that it had at any of these looks."""
+        return max((each.rows for each in self.earlier), default=0)
+
+    @property
+    def steps(self) -> list[tuple[TableLook, int | None]]:
+        """Each look with how many rows more than at the one before; None for the eldest."""
+        more: list[int | None] = [newer.rows - older.rows for newer, older in pairwise(self.earlier)]
+        return list(zip(self.earlier, [*more, None], strict=False))
+
+
+@bp.get("/accounts/<int:account_id>/tables/<int:table_id>/health")
+@requires("viewer")
+def show(account_id: int, table_id: int) -> ResponseReturnValue:
+    """A look at the table, at most one a minute. Where Peliqan does not answer, what was seen last, with the reason."""
+    account, problem = get_account_or_404(account_id), None
+    table = looks.watched(account_id, table_id)
+    if table is None or not _was_just_seen(account_id, table_id):
+        try:
+            _look(account_id, table_id)
+        except peliqan.NotFound:
+            raise
+        except peliqan.PeliqanError as error:
+            if table is None:
+                raise
+            problem = error
+        table = looks.watched(account_id, table_id)
+    assert table is not None
+    earlier = looks.latest(account_id, table_id)
+    seen = next((each for each in earlier if each.sampled is not None), None)
+    template = "fragments/_table_health.html" if htmx.is_htmx() else "pages/table_health.html"
+    return render_template(template, page=HealthPage(account, table, seen, earlier, problem))
+
+
+def _look(account_id: int, table_id: int) -> None:
+    api = console().api.for_account(account_id)
+    table, columns = api.table(table_id), api.columns(table_id)
+    query = read_table_query(request.args, (), columns)
+    table_health.look(api, table, columns, query, console().clock())
+
+
+def _was_just_seen(account_id: int, table_id: int) -> bool:
+    at = console().clock()
+    return any(each.sampled is not None and at - each.at < looks.FRESH for each in looks.latest(account_id, table_id, 3))
