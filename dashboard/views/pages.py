@@ -6,8 +6,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
+from urllib.parse import urlencode
 
 from flask import Flask, Response, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -63,6 +64,11 @@ class Coverage:
         return (last.accounts - last.done) / last.rate
 
 
+@lru_cache(256)
+def _encoded(name: str, values: tuple[str, ...]) -> str:
+    return urlencode([(name, value) for value in values])
+
+
 @dataclass(frozen=True)
 class Shown:
     """One page of any list as a template shows it: with the addresses of its neighbours. ``args``: of the path."""
@@ -74,7 +80,13 @@ class Shown:
 
     def url(self, **changes: Any) -> str:
         """This list with the query changed."""
-        return url_for(self.endpoint, **self.args, **self.page.query.url_args(**changes))
+        args = self.page.query.url_args(**changes)
+        # The columns that were chosen of a wide table are the longest part of dozens of links.
+        repeated = {name: tuple(args.pop(name)) for name, value in list(args.items()) if isinstance(value, list)}
+        address = url_for(self.endpoint, **self.args, **args)
+        for name, values in repeated.items():
+            address += f"{'&' if '?' in address else '?'}{_encoded(name, values)}"
+        return address
 
     def twin(self, extension: str) -> str:
         """The same list for scripts."""
