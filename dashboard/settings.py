@@ -166,6 +166,11 @@ class Settings(BaseModel):
         return [key.strip() for key in self.secret_key.split(",")]
 
     @property
+    def store_address(self) -> str:
+        """The store as PostgreSQL's own programs take it, to know it by; empty where it is SQLite."""
+        return self.database_url.replace("+psycopg", "", 1) if self.database_url.startswith("postgresql") else ""
+
+    @property
     def store_url(self) -> str:
         """``DATABASE_URL``, or the SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.dashboard_data.resolve() / 'console.db'}"

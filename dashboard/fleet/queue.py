@@ -7,7 +7,7 @@ thread; who finds more due than it can take at once leaves a hint for the next w
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock
@@ -24,7 +24,7 @@ from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
 from dashboard.fleet.hints import Seldom
 from dashboard.store import actions, bulk, due, events, exports, findings, looks, passes, pulls, questions, retention, searches
-from dashboard.store.models import Action, Answer, BulkJob, Export
+from dashboard.store.models import Action, Answer, BulkJob, Export, PullSchedule
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -113,13 +113,9 @@ class Work:
         """Count the rows of tables that are due."""
         table_health.count_due(self.fleet.api, self.fleet.clock, self.stop)
 
-    def find_out(self, answers: Iterable[Answer]) -> None:
-        """Ask the workers for these answers. Without the queue the next tick finds them."""
-        try:
-            for answer in answers:
-                self._question_task(answer.id)
-        except (RedisError, sqlite3.Error) as error:
-            log.warning("The queue is away (%s): questions are asked with the next tick.", type(error).__name__)
+    def find_out(self, answer: Answer) -> None:
+        """Ask a worker for this answer. Without the queue the next tick finds it."""
+        self._schedule(self._question_task, answer, "answer")
 
     def question(self, answer_id: int) -> None:
         """Ask for one answer, unless somebody has."""
@@ -127,12 +123,9 @@ class Work:
         if answer is not None:
             question_work.work_on(self.fleet, self.masks, answer, self.stop)
 
-    def pull_out(self, schedule_id: int) -> None:
-        """Ask a worker to run a schedule that is due. Without the queue the next tick finds it."""
-        try:
-            self._pull_task(schedule_id)
-        except (RedisError, sqlite3.Error) as error:
-            log.warning("The queue is away (%s): the next tick comes back to schedule %s.", type(error).__name__, schedule_id)
+    def pull_out(self, schedule: PullSchedule) -> None:
+        """Ask a worker to run a schedule when it is due. Without the queue the next tick finds it."""
+        self._schedule(self._pull_task, schedule, "schedule")
 
     def pull(self, schedule_id: int) -> None:
         """Copy what a schedule says, unless it is not due or somebody else is at it."""
@@ -140,13 +133,13 @@ class Work:
         if schedule is not None:
             pull_work.work_on(self.fleet, schedule, self.stop)
 
-    def _schedule(self, task: Any, row: Action | BulkJob | Export, what: str) -> None:
+    def _schedule(self, task: Any, row: Action | Answer | BulkJob | Export | PullSchedule, what: str) -> None:
         if row.due_at is None:
             return
         delay = max(0.0, (row.due_at - self.fleet.clock()).total_seconds())
         try:
             task.schedule(args=(row.id,), delay=delay)
-        except RedisError as error:
+        except (RedisError, sqlite3.Error) as error:
             log.warning("The queue is away (%s): the next tick comes back to %s %s.", type(error).__name__, what, row.id)
 
     def open_pass(self) -> None:

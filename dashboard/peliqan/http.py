@@ -95,7 +95,7 @@ class Transport:
         if not route.once or self._replaced:
             yield self._reads
             return
-        with self._new_adapter() as adapter:
+        with closing(HTTPAdapter(1, 1, max_retries=Retry(total=0, redirect=0))) as adapter:
             yield adapter
 
     def send(
@@ -135,8 +135,8 @@ class Transport:
     def stream(self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float) -> Iterator[bytes]:
         """The answer's lines as they come, for a route that only reads. ``quiet``: seconds to wait for a byte.
 
-        Whoever stops asking closes the connection, and so tells Peliqan that nobody listens. Never retried: the beginning may
-        have been used already.
+        Whoever stops asking closes the connection, and so tells Peliqan that nobody listens. A POST, so it is tried again only
+        where no connection came about: the beginning may have been used already.
 
         Raises:
             errors.PeliqanError: as ``send``.
@@ -146,9 +146,9 @@ class Transport:
         try:
             request = self._prepare(route, None, None, body)
             request.headers["Authorization"] = f"JWT {token}"
-            with self._pace.slot, self._new_adapter() as adapter:
+            with self._pace.slot:
                 self._pace.wait()
-                with adapter.send(request, True, (CONNECT_TIMEOUT, quiet), self._verify, None, self._proxies) as response:
+                with self._reads.send(request, True, (CONNECT_TIMEOUT, quiet), self._verify, None, self._proxies) as response:
                     if 200 <= response.status_code < 300:
                         yield from _lines(route, response)
                         return
@@ -156,9 +156,6 @@ class Transport:
         except (requests.RequestException, HTTPError) as error:
             failure = _lost(route, error)
         raise failure
-
-    def _new_adapter(self) -> closing[HTTPAdapter]:
-        return closing(HTTPAdapter(1, 1, max_retries=Retry(total=0, redirect=0)))
 
     def _prepare(
         self, route: Route, place: Mapping[str, int] | None, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None

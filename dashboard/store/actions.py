@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.store import audit, diagnosed, receipts
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, is_free
 from dashboard.store.models import Account, Action, AuditEntry, Connection
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
@@ -103,7 +103,7 @@ def lease(action_id: int, at: datetime) -> Action | None:
             Action.id == action_id,
             Action.settled_at.is_(None),
             Action.due_at <= at,
-            (Action.leased_until.is_(None)) | (Action.leased_until < at),
+            is_free(Action, at),
         )
         .values(leased_until=at + LEASE)
         .returning(Action.id)
@@ -125,8 +125,9 @@ def put_off(action: Action, until: datetime) -> None:
 
 def due(at: datetime, most: int = 500) -> list[int]:
     """Ids of the actions that should be looked at now."""
-    ready = (Action.leased_until.is_(None)) | (Action.leased_until < at)
-    return list(db.session.scalars(select(Action.id).where(Action.due_at <= at, ready).order_by(Action.due_at).limit(most)))
+    return list(
+        db.session.scalars(select(Action.id).where(Action.due_at <= at, is_free(Action, at)).order_by(Action.due_at).limit(most))
+    )
 
 
 def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, insert, select, update
 
 from dashboard.store import actions, audit
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, is_free
 from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Connection, Finding
 
 TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", "cancelled"
@@ -141,14 +141,18 @@ def cancel(job: BulkJob, who: str, at: datetime) -> bool:
 
 def due(at: datetime, most: int = 100) -> list[int]:
     """Ids of the jobs that should be gone on with now."""
-    free = (BulkJob.leased_until.is_(None)) | (BulkJob.leased_until < at)
-    return list(db.session.scalars(select(BulkJob.id).where(BulkJob.due_at <= at, free).order_by(BulkJob.due_at).limit(most)))
+    return list(
+        db.session.scalars(
+            select(BulkJob.id).where(BulkJob.due_at <= at, is_free(BulkJob, at)).order_by(BulkJob.due_at).limit(most)
+        )
+    )
 
 
 def lease(job_id: int, at: datetime) -> BulkJob | None:
     """The job, if it is due and nobody else goes on with it. Commits."""
-    free = (BulkJob.leased_until.is_(None)) | (BulkJob.leased_until < at)
-    taken = change(update(BulkJob).where(BulkJob.id == job_id, BulkJob.due_at <= at, free).values(leased_until=at + LEASE))
+    taken = change(
+        update(BulkJob).where(BulkJob.id == job_id, BulkJob.due_at <= at, is_free(BulkJob, at)).values(leased_until=at + LEASE)
+    )
     db.session.commit()
     if not taken:
         return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     CursorResult,
     DateTime,
     Dialect,
@@ -18,6 +19,7 @@ from sqlalchemy import (
     TypeDecorator,
     UpdateBase,
     event,
+    or_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -110,6 +112,12 @@ def change(statement: UpdateBase, session: Session | None = None) -> int:
     """Run an UPDATE, INSERT or DELETE that leaves loaded objects as they are; how many rows it changed."""
     found = (session or db.session()).execute(statement.execution_options(synchronize_session=False))
     return int(cast(CursorResult[Any], found).rowcount)
+
+
+def is_free(model: Any, at: datetime) -> ColumnElement[bool]:
+    """That nobody has a row in hand: it has no lease, or that of somebody who was killed, which is over."""
+    free: ColumnElement[bool] = or_(model.leased_until.is_(None), model.leased_until < at)
+    return free
 
 
 def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], session: Session | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import select, update
 
 from dashboard.store import audit
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, is_free
 from dashboard.store.models import AuditEntry, Export, User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = "waiting", "running", "done", "failed", "cancelled", "expired"
@@ -27,7 +27,7 @@ class TooManyExports(ValueError):
 
 def settle_entry(entry_id: int, result: str, told: str, at: datetime) -> None:
     """An export's end in the audit trail: ``told`` is put behind what was asked for. Commits."""
-    _settle(entry_id, result, told, at)
+    audit.settle(entry_id, result, told, at)
     db.session.commit()
 
 
@@ -86,14 +86,14 @@ def latest_of(who: str, most: int = 20) -> list[Export]:
 
 def due(at: datetime, most: int = 20) -> list[int]:
     """Ids of those that somebody should work on now."""
-    free = (Export.leased_until.is_(None)) | (Export.leased_until < at)
-    return list(db.session.scalars(select(Export.id).where(Export.due_at <= at, free).order_by(Export.due_at).limit(most)))
+    return list(
+        db.session.scalars(select(Export.id).where(Export.due_at <= at, is_free(Export, at)).order_by(Export.due_at).limit(most))
+    )
 
 
 def lease(export_id: int, at: datetime) -> Export | None:
     """The export, if it is due and nobody else works on it. Commits."""
-    free = (Export.leased_until.is_(None)) | (Export.leased_until < at)
-    mine = update(Export).where(Export.id == export_id, Export.state.in_(OPEN), Export.due_at <= at, free)
+    mine = update(Export).where(Export.id == export_id, Export.state.in_(OPEN), Export.due_at <= at, is_free(Export, at))
     taken = change(mine.values(state=RUNNING, leased_until=at + LEASE))
     db.session.commit()
     if not taken:
@@ -154,12 +154,7 @@ def _end(export: Export, result: str, told: str, at: datetime, **values: Any) ->
     over = update(Export).where(Export.id == export.id, Export.state.in_(OPEN))
     ended = change(over.values(ended_at=at, due_at=None, leased_until=None, **values))
     if ended:
-        _settle(export.audit_id, result, told, at)
+        audit.settle(export.audit_id, result, told, at)
     db.session.commit()
     db.session.refresh(export)
     return bool(ended)
-
-
-def _settle(entry_id: int, result: str, told: str, at: datetime) -> None:
-    entry = db.session.get_one(AuditEntry, entry_id)
-    entry.result, entry.settled_at, entry.detail = result, at, f"{entry.detail} {told}"[:2000]

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import select, update
 
 from dashboard.store import findings
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, is_free
 from dashboard.store.models import TableLook, WatchedTable
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
@@ -71,16 +71,14 @@ def write(account_id: int, seen: Sequence[Seen], at: datetime) -> None:
 
 def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
     """Account and table of those that should be counted now."""
-    free = or_(WatchedTable.leased_until.is_(None), WatchedTable.leased_until < at)
-    found = select(WatchedTable.account_id, WatchedTable.table_id).where(WatchedTable.due_at <= at, free)
+    found = select(WatchedTable.account_id, WatchedTable.table_id).where(WatchedTable.due_at <= at, is_free(WatchedTable, at))
     return [(row.account_id, row.table_id) for row in db.session.execute(found.order_by(WatchedTable.due_at).limit(most))]
 
 
 def lease(account_id: int, table_id: int, at: datetime) -> WatchedTable | None:
     """The table, if it is due and nobody else counts it. Commits."""
-    free = or_(WatchedTable.leased_until.is_(None), WatchedTable.leased_until < at)
     mine = update(WatchedTable).where(WatchedTable.account_id == account_id, WatchedTable.table_id == table_id)
-    taken = change(mine.where(WatchedTable.due_at <= at, free).values(leased_until=at + LEASE))
+    taken = change(mine.where(WatchedTable.due_at <= at, is_free(WatchedTable, at)).values(leased_until=at + LEASE))
     db.session.commit()
     if not taken:
         return None
@@ -128,7 +126,7 @@ def _note(table: WatchedTable, seen: Seen, at: datetime) -> None:
 def _judge(table: WatchedTable, rows: int, at: datetime) -> None:
     """Whether the table lost rows, or has them back."""
     if table.dropped_at is not None and table.rows_before is not None:
-        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < WEEK:
+        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < findings.DROP_LASTS:
             return
         table.rows_before = table.before_at = table.dropped_at = None
     before, before_at = _most_before(table, at)

@@ -9,14 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import undefer
 
 from dashboard.store import audit
-from dashboard.store.alert_times import on_wall, shown_minute
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, is_free
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import AuditEntry, PullRun, PullSchedule
@@ -51,15 +49,9 @@ def schedule_or_none(schedule_id: int, *, with_address: bool = False) -> PullSch
     return db.session.scalar(wanted.options(undefer(PullSchedule.address)) if with_address else wanted)
 
 
-def schedule_named(name: str) -> PullSchedule | None:
-    """One schedule by its name, with its address."""
-    return db.session.scalar(select(PullSchedule).where(PullSchedule.name == name).options(undefer(PullSchedule.address)))
-
-
-def is_taken(name: str, but: int | None) -> bool:
-    """Whether another schedule has this name already."""
-    found = db.session.scalar(select(PullSchedule.id).where(PullSchedule.name == name))
-    return found is not None and found != but
+def is_taken(name: str) -> bool:
+    """Whether a schedule has this name already."""
+    return db.session.scalar(select(PullSchedule.id).where(PullSchedule.name == name)) is not None
 
 
 def is_full() -> bool:
@@ -96,27 +88,23 @@ def remove(schedule: PullSchedule) -> None:
 
 def next_due(schedule: PullSchedule, at: datetime) -> datetime:
     """When it runs next, after a pull that began at ``at``."""
-    if schedule.at is None:
-        return at + timedelta(minutes=schedule.every)
-    day = at.astimezone(ZoneInfo(schedule.zone)).date()
-    for days in (0, 1, 2):
-        if (moment := on_wall(day + timedelta(days=days), schedule.at, schedule.zone)) > at:
-            return moment
-    raise AssertionError(schedule.at)
+    return at + timedelta(minutes=schedule.every)
 
 
 def due(at: datetime) -> list[int]:
     """Ids of schedules that somebody should run now."""
-    free = (PullSchedule.leased_until.is_(None)) | (PullSchedule.leased_until < at)
-    return list(db.session.scalars(select(PullSchedule.id).where(PullSchedule.due_at <= at, free).order_by(PullSchedule.due_at)))
+    return list(
+        db.session.scalars(
+            select(PullSchedule.id).where(PullSchedule.due_at <= at, is_free(PullSchedule, at)).order_by(PullSchedule.due_at)
+        )
+    )
 
 
 def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
     """The schedule with its address, if it is due and nobody else runs it. Commits."""
-    free = (PullSchedule.leased_until.is_(None)) | (PullSchedule.leased_until < at)
     taken = change(
         update(PullSchedule)
-        .where(PullSchedule.id == schedule_id, PullSchedule.due_at <= at, free)
+        .where(PullSchedule.id == schedule_id, PullSchedule.due_at <= at, is_free(PullSchedule, at))
         .values(leased_until=at + LEASE)
     )
     db.session.commit()
@@ -176,7 +164,7 @@ def end(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: datetime)
     }
     if change(mine.values(ended_at=at, leased_until=None, now="", **values)):
         told = f"{ended.tables} tables copied, {ended.failed} failed. {ended.error}".strip()
-        _settle(run.audit_id, audit.DONE if ended.state == DONE else audit.FAILED, told, at)
+        audit.settle(run.audit_id, audit.DONE if ended.state == DONE else audit.FAILED, told, at)
         if schedule is not None:
             _put_off(schedule.id, run.began_at, at, again=ended.state == STOPPED)
     db.session.commit()
@@ -209,12 +197,7 @@ def _lose(run_ids: Sequence[int], at: datetime) -> None:
     for run_id in run_ids:
         run = db.session.get_one(PullRun, run_id)
         run.state, run.ended_at, run.leased_until, run.error = LOST, at, None, NO_WORD
-        _settle(run.audit_id, audit.UNKNOWN, NO_WORD, at)
-
-
-def _settle(entry_id: int, result: str, told: str, at: datetime) -> None:
-    entry = db.session.get_one(AuditEntry, entry_id)
-    entry.result, entry.settled_at, entry.detail = result, at, f"{entry.detail} {told}"[:2000]
+        audit.settle(run.audit_id, audit.UNKNOWN, NO_WORD, at)
 
 
 _LAST = select(func.max(PullRun.id)).where(PullRun.schedule_id == PullSchedule.id).correlate(PullSchedule).scalar_subquery()
@@ -239,8 +222,6 @@ SCHEDULES = Listing(
 
 def when_words(schedule: PullSchedule) -> str:
     """How often, for people."""
-    if schedule.at is not None:
-        return f"daily at {shown_minute(schedule.at)}, {schedule.zone}"
     hours, minutes = divmod(schedule.every, 60)
     if minutes:
         return f"every {schedule.every} minutes"
@@ -267,11 +248,10 @@ def schedule_item(row: Any) -> dict[str, Any]:
     }
 
 
-def runs_listing(schedule_id: int | None) -> Listing:
-    """The pulls of one schedule, or all with those of the command line."""
-    wanted = select(PullRun)
+def runs_listing(schedule_id: int) -> Listing:
+    """The pulls of one schedule."""
     return Listing(
-        statement=wanted if schedule_id is None else wanted.where(PullRun.schedule_id == schedule_id),
+        statement=select(PullRun).where(PullRun.schedule_id == schedule_id),
         search=(PullRun.name, PullRun.place, PullRun.who, PullRun.error),
         exact=(PullRun.id,),
         filters={"state": Filter(PullRun.state, "Result", STATES)},

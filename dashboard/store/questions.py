@@ -21,7 +21,6 @@ from dashboard.store.snapshot import clean
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
 OPEN: Final = (WAITING, RUNNING)
-STATES: Final = (*OPEN, DONE, FAILED, CANCELLED, INCOMPLETE)
 LEASE, KEPT = timedelta(seconds=180), timedelta(days=1)
 MOST_OPEN: Final = 300
 INTERRUPTED: Final = "The worker that asked was stopped. Nothing was changed by that: ask again."
@@ -174,11 +173,6 @@ def opened(kept: bytes, keys: MultiFernet) -> str | None:
         return None
 
 
-def addresses() -> dict[int, str]:
-    """What may be seen of each account's direct address."""
-    return dict(db.session.execute(select(WarehouseAddress.account_id, WarehouseAddress.shown)).all())
-
-
 def address_or_none(account_id: int) -> WarehouseAddress | None:
     """Where the account's warehouse is reached directly."""
     return db.session.get(WarehouseAddress, account_id)
@@ -244,7 +238,6 @@ def _settle(question_id: int, at: datetime) -> None:
     )
     if set(states) & set(OPEN):
         return
-    entry = db.session.get_one(AuditEntry, db.session.get_one(Question, question_id).audit_id)
-    entry.result = audit.DONE if set(states) == {DONE} else audit.FAILED
+    result = audit.DONE if set(states) == {DONE} else audit.FAILED
     said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    entry.settled_at, entry.detail = at, f"{entry.detail} ({said})"[:2000]
+    audit.settle(db.session.get_one(Question, question_id).audit_id, result, f"({said})", at)

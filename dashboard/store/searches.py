@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import delete, select, update
 
 from dashboard.store import audit
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, is_free
 from dashboard.store.models import Connection, ValueSearch
 
 KEPT: Final = timedelta(days=1)
@@ -42,8 +42,7 @@ def search_or_none(search_id: int) -> ValueSearch | None:
 
 def lease(search: ValueSearch, at: datetime) -> bool:
     """Whether it is ours to go on with: it has not ended, and nobody else is at it. Commits."""
-    free = or_(ValueSearch.leased_until.is_(None), ValueSearch.leased_until < at)
-    mine = update(ValueSearch).where(ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), free)
+    mine = update(ValueSearch).where(ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), is_free(ValueSearch, at))
     taken = change(mine.values(leased_until=at + LEASE))
     db.session.commit()
     db.session.refresh(search)

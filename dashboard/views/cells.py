@@ -82,6 +82,11 @@ def raw(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, indent=2, default=str)
 
 
+def plain(value: Any) -> Any:
+    """A value as a file of text has it: JSON for what has a shape."""
+    return value if value is None or isinstance(value, (str, int, float)) else raw(value)
+
+
 def _number(value: float) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))

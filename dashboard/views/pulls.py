@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from dashboard.app import console
 from dashboard.data import destinations
 from dashboard.data.pull import FULL_EVERY
+from dashboard.data.sql import postgresql
 from dashboard.fleet.pulls import in_words, selection_of
 from dashboard.store import audit, pulls
 from dashboard.store.models import PullSchedule
@@ -49,7 +50,7 @@ def create() -> ResponseReturnValue:
     pulls.save(schedule, at)
     _note("create_pull_schedule", schedule)
     pulls.run_now(schedule, visitor().email, at)
-    console().work.pull_out(schedule.id)
+    console().work.pull_out(schedule)
     return redirect(url_for(".show", schedule_id=schedule.id), 303)
 
 
@@ -72,7 +73,7 @@ def run(schedule_id: int) -> ResponseReturnValue:
     """Have it run now; where it runs already, right after."""
     schedule = _schedule_or_404(schedule_id)
     pulls.run_now(schedule, visitor().email, console().clock())
-    console().work.pull_out(schedule.id)
+    console().work.pull_out(schedule)
     flash(f"“{schedule.name}” runs as soon as a worker is free. This page shows how it goes: look again.", "success")
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
@@ -125,7 +126,7 @@ def _read(form: Mapping[str, str]) -> PullSchedule:
     full_every = form.get("full_every", "")
     if not name:
         raise ValueError("Give it a name.")
-    if pulls.is_taken(name, None):
+    if pulls.is_taken(name):
         raise ValueError(f"There is a schedule “{name}” already: choose another name.")
     if pulls.is_full():
         raise ValueError(f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first.")
@@ -149,16 +150,13 @@ def _read(form: Mapping[str, str]) -> PullSchedule:
         full_every=int(full_every),
         on=True,
         asked_by="",
-        zone="UTC",
     )
 
 
 def _checked(address: str) -> str:
     """What may be shown of the address, after its destination has let itself be opened."""
     destination, place = destinations.open_destination(address), destinations.name_of(address)
-    own, kept = make_url(console().settings.store_url), None if address.startswith("parquet://") else make_url(address)
-    if kept is not None and _place(str(kept.host), kept.port, kept.database) == _place(str(own.host), own.port, own.database):
-        raise ValueError("That is the console's own store. Copies need a database of their own.")
+    _is_not_ours(address)
     try:
         with destination:
             pass
@@ -167,9 +165,16 @@ def _checked(address: str) -> str:
     return place
 
 
-def _place(host: str, port: int | None, database: str | None) -> tuple[str, int, str]:
-    named = database or ""
-    return host, port or 5432, str(Path(named).resolve()) if host == "None" else named
+def _is_not_ours(address: str) -> None:
+    """Asked before anything is written there: opening a destination makes its own tables."""
+    settings = console().settings
+    if address.startswith("postgres"):
+        # By who answers there, whatever the address calls it.
+        postgresql.check(address.replace("+psycopg", "", 1), settings.store_address)
+    elif address.startswith("sqlite") and not settings.store_address:
+        theirs, ours = make_url(address).database or "", make_url(settings.store_url).database or ""
+        if Path(theirs).resolve() == Path(ours).resolve():
+            raise ValueError("That is the console's own store. Copies need a database of their own.")
 
 
 def _numbers(text: str, what: str) -> list[int]:

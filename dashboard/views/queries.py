@@ -8,12 +8,12 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_values
 from dashboard.store import questions
-from dashboard.store.listing import BadQuery, ListQuery
+from dashboard.store.listing import BadQuery, Page
 from dashboard.store.lists import ACCOUNTS
 from dashboard.store.models import Account, SavedQuery
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import csv_cell, csv_response
-from dashboard.views.sql import ask_for, distinct, get_question_or_404, hidden_in, rows_of, seen
+from dashboard.views.sql import as_csv, ask_for, get_question_or_404, hidden_in, lines_of, rows_of
 
 bp = Blueprint("queries", __name__)
 
@@ -76,7 +76,8 @@ def ask(query_id: int) -> ResponseReturnValue:
     """Ask all accounts that fit, one answer each."""
     query = _query_or_404(query_id)
     try:
-        accounts, total = _chosen()
+        chosen = _chosen()
+        accounts, total = ACCOUNTS.all(chosen.query, _most()), chosen.total
         if str(total) != request.form.get("seen", ""):
             raise BadQuestion("Other accounts fit by now than those that you saw: look again, then ask.")
         if total > _most():
@@ -85,10 +86,10 @@ def ask(query_id: int) -> ResponseReturnValue:
             raise BadQuestion("No account fits: choose others.")
         values = {name: request.form.get(f"value-{name}", "") for name in names_in(query.text)}
         text = with_values(query.text, query.parameters, values)
-        asked = ask_for(query.name, text, [account.id for account in accounts], f"“{query.name}”: {query.text}")
+        answers = ask_for(query.name, text, [account.id for account in accounts], f"“{query.name}”: {query.text}")
     except (BadQuestion, questions.TooMany) as error:
         return _asking(query, str(error)), 422
-    return redirect(url_for("queries.question", question_id=asked.id))
+    return redirect(url_for("queries.question", question_id=answers[0].question_id))
 
 
 @bp.get("/questions/<int:question_id>", endpoint="question")
@@ -134,25 +135,23 @@ def _most() -> int:
     return questions.MOST_OPEN if visitor().may("admin") else min(questions.MOST_OPEN, console().settings.dashboard_bulk_most)
 
 
-def _chosen() -> tuple[list[Account], int]:
-    """The accounts that fit, at most as many as may be asked, and how many fit."""
-    query: ListQuery = ACCOUNTS.read({name: request.values.get(name, "") for name in ("q", "connector")})
-    found = ACCOUNTS.page(query)
-    return ACCOUNTS.all(query, _most()), found.total
+def _chosen() -> Page[Account]:
+    """The first of the accounts that fit, and how many do."""
+    return ACCOUNTS.page(ACCOUNTS.read({name: request.values.get(name, "") for name in ("q", "connector")}))
 
 
 def _asking(query: SavedQuery, problem: str = "") -> str:
-    accounts, total = _chosen()
+    chosen = _chosen()
     return render_template(
         "pages/query.html",
         query=query,
         names=names_in(query.text),
-        accounts=accounts[:12],
-        total=total,
+        accounts=chosen.items[:12],
+        total=chosen.total,
         most=_most(),
         problem=problem,
         typed=request.values,
-        connectors=ACCOUNTS.choices(ACCOUNTS.page(ListQuery()))["connector"],
+        connectors=ACCOUNTS.choices(chosen)["connector"],
     )
 
 
@@ -179,9 +178,9 @@ def _together(answers: list[Any]) -> list[dict[str, Any]]:
     """All rows of all answers, with every column that any of them has."""
     lines, columns = [], ["account_id", "account_name"]
     for answer in answers:
-        names, hidden = [f"{name}" for name in distinct(answer)], hidden_in(answer)
+        names, items = lines_of(answer, rows_of(answer) or (), hidden_in(answer))
         columns += [name for name in names if name not in columns]
-        for row in rows_of(answer) or ():
-            values = {name: csv_cell(value) for name, value in zip(names, seen(row, hidden), strict=True)}
-            lines.append({"account_id": answer.account_id, "account_name": csv_cell(answer.account.title), **values})
+        account = {"account_id": answer.account_id, "account_name": csv_cell(answer.account.title)}
+        # A column of the answer's that is called so as well comes behind.
+        lines += [{**as_csv(item), **account} for item in items]
     return [{name: line.get(name) for name in columns} for line in lines]

@@ -1,7 +1,7 @@
 """Questions in SQL to one account's warehouse, and their answers: asked by a worker, looked at until they are there."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data.masks import MASKED, SEES_ALL
+from dashboard.data.kinds import name_for
+from dashboard.data.masks import SEES_ALL, mask
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.store import questions, reveals
@@ -18,7 +19,7 @@ from dashboard.store.listing import Page, read_query
 from dashboard.store.models import Account, Answer, Question
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import Cell, cell, masked
+from dashboard.views.cells import Cell, cell, masked, plain
 from dashboard.views.pages import Shown, csv_cell, csv_response
 
 bp = Blueprint("sql", __name__)
@@ -65,10 +66,10 @@ def begin(account_id: int) -> ResponseReturnValue:
         text = checked(written)
         if names := names_in(text):
             raise BadQuestion(f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there.")
-        asked = ask_for(text.splitlines()[0], text, [account_id], text)
+        (answer,) = ask_for(text.splitlines()[0], text, [account_id], text)
     except (BadQuestion, questions.TooMany) as error:
         return _editor(account, written, str(error)), 422
-    return redirect(url_for("sql.show", answer_id=questions.answers(asked.id)[0].id))
+    return redirect(url_for("sql.show", answer_id=answer.id))
 
 
 @bp.get("/accounts/<int:account_id>/sql/schema")
@@ -92,12 +93,11 @@ def schema(account_id: int) -> ResponseReturnValue:
 def keep_address(account_id: int) -> ResponseReturnValue:
     """Have the account's warehouse asked directly at this address, or without one through Peliqan again."""
     account, address = get_account_or_404(account_id), request.form.get("address", "").strip()
-    store, vault = console().settings.store_url, console().fleet.vault
-    own = store.replace("+psycopg", "") if store.startswith("postgresql") else ""
+    vault = console().fleet.vault
     try:
         shown = postgresql.shown(address) if address else ""
         if address:
-            postgresql.check(address, own)
+            postgresql.check(address, console().settings.store_address)
         questions.keep_address(visitor().user, account, vault.encrypt(address) if address else None, shown, console().clock())
     except postgresql.BadAddress as error:
         flash(f"Nothing was changed. {error} Enter it again.", "danger")
@@ -119,10 +119,9 @@ def show(answer_id: int) -> ResponseReturnValue:
     if rows is None:
         code = 409 if answer.state in questions.OPEN else 410
         abort(code, "There are no rows: the answer is not there yet, it failed, or a day has passed.")
-    names = distinct(answer)
+    names, items = lines_of(answer, rows, hidden)
     if suffix == "csv":
-        return csv_response(_as_csv(names, rows, hidden), f"answer-{answer.id}.csv")
-    items = [dict(zip(names, seen(row, hidden), strict=True)) for row in rows]
+        return csv_response([as_csv(item) for item in items], f"answer-{answer.id}.csv")
     if suffix == "jsonl":
         return Response("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items), mimetype="application/jsonl")
     shape = [{"name": name, "type": kind} for name, (_, kind, _) in zip(names, answer.columns, strict=True)]
@@ -162,15 +161,16 @@ def reveal(question_id: int) -> ResponseReturnValue:
     return redirect(back)
 
 
-def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> Question:
-    """Write the question down, and ask the workers for its answers.
+def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[Answer]:
+    """Write the question down, and ask the workers for its answers, one an account.
 
     Raises:
         questions.TooMany: too many of this person's are under way.
     """
     sealed = questions.sealed(text, console().fleet.vault.keys)
-    found = questions.ask(visitor().user, title, sealed, accounts, told, console().clock())
-    console().work.find_out(questions.answers(found.id))
+    found = questions.answers(questions.ask(visitor().user, title, sealed, accounts, told, console().clock()).id)
+    for answer in found:
+        console().work.find_out(answer)
     return found
 
 
@@ -202,27 +202,18 @@ def hidden_in(answer: Answer) -> list[str | None]:
     return [None if sees else kind for _, _, kind in answer.columns]
 
 
-def seen(row: Sequence[Any], hidden: Sequence[str | None]) -> list[Any]:
-    """A row as this person may see it."""
-    return [MASKED if kind and value not in (None, "") else value for value, kind in zip(row, hidden, strict=True)]
-
-
-def distinct(answer: Answer) -> list[str]:
-    """Its columns' names, a number behind those that come again: ``select a.id, b.id`` has two."""
+def lines_of(answer: Answer, rows: Sequence[Any], hidden: Sequence[str | None]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Its columns' names, and its rows by them as this person may see them. ``select a.id, b.id`` has two names: id, id_2."""
     names: list[str] = []
     for name, _, _ in answer.columns:
-        unlike, number = name, 2
-        while unlike in names:
-            unlike, number = f"{name}_{number}", number + 1
-        names.append(unlike)
-    return names
+        names.append(name_for(name, names, fold=False, most_bytes=None))
+    unseen = {name for name, kind in zip(names, hidden, strict=True) if kind}
+    return names, [mask(dict(zip(names, row, strict=True)), unseen) for row in rows]
 
 
-def _as_csv(names: Sequence[str], rows: Sequence[Any], hidden: Sequence[str | None]) -> list[dict[str, Any]]:
-    def plain(value: Any) -> Any:
-        return csv_cell(json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else value)
-
-    return [{name: plain(value) for name, value in zip(names, seen(row, hidden), strict=True)} for row in rows]
+def as_csv(item: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as CSV has it: JSON where a value has a shape, formulas made harmless."""
+    return {name: csv_cell(plain(value)) for name, value in item.items()}
 
 
 def _page(answer: Answer, rows: Sequence[Any] | None, hidden: Sequence[str | None]) -> AnswerPage:

@@ -24,7 +24,7 @@ from dashboard.store.models import Account
 from dashboard.views import htmx, masking
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import Cell, cell, masked, raw
+from dashboard.views.cells import Cell, cell, masked, plain, raw
 from dashboard.views.pages import Shown, csv_cell, csv_response
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
@@ -84,8 +84,8 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     api = console().api.for_account(account_id)
     columns = api.columns(table_id)
-    if request.endpoint == "tables.rows" and (plain := _plain_address(columns)) is not None:
-        return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **plain))
+    if request.endpoint == "tables.rows" and (shorter := _plain_address(columns)) is not None:
+        return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
     query = read_table_query(request.args, request.args.getlist("column"), columns)
     shown, sight = query.shown(columns), masking.sight(account_id, table_id, columns)
     if request.endpoint == "tables.rows" and _can_fill_itself():
@@ -101,7 +101,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         return jsonify(columns=shape, items=items, masked=names, page=query.page, per_page=query.per_page, total=found.count)
     if request.path.endswith(".csv"):
         lines = [
-            {column.name: csv_cell(_plain(value.get(column.name))) for column in shown}
+            {column.name: csv_cell(plain(value.get(column.name))) for column in shown}
             for value in (mask(row, sight.hidden) for row in found.rows)
         ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")
@@ -256,7 +256,3 @@ def _back(account_id: int, table_id: int) -> str:
 def _row_id(row: Mapping[str, Any]) -> int | None:
     found = row.get("id")
     return found if isinstance(found, int) and found >= 0 else None
-
-
-def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, (str, int, float)) else raw(value)

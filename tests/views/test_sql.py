@@ -14,6 +14,7 @@ from dashboard.store import questions
 from dashboard.store.database import db
 from dashboard.store.models import Answer, AuditEntry, Question
 from tests.conftest import Clock, Person, Sandbox, words
+from tests.views.test_cost import counted
 
 ACCOUNT = 1001
 OLGA = "olga@example.com"
@@ -186,6 +187,21 @@ def test_a_saved_question_asks_many_accounts_with_a_value_and_gives_one_answer_e
     assert ":word" in kept.detail
 
 
+def test_looking_at_how_answers_stand_fetches_no_rows(olga: Person, app: Flask) -> None:
+    made = olga.post("/queries", name="One", text="select 'kept' as word")
+    answer = olga.post(
+        f"{made.location}/ask", q="amber", seen=olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]
+    )
+    work(app)
+    with counted(app) as statements:
+        assert olga.client.get(f"{answer.location}/progress").status_code == 200
+    assert any("FROM answer" in each for each in statements)
+    assert not any("answer.rows" in each for each in statements)
+    with counted(app) as statements:
+        assert "kept" in olga.client.get(f"{answer.location}.csv").text
+    assert any("answer.rows" in each for each in statements)
+
+
 def test_an_operator_asks_no_more_accounts_than_the_role_may(olga: Person, app: Flask) -> None:
     object.__setattr__(parts(app).settings, "dashboard_bulk_most", 3)
     made = olga.post("/queries", name="All", text="select 1 as one")
@@ -204,7 +220,7 @@ def test_only_an_administrator_says_where_a_warehouse_is_asked(olga: Person, ada
     assert "It cannot be reached" in page
     assert "s3cret" not in page
     with app.app_context():
-        assert questions.addresses() == {}
+        assert questions.address_or_none(ACCOUNT) is None
 
 
 def test_the_schema_stands_beside_the_editor(olga: Person, app: Flask) -> None:

@@ -57,7 +57,7 @@ def check(address: str, not_this: str = "") -> None:
         if not_this:
             with closing(psycopg.connect(not_this, connect_timeout=CONNECT_SECONDS)) as own:
                 if _identity(own) == where:
-                    raise BadAddress("That is the console's own store, not a customer's warehouse.")
+                    raise BadAddress("That is the console's own store: enter another database.")
     except psycopg.Error as error:
         raise BadAddress(f"It cannot be reached: {_words(error, address)}") from None
 
@@ -136,10 +136,7 @@ def _with_origins(there: "psycopg.Connection[tuple[Any, ...]]", columns: Sequenc
 
 
 def _identity(there: "psycopg.Connection[Any]") -> Any:
-    asked = (
-        "select current_database(), pg_postmaster_start_time(), (select oid from pg_database where datname = current_database())"
-    )
-    return there.execute(asked).fetchone()
+    return there.execute("select current_database(), pg_postmaster_start_time()").fetchone()
 
 
 def _words(error: psycopg.Error, address: str) -> str:

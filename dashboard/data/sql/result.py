@@ -1,5 +1,6 @@
 """An answer to a question: columns and rows within limits, and which of its columns are masked."""
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Result:
         """More rows; False when there is no room for any more."""
         for row in rows:
             plain = [_plain(value) for value in row]
-            self.size += sum(len(value) if isinstance(value, str) else 8 for value in plain)
+            self.size += len(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace"))
             if len(self.rows) >= MOST_ROWS:
                 self.cut = f"There are more than {MOST_ROWS:,} rows; these are the first."
                 return False

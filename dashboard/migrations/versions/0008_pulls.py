@@ -24,8 +24,6 @@ def upgrade():
         sa.Column("place", sa.Text(), nullable=False),
         sa.Column("chosen", sa.JSON(), nullable=False),
         sa.Column("every", sa.Integer(), nullable=False),
-        sa.Column("at", sa.Integer(), nullable=True),
-        sa.Column("zone", sa.String(64), nullable=False),
         sa.Column("full_every", sa.Integer(), nullable=False),
         sa.Column("on", sa.Boolean(), nullable=False),
         sa.Column("created_at", TIME, nullable=False),

@@ -13,8 +13,8 @@ class PullSchedule(Model):
     """What is copied where, again and again. ``address`` is encrypted, since it may hold a password; ``place`` may be shown.
 
     ``chosen``: ``accounts``, ``connections`` and ``tables`` as lists, ``database`` and ``grows`` as words; empty is all.
-    ``every``: minutes from the beginning of one pull to that of the next; or once a day at ``at``, a minute of the day in
-    ``zone``. ``leased_until`` keeps two workers from running it at once.
+    ``every``: minutes from the beginning of one pull to that of the next. ``leased_until`` keeps two workers from running it at
+    once.
     """
 
     __tablename__ = "pull_schedule"
@@ -25,8 +25,6 @@ class PullSchedule(Model):
     place: Mapped[str] = mapped_column(Text)
     chosen: Mapped[dict[str, Any]] = mapped_column(JSON)
     every: Mapped[int]
-    at: Mapped[int | None]
-    zone: Mapped[str] = mapped_column(String(64), default="UTC")
     full_every: Mapped[int]
     on: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -72,7 +72,8 @@ class Answer(Model):
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
     columns: Mapped[list[Any]] = mapped_column(JSON, default=list)
-    rows: Mapped[bytes | None] = mapped_column(LargeBinary)
+    # Of megabytes: fetched by who shows them, and not with each look at how things stand.
+    rows: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
     count: Mapped[int | None] = mapped_column(BigId)
     told: Mapped[str] = mapped_column(Text, default="")
 
