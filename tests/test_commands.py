@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.cli.serving import free_port
 from dashboard.cli.shared import sharing_problem
 from tests.conftest import Sandbox, make_settings
 from tests.processes import make_environ
@@ -137,6 +138,10 @@ def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(run:
         assert "dark.md: it must begin with its settings" in told.stderr
         assert "late.md is missing" in told.stderr
         assert "Traceback" not in told.stderr
+
+
+def test_no_port_is_chosen_on_which_browsers_open_no_page() -> None:
+    assert free_port(6665) >= 6670
 
 
 def test_a_taken_port_is_one_sentence(run: Any, sandbox: Sandbox) -> None:

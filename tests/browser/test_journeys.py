@@ -103,7 +103,7 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(operator: Page, compla
     # What the look found is older than the press, and comes before its answer.
     look, found = looks[0]
     look.fulfill(response=found)
-    operator.wait_for_function("window.lookOver")
+    wait_for(lambda: operator.evaluate("() => window.lookOver"), "the look is over")
     presses[0].continue_()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
 
