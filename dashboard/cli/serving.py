@@ -58,6 +58,14 @@ LISTED = f"\b\nScenarios:\n{listing()}"
     show_envvar=True,
     help="What they are signed with.",
 )
+@click.option(
+    "--warehouse-url",
+    default="",
+    metavar="URL",
+    envvar="SANDBOX_WAREHOUSE_URL",
+    show_envvar=True,
+    help="A PostgreSQL database that answers SQL; SQLite in this process otherwise.",
+)
 def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet: Any) -> None:
     """The stand-in for Peliqan's API, alone."""
     from dashboard.sandbox.app import create_sandbox
