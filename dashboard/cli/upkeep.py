@@ -137,7 +137,7 @@ def upgrade_database() -> None:
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "worker"], case_sensitive=False))
+@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "hook", "worker"], case_sensitive=False))
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun."""
     app = make_app()
@@ -148,9 +148,10 @@ def check(what: tuple[str, ...]) -> None:
         "database": lambda: store_problem(app) or sharing_problem(parts.settings),
         "API": lambda: _api_problem(app, parts.api),
         "Redis": lambda: queue_problem(parts.settings.redis_url),
+        "hook": lambda: parts.work.hook.problem() if parts.work.hook is not None else None,
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    problems = {name: problem() for name, problem in checks.items() if name in (what or ("database", "API", "Redis"))}
+    problems = {name: problem() for name, problem in checks.items() if name in (what or ("database", "API", "Redis", "hook"))}
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
     sys.exit(1 if any(problems.values()) else 0)

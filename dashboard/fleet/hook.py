@@ -10,6 +10,7 @@ import os
 import pkgutil
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -151,14 +152,13 @@ class AddressHook:
         try:
             request = requests.Request("POST", self._url, headers, data=body).prepare()
             with self._adapter.send(request, True, TIMEOUT, self._verify, None, self._proxies) as response:
-                response.raw.read1(READ)
-            failure = _refusal(response)
-        except requests.Timeout:
-            failure = HookError("The hook did not answer in time.")
+                failure = _refusal(response)
+                with suppress(HTTPError, OSError):
+                    response.raw.read1(READ)
         except requests.exceptions.SSLError:
             failure = HookError("The hook's certificate is not valid, or not for its host.")
         except (requests.RequestException, HTTPError, OSError):
-            failure = HookError("No connection to the hook came about, or it broke off.")
+            failure = HookError("No connection to the hook came about, or no answer came in time.")
         if failure is not None:
             raise failure
 

@@ -50,7 +50,8 @@ class Delivery(Model):
     connection: Mapped[Connection | None] = relationship(
         lazy="raise",
         viewonly=True,
-        primaryjoin="and_(foreign(Delivery.account_id) == Connection.account_id, foreign(Delivery.connection_id) == Connection.id)",
+        primaryjoin="and_(foreign(Delivery.account_id) == Connection.account_id,"
+        " foreign(Delivery.connection_id) == Connection.id)",
         uselist=False,
     )
 
