@@ -33,6 +33,7 @@ TURN: Final = timedelta(minutes=1)
 AHEAD: Final = 2
 NEW_ACCOUNT: Final = "The console does not know its account yet; the next pass over the fleet lists what is new."
 NO_RUN: Final = "No run of it completed within 24 hours."
+WAREHOUSE: Final = "It is a warehouse, into which others load: no run of its own brings tables."
 KILLED: Final = "The worker that had it in hand was stopped."
 NO_TABLES: Final = "It has no table that DASHBOARD_HOOK_TABLES names."
 GONE: Final = "“{}” was gone at Peliqan before it was read to its end."
@@ -81,16 +82,18 @@ def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
         said = NEW_ACCOUNT
     else:
         try:
-            live.read_connection(fleet.api, delivery.account_id, delivery.connection_id, at)
+            connection = live.read_connection(fleet.api, delivery.account_id, delivery.connection_id, at)
         except peliqan.PeliqanError as error:
             said = error.explained
         else:
+            if connection.is_warehouse:
+                deliveries.settle(delivery, deliveries.CANCELLED, at, error=WAREHOUSE, **looked)
+                return False
             run_id, said = _completed_run(delivery)
             if run_id is not None:
                 return deliveries.note(delivery, at, state=deliveries.READING, run_id=run_id, error="", **looked)
     if at - delivery.waits_since > WAITED:
-        error = f"{NO_RUN} {said}".strip()
-        deliveries.settle(delivery, deliveries.DEAD, at, error=error, **looked)
+        deliveries.settle(delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked)
     else:
         deliveries.let_go(delivery, next_look(delivery, at, interval), error=said, **looked)
     return False
@@ -98,7 +101,7 @@ def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
 
 def _completed_run(delivery: Delivery) -> tuple[int | None, str]:
     """The newest run that completed; or none, and what is to be said of those that did not."""
-    runs = snapshot.latest_runs(delivery.account_id, delivery.connection_id)
+    runs = snapshot.latest_runs(delivery.account_id, delivery.connection_id, snapshot.RUNS_KEPT)
     completed = next((run.id for run in runs if run.status.strip().upper() in SUCCEEDED), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:
