@@ -6,6 +6,7 @@ as hexadecimal digits behind ``sha256=``, here over the time in front of the bod
 """
 
 import json
+import logging
 import os
 import pkgutil
 import traceback
@@ -20,7 +21,6 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from dashboard.data.files import finite
@@ -123,8 +123,7 @@ class FunctionHook:
 class AddressHook:
     """An address that each message is posted to. Safe to use from many threads.
 
-    Through requests' adapter and not its sessions: see ``peliqan.http``. A connection that broke is tried once more at once,
-    which does no harm, since the key is the same; everything else is the caller's to try again.
+    Through requests' adapter and not its sessions: see ``peliqan.http``. Trying again is the caller's.
     """
 
     def __init__(self, url: str, secret: str, clock: Callable[[], datetime]) -> None:
@@ -134,8 +133,7 @@ class AddressHook:
         self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self._proxies = get_environ_proxies(url)
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        once_more = Retry(total=1, redirect=0, status=0, allowed_methods=None, respect_retry_after_header=False)
-        self._adapter = HTTPAdapter(1, 4, max_retries=once_more)
+        self._adapter = HTTPAdapter(1, 4)
 
     def send(self, message: Message) -> None:
         """See ``Hook``."""
@@ -150,21 +148,31 @@ class AddressHook:
         }
         # Raised below, outside of ``except``: what requests and urllib3 raise holds the address.
         try:
+            keep_paths_from_logs()
             request = requests.Request("POST", self._url, headers, data=body).prepare()
             with self._adapter.send(request, True, TIMEOUT, self._verify, None, self._proxies) as response:
                 failure = _refusal(response)
                 with suppress(HTTPError, OSError):
                     response.raw.read1(READ)
+        except requests.Timeout:
+            failure = HookError("The hook did not answer in time.")
         except requests.exceptions.SSLError:
             failure = HookError("The hook's certificate is not valid, or not for its host.")
         except (requests.RequestException, HTTPError, OSError):
-            failure = HookError("No connection to the hook came about, or no answer came in time.")
+            failure = HookError("No connection to the hook came about, or it broke off.")
         if failure is not None:
             raise failure
 
     def problem(self) -> str | None:
         """Nothing: to post something would be to hand it over."""
         return None
+
+
+def keep_paths_from_logs() -> None:
+    """What is sent to places that operators name has paths that are secrets; where everything is logged, libraries say them."""
+    for name in ("urllib3", "requests"):
+        if logging.getLogger(name).getEffectiveLevel() < logging.INFO:
+            logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _refusal(response: requests.Response) -> HookError | None:
