@@ -142,7 +142,7 @@ def test_viewers_see_the_list_and_press_nothing(viv: Person, app: Flask, parts: 
     with app.app_context():
         delivery_id = deliveries.ask(place, OLGA, parts.clock()).id
     page = viv.get("/deliveries")
-    assert "Waits for a completed run" in words(page)
+    assert "Waits for a run" in words(page)
     assert not page.select("main td form")
     assert not viv.get(path).select(f"form[action='{path}/read']")
     for where in (f"{path}/read", f"/deliveries/{delivery_id}/send", f"/deliveries/{delivery_id}/cancel"):
