@@ -78,6 +78,15 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
     assert run("check").returncode == 0
 
 
+def test_check_says_whether_the_hook_can_be_imported(run: Any) -> None:
+    run("db", "upgrade")
+    told = run("check", DASHBOARD_HOOK="no_such_module:take")
+    assert told.returncode == 1
+    assert "no_such_module:take could not be imported (ModuleNotFoundError)" in told.stdout
+    assert "hook      fine" in run("check", DASHBOARD_HOOK="json:loads").stdout
+    assert "hook" not in run("check").stdout
+
+
 def test_the_report_is_text_markdown_or_html_of_the_same(run: Any) -> None:
     assert run("report").returncode == 2
     run("db", "upgrade")

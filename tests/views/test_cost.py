@@ -31,6 +31,7 @@ QUERIES = {
     "/webhooks": 7,
     "/alerts": 5,
     "/alerts/messages": 5,
+    "/deliveries": 5,
     "/accounts/1001": 12,
     "/accounts/1001/timeline": 13,
     "/since": 8,
