@@ -23,7 +23,11 @@ class SettingsError(Exception):
 
 def _is_safe(value: str) -> bool:
     """Whether it is an address of https, or of http on this machine."""
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
     loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
 

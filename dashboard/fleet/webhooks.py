@@ -88,8 +88,8 @@ def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
     events.await_reading(waiting, at, at + (STORM if is_storm else events.AGAIN))
     asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
     looked_for = actions.make_due(ended, at)
-    added = [each.place for each in told if each.event == ADDED and each.place is not None] if delivers else []
-    handed_over = [*deliveries.begin(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)]
+    added = [each.place for each in told if each.event == ADDED and each.place is not None]
+    handed_over = [*deliveries.begin(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)] if delivers else []
     db.session.commit()
     return Taken(len(told), asked, looked_for, handed_over)
 

@@ -122,6 +122,7 @@ def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
     ("wrong", "said"),
     [
         ({"DASHBOARD_HOOK": "http://backend.example.com/hush"}, "module:function, or an https address"),
+        ({"DASHBOARD_HOOK": "https://backend.example.com:hush/"}, "module:function, or an https address"),
         ({"DASHBOARD_HOOK": "just words hush"}, "module:function, or an https address"),
         ({"DASHBOARD_HOOK": "https://backend.example.com/hush"}, "DASHBOARD_HOOK_SECRET"),
         ({"DASHBOARD_HOOK": "https://backend.example.com/hush", "DASHBOARD_HOOK_SECRET": "hush"}, "16 characters or more"),
