@@ -186,6 +186,9 @@ class AccountApi:
     ) -> Any:
         """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out."""
         route: Route = self._routes[name]
+        if route.once:
+            # Its token may have to be asked for first, and that must not be the read by which Peliqan is tried again.
+            self._transport.ensure(route)
         token = self._tokens.get(self.account_id)
         if token is not None:
             try:

@@ -147,6 +147,16 @@ class NoPace(PeliqanError):
     next_step = "Nothing was sent. It works again by itself as soon as Redis does."
 
 
+class Away(PeliqanError):
+    """Nothing was sent: Peliqan has not answered anybody lately (``breaker``)."""
+
+    code = "away"
+    sentence = "Peliqan does not answer."
+    next_step = "The console looks for itself whether it answers again; try again when the banner is gone."
+
+
+# It did not answer: of these the breaker makes an outage.
+SILENT: Final = (Unreachable, TimedOut, ServerError)
 # Peliqan as a whole is away, and not one account: so many in a row, none readable between, and nobody asks on.
-OUTAGE: Final = (Unreachable, TimedOut, ServerError, NoPace)
+OUTAGE: Final = (*SILENT, NoPace, Away)
 OUTAGE_AFTER: Final = 10
