@@ -166,6 +166,6 @@ class Breaker:
     def _take(self, outage: Outage) -> bool:
         at = self._clock()
         mine = self._notes.take_turn(outage, at)
-        if mine:
-            self._outage = outage.after_turn(at)
+        # Where another had it, that one knows more.
+        self._outage = outage.after_turn(at) if mine else self._notes.read()
         return mine

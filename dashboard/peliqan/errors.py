@@ -43,8 +43,12 @@ class PeliqanError(Exception):
         """The sentence with Peliqan's own words behind it, where it gave any; safe to log and to show."""
         theirs = " ".join(part for part in (self.error, self.detail) if part)
         said = f"Peliqan says: {theirs}" if theirs else ""
-        found = f"{self.note[0].upper()}{self.note[1:]}." if self.note else ""
-        return " ".join(part for part in (self.sentence, found, said) if part)
+        return " ".join(part for part in (self.sentence, self.found, said) if part)
+
+    @property
+    def found(self) -> str:
+        """What the console itself found, as a sentence; empty where that is nothing."""
+        return f"{self.note[0].upper()}{self.note[1:]}." if self.note else ""
 
     def as_json(self) -> Mapping[str, str]:
         """The shape of every JSON error: ``{"error": code, "detail": sentence}``."""

@@ -70,7 +70,8 @@ class Transport:
         # Asked once: requests would go through the whole environment with every request, a quarter of its time.
         self._proxies = get_environ_proxies(self._base)
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self._timeout = (CONNECT_TIMEOUT, read_timeout)
+        self._connect = min(CONNECT_TIMEOUT, read_timeout)
+        self._timeout = (self._connect, read_timeout)
         # However slowly a body drips, it is at an end after this; waits before a retry do not count.
         self._deadline = 3 * read_timeout
         patient = PatientRetry(
@@ -161,10 +162,10 @@ class Transport:
             with self._pace.slot:
                 self.breaker.ask()
                 self._pace.wait()
-                with self._reads.send(request, True, (CONNECT_TIMEOUT, quiet), self._verify, None, self._proxies) as response:
+                with self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies) as response:
                     if 200 <= response.status_code < 300:
                         self.breaker.answered()
-                        yield from _lines(route, response)
+                        yield from _lines(route, response, 3 * quiet)
                         return
                     failure = refusal(route, response, self._read_refusal(route, response), token)
         except errors.PeliqanError as error:
@@ -219,9 +220,7 @@ class Transport:
     def _read(self, route: Route, response: requests.Response) -> bytes:
         content = bytearray()
         ends = time.monotonic() + self._deadline
-        # What drips within a piece, such as a chunk's length, is for the answer itself to bound.
-        if isinstance(answer := getattr(response.raw, "_original_response", None), Answer):
-            answer.end_by(ends)
+        _end_by(response, ends)
         for piece in _pieces(response):
             content += piece
             if len(content) > LARGEST_BODY:
@@ -247,8 +246,16 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def _lines(route: Route, response: requests.Response) -> Iterator[bytes]:
-    rest = bytearray()
+def _end_by(response: requests.Response, until: float) -> None:
+    """For what drips within a piece, such as a chunk's length: no piece is waited for after this time."""
+    if isinstance(answer := getattr(response.raw, "_original_response", None), Answer):
+        answer.end_by(until)
+
+
+def _lines(route: Route, response: requests.Response, patience: float) -> Iterator[bytes]:
+    """The body by its lines. ``patience``: seconds that a line may take, however it drips."""
+    rest, ends = bytearray(), time.monotonic() + patience
+    _end_by(response, ends)
     for piece in _pieces(response):
         rest += piece
         *whole, last = rest.split(b"\n")
@@ -256,6 +263,11 @@ def _lines(route: Route, response: requests.Response) -> Iterator[bytes]:
         rest = bytearray(last)
         if len(rest) > LARGEST_BODY:
             raise broken(route, "a line of it is larger than 16 MB")
+        if whole:
+            ends = time.monotonic() + patience
+            _end_by(response, ends)
+        elif time.monotonic() > ends:
+            raise errors.TimedOut(route.name, status=response.status_code)
     if rest.strip():
         yield bytes(rest)
 

@@ -109,6 +109,10 @@ class Peliqan:
         """The sub-account with the partner's own id (S)."""
         return parse(Account, self._send("sub_account", query={"external_id": external_id}), self.routes["sub_account"])
 
+    def account_by_id(self, account_id: int) -> Account:
+        """The sub-account with Peliqan's id (S)."""
+        return parse(Account, self._send("sub_account", query={"account_id": account_id}), self.routes["sub_account"])
+
     def integration_token(self, external_id: str, **person: str) -> Token:
         """A token for the embedded widget, good for 30 minutes (D). Provisions an account that does not exist yet.
 

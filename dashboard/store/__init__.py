@@ -17,5 +17,6 @@
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
+``outages``    whether the API answers, for all processes
 ``tokens``     customers' tokens, encrypted at rest
 """
