@@ -50,7 +50,10 @@ class AccountApi:
 
     def connection(self, connection_id: int) -> Connection:
         """One connection's health (D; path A)."""
-        return self._one(Connection, "server", server_id=connection_id)
+        found = self._one(Connection, "server", server_id=connection_id)
+        if found.id != connection_id:
+            raise errors.BrokenAnswer("server", note="it is another connection's")
+        return found
 
     def start_sync(self, connection_id: int) -> SyncStarted:
         """Start a sync (D S). A GET with a side effect: sent once, whatever happens."""

@@ -74,6 +74,8 @@ class Transport:
         self._timeout = (self._connect, read_timeout)
         # However slowly a body drips, it is at an end after this; waits before a retry do not count.
         self._deadline = 3 * read_timeout
+        # In bytes, unpacked; of a stream, a line's.
+        self.largest = LARGEST_BODY
         patient = PatientRetry(
             total=retries,
             redirect=0,
@@ -165,7 +167,7 @@ class Transport:
                 with self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies) as response:
                     if 200 <= response.status_code < 300:
                         self.breaker.answered()
-                        yield from _lines(route, response, 3 * quiet)
+                        yield from _lines(route, response, 3 * quiet, self.largest)
                         return
                     failure = refusal(route, response, self._read_refusal(route, response), token)
         except errors.PeliqanError as error:
@@ -223,8 +225,8 @@ class Transport:
         _end_by(response, ends)
         for piece in _pieces(response):
             content += piece
-            if len(content) > LARGEST_BODY:
-                raise broken(route, "it is larger than 16 MB")
+            if len(content) > self.largest:
+                raise broken(route, f"it is larger than {self.largest >> 20} MB")
             if time.monotonic() > ends:
                 raise errors.TimedOut(route.name, status=response.status_code, outcome_unknown=route.once)
         return bytes(content)
@@ -252,8 +254,8 @@ def _end_by(response: requests.Response, until: float) -> None:
         answer.end_by(until)
 
 
-def _lines(route: Route, response: requests.Response, patience: float) -> Iterator[bytes]:
-    """The body by its lines. ``patience``: seconds that a line may take, however it drips."""
+def _lines(route: Route, response: requests.Response, patience: float, largest: int) -> Iterator[bytes]:
+    """The body by its lines. ``patience``: seconds that a line may take, however it drips; ``largest``: its bytes."""
     rest, ends = bytearray(), time.monotonic() + patience
     _end_by(response, ends)
     for piece in _pieces(response):
@@ -261,8 +263,8 @@ def _lines(route: Route, response: requests.Response, patience: float) -> Iterat
         *whole, last = rest.split(b"\n")
         yield from (bytes(line) for line in whole if line.strip())
         rest = bytearray(last)
-        if len(rest) > LARGEST_BODY:
-            raise broken(route, "a line of it is larger than 16 MB")
+        if len(rest) > largest:
+            raise broken(route, f"a line of it is larger than {largest >> 20} MB")
         if whole:
             ends = time.monotonic() + patience
             _end_by(response, ends)

@@ -8,12 +8,15 @@ import pytest
 from tests.conftest import Clock
 from tests.faults.console import Desk, closed, fill, open_desk
 from tests.faults.server import RawServer
-from tests.faults.table import GOOD, IN_NO_TIME, PATIENCE, Fault
+from tests.faults.table import BANK, GOOD, PATIENCE, SERVERS, Fault
+
+# Seconds: pages try four times, and there are many.
+AT_ONCE = 0.1
 
 
 @pytest.fixture(scope="session")
 def raw_server() -> Iterator[RawServer]:
-    made = RawServer(GOOD)
+    made = RawServer({**GOOD, "server": lambda path: SERVERS[f"/{BANK}/" in path]})
     yield made
     made.close()
 
@@ -32,8 +35,9 @@ class Desks:
 @pytest.fixture(scope="session")
 def desks(raw_server: RawServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desks]:
     folder, clock = tmp_path_factory.mktemp("faults"), Clock()
-    made = Desks(*(open_desk(raw_server.url, folder, seconds, clock) for seconds in (PATIENCE, IN_NO_TIME)))
+    made = Desks(*(open_desk(raw_server.url, folder, seconds, clock) for seconds in (PATIENCE, AT_ONCE)))
     fill(made.patient)
+    made.patient.parts.api.transport.largest = 1 << 20
     for desk in (made.patient, made.impatient):
         desk.sign_in()
     yield made

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from tests.faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TA
 AT = f"/accounts/{ACCOUNT}"
 HERE, THERE = f"{AT}/connections/{CONNECTION}", f"{AT}/tables/{TABLE}"
 WHO = "adam@example.com"
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Door:
     """A page or a press. ``asks``: the routes that it asks, in their order; ``starts``: the one that starts something."""
 
@@ -75,17 +77,23 @@ class Desk:
         self._clients: dict[Door, tuple[FlaskClient, str]] = {}
 
     def sign_in(self) -> None:
+        person = Person(self.app.test_client(), WHO)
+        token, cookie = person.token(), person.client.get_cookie("console_session")
+        assert cookie is not None
         for door in DOORS:
-            person = Person(self.app.test_client(), WHO)
-            self._clients[door] = person.client, person.token()
+            client = self.app.test_client()
+            client.set_cookie("console_session", cookie.value)
+            self._clients[door] = client, token
 
     def go(self, door: Door) -> TestResponse:
         """Through a door, and on to where it leads."""
         client, token = self._clients[door]
         headers = {"HX-Request": "true"} if door.htmx else {}
         if door.form is None:
-            return client.get(door.path, headers=headers)
-        return client.post(door.path, data={"csrf_token": token, **door.form}, headers=headers, follow_redirects=True)
+            return client.get(door.path, headers=headers, buffered=True)
+        return client.post(
+            door.path, data={"csrf_token": token, **door.form}, headers=headers, follow_redirects=True, buffered=True
+        )
 
     def see(self, path: str) -> TestResponse:
         """Any page."""
@@ -94,8 +102,8 @@ class Desk:
     def forget(self) -> None:
         """As if nothing had been done or had failed; what was read long ago is read anew."""
         self.parts.api.breaker.answered()
-        self.clock.move(minutes=2)
         with self.app.app_context():
+            db.session.execute(db.update(Connection).values(looked_at=LONG_AGO, looking_until=None))
             for model in (Action, Export, TableLook, WatchedTable, AuditEntry):
                 db.session.execute(delete(model))
             db.session.commit()

@@ -49,7 +49,7 @@ Play = Callable[[Asked], None]
 
 
 class RawServer:
-    """``good``: answers by route. ``on``: routes that misbehave, with what they do."""
+    """``good``: answers by route, or what makes one of a path. ``on``: routes that misbehave, with what they do."""
 
     def __init__(self, good: Mapping[str, Any]) -> None:
         self.good = dict(good)
@@ -108,7 +108,7 @@ class RawServer:
                 self.asked[name] += 1
                 number = self.asked[name]
                 self.tokens.update(re.findall(r"JWT (\S+)", head))
-            good = as_bytes(self.good[name])
+            good = as_bytes(self.good[name](path) if callable(self.good[name]) else self.good[name])
             if name in self.on:
                 self.on[name](Asked(sock, good, number, self))
             else:

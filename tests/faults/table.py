@@ -17,7 +17,7 @@ PARTNER, CUSTOMER = "partner-secret-0123456789", "customer-secret-9876543210"
 ACCOUNT, CONNECTION, BANK, DATABASE, TABLE, ROW, RUN = 1, 7, 8, 70, 700, 1, 9
 OTHER_ACCOUNT = 2
 STARTED, ENDED = "2026-01-02T03:04:05Z", "2026-01-02T03:05:05Z"
-PATIENCE, IN_NO_TIME = 20.0, 0.12
+PATIENCE, IN_NO_TIME = 20.0, 0.3
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ CASES = (
     Case("server", of(lambda api: api.connection(CONNECTION)), SERVERS[0], frozenset({"id"})),
     Case("syncdb", of(lambda api: api.start_sync(CONNECTION)), {"run_data": [{"pipeline_run_id": RUN, "task_id": "t"}], "detail": ""}),
     Case("syncdb_status", of(lambda api: api.sync_status(CONNECTION)), {"running": False, "status": "COMPLETED"}, frozenset({"running"})),
-    Case("runs", of(lambda api: api.runs(CONNECTION)), {"data": [A_RUN]}, frozenset({"data", "data.id", "data.tables.name"})),
-    Case("pipeline_runs", of(lambda api: api.run(RUN)), {"data": [A_RUN]}, frozenset({"data", "data.id", "data.tables.name"})),
+    Case("runs", of(lambda api: api.runs(CONNECTION)), {"data": [A_RUN]}, frozenset({"data", "data.id"})),
+    Case("pipeline_runs", of(lambda api: api.run(RUN)), {"data": [A_RUN]}, frozenset({"data", "data.id"})),
     Case("run_logs", of(lambda api: api.run_logs(RUN)), {"logs": "It went well."}, frozenset({"logs"}), plain=True),
     Case("invite", of(lambda api: api.invite("xero")), {"url": "https://example.com/i"}, frozenset({"url"})),
     Case("reauthorise", of(lambda api: api.reauthorise(CONNECTION)), {"auth_uri": "https://example.com/a"}, frozenset({"auth_uri"})),
@@ -128,7 +128,7 @@ def drips(beginning: bytes) -> Play:
 
     def play(asked: Asked) -> None:
         asked.send(beginning)
-        while not asked.wait(0.02):
+        while not asked.wait(0.06):
             asked.send(b"x")
 
     return play

@@ -1,16 +1,15 @@
 """Pages and presses: every door with every fault. What the agent sees, what is sent, what the audit trail and the snapshot say."""
 
+import html
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
 import pytest
-from bs4 import BeautifulSoup
 from werkzeug.test import TestResponse
 
 from dashboard import peliqan
-from tests.conftest import words
 from tests.faults.conftest import Desks
 from tests.faults.console import DOORS, Door
 from tests.faults.fields import variants
@@ -23,15 +22,20 @@ CODES = {kind.code for kind in (peliqan.PeliqanError, *peliqan.PeliqanError.__su
 READING = [door for door in DOORS if not door.starts]
 PRESSES = [door for door in DOORS if door.starts]
 FASTEST = 3.0
-PAGES = (f"/accounts/{ACCOUNT}", f"/accounts/{ACCOUNT}/connections/{CONNECTION}", "/connections", "/accounts", "/")
+PAGES = (f"/accounts/{ACCOUNT}", f"/accounts/{ACCOUNT}/connections/{CONNECTION}", "/connections")
+# Those that draw what they read, each once.
+DRAWN = [
+    door for door in READING if not door.path.endswith(("/check", "/connected", "/exports", ".parquet", "/reveal", "/masks"))
+]
 
 
 def says_so(answer: TestResponse) -> bool:
     """Whether it says what happened: to a person in a sentence, to a script by a code."""
     if answer.is_json:
         return answer.json["error"] in CODES
-    text = words(BeautifulSoup(answer.text, "html.parser"))
-    return any(sentence in text for sentence in SENTENCES)
+    text = html.unescape(answer.text)
+    # Of one of several tables it is said which could not be read.
+    return any(sentence in text for sentence in (*SENTENCES, "could not be read: “exact_invoices”"))
 
 
 def is_in_order(door: Door, answer: TestResponse) -> bool:
@@ -60,7 +64,7 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
                 found = list(pool.map(look, mine))
         for door, (answer, took) in zip(mine, found, strict=True):
             told = fault.error is None or fault.only or says_so(answer) or BY_NAME[name].plain
-            if not is_in_order(door, answer) or not told or took > FASTEST + 4 * 3 * 0.12:
+            if not is_in_order(door, answer) or not told or took > FASTEST:
                 wrong[door.path] = (name, answer.status_code, round(took, 1), answer.text[-1500:])
     assert not wrong
     assert desk.known() == before
@@ -69,8 +73,6 @@ def test_every_page_says_in_words_what_happened_and_what_is_known_stays(
 def ends_as(door: Door, fault: Fault) -> tuple[str, int]:
     """What the audit trail says of a press, and how often it was sent: twice only after a refusal of the token."""
     renewed = fault.name.startswith("401") and door.starts != "integrate"
-    if fault.only:
-        return ("pending" if door.what in ("sync", "reauthorise", "saltedge_refresh", "invite") else "done"), 1
     if fault.error is None and renewed:
         return "pending", 2
     if door.what == "sync" and (fault.unknown or fault.error is peliqan.Busy):
@@ -78,7 +80,7 @@ def ends_as(door: Door, fault: Fault) -> tuple[str, int]:
     return "failed", 2 if renewed else 1
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if not fault.only], ids=lambda fault: fault.name)
 def test_what_starts_something_is_sent_once_and_its_end_is_written_down(raw_server: RawServer, calm: Desks, fault: Fault) -> None:
     desk = calm.for_fault(fault)
 
@@ -96,14 +98,14 @@ def test_what_starts_something_is_sent_once_and_its_end_is_written_down(raw_serv
         if entry.result == "failed":
             kind = fault.unrenewed if door.starts == "integrate" and fault.unrenewed else fault.error
             assert kind is not None
-            assert kind.sentence in entry.detail or kind.sentence in str(entry.detail)
+            assert kind.sentence in entry.detail
 
 
 def fields_of(door: Door) -> list[tuple[str, str, str, Any]]:
     return [(name, path, what, answer) for name in door.asks for path, what, answer in variants(BY_NAME[name].good)]
 
 
-@pytest.mark.parametrize("door", READING, ids=lambda door: door.path)
+@pytest.mark.parametrize("door", DRAWN, ids=lambda door: door.path)
 def test_a_page_is_drawn_whatever_field_is_null_or_missing(raw_server: RawServer, calm: Desks, door: Door) -> None:
     desk, wrong = calm.patient, {}
     for name, path, what, answer in fields_of(door):
@@ -115,6 +117,6 @@ def test_a_page_is_drawn_whatever_field_is_null_or_missing(raw_server: RawServer
             wrong |= {
                 (name, path, what, page): found.status_code for page in PAGES if (found := desk.see(page)).status_code != 200
             }
-        desk.clock.move(minutes=2)
+        desk.forget()
     assert not wrong
     desk.read_fleet()
