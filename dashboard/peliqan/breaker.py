@@ -112,12 +112,8 @@ class Breaker:
     def outage(self) -> Outage | None:
         """The outage that lasts, as known a second ago."""
         at = self._clock()
-        if not timedelta() <= at - self._looked_at < LOOK_EVERY and self._looking.acquire(blocking=False):
-            try:
-                self._outage = self._notes.read()
-                self._looked_at = at
-            finally:
-                self._looking.release()
+        if not self._looked_within(LOOK_EVERY, at):
+            self._look(at)
         return self._outage
 
     def ask(self, *, may_try: bool = False) -> bool:
@@ -162,6 +158,21 @@ class Breaker:
             if self._outage is None and self._failures >= enough:
                 self._outage = self._notes.begin(Outage(self._began, at + FIRST_WAIT, reason=reason))
                 self._looked_at = at
+
+    def _look(self, at: datetime) -> None:
+        """One looks. The others go by what was known a moment ago; where that is longer ago, they wait."""
+        if not self._looking.acquire(blocking=not self._looked_within(2 * LOOK_EVERY, at)):
+            return
+        try:
+            if not self._looked_within(LOOK_EVERY, at):
+                self._outage = self._notes.read()
+                self._looked_at = at
+        finally:
+            self._looking.release()
+
+    def _looked_within(self, time: timedelta, at: datetime) -> bool:
+        # A clock that was put back tells no age.
+        return timedelta() <= at - self._looked_at < time
 
     def _take(self, outage: Outage) -> bool:
         at = self._clock()

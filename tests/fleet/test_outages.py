@@ -146,9 +146,11 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
     assert unreadable() == 0
     parts.fleet.outages.end(clock())
     clock.move(minutes=1)
-    before = sandbox.state()["calls"].get("servers", 0)
+    assert sandbox.state()["calls"].get("servers", 0) == 0
+    at = clock()
     refresh.read_due(parts.fleet)
-    assert sandbox.state()["calls"]["servers"] == before + 2
+    db.session.expire_all()
+    assert all(db.session.get_one(AccountCheck, account_id).checked_at >= at for account_id in (1001, 1002))
 
 
 def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_an_answer(
@@ -158,7 +160,7 @@ def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_
     passes.open_or_join(clock())
     begin_outage(parts, clock)
     work.read()
-    assert [task.name for task in work.jobs.pending()] == ["ask_again"]
+    assert "ask_again" in {task.name for task in work.jobs.pending() if task.eta is None}
     work.jobs.flush()
     sandbox.fault("sub_accounts", status=503)
     before = sandbox.state()["calls"].get("sub_accounts", 0)
@@ -172,6 +174,7 @@ def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_
     sandbox.clear()
     clock.move(seconds=60)
     work.jobs.flush()
+    work.readings.flush()
     work.ask_again()
     assert parts.api.breaker.outage is None
     assert passes.current_id() is not None
@@ -188,7 +191,7 @@ def test_each_turn_is_one_message_however_many_notice(parts: Console, clock: Clo
     parts.work.jobs.flush()
     for _ in range(5):
         parts.work.ask_again()
-    assert len(parts.work.jobs.scheduled()) == 1
+    assert [task.name for task in parts.work.jobs.pending() if task.eta is not None] == ["ask_again"]
     parts.work.jobs.flush()
 
 
@@ -222,7 +225,7 @@ def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Con
 
 
 def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
-    found = [(each.account_id, each.id) for each in db.session.scalars(select(Connection).where(Connection.severity == "ok"))][:3]
+    found = [(sandbox.healthy.account_id, sandbox.healthy.id)]
     job = bulk.open_job(actions.SYNC, found, found[0], WHO, "the vendor mended it", 2, clock())
     begin_outage(parts, clock)
     for _ in range(3):
