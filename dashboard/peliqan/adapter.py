@@ -46,7 +46,8 @@ class Answer(HTTPResponse):
         # TLS within a proxy's TLS is no socket: that keeps its own file.
         self._source = _Source(sock) if isinstance(sock, socket) else None
         self._patience: float | None = sock.gettimeout()
-        super().__init__(self._source or sock, *args, **more)
+        file: Any = self._source or sock
+        super().__init__(file, *args, **more)
 
     def begin(self) -> None:
         """Read the status and the headers."""

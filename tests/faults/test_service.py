@@ -110,6 +110,7 @@ def test_each_route_makes_of_it_what_the_table_says(raw_server: RawServer, fault
             assert seen.__context__ is None
             assert seen.__cause__ is None
             assert secrets_in(seen, raw_server) == []
+            assert seen.error != "ERROR_X" or f"In their words: {seen.status}." in seen.explained
     assert not wrong
 
 
