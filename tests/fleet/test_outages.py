@@ -1,6 +1,7 @@
 """Peliqan answers nobody: what all processes know of it, what the worker does, and that nothing is lost or said of anybody."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +10,14 @@ from sqlalchemy import func, select
 
 from dashboard import peliqan
 from dashboard.app import Console, create_app
+from dashboard.data.parquet_folder import ParquetFolder
+from dashboard.data.pull import Pull, Selection
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import links, refresh, sync
 from dashboard.peliqan.breaker import FIRST_WAIT, Outage
-from dashboard.store import actions, bulk, passes, snapshot
+from dashboard.store import actions, bulk, exports, looks, passes, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, AccountCheck, Action, ApiOutage, AuditEntry, BulkItem, Connection
+from dashboard.store.models import Account, AccountCheck, Action, ApiOutage, AuditEntry, BulkItem, Connection, User
 from dashboard.store.outages import StoreNotes
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 
@@ -242,6 +245,48 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Co
     assert leased is not None
     bulk_work.step(parts.api, leased, clock, 15, lambda _: None)
     assert db.session.scalar(select(func.count()).select_from(Action)) == 1
+
+
+def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    olga = db.session.scalars(select(User).where(User.email == WHO)).one()
+    columns = [(column.name, column.type, column.decimals) for column in parts.api.for_account(1001).columns(10011903)]
+    asked = {"search": "", "order_by": "", "filters": {}, "include": []}
+    export = exports.open_export(olga, 1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file.", clock())
+    begin_outage(parts, clock)
+    before = sandbox.state()["calls"].get("rows", 0)
+    for _ in range(8):
+        outage = parts.fleet.outages.read()
+        assert outage is not None
+        parts.fleet.outages.take_turn(outage, clock())
+        parts.work.export(export.id)
+        assert (export.state, export.tries, export.error) == ("running", 0, "Peliqan does not answer.")
+        clock.move(seconds=31)
+    assert sandbox.state()["calls"].get("rows", 0) == before
+    parts.fleet.outages.end(clock())
+    clock.move(seconds=31)
+    parts.work.export(export.id)
+    assert (export.state, export.error) == ("done", "")
+
+
+def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    looks.write(1001, [looks.Seen(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock())
+    clock.move(hours=25)
+    begin_outage(parts, clock)
+    parts.work.count()
+    assert sandbox.state()["calls"].get("rows", 0) == 0
+    parts.fleet.outages.end(clock())
+    clock.move(minutes=6)
+    assert len(looks.due(clock())) == 2
+    parts.work.count()
+    assert looks.due(clock()) == []
+
+
+def test_a_pull_stops_at_the_first_account_that_was_not_asked(parts: Console, clock: Clock, tmp_path: Path) -> None:
+    begin_outage(parts, clock)
+    copied = Pull(parts.api, ParquetFolder(tmp_path / "copies"), belongs=lambda *_: (), clock=clock).run(Selection())
+    assert copied.stopped is not None
+    assert "Peliqan does not answer." in copied.stopped
+    assert copied.failures == []
 
 
 def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_have_begun(
