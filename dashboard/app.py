@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from requests.adapters import BaseAdapter
@@ -16,6 +17,7 @@ from dashboard.fleet.queue import Work
 from dashboard.fleet.refresh import Fleet
 from dashboard.settings import Settings
 from dashboard.store.database import db, prefer_indexes
+from dashboard.store.outages import StoreNotes
 from dashboard.store.tokens import TokenVault
 
 HERE = Path(__file__).parent
@@ -47,8 +49,15 @@ def console() -> Console:
     return found
 
 
-def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, adapter: BaseAdapter | None = None) -> Flask:
-    """The console. ``adapter`` replaces the network in tests; ``clock`` gives aware times in UTC.
+def create_app(
+    settings: Settings,
+    *,
+    clock: Callable[[], datetime] = utc_now,
+    backoff: float = 0.3,
+    adapter: BaseAdapter | None = None,
+) -> Flask:
+    """The console. ``clock`` gives aware times in UTC; ``backoff``: seconds before a read is tried again, at first; ``adapter``
+    replaces the network.
 
     Raises:
         PlaybookError: a file of the playbook is missing or malformed.
@@ -79,6 +88,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
     with app.app_context():
         prefer_indexes(db.engine)
         vault = TokenVault(db.engine, settings.secret_keys)
+        outages = StoreNotes(db.engine, urlsplit(settings.peliqan_api_url).netloc)
     api = peliqan.Peliqan(
         settings.peliqan_api_url,
         settings.peliqan_partner_token,
@@ -87,12 +97,15 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         read_timeout=settings.dashboard_api_timeout,
         concurrency=settings.dashboard_api_concurrency,
         pace=peliqan.Pace(settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url),
+        breaker=peliqan.Breaker(outages, clock=clock),
+        backoff=backoff,
         adapter=adapter,
     )
     fleet = Fleet(
         app,
         api,
         vault,
+        outages,
         clock,
         settings.dashboard_api_concurrency,
         settings.dashboard_refresh_interval,

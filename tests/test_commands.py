@@ -51,6 +51,20 @@ def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Any, sand
     assert "does not know" in run("refresh", "--account", "7").stderr
 
 
+def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer(run: Any, sandbox: Sandbox) -> None:
+    assert run("db", "upgrade").returncode == 0
+    assert run("refresh").returncode == 0
+    sandbox.fault("servers", status=500)
+    assert run("refresh").returncode == 2
+    sandbox.fault("sub_accounts", status=500)
+    told = run("check", "API")
+    assert told.returncode == 1
+    assert "Peliqan does not answer. Every try since" in told.stdout
+    sandbox.clear()
+    assert run("check", "API").returncode == 0
+    assert run("refresh").stdout == "60 of 60 accounts read.\n"
+
+
 def test_people_are_made_listed_and_shut_out(run: Any) -> None:
     run("db", "upgrade")
     made = run("users", "create", "Ada@Example.com", "--role", "operator", "--password-stdin", given="a long enough password\n")

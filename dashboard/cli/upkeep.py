@@ -175,6 +175,9 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
 def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:
     try:
         with app.app_context():
+            if api.breaker.outage is not None:
+                # Somebody wants to know: it is asked though it is known not to answer.
+                api.answers_again()
             api.account_page(1, 1)
     except peliqan.PeliqanError as error:
         return f"{error.explained} {error.next_step}"

@@ -120,6 +120,8 @@ class Pull:
             result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
 
     def _count_unreachable(self, error: peliqan.PeliqanError) -> None:
+        if isinstance(error, peliqan.Away):
+            raise _Stop(f"{error.explained} Try again later.")
         if isinstance(error, peliqan.OUTAGE):
             self._unreachable += 1
         if self._unreachable >= peliqan.OUTAGE_AFTER:
@@ -160,6 +162,8 @@ class Pull:
                 result.copied.append(self._table(account_id, each, known.get(each.table.id)))
             except peliqan.PeliqanError as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, error.explained))
+                if isinstance(error, peliqan.Away):
+                    self._count_unreachable(error)
             except TableChanged as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
             except _AskedToStop:

@@ -1,4 +1,5 @@
-"""Goes on with work on many connections: one step at a time, however often a step is cut off.
+"""Goes on with work on many connections: one step at a time, however often a step is cut off. While Peliqan answers nobody, no
+connection has its turn.
 
 A step notes what has ended and begins the next, so that at most ``at_once`` are under way. A connection's turn and its action
 are one commit, made before Peliqan is asked: whoever dies before it has begun nothing, and after it the action's own looks
@@ -28,14 +29,14 @@ def step(api: peliqan.Peliqan, job: BulkJob, clock: Clock, interval: float, foll
     """
     bulk.note_ends(job, clock())
     # No more than this in one step, so that a cancelled job is heard and others have their turn.
-    for _ in range(job.at_once):
+    for _ in range(job.at_once if api.breaker.outage is None else 0):
         item = bulk.next_item(job)
         if item is None or not _begin(api, job, item, clock, interval, follow):
             break
     # A link is there at once, and so is a refusal.
     bulk.note_ends(job, clock())
     at = clock()
-    bulk.end_step(job, at, at + timedelta(seconds=interval))
+    bulk.end_step(job, at, at + timedelta(seconds=interval), waits=api.breaker.outage is not None)
 
 
 def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, interval: float, follow: Follow) -> bool:
@@ -55,6 +56,9 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
             action = links.ask(api, job.kind, connection, who, at, interval, job.why, along)
     except bulk.NotNow:
         db.session.rollback()
+        return False
+    except peliqan.Away:
+        # Not this one's turn: it is begun when Peliqan answers again.
         return False
     db.session.refresh(item)
     if item.action_id is None:

@@ -51,7 +51,8 @@ def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop
             if whole is not None:
                 _finish(export, part, folder / export.name, whole, clock)
         except PASSING as error:
-            tries = export.tries + 1
+            # Where it was not even asked, that is no try.
+            tries = export.tries + (not isinstance(error, peliqan.Away))
             if tries >= MOST_TRIES:
                 exports.fail(export, error.sentence, clock())
             else:

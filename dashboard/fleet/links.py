@@ -68,8 +68,12 @@ def ask(
 ) -> Action:
     """Ask Peliqan for the link, once. A link given earlier is superseded: it may have run out. ``along``: see ``actions.begin``.
 
-    Never raises for what the API does: the action's state and detail say it.
+    What the API does to a request that was sent is never raised: the action's state and detail say it.
+
+    Raises:
+        peliqan.Away: Peliqan answers nobody just now. Nothing was begun, and the earlier link stays.
     """
+    api.ensure(kind)
     earlier = actions.in_flight(connection.account_id, connection.id, kind)
     if earlier is not None and earlier.state == actions.WAITING:
         actions.settle(earlier, "superseded", at, "A newer link was asked for.")
@@ -83,6 +87,7 @@ def ask(
 
 def invite(api: peliqan.Peliqan, account: Account, connector: str, who: str, at: datetime, interval: float) -> Action:
     """Ask Peliqan for a link with which the customer connects something new. The rest is as with ``ask``."""
+    api.ensure(actions.INVITE)
     earlier = actions.invite_in_flight(account.id, connector)
     if earlier is not None and earlier.state == actions.WAITING:
         actions.settle(earlier, "superseded", at, "A newer link was asked for.")

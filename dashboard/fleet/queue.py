@@ -81,6 +81,7 @@ class Work:
         self._pull_task: Any = self.pulls.task(name="pull")(self._in_context(self.pull))
         self._delivery_task: Any = self.deliveries.task(name="deliver")(self._in_context(self.deliver))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
+        self._ask_again_task: Any = self.jobs.task(name="ask_again")(self._in_context(self.ask_again))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
         self._alerts_task: Any = self.jobs.task(name="alerts")(self._in_context(self.alert))
         self._events_task: Any = self.jobs.task(name="take_events")(self._in_context(self.take_events))
@@ -88,6 +89,7 @@ class Work:
         self.events_came = Seldom(self._hint_events, HINT_EVERY)
         self._taking, self._more = Lock(), Event()
         self._again_at: datetime | None = None
+        self._asks_at: datetime | None = None
         self.jobs.periodic_task(crontab(), name="tick")(self._in_context(self.tick))
 
     def follow(self, action: Action) -> None:
@@ -187,12 +189,28 @@ class Work:
             log.warning("The queue is away (%s): the next tick comes back to %s %s.", type(error).__name__, what, row.id)
 
     def open_pass(self) -> None:
-        """Begin a pass if one is due, and have the fleet read."""
+        """Begin a pass if one is due, and have the fleet read. While Peliqan answers nobody, none begins."""
+        if self.fleet.api.breaker.outage is not None:
+            self._ask_again_task()
+            return
         at = self.fleet.clock()
-        if passes.is_due(at, self.fleet.interval):
+        if passes.is_due(at, self.fleet.interval, self.fleet.outages.ended_at()):
             passes.open_or_join(at)
         if passes.current_id() is not None:
             self._read_task()
+
+    def ask_again(self) -> None:
+        """While Peliqan answers nobody: when it is our turn, ask whether it does again. If so, the fleet is read anew at once."""
+        breaker = self.fleet.api.breaker
+        if breaker.take_turn():
+            self.fleet.api.answers_again()
+        outage = breaker.outage
+        if outage is None:
+            self.open_pass()
+        elif outage.turn_at != self._asks_at:
+            # One message for each turn, however many noticed the outage; should it be lost, the next tick asks.
+            self._asks_at = outage.turn_at
+            self._ask_again_task.schedule(delay=max(0.0, (outage.turn_at - self.fleet.clock()).total_seconds()))
 
     def read(self) -> None:
         """Read what is due; ask another worker to help, and to come back while a pass is not complete."""
@@ -200,6 +218,8 @@ class Work:
         if due.some(at, 3 * self.fleet.concurrency) and not self.readings.pending_count():
             self._read_task()
         refresh.read_due(self.fleet, stop=self.stop)
+        if self.fleet.api.breaker.outage is not None:
+            self._ask_again_task()
         if passes.current_id() is not None:
             # A pass that began while nothing was due has everything left to do; of one that ends, the rest is in others' hands.
             if due.some(self.fleet.clock()):

@@ -29,6 +29,8 @@ def read_account(
     at = clock()
     try:
         connections = account.connections()
+        if known and not connections:
+            _doubt(account, min(known))
         runs = {
             connection.id: account.runs(connection.id)
             for connection in connections
@@ -43,6 +45,19 @@ def read_account(
     ]
     due_at = next_reading(at, interval, since, watched_until)
     return Reading(account_id, at, due_at, connections, runs, news=bool(runs) or not was_readable or is_news(connections, known))
+
+
+def _doubt(account: peliqan.AccountApi, connection_id: int) -> None:
+    """A listing that has shrunk to nothing is not believed while a connection answers when asked for by itself.
+
+    Raises:
+        peliqan.PeliqanError: it is not believed, or that cannot be told.
+    """
+    try:
+        account.connection(connection_id)
+    except peliqan.NotFound:
+        return
+    raise peliqan.BrokenAnswer("servers", note="it lists no connection any more, though one of them is still there")
 
 
 def needs_runs(seen: peliqan.Connection, known: Known | None, at: datetime) -> bool:

@@ -24,6 +24,7 @@ from dashboard.fleet.reading import Clock, read_account
 from dashboard.store import due, findings, passes, snapshot, trend
 from dashboard.store.database import db, gather_statistics
 from dashboard.store.models import AccountCheck
+from dashboard.store.outages import StoreNotes
 from dashboard.store.snapshot import Reading
 from dashboard.store.tokens import TokenVault
 
@@ -46,6 +47,7 @@ class Fleet:
     app: Flask
     api: peliqan.Peliqan
     vault: TokenVault
+    outages: StoreNotes
     clock: Clock
     concurrency: int
     interval: float
@@ -73,7 +75,12 @@ def let_threads_take_turns() -> None:
 
 
 def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda done, accounts: None) -> Result:
-    """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes."""
+    """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes.
+
+    Somebody wants it now: where Peliqan is known not to answer, it is asked all the same whether it does again.
+    """
+    if fleet.api.breaker.outage is not None:
+        fleet.api.answers_again()
     found = passes.open_or_join(fleet.clock())
     pass_id, again = found.id, Event()
     while passes.current_id() == pass_id:
@@ -87,14 +94,15 @@ def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda
 
 
 def refresh_account(fleet: Fleet, account_id: int) -> Result:
-    """One account, now."""
+    """One account, now. Where Peliqan does not answer, and so was not asked, nothing is noted of the account."""
     known = snapshot.known_of([account_id])
     kept = db.session.get(AccountCheck, account_id)
     watched_until = kept.watched_until if kept is not None else None
     reading = read_account(
         fleet.api, account_id, known[account_id], fleet.clock, fleet.interval, watched_until=watched_until, was_readable=False
     )
-    snapshot.save_readings([reading], {})
+    if not isinstance(reading.error, peliqan.Away):
+        snapshot.save_readings([reading], {})
     return Result(1, {account_id: reading.error.explained} if reading.error else {}, None)
 
 
@@ -204,6 +212,10 @@ class Reader:
 
     def _sort_in(self, reading: Reading) -> None:
         self._in_hand.discard(reading.account_id)
+        if isinstance(reading.error, peliqan.Away):
+            # It was not asked, so nothing is to be said of it; it is due again when our lease on it is over.
+            self._outage = reading.error.explained
+            return
         if not isinstance(reading.error, peliqan.OUTAGE):
             self._batch += [*self._suspects, reading]
             self._suspects = []
@@ -272,12 +284,28 @@ class Reader:
                     seen.update(account.id for account in page)
                     if self._stop.is_set() or self._outage is not None:
                         return
+                self._doubt(seen)
             except peliqan.PeliqanError as error:
                 self._outage = error.explained
                 return
             at = self._fleet.clock()
             self._patiently(lambda: snapshot.miss_accounts(seen, at))
             self._patiently(lambda: passes.end_listing(pass_id, at))
+
+    def _doubt(self, seen: set[int]) -> None:
+        """A list that has shrunk to nothing is not believed while one who was in it is still there when asked for by itself.
+
+        Raises:
+            peliqan.PeliqanError: it is not believed, or that cannot be told.
+        """
+        known = None if seen else self._patiently(snapshot.any_account_id)
+        if known is None:
+            return
+        try:
+            self._fleet.api.account_by_id(known)
+        except peliqan.NotFound:
+            return
+        raise peliqan.BrokenAnswer("sub_accounts", note=f"it lists no account any more, though account {known} is still there")
 
     def _patiently(self, work: Callable[[], V]) -> V:
         """Do something with the database, and again while it is away. Everything done so may be done twice.

@@ -33,9 +33,13 @@ def start(
 ) -> Action:
     """Start a sync, or return the one that is under way: one press or ten, one run. ``along``: see ``actions.begin``.
 
-    Never raises for what the API does: the action's state and detail say it.
+    What the API does to a start that was sent is never raised: the action's state and detail say it.
+
+    Raises:
+        peliqan.Away: Peliqan answers nobody just now. Nothing was begun.
     """
     account_id, connection_id = connection.account_id, connection.id
+    api.ensure("syncdb")
     before = snapshot.newest_run_id(account_id, connection_id)
     action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
     if not is_new:
@@ -82,6 +86,9 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         else:
             _ended(api, account, action, at, interval)
     except peliqan.PeliqanError as error:
+        if isinstance(error, peliqan.OUTAGE):
+            # Nothing was seen, so it is no look after which "no run began" could be said.
+            action.looks -= 1
         action.detail = f"{error.sentence} Looking again."
         actions.put_off(action, next_look(action, at, interval))
 

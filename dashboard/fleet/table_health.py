@@ -65,6 +65,9 @@ def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
             rows = api.for_account(account_id).rows(table_id, size=1).count
         except GONE:
             looks.put_off(table, clock(), for_good=True)
+        except peliqan.Away:
+            # Due again when our lease on it is over; the others with it.
+            return
         except peliqan.PeliqanError:
             looks.put_off(table, clock())
         else:

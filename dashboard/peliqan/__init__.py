@@ -3,6 +3,8 @@
 ``routes``      the one place for paths, with the source of each
 ``http``        one request: timeouts, limits, errors
 ``rate``        how fast it may be asked, over all processes
+``breaker``     whether it answers at all, over all processes
+``adapter``     requests' adapters for one host
 ``retries``     when a safe read is tried again, and after which wait
 ``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
 ``account``     ``AccountApi``: one customer's calls
@@ -10,14 +12,17 @@
 ``models``      typed answers
 ``vocabulary``  what status words mean
 ``events``      webhooks: signature, body, what they say
+``failures``    what went wrong with a request, as one of ``errors``
 ``errors``      one family of errors
 ``tokens``      where customers' tokens are kept
 """
 
 from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.breaker import Breaker, MemoryNotes, Outage, OutageNotes
 from dashboard.peliqan.errors import (
     OUTAGE,
     OUTAGE_AFTER,
+    Away,
     BrokenAnswer,
     Busy,
     Forbidden,
@@ -56,6 +61,8 @@ __all__ = [
     "OUTAGE_AFTER",
     "Account",
     "AccountApi",
+    "Away",
+    "Breaker",
     "BrokenAnswer",
     "Busy",
     "Column",
@@ -63,10 +70,13 @@ __all__ = [
     "Database",
     "Forbidden",
     "Link",
+    "MemoryNotes",
     "MemoryTokens",
     "NoPace",
     "NotAuthorised",
     "NotFound",
+    "Outage",
+    "OutageNotes",
     "Pace",
     "Peliqan",
     "PeliqanError",

@@ -50,7 +50,10 @@ class AccountApi:
 
     def connection(self, connection_id: int) -> Connection:
         """One connection's health (D; path A)."""
-        return self._one(Connection, "server", server_id=connection_id)
+        found = self._one(Connection, "server", server_id=connection_id)
+        if found.id != connection_id:
+            raise errors.BrokenAnswer("server", note="it is another connection's")
+        return found
 
     def start_sync(self, connection_id: int) -> SyncStarted:
         """Start a sync (D S). A GET with a side effect: sent once, whatever happens."""
@@ -186,6 +189,9 @@ class AccountApi:
     ) -> Any:
         """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out."""
         route: Route = self._routes[name]
+        if route.once:
+            # Its token may have to be asked for first, and that must not be the read by which Peliqan is tried again.
+            self._transport.ensure(route)
         token = self._tokens.get(self.account_id)
         if token is not None:
             try:

@@ -43,8 +43,12 @@ class PeliqanError(Exception):
         """The sentence with Peliqan's own words behind it, where it gave any; safe to log and to show."""
         theirs = " ".join(part for part in (self.error, self.detail) if part)
         said = f"Peliqan says: {theirs}" if theirs else ""
-        found = f"{self.note[0].upper()}{self.note[1:]}." if self.note else ""
-        return " ".join(part for part in (self.sentence, found, said) if part)
+        return " ".join(part for part in (self.sentence, self.found, said) if part)
+
+    @property
+    def found(self) -> str:
+        """What the console itself found, as a sentence; empty where that is nothing."""
+        return f"{self.note[0].upper()}{self.note[1:]}." if self.note else ""
 
     def as_json(self) -> Mapping[str, str]:
         """The shape of every JSON error: ``{"error": code, "detail": sentence}``."""
@@ -147,6 +151,16 @@ class NoPace(PeliqanError):
     next_step = "Nothing was sent. It works again by itself as soon as Redis does."
 
 
+class Away(PeliqanError):
+    """Nothing was sent: Peliqan has not answered anybody lately (``breaker``)."""
+
+    code = "away"
+    sentence = "Peliqan does not answer."
+    next_step = "The console looks for itself whether it answers again; try again when the banner is gone."
+
+
+# It did not answer: of these the breaker makes an outage.
+SILENT: Final = (Unreachable, TimedOut, ServerError)
 # Peliqan as a whole is away, and not one account: so many in a row, none readable between, and nobody asks on.
-OUTAGE: Final = (Unreachable, TimedOut, ServerError, NoPace)
+OUTAGE: Final = (*SILENT, NoPace, Away)
 OUTAGE_AFTER: Final = 10

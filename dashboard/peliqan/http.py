@@ -7,31 +7,30 @@ No redirect is ever followed: a token would go with it. A safe read is retried o
 import json
 import os
 import re
-import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
-from urllib.parse import urljoin, urlsplit
 
 import requests
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from requests.adapters import BaseAdapter, HTTPAdapter
+from requests.adapters import BaseAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, Retry
-from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import OneHostAdapter
-from dashboard.peliqan.rate import CountAway, Pace
-from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry, TooLongToWait, retry_wait
+from dashboard.peliqan.adapter import Answer, BoundedAdapter, OneHostAdapter
+from dashboard.peliqan.breaker import Breaker
+from dashboard.peliqan.failures import SHOWN_DETAIL, away, broken, lost, refusal
+from dashboard.peliqan.rate import Pace
+from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry
 from dashboard.peliqan.routes import Route
 
 CONNECT_TIMEOUT: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024
-SHOWN_DETAIL: Final = 500
 PIECE: Final = 64 * 1024
 # Anything else cannot stand in a header, and the refusal of http.client would quote it.
 TOKEN: Final = re.compile(r"[!-~]+")
@@ -53,12 +52,15 @@ class Transport:
         read_timeout: float = 15.0,
         concurrency: int = 8,
         pace: Pace | None = None,
+        breaker: Breaker | None = None,
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
     ) -> None:
-        """Times in seconds. ``concurrency`` sizes the pool; ``pace`` says how fast; ``adapter`` replaces the network."""
+        """Times in seconds. ``concurrency`` sizes the pool; ``pace`` says how fast, ``breaker`` whether at all; ``adapter``
+        replaces the network."""
         self._pace = pace or Pace(concurrency)
+        self.breaker = breaker or Breaker()
         self._base = base_url.rstrip("/")
         self._headers = {
             "User-Agent": f"partner-console/{version('partner-console')}",
@@ -68,9 +70,12 @@ class Transport:
         # Asked once: requests would go through the whole environment with every request, a quarter of its time.
         self._proxies = get_environ_proxies(self._base)
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
-        self._timeout = (CONNECT_TIMEOUT, read_timeout)
+        self._connect = min(CONNECT_TIMEOUT, read_timeout)
+        self._timeout = (self._connect, read_timeout)
         # However slowly a body drips, it is at an end after this; waits before a retry do not count.
         self._deadline = 3 * read_timeout
+        # In bytes, unpacked; of a stream, a line's.
+        self.largest = LARGEST_BODY
         patient = PatientRetry(
             total=retries,
             redirect=0,
@@ -80,7 +85,7 @@ class Transport:
             allowed_methods={"GET"},
             raise_on_status=False,
         )
-        patient.pace = self._pace.wait
+        patient.before, patient.told = self._before_retry, self._note_try
         self._reads = adapter or OneHostAdapter(1, concurrency, max_retries=patient)
         self._replaced = adapter is not None
         self._prepared: dict[Route, requests.PreparedRequest] = {}
@@ -95,7 +100,7 @@ class Transport:
         if not route.once or self._replaced:
             yield self._reads
             return
-        with closing(HTTPAdapter(1, 1, max_retries=Retry(total=0, redirect=0))) as adapter:
+        with closing(BoundedAdapter(1, 1, max_retries=Retry(total=0, redirect=0))) as adapter:
             yield adapter
 
     def send(
@@ -106,8 +111,9 @@ class Transport:
         place: Mapping[str, int] | None = None,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        anyway: bool = False,
     ) -> Any:
-        """The answer's JSON.
+        """The answer's JSON. ``anyway``: also where Peliqan does not answer just now, to see whether it does again.
 
         Raises:
             errors.PeliqanError: everything that can go wrong; never with a token or a whole URL in it.
@@ -119,17 +125,25 @@ class Transport:
         try:
             request = self._prepare(route, place, query, body)
             request.headers["Authorization"] = f"JWT {token}"
+            # Before the slot, or whoever may not ask would wait for those who wait; and after it, for what they learnt.
+            is_turn = anyway or self.breaker.ask(may_try=route.is_safe)
             with self._pace.slot, self._adapter_for(route) as adapter:
+                if not is_turn:
+                    self.breaker.ask()
                 self._pace.wait()
                 with adapter.send(request, True, self._timeout, self._verify, None, self._proxies) as response:
                     went_well = 200 <= response.status_code < 300
                     content = self._read(route, response) if went_well else self._read_refusal(route, response)
             # Outside of the slot: what is left to do needs no network.
             if went_well:
+                self.breaker.answered()
                 return _decode(route, content)
-            failure = _refusal(route, response, content, token)
+            failure = refusal(route, response, content, token)
+        except errors.PeliqanError as error:
+            failure = error
         except (requests.RequestException, HTTPError) as error:
-            failure = _lost(route, error)
+            failure = lost(route, error)
+        self._note(failure, hash((route, *(place or {}).values(), token)))
         raise failure
 
     def stream(self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float) -> Iterator[bytes]:
@@ -146,16 +160,50 @@ class Transport:
         try:
             request = self._prepare(route, None, None, body)
             request.headers["Authorization"] = f"JWT {token}"
+            self.breaker.ask()
             with self._pace.slot:
+                self.breaker.ask()
                 self._pace.wait()
-                with self._reads.send(request, True, (CONNECT_TIMEOUT, quiet), self._verify, None, self._proxies) as response:
+                with self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies) as response:
                     if 200 <= response.status_code < 300:
-                        yield from _lines(route, response)
+                        self.breaker.answered()
+                        yield from _lines(route, response, 3 * quiet, self.largest)
                         return
-                    failure = _refusal(route, response, self._read_refusal(route, response), token)
+                    failure = refusal(route, response, self._read_refusal(route, response), token)
+        except errors.PeliqanError as error:
+            failure = error
         except (requests.RequestException, HTTPError) as error:
-            failure = _lost(route, error)
+            failure = lost(route, error)
+        self._note(failure, hash((route, token)))
         raise failure
+
+    def ensure(self, route: Route) -> None:
+        """Return if a request may be sent. For what is made of several requests and must not begin with one that only reads.
+
+        Raises:
+            errors.Away: it would not be.
+        """
+        if (outage := self.breaker.outage) is not None:
+            raise away(route, outage)
+
+    def _note(self, failure: errors.PeliqanError, place: int) -> None:
+        """Tell the breaker what a failure says of Peliqan as a whole."""
+        if isinstance(failure, errors.SILENT):
+            self.breaker.failed(place, failure.sentence)
+        elif not isinstance(failure, (errors.NoPace, errors.Away)):
+            self.breaker.answered()
+
+    def _note_try(self, response: BaseHTTPResponse | None) -> None:
+        """The same of a try that another follows."""
+        if response is not None and response.status < 500:
+            self.breaker.answered()
+        else:
+            kind = errors.Unreachable if response is None else errors.ServerError
+            self.breaker.failed(None, kind.sentence)
+
+    def _before_retry(self) -> None:
+        self.breaker.ask()
+        self._pace.wait()
 
     def _prepare(
         self, route: Route, place: Mapping[str, int] | None, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
@@ -173,12 +221,13 @@ class Transport:
 
     def _read(self, route: Route, response: requests.Response) -> bytes:
         content = bytearray()
-        started = time.monotonic()
+        ends = time.monotonic() + self._deadline
+        _end_by(response, ends)
         for piece in _pieces(response):
             content += piece
-            if len(content) > LARGEST_BODY:
-                raise _broken(route, "it is larger than 16 MB")
-            if time.monotonic() - started > self._deadline:
+            if len(content) > self.largest:
+                raise broken(route, f"it is larger than {self.largest >> 20} MB")
+            if time.monotonic() > ends:
                 raise errors.TimedOut(route.name, status=response.status_code, outcome_unknown=route.once)
         return bytes(content)
 
@@ -199,15 +248,28 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
         yield piece
 
 
-def _lines(route: Route, response: requests.Response) -> Iterator[bytes]:
-    rest = bytearray()
+def _end_by(response: requests.Response, until: float) -> None:
+    """For what drips within a piece, such as a chunk's length: no piece is waited for after this time."""
+    if isinstance(answer := getattr(response.raw, "_original_response", None), Answer):
+        answer.end_by(until)
+
+
+def _lines(route: Route, response: requests.Response, patience: float, largest: int) -> Iterator[bytes]:
+    """The body by its lines. ``patience``: seconds that a line may take, however it drips; ``largest``: its bytes."""
+    rest, ends = bytearray(), time.monotonic() + patience
+    _end_by(response, ends)
     for piece in _pieces(response):
         rest += piece
         *whole, last = rest.split(b"\n")
         yield from (bytes(line) for line in whole if line.strip())
         rest = bytearray(last)
-        if len(rest) > LARGEST_BODY:
-            raise _broken(route, "a line of it is larger than 16 MB")
+        if len(rest) > largest:
+            raise broken(route, f"a line of it is larger than {largest >> 20} MB")
+        if whole:
+            ends = time.monotonic() + patience
+            _end_by(response, ends)
+        elif time.monotonic() > ends:
+            raise errors.TimedOut(route.name, status=response.status_code)
     if rest.strip():
         yield bytes(rest)
 
@@ -246,11 +308,7 @@ def _typed(kind: TypeAdapter[V], data: Any, route: Route) -> V:
         what = "; ".join(f"field {'.'.join(map(str, each['loc'])) or '(all)'}: {each['msg']}" for each in found[:3])
     except RecursionError:
         what = "it is nested too deeply"
-    raise _broken(route, what[:SHOWN_DETAIL])
-
-
-def _broken(route: Route, what: str, status: int | None = None) -> errors.BrokenAnswer:
-    return errors.BrokenAnswer(route.name, status=status, note=what, outcome_unknown=route.once)
+    raise broken(route, what[:SHOWN_DETAIL])
 
 
 def _decode(route: Route, content: bytes) -> Any:
@@ -260,90 +318,4 @@ def _decode(route: Route, content: bytes) -> Any:
         return json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         kind = "it is a web page, not JSON" if content.lstrip()[:1] == b"<" else "it is no complete JSON"
-    raise _broken(route, kind)
-
-
-def _lost(route: Route, error: requests.RequestException | HTTPError) -> errors.PeliqanError:
-    """A failure without an answer, by whether the request can have reached the other side."""
-    cause = _deepest(error)
-    if isinstance(cause, CountAway):
-        return errors.NoPace(route.name)
-    if isinstance(cause, TooLongToWait):
-        kind = errors.RateLimited if cause.status == 429 else errors.ServerError
-        return kind(route.name, status=cause.status, retry_after=cause.wait)
-    if isinstance(error, requests.ConnectTimeout):
-        return errors.TimedOut(route.name)
-    if isinstance(error, requests.Timeout) or isinstance(cause, (ReadTimeoutError, TimeoutError)):
-        return errors.TimedOut(route.name, outcome_unknown=route.once)
-    if isinstance(error, (requests.exceptions.ContentDecodingError, DecodeError)):
-        return _broken(route, "it cannot be unpacked")
-    if not isinstance(error, requests.RequestException) and not isinstance(cause, OSError):
-        return _broken(route, "it was cut off")
-    never_sent = isinstance(cause, (NewConnectionError, ConnectionRefusedError, ssl.SSLCertVerificationError))
-    return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent)
-
-
-def _deepest(error: BaseException) -> BaseException:
-    """The cause behind requests' and urllib3's wrappings; each keeps it in another place."""
-    for _ in range(6):
-        kept = (getattr(error, "reason", None), getattr(error, "original_error", None), *error.args)
-        inner = next((each for each in kept if isinstance(each, BaseException)), None)
-        if inner is None:
-            break
-        error = inner
-    return error
-
-
-def _refusal(route: Route, response: requests.Response, content: bytes, token: str) -> errors.PeliqanError:
-    status = response.status_code
-    if 300 <= status < 400:
-        host = _host(response.url, response.headers.get("Location", ""))
-        return _broken(route, f"it points to another place, at {host}; redirects are not followed", status)
-    code, detail = _their_words(content.replace(token.encode(), b"[token]"))
-    known: dict[str, Any] = {"status": status, "error": code, "detail": detail}
-    if status == 401:
-        return errors.NotAuthorised(route.name, **known)
-    if status == 403 or code == "ERROR_USER_NOT_IN_GROUP":
-        return errors.Forbidden(route.name, **known)
-    if status == 404:
-        return errors.NotFound(route.name, **known)
-    if status == 409 or (code and "ALREADY_RUNNING" in code):
-        return errors.Busy(route.name, **known)
-    if status == 429:
-        return errors.RateLimited(route.name, retry_after=retry_wait(response.headers.get("Retry-After")), **known)
-    if status >= 500:
-        wait = retry_wait(response.headers.get("Retry-After"))
-        return errors.ServerError(route.name, outcome_unknown=route.once, retry_after=wait, **known)
-    return errors.Refused(route.name, **known)
-
-
-def _host(base: str, location: str) -> str:
-    """Where a redirect points, by its host alone: the rest of the address may hold secrets."""
-    try:
-        return (urlsplit(urljoin(base, location)).hostname or "no host")[:100]
-    except ValueError:
-        return "an unreadable address"
-
-
-def _their_words(content: bytes) -> tuple[str | None, str | None]:
-    """``error`` and ``detail`` of an error's body, in the shapes that Baserow has; nothing of a web page's."""
-    try:
-        body = json.loads(content)
-        if not isinstance(body, dict):
-            return None, None
-        detail = _flat(body.get("detail") if {"error", "detail"} & body.keys() else body)
-    except (ValueError, RecursionError):
-        return None, None
-    code = body.get("error")
-    return (code[:100] if isinstance(code, str) else None), (detail[:SHOWN_DETAIL] or None)
-
-
-def _flat(detail: Any) -> str:
-    """Nested details as text: ``{"size": [{"error": "Too large.", "code": ...}]}`` is "size: Too large."."""
-    if isinstance(detail, dict):
-        if isinstance(detail.get("error"), str):
-            return str(detail["error"])
-        return "; ".join(f"{name}: {_flat(inner)}" for name, inner in detail.items())
-    if isinstance(detail, list):
-        return ", ".join(map(_flat, detail))
-    return "" if detail is None else str(detail)
+    raise broken(route, kind)

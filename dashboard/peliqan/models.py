@@ -95,7 +95,18 @@ class AccountPage(Answer):
     more: bool
 
 
-class Connection(Answer):
+class Sparse(Answer):
+    """An answer in which null is as good as nothing, for whichever field."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if item is not None}
+        return value
+
+
+class Connection(Sparse):
     """A connection ("server"). ``run_interval`` in seconds, None where nothing is scheduled; ``status`` as Peliqan says it.
 
     ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption).
@@ -112,13 +123,6 @@ class Connection(Answer):
     scheduler_off: bool = Field(False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off"))
     auth_type: Text = None
     consent_expires_at: AssumedTime = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nulls_are_absent(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: item for key, item in value.items() if item is not None}
-        return value
 
     @property
     def severity(self) -> Severity:
@@ -141,7 +145,7 @@ class Connection(Answer):
 class TableLoad(Answer):
     """How many records one run loaded into one table; ``records`` is None where the API did not say."""
 
-    name: str
+    name: Word = ""
     records: Count = None
 
 
@@ -261,7 +265,7 @@ class Table(Answer):
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
 
 
-class Column(Answer):
+class Column(Sparse):
     """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said."""
 
     id: Id = 0

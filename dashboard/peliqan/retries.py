@@ -16,15 +16,17 @@ RETRIED: Final = (429, 502, 503, 504)
 class PatientRetry(Retry):
     """urllib3's Retry, but a Retry-After beyond ``LONGEST_WAIT`` is not slept through: the caller is told the wait.
 
-    ``pace`` is called before each further try, as the caller calls it before the first.
+    ``before`` is called before each further try, as the caller calls it before the first; what it raises ends the tries.
+    ``told`` is given the answer, or None where there was none, of each try that another follows.
     """
 
-    pace: Callable[[], None] = staticmethod(lambda: None)
+    before: Callable[[], None] = staticmethod(lambda: None)
+    told: Callable[[BaseHTTPResponse | None], None] = staticmethod(lambda _: None)
 
     def new(self, **changes: Any) -> Self:
-        """The next try's, with the same pace."""
+        """The next try's, with the same two."""
         following = super().new(**changes)
-        following.pace = self.pace
+        following.before, following.told = self.before, self.told
         return following
 
     def is_retry(self, method: str, status_code: int, has_retry_after: bool = False) -> bool:
@@ -35,7 +37,9 @@ class PatientRetry(Retry):
         """Hang up on the answer that is tried again: urllib3 would read it to its end, however slowly that comes."""
         if (response := more.get("response")) is not None:
             response.close()
-        return super().increment(*args, **more)
+        following = super().increment(*args, **more)
+        self.told(response)
+        return following
 
     def get_retry_after(self, response: BaseHTTPResponse) -> float | None:
         """The wait, or None where the header is nonsense, on which urllib3 would give up."""
@@ -46,7 +50,7 @@ class PatientRetry(Retry):
         if response is not None and (self.get_retry_after(response) or 0) > LONGEST_WAIT:
             raise TooLongToWait(response)
         super().sleep(response)
-        self.pace()
+        self.before()
 
 
 class TooLongToWait(HTTPError):

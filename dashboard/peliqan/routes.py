@@ -23,6 +23,11 @@ class Route:
     once: bool = False
 
     @property
+    def is_safe(self) -> bool:
+        """Whether it only reads, and may be sent again."""
+        return self.method == "GET" and not self.once
+
+    @property
     def placeholders(self) -> set[str]:
         """Names in braces in the path."""
         return {name for _, name, _, _ in Formatter().parse(self.path) if name is not None}

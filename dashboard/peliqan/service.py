@@ -1,6 +1,7 @@
 """``Peliqan``: the partner's calls, and the way to one customer's."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from typing import Any, Self
 
@@ -8,6 +9,7 @@ from requests.adapters import BaseAdapter
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.breaker import Breaker
 from dashboard.peliqan.http import Transport, parse
 from dashboard.peliqan.models import Account, AccountPage, Token
 from dashboard.peliqan.rate import Pace
@@ -30,6 +32,7 @@ class Peliqan:
         read_timeout: float = 15.0,
         concurrency: int = 8,
         pace: Pace | None = None,
+        breaker: Breaker | None = None,
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
@@ -43,10 +46,30 @@ class Peliqan:
             read_timeout=read_timeout,
             concurrency=concurrency,
             pace=pace,
+            breaker=breaker,
             retries=retries,
             backoff=backoff,
             adapter=adapter,
         )
+
+    @property
+    def breaker(self) -> Breaker:
+        """Whether Peliqan answers at all."""
+        return self.transport.breaker
+
+    def answers_again(self) -> bool:
+        """Whether Peliqan answers, asked by one cheap read also where it is known not to."""
+        with suppress(errors.PeliqanError):
+            self._send("sub_accounts", query={"page": 1, "per_page": 1}, anyway=True)
+        return self.breaker.outage is None
+
+    def ensure(self, name: str) -> None:
+        """Return if Peliqan answers, as far as is known: before something is begun that this route is for.
+
+        Raises:
+            errors.Away: it would not be sent.
+        """
+        self.transport.ensure(self.routes[name])
 
     def with_tokens(self, tokens: TokenStore) -> Self:
         """The same, over the same connections, with customers' tokens kept elsewhere."""
@@ -85,6 +108,10 @@ class Peliqan:
     def account(self, external_id: str) -> Account:
         """The sub-account with the partner's own id (S)."""
         return parse(Account, self._send("sub_account", query={"external_id": external_id}), self.routes["sub_account"])
+
+    def account_by_id(self, account_id: int) -> Account:
+        """The sub-account with Peliqan's id (S)."""
+        return parse(Account, self._send("sub_account", query={"account_id": account_id}), self.routes["sub_account"])
 
     def integration_token(self, external_id: str, **person: str) -> Token:
         """A token for the embedded widget, good for 30 minutes (D). Provisions an account that does not exist yet.

@@ -18,5 +18,6 @@
 ``deliveries`` new connections whose tables go to the partner's hook
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
+``outages``    whether the API answers, for all processes
 ``tokens``     customers' tokens, encrypted at rest
 """

@@ -230,8 +230,11 @@ def note_ends(job: BulkJob, at: datetime) -> None:
     db.session.commit()
 
 
-def end_step(job: BulkJob, at: datetime, later: datetime) -> None:
-    """Where the job stands after a step: over, waiting for a person, or due again, at once if more may begin. Commits."""
+def end_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = False) -> None:
+    """Where the job stands after a step: over, waiting for a person, or due again, at once if more may begin. Commits.
+
+    ``waits``: nothing may begin just now, so it is due ``later``.
+    """
     db.session.refresh(job)
     now = numbers(job)
     if job.state == TRYING and canary(job).state not in (WAITING, RUNNING) and now.waiting:
@@ -242,7 +245,7 @@ def end_step(job: BulkJob, at: datetime, later: datetime) -> None:
         _move(job, (RUNNING,), state=TRIED, canary_id=last, due_at=None, leased_until=None)
     else:
         more = canary(job).state == WAITING if job.state == TRYING else job.state == RUNNING and now.running < job.at_once
-        again = at if more and now.waiting else later
+        again = at if more and now.waiting and not waits else later
         # Who pressed a button meanwhile has said when it is due.
         if not _move(job, (job.state,), due_at=again, leased_until=None):
             _move(job, STATES, leased_until=None)

@@ -126,10 +126,11 @@ def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], sessio
         (session or db.session()).connection().execute(statement, rows)
 
 
-def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool = False) -> None:
+def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool = False, session: Session | None = None) -> None:
     """Insert rows; where the primary key is there already, put the new values in place, or ``keep`` what is there."""
     table = cast(Table, model.__table__)
-    insert = postgresql.insert if db.engine.dialect.name == "postgresql" else sqlite.insert
+    engine = db.engine if session is None else session.get_bind()
+    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
     statement = insert(table)
     if keep:
         statement = statement.on_conflict_do_nothing()
@@ -137,4 +138,4 @@ def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool =
         key = [column.name for column in table.primary_key]
         fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
         statement = statement.on_conflict_do_update(index_elements=key, set_=fresh)
-    change_many(statement, rows)
+    change_many(statement, rows, session)

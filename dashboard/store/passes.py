@@ -6,11 +6,11 @@ on with it, and nothing is counted twice.
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Integer, and_, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.store.database import change, db
-from dashboard.store.models import Account, AccountCheck, Refresh
+from dashboard.store.models import Account, AccountCheck, ApiOutage, Refresh
 
 # Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
 LEASE = timedelta(seconds=30)
@@ -19,8 +19,9 @@ IDLE_AFTER = timedelta(seconds=90)
 # How much the latest second counts in the rate that is shown.
 SMOOTHING = 0.3
 _COMPLETE = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
+_SILENT = select(ApiOutage.since).where(ApiOutage.host == bindparam("host")).scalar_subquery()
 # Made once: every page asks.
-_LATEST_AND_COMPLETE = select(Refresh, _COMPLETE.scalar_subquery()).order_by(Refresh.id.desc()).limit(1)
+_STANDING = select(Refresh, _COMPLETE.scalar_subquery(), _SILENT).order_by(Refresh.id.desc()).limit(1)
 
 
 def latest() -> Refresh | None:
@@ -28,10 +29,13 @@ def latest() -> Refresh | None:
     return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
 
 
-def latest_and_complete() -> tuple[Refresh | None, datetime | None]:
-    """The pass under way, or the last one; and when the last one ended that went well."""
-    found = db.session.execute(_LATEST_AND_COMPLETE).first()
-    return (found[0], found[1]) if found is not None else (None, None)
+def latest_and_complete(host: str = "") -> tuple[Refresh | None, datetime | None, datetime | None]:
+    """The pass under way, or the last one; when the last one ended that went well; since when the API at a host is silent."""
+    found = db.session.execute(_STANDING, {"host": host}).first()
+    if found is None:
+        # Only before the first pass of all.
+        return None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host))
+    return found[0], found[1], found[2]
 
 
 def current() -> Refresh | None:
@@ -49,12 +53,18 @@ def get(pass_id: int) -> Refresh:
     return db.session.scalars(select(Refresh).where(Refresh.id == pass_id).execution_options(populate_existing=True)).one()
 
 
-def is_due(at: datetime, interval: float) -> bool:
-    """Whether ``interval`` seconds have gone by since the last pass began, and none is under way."""
+def is_due(at: datetime, interval: float, answers_since: datetime | None = None) -> bool:
+    """Whether ``interval`` seconds have gone by since the last pass began, and none is under way.
+
+    One that was stopped is not waited for if the API answers again since it ended.
+    """
     last = latest()
     if last is None:
         return True
-    return last.ended_at is not None and last.started_at + timedelta(seconds=interval) <= at
+    if last.ended_at is None:
+        return False
+    again = last.error is not None and answers_since is not None and answers_since >= last.ended_at
+    return again or last.started_at + timedelta(seconds=interval) <= at
 
 
 def open_or_join(at: datetime) -> Refresh:

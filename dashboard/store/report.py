@@ -136,7 +136,7 @@ def read(since: datetime, at: datetime) -> Report:
             lists[line.change].append(line)
         else:
             cut += 1
-    _, as_of = passes.latest_and_complete()
+    _, as_of, _ = passes.latest_and_complete()
     counted = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
     by_severity = {severity: int(count) for severity, count in db.session.execute(counted)}
     by_reason = accounts_by_reason()

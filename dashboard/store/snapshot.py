@@ -1,7 +1,8 @@
 """The snapshot: what a pass over the fleet and the looks of agents write, and what the pages read.
 
 Nothing is forgotten because one answer failed or was empty: an account or a connection is gone only after two complete
-listings in a row without it, and comes back as soon as it is seen.
+listings in a row without it, and comes back as soon as it is seen. A listing in which none is left does not even count as
+complete while one of them answers when asked for by itself (``fleet.reading``, ``fleet.refresh``).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,6 +29,18 @@ LOOK = timedelta(seconds=15)
 def account_or_none(account_id: int) -> Account | None:
     """The account as last seen, gone ones included."""
     return db.session.get(Account, account_id) if account_id < 2**63 else None
+
+
+def any_account_id() -> int | None:
+    """An account that is not gone; None where there is none."""
+    return db.session.scalar(select(Account.id).where(Account.gone_at.is_(None)).order_by(Account.id).limit(1))
+
+
+def gone_from(account_id: int) -> tuple[int, datetime | None]:
+    """How many of an account's connections are no longer listed, and since when the last of them."""
+    gone = (Connection.account_id == account_id, Connection.gone_at.is_not(None), Connection.is_warehouse.is_(False))
+    found = db.session.execute(select(func.count(), func.max(Connection.gone_at)).where(*gone)).one()
+    return found[0], found[1]
 
 
 def connection_or_none(account_id: int, connection_id: int) -> Connection | None:

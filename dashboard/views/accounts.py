@@ -55,6 +55,7 @@ def show(account_id: int) -> ResponseReturnValue:
         notes=together.notes_on(place),
         place=place,
         waiting=desk.waiting_of_account(account_id),
+        gone=snapshot.gone_from(account_id) if not connections else (0, None),
     )
 
 

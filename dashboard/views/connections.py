@@ -16,6 +16,7 @@ from dashboard.store.models import Action, Connection, Delivery, Finding, Health
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
+from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import Message, message_of
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import STRIP_DAYS, Day, strip
@@ -181,7 +182,8 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
-    action = sync.start(console().api, connection, visitor().email, console().clock(), _interval(), _why())
+    with noted_if_unsent(actions.SYNC, account_id, connection_id):
+        action = sync.start(console().api, connection, visitor().email, console().clock(), _interval(), _why())
     console().work.follow(action)
     return _answer(connection)
 
@@ -262,7 +264,8 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 
 
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
-    action = links.ask(console().api, kind, connection, visitor().email, console().clock(), _interval(), _why())
+    with noted_if_unsent(kind, connection.account_id, connection.id):
+        action = links.ask(console().api, kind, connection, visitor().email, console().clock(), _interval(), _why())
     console().work.follow(action)
     return _answer(connection)
 

@@ -14,6 +14,7 @@ from dashboard.store.models import Account, Action, Connection, ConnectionCount,
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
+from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import chosen_language, message_of, service_name
 from dashboard.views.pages import answer_list
 from dashboard.views.times import today_began
@@ -99,7 +100,8 @@ def invite(account_id: int) -> ResponseReturnValue:
     if connector.lower() in {each.lower() for each in db.session.scalars(_live_connectors(account))}:
         return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
     settings = console().settings
-    action = links.invite(console().api, account, connector, who, at, settings.dashboard_watch_interval)
+    with noted_if_unsent(actions.INVITE, account_id):
+        action = links.invite(console().api, account, connector, who, at, settings.dashboard_watch_interval)
     console().work.follow(action)
     return redirect(url_for(".link", action_id=action.id), 303)
 

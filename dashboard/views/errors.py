@@ -1,5 +1,7 @@
 """What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g, jsonify, render_template, request, url_for
@@ -42,7 +44,7 @@ TITLES = {
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
     500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
 }
-STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503}
+STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503, peliqan.Away: 503}
 RETRY_AFTER = 10
 
 
@@ -106,7 +108,8 @@ def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     again = request.full_path.rstrip("?") if request.endpoint == "tables.rows" else ""
-    return show(Problem(status, error.code, error.sentence, error.detail or error.error or "", error.next_step, again))
+    detail = error.detail or error.error or error.found
+    return show(Problem(status, error.code, error.sentence, detail, error.next_step, again))
 
 
 def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:
@@ -142,6 +145,21 @@ def _away(error: Exception) -> ResponseReturnValue:
         retry_after=RETRY_AFTER,
     )
     return text, problem.status, headers
+
+
+@contextmanager
+def noted_if_unsent(what: str, account_id: int, connection_id: int | None = None) -> Iterator[None]:
+    """Around what starts something at Peliqan: where it answers nobody, the audit trail says that nothing was sent.
+
+    Raises:
+        peliqan.Away: that, for the page that says so.
+    """
+    try:
+        yield
+    except peliqan.Away as error:
+        who, place = current_user.email, {"account_id": account_id, "connection_id": connection_id}
+        audit.record(console().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
+        raise
 
 
 def show(problem: Problem) -> ResponseReturnValue:

@@ -31,7 +31,10 @@ CSV_MOST = 100_000
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the fleet the snapshot holds, and how old it is: on every page."""
+    """How much of the fleet the snapshot holds, and how old it is: on every page.
+
+    ``outage``: why the last pass was stopped; ``silent_since``: since when Peliqan answers nobody.
+    """
 
     accounts: int
     readable: int
@@ -39,6 +42,7 @@ class Coverage:
     last: Refresh | None
     as_of: datetime | None
     outage: str | None
+    silent_since: datetime | None
 
     @property
     def unreadable(self) -> int:
@@ -174,7 +178,7 @@ def coverage() -> Coverage:
 
 def _coverage() -> Coverage:
     by_reason = remembered("accounts by reason", accounts_by_reason)
-    last, complete_at = passes.latest_and_complete()
+    last, complete_at, silent_since = passes.latest_and_complete(console().fleet.outages.host)
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(
         accounts=sum(by_reason.values()),
@@ -183,6 +187,7 @@ def _coverage() -> Coverage:
         last=last,
         as_of=complete_at,
         outage=last.error if last is not None else None,
+        silent_since=silent_since,
     )
 
 

@@ -69,6 +69,8 @@ def test_a_changed_status_becomes_history(parts: Console, sandbox: Sandbox) -> N
 def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: Console, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", kind=None, status=200, body=[])
+    # They are gone indeed: none answers when asked for by itself.
+    sandbox.fault("server", status=404)
     run(parts)
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
     assert row.gone_at is None

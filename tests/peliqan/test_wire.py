@@ -1,12 +1,7 @@
-"""What goes over the wire and what comes of it, fault by fault; how often the server was asked is part of each answer."""
+"""What goes over the wire and what comes of it. Every fault at every route is in ``tests/faults``; here is what is particular."""
 
-import gzip
 import logging
-import socket
-import struct
 import time
-import traceback
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +13,6 @@ from tests.peliqan.conftest import CUSTOMER, PARTNER, Answer, FaultServer, html
 ACCOUNTS = "/api/partner/sub-accounts/"
 SERVERS = "/api/servers/"
 SYNC = "/api/servers/7/syncdb/"
-INVITE = "/api/servers/invite/"
 INTEGRATE = "/api/partner/sub-account/integrate/"
 
 
@@ -37,127 +31,12 @@ def drips(server: FaultServer, status: str = "200 OK") -> Answer:
     return Answer(raw=raw)
 
 
-def stalls(server: FaultServer) -> Answer:
-    return Answer(raw=lambda out: server.stopped.wait(5) and None)
-
-
 def hangs_up() -> Answer:
     return Answer(raw=lambda out: None)
 
 
-def cut_off() -> Answer:
-    return Answer(raw=lambda out: out.write(head(1000) + b'{"data": ['))
-
-
-def resets(out: Any) -> None:
-    """A connection reset in the middle of the body: what the kernel sends when there is no time to linger."""
-    out.write(head(1000) + b'{"data": [')
-    time.sleep(0.05)
-    out._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    out._sock.close()
-
-
-def bomb() -> Answer:
-    return Answer(gzip.compress(b" " * (40 * 1024 * 1024)), headers={"Content-Encoding": "gzip"})
-
-
 def elsewhere(status: int = 302) -> Answer:
     return Answer(b"", status, {"Location": f"https://user:{PARTNER}@evil.example.com/steal?token={CUSTOMER}"})
-
-
-# What the server does, the error, whether a safe read is tried again, whether a side effect may have happened.
-FAULTS: list[tuple[str, Callable[[FaultServer], Answer], type[peliqan.PeliqanError], bool, bool]] = [
-    ("bad request", lambda s: Answer({"error": "ERROR_X", "detail": "No."}, 400), peliqan.Refused, False, False),
-    ("forbidden", lambda s: Answer({"detail": "No."}, 403), peliqan.Forbidden, False, False),
-    ("missing", lambda s: Answer({"detail": "No."}, 404), peliqan.NotFound, False, False),
-    ("wrong method", lambda s: Answer({"detail": "No."}, 405), peliqan.Refused, False, False),
-    ("conflict", lambda s: Answer({"detail": "No."}, 409), peliqan.Busy, False, False),
-    ("already", lambda s: Answer({"error": "ERROR_PIPELINE_ALREADY_RUNNING"}, 400), peliqan.Busy, False, False),
-    ("throttled", lambda s: Answer({"detail": "Slow."}, 429), peliqan.RateLimited, True, False),
-    ("internal", lambda s: Answer({"error": "E"}, 500), peliqan.ServerError, False, True),
-    ("gateway", lambda s: html(502), peliqan.ServerError, True, True),
-    ("unavailable", lambda s: html(503), peliqan.ServerError, True, True),
-    ("gateway timeout", lambda s: html(504), peliqan.ServerError, True, True),
-    ("hangs up", lambda s: hangs_up(), peliqan.Unreachable, True, True),
-    ("stalls", stalls, peliqan.TimedOut, True, True),
-    ("drips", drips, peliqan.TimedOut, False, True),
-    ("error drips", lambda s: drips(s, "500 Oops"), peliqan.ServerError, False, True),
-    ("cut off", lambda s: cut_off(), peliqan.BrokenAnswer, False, True),
-    ("reset", lambda s: Answer(raw=resets), peliqan.Unreachable, False, True),
-    ("redirect", lambda s: elsewhere(), peliqan.BrokenAnswer, False, True),
-    ("moved", lambda s: elsewhere(301), peliqan.BrokenAnswer, False, True),
-    ("nowhere", lambda s: Answer(b"", 302, {"Location": "http://[bad"}), peliqan.BrokenAnswer, False, True),
-    ("web page", lambda s: html(), peliqan.BrokenAnswer, False, True),
-    ("empty", lambda s: Answer(b""), peliqan.BrokenAnswer, False, True),
-    ("wrong type", lambda s: Answer("words"), peliqan.BrokenAnswer, False, True),
-    ("not UTF-8", lambda s: Answer(b'["\xff\xfe"]'), peliqan.BrokenAnswer, False, True),
-    ("huge number", lambda s: Answer(b"[" + b"9" * 5000 + b"]"), peliqan.BrokenAnswer, False, True),
-    ("deep", lambda s: Answer(b"[" * 100_000), peliqan.BrokenAnswer, False, True),
-    ("17 MB", lambda s: Answer(b'"' + b"x" * (17 << 20) + b'"'), peliqan.BrokenAnswer, False, True),
-    ("gzip bomb", lambda s: bomb(), peliqan.BrokenAnswer, False, True),
-    ("bad gzip", lambda s: Answer(b"x" * 99, headers={"Content-Encoding": "gzip"}), peliqan.BrokenAnswer, False, True),
-]
-BY_NAME = pytest.mark.parametrize(
-    ("make", "kind", "retried", "unknown"), [each[1:] for each in FAULTS], ids=[each[0] for each in FAULTS]
-)
-
-
-def client_for(server: FaultServer, kind: type[peliqan.PeliqanError], **more: Any) -> peliqan.Peliqan:
-    """Impatient where patience is what is tested; else slow enough for a busy machine."""
-    hurry = more.pop("hurry", False) or kind is peliqan.TimedOut
-    return server.client(read_timeout=0.3 if hurry else 5.0, **more)
-
-
-@BY_NAME
-def test_a_safe_read_is_tried_again_only_where_that_may_help(
-    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
-) -> None:
-    server.say(ACCOUNTS, make(server))
-    with pytest.raises(kind) as caught:
-        client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).account_page()
-    assert server.count(ACCOUNTS) == (3 if retried else 1)
-    assert caught.value.outcome_unknown is False
-
-
-@BY_NAME
-def test_starting_a_sync_reaches_the_server_exactly_once_whatever_happens(
-    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
-) -> None:
-    server.say(SYNC, make(server))
-    with pytest.raises(kind) as caught:
-        client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).for_account(1).start_sync(7)
-    assert server.count(SYNC) == 1
-    assert caught.value.outcome_unknown is unknown
-
-
-@BY_NAME
-def test_an_invite_is_asked_for_exactly_once_whatever_happens(
-    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
-) -> None:
-    server.say(INVITE, make(server))
-    with pytest.raises(kind) as caught:
-        client_for(server, kind, retries=2, hurry="drips" in request.node.callspec.id).for_account(1).invite("xero")
-    assert server.count(INVITE) == 1
-    assert caught.value.outcome_unknown is unknown
-
-
-@BY_NAME
-def test_no_error_carries_a_token_or_an_address_nor_keeps_one_that_does(
-    server: FaultServer, make: Any, kind: type[peliqan.PeliqanError], retried: bool, unknown: bool, request: Any
-) -> None:
-    server.say(SERVERS, make(server))
-    with pytest.raises(kind) as caught:
-        client_for(server, kind, retries=0, hurry="drips" in request.node.callspec.id).for_account(1).connections()
-    told = (
-        "".join(traceback.format_exception(caught.value))
-        + repr(caught.value)
-        + repr(caught.value.args)
-        + repr(vars(caught.value))
-    )
-    for secret in (PARTNER, CUSTOMER, server.url, "/steal"):
-        assert secret not in told
-    assert caught.value.__context__ is None
-    assert caught.value.__cause__ is None
 
 
 def test_a_token_that_the_server_repeats_is_taken_out_of_its_words(server: FaultServer) -> None:
@@ -173,16 +52,6 @@ def test_a_token_that_no_header_can_carry_is_refused_unsent_and_unquoted(server:
         server.client(token).account_page()
     assert server.asked == []
     assert not token or token not in repr(vars(caught.value))
-
-
-def test_nobody_listening_is_unreachable_and_certainly_nothing_was_done() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    api = peliqan.Peliqan(f"http://127.0.0.1:{port}", PARTNER, tokens=peliqan.MemoryTokens(), retries=1, backoff=0.0)
-    for call in (api.account_page, lambda: api.integration_token("cust-1")):
-        with pytest.raises(peliqan.Unreachable) as caught:
-            call()  # type: ignore[operator]
-        assert caught.value.outcome_unknown is False
 
 
 def test_a_good_answer_after_a_bad_one_is_all_the_caller_sees(server: FaultServer) -> None:

@@ -2,7 +2,7 @@
 
 ``fleet``     accounts, connections, runs, history, and what is counted of them
 ``findings``  what is wrong, one by one and by cause
-``work``      passes, jobs, actions
+``work``      passes, outages, jobs, actions
 ``together``  notes, rounds over bank consents, work on many connections at once
 ``data``      what is kept about customers' tables, never a row of theirs
 ``pulls``     copies that are made by a schedule
@@ -31,7 +31,7 @@ from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
-from dashboard.store.models.work import Action, Job, Refresh
+from dashboard.store.models.work import Action, ApiOutage, Job, Refresh
 
 __all__ = [
     "SEVERITIES",
@@ -43,6 +43,7 @@ __all__ = [
     "AlertMessage",
     "AlertRule",
     "Answer",
+    "ApiOutage",
     "AuditEntry",
     "BankTick",
     "BulkItem",

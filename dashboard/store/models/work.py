@@ -1,4 +1,4 @@
-"""What is under way: passes over the fleet, jobs that come again and again, and what agents started."""
+"""What is under way: passes over the fleet, outages, jobs that come again and again, and what agents started."""
 
 from datetime import datetime
 
@@ -31,6 +31,23 @@ class Refresh(Model):
     done: Mapped[int] = mapped_column(default=0)
     unreadable: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class ApiOutage(Model):
+    """Whether the API at a host answers, for all processes: a row a host, from its first outage on.
+
+    While one lasts ``since`` says from when on nothing was answered, ``turn_at`` when somebody is to ask next, after ``turns``
+    times, and ``reason`` what happened last. ``ended_at``: when it answered again, at the end of the one before.
+    """
+
+    __tablename__ = "api_outage"
+
+    host: Mapped[str] = mapped_column(String(255), primary_key=True)
+    since: Mapped[datetime | None] = mapped_column(UtcTime)
+    turn_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    turns: Mapped[int] = mapped_column(default=0)
+    reason: Mapped[str] = mapped_column(Text, default="")
+    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class Job(Model):

@@ -1,0 +1,128 @@
+"""An API behind one raw socket: it answers every route well, or misbehaves as a fault has it, and remembers what it was asked."""
+
+import json
+import re
+import socket
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from dashboard.peliqan.routes import ROUTES
+
+PATHS = [(route.method, re.compile(re.sub(r"{\w+}", r"\\d+", route.path) + "$"), route.name) for route in ROUTES]
+
+
+def http(body: bytes = b"", status: int = 200, length: int | None = None, **headers: str) -> bytes:
+    """An answer, byte for byte."""
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if length is None else length}", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def as_bytes(answer: Any) -> bytes:
+    """JSON as it is sent; what is bytes already stays so."""
+    return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request to misbehave at. ``good``: what would have been a good answer; ``number``: the how manieth of its route."""
+
+    sock: socket.socket
+    good: bytes
+    number: int
+    server: "RawServer"
+
+    def send(self, content: bytes) -> None:
+        """All of it, or as much as is wanted."""
+        self.sock.sendall(content)
+
+    def wait(self, seconds: float = 10) -> bool:
+        """Let time go by; True when the test is over."""
+        return self.server.over.wait(seconds)
+
+
+Play = Callable[[Asked], None]
+
+
+class RawServer:
+    """``good``: answers by route, or what makes one of a path. ``on``: routes that misbehave, with what they do."""
+
+    def __init__(self, good: Mapping[str, Any]) -> None:
+        self.good = dict(good)
+        self.on: dict[str, Play] = {}
+        self.asked: Counter[str] = Counter()
+        self.tokens: set[str] = set()
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @contextmanager
+    def misbehaving(self, play: Play, *names: str) -> Iterator[None]:
+        """Have these routes misbehave for a while; what is counted begins anew."""
+        self.over.clear()
+        self.asked.clear()
+        self.on = dict.fromkeys(names, play)
+        try:
+            yield
+        finally:
+            self.on = {}
+            self.over.set()
+
+    @contextmanager
+    def answering(self, **good: Any) -> Iterator[None]:
+        """Have these routes answer something else for a while."""
+        before, self.good = self.good, {**self.good, **good}
+        self.asked.clear()
+        try:
+            yield
+        finally:
+            self.good = before
+
+    def close(self) -> None:
+        """No more of it."""
+        self.over.set()
+        self._listener.close()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock: socket.socket) -> None:
+        with sock, suppress(OSError):
+            method, path, head = self._read(sock)
+            name = next((name for known, pattern, name in PATHS if known == method and pattern.match(path)), None)
+            if name is None:
+                sock.sendall(http(b'{"error": "ERROR_NO_SUCH_ROUTE"}', 404))
+                return
+            with self._lock:
+                self.asked[name] += 1
+                number = self.asked[name]
+                self.tokens.update(re.findall(r"JWT (\S+)", head))
+            good = as_bytes(self.good[name](path) if callable(self.good[name]) else self.good[name])
+            if name in self.on:
+                self.on[name](Asked(sock, good, number, self))
+            else:
+                sock.sendall(http(good))
+
+    @staticmethod
+    def _read(sock: socket.socket) -> tuple[str, str, str]:
+        sock.settimeout(10)
+        heard = b""
+        while b"\r\n\r\n" not in heard:
+            heard += sock.recv(65536)
+        head, body = heard.split(b"\r\n\r\n", 1)
+        found = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        while found and len(body) < int(found[1]):
+            body += sock.recv(65536)
+        method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+        return method, target.split("?")[0], head.decode("latin-1")
