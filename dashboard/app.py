@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flask import Flask, current_app
 from requests.adapters import BaseAdapter
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
@@ -64,8 +65,10 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SQLALCHEMY_DATABASE_URI=settings.store_url,
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True},
-        SESSION_COOKIE_NAME="console_session",
+        # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "hide_parameters": True},
+        # A browser takes a cookie of such a name over https alone, for this host alone, and from nobody but this host.
+        SESSION_COOKIE_NAME="console_session" if settings.dashboard_insecure_cookies else "__Host-console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -74,6 +77,8 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_STORAGE_URI=settings.redis_url or "memory://",
     )
+    if settings.dashboard_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.dashboard_proxies, x_proto=0)  # type: ignore[method-assign]
     app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
     with app.app_context():

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from dashboard.diagnosis.facts import Thresholds
 
 PATH_PREFIX = "PELIQAN_PATH_"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsError(Exception):
@@ -22,10 +23,15 @@ class SettingsError(Exception):
 
 def _origin(value: str) -> str:
     parts = urlsplit(value)
-    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)):
         raise ValueError("must be an https address (http only on this machine, for the sandbox)")
     return value.rstrip("/")
+
+
+def _netloc(url: str) -> str:
+    """Host and port as a browser sends them: the usual port is left out."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 Origin = Annotated[str, BeforeValidator(_origin)]
@@ -56,10 +62,19 @@ class Settings(BaseModel):
     )
     dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
     dashboard_url: Origin | None = Field(
-        None, description="Where people reach this console: alerts link there; without it they have no link."
+        None,
+        description="Where people reach this console: alerts link there, and it answers to this host name alone"
+        " (and on its own machine); without it, to any.",
     )
     dashboard_widget_origin: Origin | None = Field(
         None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
+    )
+    dashboard_proxies: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="How many proxies stand in front, each of which adds to X-Forwarded-For whom it was asked by: attempts to"
+        " sign in are counted by that address.",
     )
     dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
     dashboard_keep_history_days: int = Field(
@@ -140,6 +155,12 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _the_widget_is_apart(self) -> "Settings":
+        if self.widget_host and self.dashboard_url and self.widget_host == _netloc(self.dashboard_url):
+            raise ValueError("DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL")
+        return self
+
+    @model_validator(mode="after")
     def _redis_is_for_several_machines(self) -> "Settings":
         if self.redis_url and not self.database_url.startswith("postgresql"):
             raise ValueError(
@@ -159,6 +180,19 @@ class Settings(BaseModel):
             consent_days=self.dashboard_consent_days,
             platform=self.dashboard_platform_connections,
         )
+
+    @property
+    def widget_host(self) -> str:
+        """The widget's own host, with its port where it is not the usual one; empty where it has none."""
+        return _netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The host names that the console answers to, without ports; empty where it answers to any."""
+        if self.dashboard_url is None:
+            return frozenset()
+        names = (urlsplit(url).hostname for url in (self.dashboard_url, self.dashboard_widget_origin) if url)
+        return frozenset(name for name in names if name) | LOOPBACK
 
     @property
     def secret_keys(self) -> list[str]:

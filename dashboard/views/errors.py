@@ -18,6 +18,7 @@ from dashboard.store import audit
 from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts
+from dashboard.views.security import first_in_a_minute
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ TITLES = {
     404: ("not_found", "There is no such page", "Search for the customer above, or go to the overview."),
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
-    429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
+    429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again. If it still says so, wait an hour."),
     500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503}
@@ -62,7 +63,7 @@ def init_app(app: Flask) -> None:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
-    if isinstance(error, TooManyRequests) and request.endpoint == "people.login":
+    if isinstance(error, TooManyRequests) and request.endpoint == "people.login" and first_in_a_minute("refused sign-in"):
         audit.record(console().clock(), request.form.get("email", ""), "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
