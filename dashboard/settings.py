@@ -12,9 +12,9 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dashboard.diagnosis.facts import Thresholds
+from dashboard.peliqan.service import LOOPBACK
 
 PATH_PREFIX = "PELIQAN_PATH_"
-LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class SettingsError(Exception):
@@ -157,7 +157,9 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _the_widget_is_apart(self) -> "Settings":
         if self.widget_host and self.dashboard_url and self.widget_host == _netloc(self.dashboard_url):
-            raise ValueError("DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL")
+            raise ValueError(
+                "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL"
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 """What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
 
+import logging
+import re
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g, jsonify, render_template, request, url_for
@@ -45,6 +47,8 @@ TITLES = {
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503}
 RETRY_AFTER = 10
+# Control characters, and those that turn the order of what follows or end a line (C0, C1, bidirectional, separators).
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def init_app(app: Flask) -> None:
@@ -59,6 +63,15 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(InterfaceError, _away)
     app.register_error_handler(RedisError, _away)
+    app.logger.addFilter(_on_one_line)
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    """An address with a line break in it must not write a line of its own into the log, nor colour a terminal."""
+    said = record.getMessage()
+    if not said.isprintable():
+        record.msg, record.args = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), said), None
+    return True
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
