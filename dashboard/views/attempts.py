@@ -13,7 +13,7 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
-COOKIE: Final = "console_browser"
+PATH: Final = "/login"
 HALF_A_YEAR: Final = 180 * 86_400
 # An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.
 ONE_USERS_NETWORK: Final = 64
@@ -32,6 +32,11 @@ def by_address() -> str:
 def by_account() -> str:
     """For whom is asked: an account, whether there is one of that name or not; a browser that is known for it apart."""
     return _known_browser() or f"for {_account()}"
+
+
+def cookie_name() -> str:
+    """A browser takes one of such a name over https alone."""
+    return "__Secure-console_browser" if current_app.config["SESSION_COOKIE_SECURE"] else "console_browser"
 
 
 def _account() -> str:
@@ -53,7 +58,7 @@ def _network(address: str) -> str:
 def _known_browser() -> str:
     """What tells a browser that has signed in with the account that is asked for from all others; empty for any other."""
     try:
-        return "browser " + _signer(_account()).unsign(request.cookies.get(COOKIE, "")).decode()
+        return "browser " + _signer(_account()).unsign(request.cookies.get(cookie_name(), "")).decode()
     except BadSignature:
         return ""
 
@@ -64,7 +69,7 @@ def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
     @after_this_request
     def keep(response: Response) -> Response:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
-        response.set_cookie(COOKIE, signed, HALF_A_YEAR, path="/login", secure=secure, httponly=True, samesite="Lax")
+        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, path=PATH, secure=secure, httponly=True, samesite="Lax")
         return response
 
 

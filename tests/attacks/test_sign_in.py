@@ -101,7 +101,7 @@ def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account
 def test_a_made_up_mark_of_a_known_browser_gives_no_further_tries(app: Flask, forged: str) -> None:
     statuses(app, [(HOME, VIV)] * 10)
     client = app.test_client()
-    client.set_cookie(attempts.COOKIE, forged.encode("utf-8", "replace").decode(), path="/login")
+    client.set_cookie("console_browser", forged.encode("utf-8", "replace").decode(), path=attempts.PATH)
     assert attempt(client, VIV, PASSWORD).status_code == 429
 
 
