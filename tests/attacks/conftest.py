@@ -11,10 +11,12 @@ from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
+from dashboard.cli.shared import close_store
 from dashboard.store.database import db
 from dashboard.views.security import limiter
 from tests.attacks.places import Places
-from tests.conftest import Clock, Sandbox, make_settings
+from tests.attacks.seeded import make_one_of_each
+from tests.conftest import Clock, Person, Sandbox, make_settings
 from tests.engines import Servers
 
 
@@ -40,6 +42,26 @@ def changes() -> dict[str, Any]:
     return {}
 
 
+@pytest.fixture(scope="session")
+def used(filled: Path, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder whose console has one of each thing that people make; copied for each file of tests."""
+    folder = tmp_path_factory.mktemp("used")
+    shutil.copy(filled / "console.db", folder / "console.db")
+    _use(create_app(make_settings(sandbox_server.url, folder)), sandbox_server, folder)
+    return folder
+
+
+def _use(made: Flask, sandbox: Sandbox, folder: Path) -> None:
+    requests.post(f"{sandbox.url}/sandbox/control/reset", timeout=5)
+    limiter.enabled = False
+    olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
+    make_one_of_each(made, olga, adam, folder, "Of the test")
+    with made.app_context():
+        if db.engine.dialect.name == "sqlite":
+            db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    close_store(made)
+
+
 @pytest.fixture(scope="module")
 def app(
     engine: str,
@@ -50,11 +72,11 @@ def app(
     compiled: FileSystemBytecodeCache,
     request: pytest.FixtureRequest,
 ) -> Iterator[Flask]:
-    """A console over the fleet that is known from other tests."""
-    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
+    """A console over the fleet that is known from other tests, with something behind every route."""
     servers: Servers | None = None
     if engine == "embedded":
-        shutil.copy(request.getfixturevalue("filled") / "console.db", folder / "console.db")
+        shutil.copytree(request.getfixturevalue("used"), folder, dirs_exist_ok=True)
+        requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
     else:
         servers = request.getfixturevalue("filled_servers")
         assert servers is not None
@@ -65,10 +87,10 @@ def app(
     made = create_app(make_settings(sandbox_server.url, folder, **changes), clock=clock)
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
+    if servers is not None:
+        _use(made, sandbox_server, folder)
     yield made
-    with made.app_context():
-        db.session.remove()
-        db.engine.dispose()
+    close_store(made)
     if servers is not None:
         servers.postgresql.drop("attacked")
 

@@ -35,9 +35,9 @@ class HostileApi(HTTPAdapter):
         answer = super().send(asked, *args, **more)
         body = self._made_hostile(parts.path, answer.content)
         made = requests.Response()
-        made.status_code, made.url, made.request, made.headers = answer.status_code, request.url or "", request, answer.headers
-        made.headers.pop("Content-Encoding", None)
-        made.raw = HTTPResponse(io.BytesIO(body), answer.headers, answer.status_code, preload_content=False)
+        made.status_code, made.url, made.request = answer.status_code, request.url or "", request
+        made.headers.update({name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers})
+        made.raw = HTTPResponse(io.BytesIO(body), made.headers, answer.status_code, preload_content=False)
         return made
 
     def _made_hostile(self, path: str, content: bytes) -> bytes:

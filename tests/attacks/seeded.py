@@ -86,14 +86,22 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
     for suffix in ("csv", "jsonl"):
         adam.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/exports", format=suffix)
     send(olga, "/queries/new", "/queries", name=text[:60], text=f"select 1 as one -- {text}")
-    saved = _newest(app, models.SavedQuery)
+    saved = newest(app, models.SavedQuery)
     send(adam, f"/queries/{saved}?q={ACCOUNT}", f"/queries/{saved}/ask")
     olga.post(f"{account}/sql", text=f'select * from "Everything" -- {text}')
     adam.post(f"{account}/warehouse", address=text)
     send(adam, "/alerts/new", "/alerts", name=text, address="json://127.0.0.1:9/hook", sends="new")
-    adam.post(f"/alerts/{_newest(app, models.AlertRule)}/test")
+    adam.post(f"/alerts/{newest(app, models.AlertRule)}/test")
     place = folder / "copies"
-    send(adam, "/pulls/new", "/pulls", name=text, address=f"parquet://{place}/{text[:20].replace('/', '')}", accounts="1002")
+    send(
+        adam,
+        "/pulls/new",
+        "/pulls",
+        name=text,
+        address=f"parquet://{place}/{text[:20].replace('/', '')}",
+        accounts=str(ACCOUNT),
+        tables=str(TABLE),
+    )
     bulk_new = f"/bulk/new?which=ticked&kind=sync&c=1002-{_connection_of(app, 1002)}"
     send(olga, bulk_new, "/bulk", why=text)
     told = {"event": text, "event_id": text, "status": text, "account_id": ACCOUNT, "server_id": connection_id, "more": text}
@@ -101,7 +109,7 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
     work(app, folder)
 
 
-def _newest(app: Flask, model: Any) -> int:
+def newest(app: Flask, model: Any) -> int:
     with app.app_context():
         found: int = db.session.scalars(select(model.id).order_by(model.id.desc())).first()  # type: ignore[assignment]
         return found

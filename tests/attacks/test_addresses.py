@@ -15,7 +15,7 @@ from dashboard.store import actions
 from dashboard.store.database import db
 from dashboard.store.models import Action, PullSchedule
 from dashboard.views.access import safe_next
-from tests.attacks.places import Places
+from tests.attacks.places import Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 from tests.fleet.test_links import known
 
@@ -99,7 +99,7 @@ def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(named: Flas
     """The vendor's script may do there what it likes; nobody can be asked there to sign in."""
     client, host = named.test_client(), {"Host": "widget.example.net"}
     for place in places.all("GET"):
-        answer = client.get(place.path, headers=host)
+        answer = ask(client, place, headers=host)
         assert answer.status_code == (200 if place.endpoint == "embed.frame" else 404), place
     assert client.post("/login", headers=host).status_code in {400, 404}
     assert "sandbox" not in client.get("/embed/frame", headers=host).headers["Content-Security-Policy"]

@@ -7,7 +7,6 @@ import io
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,7 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from dashboard.store.database import db
 from dashboard.store.models import Account, Connection, User
-from tests.attacks.places import Place, Places
-from tests.attacks.seeded import make_one_of_each
+from tests.attacks.places import Place, Places, ask
 from tests.conftest import Person
 
 SQL = (
@@ -59,9 +57,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def asked(app: Flask, places: Places, folder: Path) -> list[Place]:
-    olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
-    make_one_of_each(app, olga, adam, folder, "Of the test")
+def asked(places: Places) -> list[Place]:
     return places.all()
 
 
@@ -88,7 +84,7 @@ def standing(app: Flask) -> dict[str, Any]:
 
 def parameters(person: Person, place: Place) -> list[str]:
     READ.clear()
-    person.client.get(place.path)
+    ask(person.client, place)
     return sorted(name for name in READ if name not in {"csrf_token", "v"})
 
 
@@ -102,7 +98,7 @@ def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(app: F
                 value = values[tried % len(values)]
                 tried += 1
                 query = {name: value.encode("utf-8", "surrogatepass")}
-                answer = adam.client.get(place.path, query_string=query)
+                answer = ask(adam.client, place, query_string=query)
                 assert answer.status_code < 500, f"{place}?{name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
     assert tried > 400
     assert standing(app) == before
@@ -192,7 +188,7 @@ def test_a_playbook_or_masks_of_ones_own_are_files_of_the_operators_and_no_page_
     adam = Person(app.test_client(), "adam@example.com")
     for place in (each for each in asked if each.method == "GET" and not each.is_for_scripts):
         for name in ("file", "path", "folder", "playbook", "rule", "language", "template", "page"):
-            answer = adam.client.get(place.path, query_string={name: "../../../etc/passwd"})
+            answer = ask(adam.client, place, query_string={name: "../../../etc/passwd"})
             assert "root:" not in answer.text, place
 
 

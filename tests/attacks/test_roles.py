@@ -1,15 +1,13 @@
 """Each role against each route, from the map of routes: what is not allowed in so many words is refused."""
 
 import re
-from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from dashboard.store import people
 from dashboard.views.access import PUBLIC
-from tests.attacks.places import Place, Places
-from tests.attacks.seeded import make_one_of_each
+from tests.attacks.places import Place, Places, ask
 from tests.conftest import Person
 
 ROLES = {"viewer": "viv", "operator": "olga", "admin": "adam"}
@@ -18,17 +16,14 @@ OF_EVERYBODY = {"people.login", "embed.frame", "health.alive", "health.ready"}
 # What a viewer may do, and not only see: for themselves alone, or what only reads.
 OF_VIEWERS = {
     "people.logout", "people.create_token", "people.revoke_token", "connections.check", "connections.check_rows", "searches.begin",
-    "searches.go_on", "exports.begin", "exports.cancel", "tables.reveal",
+    "searches.go_on", "exports.begin", "exports.cancel", "tables.reveal", "passwords.change",
 }  # fmt: skip
 # Pages of administrators, by how their addresses begin.
 OF_ADMINISTRATORS = ("/audit", "/users", "/webhooks", "/alerts", "/pulls")
 
 
 @pytest.fixture(scope="module")
-def asked(app: Flask, places: Places, folder: Path) -> list[Place]:
-    """Every route, with something behind each address."""
-    olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
-    make_one_of_each(app, olga, adam, folder, "Of the test")
+def asked(places: Places) -> list[Place]:
     return places.all()
 
 
@@ -50,7 +45,7 @@ def test_nobody_who_has_not_signed_in_sees_or_does_anything(app: Flask, asked: l
         if place.role == PUBLIC:
             continue
         for how in ({}, {"HX-Request": "true"}):
-            answer = client.open(place.path, method=place.method, data={"csrf_token": token}, headers=how)
+            answer = ask(client, place, data={"csrf_token": token}, headers=how)
             expected = 401 if place.is_for_scripts or how else 302
             assert answer.status_code == expected, f"{place}: {answer.status_code}"
             if expected == 302:
@@ -68,7 +63,7 @@ def test_each_role_gets_what_is_for_it_and_nothing_above(app: Flask, asked: list
         if not above and place.method != "GET":
             # What the others do is tested where it is done.
             continue
-        answer = person.client.open(place.path, method=place.method, data={"csrf_token": token})
+        answer = ask(person.client, place, data={"csrf_token": token})
         if above:
             assert answer.status_code == 403, f"{place} as {role}: {answer.status_code}"
             assert place.is_for_scripts or f"yours is {role}" in answer.text, place
@@ -105,7 +100,7 @@ def test_what_belongs_to_one_person_is_not_found_by_another(app: Flask, places: 
     own = [place for place in asked if re.search(r"^/(exports|me/tokens)/\d|/search/\d", place.path)]
     assert len(own) > 5
     for place in own:
-        answer = other.client.open(place.path, method=place.method, data={"csrf_token": token})
+        answer = ask(other.client, place, data={"csrf_token": token})
         if place.endpoint == "people.revoke_token":
             assert "no such token" in other.client.get("/me").text
         else:
@@ -115,4 +110,4 @@ def test_what_belongs_to_one_person_is_not_found_by_another(app: Flask, places: 
     operator = Person(app.test_client(), "oscar@example.com")
     for place in asked:
         if place.method == "GET" and re.match(r"/(answers|questions)/\d", place.path):
-            assert operator.client.get(place.path).status_code == 404, place
+            assert ask(operator.client, place).status_code == 404, place

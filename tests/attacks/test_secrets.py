@@ -2,20 +2,25 @@
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import select
+from werkzeug.test import TestResponse
 
 from dashboard.app import Console
 from dashboard.cli.shared import close_store
+from dashboard.store import models
 from dashboard.store.database import db
-from tests.attacks.places import ACCOUNT, Place, Places
-from tests.attacks.seeded import make_one_of_each, work
+from tests.attacks.places import ACCOUNT, Place, Places, ask
+from tests.attacks.seeded import newest, send
 from tests.conftest import PASSWORD, Person, Sandbox
 from tests.processes import TOKEN
 from tests.webhooks import SECRET as WEBHOOK_SECRET
+from tests.webhooks import post
 
 ALERT_SECRET = "hush-hush-4711"
 WAREHOUSE_PASSWORD = "pw-of-a-warehouse-0815"
@@ -26,9 +31,18 @@ def changes() -> dict[str, Any]:
     return {"peliqan_webhook_secret": WEBHOOK_SECRET}
 
 
+@dataclass(frozen=True)
+class Seen:
+    """``secrets``: what must not be seen, by what it is; ``written``: all that was logged; ``answers``: to who may see most."""
+
+    secrets: dict[str, str]
+    written: str
+    answers: list[tuple[Place, TestResponse]]
+
+
 @pytest.fixture(scope="module")
-def used(app: Flask, folder: Path, sandbox_server: Sandbox) -> tuple[dict[str, str], str]:
-    """What must not be seen, by what it is; and all that was logged, down to the libraries, while the console was used."""
+def seen(app: Flask, places: Places, sandbox_server: Sandbox) -> Seen:
+    """While the console was used, every logger spoke as loudly as it can."""
     written: list[str] = []
 
     class Ear(logging.Handler):
@@ -40,83 +54,61 @@ def used(app: Flask, folder: Path, sandbox_server: Sandbox) -> tuple[dict[str, s
     root.addHandler(ear)
     root.setLevel(logging.DEBUG)
     parts: Console = app.extensions["console"]
+    secrets = {
+        "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET, "password": PASSWORD,
+        "alert's secret": ALERT_SECRET, "warehouse's password": WAREHOUSE_PASSWORD,
+    }  # fmt: skip
     try:
         olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
-        secrets = {"signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET, "password": PASSWORD}
-        with pytest.raises(AssertionError, match="401"):
-            # Its events come unsigned here: all else is made before.
-            make_one_of_each(app, olga, adam, folder, "Of the test")
-        work(app, folder)
-        adam.post(
-            "/alerts",
-            name="With a secret",
-            address=f"json://bob:{ALERT_SECRET}@127.0.0.1:9/hook/{ALERT_SECRET}?+X={ALERT_SECRET}",
-            sends="new",
-            severity="warning",
-            zone="UTC",
-        )
-        adam.post(f"/accounts/{ACCOUNT}/warehouse", address=f"postgresql://bob:{WAREHOUSE_PASSWORD}@127.0.0.1:9/x")
-        adam.post(
-            "/pulls",
-            page="/pulls/new",
-            name="P",
-            address=f"postgresql://bob:{WAREHOUSE_PASSWORD}@127.0.0.1:9/x",
-            every="60",
-            full_every="20",
-        )
-        shown = olga.post("/me/tokens", name="secret").text
-        secrets["access token"] = re.search(r"pc_[\w-]{40,}", shown)[0]  # type: ignore[index]
-        made = olga.post("/embed/token", external_id="cust-00001")
-        secrets["integration token"] = made.json["token"]  # type: ignore[index]
+        warehouse = f"postgresql://bob:{WAREHOUSE_PASSWORD}@127.0.0.1:9/x"
+        hook = f"json://bob:{ALERT_SECRET}@127.0.0.1:9/hook/{ALERT_SECRET}?+X={ALERT_SECRET}"
+        send(adam, "/alerts/new", "/alerts", name="With a secret", address=hook, sends="new")
+        adam.post(f"/alerts/{newest(app, models.AlertRule)}/test")
+        adam.post(f"/accounts/{ACCOUNT}/warehouse", address=warehouse)
+        send(adam, "/pulls/new", "/pulls", 422, name="With a secret", address=warehouse)
+        shown = re.search(r"pc_[\w-]{40,}", olga.post("/me/tokens", name="secret").text)
+        assert shown is not None
+        secrets["access token"] = shown.group()
+        secrets["integration token"] = olga.post("/embed/token", external_id="cust-00001").json["token"]  # type: ignore[index]
         cookie = olga.client.get_cookie("console_session")
         assert cookie is not None
         secrets["session"] = cookie.value
-        sandbox_server.fault("servers", status=500, body={"detail": f"Authorization: JWT {TOKEN}"})
-        adam.client.get(f"/accounts/{ACCOUNT}")
+        assert post(app.test_client(), {"event": "connection_added"}, **{"X-Peliqan-Signature": "wrong"}).status_code == 401
+        assert post(app.test_client(), {"event": "connection_added"}).status_code == 204
+        sandbox_server.fault("server", status=500, times=4, body={"detail": f"Authorization: JWT {TOKEN}"})
         app.test_client().get("/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"})
         with app.app_context():
             secrets["customer's token"] = parts.api.tokens.get(ACCOUNT) or ""
-            secrets |= {
-                f"hash of {each[0]}": each[1]
-                for each in db.session.execute(db.text('select email, password_hash from "user"')).tuples()
-            }
+            hashes = db.session.execute(select(models.User.email, models.User.password_hash)).tuples()
+            secrets |= {f"hash of {email}": kept for email, kept in hashes}
             db.session.remove()
         assert secrets["customer's token"]
+        answers = [(place, ask(person.client, place)) for person in (adam, olga) for place in places.all("GET")]
     finally:
         sandbox_server.clear()
         root.removeHandler(ear)
         root.setLevel(level)
-    secrets |= {"alert's secret": ALERT_SECRET, "warehouse's password": WAREHOUSE_PASSWORD}
-    return secrets, "\n".join(written)
+    return Seen(secrets, "\n".join(written), answers)
 
 
-def test_no_secret_is_logged_by_anybody(used: tuple[dict[str, str], str]) -> None:
-    secrets, written = used
-    assert len(written) > 1000
-    for what, secret in secrets.items():
-        assert secret not in written, what
+def test_no_secret_is_logged_by_anybody(seen: Seen) -> None:
+    assert len(seen.written) > 1000
+    for what, secret in seen.secrets.items():
+        assert secret not in seen.written, what
 
 
-def test_no_page_file_header_or_redirect_holds_one(app: Flask, places: Places, used: tuple[dict[str, str], str]) -> None:
-    secrets, _ = used
-    for name in ("adam", "olga"):
-        person = Person(app.test_client(), f"{name}@example.com")
-        for place in places.all("GET"):
-            answer = person.client.get(place.path)
-            _has_none(
-                secrets,
-                place,
-                f"{answer.headers}\n{answer.get_data(as_text=True) if answer.mimetype != 'application/vnd.apache.parquet' else ''}",
-            )
+def test_no_page_file_header_or_redirect_holds_one(seen: Seen) -> None:
+    for place, answer in seen.answers:
+        _has_none(seen, place, str(answer.headers))
+        _has_none(seen, place, answer.get_data().decode("utf-8", "replace"))
 
 
-def test_no_error_holds_one(app: Flask, used: tuple[dict[str, str], str], monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets, _ = used
+def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
     adam = Person(app.test_client(), "adam@example.com")
     view = app.view_functions["accounts.index"]
 
     def breaks() -> None:
-        raise RuntimeError(" ".join(secrets.values()))
+        raise RuntimeError(" ".join(seen.secrets.values()))
 
     breaks.__dict__.update(view.__dict__)
     monkeypatch.setitem(app.view_functions, "accounts.index", breaks)
@@ -126,40 +118,34 @@ def test_no_error_holds_one(app: Flask, used: tuple[dict[str, str], str], monkey
         assert answer.status_code == 500
         assert "Traceback" not in answer.text
         assert "RuntimeError" not in answer.text
-        _has_none(secrets, Place("accounts.index", "GET", "/accounts", None), answer.text)
+        _has_none(seen, Place("accounts.index", "GET", "/accounts", None), answer.text)
 
 
-def test_nothing_that_is_secret_rests_in_the_store_as_it_is(app: Flask, folder: Path, used: tuple[dict[str, str], str]) -> None:
-    secrets, _ = used
+def test_nothing_that_is_secret_rests_in_the_store_as_it_is(app: Flask, folder: Path, seen: Seen) -> None:
     close_store(app)
     stored = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    for what, secret in secrets.items():
+    assert len(stored) > 100_000
+    for what, secret in seen.secrets.items():
         if not what.startswith("hash of"):
             assert secret.encode() not in stored, what
 
 
-def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(
-    app: Flask, places: Places, used: tuple[dict[str, str], str]
-) -> None:
-    secrets, _ = used
-    person = Person(app.test_client(), "adam@example.com")
-    for place in places.all("GET"):
-        answer = person.client.get(place.path)
+def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(seen: Seen) -> None:
+    for place, answer in seen.answers:
         assert answer.headers["Referrer-Policy"] == "same-origin", place
         if answer.mimetype == "text/html":
             for link in re.findall(r'(?:href|src|action|hx-get|hx-post)="([^"]*)"', answer.text):
-                _has_none(secrets, place, link)
+                _has_none(seen, place, link)
                 assert "csrf" not in link, place
 
 
-def test_settings_errors_and_their_texts_hold_none(app: Flask, used: tuple[dict[str, str], str]) -> None:
-    secrets, _ = used
+def test_settings_errors_and_their_texts_hold_none(app: Flask, seen: Seen) -> None:
     parts: Console = app.extensions["console"]
     said = repr(parts.settings) + str(parts.settings) + repr(parts.api) + repr(parts.fleet)
     for what in ("signing key", "partner token", "webhook secret"):
-        assert secrets[what] not in said, what
+        assert seen.secrets[what] not in said, what
 
 
-def _has_none(secrets: dict[str, str], place: Place, text: str) -> None:
-    for what, secret in secrets.items():
+def _has_none(seen: Seen, place: Place, text: str) -> None:
+    for what, secret in seen.secrets.items():
         assert secret not in text, f"{what} in {place}"

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from dashboard.store import people
 from dashboard.store.database import db
 from dashboard.store.models import AccessToken
-from tests.attacks.places import Places
+from tests.attacks.places import Places, ask
 from tests.conftest import Person
 
 
@@ -31,9 +31,9 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
 ) -> None:
     token, script = token_of(Person(app.test_client(), f"{name}@example.com")), app.test_client()
     for place in places.all():
-        if place.role in {None, "public"}:
+        if place.role in {None, "public"} or not (place.is_for_scripts or name == "viv"):
             continue
-        answer = script.open(place.path, method=place.method, headers=bearer(token))
+        answer = ask(script, place, headers=bearer(token))
         if place.method != "GET":
             assert answer.status_code == 400, place
         elif not place.is_for_scripts:
