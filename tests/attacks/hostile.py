@@ -17,6 +17,8 @@ KEPT = {
     "token", "integration_token", "access_token", "next", "previous", "timestamp_start", "timestamp_end", "consent_expires_at",
     "health_status", "status", "auth_type", "type", "server_name", "order", "auth_uri", "error", "uploaded_at", "task_id",
 }  # fmt: skip
+# A few customers of the stand-in's are enough.
+LAST_ACCOUNT = 1020
 # So many of a hundred connections and runs have a status that nobody knows, made of the payload.
 ODD = 9
 
@@ -47,6 +49,8 @@ class HostileApi(HTTPAdapter):
             told = json.loads(content)
         except ValueError:
             return content
+        if path.startswith("/api/partner/sub-accounts/"):
+            told = {"data": [each for each in told["data"] if each["id"] <= LAST_ACCOUNT], "next": None}
         if "/rows/" in path:
             return json.dumps(_rows(told)).encode()
         return json.dumps(told if path.endswith(("/invite/", "/saltedge-refresh/")) else _hostile(told)).encode()

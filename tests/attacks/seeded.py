@@ -57,8 +57,8 @@ def work(app: Flask, folder: Path) -> None:
 def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = "") -> None:
     """``column``: the name of a column of the table with everything in it."""
     with app.app_context():
-        newest = select(models.Run).where(models.Run.account_id == ACCOUNT).order_by(models.Run.id.desc())
-        connection_id = db.session.scalars(newest).first().connection_id  # type: ignore[union-attr]
+        runs = select(models.Run).where(models.Run.account_id == ACCOUNT).order_by(models.Run.id.desc())
+        connection_id = db.session.scalars(runs).first().connection_id  # type: ignore[union-attr]
         cause = db.session.scalars(select(models.Cause.id).order_by(models.Cause.id.desc())).first()
         finding = db.session.scalars(select(models.Finding).order_by(models.Finding.id.desc())).first()
         consent = db.session.scalars(

@@ -17,7 +17,7 @@ from dashboard.store import models
 from dashboard.store.database import db
 from tests.attacks.places import ACCOUNT, Place, Places, ask
 from tests.attacks.seeded import newest, send
-from tests.conftest import PASSWORD, Person, Sandbox
+from tests.conftest import PASSWORD, Person
 from tests.processes import TOKEN
 from tests.webhooks import SECRET as WEBHOOK_SECRET
 from tests.webhooks import post
@@ -41,7 +41,7 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(app: Flask, places: Places, sandbox_server: Sandbox) -> Seen:
+def seen(app: Flask, places: Places) -> Seen:
     """While the console was used, every logger spoke as loudly as it can."""
     written: list[str] = []
 
@@ -75,7 +75,8 @@ def seen(app: Flask, places: Places, sandbox_server: Sandbox) -> Seen:
         secrets["session"] = cookie.value
         assert post(app.test_client(), {"event": "connection_added"}, **{"X-Peliqan-Signature": "wrong"}).status_code == 401
         assert post(app.test_client(), {"event": "connection_added"}).status_code == 204
-        sandbox_server.fault("server", status=500, times=4, body={"detail": f"Authorization: JWT {TOKEN}"})
+        # Who sends alerts has hushed them: where the addresses are, they would be heard.
+        logging.getLogger("urllib3").setLevel(logging.DEBUG)
         app.test_client().get("/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"})
         with app.app_context():
             secrets["customer's token"] = parts.api.tokens.get(ACCOUNT) or ""
@@ -83,9 +84,12 @@ def seen(app: Flask, places: Places, sandbox_server: Sandbox) -> Seen:
             secrets |= {f"hash of {email}": kept for email, kept in hashes}
             db.session.remove()
         assert secrets["customer's token"]
-        answers = [(place, ask(person.client, place)) for person in (adam, olga) for place in places.all("GET")]
+        answers = [(place, ask(adam.client, place)) for place in places.all("GET")]
+        answers += [
+            (place, ask(olga.client, place)) for place in places.all("GET") if place.path.startswith(("/me", "/desk/links"))
+        ]
     finally:
-        sandbox_server.clear()
+        logging.getLogger("urllib3").setLevel(logging.NOTSET)
         root.removeHandler(ear)
         root.setLevel(level)
     return Seen(secrets, "\n".join(written), answers)
