@@ -5,10 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, current_app
 from requests.adapters import BaseAdapter
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
 from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
@@ -48,6 +50,13 @@ def console() -> Console:
     return found
 
 
+class Id(IntegerConverter):
+    """``<int:…>`` in a path: a number that a column of ids can hold. Any other is the id of nothing, on either database."""
+
+    def __init__(self, map: Map, *args: Any, **more: Any) -> None:
+        super().__init__(map, *args, **{"max": 2**63 - 1, **more})
+
+
 def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, adapter: BaseAdapter | None = None) -> Flask:
     """The console. ``adapter`` replaces the network in tests; ``clock`` gives aware times in UTC.
 
@@ -60,6 +69,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
     app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
+    app.url_map.converters["int"] = Id
     settings.dashboard_data.mkdir(parents=True, exist_ok=True)
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],

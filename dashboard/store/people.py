@@ -94,7 +94,7 @@ def hash_password(password: str, email: str) -> str:
 
 def find_user(email: str) -> User | None:
     """The person with this address, disabled ones included."""
-    return db.session.scalar(select(User).where(User.email == email.strip().lower()[:254]))
+    return db.session.scalar(select(User).where(User.email == email.replace("\0", "").strip().lower()[:254]))
 
 
 def set_password(user: User, password: str, at: datetime) -> None:

@@ -17,6 +17,7 @@ from dashboard.app import console
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
 from dashboard.store import audit
+from dashboard.store.database import db
 from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts
@@ -76,6 +77,9 @@ def _on_one_line(record: logging.LogRecord) -> bool:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
+    if isinstance(error, InternalServerError):
+        # What went wrong may have ended the transaction, and the page that says so asks the database, too.
+        db.session.rollback()
     if isinstance(error, TooManyRequests) and request.endpoint == "people.login" and first_in_a_minute("refused sign-in"):
         audit.record(console().clock(), request.form.get("email", ""), "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))

@@ -18,7 +18,7 @@ KEPT = {
     "health_status", "status", "auth_type", "type", "server_name", "order", "auth_uri", "error", "uploaded_at", "task_id",
 }  # fmt: skip
 # A few customers of the stand-in's are enough.
-LAST_ACCOUNT = 1020
+LAST_ACCOUNT = 1040
 # So many of a hundred connections and runs have a status that nobody knows, made of the payload.
 ODD = 9
 
