@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
@@ -61,6 +61,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(peliqan.PeliqanError, _peliqan)
     app.register_error_handler(TableChanged, _no_file)
     app.register_error_handler(NotMade, _no_file)
+    app.register_error_handler(DataError, _unfit)
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(InterfaceError, _away)
     app.register_error_handler(RedisError, _away)
@@ -130,6 +131,14 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
 def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:
     status, code = (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
     return show(Problem(status, code, "There is no file of this table", str(error), "Try again in a few minutes."))
+
+
+def _unfit(_error: DataError) -> ResponseReturnValue:
+    """What nobody looks for and PostgreSQL does not take: a text with a NUL, a number or a text too large for its column."""
+    db.session.rollback()
+    code, title, next_step = TITLES[400]
+    detail = "Something in it cannot be kept: a character that is none, or more than fits. Nothing was done."
+    return show(Problem(400, code, title, detail, next_step))
 
 
 def _away(error: Exception) -> ResponseReturnValue:

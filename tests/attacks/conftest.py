@@ -43,23 +43,22 @@ def changes() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def used(filled: Path, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def used(
+    filled: Path, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder whose console has one of each thing that people make; copied for each file of tests."""
     folder = tmp_path_factory.mktemp("used")
     shutil.copy(filled / "console.db", folder / "console.db")
-    _use(create_app(make_settings(sandbox_server.url, folder)), sandbox_server, folder)
-    return folder
-
-
-def _use(made: Flask, sandbox: Sandbox, folder: Path) -> None:
-    requests.post(f"{sandbox.url}/sandbox/control/reset", timeout=5)
+    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
     limiter.enabled = False
+    made = create_app(make_settings(sandbox_server.url, folder))
+    made.jinja_env.bytecode_cache = compiled
     olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
     make_one_of_each(made, olga, adam, folder, "Of the test")
     with made.app_context():
-        if db.engine.dialect.name == "sqlite":
-            db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
     close_store(made)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def app(
     compiled: FileSystemBytecodeCache,
     request: pytest.FixtureRequest,
 ) -> Iterator[Flask]:
-    """A console over the fleet that is known from other tests, with something behind every route."""
+    """A console over the fleet that is known from other tests; on SQLite with something behind every route."""
     servers: Servers | None = None
     if engine == "embedded":
         shutil.copytree(request.getfixturevalue("used"), folder, dirs_exist_ok=True)
@@ -87,8 +86,6 @@ def app(
     made = create_app(make_settings(sandbox_server.url, folder, **changes), clock=clock)
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
-    if servers is not None:
-        _use(made, sandbox_server, folder)
     yield made
     close_store(made)
     if servers is not None:

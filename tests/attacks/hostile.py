@@ -17,17 +17,16 @@ KEPT = {
     "token", "integration_token", "access_token", "next", "previous", "timestamp_start", "timestamp_end", "consent_expires_at",
     "health_status", "status", "auth_type", "type", "server_name", "order", "auth_uri", "error", "uploaded_at", "task_id",
 }  # fmt: skip
-# A few customers of the stand-in's are enough.
-LAST_ACCOUNT = 1040
 # So many of a hundred connections and runs have a status that nobody knows, made of the payload.
 ODD = 9
 
 
 class HostileApi(HTTPAdapter):
-    """Asks the stand-in, in its own words, and makes what it says hostile. ``addresses``: what reauthorising answers."""
+    """Asks the stand-in, in its own words, and makes what it says hostile. ``accounts``: those that it lists."""
 
-    def __init__(self) -> None:
+    def __init__(self, accounts: set[int]) -> None:
         super().__init__(pool_maxsize=8)
+        self._accounts = accounts
 
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
         asked = request.copy()
@@ -50,7 +49,7 @@ class HostileApi(HTTPAdapter):
         except ValueError:
             return content
         if path.startswith("/api/partner/sub-accounts/"):
-            told = {"data": [each for each in told["data"] if each["id"] <= LAST_ACCOUNT], "next": None}
+            told = {"data": [each for each in told["data"] if each["id"] in self._accounts], "next": None}
         if "/rows/" in path:
             return json.dumps(_rows(told)).encode()
         return json.dumps(told if path.endswith(("/invite/", "/saltedge-refresh/")) else _hostile(told)).encode()

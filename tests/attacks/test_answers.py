@@ -53,6 +53,12 @@ def answers(app: Flask, places: Places) -> list[Answered]:
     return found
 
 
+@pytest.fixture(scope="module")
+def shown(answers: list[Answered]) -> list[tuple[Answered, BeautifulSoup]]:
+    """Those that a browser shows, taken apart once."""
+    return [(each, BeautifulSoup(each.answer.text, "html.parser")) for each in answers if each.answer.mimetype == "text/html"]
+
+
 def _done(app: Flask) -> dict[str, int]:
     """What people have begun, made and been given, in numbers."""
     made = (
@@ -119,12 +125,10 @@ def test_files_are_attachments_whose_names_are_the_consoles_own(answers: list[An
     assert files > 15
 
 
-def test_a_form_of_every_page_carries_its_token_and_leads_to_this_console(answers: list[Answered]) -> None:
+def test_a_form_of_every_page_carries_its_token_and_leads_to_this_console(shown: list[tuple[Answered, BeautifulSoup]]) -> None:
     forms = 0
-    for each in answers:
-        if each.answer.mimetype != "text/html":
-            continue
-        for form in BeautifulSoup(each.answer.text, "html.parser").select("form"):
+    for each, page in shown:
+        for form in page.find_all("form"):
             action = str(form["action"])
             assert action == "#" or (action.startswith("/") and not action.startswith("//")), f"{each}: {action}"
             if str(form.get("method", "get")).lower() == "post":
@@ -145,10 +149,9 @@ def test_every_page_lets_one_sign_out(answers: list[Answered]) -> None:
         assert 'action="/logout"' in each.answer.text, each
 
 
-def test_fields_for_passwords_hide_them_and_say_what_they_are(app: Flask, answers: list[Answered]) -> None:
-    pages = [each.answer.text for each in answers if each.answer.mimetype == "text/html"]
-    pages.append(app.test_client().get("/login").text)
-    fields = [field for text in pages if "password" in text for field in BeautifulSoup(text, "html.parser").select("input[name]")]
+def test_fields_for_passwords_hide_them_and_say_what_they_are(app: Flask, shown: list[tuple[Answered, BeautifulSoup]]) -> None:
+    pages = [page for _, page in shown] + [BeautifulSoup(app.test_client().get("/login").text, "html.parser")]
+    fields = [field for page in pages for field in page.find_all("input", attrs={"name": True})]
     known = {"current-password", "new-password"}
     hidden = [field for field in fields if field.get("autocomplete") in known or "password" in str(field["name"])]
     assert len(hidden) > 4

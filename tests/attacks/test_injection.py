@@ -96,20 +96,17 @@ def parameters(person: Person, place: Place) -> list[str]:
 
 def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(app: Flask, asked: list[Place]) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
-    values, tried = list(SQL + ODD), 0
-    # On the second database, a few less: what it has of its own is what a text or a number may be.
-    times = 2 if db_is_sqlite(app) else 1
-    for place in (each for each in asked if each.method == "GET" and not each.endpoint.startswith("exports.")):
+    values = [*SQL, *ODD]
+    # Each parameter meets one value on each database, each value dozens of parameters. Of a list's twins one is enough.
+    first = tried = 0 if db_is_sqlite(app) else len(values) // 2
+    for place in (each for each in asked if each.method == "GET" and not each.path.endswith((".csv", ".jsonl", ".parquet"))):
         for name in parameters(adam, place):
-            # A few each time, another few the next: every value meets dozens of parameters, and every parameter some.
-            for _ in range(times):
-                value = values[tried % len(values)]
-                tried += 1
-                query = {name: value.encode("utf-8", "surrogatepass")}
-                answer = ask(adam.client, place, query_string=query)
-                assert answer.status_code < 500, f"{place}?{name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
-                assert "root:" not in answer.text, place
-    assert tried > 150 * times
+            value = values[tried % len(values)]
+            tried += 1
+            answer = ask(adam.client, place, query_string={name: value.encode("utf-8", "surrogatepass")})
+            assert answer.status_code < 500, f"{place}?{name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
+            assert "root:" not in answer.text, place
+    assert tried - first > 150
     assert standing(app) == before
 
 
@@ -139,7 +136,7 @@ def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[Place]) ->
                 assert answer.status_code < 500 or answer.status_code == 502, (
                     f"{place} {name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
                 )
-    assert tried > 60
+    assert tried > 40
     found = standing(app)
     assert found["tables"] == before["tables"]
     assert [each for each in before["people"] if each not in found["people"]] == []
@@ -156,9 +153,9 @@ def test_signing_in_with_anything_is_a_refusal(app: Flask, monkeypatch: pytest.M
         assert answer.status_code in {200, 403}, f"{told}: {answer.status_code}"
 
 
-@pytest.mark.parametrize("number", [str(2**63 - 1), str(2**63)])
-def test_a_number_in_a_path_that_no_id_is_is_no_page(app: Flask, places: Places, number: str) -> None:
+def test_a_number_in_a_path_that_no_id_is_is_no_page(app: Flask, places: Places) -> None:
     adam = Person(app.test_client(), "adam@example.com")
+    number = str(2**63 if db_is_sqlite(app) else 2**63 - 1)
     token = adam.token()
     for rule in app.url_map.iter_rules():
         for argument in rule.arguments - {"filename"}:

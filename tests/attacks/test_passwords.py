@@ -82,11 +82,11 @@ def test_a_password_that_is_tried_first_is_refused(app: Flask, password: str) ->
         people.create_user("viv@example.com", "viewer", password, app.extensions["console"].clock())
 
 
-@pytest.mark.parametrize("password", ["  Ünïcødé 🐎 and more  ", "1" + "x2y3z" * 199, "a\tb\nc\\d'e\"f;--"])
-def test_a_password_is_taken_as_it_is_typed(app: Flask, password: str) -> None:
-    email = f"typed.{abs(hash(password))}@example.com"
+def test_a_password_is_taken_as_it_is_typed(app: Flask) -> None:
+    password = "  Ünïcødé 🐎\t\\ d'e\"f;-- " + "x2y3z" * 190 + " "
+    email = "typed@example.com"
     with app.app_context():
         people.create_user(email, "viewer", password, app.extensions["console"].clock())
         assert people.check_password(email, password) is not None
-        for other in {password.strip(), password.upper(), password[:72]} - {password}:
+        for other in (password.strip(), password.upper(), password[:72]):
             assert people.check_password(email, other) is None, other[:30]

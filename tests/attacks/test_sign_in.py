@@ -207,7 +207,8 @@ def test_a_stolen_cookie_ends_with_what_ends_the_session(app: Flask, clock: Cloc
     parts: Console = app.extensions["console"]
     email = f"stolen-{change.replace(' ', '-')}@example.com"
     with app.app_context():
-        people.create_user(email, "viewer", PASSWORD, clock())
+        people.create_user(email, "viewer", PASSWORD, clock()).password_hash = PASSWORD_HASH
+        db.session.commit()
     victim, thief = Person(app.test_client()), app.test_client()
     assert attempt(victim.client, email, PASSWORD).status_code == 302
     cookie = victim.client.get_cookie("console_session")
