@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from requests.adapters import BaseAdapter
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
 from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
@@ -49,6 +52,15 @@ def console() -> Console:
     return found
 
 
+class Id(IntegerConverter):
+    """``<int:…>`` in a path: a number that a column of ids can hold. Any other is the id of nothing, on either database."""
+
+    regex = "[0-9]+"
+
+    def __init__(self, map: Map, *args: Any, **more: Any) -> None:
+        super().__init__(map, *args, **{"max": 2**63 - 1, **more})
+
+
 def create_app(
     settings: Settings,
     *,
@@ -68,13 +80,16 @@ def create_app(
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
     app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
+    app.url_map.converters["int"] = Id
     settings.dashboard_data.mkdir(parents=True, exist_ok=True)
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SQLALCHEMY_DATABASE_URI=settings.store_url,
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True},
-        SESSION_COOKIE_NAME="console_session",
+        # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "hide_parameters": True},
+        # A browser takes a cookie of such a name over https alone, for this host alone, and from nobody but this host.
+        SESSION_COOKIE_NAME="console_session" if settings.dashboard_insecure_cookies else "__Host-console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -83,6 +98,8 @@ def create_app(
         WTF_CSRF_TIME_LIMIT=None,
         RATELIMIT_STORAGE_URI=settings.redis_url or "memory://",
     )
+    if settings.dashboard_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.dashboard_proxies, x_proto=0)  # type: ignore[method-assign]
     app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
     with app.app_context():

@@ -13,6 +13,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dashboard.diagnosis.facts import Thresholds
+from dashboard.peliqan.service import LOOPBACK
 
 PATH_PREFIX = "PELIQAN_PATH_"
 
@@ -28,8 +29,7 @@ def _is_safe(value: str) -> bool:
         _ = parts.port
     except ValueError:
         return False
-    loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
 
 
 def _origin(value: str) -> str:
@@ -42,6 +42,12 @@ def _hook(value: str) -> str:
     if value and not _FUNCTION.fullmatch(value) and not _is_safe(value):
         raise ValueError("must be a function, as module:function, or an https address (http only on this machine)")
     return value
+
+
+def _netloc(url: str) -> str:
+    """Host and port as a browser sends them: the usual port is left out."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -73,10 +79,19 @@ class Settings(BaseModel):
     )
     dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
     dashboard_url: Origin | None = Field(
-        None, description="Where people reach this console: alerts link there; without it they have no link."
+        None,
+        description="Where people reach this console: alerts link there, and it answers to this host name alone"
+        " (and on its own machine); without it, to any.",
     )
     dashboard_widget_origin: Origin | None = Field(
         None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
+    )
+    dashboard_proxies: int = Field(
+        0,
+        ge=0,
+        le=9,
+        description="How many proxies stand in front, each of which adds to X-Forwarded-For whom it was asked by: attempts to"
+        " sign in are counted by that address.",
     )
     dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
     dashboard_keep_history_days: int = Field(
@@ -169,6 +184,14 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _the_widget_is_apart(self) -> "Settings":
+        if self.widget_host and self.dashboard_url and self.widget_host == _netloc(self.dashboard_url):
+            raise ValueError(
+                "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _redis_is_for_several_machines(self) -> "Settings":
         if self.redis_url and not self.database_url.startswith("postgresql"):
             raise ValueError(
@@ -203,6 +226,19 @@ class Settings(BaseModel):
             consent_days=self.dashboard_consent_days,
             platform=self.dashboard_platform_connections,
         )
+
+    @property
+    def widget_host(self) -> str:
+        """The widget's own host, with its port where it is not the usual one; empty where it has none."""
+        return _netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The host names that the console answers to, without ports; empty where it answers to any."""
+        if self.dashboard_url is None:
+            return frozenset()
+        names = (urlsplit(url).hostname for url in (self.dashboard_url, self.dashboard_widget_origin) if url)
+        return frozenset(name for name in names if name) | LOOPBACK
 
     @property
     def secret_keys(self) -> list[str]:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
 
 import requests
 
@@ -34,17 +35,17 @@ class Processes:
         self.environ = environ
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *command: str, module: str = "dashboard", stderr: int | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, module: str = "dashboard", stderr: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
         """A command of the console's, or a module with its arguments."""
         words = [sys.executable, "-m", module, *command]
         process = subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=stderr)
         self._running.append(process)
         return process
 
-    def serve(self) -> str:
+    def serve(self, stderr: IO[bytes] | None = None) -> str:
         """The console without a worker; its address, once it answers."""
         port = free_port()
-        self.start("serve", "--no-worker", f"--port={port}")
+        self.start("serve", "--no-worker", f"--port={port}", stderr=stderr)
         return answering(f"http://127.0.0.1:{port}", "/healthz")
 
     def end_all(self) -> None:

@@ -4,6 +4,8 @@ To reauthorise and to refresh a bank, until the connection is well again; to inv
 """
 
 import ipaddress
+import re
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +21,8 @@ from dashboard.store.models import Account, Action, Connection
 GIVE_UP_AFTER = timedelta(hours=24)
 # A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.
 FOLLOWING = ("AUTHORIZING", "RE_AUTHORISING", "RE_AUTHORISED")
+# A name as the web's servers have them. Browsers take more for one, and read it as another: %2e, a number, full-width letters.
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII | re.IGNORECASE)
 ASKED_ONLY, ASKED_FOR = "RE_AUTHORISING", timedelta(minutes=10)
 
 
@@ -34,8 +38,11 @@ class SafeLink:
     host: str
 
 
-def check_link(url: str) -> SafeLink:
+def check_link(url: str, *, from_here: bool = True) -> SafeLink:
     """https to a named host; http only on this machine; nothing that disguises where it leads.
+
+    ``from_here``: whether the API that gave it is on this machine itself, as the stand-in is; that of Peliqan's has no reason to
+    send a customer's browser to this machine, to theirs or into a network of theirs.
 
     Raises:
         UnsafeLink: with the reason.
@@ -49,6 +56,11 @@ def check_link(url: str) -> SafeLink:
         raise UnsafeLink("it is no web address") from None
     if not host:
         raise UnsafeLink("it names no host")
+    number = _as_number(host)
+    if number is None and not _NAME.fullmatch(host):
+        raise UnsafeLink("its host has characters that no name of one has")
+    if not (from_here and _is_loopback(host)) and (_is_loopback(host) or (number is not None and not number.is_global)):
+        raise UnsafeLink("it leads into a private network")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise UnsafeLink(f"it is not https but “{parts.scheme[:20]}”")
     if parts.username is not None or parts.password is not None:
@@ -99,7 +111,7 @@ def invite(api: peliqan.Peliqan, account: Account, connector: str, who: str, at:
 
 def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link], at: datetime, interval: float) -> Action:
     try:
-        action.url = check_link(asks().url).url
+        action.url = check_link(asks().url, from_here=api.is_here).url
     except peliqan.PeliqanError as error:
         if not isinstance(error, peliqan.OUTAGE):
             live.read_after(api, action, at)
@@ -169,9 +181,18 @@ def _followed_at(action: Action, before: datetime | None) -> datetime | None:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+    name, number = host.rstrip(".").lower(), _as_number(host)
+    return name == "localhost" or name.endswith(".localhost") or (number is not None and number.is_loopback)
+
+
+def _as_number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address that a browser reads a host as; also where it is written as one number, in octal or in hexadecimal digits."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        found = ipaddress.ip_address(host)
     except ValueError:
-        return False
+        try:
+            # As old as the sockets themselves, and what browsers do (WHATWG URL, "IPv4 parser"): 2130706433 is 127.0.0.1.
+            found = ipaddress.ip_address(socket.inet_aton(host.rstrip(".")))
+        except OSError:
+            return None
+    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found

@@ -57,7 +57,12 @@ def make_huey(name: str, redis_url: str, folder: Path) -> Huey:
     if redis_url:
         return RedisHuey(name, url=redis_url, results=False)
     folder.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey(name, filename=str(folder / "queue.db"), results=False)
+    return SqliteHuey(name, filename=str(queue_file(folder)), results=False)
+
+
+def queue_file(folder: Path) -> Path:
+    """Where the queue is kept without Redis."""
+    return folder / "queue.db"
 
 
 class Work:

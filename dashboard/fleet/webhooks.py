@@ -19,6 +19,7 @@ from dashboard.peliqan.vocabulary import run_is_over
 from dashboard.store import actions, deliveries, due, events, standings
 from dashboard.store.counts import begin_change, version
 from dashboard.store.database import db
+from dashboard.store.retention import EVENTS_KEPT
 from dashboard.store.standings import Place, Standing
 
 # While so many events wait for their accounts it is a storm: what is told is written at once as always, but the accounts are
@@ -28,6 +29,7 @@ NO_ACCOUNT = "It names no account that is known."
 UNKNOWN_ACCOUNT = "Account {} is not known yet; the next pass over the fleet lists what is new."
 UNKNOWN = "The console does not know this event; it is kept, and nothing was done."
 LATE = "The run was known to have ended; nothing was changed."
+TOO_LATE = "It was sent more than two weeks before it came, so long ago that its like has been forgotten; nothing was done."
 IN_SNAPSHOT = "What it says is in the snapshot."
 
 
@@ -82,7 +84,9 @@ def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
         if each.place is not None and each.status is not None and run_is_over(each.status):
             ended[each.place] = max(each.run_id or 0, ended.get(each.place, 0))
     standings.save(known, at)
-    standings.note_removed({each.place for each in told if each.event == REMOVED and each.place is not None}, at)
+    standings.note_removed(
+        {each.place for each in told if each.event == REMOVED and each.place is not None and not each.too_late}, at
+    )
     events.settle(settled, at)
     is_storm = events.many_wait(MOST_WAITING)
     events.await_reading(waiting, at, at + (STORM if is_storm else events.AGAIN))
@@ -129,7 +133,10 @@ def _ask_again(at: datetime, interval: float) -> set[int]:
 
 @dataclass(frozen=True)
 class _Told:
-    """An event as far as it matters here. ``status``: what it tells of a run, if it is of one."""
+    """An event as far as it matters here. ``status``: what it tells of a run, if it is of one.
+
+    ``too_late``: it is older than anything that is kept, so whether it came before cannot be told any more.
+    """
 
     id: int
     event: str
@@ -139,6 +146,7 @@ class _Told:
     run_id: int | None
     status: str | None
     at: datetime
+    too_late: bool
 
     @classmethod
     def of(cls, row: Any) -> "_Told":
@@ -153,6 +161,7 @@ class _Told:
             status=run_status(row.event, row.status),
             # Nothing was sent after it came: what says so has another clock.
             at=min(row.sent_at or row.received_at, row.received_at),
+            too_late=row.sent_at is not None and row.received_at - row.sent_at > EVENTS_KEPT,
         )
 
     @property
@@ -169,6 +178,8 @@ class _Told:
 
 def _apply(told: _Told, known: Mapping[Place, Standing]) -> tuple[str, str]:
     """Take over what an event tells; the state that it is in then, with a sentence."""
+    if told.too_late:
+        return events.IGNORED, TOO_LATE
     if not told.is_known:
         return events.IGNORED, UNKNOWN
     if told.account_id is None:

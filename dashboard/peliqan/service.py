@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from copy import copy
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from requests.adapters import BaseAdapter
 
@@ -17,6 +18,7 @@ from dashboard.peliqan.routes import Route, Routes
 from dashboard.peliqan.tokens import TokenStore
 
 MOST_PAGES = 10_000
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class Peliqan:
@@ -39,6 +41,8 @@ class Peliqan:
     ) -> None:
         """Times in seconds; ``concurrency`` is how many calls may be out at once; ``adapter`` replaces the network."""
         self._partner_token = partner_token
+        # Whether it is the stand-in, or something else on this machine.
+        self.is_here = urlsplit(base_url).hostname in LOOPBACK
         self.tokens = tokens
         self.routes = routes or Routes()
         self.transport = Transport(

@@ -21,7 +21,7 @@ def record(
     """Write an entry and commit it, so that nothing that follows can lose it. ``who`` is an e-mail address."""
     entry = AuditEntry(
         at=at,
-        who=who[:254],
+        who=who.replace("\0", "")[:254],
         what=what,
         result=result,
         account_id=account_id,

@@ -1,6 +1,7 @@
 """Users, sign-ins and personal access tokens. Keys and tokens are random, and kept as SHA-256 only."""
 
 import hashlib
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,12 @@ from dashboard.store.models import AccessToken, SignIn, User
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12
+# What is tried first here, since everybody knows it: it counts for nothing in a password, and so much has to be left without it.
+KNOWN_WORDS: Final = (
+    "password", "passwort", "wachtwoord", "motdepasse", "contraseña", "partner", "console", "dashboard", "peliqan", "customer",
+    "support", "viewer", "operator", "admin", "welcome", "letmein", "qwerty", "azerty", "iloveyou", "secret",
+)  # fmt: skip
+LEFT_OVER: Final = 8
 IDLE: Final = timedelta(hours=1)
 ABSOLUTE: Final = timedelta(hours=12)
 TOKEN_PREFIX: Final = "pc_"
@@ -46,7 +53,7 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
     """Add a person.
 
     Raises:
-        PeopleError: the address is none or taken, the role unknown, the password too short.
+        PeopleError: the address is none or taken, the role unknown, the password too short or too easily guessed.
     """
     try:
         address = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
@@ -54,7 +61,7 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
         raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
-    user = User(email=address, role=role, password_hash=hash_password(password), created_at=at)
+    user = User(email=address, role=role, password_hash=hash_password(password, address), created_at=at)
     db.session.add(user)
     try:
         db.session.commit()
@@ -64,25 +71,35 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
     return user
 
 
-def hash_password(password: str) -> str:
-    """Argon2id with the library's own parameters.
+def hash_password(password: str, email: str) -> str:
+    """Argon2id with the library's own parameters. ``email``: whose it is to be.
 
     Raises:
-        PeopleError: too short, or absurdly long.
+        PeopleError: too short, absurdly long, or made of little but words that are tried first.
     """
     if not SHORTEST_PASSWORD <= len(password) <= 1000:
         raise PeopleError(f"A password needs {SHORTEST_PASSWORD} characters or more.")
+    left = password.lower()
+    # The longest first, so that nothing is left over of one that holds another.
+    for word in sorted(
+        {*KNOWN_WORDS, *(part for part in re.split(r"[^\w]+", email.lower()) if len(part) > 2)}, key=len, reverse=True
+    ):
+        left = left.replace(word, "")
+    if len(left) < LEFT_OVER or len(set(left)) < LEFT_OVER // 2:
+        raise PeopleError(
+            "That is guessed too easily: it is made of little but your address, words of the trade or one character."
+        )
     return _hasher.hash(password)
 
 
 def find_user(email: str) -> User | None:
     """The person with this address, disabled ones included."""
-    return db.session.scalar(select(User).where(User.email == email.strip().lower()[:254]))
+    return db.session.scalar(select(User).where(User.email == email.replace("\0", "").strip().lower()[:254]))
 
 
 def set_password(user: User, password: str, at: datetime) -> None:
-    """A new password; it ends every sign-in of that person. Commits."""
-    user.password_hash = hash_password(password)
+    """A new password; it ends every sign-in of that person. Commits; raises as ``hash_password`` does."""
+    user.password_hash = hash_password(password, user.email)
     end_all(user, at)
 
 

@@ -1,7 +1,7 @@
 """One blueprint a page family: request in, store or service asked, template out.
 
 ``access``    who may see what: sign-in, roles, tokens; a view without a declared role is shut
-``security``  headers, CSRF, limits on attempts
+``security``  headers, names of hosts, CSRF, limits; ``attempts`` whose attempts to sign in are counted together
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
 ``advice``    what stands at the buttons: the playbook, what helped before
@@ -37,6 +37,7 @@ from dashboard.views import (
     health,
     overview,
     pages,
+    passwords,
     people,
     pulls,
     queries,
@@ -85,6 +86,7 @@ def register(app: Flask) -> None:
         deliveries,
         embed,
         people,
+        passwords,
         admin,
         webhooks,
         alerts,

@@ -64,7 +64,10 @@ def init_app(app: Flask) -> None:
 
 def safe_next(target: str | None) -> str:
     """Where to go after signing in: a path of this console, or its overview."""
-    parts = urlsplit(target or "")
+    try:
+        parts = urlsplit(target or "")
+    except ValueError:
+        return url_for("overview.show")
     local = target and not parts.scheme and not parts.netloc and target.startswith("/") and target[1:2] not in {"/", "\\"}
     clean = local and target and target.isprintable() and "\\" not in target
     return target if clean and target else url_for("overview.show")

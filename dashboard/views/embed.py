@@ -23,7 +23,7 @@ from dashboard.store.database import db
 from dashboard.store.listing import BadQuery, whole_number
 from dashboard.store.models import Account, Connection
 from dashboard.views.access import PUBLIC, requires, visitor
-from dashboard.views.security import allow_frame, own_policy
+from dashboard.views.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)
 TOKEN_LIFE = timedelta(minutes=30)
@@ -112,7 +112,8 @@ def frame() -> ResponseReturnValue:
     """The frame's page: no secret, no cookie, the vendor's script and a policy of its own."""
     settings = console().settings
     script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
-    here = _origin(settings.dashboard_widget_origin or request.host_url)
+    own_host = is_widgets_host()
+    here = settings.dashboard_widget_origin if own_host and settings.dashboard_widget_origin else _origin(request.host_url)
     sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox"
     policy = [
         "default-src 'none'",
@@ -123,10 +124,11 @@ def frame() -> ResponseReturnValue:
         f"connect-src {script} {api}",
         f"frame-src {script} {api}",
         f"form-action {script} {api}",
+        "object-src 'none'",
         "base-uri 'none'",
     ]
     # Under a name of its own the frame may keep what the vendor's script stores; it holds no secret, so anybody may frame it.
-    own_host = settings.dashboard_widget_origin is not None
+    # Under the console's it never has the console's origin.
     own_policy("; ".join([*policy, "frame-ancestors *"] if own_host else [sandboxed, *policy, "frame-ancestors 'self'"]))
     return render_template("pages/embed_frame.html", script_url=settings.peliqan_embed_script_url)
 

@@ -1,5 +1,7 @@
 """What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
 
+import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
@@ -17,9 +19,11 @@ from dashboard.app import console
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
 from dashboard.store import audit
+from dashboard.store.database import db
 from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts
+from dashboard.views.security import first_in_a_minute
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,13 @@ TITLES = {
     404: ("not_found", "There is no such page", "Search for the customer above, or go to the overview."),
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
-    429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
+    429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again. If it still says so, wait an hour."),
     500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503, peliqan.Away: 503}
 RETRY_AFTER = 10
+# Control characters, and those that turn the order of what follows or end a line (C0, C1, bidirectional, separators).
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def init_app(app: Flask) -> None:
@@ -57,14 +63,27 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(peliqan.PeliqanError, _peliqan)
     app.register_error_handler(TableChanged, _no_file)
     app.register_error_handler(NotMade, _no_file)
+    app.register_error_handler(DataError, _unfit)
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(InterfaceError, _away)
     app.register_error_handler(RedisError, _away)
+    app.logger.addFilter(_on_one_line)
+
+
+def _on_one_line(record: logging.LogRecord) -> bool:
+    """An address with a line break in it must not write a line of its own into the log, nor colour a terminal."""
+    said = record.getMessage()
+    if not said.isprintable():
+        record.msg, record.args = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), said), None
+    return True
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
-    if isinstance(error, TooManyRequests) and request.endpoint == "people.login":
+    if isinstance(error, InternalServerError):
+        # What went wrong may have ended the transaction, and the page that says so asks the database, too.
+        db.session.rollback()
+    if isinstance(error, TooManyRequests) and request.endpoint == "people.login" and first_in_a_minute("refused sign-in"):
         audit.record(console().clock(), request.form.get("email", ""), "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
@@ -115,6 +134,14 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
 def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:
     status, code = (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
     return show(Problem(status, code, "There is no file of this table", str(error), "Try again in a few minutes."))
+
+
+def _unfit(_error: DataError) -> ResponseReturnValue:
+    """What nobody looks for and PostgreSQL does not take: a text with a NUL, a number or a text too large for its column."""
+    db.session.rollback()
+    code, title, next_step = TITLES[400]
+    detail = "Something in it cannot be kept: a character that is none, or more than fits. Nothing was done."
+    return show(Problem(400, code, title, detail, next_step))
 
 
 def _away(error: Exception) -> ResponseReturnValue:

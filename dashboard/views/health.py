@@ -20,7 +20,7 @@ OLD = timedelta(minutes=30)
 @requires(PUBLIC)
 def alive() -> ResponseReturnValue:
     """The process answers."""
-    return "ok\n", {"Content-Type": "text/plain"}
+    return "ok\n", {"Content-Type": "text/plain; charset=utf-8"}
 
 
 @bp.get("/readyz")

@@ -10,6 +10,7 @@ from wtforms.validators import InputRequired, Length
 from dashboard.app import console
 from dashboard.store import audit, people
 from dashboard.views.access import PUBLIC, Visitor, requires, safe_next, visitor
+from dashboard.views.attempts import by_account
 from dashboard.views.security import limiter
 
 bp = Blueprint("people", __name__)
@@ -23,14 +24,10 @@ class LoginForm(FlaskForm):  # type: ignore[misc]
     next = HiddenField()
 
 
-def _address() -> str:
-    return request.form.get("email", "").strip().lower()[:254]
-
-
 @bp.route("/login", methods=["GET", "POST"])
 @requires(PUBLIC)
 @limiter.limit("10 per minute; 100 per hour", methods=["POST"])
-@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=_address)
+@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=by_account)
 def login() -> ResponseReturnValue:
     """Sign in. Which half was wrong is not said."""
     target = safe_next(request.values.get("next"))

@@ -11,7 +11,9 @@ from dashboard.app import console
 from dashboard.data import destinations
 from dashboard.data.pull import FULL_EVERY
 from dashboard.data.sql import postgresql
+from dashboard.fleet.exports import folder_of
 from dashboard.fleet.pulls import in_words, selection_of
+from dashboard.fleet.queue import queue_file
 from dashboard.store import audit, pulls
 from dashboard.store.models import PullSchedule
 from dashboard.views.access import requires, visitor
@@ -189,10 +191,14 @@ def _is_not_ours(address: str) -> None:
     if address.startswith("postgres"):
         # By who answers there, whatever the address calls it.
         postgresql.check(address.replace("+psycopg", "", 1), settings.store_address)
-    elif address.startswith("sqlite") and not settings.store_address:
-        theirs, ours = make_url(address).database or "", make_url(settings.store_url).database or ""
-        if Path(theirs).resolve() == Path(ours).resolve():
-            raise ValueError("That is the console's own store. Copies need a database of their own.")
+        return
+    place = make_url(address).database or "" if address.startswith("sqlite") else address.removeprefix("parquet://")
+    theirs, data = Path(place).resolve(), settings.dashboard_data.resolve()
+    ours = [] if settings.store_address else [Path(make_url(settings.store_url).database or "").resolve()]
+    if theirs in {*ours, data / "console.db", data}:
+        raise ValueError("That is the console's own store. Copies need a place of their own.")
+    if theirs == queue_file(data) or folder_of(data) in {theirs, *theirs.parents}:
+        raise ValueError("The console keeps files of its own there. Copies need a place of their own.")
 
 
 def _numbers(text: str, what: str) -> list[int]:

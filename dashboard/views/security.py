@@ -1,14 +1,17 @@
-"""Headers, CSRF and limits on attempts: in one place, for every answer."""
+"""Headers, names of hosts, CSRF and limits on attempts: in one place, for every answer."""
 
-from flask import Flask, Response, g, request
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, abort, g, request
 from flask_limiter import Limiter
-from flask_limiter.util import get_remote_address
 from flask_wtf import CSRFProtect
+from limits import parse
 
 from dashboard.app import console
+from dashboard.views import attempts
 
 csrf = CSRFProtect()
-limiter = Limiter(get_remote_address, headers_enabled=False, strategy="moving-window")
+limiter = Limiter(attempts.by_address, headers_enabled=False, strategy="moving-window")
 
 POLICY = {
     "default-src": "'none'",
@@ -17,16 +20,21 @@ POLICY = {
     "img-src": "'self' data:",
     "font-src": "'self'",
     "connect-src": "'self'",
+    "object-src": "'none'",
     "form-action": "'self'",
     "frame-ancestors": "'none'",
     "base-uri": "'none'",
 }
+# All that the widget's own host name gives: nobody can sign in there, so nothing of the vendor's script can ask them to.
+OF_THE_WIDGET = frozenset({"embed.frame", "static"})
 
 
 def init_app(app: Flask) -> None:
-    """Wire all three."""
+    """Wire all of them; who is asked for comes before anything else."""
+    app.before_request(_by_our_name)
     csrf.init_app(app)
     limiter.init_app(app)
+    attempts.init_app(app)
     app.after_request(_headers)
 
 
@@ -40,6 +48,25 @@ def own_policy(policy: str) -> None:
     g.policy = policy
 
 
+def is_widgets_host() -> bool:
+    """Whether the request came by the widget's own host name (``DASHBOARD_WIDGET_ORIGIN``)."""
+    return request.host.lower() == console().settings.widget_host
+
+
+def first_in_a_minute(what: str) -> bool:
+    """Whether this happens for the first time within a minute, for who asks: what anybody can cause is not noted each time."""
+    return bool(limiter.limiter.hit(parse("1 per minute"), what, attempts.by_address()))
+
+
+def _by_our_name() -> None:
+    """Refuse a host name that is not ours, where they are set: what a page says of its own address must be true."""
+    hosts = console().settings.hosts
+    if hosts and urlsplit(f"//{request.host}").hostname not in hosts:
+        abort(400, "The console is not reached by this host name. Its own is in DASHBOARD_URL.")
+    if is_widgets_host() and request.endpoint not in OF_THE_WIDGET:
+        abort(404, "This host name is for the widget's frame alone.")
+
+
 def _headers(response: Response) -> Response:
     policy = g.get("policy", POLICY)
     text = policy if isinstance(policy, str) else "; ".join(f"{name} {value}" for name, value in policy.items())
@@ -51,8 +78,11 @@ def _headers(response: Response) -> Response:
     if "frame-ancestors 'none'" in text:
         response.headers.setdefault("X-Frame-Options", "DENY")
     if not console().settings.dashboard_insecure_cookies:
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
     if request.endpoint != "static":
-        # Customers' data must not stay in a shared computer's cache, nor behind the Back button after signing out.
-        response.headers.setdefault("Cache-Control", "no-store")
+        # Customers' data must not stay in a shared computer's cache, nor behind the Back button after signing out. Set and not
+        # left to be: Flask lets a file be kept by anybody, as static ones may be.
+        response.headers["Cache-Control"] = "no-store"
+        response.headers.pop("Expires", None)
+        response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
     return response

@@ -20,7 +20,7 @@ from dashboard.app import Console
 from dashboard.fleet import sync, webhooks
 from dashboard.fleet.hints import Seldom
 from dashboard.fleet.pace import EVENTS_COME, WITH_THE_NEXT_PASS
-from dashboard.store import actions, diagnosed, due, events, snapshot
+from dashboard.store import actions, diagnosed, due, events, retention, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Account, AccountCheck, Action, Connection, Run, WebhookEvent
 from tests.conftest import Clock, Sandbox, path_of
@@ -269,6 +269,25 @@ def test_one_that_is_said_to_be_removed_but_is_listed_stays(app: Flask, parts: C
     take(parts)
     parts.work.read_told()
     assert (known(sandbox.healthy).missing_at, known(sandbox.healthy).gone_at) == (None, None)
+
+
+def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection = sandbox.healthy
+    removed, begun = made(connection, "connection_removed"), made(connection, "pipeline_run_started", NEW_RUN)
+    tell(app, removed, begun)
+    take(parts)
+    parts.work.read_told()
+    before = known(connection).missing_at, known(connection).running
+    clock.move(days=14, seconds=60)
+    assert retention.forget_events(clock()) == 2
+    db.session.commit()
+    tell(app, removed, made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]))
+    assert take(parts).accounts == set()
+    assert states() == ["ignored", "ignored"]
+    assert (known(connection).missing_at, known(connection).running) == before == (None, False)
+    assert run_of(connection, NEW_RUN + 1) is None
 
 
 def test_an_event_that_does_not_name_its_account_finds_it(app: Flask, parts: Console, sandbox: Sandbox) -> None:

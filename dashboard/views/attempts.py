@@ -1,0 +1,79 @@
+"""Whose attempts to sign in are counted together, so that nobody can go on guessing and nobody is shut out by others.
+
+Attempts count by account and by address. A browser that somebody signed in with before has a cookie that says so, good for that
+account alone (OWASP, "Slow down online guessing attacks with device cookies"), and its attempts count by themselves: strangers
+who use up an account's attempts, or those of an address that many share, keep nobody out who has been here before.
+"""
+
+import secrets
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Any, Final
+
+from flask import Flask, Response, after_this_request, current_app, request
+from flask_login import user_logged_in
+from itsdangerous import BadSignature, Signer
+
+PATH: Final = "/login"
+HALF_A_YEAR: Final = 180 * 86_400
+# An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.
+ONE_USERS_NETWORK: Final = 64
+
+
+def init_app(app: Flask) -> None:
+    """Have every sign-in, by whichever way, leave the cookie."""
+    user_logged_in.connect(_know_this_browser, app)
+
+
+def by_address() -> str:
+    """Who asks: a browser that is known for the account, or else a network."""
+    return _known_browser() or f"from {_network(request.remote_addr or '')}"
+
+
+def by_account() -> str:
+    """For whom is asked: an account, whether there is one of that name or not; a browser that is known for it apart."""
+    return _known_browser() or f"for {_account()}"
+
+
+def cookie_name() -> str:
+    """A browser takes one of such a name over https alone."""
+    return "__Secure-console_browser" if current_app.config["SESSION_COOKIE_SECURE"] else "console_browser"
+
+
+def _account() -> str:
+    return request.form.get("email", "").strip().lower()[:254]
+
+
+def _network(address: str) -> str:
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ip_network((found, ONE_USERS_NETWORK), strict=False))
+
+
+def _known_browser() -> str:
+    """What tells a browser that has signed in with the account that is asked for from all others; empty for any other."""
+    try:
+        return "browser " + _signer(_account()).unsign(request.cookies.get(cookie_name(), "")).decode()
+    except BadSignature:
+        return ""
+
+
+def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
+    signed = _signer(user.email).sign(secrets.token_urlsafe(16)).decode()
+
+    @after_this_request
+    def keep(response: Response) -> Response:
+        secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
+        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, path=PATH, secure=secure, httponly=True, samesite="Lax")
+        return response
+
+
+def _signer(email: str) -> Signer:
+    # The address is part of what signs and not of what is signed: the cookie names nobody. The newest key comes last.
+    keys = [*reversed(current_app.config["SECRET_KEY_FALLBACKS"] or []), current_app.config["SECRET_KEY"]]
+    return Signer(keys, salt=f"browser of {email}")

@@ -1,0 +1,45 @@
+"""One's own password: changed by whoever knows the one there is."""
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import login_user
+
+from dashboard.app import console
+from dashboard.store import audit, people
+from dashboard.views.access import Visitor, requires, visitor
+from dashboard.views.security import limiter
+
+bp = Blueprint("passwords", __name__)
+
+
+def _myself() -> str:
+    return f"password of {visitor().email}"
+
+
+@bp.get("/me/password")
+@requires("viewer")
+def show() -> ResponseReturnValue:
+    """The form."""
+    return render_template("pages/password.html", problem="", least=people.SHORTEST_PASSWORD)
+
+
+@bp.post("/me/password")
+@requires("viewer")
+@limiter.limit("5 per minute; 20 per hour", key_func=_myself)
+def change() -> ResponseReturnValue:
+    """Set another; it ends every other session of this person, and this browser goes on with a new one."""
+    at, user, new = console().clock(), visitor().user, request.form.get("new", "")
+    try:
+        if people.check_password(user.email, request.form.get("current", "")) is None:
+            raise people.PeopleError("The password that you have now is another one.")
+        if new != request.form.get("again", ""):
+            raise people.PeopleError("The two new ones are not the same.")
+        people.set_password(user, new, at)
+    except people.PeopleError as error:
+        audit.record(at, user.email, "change_password", audit.FAILED)
+        return render_template("pages/password.html", problem=str(error), least=people.SHORTEST_PASSWORD), 400
+    audit.record(at, user.email, "change_password", audit.DONE)
+    session.clear()
+    login_user(Visitor(user, people.sign_in(user, at).value))
+    flash("Your password is changed. Wherever else you were signed in, you are no more.", "success")
+    return redirect(url_for("people.me"), 303)

@@ -1,0 +1,110 @@
+"""Every route of the console with an address that leads somewhere: generated from the map of routes and what the store holds."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
+
+from dashboard.store import models
+from dashboard.store.database import db
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+FOR_SCRIPTS = (".json", ".csv", ".jsonl", ".parquet")
+# The account of the stand-in's that has a table with everything in it.
+ACCOUNT, DATABASE, TABLE, ROW = 1001, 10011, 10011900, 3
+# Where the number of a row is not called after its model.
+MODELS: dict[str, Any] = {
+    "rule": models.AlertRule, "schedule": models.PullSchedule, "event": models.WebhookEvent, "message": models.AlertMessage,
+    "query": models.SavedQuery, "job": models.BulkJob, "search": models.ValueSearch, "token": models.AccessToken,
+}  # fmt: skip
+
+
+def ask(client: FlaskClient, place: "Place", **more: Any) -> TestResponse:
+    """The answer, read to its end: one that is still being sent would hold on to its request."""
+    answer = client.open(more.pop("path", place.path), method=place.method, **more)
+    answer.get_data()
+    answer.close()
+    return answer
+
+
+@dataclass(frozen=True)
+class Place:
+    """One route by one method. ``role``: what it declares, None where it declares none."""
+
+    endpoint: str
+    method: str
+    path: str
+    role: str | None
+
+    @property
+    def is_for_scripts(self) -> bool:
+        return self.path.partition("?")[0].endswith(FOR_SCRIPTS)
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
+class Places:
+    """``all``: each route by each of its methods; files of style and script are none of them."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+
+    def all(self, *methods: str) -> list[Place]:
+        with self.app.app_context():
+            found = list(self._found())
+            db.session.remove()
+        return [each for each in found if not methods or each.method in methods]
+
+    def _found(self) -> Iterator[Place]:
+        for rule in sorted(self.app.url_map.iter_rules(), key=lambda each: each.rule):
+            if rule.endpoint == "static":
+                continue
+            view = self.app.view_functions[rule.endpoint]
+            for method in METHODS:
+                if method in (rule.methods or ()):
+                    yield Place(rule.endpoint, method, self.path(rule), getattr(view, "role", None))
+
+    def path_with(self, rule: Rule, values: dict[str, str]) -> str:
+        """The same with other values in the place of some."""
+        with self.app.app_context():
+            found = self.path(rule, values)
+            db.session.remove()
+        return found
+
+    def path(self, rule: Rule, values: dict[str, str] = {}) -> str:
+        """The route's address, with numbers of what there is."""
+        numbers = {**self._numbers(rule), **values}
+        return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(numbers[found[1]]), rule.rule)
+
+    def _numbers(self, rule: Rule) -> dict[str, int]:
+        run = db.session.scalars(
+            select(models.Run).where(models.Run.account_id == ACCOUNT).order_by(models.Run.id.desc())
+        ).first()
+        assert run is not None
+        known = {
+            "account_id": ACCOUNT, "connection_id": run.connection_id, "run_id": run.id, "database_id": DATABASE,
+            "table_id": TABLE, "row_id": ROW,
+        }  # fmt: skip
+        return {name: known.get(name) or self._newest(name, rule) for name in rule.arguments}
+
+    def _newest(self, name: str, rule: Rule) -> int:
+        """The newest row that a number like this may be of; 1 where there is none."""
+        word = name.removesuffix("_id")
+        model = MODELS.get(word) or getattr(models, word.title(), None)
+        if model is None:
+            return 1
+        wanted = select(model.id)
+        if word == "note" and "connection" in rule.rule:
+            wanted = wanted.where(model.connection_id.is_not(None))
+        elif word == "note":
+            wanted = wanted.where(model.connection_id.is_(None), model.cause_id.is_(None))
+        if word == "action":
+            wanted = wanted.where(model.url.is_not(None))
+        return db.session.scalars(wanted.order_by(model.id.desc())).first() or 1
