@@ -55,6 +55,9 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         MasksError: the rules for masking cannot be read.
     """
     from dashboard import views
+    from dashboard.telemetry.calls import Watch
+    from dashboard.telemetry.requests import Watched
+    from dashboard.telemetry.tasks import around_task
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
@@ -64,7 +67,8 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SQLALCHEMY_DATABASE_URI=settings.store_url,
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True},
+        # An error of the database's would quote the values of its statement, into a log.
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "hide_parameters": True},
         SESSION_COOKIE_NAME="console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
         SESSION_COOKIE_HTTPONLY=True,
@@ -88,6 +92,7 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         concurrency=settings.dashboard_api_concurrency,
         pace=peliqan.Pace(settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url),
         adapter=adapter,
+        watch=Watch(),
     )
     fleet = Fleet(
         app,
@@ -98,7 +103,8 @@ def create_app(settings: Settings, *, clock: Callable[[], datetime] = utc_now, a
         settings.dashboard_refresh_interval,
         settings.dashboard_api_rate,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks), clock, playbook, masks)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks, around_task), clock, playbook, masks)
     views.register(app)
+    app.wsgi_app = Watched(app.wsgi_app)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

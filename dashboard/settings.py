@@ -107,6 +107,12 @@ class Settings(BaseModel):
     dashboard_bulk_most: int = Field(
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
     )
+    dashboard_metrics_token: str = Field(
+        "", repr=False, description="Who sends it as a bearer token may read `/metrics`; this machine alone when empty."
+    )
+    dashboard_log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that `serve` and `worker` tell: `debug`, `info` (a line a request), `warning` or `error`."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )

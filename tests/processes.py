@@ -23,6 +23,7 @@ def make_environ(api_url: str, folder: Path, **settings: object) -> dict[str, st
         "PELIQAN_PARTNER_TOKEN": TOKEN,
         "DASHBOARD_DATA": str(folder),
         "DASHBOARD_INSECURE_COOKIES": "yes",
+        "DASHBOARD_LOG_LEVEL": "warning",
         **{name.upper(): str(value) for name, value in settings.items()},
     }
 

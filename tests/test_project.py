@@ -22,11 +22,12 @@ GOOD = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
 ALLOWED = {
     "peliqan": {"peliqan"},
     "sandbox": {"sandbox"},
+    "telemetry": {"telemetry", "diagnosis", "peliqan"},
     "diagnosis": {"diagnosis", "peliqan"},
     "store": {"store", "diagnosis", "peliqan"},
     "data": {"data", "store", "diagnosis", "peliqan"},
     "fleet": {"fleet", "data", "store", "diagnosis", "peliqan", "settings"},
-    "views": {"views", "fleet", "data", "store", "diagnosis", "peliqan", "app"},
+    "views": {"views", "fleet", "data", "store", "diagnosis", "peliqan", "telemetry", "app"},
 }
 
 

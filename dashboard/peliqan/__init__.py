@@ -12,6 +12,7 @@
 ``events``      webhooks: signature, body, what they say
 ``errors``      one family of errors
 ``tokens``      where customers' tokens are kept
+``watching``    who wants to know of every call
 """
 
 from dashboard.peliqan.account import AccountApi
@@ -50,6 +51,7 @@ from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.service import Peliqan
 from dashboard.peliqan.sql import SqlColumn, SqlPart
 from dashboard.peliqan.tokens import MemoryTokens, TokenStore
+from dashboard.peliqan.watching import Watch
 
 __all__ = [
     "OUTAGE",
@@ -86,4 +88,5 @@ __all__ = [
     "Token",
     "TokenStore",
     "Unreachable",
+    "Watch",
 ]

@@ -13,6 +13,7 @@ from dashboard.peliqan.models import Account, AccountPage, Token
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Route, Routes
 from dashboard.peliqan.tokens import TokenStore
+from dashboard.peliqan.watching import Watch
 
 MOST_PAGES = 10_000
 
@@ -33,6 +34,7 @@ class Peliqan:
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Times in seconds; ``concurrency`` is how many calls may be out at once; ``adapter`` replaces the network."""
         self._partner_token = partner_token
@@ -46,6 +48,7 @@ class Peliqan:
             retries=retries,
             backoff=backoff,
             adapter=adapter,
+            watch=watch,
         )
 
     def with_tokens(self, tokens: TokenStore) -> Self:

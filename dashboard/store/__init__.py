@@ -15,6 +15,7 @@
 ``alerts``     what people are told of causes, once; ``alert_rules``, ``alert_times``, ``alert_texts``, ``alert_lists``: its parts
 ``bulk``       work on many connections: jobs and their items; ``bulk_plan`` what one would be for, ``bulk_lists`` what is shown
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
+``vitals``     how the console itself fares; ``backup`` the store as a file, and back
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
 ``tokens``     customers' tokens, encrypted at rest

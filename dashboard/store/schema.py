@@ -16,11 +16,20 @@ def newest_version() -> str:
 
 
 def needs_upgrade() -> bool:
-    """True when the newest migration has not been applied."""
+    """True when the newest migration has not been applied.
+
+    One that is newer than this version will do: migrations run while the version before still serves, and add only (see
+    docs/operations.md).
+    """
+    return current_version() < newest_version()
+
+
+def current_version() -> str:
+    """The number of the last migration that was applied; empty where none was."""
     with db.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
-            return True
-        return bool(connection.scalar(text("SELECT version_num FROM alembic_version")) != newest_version())
+            return ""
+        return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
 
 def upgrade() -> None:

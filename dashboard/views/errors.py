@@ -1,6 +1,8 @@
 """What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from flask import Flask, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -16,13 +18,17 @@ from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
 from dashboard.store import audit
 from dashboard.store.listing import BadQuery, NoSuchPage
+from dashboard.telemetry import ids
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What the error page says. ``code`` is for scripts; ``again``: the address of rows that could not be had."""
+    """What the error page says. ``code`` is for scripts; ``again``: the address of rows that could not be had.
+
+    ``request_id`` finds the request in the log.
+    """
 
     status: int
     code: str
@@ -30,6 +36,7 @@ class Problem:
     detail: str
     next_step: str
     again: str = ""
+    request_id: str = field(default_factory=ids.current)
 
 
 TITLES = {
@@ -40,7 +47,7 @@ TITLES = {
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
-    500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
+    500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the number of the request."),
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503}
 RETRY_AFTER = 10
@@ -48,6 +55,7 @@ RETRY_AFTER = 10
 
 def init_app(app: Flask) -> None:
     """One handler a family."""
+    app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(BadQuery, _bad_query)
@@ -58,6 +66,11 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(InterfaceError, _away)
     app.register_error_handler(RedisError, _away)
+
+
+def _log_exception(app: Flask, exc_info: Any) -> None:
+    """By the endpoint: Flask's own words have the address, and in that may be anything."""
+    app.logger.error("A mistake of the console's in %s", request.endpoint, exc_info=exc_info)
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
@@ -140,6 +153,7 @@ def _away(error: Exception) -> ResponseReturnValue:
         next_step=problem.next_step,
         stylesheets=stylesheets,
         retry_after=RETRY_AFTER,
+        request_id=problem.request_id,
     )
     return text, problem.status, headers
 
