@@ -104,6 +104,10 @@ def run_migrations_online():
             **conf_args
         )
 
+        if connection.dialect.name == "postgresql":
+            # A change of a table that waits for somebody's long transaction makes everybody else wait behind it.
+            connection.exec_driver_sql("SET lock_timeout = '10s'")
+            connection.commit()
         with context.begin_transaction():
             context.run_migrations()
 
