@@ -13,6 +13,8 @@ COPY messages ./messages
 RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
+# For backup and restore; of PostgreSQL's version in compose.yaml, or a newer one.
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --no-create-home console && install -d -o console /data
 COPY --from=build /console /console
 USER console
