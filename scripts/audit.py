@@ -45,7 +45,11 @@ def ask(requirements: str) -> list[dict[str, Any]] | str:
         ignored = [word for name in IGNORED for word in ("--ignore-vuln", name)]
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "pip_audit", *words, *ignored], capture_output=True, text=True, timeout=LONGEST, check=False
+                [sys.executable, "-m", "pip_audit", *words, *ignored],
+                capture_output=True,
+                text=True,
+                timeout=LONGEST,
+                check=False,
             )
         except subprocess.TimeoutExpired:
             return "no answer in time"

@@ -1,4 +1,4 @@
-"""Secrets in the files that git knows: `python scripts/find_secrets.py`. Exit code 1 where there is something that looks like one.
+"""Secrets in the files that git knows: `python scripts/find_secrets.py`. Exit code 1 where something looks like one.
 
 detect-secrets, with the detectors of keys that have a shape of their own, everywhere, and those that go by chance-like text or by
 a variable's name where no examples stand. A line that is none ends with: pragma: allowlist secret

@@ -42,6 +42,11 @@ class Processes:
         self._running.append(process)
         return process
 
+    @property
+    def newest(self) -> subprocess.Popen[bytes]:
+        """What was started last."""
+        return self._running[-1]
+
     def serve(self) -> str:
         """The console without a worker; its address, once it answers."""
         port = free_port()

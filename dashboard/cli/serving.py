@@ -80,9 +80,7 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
     with shared_counts():
         app = make_current_app()
         begin_telling(app)
-        run_console(
-            app, host, port, workers=workers, threads=threads, with_worker=not no_worker, anew=make_current_app_anew
-        )
+        run_console(app, host, port, workers=workers, threads=threads, with_worker=not no_worker, anew=make_current_app_anew)
 
 
 def run_console(

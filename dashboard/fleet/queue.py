@@ -84,7 +84,13 @@ class Work:
         Raises:
             RedisError, sqlite3.Error: the queue is away.
         """
-        queues = {"jobs": self.jobs, "readings": self.readings, "exports": self.exports, "questions": self.questions, "pulls": self.pulls}
+        queues = {
+            "jobs": self.jobs,
+            "readings": self.readings,
+            "exports": self.exports,
+            "questions": self.questions,
+            "pulls": self.pulls,
+        }
         return {name: int(huey.pending_count()) for name, huey in queues.items()}
 
     def follow(self, action: Action) -> None:

@@ -34,8 +34,8 @@ PROGRAMS = ("pg_dump", "pg_restore", "psql")
 # Whoever uses the store while it is to be replaced is not waited for longer than this.
 PATIENCE = 10
 # Everything of ours, also of a version that is not this one. Extensions, and what belongs to them, stay.
-_CLEAR = f"""
-SET lock_timeout = '{PATIENCE}s';
+_CLEAR = """
+SET lock_timeout = '10s';
 DO $$ DECLARE each record; BEGIN
   FOR each IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LOOP
     EXECUTE format('DROP TABLE %I CASCADE', each.tablename);
@@ -197,12 +197,12 @@ def _no_room(said: str) -> Iterator[None]:
 
 def _copy_sqlite(source: Path, target: Path, *, check: bool = True) -> None:
     """With SQLite's online backup: one transaction of the target's, whoever reads or writes meanwhile."""
-    with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as reading:
-        with closing(sqlite3.connect(target, timeout=PATIENCE)) as writing:
-            reading.backup(writing)
-            if check:
-                # One file, whatever becomes of it; a store that is opened again sets its own.
-                writing.execute("PRAGMA journal_mode=DELETE")
+    address = f"{source.resolve().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(address, uri=True)) as reading, closing(sqlite3.connect(target, timeout=PATIENCE)) as writing:
+        reading.backup(writing)
+        if check:
+            # One file, whatever becomes of it; a store that is opened again sets its own.
+            writing.execute("PRAGMA journal_mode=DELETE")
     if check:
         _check_sqlite(target)
 

@@ -32,9 +32,12 @@ def current_version() -> str:
         return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
 
-def upgrade() -> None:
-    """Apply the migrations that have not been applied."""
+def upgrade(version: str = "head", patience: str = "10s") -> None:
+    """Apply the migrations that have not been applied, up to one. ``patience``: how long each waits for a table, in PostgreSQL.
+
+    A change of a table that waits for somebody's long transaction makes everybody else wait behind it: it gives up instead.
+    """
     import flask_migrate
 
-    flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True)
-    flask_migrate.upgrade()
+    flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience)
+    flask_migrate.upgrade(revision=version)

@@ -43,7 +43,7 @@ class Lines(JsonFormatter):
         line: str = super().format(told)
         return line
 
-    def formatException(self, ei: Caught) -> str:  # noqa: N802  # logging's own name
+    def formatException(self, ei: Caught) -> str:
         """Kind, scrubbed words, places in the code."""
         return in_words(ei[1]) if ei[1] is not None else ""
 

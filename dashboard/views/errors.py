@@ -47,7 +47,11 @@ TITLES = {
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again."),
-    500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the number of the request."),
+    500: (
+        "internal_error",
+        "The console made a mistake",
+        "Try again. If it happens again, tell your administrator the number of the request.",
+    ),
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503}
 RETRY_AFTER = 10
