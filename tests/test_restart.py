@@ -88,7 +88,9 @@ def test_a_second_server_takes_over_and_every_request_is_answered(machines: Proc
         assert requests.get(f"{url}/healthz", timeout=5).ok
     finally:
         os.kill(heir, signal.SIGTERM)
-        wait_for(lambda: not Path(f"/proc/{heir}").exists() or "Z" in Path(f"/proc/{heir}/stat").read_text().split()[2], "it ends")
+        wait_for(
+            lambda: not Path(f"/proc/{heir}").exists() or "Z" in Path(f"/proc/{heir}/stat").read_text().split()[2], "it ends"
+        )
 
 
 def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(machines: Processes) -> None:
@@ -137,9 +139,7 @@ def test_what_is_under_way_is_answered_before_the_end(machines: Processes, sandb
     assert server.wait(40) == 0
 
 
-def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(
-    machines: Processes, tmp_path: Path
-) -> None:
+def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(machines: Processes, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / ".env").write_text("DASHBOARD_METRICS_TOKEN=first-token\n")
@@ -153,7 +153,9 @@ def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
 
         def opens(token: str) -> bool:
-            return requests.get(f"{url}/metrics", headers={"Authorization": f"Bearer {token}", "Connection": "close"}, timeout=5).ok
+            return requests.get(
+                f"{url}/metrics", headers={"Authorization": f"Bearer {token}", "Connection": "close"}, timeout=5
+            ).ok
 
         assert opens("first-token")
         (home / ".env").write_text("DASHBOARD_METRICS_TOKEN=second-token\n")
@@ -171,7 +173,10 @@ def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(
 
 
 def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
-    machines: Processes, sandbox: Sandbox, app, clock  # type: ignore[no-untyped-def]
+    machines: Processes,
+    sandbox: Sandbox,
+    app,
+    clock,  # type: ignore[no-untyped-def]
 ) -> None:
     from sqlalchemy import func, select
 

@@ -36,7 +36,9 @@ def test_an_index_without_advisories_is_said_and_is_no_success(
 ) -> None:
     asked = answers(monkeypatch, [{"name": "requests", "skip_reason": "Dependency not found on PyPI"}])
     assert audit.main() == 0
-    assert capsys.readouterr().out.startswith("NOT AUDITED: no source of advisories could be reached (the package index has none)".removesuffix(" has none)"))
+    assert capsys.readouterr().out.startswith(
+        "NOT AUDITED: no source of advisories could be reached (the package index has none)".removesuffix(" has none)")
+    )
     assert len(asked) == 1
     assert len(asked[0]) == 2
 
@@ -44,7 +46,10 @@ def test_an_index_without_advisories_is_said_and_is_no_success(
 def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     answers(monkeypatch, "Traceback\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(host='…')")
     assert audit.main() == 0
-    assert capsys.readouterr().out == "NOT AUDITED: no source of advisories could be reached (ConnectionError). Run `make audit` where there is one.\n"
+    assert (
+        capsys.readouterr().out
+        == "NOT AUDITED: no source of advisories could be reached (ConnectionError). Run `make audit` where there is one.\n"
+    )
 
 
 def test_a_known_weakness_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

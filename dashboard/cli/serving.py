@@ -5,7 +5,6 @@ import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.store import people
-from dashboard.telemetry.folder import SHARED, shared_counts
+from dashboard.telemetry.folder import SHARED, shared_counts, temporary_folder
 from dashboard.worker import run_worker
 
 DASHBOARD = [sys.executable, "-m", "dashboard"]
@@ -150,8 +149,8 @@ def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metri
 @click.option("--data", type=click.Path(path_type=Path), help="Keep the demo's data in this folder; a temporary one otherwise.")
 def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
     """Sandbox, console and worker in one go, with three users. Ctrl-C ends all of it."""
-    with tempfile.TemporaryDirectory(prefix="console-demo-") as temporary, shared_counts() as counts:
-        _run_demo(port, accounts, scenario, data or Path(temporary), counts)
+    with temporary_folder("console-demo-") as temporary, shared_counts() as counts:
+        _run_demo(port, accounts, scenario, data or temporary, counts)
 
 
 def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str) -> None:

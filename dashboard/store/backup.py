@@ -98,8 +98,8 @@ def write(where: Where, target: Path, at: datetime) -> Manifest:
         with whole.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
             archive.writestr(MANIFEST, json.dumps(asdict(made), indent=2))
             archive.write(data, data.name)
-        with whole.open("rb") as file:
-            os.fsync(file.fileno())
+        with whole.open("rb") as written:
+            os.fsync(written.fileno())
         whole.rename(target)
     return made
 
@@ -235,7 +235,7 @@ def _run(where: Where, program: str, *words: str, connect: bool = True) -> None:
         parts = conninfo.conninfo_to_dict(where.store_address)
         password = parts.pop("password", None)
         environ = {**os.environ, **({"PGPASSWORD": str(password)} if password is not None else {})}
-        words = (*words, f"--dbname={conninfo.make_conninfo(**parts)}")
+        words = (*words, f"--dbname={conninfo.make_conninfo(**{name: str(value) for name, value in parts.items()})}")
     done = subprocess.run([found, *words], env=dict(environ), capture_output=True, text=True, check=False)
     if done.returncode:
         said = scrubbed(done.stderr or f"ended by signal {-done.returncode}")

@@ -45,7 +45,7 @@ def count() -> Counts:
     """As of now. Findings are those that hold, connections those that lists show."""
     gravities = Counter(dict.fromkeys(GRAVITIES, 0))
     held = select(Finding.severity, func.count()).where(Finding.recovered_at.is_(None)).group_by(Finding.severity)
-    gravities.update(dict(db.session.execute(held).tuples().all()))
+    gravities.update({severity: int(number) for severity, number in db.session.execute(held)})
     severities = Counter(dict.fromkeys(SEVERITIES, 0))
     kinds = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
     severities.update({severity: int(number) for severity, number in db.session.execute(kinds)})

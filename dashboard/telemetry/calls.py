@@ -30,8 +30,7 @@ class Watch:
                     span.name_it(f"Peliqan {route}", {"peliqan.route": route, "peliqan.result": result})
         finally:
             seconds = perf_counter() - began
-            metrics.CALLS.labels(route).observe(seconds)
-            metrics.CALL_RESULTS.labels(route, result).inc()
+            metrics.call_ended(route, result, seconds)
             if result != "ok":
                 told = {"route": route, "result": result, "seconds": round(seconds, 4), "request_id": request_id}
                 log.info("A call to Peliqan's %s failed: %s", route, result, extra=told)

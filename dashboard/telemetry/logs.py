@@ -26,7 +26,7 @@ class Lines(JsonFormatter):
 
     def __init__(self) -> None:
         super().__init__(
-            ["levelname", "name", "message", "exc_info"],
+            ["levelname", "name", "message"],
             rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
             timestamp="at",
             json_ensure_ascii=False,
@@ -50,7 +50,7 @@ class Lines(JsonFormatter):
 
 def in_words(error: BaseException) -> str:
     """An exception and what led to it, without what it quotes."""
-    told = []
+    told: list[str] = []
     seen: BaseException | None = error
     while seen is not None and len(told) < 5:
         places = "".join(traceback.format_tb(seen.__traceback__, 30))

@@ -6,9 +6,11 @@ With ``PROMETHEUS_MULTIPROC_DIR`` in the environment when this is loaded, counts
 
 import hmac
 import ipaddress
+import logging
 import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -20,6 +22,7 @@ from werkzeug.wrappers import Request, Response
 
 from dashboard.telemetry.folder import SHARED
 
+log = logging.getLogger(__name__)
 REGISTRY = CollectorRegistry()
 REQUESTS = Histogram(
     "console_request_seconds",
@@ -46,6 +49,34 @@ TASKS = Counter("console_tasks", "Tasks that a worker carried out, by name and r
 FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
 
 
+def request_ended(endpoint: str, status: int, seconds: float) -> None:
+    """One more request."""
+    with _never_in_the_way():
+        REQUESTS.labels(endpoint, str(status)).observe(seconds)
+
+
+def call_ended(route: str, result: str, seconds: float) -> None:
+    """One more call to Peliqan."""
+    with _never_in_the_way():
+        CALLS.labels(route).observe(seconds)
+        CALL_RESULTS.labels(route, result).inc()
+
+
+def task_ended(task: str, result: str) -> None:
+    """One more task of a worker's."""
+    with _never_in_the_way():
+        TASKS.labels(task, result).inc()
+
+
+@contextmanager
+def _never_in_the_way() -> Iterator[None]:
+    """Where the shared folder is full or gone, work goes on uncounted."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("Something could not be counted: %s", error.strerror)
+
+
 class _Version(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("console_build", "Which version runs.", {"version": version("partner-console")})
@@ -55,9 +86,9 @@ def page(*more: Collector) -> bytes:
     """Everything that was counted, and what ``more`` finds at this moment, as Prometheus reads it."""
     registry = CollectorRegistry()
     if os.environ.get(SHARED):
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
-        registry.register(REGISTRY)  # type: ignore[arg-type]  # it collects as a collector does
+        registry.register(REGISTRY)
     for each in (_Version(), *more):
         registry.register(each)
     return generate_latest(registry)

@@ -1,11 +1,9 @@
 """Every request, whoever answers it: its id, how long it took, one line in the log. In front of the app."""
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
-
-from werkzeug.wsgi import ClosingIterator
 
 from dashboard.telemetry import ids, metrics, tracing
 
@@ -50,7 +48,38 @@ class Watched:
         except BaseException:
             end()
             raise
-        return ClosingIterator(answer, end)
+        return _Answer(answer, end)
+
+
+class _Answer:
+    """What is handed on, piece by piece. ``end`` is called once: after the last piece, or when nobody wants any more."""
+
+    def __init__(self, pieces: Iterable[bytes], end: Callable[[], None]) -> None:
+        self._pieces, self._next, self._end = pieces, iter(pieces), end
+        self._ended = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            return next(self._next)
+        except BaseException:
+            self._finish()
+            raise
+
+    def close(self) -> None:
+        """The server is done with it."""
+        try:
+            if (close := getattr(self._pieces, "close", None)) is not None:
+                close()
+        finally:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._end()
 
 
 def _endpoint(environ: "WSGIEnvironment") -> str:
@@ -60,7 +89,7 @@ def _endpoint(environ: "WSGIEnvironment") -> str:
 
 def _tell(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
     endpoint = _endpoint(environ)
-    metrics.REQUESTS.labels(endpoint, str(status)).observe(seconds)
+    metrics.request_ended(endpoint, status, seconds)
     told = {
         "method": environ["REQUEST_METHOD"],
         "endpoint": endpoint,

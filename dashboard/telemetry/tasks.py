@@ -19,5 +19,5 @@ def around_task(task: str) -> Iterator[None]:
             yield
             result = "ok"
         finally:
-            metrics.TASKS.labels(task, result).inc()
+            metrics.task_ended(task, result)
             log.debug("Task %s: %s", task, result, extra={"task": task, "seconds": round(perf_counter() - began, 4)})

@@ -197,7 +197,9 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in backup.PROGRAMS:
-        (programs / name).write_text(f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/words\necho "$PGPASSWORD" >> {tmp_path}/given\nexit 3\n')
+        (programs / name).write_text(
+            f'#!/bin/sh\necho "$0 $@" >> {tmp_path}/words\necho "$PGPASSWORD" >> {tmp_path}/given\nexit 3\n'
+        )
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     secret = "s3cret-w0rd"  # pragma: allowlist secret

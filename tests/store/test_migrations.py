@@ -87,9 +87,9 @@ def test_from_the_first_to_the_last_rows_stay_and_the_version_before_can_read_an
         after = tables()
         with db.engine.begin() as connection:
             for table in next(iter(after.values())).metadata.sorted_tables:
-                if table.name in after and table.name not in before:
-                    if not connection.scalar(sa.select(sa.func.count()).select_from(table)):
-                        put_in(table, connection)
+                new = table.name in after and table.name not in before
+                if new and not connection.scalar(sa.select(sa.func.count()).select_from(table)):
+                    put_in(table, connection)
         before = after
     assert not schema.needs_upgrade()
 

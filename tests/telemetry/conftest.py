@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from dashboard.telemetry import logs
 
@@ -14,7 +15,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def told() -> Iterator[Lines]:
+def told(app: Flask) -> Iterator[Lines]:
     """The lines of JSON so far, from level INFO on."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level

@@ -38,9 +38,9 @@ def value(found: Found, name: str, **labels: str) -> float:
 def test_requests_go_by_endpoint_and_status_and_never_by_address(app: Flask, olga: Person, sandbox: Sandbox) -> None:
     before = read(olga.client.get("/metrics").text)
     for _ in range(3):
-        olga.client.get(path_of(sandbox.healthy) + "?q=walks")
-    olga.client.get("/nothing/of/the/kind")
-    olga.client.get("/accounts/999999")
+        assert olga.client.get(path_of(sandbox.healthy) + "?q=walks").text
+    assert olga.client.get("/nothing/of/the/kind").text
+    assert olga.client.get("/accounts/999999").text
     page = olga.client.get("/metrics").text
     after = read(page)
 
@@ -102,7 +102,9 @@ def test_the_fleets_state_is_read_when_somebody_asks(app: Flask, parts: Console,
 def test_only_this_machine_or_who_has_the_token_may_read_them(
     sandbox: Sandbox, tmp_path: Path, filled: Path, token: str, environ: dict[str, str], status: int
 ) -> None:
-    made = create_app(make_settings(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}", dashboard_metrics_token=token))
+    made = create_app(
+        make_settings(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}", dashboard_metrics_token=token)
+    )
     answer = made.test_client().get("/metrics", environ_overrides=environ)
     assert answer.status_code == status
     assert ("console_build_info" in answer.text) is (status == 200)
@@ -123,7 +125,7 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
         def page(url: str) -> Found:
             return read(requests.get(f"{url}/metrics", timeout=5).text)
 
-        wait_for(lambda: value(page(url), "console_tasks_total", task="open_pass", result="ok") > 0, "the worker's tasks count")
+        wait_for(lambda: value(page(url), "console_tasks_total", task="alert", result="ok") > 0, "the worker's tasks count")
         # Whichever of the processes answers, it knows of all: those from before, and each time one more.
         counts = [value(page(url), "console_request_seconds_count", endpoint="health.alive", status="200") for _ in range(6)]
         assert counts == [counts[0]] * 6
@@ -163,8 +165,30 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(olga: P
     assert len(places) == len(set(places))
 
 
-def test_commands_that_count_nothing_leave_no_files(tmp_path: Path) -> None:
-    script = "import os, dashboard.telemetry.folder as f\nwith f.shared_counts() as a: print(os.environ[f.SHARED] == a, a)\nprint(os.path.exists(a))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)})
-    assert done.stdout.split()[0] == "True"
-    assert done.stdout.split()[-1] == "False"
+def test_the_folder_of_counts_outlives_what_was_forked_and_not_who_made_it(tmp_path: Path) -> None:
+    script = """
+import os
+from dashboard.telemetry import folder
+with folder.shared_counts() as made:
+    if not (child := os.fork()):
+        raise SystemExit(0)
+    os.waitpid(child, 0)
+    print(os.environ[folder.SHARED] == made, os.path.isdir(made))
+print(os.path.exists(made), folder.SHARED in os.environ)
+"""
+    environ = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.split() == ["True", "True", "False", "False"]
+
+
+def test_work_goes_on_where_nothing_can_be_counted(tmp_path: Path) -> None:
+    script = """
+from dashboard.telemetry import metrics
+metrics.task_ended("look", "ok")
+metrics.call_ended("rows", "ok", 1)
+metrics.request_ended("overview.show", 200, 1)
+print("went on")
+"""
+    environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout == "went on\n"
