@@ -1,5 +1,6 @@
 """Migrations, one after the other with rows in the store: data stays, and what the version before asks for is still there."""
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,10 @@ def empty(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
 
 def tables() -> dict[str, sa.Table]:
     found = sa.MetaData()
-    found.reflect(db.engine, only=lambda name, _: not name.startswith("account_search"))
+    with warnings.catch_warnings():
+        # Indexes over expressions are not reflected; nobody asks for them here.
+        warnings.simplefilter("ignore", sa.exc.SAWarning)
+        found.reflect(db.engine, only=lambda name, _: not name.startswith("account_search"))
     return {name: table for name, table in found.tables.items() if name != "alembic_version"}
 
 
@@ -60,7 +64,7 @@ def put_in(table: sa.Table, connection: sa.Connection) -> None:
         elif isinstance(kind, sa.JSON):
             values[column.name] = sa.text("'{}'")
         else:
-            values[column.name] = "1"
+            values[column.name] = "ok" if "severity" in column.name else "1"
     connection.execute(sa.insert(table).values(values))
 
 
