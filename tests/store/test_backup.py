@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import MetaData, create_engine, func, select
 from sqlalchemy.exc import SAWarning
 
 from dashboard.app import Console
+from dashboard.cli import main
 from dashboard.settings import Settings
 from dashboard.store import backup
 from dashboard.store.database import db
@@ -24,7 +26,7 @@ from tests.conftest import Sandbox
 from tests.engines import Servers
 from tests.processes import make_environ
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Run = Callable[..., Result]
 
 
 def rows(url: str) -> dict[str, list[Any]]:
@@ -59,13 +61,34 @@ def made(app: Flask, ours: Settings, parts: Console, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(sandbox: Sandbox, tmp_path: Path, store: dict[str, str]) -> Run:
-    def command(*words: str, folder: Path = tmp_path, **more: Any) -> subprocess.CompletedProcess[str]:
-        environ = {**make_environ(sandbox.url, folder, **store), **more.pop("environ", {})}
+def environ(sandbox: Sandbox, tmp_path: Path, store: dict[str, str]) -> dict[str, str]:
+    return make_environ(sandbox.url, tmp_path, **store)
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Run:
+    """A command, in this process: what it says, and its exit code."""
+
+    def command(*words: str, **more: str) -> Result:
+        return CliRunner().invoke(main, words, env={**environ, **more})
+
+    return command
+
+
+@pytest.fixture
+def run_limited(environ: dict[str, str]) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """The same as on a disk with so many bytes left: no file of the process, or of those that it starts, becomes larger."""
+
+    def command(size: int, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "dashboard", *words],
-            env=environ, capture_output=True, text=True, check=False, timeout=60, **more,
-        )  # fmt: skip
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
+        )
 
     return command
 
@@ -91,20 +114,19 @@ def test_a_store_that_is_restored_elsewhere_has_every_row_and_the_console_runs_o
 ) -> None:
     file = tmp_path / "kept.console"
     done = run("backup", str(file))
-    assert done.returncode == 0, done.stderr
-    assert "schema 00" in done.stdout
+    assert done.exit_code == 0, done.output
+    assert "schema 00" in done.output
     assert file.stat().st_mode & 0o777 == 0o600
     before = rows(ours.store_url)
-    done = run("restore", str(file), environ=elsewhere)
-    assert done.returncode == 0, done.stderr
+    done = run("restore", str(file), **elsewhere)
+    assert done.exit_code == 0, done.output
     assert rows(address(elsewhere)) == before
     assert len(before["account"]) == 60
-    people = run("users", "list", environ=elsewhere)
-    assert "olga@example.com" in people.stdout, people.stderr
+    assert "olga@example.com" in run("users", "list", **elsewhere).output
     # Searching goes through indexes of each engine's own kind, which are no rows.
-    assert run("refresh", "--account", "1001", environ=elsewhere).returncode == 0
-    again = run("restore", str(file), environ=elsewhere)
-    assert (again.returncode, "--replace" in again.stderr) == (1, True), again.stderr
+    assert run("refresh", "--account", "1001", **elsewhere).exit_code == 0
+    again = run("restore", str(file), **elsewhere)
+    assert (again.exit_code, "--replace" in again.output) == (1, True), again.output
 
 
 def test_replacing_a_store_leaves_nothing_of_what_was_there(app: Flask, ours: Settings, made: Path) -> None:
@@ -120,9 +142,9 @@ def test_replacing_a_store_leaves_nothing_of_what_was_there(app: Flask, ours: Se
 def test_a_backup_is_in_the_audit_trail(run: Run, app: Flask, tmp_path: Path) -> None:
     from dashboard.store.models import AuditEntry
 
-    assert run("backup", str(tmp_path / "a.console")).returncode == 0
+    assert run("backup", str(tmp_path / "a.console")).exit_code == 0
     refused = run("backup", str(tmp_path / "a.console"))
-    assert (refused.returncode, "is there already" in refused.stderr) == (1, True)
+    assert (refused.exit_code, "is there already" in refused.output) == (1, True)
     with app.app_context():
         found = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "backup").order_by(AuditEntry.id)).all()
         assert [entry.result for entry in found] == ["done", "failed"]
@@ -162,17 +184,14 @@ def test_files_of_another_engine_of_a_newer_schema_or_damaged_are_refused(app: F
     assert rows(ours.store_url) == before
 
 
-def limited(size: int) -> Callable[[], None]:
-    """As on a disk with so many bytes left: no file of the process, or of those that it starts, becomes larger."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-
-
-def test_a_disk_that_is_full_is_a_sentence_and_half_a_file_is_removed(run: Run, ours: Settings, tmp_path: Path) -> None:
+def test_a_disk_that_is_full_is_a_sentence_and_half_a_file_is_removed(
+    run_limited: Callable[..., subprocess.CompletedProcess[str]], ours: Settings, tmp_path: Path
+) -> None:
     target = tmp_path / "backups"
     target.mkdir()
     before = rows(ours.store_url)
     # Room for what the audit trail writes into SQLite's log, not for the copy.
-    done = run("backup", str(target / "a.console"), preexec_fn=limited(150_000))
+    done = run_limited(150_000, "backup", str(target / "a.console"))
     assert done.returncode == 1, done.stdout
     assert "could not be written" in done.stderr or "pg_dump failed" in done.stderr
     assert "Traceback" not in done.stderr
@@ -180,9 +199,11 @@ def test_a_disk_that_is_full_is_a_sentence_and_half_a_file_is_removed(run: Run, 
     assert rows(ours.store_url) == before
 
 
-def test_a_restore_that_finds_no_room_leaves_the_store_as_it_was(run: Run, ours: Settings, made: Path) -> None:
+def test_a_restore_that_finds_no_room_leaves_the_store_as_it_was(
+    run_limited: Callable[..., subprocess.CompletedProcess[str]], ours: Settings, made: Path
+) -> None:
     before = rows(ours.store_url)
-    done = run("restore", "--replace", str(made), preexec_fn=limited(60_000))
+    done = run_limited(60_000, "restore", "--replace", str(made))
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stderr
     assert rows(ours.store_url) == before
@@ -191,7 +212,7 @@ def test_a_restore_that_finds_no_room_leaves_the_store_as_it_was(run: Run, ours:
 
 def test_a_folder_that_cannot_be_written_to_is_a_sentence(run: Run, tmp_path: Path) -> None:
     done = run("backup", str(tmp_path / "missing" / "a.console"))
-    assert (done.returncode, "could not be written" in done.stderr) == (1, True), done.stderr
+    assert (done.exit_code, "could not be written" in done.output) == (1, True), done.output
 
 
 @pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
