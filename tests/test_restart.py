@@ -105,7 +105,9 @@ def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(machin
 
         running = start()
         try:
-            url = answering(f"http://127.0.0.1:{held.getsockname()[1]}", "/healthz")
+            url = f"http://127.0.0.1:{held.getsockname()[1]}"
+            # It is taken at once, and answered when the service has begun.
+            assert requests.get(f"{url}/healthz", timeout=60).ok
             with Visitors(url).coming() as visitors:
                 wait_for(visitors.came_since(20, 0), "visitors come")
                 running.send_signal(signal.SIGTERM)
