@@ -1,5 +1,6 @@
 """The end and the restart of `dashboard serve` and `dashboard worker`: what is under way is answered, and no request is lost."""
 
+import json
 import os
 import signal
 import socket
@@ -169,6 +170,7 @@ def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(m
         assert "DASHBOARD_REFRESH_INTERVAL" in log.read_text()
         wait_for(lambda: opens("second-token"), "and it goes on")
         assert server.poll() is None
+        assert all(json.loads(line)["level"] for line in log.read_text().splitlines())
     finally:
         server.terminate()
         server.wait(40)

@@ -44,10 +44,13 @@ def make_current_app() -> Flask:
 def make_current_app_anew() -> Flask | None:
     """The same for a console that runs; None, and why in the log, where it cannot be made: the one there is goes on."""
     try:
-        return _current(create_app(read_settings()))
+        settings = read_settings()
+        app = _current(create_app(settings))
     except (SettingsError, PlaybookError, MasksError, _CannotRun) as refusal:
         log.error("Everything stays as it was: %s", refusal)
         return None
+    logs.begin(settings.dashboard_log_level)
+    return app
 
 
 def begin_telling(app: Flask) -> None:

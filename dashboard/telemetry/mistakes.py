@@ -4,6 +4,7 @@ Of a mistake goes its kind, its scrubbed words, the places in the code and the r
 variables, no bodies, no headers, no cookies, no queries, no person, and no lines of the log: those may quote anything.
 """
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ def begin(environ: Mapping[str, str], transport: Any = None) -> None:
         return
     try:
         import sentry_sdk
+        from sentry_sdk.integrations.atexit import AtexitIntegration
+        from sentry_sdk.integrations.excepthook import ExcepthookIntegration
         from sentry_sdk.integrations.logging import LoggingIntegration
     except ImportError:
         raise Missing("SENTRY_DSN asks for Sentry, which is not installed: pip install 'partner-console[sentry]'") from None
@@ -40,7 +43,12 @@ def begin(environ: Mapping[str, str], transport: Any = None) -> None:
         transport=transport,
         # Mistakes are logged, with their exception, by Flask and by the queue: that is where they are heard.
         default_integrations=False,
-        integrations=[LoggingIntegration(level=None, event_level=40)],
+        integrations=[
+            LoggingIntegration(level=None, event_level=logging.ERROR),
+            ExcepthookIntegration(),
+            # What waits is sent at the end, without a word on standard error.
+            AtexitIntegration(callback=lambda _pending, _timeout: None),
+        ],
         auto_enabling_integrations=False,
         send_default_pii=False,
         include_local_variables=False,
