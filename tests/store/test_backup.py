@@ -240,6 +240,37 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
     assert secret not in str(caught.value)
 
 
+@pytest.mark.parametrize("either_engine", ["embedded"], indirect=True)
+def test_a_database_that_is_damaged_in_a_whole_file_is_refused(app: Flask, ours: Settings, made: Path) -> None:
+    before = rows(ours.store_url)
+    other = made.with_name("other.console")
+    with zipfile.ZipFile(made) as source, zipfile.ZipFile(other, "w") as target:
+        content = bytearray(source.read("store.db"))
+        content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+        target.writestr(backup.MANIFEST, source.read(backup.MANIFEST))
+        target.writestr("store.db", bytes(content))
+    with app.app_context(), pytest.raises(backup.BackupError, match="The SQLite database is damaged"):
+        backup.restore(ours, other, replace=True)
+    assert rows(ours.store_url) == before
+
+
+@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+def test_a_restore_that_fails_in_the_middle_leaves_the_store_as_it_was(
+    app: Flask, ours: Settings, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rows(ours.store_url)
+    program = tmp_path / "programs" / "pg_restore"
+    program.parent.mkdir()
+    program.write_text(
+        "#!/bin/sh\nfor word; do case $word in --file=*) echo 'CREATE TABLE a (b int); SELECT 1/0;' > ${word#--file=};; esac; done\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    with app.app_context(), pytest.raises(backup.BackupError, match="psql failed: .*division by zero"):
+        backup.restore(ours, made, replace=True)
+    assert rows(ours.store_url) == before
+
+
 @pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
 def test_missing_programs_are_named(app: Flask, ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
