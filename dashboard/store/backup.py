@@ -36,6 +36,7 @@ PATIENCE = 10
 # Everything of ours, also of a version that is not this one. Extensions, and what belongs to them, stay.
 _CLEAR = """
 SET lock_timeout = '10s';
+SET client_min_messages = 'error';
 DO $$ DECLARE each record; BEGIN
   FOR each IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LOOP
     EXECUTE format('DROP TABLE %I CASCADE', each.tablename);

@@ -266,7 +266,7 @@ def test_a_restore_that_fails_in_the_middle_leaves_the_store_as_it_was(
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    with app.app_context(), pytest.raises(backup.BackupError, match="psql failed: .*division by zero"):
+    with app.app_context(), pytest.raises(backup.BackupError, match=r"psql failed: .*division by zero"):
         backup.restore(ours, made, replace=True)
     assert rows(ours.store_url) == before
 
