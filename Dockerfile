@@ -1,8 +1,10 @@
 # The console: `serve` by default, `worker` and `db upgrade` by another command. See compose.yaml.
 FROM python:3.11-slim AS build
 WORKDIR /src
-COPY requirements.txt ./
-RUN python -m venv /console && /console/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+# With --build-arg REQUIREMENTS=requirements-extras.txt, Sentry and OpenTelemetry are in it.
+ARG REQUIREMENTS=requirements.txt
+COPY requirements.txt requirements-extras.txt ./
+RUN python -m venv /console && /console/bin/pip install --no-cache-dir --require-hashes -r $REQUIREMENTS
 COPY pyproject.toml README.md ./
 COPY dashboard ./dashboard
 COPY templates ./templates
@@ -13,6 +15,8 @@ COPY messages ./messages
 RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
+# For backup and restore; of PostgreSQL's version in compose.yaml, or a newer one.
+RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/*
 RUN useradd --uid 10001 --no-create-home console && install -d -o console /data
 COPY --from=build /console /console
 USER console

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: help demo test bench lint types lock vendor clean
+.PHONY: help demo test bench lint types audit secrets lock vendor sbom release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ help: ## This list
 demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this machine alone
 	@exec $(BIN)/dashboard demo
 
-test: $(VENV)/dev programs lint types ## Linters, type checker and all tests, with Chromium, PostgreSQL and Redis
+test: $(VENV)/dev programs lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL and Redis
 	$(BIN)/pytest $(TESTS)
 
 bench: $(VENV)/dev programs ## One table: passes, watching and pages, beside what they are measured against; a quarter of an hour
@@ -26,6 +26,12 @@ lint: $(VENV)/dev
 types: $(VENV)/dev
 	$(BIN)/mypy
 
+audit: $(VENV)/dev ## Known weaknesses of the locked packages, where the package index knows any
+	@$(BIN)/python scripts/audit.py
+
+secrets: $(VENV)/dev ## Look for secrets in the files of the repository
+	@$(BIN)/python scripts/find_secrets.py
+
 .PHONY: programs
 programs:
 	@./scripts/need-programs
@@ -33,10 +39,23 @@ programs:
 lock: $(VENV)/runtime ## Pin the dependencies anew, with hashes
 	$(BIN)/pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --extra build pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --extra build --extra sentry --extra tracing -c requirements.txt pyproject.toml -o requirements-extras.txt
 	$(BIN)/uv pip compile --quiet --upgrade --generate-hashes --no-emit-index-url --universal --python-version 3.11 --custom-compile-command "make lock" --extra build --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 vendor: ## Fetch the vendored assets anew (needs npm)
 	$(PYTHON) scripts/vendor.py
+
+sbom: $(VENV)/dev ## What a release is made of: dist/sbom.cdx.json (CycloneDX)
+	@$(BIN)/python scripts/bill.py dist/sbom.cdx.json
+
+release: clean-dist $(VENV)/dev secrets audit sbom ## A wheel with everything in it, its bill of materials and checksums, in dist/
+	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@cp requirements.txt dist/
+	@cd dist && sha256sum *.whl sbom.cdx.json requirements.txt > SHA256SUMS && cat SHA256SUMS
+
+.PHONY: clean-dist
+clean-dist:
+	@rm -rf dist
 
 clean: ## Remove the environment and what tools left
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -76,6 +76,9 @@ def create_app(
         MasksError: the rules for masking cannot be read.
     """
     from dashboard import views
+    from dashboard.telemetry.calls import Watch
+    from dashboard.telemetry.requests import Watched
+    from dashboard.telemetry.tasks import around_task
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
@@ -117,6 +120,7 @@ def create_app(
         breaker=peliqan.Breaker(outages, clock=clock),
         backoff=backoff,
         adapter=adapter,
+        watch=Watch(),
     )
     fleet = Fleet(
         app,
@@ -128,7 +132,8 @@ def create_app(
         settings.dashboard_refresh_interval,
         settings.dashboard_api_rate,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks), clock, playbook, masks)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks, around_task), clock, playbook, masks)
     views.register(app)
+    app.wsgi_app = Watched(app.wsgi_app)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

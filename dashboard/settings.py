@@ -151,6 +151,12 @@ class Settings(BaseModel):
     dashboard_hook_secret: str = Field(
         "", repr=False, description="What is signed with that is posted to the hook's address: 16 characters or more."
     )
+    dashboard_metrics_token: str = Field(
+        "", repr=False, description="Who sends it as a bearer token may read `/metrics`; this machine alone when empty."
+    )
+    dashboard_log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least that `serve` and `worker` tell: `debug`, `info` (a line a request), `warning` or `error`."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )

@@ -24,6 +24,7 @@ def make_environ(api_url: str, folder: Path, **settings: object) -> dict[str, st
         "PELIQAN_PARTNER_TOKEN": TOKEN,
         "DASHBOARD_DATA": str(folder),
         "DASHBOARD_INSECURE_COOKIES": "yes",
+        "DASHBOARD_LOG_LEVEL": "warning",
         **{name.upper(): str(value) for name, value in settings.items()},
     }
 
@@ -41,6 +42,11 @@ class Processes:
         process = subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=stderr)
         self._running.append(process)
         return process
+
+    @property
+    def newest(self) -> subprocess.Popen[bytes]:
+        """What was started last."""
+        return self._running[-1]
 
     def serve(self, stderr: IO[bytes] | None = None) -> str:
         """The console without a worker; its address, once it answers."""

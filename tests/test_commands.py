@@ -89,7 +89,16 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
     assert "check DATABASE_URL" in told.stdout
     assert "check REDIS_URL" in told.stdout
     run("db", "upgrade")
-    assert run("check").returncode == 0
+    told = run("check", DASHBOARD_METRICS_TOKEN="hunter2-metrics", SENTRY_DSN="https://public@sentry.example.com/1")
+    assert told.returncode == 0, told.stdout
+    for line in ("database  fine", "API       fine", "Redis     fine", "data      fine", "Sentry    fine"):
+        assert line in told.stdout
+    assert "  DASHBOARD_METRICS_TOKEN is set\n" in told.stdout
+    assert "  PELIQAN_PARTNER_TOKEN is set\n" in told.stdout
+    assert "  DASHBOARD_API_TIMEOUT = 3.0\n" in told.stdout
+    assert "note      PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events." in told.stdout
+    for secret in ("hunter2", "sandbox-partner-token", "kkkk"):
+        assert secret not in told.stdout
 
 
 def test_check_says_whether_the_hook_can_be_imported(run: Any) -> None:

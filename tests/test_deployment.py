@@ -114,10 +114,16 @@ def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_whe
 
 
 def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:
-    for folder in ("templates", "static", "messages"):
+    for folder in ("templates", "static", "messages", "playbook"):
         ours = {path.relative_to(HERE / folder) for path in (HERE / folder).rglob("*") if path.is_file()}
         (theirs,) = image.rglob(f"site-packages/dashboard/{folder}")
         assert {path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()} == ours
+
+
+def test_what_the_image_is_made_from_is_sent_to_its_builder() -> None:
+    sent = {line.removeprefix("!") for line in (HERE / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = {name for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()}
+    assert copied == sent
 
 
 def test_nothing_runs_as_root_may_write_its_own_code_or_begins_before_what_it_needs() -> None:

@@ -22,11 +22,12 @@ GOOD = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
 ALLOWED = {
     "peliqan": {"peliqan"},
     "sandbox": {"sandbox"},
+    "telemetry": {"telemetry", "diagnosis", "peliqan"},
     "diagnosis": {"diagnosis", "peliqan"},
     "store": {"store", "diagnosis", "peliqan"},
     "data": {"data", "store", "diagnosis", "peliqan"},
     "fleet": {"fleet", "data", "store", "diagnosis", "peliqan", "settings"},
-    "views": {"views", "fleet", "data", "store", "diagnosis", "peliqan", "app"},
+    "views": {"views", "fleet", "data", "store", "diagnosis", "peliqan", "telemetry", "app"},
 }
 
 
@@ -131,6 +132,6 @@ def test_migrations_leave_every_logger_speaking(app: Flask) -> None:
 
 
 def test_what_serves_and_what_works_does_not_load_what_only_migrations_need() -> None:
-    loaded = "import sys, dashboard.cli; print(*(name for name in ('alembic', 'mako', 'apprise', 'pyarrow', 'flask_admin') if name in sys.modules))"
+    loaded = "import sys, dashboard.cli; print(*(name for name in ('alembic', 'mako', 'apprise', 'pyarrow', 'flask_admin', 'prometheus_client', 'sentry_sdk') if name in sys.modules))"
     found = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.strip() == ""

@@ -2,7 +2,9 @@
 
 ``main``     the group, and what every command shares
 ``serving``  ``demo``, ``sandbox``, ``serve``, ``worker``
-``upkeep``   ``refresh``, ``users``, ``db``, ``check``
+``upkeep``   ``refresh``, ``users``, ``db``
+``checking``  ``check``; ``keeping`` ``backup`` and ``restore``
+``server``   gunicorn, as the console uses it
 ``reporting``  ``report``
 """
 

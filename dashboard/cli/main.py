@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from dashboard.cli import pulling, reporting, serving, upkeep
+from dashboard.cli import checking, keeping, pulling, reporting, serving, upkeep
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,7 +21,9 @@ for command in (
     upkeep.refresh,
     upkeep.users,
     upkeep.database,
-    upkeep.check,
+    checking.check,
+    keeping.backup,
+    keeping.restore,
     reporting.report,
     pulling.pull,
 ):

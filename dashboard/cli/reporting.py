@@ -9,7 +9,6 @@ import click
 from dashboard.app import Console
 from dashboard.cli.shared import make_current_app
 from dashboard.store import report as store
-from dashboard.views import reports
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 TEMPLATES = {"text": "report.txt", "markdown": "report.md", "html": "report.html"}
@@ -54,6 +53,9 @@ class Zone(click.ParamType[ZoneInfo]):
 @click.option("--url", default="", help="The console's address, for links that open it: https://console.example.com")
 def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     """What is wrong, what changed since then, and how much is known: for the morning meeting."""
+    # The pages are loaded for this alone: with them comes what has to know the environment first (see ``telemetry.metrics``).
+    from dashboard.views import reports
+
     app = make_current_app()
     parts: Console = app.extensions["console"]
     kept = parts.settings.dashboard_keep_history_days

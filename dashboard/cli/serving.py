@@ -1,28 +1,27 @@
 """Commands that serve: each binds to loopback unless told otherwise, and ends what it started."""
 
-import gc
 import os
 import secrets
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from flask import Flask
-from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
-from dashboard.app import create_app, utc_now
-from dashboard.cli.shared import close_store, make_current_app, upgrade_schema
+from dashboard.app import Console, create_app, utc_now
+from dashboard.cli.server import PATIENCE, has_socket, serve_app
+from dashboard.cli.shared import begin_telling, close_store, make_current_app, make_current_app_anew, upgrade_schema
 from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.store import people
+from dashboard.telemetry.folder import SHARED, shared_counts, temporary_folder
 from dashboard.worker import run_worker
 
 DASHBOARD = [sys.executable, "-m", "dashboard"]
@@ -87,8 +86,12 @@ def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet:
 @click.option("--no-worker", is_flag=True, help="Without the embedded worker: one runs elsewhere.")
 def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> None:
     """The console under gunicorn, with an embedded worker."""
-    refuse_taken_port(host, port)
-    run_console(make_current_app(), host, port, workers=workers, threads=threads, with_worker=not no_worker)
+    if not has_socket():
+        refuse_taken_port(host, port)
+    with shared_counts():
+        app = make_current_app()
+        begin_telling(app)
+        run_console(app, host, port, workers=workers, threads=threads, with_worker=not no_worker, anew=make_current_app_anew)
 
 
 def run_console(
@@ -101,61 +104,54 @@ def run_console(
     with_worker: bool = True,
     environ: dict[str, str] | None = None,
     when_ready: Callable[[], None] = lambda: None,
+    anew: Callable[[], Flask | None] = lambda: None,
 ) -> None:
-    """Serve until interrupted; the embedded worker is a child that ends with this process. ``environ`` is the worker's."""
+    """Serve until interrupted; the embedded worker is a child that ends with this process. ``environ`` is the worker's.
+
+    ``anew``: the app as the settings are now, at SIGHUP. The worker is another one then; the old one ends what it has in hand.
+    """
     children: list[subprocess.Popen[bytes]] = []
 
-    def ready(_server: Arbiter) -> None:
+    def start_worker() -> None:
         if with_worker:
             children.append(subprocess.Popen([*DASHBOARD, "worker", "--exit-with-parent"], env=environ))
+
+    def ready(_server: Arbiter) -> None:
+        start_worker()
         when_ready()
+
+    def read_anew() -> Flask | None:
+        made = anew()
+        if made is not None:
+            for child in children:
+                child.terminate()
+            start_worker()
+        return made
 
     def leave(_server: Arbiter) -> None:
         for child in children:
-            end(child)
+            end(child, PATIENCE)
 
-    serve_app(app, host, port, workers=workers, threads=threads, when_ready=ready, on_exit=leave)
-
-
-def serve_app(app: Flask, host: str, port: int, *, workers: int = 1, threads: int = 16, **hooks: Any) -> None:
-    """An app under gunicorn, in threads. ``hooks``: gunicorn's server hooks."""
-    options = {
-        "bind": f"{host}:{port}",
-        "workers": workers,
-        "threads": threads,
-        "worker_class": "gthread",
-        "loglevel": "warning",
-        "keepalive": 30,
-        # The boxes ticked on a whole page of a list stand in the address.
-        "limit_request_line": 8190,
-        "graceful_timeout": 5,
-        "control_socket_disable": True,
-        **hooks,
-    }
-    # What was loaded stays: to look through all of it for garbage again and again is a quarter of a page of two thousand cells.
-    gc.freeze()
-    _Server(app, options).run()
-
-
-class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    def __init__(self, app: Any, options: dict[str, Any]) -> None:
-        self.app, self.options = app, options
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self.options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Any:
-        return self.app
+    serve_app(app, host, port, workers=workers, threads=threads, anew=read_anew, when_ready=ready, on_exit=leave)
 
 
 @click.command()
 @click.option("--threads", default=4, show_default=True)
 @click.option("--exit-with-parent", is_flag=True, help="End when the process that started this one is gone.")
-def worker(threads: int, exit_with_parent: bool) -> None:
+@click.option("--metrics-port", type=int, help="Answer /metrics on this port, with what this worker counts.")
+@click.option("--metrics-host", default="127.0.0.1", show_default=True)
+def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metrics_host: str) -> None:
     """A worker alone: refreshes the fleet and follows what agents started."""
-    run_worker(make_current_app().extensions["console"], threads, exit_with_parent=exit_with_parent)
+    app = make_current_app()
+    begin_telling(app)
+    parts: Console = app.extensions["console"]
+    if metrics_port is not None:
+        refuse_taken_port(metrics_host, metrics_port)
+        # Loaded here, where it is known whether this process counts for itself.
+        from dashboard.telemetry import metrics
+
+        metrics.serve(metrics_host, metrics_port, parts.settings.dashboard_metrics_token)
+    run_worker(parts, threads, exit_with_parent=exit_with_parent)
 
 
 @click.command(epilog=LISTED)
@@ -165,11 +161,11 @@ def worker(threads: int, exit_with_parent: bool) -> None:
 @click.option("--data", type=click.Path(path_type=Path), help="Keep the demo's data in this folder; a temporary one otherwise.")
 def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
     """Sandbox, console and worker in one go, with three users. Ctrl-C ends all of it."""
-    with tempfile.TemporaryDirectory(prefix="console-demo-") as temporary:
-        _run_demo(port, accounts, scenario, data or Path(temporary))
+    with temporary_folder("console-demo-") as temporary, shared_counts() as counts:
+        _run_demo(port, accounts, scenario, data or temporary, counts)
 
 
-def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
+def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str) -> None:
     port = free_port(port)
     sandbox_port = free_port(port + 1)
     environ = {
@@ -189,6 +185,8 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
         "DASHBOARD_API_CONCURRENCY": "8",
         "DASHBOARD_API_RATE": "",
         "DASHBOARD_INSECURE_COOKIES": "yes",
+        "DASHBOARD_LOG_LEVEL": "warning",
+        SHARED: counts,
     }
     fleet = [
         f"--webhook-url=http://127.0.0.1:{port}/webhooks/peliqan",
@@ -229,12 +227,12 @@ def _prepare(app: Flask) -> list[tuple[str, str]]:
     return made
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
-    """Ask a process that was started here to end, and insist after ten seconds."""
+def end(child: subprocess.Popen[bytes], patience: float = 10) -> None:
+    """Ask a process that was started here to end, and insist after so many seconds."""
     if child.poll() is None:
         child.terminate()
     try:
-        child.wait(10)
+        child.wait(patience)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()

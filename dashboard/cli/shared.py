@@ -1,5 +1,7 @@
 """What commands share: the app from the settings, or one sentence and an exit code."""
 
+import logging
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
@@ -16,7 +18,9 @@ from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade, upgrade
+from dashboard.telemetry import logs, mistakes, tracing
 
+log = logging.getLogger(__name__)
 MOUNTS = Path("/proc/mounts")
 NETWORKED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "afs", "9p"}
 
@@ -31,7 +35,40 @@ def make_app() -> Flask:
 
 def make_current_app() -> Flask:
     """The same, refusing to run without its database or Redis, on an older schema, or on a file shared by machines."""
-    app = make_app()
+    try:
+        return _current(make_app())
+    except _CannotRun as refusal:
+        _refuse(str(refusal))
+
+
+def make_current_app_anew() -> Flask | None:
+    """The same for a console that runs; None, and why in the log, where it cannot be made: the one there is goes on."""
+    try:
+        settings = read_settings()
+        app = _current(create_app(settings))
+    except (SettingsError, PlaybookError, MasksError, _CannotRun) as refusal:
+        log.error("Everything stays as it was: %s", refusal)
+        return None
+    logs.begin(settings.dashboard_log_level)
+    return app
+
+
+def begin_telling(app: Flask) -> None:
+    """Lines of JSON from now on, and Sentry and OpenTelemetry where the environment asks for them."""
+    parts: Console = app.extensions["console"]
+    try:
+        mistakes.begin(os.environ)
+        tracing.begin(os.environ)
+    except tracing.Missing as missing:
+        _refuse(str(missing))
+    logs.begin(parts.settings.dashboard_log_level)
+
+
+class _CannotRun(Exception):
+    """Something that the console stands on is away, or older; one sentence."""
+
+
+def _current(app: Flask) -> Flask:
     parts: Console = app.extensions["console"]
     problems = {
         "The database": store_problem(app),
@@ -41,7 +78,7 @@ def make_current_app() -> Flask:
     close_store(app)
     for name, problem in problems.items():
         if problem is not None:
-            _refuse(f"{name} {problem}.")
+            raise _CannotRun(f"{name} {problem}.")
     return app
 
 

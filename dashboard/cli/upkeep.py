@@ -1,22 +1,17 @@
-"""Commands for upkeep: one pass, people, the schema, and what is wrong with the settings."""
+"""Commands for upkeep: one pass, people, the schema."""
 
 import json
 import sys
-from collections.abc import Callable
-from datetime import datetime
 
 import click
-from flask import Flask
+from psycopg.errors import LockNotAvailable
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError
 
-from dashboard import peliqan
 from dashboard.app import Console, utc_now
-from dashboard.cli.shared import make_app, make_current_app, queue_problem, sharing_problem, store_problem, upgrade_schema
+from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
 from dashboard.fleet import refresh as fleet
-from dashboard.fleet.hook import NONE
-from dashboard.fleet.queue import MINUTE
-from dashboard.store import audit, due, people, snapshot
+from dashboard.store import audit, people, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import User
 
@@ -133,52 +128,8 @@ def upgrade_database() -> None:
     try:
         upgrade_schema(make_app())
     except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable):
+            sentence = "Something else holds a table for more than ten seconds. Nothing was changed: try again."
+            raise click.ClickException(sentence) from None
         raise click.ClickException(f"The database does not answer ({type(error.orig).__name__}): check DATABASE_URL.") from None
     click.echo("The database is up to date.")
-
-
-@click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "hook", "worker"], case_sensitive=False))
-def check(what: tuple[str, ...]) -> None:
-    """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun."""
-    app = make_app()
-    parts: Console = app.extensions["console"]
-    click.echo("settings  fine")
-    click.echo("playbook  fine")
-    checks: dict[str, Callable[[], str | None]] = {
-        "database": lambda: store_problem(app) or sharing_problem(parts.settings),
-        "API": lambda: _api_problem(app, parts.api),
-        "Redis": lambda: queue_problem(parts.settings.redis_url),
-        "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
-        "worker": lambda: _worker_problem(app, parts.clock()),
-    }
-    usual = ("database", "API", "Redis", *(["hook"] if parts.work.hook is not None else []))
-    problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
-    for name, problem in problems.items():
-        click.echo(f"{name:<9} {problem or 'fine'}")
-    sys.exit(1 if any(problems.values()) else 0)
-
-
-def _worker_problem(app: Flask, at: datetime) -> str | None:
-    with app.app_context():
-        try:
-            last = due.last_taken("tick", MINUTE)
-        except SQLAlchemyError:
-            return "cannot be told without the database"
-    if last is None:
-        return "has not begun yet: start one with dashboard worker"
-    return (
-        f"has done nothing since {last:%d %B %Y, %H:%M UTC}: start one with dashboard worker" if at - last > 3 * MINUTE else None
-    )
-
-
-def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:
-    try:
-        with app.app_context():
-            if api.breaker.outage is not None:
-                # Somebody wants to know: it is asked though it is known not to answer.
-                api.answers_again()
-            api.account_page(1, 1)
-    except peliqan.PeliqanError as error:
-        return f"{error.explained} {error.next_step}"
-    return None

@@ -44,7 +44,7 @@ class DatabaseDestination(Destination):
         self._sqlite = url.get_backend_name() == "sqlite"
         self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else NameRules(fold=False, most_bytes=MOST_BYTES)
         options: dict[str, Any] = {"connect_args": {"timeout": 30} if self._sqlite else {"connect_timeout": 10}}
-        self._engine = sa.create_engine(url, poolclass=sa.NullPool, **options)
+        self._engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, **options)
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
         if self._sqlite:

@@ -8,6 +8,7 @@ hook. A worker reads in one thread; who finds more due than it can take at once 
 import logging
 import sqlite3
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event, Lock
@@ -68,8 +69,15 @@ def queue_file(folder: Path) -> Path:
 class Work:
     """The fleet's tasks, with what they need and an app context around each."""
 
-    def __init__(self, fleet: refresh.Fleet, settings: "Settings", masks: Masks) -> None:
-        self.fleet, self.settings, self.masks = fleet, settings, masks
+    def __init__(
+        self,
+        fleet: refresh.Fleet,
+        settings: "Settings",
+        masks: Masks,
+        around: Callable[[str], AbstractContextManager[None]] = lambda _task: nullcontext(),
+    ) -> None:
+        """``around``: entered around each task, by its name."""
+        self.fleet, self.settings, self.masks, self.around = fleet, settings, masks, around
         self.jobs = make_huey("console", settings.redis_url, settings.dashboard_data)
         self.readings = make_huey("console-readings", settings.redis_url, settings.dashboard_data)
         self.exports = make_huey("console-exports", settings.redis_url, settings.dashboard_data)
@@ -96,6 +104,21 @@ class Work:
         self._again_at: datetime | None = None
         self._asks_at: datetime | None = None
         self.jobs.periodic_task(crontab(), name="tick")(self._in_context(self.tick))
+
+    def waiting(self) -> dict[str, int]:
+        """How many messages wait in each queue, by its name.
+
+        Raises:
+            RedisError, sqlite3.Error: the queue is away.
+        """
+        queues = {
+            "jobs": self.jobs,
+            "readings": self.readings,
+            "exports": self.exports,
+            "questions": self.questions,
+            "pulls": self.pulls,
+        }
+        return {name: int(huey.pending_count()) for name, huey in queues.items()}
 
     def follow(self, action: Action) -> None:
         """Ask the worker to look at an action when it is due. Without the queue the next tick finds it."""
@@ -323,7 +346,7 @@ class Work:
 
     def _in_context(self, function: Callable[..., None]) -> Callable[..., None]:
         def run(*args: Any) -> None:
-            with self.fleet.app.app_context():
+            with self.fleet.app.app_context(), self.around(function.__name__):
                 function(*args)
 
         run.__name__ = function.__name__

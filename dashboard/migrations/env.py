@@ -95,6 +95,8 @@ def run_migrations_online():
     if conf_args.get("process_revision_directives") is None:
         conf_args["process_revision_directives"] = process_revision_directives
 
+    # See dashboard.store.schema.upgrade.
+    lock_timeout = conf_args.pop("lock_timeout", "10s")
     connectable = get_engine()
 
     with connectable.connect() as connection:
@@ -104,6 +106,9 @@ def run_migrations_online():
             **conf_args
         )
 
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
+            connection.commit()
         with context.begin_transaction():
             context.run_migrations()
 

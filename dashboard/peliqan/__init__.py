@@ -15,6 +15,7 @@
 ``failures``    what went wrong with a request, as one of ``errors``
 ``errors``      one family of errors
 ``tokens``      where customers' tokens are kept
+``watching``    who wants to know of every call
 """
 
 from dashboard.peliqan.account import AccountApi
@@ -55,6 +56,7 @@ from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.service import Peliqan
 from dashboard.peliqan.sql import SqlColumn, SqlPart
 from dashboard.peliqan.tokens import MemoryTokens, TokenStore
+from dashboard.peliqan.watching import Watch
 
 __all__ = [
     "OUTAGE",
@@ -96,4 +98,5 @@ __all__ = [
     "Token",
     "TokenStore",
     "Unreachable",
+    "Watch",
 ]

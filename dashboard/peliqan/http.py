@@ -28,6 +28,7 @@ from dashboard.peliqan.failures import SHOWN_DETAIL, away, broken, lost, refusal
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry
 from dashboard.peliqan.routes import Route
+from dashboard.peliqan.watching import Unwatched, Watch
 
 CONNECT_TIMEOUT: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024
@@ -56,9 +57,11 @@ class Transport:
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Times in seconds. ``concurrency`` sizes the pool; ``pace`` says how fast, ``breaker`` whether at all; ``adapter``
         replaces the network."""
+        self._watch = watch or Unwatched()
         self._pace = pace or Pace(concurrency)
         self.breaker = breaker or Breaker()
         self._base = base_url.rstrip("/")
@@ -118,13 +121,26 @@ class Transport:
         Raises:
             errors.PeliqanError: everything that can go wrong; never with a token or a whole URL in it.
         """
+        with self._watch.call(route.name) as headers:
+            return self._send(route, token, headers, place, query, body, anyway)
+
+    def _send(
+        self,
+        route: Route,
+        token: str,
+        headers: Mapping[str, str],
+        place: Mapping[str, int] | None,
+        query: Mapping[str, Any] | None,
+        body: Mapping[str, Any] | None,
+        anyway: bool,
+    ) -> Any:
         if not TOKEN.fullmatch(token):
             raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
         # Raised below, outside of ``except``: what requests and urllib3 raise holds the address and the token, and would
         # hang on to ours as its context.
         try:
             request = self._prepare(route, place, query, body)
-            request.headers["Authorization"] = f"JWT {token}"
+            request.headers.update(headers, Authorization=f"JWT {token}")
             # Before the slot, or whoever may not ask would wait for those who wait; and after it, for what they learnt.
             is_turn = anyway or self.breaker.ask(may_try=route.is_safe)
             with self._pace.slot, self._adapter_for(route) as adapter:
@@ -155,11 +171,17 @@ class Transport:
         Raises:
             errors.PeliqanError: as ``send``.
         """
+        with self._watch.call(route.name) as headers:
+            yield from self._stream(route, token, headers, body, quiet)
+
+    def _stream(
+        self, route: Route, token: str, headers: Mapping[str, str], body: Mapping[str, Any], quiet: float
+    ) -> Iterator[bytes]:
         if not TOKEN.fullmatch(token):
             raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
         try:
             request = self._prepare(route, None, None, body)
-            request.headers["Authorization"] = f"JWT {token}"
+            request.headers.update(headers, Authorization=f"JWT {token}")
             self.breaker.ask()
             with self._pace.slot:
                 self.breaker.ask()

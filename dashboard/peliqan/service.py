@@ -16,6 +16,7 @@ from dashboard.peliqan.models import Account, AccountPage, Token
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Route, Routes
 from dashboard.peliqan.tokens import TokenStore
+from dashboard.peliqan.watching import Watch
 
 MOST_PAGES = 10_000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -38,6 +39,7 @@ class Peliqan:
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Times in seconds; ``concurrency`` is how many calls may be out at once; ``adapter`` replaces the network."""
         self._partner_token = partner_token
@@ -54,6 +56,7 @@ class Peliqan:
             retries=retries,
             backoff=backoff,
             adapter=adapter,
+            watch=watch,
         )
 
     @property

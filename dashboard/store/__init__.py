@@ -16,6 +16,7 @@
 ``bulk``       work on many connections: jobs and their items; ``bulk_plan`` what one would be for, ``bulk_lists`` what is shown
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
 ``deliveries`` new connections whose tables go to the partner's hook
+``vitals``     how the console itself fares; ``backup`` the store as a file, and back
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
 ``outages``    whether the API answers, for all processes

@@ -34,6 +34,11 @@ def record(
     return entry
 
 
+def commit() -> None:
+    """What was settled stays."""
+    db.session.commit()
+
+
 def settle(entry_id: int, result: str, told: str, at: datetime) -> None:
     """The end of what an entry says was begun: ``told`` is put behind it. Does not commit."""
     entry = db.session.get_one(AuditEntry, entry_id)

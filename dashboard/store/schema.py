@@ -16,16 +16,28 @@ def newest_version() -> str:
 
 
 def needs_upgrade() -> bool:
-    """True when the newest migration has not been applied."""
+    """True when the newest migration has not been applied.
+
+    One that is newer than this version will do: migrations run while the version before still serves, and add only (see
+    docs/operations.md).
+    """
+    return current_version() < newest_version()
+
+
+def current_version() -> str:
+    """The number of the last migration that was applied; empty where none was."""
     with db.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
-            return True
-        return bool(connection.scalar(text("SELECT version_num FROM alembic_version")) != newest_version())
+            return ""
+        return str(connection.scalar(text("SELECT version_num FROM alembic_version")) or "")
 
 
-def upgrade() -> None:
-    """Apply the migrations that have not been applied."""
+def upgrade(version: str = "head", patience: str = "10s") -> None:
+    """Apply the migrations that have not been applied, up to one. ``patience``: how long each waits for a table, in PostgreSQL.
+
+    A change of a table that waits for somebody's long transaction makes everybody else wait behind it: it gives up instead.
+    """
     import flask_migrate
 
-    flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True)
-    flask_migrate.upgrade()
+    flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience)
+    flask_migrate.upgrade(revision=version)

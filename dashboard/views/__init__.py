@@ -8,6 +8,8 @@
 ``letters``   messages to customers, in their language; ``messages`` what is shown of one
 ``assets``    static files by their content
 ``door``      takes Peliqan's events, in front of all others
+``watched``   says to the log and to the measurements by which endpoint a request is answered
+``measured``  `/metrics`: what is counted, and how the fleet is at the moment
 ``errors``    what went wrong as a page, a fragment or JSON
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
 ``deliveries`` tables of new connections, handed to the partner's hook
@@ -35,6 +37,7 @@ from dashboard.views import (
     errors,
     exports,
     health,
+    measured,
     overview,
     pages,
     passwords,
@@ -52,12 +55,14 @@ from dashboard.views import (
     times,
     together,
     trend,
+    watched,
     webhooks,
 )
 
 
 def register(app: Flask) -> None:
     """Everything a browser or a script can ask for."""
+    watched.init_app(app)
     security.init_app(app)
     access.init_app(app)
     pages.init_app(app)
@@ -94,5 +99,6 @@ def register(app: Flask) -> None:
         timeline,
         trend,
         health,
+        measured,
     ):
         app.register_blueprint(family.bp)

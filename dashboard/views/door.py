@@ -21,6 +21,7 @@ from dashboard.store import due
 from dashboard.store.database import db
 from dashboard.store.events import Intake
 from dashboard.store.snapshot import clean
+from dashboard.telemetry.requests import ENDPOINT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -63,6 +64,7 @@ class Door:
         """WSGI."""
         if environ.get("PATH_INFO") != ADDRESS:
             return self._inner(environ, start_response)
+        environ[ENDPOINT] = "webhooks.take"
         try:
             self._keep(environ)
         except _Refusal as refusal:

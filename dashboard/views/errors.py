@@ -4,7 +4,9 @@ import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from flask import Flask, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -21,6 +23,7 @@ from dashboard.data.reading import TableChanged
 from dashboard.store import audit
 from dashboard.store.database import db
 from dashboard.store.listing import BadQuery, NoSuchPage
+from dashboard.telemetry import ids
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts
 from dashboard.views.security import first_in_a_minute
@@ -28,7 +31,10 @@ from dashboard.views.security import first_in_a_minute
 
 @dataclass(frozen=True)
 class Problem:
-    """What the error page says. ``code`` is for scripts; ``again``: the address of rows that could not be had."""
+    """What the error page says. ``code`` is for scripts; ``again``: the address of rows that could not be had.
+
+    ``request_id`` finds the request in the log.
+    """
 
     status: int
     code: str
@@ -36,6 +42,7 @@ class Problem:
     detail: str
     next_step: str
     again: str = ""
+    request_id: str = field(default_factory=ids.current)
 
 
 TITLES = {
@@ -46,7 +53,11 @@ TITLES = {
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again. If it still says so, wait an hour."),
-    500: ("internal_error", "The console made a mistake", "Try again. If it happens again, tell your administrator the time."),
+    500: (
+        "internal_error",
+        "The console made a mistake",
+        "Try again. If it happens again, tell your administrator the number of the request.",
+    ),
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503, peliqan.Away: 503}
 RETRY_AFTER = 10
@@ -56,6 +67,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 def init_app(app: Flask) -> None:
     """One handler a family."""
+    app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(CSRFError, _csrf)
     app.register_error_handler(BadQuery, _bad_query)
@@ -76,6 +88,11 @@ def _on_one_line(record: logging.LogRecord) -> bool:
     if not said.isprintable():
         record.msg, record.args = _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), said), None
     return True
+
+
+def _log_exception(app: Flask, exc_info: Any) -> None:
+    """By the endpoint: Flask's own words have the address, and in that may be anything."""
+    app.logger.error("A mistake of the console's in %s", request.endpoint, exc_info=exc_info)
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
@@ -170,6 +187,7 @@ def _away(error: Exception) -> ResponseReturnValue:
         next_step=problem.next_step,
         stylesheets=stylesheets,
         retry_after=RETRY_AFTER,
+        request_id=problem.request_id,
     )
     return text, problem.status, headers
 

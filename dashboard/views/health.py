@@ -1,19 +1,40 @@
-"""For operators and their machines: is it alive, is it ready."""
+"""For operators and their machines: is it alive, is it ready, and what is not."""
 
-from datetime import timedelta
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.app import console
-from dashboard.store import passes
-from dashboard.store.database import db
+from dashboard.app import Console, console
+from dashboard.fleet.queue import MINUTE
+from dashboard.store import schema, vitals
 from dashboard.views.access import PUBLIC, requires
 
 bp = Blueprint("health", __name__)
+OK = "ok"
 OLD = timedelta(minutes=30)
+# A worker takes the minute's job; three minutes without one, and there is none.
+SEEN_WITHIN = 3 * MINUTE
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What was found, each in words or "ok". Only the store and the queue decide whether pages can be shown."""
+
+    store: str
+    queue: str
+    worker: str
+    peliqan: str
+    snapshot_age: timedelta | None
+
+    @property
+    def reason(self) -> str | None:
+        """Why no page can be shown, if none can."""
+        return next((said for said in (self.store, self.queue) if said != OK), None)
 
 
 @bp.get("/healthz")
@@ -26,11 +47,53 @@ def alive() -> ResponseReturnValue:
 @bp.get("/readyz")
 @requires(PUBLIC)
 def ready() -> ResponseReturnValue:
-    """The store answers, and how old the snapshot is. Says nothing that is not for everybody."""
+    """What is not ready. Says nothing that is not for everybody.
+
+    503 only where the store or the queue is away: then another machine serves better. A worker or Peliqan that is not heard of
+    is told as well, but pages show what is known, and say how old it is; to take every machine out for it would help nobody.
+    """
+    found = look(console())
+    checks = {"store": found.store, "queue": found.queue, "worker": found.worker, "peliqan": found.peliqan}
+    age = found.snapshot_age
+    told = {
+        "ready": found.reason is None,
+        **({"reason": found.reason} if found.reason else {}),
+        "checks": checks,
+        "snapshot_age_seconds": round(age.total_seconds()) if age is not None else None,
+        "stale": age is None or age > OLD,
+    }
+    return jsonify(told), 503 if found.reason else 200
+
+
+def look(parts: Console) -> Readiness:
+    """How it stands at the moment; never raises."""
+    at = parts.clock()
+    queue = _queue(parts)
+    unknown = "cannot be told without the store"
     try:
-        db.session.execute(select(1))
-        last = passes.latest()
+        if schema.needs_upgrade():
+            return Readiness("the store has an older schema: run dashboard db upgrade", queue, unknown, unknown, None)
+        found = vitals.read()
     except SQLAlchemyError:
-        return jsonify(ready=False, reason="the database does not answer"), 503
-    age = (console().clock() - last.alive_at) if last else None
-    return jsonify(ready=True, snapshot_age_seconds=round(age.total_seconds()) if age else None, stale=age is None or age > OLD)
+        return Readiness("the database does not answer", queue, unknown, unknown, None)
+    age = at - found.pass_alive_at if found.pass_alive_at is not None else None
+    lately = timedelta(seconds=max(600, 3 * parts.settings.dashboard_refresh_interval))
+    # The minute's job is due a while after it was taken.
+    worker = _since(found.ticked_at - MINUTE if found.ticked_at else None, at, SEEN_WITHIN, "no worker has done anything")
+    return Readiness(OK, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age)
+
+
+def _queue(parts: Console) -> str:
+    try:
+        parts.work.waiting()
+    except RedisError:
+        return "Redis does not answer"
+    except sqlite3.Error:
+        return "the queue's file cannot be read"
+    return OK
+
+
+def _since(last: datetime | None, at: datetime, within: timedelta, said: str) -> str:
+    if last is None:
+        return f"{said} yet"
+    return OK if at - last <= within else f"{said} since {last:%d %B %Y, %H:%M UTC}"

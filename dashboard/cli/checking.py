@@ -1,0 +1,125 @@
+"""``dashboard check``: each setting and each thing that the console stands on; what is wrong with it, and what to do."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from importlib.util import find_spec
+
+import click
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard import peliqan
+from dashboard.app import Console
+from dashboard.cli.shared import make_app, queue_problem, sharing_problem, store_problem
+from dashboard.fleet.hook import NONE
+from dashboard.fleet.queue import MINUTE
+from dashboard.settings import Settings
+from dashboard.store import due
+from dashboard.store.backup import missing_programs
+from dashboard.telemetry import mistakes, tracing
+
+LITTLE_ROOM = 1 << 30
+USUAL = ("database", "API", "Redis", "data")
+
+
+@click.command()
+@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "data", "hook", "worker"], case_sensitive=False))
+def check(what: tuple[str, ...]) -> None:
+    """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun.
+
+    Exit code 0: nothing is; 1: something is, and what to do stands beside it; 2: the settings are wrong or missing.
+    """
+    app = make_app()
+    parts: Console = app.extensions["console"]
+    click.echo("settings  fine")
+    for line in _settings(parts.settings):
+        click.echo(f"  {line}")
+    click.echo("playbook  fine")
+    checks: dict[str, Callable[[], str | None]] = {
+        "database": lambda: store_problem(app) or sharing_problem(parts.settings),
+        "API": lambda: _api_problem(app, parts.api),
+        "Redis": lambda: queue_problem(parts.settings.redis_url),
+        "data": lambda: _data_problem(parts.settings),
+        "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
+        "worker": lambda: _worker_problem(app, parts.clock()),
+    }
+    usual = USUAL if parts.work.hook is None else (*USUAL, "hook")
+    problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
+    for extra, problem in _extras().items():
+        problems[extra] = problem
+    for name, problem in problems.items():
+        click.echo(f"{name:<9} {problem or 'fine'}")
+    for note in _notes(parts.settings):
+        click.echo(f"note      {note}")
+    sys.exit(1 if any(problems.values()) else 0)
+
+
+def _settings(settings: Settings) -> Iterator[str]:
+    """Those that differ from their defaults, a line each; of secrets only that they are set."""
+    for name, field in Settings.model_fields.items():
+        value = getattr(settings, name)
+        if name == "paths":
+            yield from (f"PELIQAN_PATH_{route.upper()} = {path}" for route, path in value.items())
+        elif value != field.default:
+            yield f"{name.upper()} = {value}" if field.repr else f"{name.upper()} is set"
+
+
+def _notes(settings: Settings) -> Iterator[str]:
+    """What works, but not as well as it could."""
+    if not settings.peliqan_webhook_secret:
+        yield "PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events. Set it here and at Peliqan."
+    if settings.dashboard_insecure_cookies:
+        yield "DASHBOARD_INSECURE_COOKIES is on: sessions can be overheard. Unset it where people sign in over https."
+    if not settings.dashboard_url:
+        yield "DASHBOARD_URL is empty: alerts have no links. Set it to the address that people open."
+    if missing := missing_programs(settings):
+        yield f"{' and '.join(missing)} cannot be found: dashboard backup and restore need them. Install PostgreSQL's client."
+
+
+def _extras() -> dict[str, str | None]:
+    """What the environment asks for beyond the console, and whether it is installed."""
+    found = {}
+    if mistakes.wanted(os.environ):
+        found["Sentry"] = None if find_spec("sentry_sdk") else "is not installed: pip install 'partner-console[sentry]'"
+    if tracing.wanted(os.environ):
+        there = find_spec("opentelemetry") and find_spec("opentelemetry.sdk")
+        found["tracing"] = None if there else "is not installed: pip install 'partner-console[tracing]'"
+    return found
+
+
+def _data_problem(settings: Settings) -> str | None:
+    folder = settings.dashboard_data
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return f"cannot be written to: give this user the folder {folder} (DASHBOARD_DATA)"
+    free = shutil.disk_usage(folder).free
+    if free < LITTLE_ROOM:
+        return f"has {free // (1 << 20)} MB left on the disk of {folder}: make room, or choose another DASHBOARD_DATA"
+    return None
+
+
+def _worker_problem(app: Flask, at: datetime) -> str | None:
+    with app.app_context():
+        try:
+            last = due.last_taken("tick", MINUTE)
+        except SQLAlchemyError:
+            return "cannot be told without the database"
+    if last is None:
+        return "has not begun yet: start one with dashboard worker"
+    return (
+        f"has done nothing since {last:%d %B %Y, %H:%M UTC}: start one with dashboard worker" if at - last > 3 * MINUTE else None
+    )
+
+
+def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:
+    try:
+        with app.app_context():
+            if api.breaker.outage is not None:
+                # Somebody wants to know: it is asked though it is known not to answer.
+                api.answers_again()
+            api.account_page(1, 1)
+    except peliqan.PeliqanError as error:
+        return f"{error.explained} {error.next_step}"
+    return None

@@ -1,0 +1,70 @@
+"""The store as a file, and back: ``dashboard backup`` and ``dashboard restore``."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard.app import Console, utc_now
+from dashboard.cli.shared import close_store, make_app, make_current_app
+from dashboard.cli.upkeep import WHO
+from dashboard.store import audit
+from dashboard.store import backup as keeping
+from dashboard.store.schema import needs_upgrade
+
+FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@click.command()
+@FILE
+def backup(file: Path) -> None:
+    """Write the store to FILE, while everything runs. SECRET_KEY is not in it: keep that elsewhere."""
+    app = make_current_app()
+    parts: Console = app.extensions["console"]
+    with app.app_context(), _database():
+        # Written down before anything leaves.
+        entry = audit.record(utc_now(), WHO, "backup", audit.PENDING, detail=f"To {file.name}.")
+        try:
+            made = keeping.write(parts.settings, file, utc_now())
+        except keeping.BackupError as error:
+            audit.settle(entry.id, audit.FAILED, str(error), utc_now())
+            audit.commit()
+            raise click.ClickException(str(error)) from None
+        audit.settle(entry.id, audit.DONE, "", utc_now())
+        audit.commit()
+    size = file.stat().st_size / (1 << 20)
+    click.echo(f"{file} has the store as of {made.at} ({made.engine}, schema {made.schema}, {size:.1f} MB).")
+
+
+@click.command()
+@FILE
+@click.option("--replace", is_flag=True, help="Also where the store is not empty: what is in it is lost.")
+def restore(file: Path, replace: bool) -> None:
+    """Put what FILE has in the store's place. End the console and its workers first."""
+    app = make_app()
+    parts: Console = app.extensions["console"]
+    with app.app_context(), _database():
+        try:
+            made = keeping.restore(parts.settings, file, replace=replace)
+        except keeping.BackupError as error:
+            raise click.ClickException(str(error)) from None
+        older = needs_upgrade()
+        if not older:
+            audit.record(utc_now(), WHO, "restore", audit.DONE, detail=f"From {file.name}, as of {made.at}.")
+    close_store(app)
+    click.echo(f"The store is as of {made.at}.{' Its schema is older: run dashboard db upgrade.' if older else ''}")
+
+
+@contextmanager
+def _database() -> Iterator[None]:
+    """What the database says against it, as one sentence."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = error.__cause__
+        # SQLite says "database or disk is full"; PostgreSQL's words may quote its address.
+        said = str(cause) if isinstance(cause, sqlite3.Error) else type(cause or error).__name__
+        raise click.ClickException(f"The database cannot be used ({said}): run dashboard check.") from None

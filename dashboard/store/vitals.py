@@ -1,0 +1,54 @@
+"""How the console itself fares, told from the store: when a worker and Peliqan were last heard of, how old the snapshot is."""
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import func, select
+
+from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.store import passes
+from dashboard.store.database import db
+from dashboard.store.models import SEVERITIES, Account, AccountCheck, ConnectionCount, Finding, Job
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """Each None where it has not happened yet. ``snapshot_at``: when the last complete pass ended; ``pass_alive_at``: when the
+    pass under way, or else the last one, was last written to; ``answered_at``: when an account was last read well."""
+
+    ticked_at: datetime | None
+    snapshot_at: datetime | None
+    pass_alive_at: datetime | None
+    answered_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many of what. Every severity is there, also those with none."""
+
+    findings: dict[str, int]
+    connections: dict[str, int]
+    accounts: int
+    unreadable: int
+
+
+def read() -> Vitals:
+    """As of now; four rows are looked at."""
+    latest, complete = passes.latest_and_complete()
+    ticked = db.session.scalar(select(Job.due_at).where(Job.name == "tick"))
+    answered = db.session.scalar(select(func.max(AccountCheck.checked_at)))
+    return Vitals(ticked, complete, latest.alive_at if latest is not None else None, answered)
+
+
+def count() -> Counts:
+    """As of now. Findings are those that hold, connections those that lists show."""
+    gravities = Counter(dict.fromkeys(GRAVITIES, 0))
+    held = select(Finding.severity, func.count()).where(Finding.recovered_at.is_(None)).group_by(Finding.severity)
+    gravities.update({severity: int(number) for severity, number in db.session.execute(held)})
+    severities = Counter(dict.fromkeys(SEVERITIES, 0))
+    kinds = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
+    severities.update({severity: int(number) for severity, number in db.session.execute(kinds)})
+    there = select(func.count(), func.count(Account.unreadable_reason)).where(Account.gone_at.is_(None))
+    accounts, unreadable = db.session.execute(there).one()
+    return Counts(dict(gravities), dict(severities), accounts, unreadable)

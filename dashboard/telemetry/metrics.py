@@ -1,0 +1,131 @@
+"""What is counted, in this process or in a folder that several share; and the page that Prometheus reads.
+
+With ``PROMETHEUS_MULTIPROC_DIR`` in the environment when this is loaded, counts are files in that folder: all processes of
+`dashboard serve`, its worker included, are one target. https://prometheus.github.io/client_python/multiprocess/
+"""
+
+import hmac
+import ipaddress
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+from dashboard.telemetry.folder import SHARED
+
+log = logging.getLogger(__name__)
+REGISTRY = CollectorRegistry()
+REQUESTS = Histogram(
+    "console_request_seconds",
+    "Requests to the console, by endpoint and status; seconds until the last byte was handed on.",
+    ["endpoint", "status"],
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+    registry=REGISTRY,
+)
+CALLS = Histogram(
+    "console_api_call_seconds",
+    "Calls to Peliqan's API, by route; seconds with waiting for a turn and with tries again.",
+    ["route"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+    registry=REGISTRY,
+)
+CALL_RESULTS = Counter(
+    "console_api_calls",
+    "Calls to Peliqan's API, by route and result: ok, or the error's code.",
+    ["route", "result"],
+    registry=REGISTRY,
+)
+TASKS = Counter("console_tasks", "Tasks that a worker carried out, by name and result.", ["task", "result"], registry=REGISTRY)
+# What a proxy puts before a request of somebody else's: it then comes from this machine, and yet does not.
+FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+
+
+def request_ended(endpoint: str, status: int, seconds: float) -> None:
+    """One more request."""
+    with _never_in_the_way():
+        REQUESTS.labels(endpoint, str(status)).observe(seconds)
+
+
+def call_ended(route: str, result: str, seconds: float) -> None:
+    """One more call to Peliqan."""
+    with _never_in_the_way():
+        CALLS.labels(route).observe(seconds)
+        CALL_RESULTS.labels(route, result).inc()
+
+
+def task_ended(task: str, result: str) -> None:
+    """One more task of a worker's."""
+    with _never_in_the_way():
+        TASKS.labels(task, result).inc()
+
+
+@contextmanager
+def _never_in_the_way() -> Iterator[None]:
+    """Where the shared folder is full or gone, work goes on uncounted."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("Something could not be counted: %s", error.strerror)
+
+
+class _Version(Collector):
+    def collect(self) -> Iterator[Metric]:
+        yield InfoMetricFamily("console_build", "Which version runs.", {"version": version("partner-console")})
+
+
+def page(*more: Collector) -> bytes:
+    """Everything that was counted, and what ``more`` finds at this moment, as Prometheus reads it."""
+    registry = CollectorRegistry()
+    if os.environ.get(SHARED):
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    else:
+        registry.register(REGISTRY)
+    for each in (_Version(), *more):
+        registry.register(each)
+    return generate_latest(registry)
+
+
+def may_read(environ: Mapping[str, object], token: str) -> bool:
+    """Whether whoever asks may see them: who has the token; without one, this machine itself, not through a proxy."""
+    if token:
+        scheme, _, offered = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(offered.strip().encode(), token.encode())
+    if any(name in environ for name in FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(str(environ.get("REMOTE_ADDR", ""))).is_loopback
+    except ValueError:
+        return False
+
+
+def serve(host: str, port: int, token: str, more: Iterable[Collector] = ()) -> None:
+    """The page alone, for a worker without a web server, in a thread that ends with the process.
+
+    Raises:
+        OSError: nobody can listen there.
+    """
+
+    @Request.application
+    def answer(request: Request) -> Response:
+        if request.path != "/metrics":
+            return Response("There is only /metrics here.\n", 404)
+        if not may_read(request.environ, token):
+            return Response("Not for you: see DASHBOARD_METRICS_TOKEN.\n", 403)
+        return Response(page(*more), content_type=CONTENT_TYPE_LATEST)
+
+    server = make_server(host, port, answer, request_handler=_Silent)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+
+
+class _Silent(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: object) -> None:
+        """Nobody wants a line each time that somebody measures."""

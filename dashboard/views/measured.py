@@ -1,0 +1,84 @@
+"""`/metrics`: what is counted, and how the fleet and the queue are at the moment, as Prometheus reads it.
+
+No customer's name and no secret is in it. Still it is for machines of the operator's alone: see ``telemetry.metrics.may_read``.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Mapping
+
+from flask import Blueprint, abort, current_app, request
+from flask.typing import ResponseReturnValue
+from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboard.app import Console, console
+from dashboard.store import vitals
+from dashboard.telemetry import metrics
+from dashboard.views.access import PUBLIC, requires
+
+bp = Blueprint("measured", __name__)
+
+
+@bp.get("/metrics")
+@requires(PUBLIC)
+def show() -> ResponseReturnValue:
+    """All of it, for who may read it."""
+    parts = console()
+    if not metrics.may_read(request.environ, parts.settings.dashboard_metrics_token):
+        abort(403, "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.")
+    return metrics.page(Moment(parts)), {"Content-Type": CONTENT_TYPE_LATEST}
+
+
+class Moment(Collector):
+    """How it is while somebody looks: read from the store and the queue, which all machines share. What is away is left out."""
+
+    def __init__(self, parts: Console) -> None:
+        self._parts = parts
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand: to describe them is to read them."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The gauges."""
+        try:
+            waiting = self._parts.work.waiting()
+        except (RedisError, sqlite3.Error):
+            waiting = None
+        yield _one("console_queue_up", "1 where the work queue answers.", float(waiting is not None))
+        if waiting is not None:
+            yield _by("console_queue_waiting", "Messages that wait in the work queue, by queue.", "queue", waiting)
+        try:
+            found, counts = vitals.read(), vitals.count()
+        except SQLAlchemyError as error:
+            current_app.logger.warning("Measurements without the database: %s", type(error).__name__)
+            yield _one("console_store_up", "1 where the store answers.", 0)
+            return
+        yield _one("console_store_up", "1 where the store answers.", 1)
+        now = self._parts.clock()
+        for name, text, last in (
+            ("console_snapshot_age_seconds", "Seconds since a pass over the fleet last ended well.", found.snapshot_at),
+            ("console_pass_idle_seconds", "Seconds since a pass over the fleet was last written to.", found.pass_alive_at),
+            ("console_api_answered_seconds", "Seconds since an account was last read well.", found.answered_at),
+            ("console_worker_due_seconds", "Seconds since the job of every minute became due; below 0: until.", found.ticked_at),
+        ):
+            if last is not None:
+                yield _one(name, text, (now - last).total_seconds())
+        yield _by("console_findings", "Findings that hold, by severity.", "severity", counts.findings)
+        yield _by("console_connections", "Connections, by severity.", "severity", counts.connections)
+        yield _one("console_accounts", "Accounts that are listed.", counts.accounts)
+        yield _one("console_accounts_unreadable", "Accounts whose last reading failed.", counts.unreadable)
+
+
+def _one(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value)
+
+
+def _by(name: str, text: str, label: str, values: Mapping[str, int]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family

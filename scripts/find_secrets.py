@@ -1,0 +1,81 @@
+"""Secrets in the files that git knows: `python scripts/find_secrets.py`. Exit code 1 where something looks like one.
+
+detect-secrets, with the detectors of keys that have a shape of their own, everywhere, and those that go by chance-like text or by
+a variable's name where no examples stand. A line that is none ends with: pragma: allowlist secret
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from detect_secrets import SecretsCollection
+from detect_secrets.settings import transient_settings
+
+ROOT = Path(__file__).parent.parent
+SHAPES = (
+    "ArtifactoryDetector",
+    "AWSKeyDetector",
+    "AzureStorageKeyDetector",
+    "DiscordBotTokenDetector",
+    "GitHubTokenDetector",
+    "GitLabTokenDetector",
+    "JwtTokenDetector",
+    "MailchimpDetector",
+    "NpmDetector",
+    "OpenAIDetector",
+    "PrivateKeyDetector",
+    "PypiTokenDetector",
+    "SendGridDetector",
+    "SlackDetector",
+    "SquareOAuthDetector",
+    "StripeDetector",
+    "TelegramBotTokenDetector",
+    "TwilioKeyDetector",
+)
+GUESSES = ({"name": "Base64HighEntropyString", "limit": 4.8}, {"name": "HexHighEntropyString", "limit": 3.2},
+           {"name": "KeywordDetector"}, {"name": "BasicAuthDetector"})  # fmt: skip
+# Checksums, files of others', and examples that are there to be hidden by what is tested.
+NEVER = ("requirements.txt", "requirements-dev.txt", "requirements-extras.txt", "static/vendor/", "tests/vendor/", "tests/data/")
+PICTURES = (".png", ".svg")
+EXAMPLES = ("tests/", "bench/", "dashboard/sandbox/", "README.md", "docs/")
+# As an address is written to show how it is written.
+PLACEHOLDERS = {"password"}
+FILTERS = (
+    "detect_secrets.filters.allowlist.is_line_allowlisted",
+    "detect_secrets.filters.heuristic.is_likely_id_string",
+    "detect_secrets.filters.heuristic.is_templated_secret",
+    "detect_secrets.filters.heuristic.is_indirect_reference",
+    "detect_secrets.filters.heuristic.is_not_alphanumeric_string",
+    "detect_secrets.filters.heuristic.is_sequential_string",
+)
+
+
+def scan(root: Path, names: Sequence[str]) -> list[str]:
+    """What looks like a secret, as file, line and kind: never what it is."""
+    shapes = [{"name": name} for name in SHAPES]
+    examples = [name for name in names if name.startswith(EXAMPLES)]
+    others = [name for name in names if not name.startswith(EXAMPLES)]
+    found: set[str] = set()
+    for plugins, chosen in ((shapes, examples), ([*shapes, *GUESSES], others)):
+        with transient_settings({"plugins_used": plugins, "filters_used": [{"path": path} for path in FILTERS]}):
+            secrets = SecretsCollection(root=str(root))
+            for name in chosen:
+                secrets.scan_file(name)
+        found |= {f"{name}:{each.line_number}: {each.type}" for name, each in secrets if each.secret_value not in PLACEHOLDERS}
+    return sorted(found)
+
+
+def main() -> int:
+    """Scan and tell."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    names = [name for name in listed.split("\0") if name and not name.startswith(NEVER) and not name.endswith(PICTURES)]
+    found = scan(ROOT, names)
+    for each in found:
+        print(each)
+    print(f"{len(names)} files looked through, {len(found)} of what looks like a secret.")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

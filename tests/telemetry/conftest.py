@@ -1,0 +1,26 @@
+"""What is told, caught as it is told."""
+
+import io
+import json
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from dashboard.telemetry import logs
+
+Lines = Callable[[], list[dict[str, Any]]]
+
+
+@pytest.fixture
+def told(app: Flask) -> Iterator[Lines]:
+    """The lines of JSON so far, from level INFO on."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    logs.begin("info", stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers = before
+    root.setLevel(level)

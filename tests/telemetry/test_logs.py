@@ -1,0 +1,125 @@
+"""The log: a line of JSON for each request, with an id that goes everywhere, and nothing in it that should not be."""
+
+import logging
+import re
+
+import pytest
+from flask import Flask
+from sqlalchemy import text
+
+from dashboard.store.database import db
+from dashboard.telemetry import ids
+from tests.conftest import Person, Sandbox, path_of, words
+from tests.telemetry.conftest import Lines
+
+SECRET = "postgresql://console:hunter2-the-password@db.example.com/console?sslmode=require"  # pragma: allowlist secret
+
+
+def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(told: Lines, olga: Person, sandbox: Sandbox) -> None:
+    well = sandbox.healthy
+    before = len(told())
+    assert olga.client.get(path_of(well), headers={"X-Request-ID": "from-the-proxy.1"}).text
+    assert olga.client.get("/connections?q=Somebody%20Secret", headers={"User-Agent": "Secret/1"}).text
+    first, second = [line for line in told()[before:] if line["logger"] == "dashboard.telemetry.requests"]
+    assert (first["endpoint"], first["status"], first["account_id"], first["connection_id"]) == (
+        "connections.show", 200, well.account_id, well.id,
+    )  # fmt: skip
+    assert (first["request_id"], first["level"], first["method"]) == ("from-the-proxy.1", "INFO", "GET")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", first["at"])
+    assert 0 < first["seconds"] < 10
+    assert second["endpoint"] == "connections.index"
+    assert "Secret" not in str(told())
+
+
+@pytest.mark.parametrize(
+    "offered", ["short", "x" * 65, "with space in it", "line\\nbreak-in", "ümlaut-ümlaut", '"quoted-words"', ""]
+)
+def test_an_id_that_is_not_well_formed_is_replaced(app: Flask, offered: str) -> None:
+    answer = app.test_client().get("/healthz", headers={"X-Request-ID": offered})
+    assert re.fullmatch(r"[0-9a-f]{16}", answer.headers["X-Request-ID"])
+
+
+def test_a_probe_that_finds_all_well_leaves_no_line(told: Lines, app: Flask) -> None:
+    assert app.test_client().get("/healthz").status_code == 200
+    assert told() == []
+
+
+def test_the_id_goes_to_peliqan_with_every_call_and_stands_on_the_page_of_an_error(
+    told: Lines, olga: Person, sandbox: Sandbox
+) -> None:
+    well = sandbox.healthy
+    seen: list[str | None] = []
+    sandbox.app.before_request_funcs.setdefault(None, []).insert(0, lambda: seen.append(_header()))
+    try:
+        sandbox.fault("applications", status=500)
+        answer = olga.client.get(f"/accounts/{well.account_id}/databases/1", headers={"X-Request-ID": "walks-through-1"})
+    finally:
+        sandbox.app.before_request_funcs[None].pop(0)
+    assert answer.status_code == 502
+    assert "walks-through-1" in seen
+    assert "Request walks-through-1" in words(_soup(answer.text))
+    (failed,) = [line for line in told() if line["logger"] == "dashboard.telemetry.calls"]
+    assert (failed["route"], failed["result"], failed["request_id"]) == ("applications", "server_error", "walks-through-1")
+
+
+def _header() -> str | None:
+    from flask import request
+
+    return request.headers.get("X-Request-ID")
+
+
+def _soup(page: str):  # type: ignore[no-untyped-def]
+    from bs4 import BeautifulSoup
+
+    return BeautifulSoup(page, "html.parser")
+
+
+def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(told: Lines, app: Flask, olga: Person) -> None:
+    def breaks() -> str:
+        local_secret, token = SECRET, "-".join(["abcdef", "123456"])
+        raise RuntimeError(f"cannot connect to {local_secret} with Authorization: JWT {token}")
+
+    breaks.__dict__["role"] = "viewer"
+    app.view_functions["trend.show"] = breaks
+    answer = olga.client.get("/trend?q=walks", headers={"X-Request-ID": "broken-by-itself"})
+    assert answer.status_code == 500
+    assert "broken-by-itself" in answer.text
+    mistake, request = told()[-2:]
+    assert (mistake["level"], mistake["message"]) == ("ERROR", "A mistake of the console's in trend.show")
+    assert "in breaks" in mistake["exception"]
+    assert "RuntimeError: cannot connect to postgresql://" in mistake["exception"]
+    assert (request["status"], request["level"], request["request_id"]) == (500, "WARNING", "broken-by-itself")
+    for hidden in ("hunter2", "abcdef-123456", "walks"):
+        assert hidden not in str(told())
+
+
+def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(told: Lines, app: Flask) -> None:
+    with app.app_context():
+        values = {"value": "Mrs Jones, 1 Main Street"}
+        try:
+            db.session.execute(text("SELECT * FROM nothing WHERE a = :value"), values)
+        except Exception:  # whatever it is, it is told
+            logging.getLogger("dashboard.somewhere").exception("It broke")
+        db.session.rollback()
+    (line,) = told()
+    assert "nothing" in line["exception"]
+    assert "Jones" not in str(line)
+
+
+def test_what_libraries_say_is_scrubbed(told: Lines) -> None:
+    logging.getLogger("gunicorn.error").error("Error handling request %s", "/accounts?q=Jones&token=abc123def456")
+    logging.getLogger("urllib3.pool").warning("Retrying %s", SECRET)
+    assert "Jones" not in str(told())
+    assert "hunter2" not in str(told())
+    assert len(told()) == 2
+
+
+def test_a_task_has_an_id_that_its_calls_carry(told: Lines, app: Flask) -> None:
+    from dashboard.telemetry.tasks import around_task
+
+    with around_task("look"):
+        inside = ids.current()
+        logging.getLogger("dashboard.fleet").warning("Something")
+    assert re.fullmatch(r"[0-9a-f]{16}", inside)
+    assert [line["request_id"] for line in told()] == [inside]
+    assert ids.current() == ""

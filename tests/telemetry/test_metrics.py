@@ -1,0 +1,194 @@
+"""What is counted, who may read it, and that the files for Prometheus and Grafana name nothing else."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import yaml
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+
+from dashboard.app import Console, create_app
+from dashboard.telemetry import metrics
+from tests.conftest import Clock, Person, Sandbox, make_settings, path_of
+from tests.engines import free_port, wait_for
+from tests.processes import Processes, answering, make_environ
+
+ROOT = Path(__file__).parent.parent.parent
+Found = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def read(page: str) -> Found:
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def value(found: Found, name: str, **labels: str) -> float:
+    return found.get((name, frozenset(labels.items())), 0)
+
+
+def test_requests_go_by_endpoint_and_status_and_never_by_address(app: Flask, olga: Person, sandbox: Sandbox) -> None:
+    before = read(olga.client.get("/metrics").text)
+    for _ in range(3):
+        assert olga.client.get(path_of(sandbox.healthy) + "?q=walks").text
+    assert olga.client.get("/nothing/of/the/kind").text
+    assert olga.client.get("/accounts/999999").text
+    page = olga.client.get("/metrics").text
+    after = read(page)
+
+    def more(**labels: str) -> float:
+        name = "console_request_seconds_count"
+        return value(after, name, **labels) - value(before, name, **labels)
+
+    assert more(endpoint="connections.show", status="200") == 3
+    assert more(endpoint="none", status="404") == 1
+    assert more(endpoint="accounts.show", status="404") == 1
+    for never in ("/accounts", "walks", "nothing", str(sandbox.healthy.account_id), "example.com"):
+        assert f'"{never}' not in page
+        assert f'{never}"' not in page
+
+
+def test_calls_go_by_route_and_result(parts: Console, app: Flask, sandbox: Sandbox) -> None:
+    before = read(metrics.page().decode())
+    sandbox.fault("sub_accounts", status=401, times=1)
+    with app.app_context():
+        with pytest.raises(Exception, match="does not accept"):
+            parts.api.account_page()
+        parts.api.account_page()
+    after = read(metrics.page().decode())
+    for result in ("ok", "not_authorised"):
+        labels = {"route": "sub_accounts", "result": result}
+        assert value(after, "console_api_calls_total", **labels) - value(before, "console_api_calls_total", **labels) == 1
+    times = [value(each, "console_api_call_seconds_count", route="sub_accounts") for each in (before, after)]
+    assert times[1] - times[0] == 2
+
+
+def test_the_fleets_state_is_read_when_somebody_asks(app: Flask, parts: Console, clock: Clock) -> None:
+    parts.work._read_task()
+    clock.move(minutes=10)
+    found = read(app.test_client().get("/metrics").text)
+    assert 600 <= value(found, "console_snapshot_age_seconds") < 720
+    assert value(found, "console_queue_waiting", queue="readings") == 1
+    assert value(found, "console_queue_up") == value(found, "console_store_up") == 1
+    assert value(found, "console_accounts") == 60
+    assert value(found, "console_findings", severity="critical") > 0
+    assert value(found, "console_connections", severity="ok") > 0
+    assert any(name == "console_build_info" for name, _ in found)
+
+
+@pytest.mark.parametrize(
+    ("token", "environ", "status"),
+    [
+        ("", {"REMOTE_ADDR": "127.0.0.1"}, 200),
+        ("", {"REMOTE_ADDR": "::1"}, 200),
+        ("", {"REMOTE_ADDR": "192.0.2.7"}, 403),
+        ("", {"REMOTE_ADDR": ""}, 403),
+        ("", {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "192.0.2.7"}, 403),
+        ("m" * 32, {"REMOTE_ADDR": "127.0.0.1"}, 403),
+        ("m" * 32, {"REMOTE_ADDR": "192.0.2.7", "HTTP_AUTHORIZATION": "Bearer " + "m" * 32}, 200),
+        ("m" * 32, {"REMOTE_ADDR": "192.0.2.7", "HTTP_AUTHORIZATION": "Bearer " + "n" * 32}, 403),
+        ("m" * 32, {"REMOTE_ADDR": "192.0.2.7", "HTTP_AUTHORIZATION": "Bearer "}, 403),
+        ("m" * 32, {"REMOTE_ADDR": "192.0.2.7", "HTTP_AUTHORIZATION": "Basic " + "m" * 32}, 403),
+    ],
+)
+def test_only_this_machine_or_who_has_the_token_may_read_them(
+    sandbox: Sandbox, tmp_path: Path, filled: Path, token: str, environ: dict[str, str], status: int
+) -> None:
+    made = create_app(
+        make_settings(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}", dashboard_metrics_token=token)
+    )
+    answer = made.test_client().get("/metrics", environ_overrides=environ)
+    assert answer.status_code == status
+    assert ("console_build_info" in answer.text) is (status == 200)
+    assert "m" * 32 not in answer.text
+
+
+def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
+    store: dict[str, str], sandbox: Sandbox, tmp_path: Path
+) -> None:
+    machines = Processes(make_environ(sandbox.url, tmp_path, **store))
+    port, own = free_port(), free_port()
+    try:
+        machines.start("serve", "--workers=2", f"--port={port}")
+        url = answering(f"http://127.0.0.1:{port}", "/healthz")
+        for _ in range(30):
+            requests.get(f"{url}/healthz", headers={"Connection": "close"}, timeout=5)
+
+        def page(url: str) -> Found:
+            return read(requests.get(f"{url}/metrics", timeout=5).text)
+
+        wait_for(lambda: value(page(url), "console_tasks_total", task="alert", result="ok") > 0, "the worker's tasks count")
+        # Whichever of the processes answers, it knows of all: those from before, and each time one more.
+        counts = [value(page(url), "console_request_seconds_count", endpoint="health.alive", status="200") for _ in range(6)]
+        assert counts == [counts[0]] * 6
+        assert counts[0] >= 31
+        machines.start("worker", f"--metrics-port={own}")
+        worker = f"http://127.0.0.1:{own}"
+        answering(worker, "/metrics")
+        assert value(page(worker), "console_request_seconds_count", endpoint="health.alive", status="200") == 0
+        assert requests.get(f"{worker}/", timeout=5).status_code == 404
+    finally:
+        machines.end_all()
+
+
+def named(expressions: list[str]) -> set[str]:
+    return {name for text in expressions for name in re.findall(r"\bconsole_[a-z_]+", text)}
+
+
+def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(olga: Person, sandbox: Sandbox, parts: Console) -> None:
+    dashboard = json.loads((ROOT / "deploy/grafana.json").read_text())
+    shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    rules: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prometheus-alerts.yml").read_text())["groups"][0]["rules"]
+    olga.client.get("/connections")
+    with olga.client.application.app_context():
+        parts.api.account_page()
+        parts.work.begin()
+    from dashboard.telemetry.tasks import around_task
+
+    with around_task("tick"):
+        pass
+    there = {name for name, _ in read(olga.client.get("/metrics").text)}
+    assert named(shown) | named([rule["expr"] for rule in rules]) <= there
+    for rule in rules:
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert rule["annotations"]["summary"]
+        assert rule["annotations"]["description"]
+    places = [(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in dashboard["panels"]]
+    assert len(places) == len(set(places))
+
+
+def test_the_folder_of_counts_outlives_what_was_forked_and_not_who_made_it(tmp_path: Path) -> None:
+    script = """
+import os
+from dashboard.telemetry import folder
+with folder.shared_counts() as made:
+    if not (child := os.fork()):
+        raise SystemExit(0)
+    os.waitpid(child, 0)
+    print(os.environ[folder.SHARED] == made, os.path.isdir(made))
+print(os.path.exists(made), folder.SHARED in os.environ)
+"""
+    environ = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.split() == ["True", "True", "False", "False"]
+
+
+def test_work_goes_on_where_nothing_can_be_counted(tmp_path: Path) -> None:
+    script = """
+from dashboard.telemetry import metrics
+metrics.task_ended("look", "ok")
+metrics.call_ended("rows", "ok", 1)
+metrics.request_ended("overview.show", 200, 1)
+print("went on")
+"""
+    environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout == "went on\n"
