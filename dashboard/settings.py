@@ -28,6 +28,21 @@ def _origin(value: str) -> str:
     return value.rstrip("/")
 
 
+def _roles(text: str) -> dict[str, str]:
+    """``support=operator, it-admins=admin`` as roles by value.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        value, _, role = (part.strip() for part in pair.rpartition("="))
+        if not value or role not in {"viewer", "operator", "admin"}:
+            raise ValueError("must be pairs like support=operator, with commas between; roles are viewer, operator and admin")
+        found[value] = role
+    return found
+
+
 Origin = Annotated[str, BeforeValidator(_origin)]
 
 
@@ -107,6 +122,23 @@ class Settings(BaseModel):
     dashboard_bulk_most: int = Field(
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
     )
+    dashboard_oidc_issuer: Origin | None = Field(
+        None, description="Issuer address of an OpenID Connect provider that people may sign in with; local users alone when empty."
+    )
+    dashboard_oidc_client_id: str = Field("", description="This console's client id at the provider.")
+    dashboard_oidc_client_secret: str = Field(
+        "", repr=False, description="Its secret; empty for a public client, which has PKCE alone."
+    )
+    dashboard_oidc_name: str = Field("", max_length=60, description="What the button calls the provider; its host when empty.")
+    dashboard_oidc_scope: str = Field(
+        "openid email profile", description="What is asked for; some providers want `groups` added to tell them."
+    )
+    dashboard_oidc_role_claim: str = Field(
+        "roles", min_length=1, description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`."
+    )
+    dashboard_oidc_roles: str = Field(
+        "", description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
@@ -139,6 +171,23 @@ class Settings(BaseModel):
         Routes(self.paths)
         return self
 
+    @field_validator("dashboard_oidc_roles")
+    @classmethod
+    def _roles_can_be_read(cls, value: str) -> str:
+        _roles(value)
+        return value
+
+    @model_validator(mode="after")
+    def _a_provider_is_whole(self) -> "Settings":
+        if self.dashboard_oidc_issuer is not None:
+            needed = ("dashboard_oidc_client_id", "dashboard_oidc_roles")
+            missing = [name.upper() for name in needed if not getattr(self, name)]
+            if missing:
+                raise ValueError(f"DASHBOARD_OIDC_ISSUER is set, so {' and '.join(missing)} must be, too")
+            if "openid" not in self.dashboard_oidc_scope.split():
+                raise ValueError("DASHBOARD_OIDC_SCOPE must have the word openid in it")
+        return self
+
     @model_validator(mode="after")
     def _redis_is_for_several_machines(self) -> "Settings":
         if self.redis_url and not self.database_url.startswith("postgresql"):
@@ -159,6 +208,11 @@ class Settings(BaseModel):
             consent_days=self.dashboard_consent_days,
             platform=self.dashboard_platform_connections,
         )
+
+    @property
+    def oidc_roles(self) -> dict[str, str]:
+        """Roles by the claim's values."""
+        return _roles(self.dashboard_oidc_roles)
 
     @property
     def secret_keys(self) -> list[str]:

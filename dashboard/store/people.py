@@ -48,10 +48,7 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
     Raises:
         PeopleError: the address is none or taken, the role unknown, the password too short.
     """
-    try:
-        address = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
-    except EmailNotValidError as error:
-        raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
+    address = checked_address(email)
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
     user = User(email=address, role=role, password_hash=hash_password(password), created_at=at)
@@ -62,6 +59,19 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
         db.session.rollback()
         raise PeopleError(f"There is a user {address} already.") from None
     return user
+
+
+def checked_address(email: str) -> str:
+    """An e-mail address as it is kept.
+
+    Raises:
+        PeopleError: it is none.
+    """
+    try:
+        found: str = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
+    except EmailNotValidError as error:
+        raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
+    return found
 
 
 def hash_password(password: str) -> str:
@@ -81,7 +91,13 @@ def find_user(email: str) -> User | None:
 
 
 def set_password(user: User, password: str, at: datetime) -> None:
-    """A new password; it ends every sign-in of that person. Commits."""
+    """A new password; it ends every sign-in of that person. Commits.
+
+    Raises:
+        PeopleError: it is too short, or a provider vouches for them.
+    """
+    if user.issuer is not None:
+        raise PeopleError(f"{user.email} signs in at {user.issuer} and has no password here.")
     user.password_hash = hash_password(password)
     end_all(user, at)
 
@@ -113,7 +129,8 @@ def check_password(email: str, password: str) -> User | None:
     """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
     user = find_user(email)
     try:
-        _hasher.verify(user.password_hash if user else _nobodys_hash(), password)
+        # Who signs in at a provider has none, and takes as long as nobody.
+        _hasher.verify((user.password_hash if user else "") or _nobodys_hash(), password)
     except (VerificationError, InvalidHashError):
         return None
     return user if user is not None and user.disabled_at is None else None

@@ -10,6 +10,7 @@
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
+``provider``  signing in and out at an OpenID Connect provider
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -36,6 +37,7 @@ from dashboard.views import (
     overview,
     pages,
     people,
+    provider,
     pulls,
     queries,
     receipts,
@@ -57,6 +59,7 @@ def register(app: Flask) -> None:
     """Everything a browser or a script can ask for."""
     security.init_app(app)
     access.init_app(app)
+    provider.init_app(app)
     pages.init_app(app)
     times.init_app(app)
     advice.init_app(app)
@@ -82,6 +85,7 @@ def register(app: Flask) -> None:
         pulls,
         embed,
         people,
+        provider,
         admin,
         webhooks,
         alerts,

@@ -2,17 +2,19 @@
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import current_user, login_user, logout_user
+from flask_login import current_user, logout_user
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField
 from wtforms.validators import InputRequired, Length
 
 from dashboard.app import console
 from dashboard.store import audit, people
-from dashboard.views.access import PUBLIC, Visitor, requires, safe_next, visitor
+from dashboard.views import provider
+from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.views.security import limiter
 
 bp = Blueprint("people", __name__)
+WRONG = "This e-mail address and password do not fit together."
 
 
 class LoginForm(FlaskForm):  # type: ignore[misc]
@@ -38,29 +40,25 @@ def login() -> ResponseReturnValue:
         return redirect(target)
     form = LoginForm()
     if not form.validate_on_submit():
-        return render_template("pages/login.html", form=form, target=target, wrong=request.method == "POST")
-    at = console().clock()
+        return provider.sign_in_page(target, form.email.data or "", WRONG if request.method == "POST" else "")
     user = people.check_password(form.email.data, form.password.data)
     if user is None:
-        audit.record(at, form.email.data, "sign_in", audit.FAILED)
-        return render_template("pages/login.html", form=form, target=target, wrong=True), 403
-    # A new session for a new person: nothing that was in it before, nobody else's key either.
-    session.clear()
-    key = people.sign_in(user, at).value
-    login_user(Visitor(user, key))
-    audit.record(at, user.email, "sign_in", audit.DONE)
+        audit.record(console().clock(), form.email.data, "sign_in", audit.FAILED)
+        return provider.sign_in_page(target, form.email.data, WRONG), 403
+    let_in(user)
     return redirect(target)
 
 
 @bp.post("/logout")
 @requires("viewer")
 def logout() -> ResponseReturnValue:
-    """Sign out, here and for every copy of this cookie."""
+    """Sign out, here and for every copy of this cookie; then at the provider, of whom one vouches for."""
+    is_vouched_for = visitor().user.issuer is not None
     people.sign_out(visitor().get_id(), console().clock())
     audit.record(console().clock(), visitor().email, "sign_out", audit.DONE)
     logout_user()
     session.clear()
-    return redirect(url_for(".login"))
+    return provider.sign_out_there() if is_vouched_for else redirect(url_for(".login"))
 
 
 @bp.get("/me")

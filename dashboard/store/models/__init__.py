@@ -25,7 +25,7 @@ from dashboard.store.models.fleet import (
     SnapshotVersion,
 )
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
-from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
+from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode, Scope, SignIn, User
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
@@ -59,10 +59,12 @@ __all__ = [
     "PullRun",
     "PullSchedule",
     "Question",
+    "RecoveryCode",
     "Refresh",
     "Reveal",
     "Run",
     "SavedQuery",
+    "Scope",
     "SignIn",
     "SnapshotVersion",
     "TableLook",
