@@ -17,6 +17,7 @@
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
 ``people``     users, sign-ins, personal access tokens
 ``provided``   people whom an OpenID Connect provider vouches for
+``scopes``     which customers a limited person sees; ``sight``: no query shows them others
 ``audit``      who did what, when, with which result
 ``tokens``     customers' tokens, encrypted at rest
 """

@@ -16,6 +16,7 @@ from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.attributes import instance_state as object_state
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
+from dashboard.store import sight
 from dashboard.store.database import change, change_many, db
 from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
@@ -30,6 +31,7 @@ def begin_change(session: Session | None = None) -> None:
     """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
     session = session or db.session()
     if not session.info.get("changing"):
+        sight.see_all_until_commit(session)
         change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
         session.info["changing"] = True
         session.info.pop("version", None)
@@ -68,10 +70,10 @@ class Remembered:
 
 
 def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
-    """``work_out()``, or what it gave last time where nothing has changed since."""
+    """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since."""
     kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
     # The version is read first: a change that comes between makes the next reader work it out anew.
-    return kept.get(key, version(), work_out)
+    return kept.get((sight.whose(), key), version(), work_out)
 
 
 def recount() -> None:

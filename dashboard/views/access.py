@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from dashboard.app import console
-from dashboard.store import audit, people
+from dashboard.store import audit, people, sight
 from dashboard.store.models import User
 from dashboard.views import htmx
 
@@ -86,7 +86,7 @@ def _view_mark(name: str, otherwise: Any = None) -> Any:
 
 def _by_session(key: str) -> Visitor | None:
     user = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
-    return Visitor(user, key) if user else None
+    return _seeing(Visitor(user, key)) if user else None
 
 
 def _by_token(asked: Request) -> Visitor | None:
@@ -95,7 +95,13 @@ def _by_token(asked: Request) -> Visitor | None:
     if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
         return None
     user = people.owner_of_token(token.strip(), console().clock())
-    return Visitor(user) if user else None
+    return _seeing(Visitor(user)) if user else None
+
+
+def _seeing(person: Visitor) -> Visitor:
+    """From here on the store shows what this person may see."""
+    sight.look_as(person.user)
+    return person
 
 
 def is_for_scripts() -> bool:

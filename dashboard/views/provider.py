@@ -15,7 +15,6 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from dashboard.app import console
-from dashboard.settings import Settings
 from dashboard.store import audit, provided
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next
 from dashboard.views.security import limiter
@@ -42,11 +41,15 @@ class Away(Exception):
 
 @dataclass(frozen=True)
 class Provider:
-    """The one of the settings. ``client``: Authlib's, which reads the provider's own description when first needed."""
+    """The one of the settings. ``roles``: by the values of ``role_claim``.
+
+    ``client``: Authlib's, which reads the provider's own description when first needed.
+    """
 
     issuer: str
     name: str
-    settings: Settings
+    role_claim: str
+    roles: Mapping[str, str]
     client: Any
 
     def metadata(self) -> dict[str, Any]:
@@ -126,7 +129,7 @@ class Provider:
 
     def _more(self, metadata: Mapping[str, Any], token: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[str, Any]:
         """What only the userinfo route says: asked for where the id_token lacks something, and believed of the same person."""
-        is_whole = claims.get("email") and _values(claims, self.settings.dashboard_oidc_role_claim)
+        is_whole = claims.get("email") and _values(claims, self.role_claim)
         if is_whole or not metadata.get("userinfo_endpoint"):
             return {}
         told = dict(self.client.userinfo(token=token))
@@ -135,8 +138,7 @@ class Provider:
         return told
 
     def _read(self, claims: Mapping[str, Any]) -> provided.Vouched:
-        roles = self.settings.oidc_roles
-        given = {roles[value] for value in _values(claims, self.settings.dashboard_oidc_role_claim) if value in roles}
+        given = {self.roles[value] for value in _values(claims, self.role_claim) if value in self.roles}
         verified = claims.get("email_verified")
         return provided.Vouched(
             issuer=self.issuer,
@@ -169,7 +171,8 @@ def init_app(app: Flask) -> None:
         },
     )
     name = settings.dashboard_oidc_name or urlsplit(settings.dashboard_oidc_issuer).hostname
-    app.extensions["provider"] = Provider(settings.dashboard_oidc_issuer, name, settings, client)
+    issuer, claim, roles = settings.dashboard_oidc_issuer, settings.dashboard_oidc_role_claim, settings.oidc_roles
+    app.extensions["provider"] = Provider(issuer, name, claim, roles, client)
 
 
 def provider() -> Provider | None:
@@ -240,7 +243,10 @@ def back() -> ResponseReturnValue:
 
 def _away(there: Provider, target: str, away: Away) -> ResponseReturnValue:
     audit.record(console().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name} cannot be asked: {away}.")
-    sentence = f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute. Who has a password here can use it meanwhile."
+    sentence = (
+        f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute."
+        " Who has a password here can use it meanwhile."
+    )
     return sign_in_page(target, problem=sentence), 503
 
 
