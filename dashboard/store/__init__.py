@@ -16,7 +16,7 @@
 ``bulk``       work on many connections: jobs and their items; ``bulk_plan`` what one would be for, ``bulk_lists`` what is shown
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
 ``people``     users, sign-ins, personal access tokens
-``provided``   people whom an OpenID Connect provider vouches for
+``provided``   people whom an OpenID Connect provider vouches for; ``second`` codes beside a password
 ``scopes``     which customers a limited person sees; ``sight``: no query shows them others
 ``audit``      who did what, when, with which result
 ``tokens``     customers' tokens, encrypted at rest

@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.store import people
+from dashboard.store import people, second
 from dashboard.store.database import db
 from dashboard.store.models import User
 
@@ -68,7 +68,7 @@ def hand_over(user: User, issuer: str, at: datetime) -> None:
     Their password is forgotten, and their second factor.
     """
     user.issuer, user.subject, user.password_hash = issuer, None, ""
-    user.totp_secret = user.totp_step = None
+    second.switch_off(user)
     people.end_all(user, at)
 
 

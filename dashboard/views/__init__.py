@@ -10,7 +10,7 @@
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
-``provider``  signing in and out at an OpenID Connect provider
+``provider``  signing in and out at an OpenID Connect provider; ``second`` the code after the password
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -43,6 +43,7 @@ from dashboard.views import (
     receipts,
     reports,
     searches,
+    second,
     security,
     sql,
     table_health,
@@ -86,6 +87,7 @@ def register(app: Flask) -> None:
         embed,
         people,
         provider,
+        second,
         admin,
         webhooks,
         alerts,

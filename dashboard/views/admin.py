@@ -4,7 +4,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.store import audit, people, provided, scopes
+from dashboard.store import audit, people, provided, scopes, second
 from dashboard.store.database import db
 from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store.models import User
@@ -115,6 +115,17 @@ def hand_over(user_id: int) -> ResponseReturnValue:
     provided.hand_over(person, there.issuer, console().clock())
     _note("hand_over", audit.DONE, f"{person.email} to {there.issuer}")
     flash(f"{person.email} signs in with {there.name} from now on, as whoever comes first with that verified address.", "success")
+    return redirect(url_for(".user", user_id=user_id), 303)
+
+
+@bp.post("/users/<int:user_id>/second-factor/remove")
+@requires("admin")
+def remove_second_factor(user_id: int) -> ResponseReturnValue:
+    """For who has lost telephone and recovery codes: the password alone signs them in again."""
+    person = _user_or_404(user_id)
+    second.switch_off(person)
+    _note("second_factor_off", audit.DONE, person.email)
+    flash(f"{person.email} signs in with their password alone, and can set up a second factor anew.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)
 
 

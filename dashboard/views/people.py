@@ -9,7 +9,8 @@ from wtforms.validators import InputRequired, Length
 
 from dashboard.app import console
 from dashboard.store import audit, people
-from dashboard.views import provider
+from dashboard.store import second as codes
+from dashboard.views import provider, second
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.views.security import limiter
 
@@ -45,6 +46,8 @@ def login() -> ResponseReturnValue:
     if user is None:
         audit.record(console().clock(), form.email.data, "sign_in", audit.FAILED)
         return provider.sign_in_page(target, form.email.data, WRONG), 403
+    if user.totp_secret is not None:
+        return second.ask_for_code(user, target)
     let_in(user)
     return redirect(target)
 
@@ -65,7 +68,7 @@ def logout() -> ResponseReturnValue:
 @requires("viewer")
 def me() -> ResponseReturnValue:
     """One's own page."""
-    return render_template("pages/me.html", tokens=people.tokens_of(visitor().user), secret=None)
+    return _me()
 
 
 @bp.post("/me/tokens")
@@ -79,7 +82,7 @@ def create_token() -> ResponseReturnValue:
         flash(str(error), "danger")
         return redirect(url_for(".me"), 303)
     audit.record(console().clock(), visitor().email, "create_token", audit.DONE, detail=name[:80])
-    return render_template("pages/me.html", tokens=people.tokens_of(visitor().user), secret=secret)
+    return _me(secret)
 
 
 @bp.post("/me/tokens/<int:token_id>/revoke")
@@ -90,3 +93,9 @@ def revoke_token(token_id: int) -> ResponseReturnValue:
     audit.record(console().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED)
     flash("The token is revoked." if done else "You have no such token.", "success" if done else "danger")
     return redirect(url_for(".me"), 303)
+
+
+def _me(secret: people.Secret | None = None) -> str:
+    user = visitor().user
+    left = codes.codes_left(user) if user.totp_secret is not None else 0
+    return render_template("pages/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left)
