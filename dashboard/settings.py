@@ -123,7 +123,8 @@ class Settings(BaseModel):
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
     )
     dashboard_oidc_issuer: Origin | None = Field(
-        None, description="Issuer address of an OpenID Connect provider that people may sign in with; local users alone when empty."
+        None,
+        description="Issuer address of an OpenID Connect provider that people may sign in with; local users alone when empty.",
     )
     dashboard_oidc_client_id: str = Field("", description="This console's client id at the provider.")
     dashboard_oidc_client_secret: str = Field(

@@ -115,7 +115,9 @@ def grow_older(at: datetime) -> None:
     """What time alone changes: the new become old, and nobody wants to be spared any longer. Commits."""
     with sight.everything():
         for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):
-            over = update(model).where(model.state == SUPPRESSED, or_(model.suppressed_until.is_(None), model.suppressed_until <= at))
+            over = update(model).where(
+                model.state == SUPPRESSED, or_(model.suppressed_until.is_(None), model.suppressed_until <= at)
+            )
             if model is Finding:
                 awake = select(Cause.id).where(Cause.suppressed_until > at)
                 over = over.where(Finding.cause_id.not_in(awake))

@@ -40,15 +40,18 @@ def admit(vouched: Vouched, at: datetime) -> User:
     """
     if vouched.verified is False:
         raise NotAdmitted(
-            "Your e-mail address is not verified there, so it could be anybody’s. Verify it with your provider, then sign in again."
+            "Your e-mail address is not verified there, so it could be anybody’s. Verify it with your provider, then come again."
         )
     try:
         address = people.checked_address(vouched.email)
     except people.PeopleError:
-        raise NotAdmitted("Your provider did not tell your e-mail address. Ask whoever looks after it to send the e-mail claim.") from None
+        raise NotAdmitted(
+            "Your provider did not tell your e-mail address. Ask whoever looks after it to send the e-mail claim."
+        ) from None
     if vouched.role is None:
         raise NotAdmitted(
-            "Your account there has no role in this console. Ask whoever looks after your accounts to give you one, then sign in again."
+            "Your account there has no role in this console. Ask whoever looks after your accounts to give you one, then come"
+            " again."
         )
     user = _known(vouched, address)
     if user is None:
@@ -104,9 +107,7 @@ def _known(vouched: Vouched, address: str) -> User | None:
 
 def _make(vouched: Vouched, address: str, at: datetime) -> User:
     assert vouched.role is not None
-    user = User(
-        email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject
-    )
+    user = User(email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject)
     db.session.add(user)
     try:
         db.session.commit()

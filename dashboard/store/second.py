@@ -33,7 +33,7 @@ def new_secret() -> str:
 
 def address_of(secret: str, email: str) -> str:
     """What an authenticator app reads from a QR code."""
-    return pyotp.TOTP(secret).provisioning_uri(email, issuer_name=TITLE)
+    return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=TITLE)
 
 
 def step_of(secret: str, code: str, at: datetime) -> int | None:

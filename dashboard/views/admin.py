@@ -65,7 +65,10 @@ def change_user(user_id: int) -> ResponseReturnValue:
         return redirect(url_for(".users"), 303)
     what, at = request.form.get("do", ""), console().clock()
     if what in people.ROLES and user.issuer is not None:
-        flash(f"{user.email} has the role that {user.issuer} gives them. Change it there; it holds from their next sign-in on.", "danger")
+        flash(
+            f"{user.email} has the role that {user.issuer} gives them. Change it there; it holds from their next sign-in on.",
+            "danger",
+        )
         return redirect(url_for(".users"), 303)
     if what == "disable":
         people.disable(user, at)

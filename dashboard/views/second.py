@@ -79,7 +79,9 @@ def switch_on() -> ResponseReturnValue:
     step = second.step_of(secret, request.form.get("code", ""), at)
     if step is None or people.check_password(user.email, request.form.get("password", "")) is None:
         audit.record(at, user.email, "second_factor_on", audit.FAILED)
-        return _form(secret, "The code or the password does not fit. Nothing was changed. Wait for a new code and try again."), 403
+        return _form(
+            secret, "The code or the password does not fit. Nothing was changed. Wait for a new code and try again."
+        ), 403
     codes = second.switch_on(user, secret, step, vault.encrypt)
     audit.record(at, user.email, "second_factor_on", audit.DONE)
     return render_template("pages/second_codes.html", codes=codes)
@@ -109,9 +111,8 @@ def _form(secret: str, problem: str = "") -> str:
     sealed = console().fleet.vault.encrypt(f"{user.id}:{secret}").decode()
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     # The picture is segno's own, of an address that pyotp has quoted.
-    return render_template(
-        "pages/second_new.html", picture=Markup(picture), secret=spaced, sealed=sealed, problem=problem  # noqa: S704
-    )
+    shown = Markup(picture)  # noqa: S704
+    return render_template("pages/second_new.html", picture=shown, secret=spaced, sealed=sealed, problem=problem)
 
 
 def _half_in() -> tuple[User | None, str]:

@@ -50,6 +50,11 @@ class User(Model):
     totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_step: Mapped[int | None] = mapped_column(BigInteger)
 
+    @property
+    def sees_some(self) -> bool:
+        """Whether they see some customers only. Administrators see all: they say who sees what."""
+        return self.limited and self.role != "admin"
+
 
 class Scope(Model):
     """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
