@@ -307,6 +307,23 @@ def test_a_bulk_job_reaches_nobody_else(app: Flask, ids: dict[str, int], olga: P
     assert "Other accounts fit by now" in answer.text
 
 
+def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Console
+) -> None:
+    with app.app_context():
+        shown = select(Connection.account_id, Connection.id).where(Connection.is_warehouse.is_(False))
+        mine = db.session.execute(shown.where(Connection.account_id.in_(INSIDE)).limit(2)).all()
+        places = [(row.account_id, row.id) for row in mine]
+        both = [*places, (ids["account_id"], ids["connection_id"])]
+        job = bulk.open_job("sync", places, places[0], "adam@example.com", "theirs", 1, parts.clock())
+        mixed = bulk.open_job("sync", both, places[0], "adam@example.com", "theirs and others", 1, parts.clock())
+        number, other = job.id, mixed.id
+    assert olga.post(f"/bulk/{number}/cancel").status_code == 303
+    assert "2 not begun" in entries(adam, what="bulk_sync", result="done")[0]["detail"]  # type: ignore[operator]
+    assert olga.post(f"/bulk/{other}/cancel").status_code == 404
+    assert adam.json(f"/bulk/{other}.json")["total"] == 3
+
+
 def test_no_widget_is_had_for_another_customer_and_none_is_made(
     app: Flask, ids: dict[str, int], olga: Person, adam: Person, sandbox: Sandbox
 ) -> None:
