@@ -364,6 +364,53 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
     assert counted() == before
 
 
+def test_a_cause_that_leaves_their_customers_stays_with_the_others(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, sandbox: Sandbox
+) -> None:
+    with app.app_context():
+        well = (
+            ~select(Finding.id)
+            .where(
+                Finding.account_id == Connection.account_id,
+                Finding.connection_id == Connection.id,
+                Finding.recovered_at.is_(None),
+            )
+            .exists()
+        )
+        shown = select(Connection).where(Connection.is_warehouse.is_(False), Connection.is_target.is_(False), well)
+        connector = db.session.scalar(
+            select(Connection.connector)
+            .where(
+                Connection.account_id.in_(INSIDE),
+                Connection.connector.in_(
+                    shown.where(Connection.account_id.not_in(INSIDE)).with_only_columns(Connection.connector)
+                ),
+                well,
+                Connection.is_warehouse.is_(False),
+            )
+            .limit(1)
+        )
+        shown = shown.where(Connection.connector == connector).limit(1)
+        mine = db.session.scalars(shown.where(Connection.account_id.in_(INSIDE))).one()
+        theirs = db.session.scalars(shown.where(Connection.account_id.not_in(INSIDE))).one()
+        paths = [f"/accounts/{each.account_id}/connections/{each.id}/check" for each in (mine, theirs)]
+        number = mine.id
+        for each in (mine, theirs):
+            sandbox.set(each.id, health_status="DISABLED")
+
+    def off() -> dict[str, object]:
+        found = adam.json(f"/causes.json?rule=disabled&connector={connector}&state=new")["items"]
+        return {each["text"]: each["accounts"] for each in found}
+
+    before = off()
+    for path in paths:
+        assert adam.post(path).status_code == 303
+    assert sum(off().values()) == sum(before.values()) + 2  # type: ignore[arg-type]
+    sandbox.set(number, health_status=None)
+    assert olga.post(paths[0]).status_code == 303
+    assert sum(off().values()) == sum(before.values()) + 1  # type: ignore[arg-type]
+
+
 def test_an_administrator_says_who_sees_what_and_it_is_written_down(app: Flask, viv: Person, adam: Person) -> None:
     with app.app_context():
         user = people.find_user("viv@example.com")
