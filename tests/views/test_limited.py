@@ -348,6 +348,9 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
             tuple(row) for row in by_kind
         ]
 
+    assert adam.post(f"/causes/{ids['cause_id']}/suppress", reason="known", days="1").status_code == 303
+    spared = adam.json("/findings.json?state=suppressed")["total"]
+    assert spared
     before = counted()
     with app.app_context():
         mine = db.session.scalars(
@@ -362,6 +365,8 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
     assert olga.post(f"/findings/{finding_id}/wake").status_code == 303
     assert olga.post(f"{path}/sync").status_code == 303
     assert counted() == before
+    # What others are spared stays so.
+    assert adam.json("/findings.json?state=suppressed")["total"] == spared
 
 
 def test_a_cause_that_leaves_their_customers_stays_with_the_others(
