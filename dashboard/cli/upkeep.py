@@ -18,6 +18,7 @@ from dashboard.fleet.queue import MINUTE
 from dashboard.store import audit, due, people, second, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import User
+from dashboard.views.provider import Away, provider
 
 WHO = "command line"
 
@@ -148,7 +149,7 @@ def upgrade_database() -> None:
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "worker"], case_sensitive=False))
+@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "provider", "worker"], case_sensitive=False))
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun."""
     app = make_app()
@@ -159,9 +160,11 @@ def check(what: tuple[str, ...]) -> None:
         "database": lambda: store_problem(app) or sharing_problem(parts.settings),
         "API": lambda: _api_problem(app, parts.api),
         "Redis": lambda: queue_problem(parts.settings.redis_url),
+        "provider": lambda: provider_problem(app),
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    problems = {name: problem() for name, problem in checks.items() if name in (what or ("database", "API", "Redis"))}
+    usual = ("database", "API", "Redis", *(("provider",) if parts.settings.dashboard_oidc_issuer else ()))
+    problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
     sys.exit(1 if any(problems.values()) else 0)
@@ -178,6 +181,18 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
     return (
         f"has done nothing since {last:%d %B %Y, %H:%M UTC}: start one with dashboard worker" if at - last > 3 * MINUTE else None
     )
+
+
+def provider_problem(app: Flask) -> str | None:
+    """What is wrong with where people sign in, if that is set up."""
+    with app.app_context():
+        there = provider()
+        try:
+            if there is not None:
+                there.metadata()
+        except Away as away:
+            return f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER; people with a password can sign in all the same"
+    return None
 
 
 def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:

@@ -21,6 +21,8 @@ SHORTEST_PASSWORD: Final = 12
 IDLE: Final = timedelta(hours=1)
 ABSOLUTE: Final = timedelta(hours=12)
 TOKEN_PREFIX: Final = "pc_"
+# A provider says nothing of who left: their tokens rest when they were not here for so long.
+VOUCHED_FOR: Final = timedelta(days=30)
 _hasher = PasswordHasher()
 
 
@@ -213,11 +215,16 @@ def revoke_token(user: User, token_id: int, at: datetime) -> bool:
 
 
 def owner_of_token(value: str, at: datetime) -> User | None:
-    """Whose token it is, if it is not revoked and they are not disabled. Notes the use once a minute."""
+    """Whose token it is, if it is not revoked and they are not disabled. Notes the use once a minute.
+
+    Of who signs in at a provider only while they do so: ``VOUCHED_FOR`` after they were here last it rests until they come again.
+    """
     found = db.session.scalar(
         select(AccessToken).where(AccessToken.token_hash == hashed(value), AccessToken.revoked_at.is_(None))
     )
     if found is None or found.user.disabled_at is not None:
+        return None
+    if found.user.issuer is not None and (found.user.seen_at is None or at - found.user.seen_at > VOUCHED_FOR):
         return None
     if found.used_at is None or at - found.used_at > timedelta(minutes=1):
         found.used_at = at

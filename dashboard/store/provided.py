@@ -36,7 +36,7 @@ def admit(vouched: Vouched, at: datetime) -> User:
     """The person, with the role that the provider gives them today; made where they are new. Commits.
 
     Raises:
-        NotAdmitted: they are not let in, and nothing was changed.
+        NotAdmitted: they are not let in.
     """
     if vouched.verified is False:
         raise NotAdmitted(
@@ -49,6 +49,7 @@ def admit(vouched: Vouched, at: datetime) -> User:
             "Your provider did not tell your e-mail address. Ask whoever looks after it to send the e-mail claim."
         ) from None
     if vouched.role is None:
+        _end(vouched, at)
         raise NotAdmitted(
             "Your account there has no role in this console. Ask whoever looks after your accounts to give you one, then come"
             " again."
@@ -103,6 +104,13 @@ def _known(vouched: Vouched, address: str) -> User | None:
             f"{address} was handed over to the provider, which does not say that the address is verified. Verify it there first."
         )
     return namesake
+
+
+def _end(vouched: Vouched, at: datetime) -> None:
+    """Who had a role here once, and has none now, does not stay signed in elsewhere."""
+    gone = db.session.scalar(select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject))
+    if gone is not None:
+        people.end_all(gone, at)
 
 
 def _make(vouched: Vouched, address: str, at: datetime) -> User:

@@ -15,9 +15,8 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from flask import g, has_app_context
+from flask import current_app, g, has_app_context
 from sqlalchemy import BigInteger, Connection, Dialect, bindparam, event
 from sqlalchemy.orm import Session
 
@@ -169,17 +168,14 @@ def _look_through(session: Session, connection: Connection) -> None:
     connection.dialect = plain if session.info.get("lifted") or session.info.get("sees_all") else _limited(plain)
 
 
-_twins: WeakKeyDictionary[Dialect, Dialect] = WeakKeyDictionary()
-
-
 def _limited(plain: Dialect) -> Dialect:
     """The same dialect with the other compiler. What was compiled is remembered by dialect, so neither meets the other's."""
-    twin = _twins.get(plain)
-    if twin is None:
+    twins: dict[Dialect, Dialect] = current_app.extensions.setdefault("limited dialects", {})
+    if plain not in twins:
         twin = copy.copy(plain)
         twin.statement_compiler = type("LimitedCompiler", (_Limited, plain.statement_compiler), {})
-        _twins[plain] = twin
-    return twin
+        twins[plain] = twin
+    return twins[plain]
 
 
 def _me() -> int:

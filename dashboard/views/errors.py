@@ -16,7 +16,7 @@ from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
 from dashboard.store import audit
 from dashboard.store.listing import BadQuery, NoSuchPage
-from dashboard.views import htmx
+from dashboard.views import htmx, second
 from dashboard.views.access import is_for_scripts
 
 
@@ -62,8 +62,9 @@ def init_app(app: Flask) -> None:
 
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
-    if isinstance(error, TooManyRequests) and request.endpoint == "people.login":
-        audit.record(console().clock(), request.form.get("email", ""), "sign_in", audit.REFUSED, detail="Too many attempts.")
+    if isinstance(error, TooManyRequests) and request.endpoint in {"people.login", "second.code"}:
+        who = request.form.get("email", "") if request.endpoint == "people.login" else second.who_is_half_in()
+        audit.record(console().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
     own_words = (error.description or "") if is_ours else ""

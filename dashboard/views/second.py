@@ -126,6 +126,12 @@ def _half_in() -> tuple[User | None, str]:
     return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(target)
 
 
+def who_is_half_in() -> str:
+    """The address of whose password was right a moment ago, for the audit trail; empty where nobody's was."""
+    user, _ = _half_in()
+    return user.email if user is not None else ""
+
+
 def _mark(user: User) -> str:
     """Changes with the password."""
     return people.hashed(user.password_hash)[:16]

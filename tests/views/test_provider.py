@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
+from dashboard.cli.upkeep import provider_problem
 from dashboard.settings import SettingsError, read_settings
 from dashboard.store import people
 from dashboard.store.database import db
@@ -152,11 +154,29 @@ def test_a_role_that_is_none_here_is_refused_in_words_and_nobody_is_made(
     assert mallory.client.get("/").status_code == 302
 
 
+def test_whoever_loses_their_role_is_out_everywhere_and_a_token_rests_when_its_owner_stays_away(
+    app: Flask, mallory: Person, provider: Provider, clock: Clock
+) -> None:
+    sign_in(mallory)
+    found = re.search(r"pc_[\w-]{40,}", mallory.post("/me/tokens", name="report").text)
+    assert found is not None
+    script, bearer = app.test_client(), {"Authorization": f"Bearer {found.group()}"}
+    assert script.get("/accounts.json", headers=bearer).status_code == 200
+    provider.comes("sue", roles=[])
+    told(sign_in(Person(app.test_client())))
+    assert mallory.client.get("/").status_code == 302
+    clock.move(days=31)
+    assert script.get("/accounts.json", headers=bearer).status_code == 401
+    provider.comes("sue")
+    sign_in(mallory)
+    assert script.get("/accounts.json", headers=bearer).status_code == 200
+
+
 def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administrator_hands_them_over(
     app: Flask, mallory: Person, adam: Person, provider: Provider
 ) -> None:
     provider.comes("viv", roles=["it-admins"])
-    assert "hand this person over" in told(sign_in(mallory))
+    assert "viv@example.com signs in with a password here" in told(sign_in(mallory))
     with app.app_context():
         viv = people.find_user("viv@example.com")
         assert viv is not None
@@ -300,6 +320,13 @@ def test_while_the_provider_is_away_it_is_said_and_passwords_work(mallory: Perso
     back = way_back(mallory)
     provider.away = True
     assert "does not answer" in told(mallory.client.get(back), 503)
+
+
+def test_the_check_of_everything_asks_the_provider_too(app: Flask, provider: Provider) -> None:
+    assert provider_problem(app) is None
+    app.extensions["provider"].client.server_metadata.pop("_loaded_at")
+    provider.away = True
+    assert "DASHBOARD_OIDC_ISSUER" in str(provider_problem(app))
 
 
 def test_a_provider_that_says_that_it_is_another_is_not_believed(mallory: Person, provider: Provider) -> None:

@@ -42,6 +42,7 @@ def counted(app: Flask) -> Iterator[None]:
     limiter.enabled = True
     limiter.reset()
     yield
+    limiter.reset()
     limiter.enabled = False
 
 
@@ -181,12 +182,17 @@ def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
 
 
 @pytest.mark.usefixtures("counted")
-def test_guessing_codes_is_limited_as_guessing_passwords_is(app: Flask, viv: Person, mallory: Person, clock: Clock) -> None:
+def test_guessing_codes_is_limited_as_guessing_passwords_is(
+    app: Flask, viv: Person, mallory: Person, adam: Person, clock: Clock
+) -> None:
     secret, _ = set_up(viv, clock)
     half_in(mallory)
     token = mallory.token("/login/code")
     answers = [mallory.client.post("/login/code", data={"csrf_token": token, "code": "000000"}).status_code for _ in range(12)]
     assert answers == [403] * 10 + [429] * 2
+    assert "Too many attempts." in {
+        item["detail"] for item in entries(adam, what="sign_in", who="viv@example.com", result="refused")
+    }
     elsewhere = Person(app.test_client())
     half_in(elsewhere)
     token = elsewhere.token("/login/code")
