@@ -88,6 +88,7 @@ def recount() -> None:
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), 500):
         _recount_accounts(db.session(), ids[start : start + 500])
+        sight.work_out(db.session(), account_ids=ids[start : start + 500])
     db.session.commit()
 
 
@@ -97,6 +98,9 @@ def _count_changes(session: Session, *_: Any) -> None:
     if not changed:
         return
     begin_change(session)
+    session.info.setdefault("named", set()).update(
+        each.id for each in changed if isinstance(each, Account) and _is_named_anew(each)
+    )
     session.info.setdefault("accounts", set()).update(
         each.id if isinstance(each, Account) else each.account_id for each in changed
     )
@@ -117,12 +121,14 @@ def _count_changes(session: Session, *_: Any) -> None:
 def _count_accounts(session: Session, *_: Any) -> None:
     if ids := session.info.pop("accounts", None):
         _recount_accounts(session, sorted(ids))
+    if named := session.info.pop("named", None):
+        sight.work_out(session, account_ids=named)
 
 
 @event.listens_for(Session, "after_commit")
 @event.listens_for(Session, "after_rollback")
 def _begin_anew(session: Session) -> None:
-    for name in ("changing", "accounts", "version"):
+    for name in ("changing", "accounts", "named", "version"):
         session.info.pop(name, None)
 
 
@@ -130,6 +136,12 @@ def _matters(row: Account | Connection) -> bool:
     state = object_state(row)
     names = ("name", "external_id", "unreadable_reason", "gone_at") if isinstance(row, Account) else (*COUNTED_BY, "name")
     return not state.persistent or any(_history(state, name).has_changes() for name in names)
+
+
+def _is_named_anew(account: Account) -> bool:
+    """Whether other people may see it than before."""
+    state = object_state(account)
+    return not state.persistent or _history(state, "external_id").has_changes()
 
 
 def _history(state: InstanceState[Any], name: str) -> History:

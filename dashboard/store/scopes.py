@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, delete, func, or_, select
+from sqlalchemy import delete, func, select
 
+from dashboard.store import sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db
-from dashboard.store.models import Account, Scope, User
+from dashboard.store.models import Account, Scope, Seen, User
 
 MOST = 500
 LONGEST = 255
@@ -53,6 +54,8 @@ def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
     change(delete(Scope).where(Scope.user_id == user.id))
     user.limited = to is not None
     db.session.add_all(Scope(user_id=user.id, text=text, is_prefix=is_prefix) for text, is_prefix in to or ())
+    db.session.flush()
+    sight.work_out(db.session(), user_id=user.id)
     db.session.commit()
 
 
@@ -63,12 +66,10 @@ def may_see(user: User, external_id: str) -> bool:
     )
 
 
-def count(scopes: Sequence[Scope]) -> int:
-    """How many customers these are now."""
-    here: list[ColumnElement[bool]] = [Account.external_id.in_([scope.text for scope in scopes if not scope.is_prefix])]
-    here += [func.substr(Account.external_id, 1, len(scope.text)) == scope.text for scope in scopes if scope.is_prefix]
-    counting = select(func.count()).select_from(Account).where(Account.gone_at.is_(None), or_(*here))
-    return db.session.scalar(counting) or 0
+def count(user: User) -> int:
+    """How many customers a limited person sees now."""
+    counting = select(func.count()).select_from(Account).join(Seen, Seen.account_id == Account.id)
+    return db.session.scalar(counting.where(Seen.user_id == user.id, Account.gone_at.is_(None))) or 0
 
 
 def in_words(user: User) -> str:

@@ -12,32 +12,26 @@ and DELETE name their own table as it is: who changes a row has looked it up bef
 # ruff: noqa: S608  # these texts are made of names of our own; ids are parameters
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app, g, has_app_context
-from sqlalchemy import BigInteger, Connection, Dialect, bindparam, event
+from sqlalchemy import BigInteger, Connection, Dialect, bindparam, case, delete, event, func, insert, select
 from sqlalchemy.orm import Session
 
-from dashboard.store.database import db
-from dashboard.store.models import Cause, Refresh, User
+from dashboard.store.database import change, db
+from dashboard.store.models import Account, Cause, Refresh, Scope, Seen, User
 from dashboard.store.models.findings import RECOVERED, STATES
 
 # Nothing of any customer's is in these.
 OPEN = {
-    "access_token", "account_search", "connector_median", "job", "recovery_code", "saved_query", "scope", "sign_in",
-    "snapshot_version", "user",
+    "access_token", "account_search", "connector_median", "job", "recovery_code", "saved_query", "sign_in", "snapshot_version",
+    "user",
 }  # fmt: skip
 # No limited person has a page of these, or they count the whole fleet.
 SHUT = {"alert_message", "alert_rule", "fleet_hour", "pull_run", "pull_schedule"}
-# Ids of the accounts that ``{me}`` sees; an external id is compared letter by letter, in either database.
-_IDS = (
-    "SELECT seen.id FROM scope JOIN account AS seen ON seen.external_id = scope.text"
-    " WHERE scope.user_id = {me} AND NOT scope.is_prefix UNION ALL"
-    " SELECT seen.id FROM scope JOIN account AS seen ON substr(seen.external_id, 1, length(scope.text)) = scope.text"
-    " WHERE scope.user_id = {me} AND scope.is_prefix"
-)
+_IDS = "SELECT seen.account_id FROM seen WHERE seen.user_id = {me}"
 _MY_NAME = 'SELECT "user".email FROM "user" WHERE "user".id = {me}'
 _BEYOND = "SELECT 1 FROM finding WHERE finding.cause_id = {cause} AND finding.account_id NOT IN ({{ids}})"
 _OVER = "CASE WHEN mine.accounts = 0 THEN {then} ELSE {otherwise} END"
@@ -94,6 +88,8 @@ SEEN = {
         "SELECT * FROM question WHERE EXISTS (SELECT 1 FROM answer"
         " WHERE answer.question_id = question.id AND answer.account_id IN ({ids}))"
     ),
+    "scope": "SELECT * FROM scope WHERE scope.user_id = {me}",
+    "seen": "SELECT * FROM seen WHERE seen.user_id = {me}",
     "refresh": f"SELECT {_columns(Refresh, _PASS)} FROM refresh",
 }
 
@@ -107,6 +103,20 @@ def seen_of(table: Any, name: str) -> str | None:
     if table.name in SHUT or "account_id" not in table.columns:
         return f"SELECT * FROM {name} WHERE 1 = 0"
     return f"SELECT * FROM {name} WHERE {name}.account_id IN ({{ids}})"
+
+
+def work_out(session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()) -> None:
+    """Who sees which accounts, anew: all of a person's whose scope has changed, or everybody's sight of accounts that have.
+
+    External ids are compared letter by letter, in either database. Does not commit.
+    """
+    begins = func.substr(Account.external_id, 1, func.length(Scope.text)) == Scope.text
+    fits = case((Scope.is_prefix, begins), else_=Account.external_id == Scope.text)
+    now = select(Scope.user_id, Account.id).join(Account, fits).distinct()
+    which = Seen.user_id == user_id if user_id is not None else Seen.account_id.in_(account_ids)
+    of = Scope.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
+    change(delete(Seen).where(which), session)
+    change(insert(Seen).from_select(["user_id", "account_id"], now.where(of)), session)
 
 
 def look_as(user: User) -> None:

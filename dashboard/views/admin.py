@@ -144,7 +144,7 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
     mine = scopes.scopes_of(person)
     limited = person.limited if typed is None else True
     text = scopes.as_text(mine) if typed is None else typed
-    count = scopes.count(mine)
+    count = scopes.count(person) if person.limited else 0
     return render_template(
         "pages/user.html", user=person, limited=limited, customers=text, count=count, problem=problem, provider=provider()
     )

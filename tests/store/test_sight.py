@@ -3,8 +3,9 @@
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard import peliqan
 from dashboard.app import Console
-from dashboard.store import people, sight
+from dashboard.store import people, scopes, sight, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Account, BulkItem, Connection, Finding, Run
 from tests.limited import INSIDE, add_outsiders
@@ -46,3 +47,25 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
         assert db.session.scalar(select(func.count()).select_from(Account)) == len(INSIDE)
     with app.app_context():
         assert db.session.scalar(select(func.count()).select_from(Account)) == 60
+
+
+def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(app: Flask, parts: Console) -> None:
+    def seen() -> set[int]:
+        with app.app_context():
+            user = people.find_user("viv@example.com")
+            assert user is not None
+            sight.look_as(user)
+            return set(db.session.scalars(select(Account.id)))
+
+    with app.app_context():
+        user = people.find_user("viv@example.com")
+        assert user is not None
+        scopes.limit(user, scopes.read("north-*\ncust-00003"))
+    assert seen() == {1003}
+    with app.app_context():
+        snapshot.save_accounts([peliqan.Account(id=5001, name="New", external_id="north-1")], parts.clock())
+        snapshot.save_accounts([peliqan.Account(id=1003, name="Moved", external_id="south-3")], parts.clock())
+    assert seen() == {5001}
+    with app.app_context():
+        snapshot.save_accounts([peliqan.Account(id=1003, name="Back", external_id="cust-00003")], parts.clock())
+    assert seen() == {1003, 5001}

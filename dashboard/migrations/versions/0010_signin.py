@@ -31,6 +31,15 @@ def upgrade():
         sa.PrimaryKeyConstraint("user_id", "text", "is_prefix", name="pk_scope"),
     )
     op.create_table(
+        "seen",
+        sa.Column("user_id", BIG_ID, nullable=False),
+        sa.Column("account_id", BIG_ID, nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["user.id"], name="fk_seen_user_id_user"),
+        sa.ForeignKeyConstraint(["account_id"], ["account.id"], name="fk_seen_account_id_account"),
+        sa.PrimaryKeyConstraint("user_id", "account_id", name="pk_seen"),
+    )
+    op.create_index("ix_seen_account_id", "seen", ["account_id"])
+    op.create_table(
         "recovery_code",
         sa.Column("id", BIG_ID, nullable=False),
         sa.Column("user_id", BIG_ID, nullable=False),
@@ -44,6 +53,7 @@ def upgrade():
 
 def downgrade():
     op.drop_table("recovery_code")
+    op.drop_table("seen")
     op.drop_table("scope")
     op.drop_index("ix_user_provider", "user")
     for column in ("totp_step", "totp_secret", "limited", "subject", "issuer"):

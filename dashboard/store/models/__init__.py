@@ -8,7 +8,7 @@
 ``pulls``     copies that are made by a schedule
 ``sql``       questions in SQL, their answers for a day
 ``messages``  events that come from Peliqan, alerts that go out
-``people``    people, their sign-ins and tokens, the audit trail
+``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
 from dashboard.store.models.data import ColumnMask, Export, Reveal, TableLook, ValueSearch, WatchedTable
@@ -25,7 +25,7 @@ from dashboard.store.models.fleet import (
     SnapshotVersion,
 )
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
-from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode, Scope, SignIn, User
+from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
@@ -65,6 +65,7 @@ __all__ = [
     "Run",
     "SavedQuery",
     "Scope",
+    "Seen",
     "SignIn",
     "SnapshotVersion",
     "TableLook",

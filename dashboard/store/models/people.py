@@ -66,6 +66,15 @@ class Scope(Model):
     is_prefix: Mapped[bool] = mapped_column(primary_key=True)
 
 
+class Seen(Model):
+    """An account that a limited person sees, worked out from their ``Scope`` (``store.sight``): an index finds it."""
+
+    __tablename__ = "seen"
+
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)
+
+
 class RecoveryCode(Model):
     """What lets somebody in once in place of a code of their second factor. Shown once; only its hash is kept."""
 
