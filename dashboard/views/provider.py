@@ -194,7 +194,8 @@ def sign_out_there() -> ResponseReturnValue:
         name = there.name if there is not None else "your provider"
         flash(f"You are signed out here. {name} may still know you: sign out there too on a shared computer.", "info")
         return redirect(url_for("people.login"))
-    return render_template("pages/signed_out.html", provider=there, url=url)
+    # At once, and by a header that every browser takes: the page is for one that does not go.
+    return render_template("pages/signed_out.html", provider=there, url=url), {"Refresh": f"0; url={url}"}
 
 
 @bp.get("/login/provider")

@@ -339,6 +339,7 @@ def test_a_provider_that_says_that_it_is_another_is_not_believed(mallory: Person
 def test_signing_out_ends_the_session_here_and_leads_to_the_provider(app: Flask, mallory: Person, provider: Provider) -> None:
     sign_in(mallory)
     answer = mallory.post("/logout")
+    assert answer.headers["Refresh"].startswith(f"0; url={provider.url}/end?")
     assert f"{provider.url}/end?" in answer.text
     assert "id_token" not in answer.text
     assert "post_logout_redirect_uri=http%3A%2F%2Flocalhost%2Flogin" in answer.text
