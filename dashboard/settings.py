@@ -50,6 +50,21 @@ def _netloc(url: str) -> str:
     return parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
+def _roles(text: str) -> dict[str, str]:
+    """``support=operator, it-admins=admin`` as roles by value.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        value, _, role = (part.strip() for part in pair.rpartition("="))
+        if not value or role not in {"viewer", "operator", "admin"}:
+            raise ValueError("must be pairs like support=operator, with commas between; roles are viewer, operator and admin")
+        found[value] = role
+    return found
+
+
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 Origin = Annotated[str, BeforeValidator(_origin)]
 
@@ -157,6 +172,24 @@ class Settings(BaseModel):
     dashboard_log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least that `serve` and `worker` tell: `debug`, `info` (a line a request), `warning` or `error`."
     )
+    dashboard_oidc_issuer: Origin | None = Field(
+        None,
+        description="Issuer address of an OpenID Connect provider that people may sign in with; local users alone when empty.",
+    )
+    dashboard_oidc_client_id: str = Field("", description="This console's client id at the provider.")
+    dashboard_oidc_client_secret: str = Field(
+        "", repr=False, description="Its secret; empty for a public client, which has PKCE alone."
+    )
+    dashboard_oidc_name: str = Field("", max_length=60, description="What the button calls the provider; its host when empty.")
+    dashboard_oidc_scope: str = Field(
+        "openid email profile", description="What is asked for; some providers want `groups` added to tell them."
+    )
+    dashboard_oidc_role_claim: str = Field(
+        "roles", min_length=1, description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`."
+    )
+    dashboard_oidc_roles: str = Field(
+        "", description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
@@ -187,6 +220,23 @@ class Settings(BaseModel):
         from dashboard.peliqan.routes import Routes
 
         Routes(self.paths)
+        return self
+
+    @field_validator("dashboard_oidc_roles")
+    @classmethod
+    def _roles_can_be_read(cls, value: str) -> str:
+        _roles(value)
+        return value
+
+    @model_validator(mode="after")
+    def _a_provider_is_whole(self) -> "Settings":
+        if self.dashboard_oidc_issuer is not None:
+            needed = ("dashboard_oidc_client_id", "dashboard_oidc_roles")
+            missing = [name.upper() for name in needed if not getattr(self, name)]
+            if missing:
+                raise ValueError(f"DASHBOARD_OIDC_ISSUER is set, so {' and '.join(missing)} must be, too")
+            if "openid" not in self.dashboard_oidc_scope.split():
+                raise ValueError("DASHBOARD_OIDC_SCOPE must have the word openid in it")
         return self
 
     @model_validator(mode="after")
@@ -245,6 +295,11 @@ class Settings(BaseModel):
             return frozenset()
         names = (urlsplit(url).hostname for url in (self.dashboard_url, self.dashboard_widget_origin) if url)
         return frozenset(name for name in names if name) | LOOPBACK
+
+    @property
+    def oidc_roles(self) -> dict[str, str]:
+        """Roles by the claim's values."""
+        return _roles(self.dashboard_oidc_roles)
 
     @property
     def secret_keys(self) -> list[str]:

@@ -20,13 +20,14 @@ from dashboard.settings import Settings
 from dashboard.store import due
 from dashboard.store.backup import missing_programs
 from dashboard.telemetry import mistakes, tracing
+from dashboard.views.provider import Away, provider
 
 LITTLE_ROOM = 1 << 30
 USUAL = ("database", "API", "Redis", "data")
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "data", "hook", "worker"], case_sensitive=False))
+@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "data", "hook", "provider", "worker"], case_sensitive=False))
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun.
 
@@ -44,9 +45,11 @@ def check(what: tuple[str, ...]) -> None:
         "Redis": lambda: queue_problem(parts.settings.redis_url),
         "data": lambda: _data_problem(parts.settings),
         "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
+        "provider": lambda: provider_problem(app),
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    usual = USUAL if parts.work.hook is None else (*USUAL, "hook")
+    set_up = {"hook": parts.work.hook is not None, "provider": parts.settings.dashboard_oidc_issuer is not None}
+    usual = (*USUAL, *(name for name, is_set in set_up.items() if is_set))
     problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for extra, problem in _extras().items():
         problems[extra] = problem
@@ -111,6 +114,18 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
     return (
         f"has done nothing since {last:%d %B %Y, %H:%M UTC}: start one with dashboard worker" if at - last > 3 * MINUTE else None
     )
+
+
+def provider_problem(app: Flask) -> str | None:
+    """What is wrong with where people sign in, if that is set up."""
+    with app.app_context():
+        there = provider()
+        try:
+            if there is not None:
+                there.metadata()
+        except Away as away:
+            return f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER; people with a password can sign in all the same"
+    return None
 
 
 def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
 from dashboard.fleet import refresh as fleet
-from dashboard.store import audit, people, snapshot
+from dashboard.store import audit, people, second, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import User
 
@@ -75,7 +75,8 @@ def list_users() -> None:
     """Everybody, a line each."""
     with make_current_app().app_context():
         for user in db.session.scalars(select(User).order_by(User.email)):
-            click.echo("\t".join([user.email, user.role, *(["disabled"] if user.disabled_at else [])]))
+            marks = [user.issuer or "", "some customers" if user.sees_some else "", "disabled" if user.disabled_at else ""]
+            click.echo("\t".join([user.email, user.role, *filter(None, marks)]))
 
 
 @users.command("disable")
@@ -101,6 +102,16 @@ def set_password(email: str, password_stdin: bool) -> None:
             raise click.ClickException(str(error)) from None
         audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{email}: set-password")
         click.echo(f"{email} has a new password.")
+
+
+@users.command("remove-second-factor")
+@click.argument("email")
+def remove_second_factor(email: str) -> None:
+    """For an administrator who has lost telephone and recovery codes: the password alone signs them in again."""
+    with make_current_app().app_context():
+        second.switch_off(_user(email))
+        audit.record(utc_now(), WHO, "second_factor_off", audit.DONE, detail=email)
+        click.echo(f"{email} signs in with their password alone.")
 
 
 def _password(from_stdin: bool) -> str:

@@ -18,6 +18,8 @@
 ``deliveries`` new connections whose tables go to the partner's hook
 ``vitals``     how the console itself fares; ``backup`` the store as a file, and back
 ``people``     users, sign-ins, personal access tokens
+``provided``   people whom an OpenID Connect provider vouches for; ``second`` codes beside a password
+``scopes``     which customers a limited person sees; ``sight``: no query shows them others
 ``audit``      who did what, when, with which result
 ``outages``    whether the API answers, for all processes
 ``tokens``     customers' tokens, encrypted at rest

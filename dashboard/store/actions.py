@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.store import audit, diagnosed, receipts
+from dashboard.store import audit, diagnosed, receipts, sight
 from dashboard.store.database import change, db, is_free
 from dashboard.store.models import Account, Action, AuditEntry, Connection
 
@@ -89,7 +89,8 @@ def settle(action: Action, state: str, at: datetime, detail: str = "") -> None:
     """
     action.state, action.settled_at, action.detail = state, at, detail[:2000]
     action.in_flight = action.due_at = action.leased_until = action.url = None
-    entry = db.session.get_one(AuditEntry, action.audit_id)
+    with sight.everything():
+        entry = db.session.get_one(AuditEntry, action.audit_id)
     entry.result, entry.settled_at, entry.detail = ENDS[state], at, _told(action.why, detail)[:2000]
     receipts.judge(action)
     db.session.commit()

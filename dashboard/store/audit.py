@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from dashboard.store import sight
 from dashboard.store.database import db
 from dashboard.store.models import AuditEntry
 
@@ -41,5 +42,6 @@ def commit() -> None:
 
 def settle(entry_id: int, result: str, told: str, at: datetime) -> None:
     """The end of what an entry says was begun: ``told`` is put behind it. Does not commit."""
-    entry = db.session.get_one(AuditEntry, entry_id)
+    with sight.everything():
+        entry = db.session.get_one(AuditEntry, entry_id)
     entry.result, entry.settled_at, entry.detail = result, at, f"{entry.detail} {told}"[:2000]

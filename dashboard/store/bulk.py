@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select, update
 
-from dashboard.store import actions, audit
+from dashboard.store import actions, audit, sight
 from dashboard.store.database import change, db, is_free
 from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Connection, Finding
 
@@ -276,7 +276,9 @@ def _under_way(job_id: int) -> int:
 
 def _finish(job: BulkJob, at: datetime) -> None:
     """Nothing is left: the job's end and its audit entry's result, in one commit."""
-    now, entry = numbers(job), db.session.get_one(AuditEntry, job.audit_id)
+    now = numbers(job)
+    with sight.everything():
+        entry = db.session.get_one(AuditEntry, job.audit_id)
     over = update(BulkJob).where(BulkJob.id == job.id, BulkJob.state == job.state)
     state = CANCELLED if job.state == CANCELLED else DONE
     if not change(over.values(state=state, ended_at=at, due_at=None, leased_until=None)):

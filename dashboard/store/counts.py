@@ -16,6 +16,7 @@ from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.attributes import instance_state as object_state
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
+from dashboard.store import sight
 from dashboard.store.database import change, change_many, db
 from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
@@ -30,6 +31,7 @@ def begin_change(session: Session | None = None) -> None:
     """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
     session = session or db.session()
     if not session.info.get("changing"):
+        sight.see_all_until_commit(session)
         change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
         session.info["changing"] = True
         session.info.pop("version", None)
@@ -68,10 +70,10 @@ class Remembered:
 
 
 def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
-    """``work_out()``, or what it gave last time where nothing has changed since."""
+    """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since."""
     kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
     # The version is read first: a change that comes between makes the next reader work it out anew.
-    return kept.get(key, version(), work_out)
+    return kept.get((sight.whose(), key), version(), work_out)
 
 
 def recount() -> None:
@@ -86,6 +88,7 @@ def recount() -> None:
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), 500):
         _recount_accounts(db.session(), ids[start : start + 500])
+        sight.work_out(db.session(), account_ids=ids[start : start + 500])
     db.session.commit()
 
 
@@ -95,6 +98,9 @@ def _count_changes(session: Session, *_: Any) -> None:
     if not changed:
         return
     begin_change(session)
+    session.info.setdefault("named", set()).update(
+        each.id for each in changed if isinstance(each, Account) and _is_named_anew(each)
+    )
     session.info.setdefault("accounts", set()).update(
         each.id if isinstance(each, Account) else each.account_id for each in changed
     )
@@ -115,12 +121,14 @@ def _count_changes(session: Session, *_: Any) -> None:
 def _count_accounts(session: Session, *_: Any) -> None:
     if ids := session.info.pop("accounts", None):
         _recount_accounts(session, sorted(ids))
+    if named := session.info.pop("named", None):
+        sight.work_out(session, account_ids=named)
 
 
 @event.listens_for(Session, "after_commit")
 @event.listens_for(Session, "after_rollback")
 def _begin_anew(session: Session) -> None:
-    for name in ("changing", "accounts", "version"):
+    for name in ("changing", "accounts", "named", "version"):
         session.info.pop(name, None)
 
 
@@ -128,6 +136,12 @@ def _matters(row: Account | Connection) -> bool:
     state = object_state(row)
     names = ("name", "external_id", "unreadable_reason", "gone_at") if isinstance(row, Account) else (*COUNTED_BY, "name")
     return not state.persistent or any(_history(state, name).has_changes() for name in names)
+
+
+def _is_named_anew(account: Account) -> bool:
+    """Whether other people may see it than before."""
+    state = object_state(account)
+    return not state.persistent or _history(state, "external_id").has_changes()
 
 
 def _history(state: InstanceState[Any], name: str) -> History:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager
 
+from dashboard.store import sight
 from dashboard.store.counts import remembered
 from dashboard.store.database import db
 from dashboard.store.models import Account, Cause, Connection, Finding
@@ -29,6 +30,16 @@ class Moved:
 def cause_or_none(cause_id: int) -> Cause | None:
     """One cause."""
     return db.session.get(Cause, cause_id) if cause_id < 2**63 else None
+
+
+def is_whole(cause: Cause) -> bool:
+    """Whether all that is behind a cause is of customers that the person sees."""
+    if not sight.is_limited():
+        return True
+    counting = select(func.count()).select_from(Finding).where(Finding.cause_id == cause.id)
+    with sight.everything():
+        all_of_it = db.session.scalar(counting)
+    return db.session.scalar(counting) == all_of_it
 
 
 def finding_or_none(finding_id: int) -> Finding | None:

@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, case, delete, insert, or_, select, update
 
 from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
-from dashboard.store import causes, receipts
+from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
 from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding, WatchedTable
@@ -113,19 +113,24 @@ def work_out_medians() -> None:
 
 def grow_older(at: datetime) -> None:
     """What time alone changes: the new become old, and nobody wants to be spared any longer. Commits."""
-    begin_change()
-    changed = 0
-    for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):
-        over = update(model).where(model.state == SUPPRESSED, or_(model.suppressed_until.is_(None), model.suppressed_until <= at))
-        if model is Finding:
-            awake = select(Cause.id).where(Cause.suppressed_until > at)
-            over = over.where(Finding.cause_id.not_in(awake))
-        fresh = since > at - NEW_FOR
-        changed += change(over.values(state=case((fresh, NEW), else_=OPEN), state_rank=case((fresh, STATES.index(NEW)), else_=1)))
-        older = update(model).where(model.state == NEW, since <= at - NEW_FOR)
-        changed += change(older.values(state=OPEN, state_rank=STATES.index(OPEN)))
-    # Where nothing changed, what was counted stays true.
-    db.session.commit() if changed else db.session.rollback()
+    with sight.everything():
+        begin_change()
+        changed = 0
+        for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):
+            over = update(model).where(
+                model.state == SUPPRESSED, or_(model.suppressed_until.is_(None), model.suppressed_until <= at)
+            )
+            if model is Finding:
+                awake = select(Cause.id).where(Cause.suppressed_until > at)
+                over = over.where(Finding.cause_id.not_in(awake))
+            fresh = since > at - NEW_FOR
+            changed += change(
+                over.values(state=case((fresh, NEW), else_=OPEN), state_rank=case((fresh, STATES.index(NEW)), else_=1))
+            )
+            older = update(model).where(model.state == NEW, since <= at - NEW_FOR)
+            changed += change(older.values(state=OPEN, state_rank=STATES.index(OPEN)))
+        # Where nothing changed, what was counted stays true.
+        db.session.commit() if changed else db.session.rollback()
 
 
 def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None, tally: causes.Tally) -> None:

@@ -203,6 +203,9 @@ def user_item(user: User) -> dict[str, Any]:
         "email": user.email,
         "role": user.role,
         "disabled": user.disabled_at is not None,
+        "from": user.issuer or "here",
+        "limited": user.limited,
+        "second_factor": user.totp_secret is not None,
         "created_at": shown_time(user.created_at),
         "seen_at": shown_time(user.seen_at),
     }

@@ -28,6 +28,8 @@ LEFT_OVER: Final = 8
 IDLE: Final = timedelta(hours=1)
 ABSOLUTE: Final = timedelta(hours=12)
 TOKEN_PREFIX: Final = "pc_"
+# A provider says nothing of who left: their tokens rest when they were not here for so long.
+VOUCHED_FOR: Final = timedelta(days=30)
 _hasher = PasswordHasher()
 
 
@@ -55,10 +57,7 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
     Raises:
         PeopleError: the address is none or taken, the role unknown, the password too short or too easily guessed.
     """
-    try:
-        address = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
-    except EmailNotValidError as error:
-        raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
+    address = checked_address(email)
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
     user = User(email=address, role=role, password_hash=hash_password(password, address), created_at=at)
@@ -69,6 +68,19 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
         db.session.rollback()
         raise PeopleError(f"There is a user {address} already.") from None
     return user
+
+
+def checked_address(email: str) -> str:
+    """An e-mail address as it is kept.
+
+    Raises:
+        PeopleError: it is none.
+    """
+    try:
+        found: str = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
+    except EmailNotValidError as error:
+        raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
+    return found
 
 
 def hash_password(password: str, email: str) -> str:
@@ -98,7 +110,13 @@ def find_user(email: str) -> User | None:
 
 
 def set_password(user: User, password: str, at: datetime) -> None:
-    """A new password; it ends every sign-in of that person. Commits; raises as ``hash_password`` does."""
+    """A new password; it ends every sign-in of that person. Commits.
+
+    Raises:
+        PeopleError: it is none (see ``hash_password``), or a provider vouches for them.
+    """
+    if user.issuer is not None:
+        raise PeopleError(f"{user.email} signs in at {user.issuer} and has no password here.")
     user.password_hash = hash_password(password, user.email)
     end_all(user, at)
 
@@ -130,7 +148,8 @@ def check_password(email: str, password: str) -> User | None:
     """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
     user = find_user(email)
     try:
-        _hasher.verify(user.password_hash if user else _nobodys_hash(), password)
+        # Who signs in at a provider has none, and takes as long as nobody.
+        _hasher.verify((user.password_hash if user else "") or _nobodys_hash(), password)
     except (VerificationError, InvalidHashError):
         return None
     return user if user is not None and user.disabled_at is None else None
@@ -213,11 +232,16 @@ def revoke_token(user: User, token_id: int, at: datetime) -> bool:
 
 
 def owner_of_token(value: str, at: datetime) -> User | None:
-    """Whose token it is, if it is not revoked and they are not disabled. Notes the use once a minute."""
+    """Whose token it is, if it is not revoked and they are not disabled. Notes the use once a minute.
+
+    Of who signs in at a provider only while they do so: ``VOUCHED_FOR`` after they were here last it rests until they come again.
+    """
     found = db.session.scalar(
         select(AccessToken).where(AccessToken.token_hash == hashed(value), AccessToken.revoked_at.is_(None))
     )
     if found is None or found.user.disabled_at is not None:
+        return None
+    if found.user.issuer is not None and (found.user.seen_at is None or at - found.user.seen_at > VOUCHED_FOR):
         return None
     if found.used_at is None or at - found.used_at > timedelta(minutes=1):
         found.used_at = at

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
 from dashboard.store import passes
@@ -164,7 +164,7 @@ def count(since: datetime, at: datetime) -> Counts:
 
 def _count(since: datetime, at: datetime) -> Counts:
     came = select(Finding.cause_id).where(Finding.recovered_at.is_(None), Finding.first_seen_at > since)
-    found = [_change(row, row.Cause, since, at) for row in db.session.execute(_counting(since).where(Cause.id.in_(came)))]
+    found = [_change(row, row.Cause, since, at) for row in db.session.execute(_counting(since, Finding.cause_id.in_(came)))]
     over = select(func.count(Finding.cause_id.distinct())).join(Finding.cause)
     recovered = db.session.scalar(over.where(Finding.recovered_at > since, Cause.state == CAUSE_RECOVERED)) or 0
     became = and_(Finding.rule == UNREADABLE.name, Finding.recovered_at.is_(None), Finding.first_seen_at > since)
@@ -172,10 +172,11 @@ def _count(since: datetime, at: datetime) -> Counts:
     return Counts(found.count(NEW), found.count(WORSE), recovered, unreadable)
 
 
-def _counting(since: datetime) -> Select[Any]:
+def _counting(since: datetime, *only: ColumnElement[bool]) -> Select[Any]:
     """Each cause that was open then, or is now, or was between: with how many had it then, have it now, ever had it since.
 
-    What was over before is not looked at, so this costs what is open and what recovered lately, and no more.
+    What was over before is not looked at, so this costs what is open and what recovered lately, and no more. ``only``: of these
+    findings.
     """
     then, now = Finding.first_seen_at <= since, Finding.recovered_at.is_(None)
 
@@ -185,9 +186,9 @@ def _counting(since: datetime) -> Select[Any]:
     def accounts(when: Any) -> Any:
         return func.count(case((when, Finding.account_id)).distinct())
 
-    return (
+    counted = (
         select(
-            Cause,
+            Finding.cause_id,
             connections(then).label("connections_before"),
             accounts(then).label("accounts_before"),
             connections(now).label("connections"),
@@ -195,10 +196,12 @@ def _counting(since: datetime) -> Select[Any]:
             func.count(Finding.connection_id).label("connections_since"),
             func.count(Finding.account_id.distinct()).label("accounts_since"),
         )
-        .join(Finding, Finding.cause_id == Cause.id)
-        .where(or_(Finding.recovered_at.is_(None), Finding.recovered_at > since))
-        .group_by(Cause.id)
+        .where(or_(Finding.recovered_at.is_(None), Finding.recovered_at > since), *only)
+        .group_by(Finding.cause_id)
+        .subquery()
     )
+    numbers = [column for column in counted.c if column.name != "cause_id"]
+    return select(Cause, *numbers).join(counted, counted.c.cause_id == Cause.id)
 
 
 def _change(row: Any, cause: Cause, since: datetime, at: datetime) -> str:

@@ -13,6 +13,7 @@
 ``errors``    what went wrong as a page, a fragment or JSON
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
 ``deliveries`` tables of new connections, handed to the partner's hook
+``provider``  signing in and out at an OpenID Connect provider; ``second`` the code after the password
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -42,11 +43,13 @@ from dashboard.views import (
     pages,
     passwords,
     people,
+    provider,
     pulls,
     queries,
     receipts,
     reports,
     searches,
+    second,
     security,
     sql,
     table_health,
@@ -65,6 +68,7 @@ def register(app: Flask) -> None:
     watched.init_app(app)
     security.init_app(app)
     access.init_app(app)
+    provider.init_app(app)
     pages.init_app(app)
     times.init_app(app)
     advice.init_app(app)
@@ -92,6 +96,8 @@ def register(app: Flask) -> None:
         embed,
         people,
         passwords,
+        provider,
+        second,
         admin,
         webhooks,
         alerts,

@@ -6,10 +6,10 @@ from urllib.parse import urlsplit
 
 from flask import Flask, Request, abort, current_app, flash, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, UserMixin, current_user
+from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from dashboard.app import console
-from dashboard.store import audit, people
+from dashboard.store import audit, people, sight
 from dashboard.store.models import User
 from dashboard.views import htmx
 
@@ -62,6 +62,15 @@ def init_app(app: Flask) -> None:
     app.before_request(_guard)
 
 
+def let_in(user: User, detail: str = "") -> None:
+    """Begin a sign-in in this browser, and write it into the audit trail. Commits."""
+    at = console().clock()
+    # A new session for a new person: nothing that was in it before, nobody else's key either.
+    session.clear()
+    login_user(Visitor(user, people.sign_in(user, at).value))
+    audit.record(at, user.email, "sign_in", audit.DONE, detail=detail)
+
+
 def safe_next(target: str | None) -> str:
     """Where to go after signing in: a path of this console, or its overview."""
     try:
@@ -80,7 +89,7 @@ def _view_mark(name: str, otherwise: Any = None) -> Any:
 
 def _by_session(key: str) -> Visitor | None:
     user = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
-    return Visitor(user, key) if user else None
+    return _seeing(Visitor(user, key)) if user else None
 
 
 def _by_token(asked: Request) -> Visitor | None:
@@ -89,7 +98,13 @@ def _by_token(asked: Request) -> Visitor | None:
     if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
         return None
     user = people.owner_of_token(token.strip(), console().clock())
-    return Visitor(user) if user else None
+    return _seeing(Visitor(user)) if user else None
+
+
+def _seeing(person: Visitor) -> Visitor:
+    """From here on the store shows what this person may see."""
+    sight.look_as(person.user)
+    return person
 
 
 def is_for_scripts() -> bool:

@@ -4,12 +4,13 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.store import audit, people
+from dashboard.store import audit, people, provided, scopes, second
 from dashboard.store.database import db
 from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store.models import User
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
+from dashboard.views.provider import provider
 
 bp = Blueprint("admin", __name__)
 
@@ -58,13 +59,17 @@ def new_user() -> ResponseReturnValue:
 @requires("admin")
 def change_user(user_id: int) -> ResponseReturnValue:
     """Another role, shut out, or let in again. One cannot take one's own rights away: somebody must be left to undo it."""
-    user = db.session.get(User, user_id)
-    if user is None:
-        abort(404, f"There is no user {user_id}.")
+    user = _user_or_404(user_id)
     if user.id == visitor().user.id:
         flash("Your own role stays as it is. Ask another administrator.", "danger")
         return redirect(url_for(".users"), 303)
     what, at = request.form.get("do", ""), console().clock()
+    if what in people.ROLES and user.issuer is not None:
+        flash(
+            f"{user.email} has the role that {user.issuer} gives them. Change it there; it holds from their next sign-in on.",
+            "danger",
+        )
+        return redirect(url_for(".users"), 303)
     if what == "disable":
         people.disable(user, at)
     elif what == "enable":
@@ -76,6 +81,73 @@ def change_user(user_id: int) -> ResponseReturnValue:
     _note("change_user", audit.DONE, f"{user.email}: {what}")
     flash(f"{user.email} is changed; they have to sign in again.", "success")
     return redirect(url_for(".users"), 303)
+
+
+@bp.get("/users/<int:user_id>")
+@requires("admin")
+def user(user_id: int) -> ResponseReturnValue:
+    """One person: which customers they see, and how they sign in."""
+    return _show(_user_or_404(user_id))
+
+
+@bp.post("/users/<int:user_id>/customers")
+@requires("admin")
+def limit(user_id: int) -> ResponseReturnValue:
+    """Have a person see all customers, or those that are named."""
+    person, which, text = _user_or_404(user_id), request.form.get("which"), request.form.get("customers", "")
+    if which not in {"all", "some"}:
+        abort(400, "A person sees all customers or some.")
+    try:
+        scopes.limit(person, scopes.read(text) if which == "some" else None)
+    except scopes.BadScope as error:
+        return _show(person, text, str(error)), 400
+    _note("change_customers", audit.DONE, scopes.in_words(person))
+    flash(f"It holds from {person.email}’s next page on.", "success")
+    return redirect(url_for(".user", user_id=user_id), 303)
+
+
+@bp.post("/users/<int:user_id>/provider")
+@requires("admin")
+def hand_over(user_id: int) -> ResponseReturnValue:
+    """From now on the provider vouches for this person, who has no password here any more."""
+    person, there = _user_or_404(user_id), provider()
+    if there is None:
+        abort(404, "No provider is set up.")
+    if person.id == visitor().user.id:
+        abort(400, "Somebody with a password must be left: ask another administrator.")
+    provided.hand_over(person, there.issuer, console().clock())
+    _note("hand_over", audit.DONE, f"{person.email} to {there.issuer}")
+    flash(f"{person.email} signs in with {there.name} from now on, as whoever comes first with that verified address.", "success")
+    return redirect(url_for(".user", user_id=user_id), 303)
+
+
+@bp.post("/users/<int:user_id>/second-factor/remove")
+@requires("admin")
+def remove_second_factor(user_id: int) -> ResponseReturnValue:
+    """For who has lost telephone and recovery codes: the password alone signs them in again."""
+    person = _user_or_404(user_id)
+    second.switch_off(person)
+    _note("second_factor_off", audit.DONE, person.email)
+    flash(f"{person.email} signs in with their password alone, and can set up a second factor anew.", "success")
+    return redirect(url_for(".user", user_id=user_id), 303)
+
+
+def _user_or_404(user_id: int) -> User:
+    found = db.session.get(User, user_id) if user_id < 2**63 else None
+    if found is None:
+        abort(404, f"There is no user {user_id}.")
+    return found
+
+
+def _show(person: User, typed: str | None = None, problem: str = "") -> str:
+    """``typed``: customers that could not be taken, as they were entered."""
+    mine = scopes.scopes_of(person)
+    limited = person.limited if typed is None else True
+    text = scopes.as_text(mine) if typed is None else typed
+    count = scopes.count(person) if person.limited else 0
+    return render_template(
+        "pages/user.html", user=person, limited=limited, customers=text, count=count, problem=problem, provider=provider()
+    )
 
 
 def _note(what: str, result: str, detail: str) -> None:

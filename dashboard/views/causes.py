@@ -45,6 +45,16 @@ def get_cause_or_404(cause_id: int) -> Cause:
     return cause
 
 
+def whole_cause_or_403(cause_id: int) -> Cause:
+    """The cause, to change what is said of it to everybody: not for who sees a part of what is behind it."""
+    cause = get_cause_or_404(cause_id)
+    if not diagnosed.is_whole(cause):
+        abort(
+            403, "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding."
+        )
+    return cause
+
+
 @bp.get("/findings", endpoint="findings")
 @bp.get("/findings.json", endpoint="findings_json")
 @bp.get("/findings.csv", endpoint="findings_csv")
@@ -85,7 +95,7 @@ def show(cause_id: int) -> ResponseReturnValue:
 @requires("operator")
 def suppress_cause(cause_id: int) -> ResponseReturnValue:
     """Spare people this cause for some days."""
-    cause = get_cause_or_404(cause_id)
+    cause = whole_cause_or_403(cause_id)
     _suppress(cause, f"cause {cause_id}: {cause.title}, {cause.connector}")
     return redirect(url_for(".show", cause_id=cause_id), 303)
 
@@ -94,7 +104,7 @@ def suppress_cause(cause_id: int) -> ResponseReturnValue:
 @requires("operator")
 def wake_cause(cause_id: int) -> ResponseReturnValue:
     """Spare them no longer."""
-    cause = get_cause_or_404(cause_id)
+    cause = whole_cause_or_403(cause_id)
     suppression.wake(cause, console().clock())
     audit.record(console().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}")
     return redirect(url_for(".show", cause_id=cause_id), 303)

@@ -212,11 +212,11 @@ def saltedge_refresh(account_id: int, connection_id: int) -> ResponseReturnValue
 @requires("viewer", poll=True)
 def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The sync indicator, from the store: the worker asks the API, however many people watch."""
-    done = actions.latest(account_id, connection_id)
-    action = next((each for each in done if each.kind == actions.SYNC), None)
+    connection = get_connection_or_404(account_id, connection_id)
     if not htmx.is_htmx():
         return redirect(url_for(".show", account_id=account_id, connection_id=connection_id))
-    connection = get_connection_or_404(account_id, connection_id)
+    done = actions.latest(account_id, connection_id)
+    action = next((each for each in done if each.kind == actions.SYNC), None)
     answer = render_template("fragments/_sync.html", connection=connection, sync=action)
     return htmx.say_settled(answer) if action is not None and action.settled_at is not None else answer
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from flask import Blueprint, jsonify, render_template, request
+from flask import Blueprint, abort, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
-from dashboard.store import audit
+from dashboard.store import audit, scopes
 from dashboard.store.database import db
 from dashboard.store.listing import BadQuery, whole_number
 from dashboard.store.models import Account, Connection
@@ -66,6 +66,7 @@ def token() -> ResponseReturnValue:
     external_id = request.form.get("external_id", "").strip()
     if not external_id or len(external_id) > 255:
         raise BadQuery("An external id has 1 to 255 characters.")
+    _may_see_or_404(external_id)
     account = _account(external_id)
     if account is None and request.form.get("create") != "yes":
         return jsonify(error="unknown_account", detail="No account has this external id; it would be created."), 409
@@ -91,6 +92,7 @@ def connected() -> ResponseReturnValue:
     """After the callback: read the new connection at once and show it."""
     external_id, server_id = request.form.get("external_id", ""), request.form.get("server_id", "")
     connection_id, at = whole_number("connection id", server_id, 2**62), console().clock()
+    _may_see_or_404(external_id)
     delivery = None
     try:
         account = _account(external_id) or live.find_or_add_account(console().api, external_id, at)
@@ -138,6 +140,8 @@ def _page() -> EmbedPage:
     external_id = request.args.get("external_id", "").strip()
     if len(external_id) > 255 or "\0" in external_id:
         raise BadQuery("An external id has 1 to 255 characters.")
+    if external_id:
+        _may_see_or_404(external_id)
     known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
     customers = (
         select(Account).where(Account.external_id.is_not(None), Account.gone_at.is_(None)).order_by(Account.name).limit(OFFERED)
@@ -153,6 +157,12 @@ def _page() -> EmbedPage:
         script_url=settings.peliqan_embed_script_url,
         frame_url=f"{settings.dashboard_widget_origin or ''}/embed/frame",
     )
+
+
+def _may_see_or_404(external_id: str) -> None:
+    """Peliqan would give a token for any: whoever may not see this customer gets none, and makes none."""
+    if not scopes.may_see(visitor().user, external_id):
+        abort(404, "You see no customer with this external id.")
 
 
 def _account(external_id: str) -> Account | None:

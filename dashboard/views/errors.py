@@ -24,7 +24,7 @@ from dashboard.store import audit
 from dashboard.store.database import db
 from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.telemetry import ids
-from dashboard.views import htmx
+from dashboard.views import htmx, second
 from dashboard.views.access import is_for_scripts
 from dashboard.views.security import first_in_a_minute
 
@@ -95,13 +95,18 @@ def _log_exception(app: Flask, exc_info: Any) -> None:
     app.logger.error("A mistake of the console's in %s", request.endpoint, exc_info=exc_info)
 
 
+def _is_guessing(error: HTTPException) -> bool:
+    return isinstance(error, TooManyRequests) and request.endpoint in {"people.login", "second.code"}
+
+
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if isinstance(error, InternalServerError):
         # What went wrong may have ended the transaction, and the page that says so asks the database, too.
         db.session.rollback()
-    if isinstance(error, TooManyRequests) and request.endpoint == "people.login" and first_in_a_minute("refused sign-in"):
-        audit.record(console().clock(), request.form.get("email", ""), "sign_in", audit.REFUSED, detail="Too many attempts.")
+    if _is_guessing(error) and first_in_a_minute("refused sign-in"):
+        who = request.form.get("email", "") if request.endpoint == "people.login" else second.who_is_half_in()
+        audit.record(console().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
     own_words = (error.description or "") if is_ours else ""

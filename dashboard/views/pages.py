@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache, lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from flask import Flask, Response, current_app, g, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -212,7 +212,7 @@ def init_app(app: Flask) -> None:
     """Give the templates their filters and what every page shows."""
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(duration=_duration, number=_number, words=_words)
+    app.jinja_env.filters.update(duration=_duration, number=_number, words=_words, host=_host)
     app.jinja_env.globals.update(
         coverage=coverage,
         severity_of_health=severity_of_health,
@@ -243,3 +243,8 @@ def _number(value: float | None) -> str:
 def _words(value: str) -> str:
     """``saltedge_refresh`` as people read it."""
     return value.replace("_", " ").replace(".", " ")
+
+
+def _host(url: str) -> str:
+    """Of an address, what people tell it by."""
+    return urlsplit(url).hostname or url

@@ -2,18 +2,21 @@
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import current_user, login_user, logout_user
+from flask_login import current_user, logout_user
 from flask_wtf import FlaskForm
 from wtforms import HiddenField, PasswordField, StringField
 from wtforms.validators import InputRequired, Length
 
 from dashboard.app import console
 from dashboard.store import audit, people
-from dashboard.views.access import PUBLIC, Visitor, requires, safe_next, visitor
+from dashboard.store import second as codes
+from dashboard.views import provider, second
+from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.views.attempts import by_account
 from dashboard.views.security import limiter
 
 bp = Blueprint("people", __name__)
+WRONG = "This e-mail address and password do not fit together."
 
 
 class LoginForm(FlaskForm):  # type: ignore[misc]
@@ -35,36 +38,34 @@ def login() -> ResponseReturnValue:
         return redirect(target)
     form = LoginForm()
     if not form.validate_on_submit():
-        return render_template("pages/login.html", form=form, target=target, wrong=request.method == "POST")
-    at = console().clock()
+        return provider.sign_in_page(target, form.email.data or "", WRONG if request.method == "POST" else "")
     user = people.check_password(form.email.data, form.password.data)
     if user is None:
-        audit.record(at, form.email.data, "sign_in", audit.FAILED)
-        return render_template("pages/login.html", form=form, target=target, wrong=True), 403
-    # A new session for a new person: nothing that was in it before, nobody else's key either.
-    session.clear()
-    key = people.sign_in(user, at).value
-    login_user(Visitor(user, key))
-    audit.record(at, user.email, "sign_in", audit.DONE)
+        audit.record(console().clock(), form.email.data, "sign_in", audit.FAILED)
+        return provider.sign_in_page(target, form.email.data, WRONG), 403
+    if user.totp_secret is not None:
+        return second.ask_for_code(user, target)
+    let_in(user)
     return redirect(target)
 
 
 @bp.post("/logout")
 @requires("viewer")
 def logout() -> ResponseReturnValue:
-    """Sign out, here and for every copy of this cookie."""
+    """Sign out, here and for every copy of this cookie; then at the provider, of whom one vouches for."""
+    is_vouched_for = visitor().user.issuer is not None
     people.sign_out(visitor().get_id(), console().clock())
     audit.record(console().clock(), visitor().email, "sign_out", audit.DONE)
     logout_user()
     session.clear()
-    return redirect(url_for(".login"))
+    return provider.sign_out_there() if is_vouched_for else redirect(url_for(".login"))
 
 
 @bp.get("/me")
 @requires("viewer")
 def me() -> ResponseReturnValue:
     """One's own page."""
-    return render_template("pages/me.html", tokens=people.tokens_of(visitor().user), secret=None)
+    return _me()
 
 
 @bp.post("/me/tokens")
@@ -78,7 +79,7 @@ def create_token() -> ResponseReturnValue:
         flash(str(error), "danger")
         return redirect(url_for(".me"), 303)
     audit.record(console().clock(), visitor().email, "create_token", audit.DONE, detail=name[:80])
-    return render_template("pages/me.html", tokens=people.tokens_of(visitor().user), secret=secret)
+    return _me(secret)
 
 
 @bp.post("/me/tokens/<int:token_id>/revoke")
@@ -89,3 +90,9 @@ def revoke_token(token_id: int) -> ResponseReturnValue:
     audit.record(console().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED)
     flash("The token is revoked." if done else "You have no such token.", "success" if done else "danger")
     return redirect(url_for(".me"), 303)
+
+
+def _me(secret: people.Secret | None = None) -> str:
+    user = visitor().user
+    left = codes.codes_left(user) if user.totp_secret is not None else 0
+    return render_template("pages/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left)

@@ -10,7 +10,7 @@ from dashboard.store.together import Place
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.causes import get_cause_or_404
+from dashboard.views.causes import get_cause_or_404, whole_cause_or_403
 from dashboard.views.connections import get_connection_or_404
 
 bp = Blueprint("together", __name__)
@@ -57,7 +57,7 @@ def delete_note(note_id: int, **ids: int) -> ResponseReturnValue:
 @requires("operator")
 def own(**ids: int) -> ResponseReturnValue:
     """Say that one is on it, in nobody's or another's place; or let it go, where one was."""
-    row: Account | Cause = get_cause_or_404(ids["cause_id"]) if "cause_id" in ids else get_account_or_404(ids["account_id"])
+    row: Account | Cause = whole_cause_or_403(ids["cause_id"]) if "cause_id" in ids else get_account_or_404(ids["account_id"])
     place, at, me, before = Place(**ids), console().clock(), visitor().email, row.owner
     what, problem = request.form.get("do", ""), ""
     if what == "take":

@@ -28,7 +28,8 @@ def test_every_route_but_the_public_ones_needs_a_person(app: Flask, mallory: Per
         if "GET" in (rule.methods or set()):
             answer = mallory.client.get(path)
             assert answer.status_code in ({401} if path.endswith((".json", ".csv", ".jsonl", ".parquet")) else {302}), path
-    assert public == {"people.login", "embed.frame", "health.alive", "health.ready", "measured.show"}
+    signing_in = {"people.login", "provider.begin", "provider.back", "second.code"}
+    assert public == {*signing_in, "embed.frame", "health.alive", "health.ready", "measured.show"}
 
 
 ROLES = {"viv": 0, "olga": 1, "adam": 2}

@@ -9,7 +9,7 @@
 ``deliveries``  new connections whose tables go to the partner's hook
 ``sql``       questions in SQL, their answers for a day
 ``messages``  events that come from Peliqan, alerts that go out
-``people``    people, their sign-ins and tokens, the audit trail
+``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
 from dashboard.store.models.data import ColumnMask, Export, Reveal, TableLook, ValueSearch, WatchedTable
@@ -27,7 +27,7 @@ from dashboard.store.models.fleet import (
     SnapshotVersion,
 )
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
-from dashboard.store.models.people import AccessToken, AuditEntry, SignIn, User
+from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
@@ -63,10 +63,13 @@ __all__ = [
     "PullRun",
     "PullSchedule",
     "Question",
+    "RecoveryCode",
     "Refresh",
     "Reveal",
     "Run",
     "SavedQuery",
+    "Scope",
+    "Seen",
     "SignIn",
     "SnapshotVersion",
     "TableLook",

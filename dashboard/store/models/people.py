@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String, Text
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
@@ -27,10 +27,14 @@ class AuditEntry(Model):
 class User(Model):
     """A person. ``role`` is viewer, operator or admin; a disabled one cannot sign in.
 
-    ``left_at``: when their visit before this one ended.
+    ``left_at``: when their visit before this one ended. ``issuer``: the provider that vouches for them, None for local users;
+    ``subject`` is its name for them, None until they sign in. Such a person has no password: ``password_hash`` is empty.
+    ``limited``: they see no more than the customers that their ``Scope`` names. ``totp_secret``: encrypted, of who has a second
+    factor; ``totp_step``: the latest step of time of which a code was taken.
     """
 
     __tablename__ = "user"
+    __table_args__ = (Index("ix_user_provider", "issuer", "subject", unique=True),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
@@ -40,6 +44,46 @@ class User(Model):
     seen_at: Mapped[datetime | None] = mapped_column(UtcTime)
     left_at: Mapped[datetime | None] = mapped_column(UtcTime)
     disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    issuer: Mapped[str | None] = mapped_column(Text)
+    subject: Mapped[str | None] = mapped_column(Text)
+    limited: Mapped[bool] = mapped_column(default=False)
+    totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
+    totp_step: Mapped[int | None] = mapped_column(BigInteger)
+
+    @property
+    def sees_some(self) -> bool:
+        """Whether they see some customers only. Administrators see all: they say who sees what."""
+        return self.limited and self.role != "admin"
+
+
+class Scope(Model):
+    """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
+
+    __tablename__ = "scope"
+
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
+    text: Mapped[str] = mapped_column(String(255), primary_key=True)
+    is_prefix: Mapped[bool] = mapped_column(primary_key=True)
+
+
+class Seen(Model):
+    """An account that a limited person sees, worked out from their ``Scope`` (``store.sight``): an index finds it."""
+
+    __tablename__ = "seen"
+
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)
+
+
+class RecoveryCode(Model):
+    """What lets somebody in once in place of a code of their second factor. Shown once; only its hash is kept."""
+
+    __tablename__ = "recovery_code"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), index=True)
+    code_hash: Mapped[str] = mapped_column(String(64))
+    used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
 class SignIn(Model):

@@ -1,0 +1,137 @@
+"""The second factor: asked for after the password; set up and removed on one's own page."""
+
+from datetime import timedelta
+
+import segno
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask.typing import ResponseReturnValue
+from flask_limiter.util import get_remote_address
+from markupsafe import Markup
+
+from dashboard.app import console
+from dashboard.store import audit, people, second
+from dashboard.store.database import db
+from dashboard.store.models import User
+from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
+from dashboard.views.security import limiter
+
+bp = Blueprint("second", __name__)
+# So long after the password the code may come.
+HALF_LASTS = timedelta(minutes=5)
+
+
+def ask_for_code(user: User, target: str) -> ResponseReturnValue:
+    """After the password: remember for a while who it was, and ask for the code. Nobody is signed in by that."""
+    session.clear()
+    session["half"] = [user.id, _mark(user), console().clock().timestamp(), target]
+    return redirect(url_for("second.code"))
+
+
+def _whose() -> str:
+    """Attempts are counted by the person whose password was right, wherever they come from."""
+    half = session.get("half")
+    return f"half {half[0]}" if half else get_remote_address()
+
+
+@bp.route("/login/code", methods=["GET", "POST"])
+@requires(PUBLIC)
+@limiter.limit("10 per minute; 100 per hour", methods=["POST"])
+@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=_whose)
+def code() -> ResponseReturnValue:
+    """The second half of signing in."""
+    user, target = _half_in()
+    if user is None:
+        session.pop("half", None)
+        flash("Sign in with your password first: it was more than five minutes ago, or has changed.", "info")
+        return redirect(url_for("people.login", next=target))
+    if request.method == "GET":
+        return render_template("pages/login_code.html", wrong=False)
+    vault = console().fleet.vault
+    by = second.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), console().clock(), vault.encrypt)
+    if by is None:
+        audit.record(console().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
+        return render_template("pages/login_code.html", wrong=True), 403
+    let_in(user, f"With a {by}.")
+    if by == "recovery code":
+        flash(f"That recovery code is used up; you have {second.codes_left(user)} left.", "info")
+    return redirect(target)
+
+
+@bp.get("/me/second-factor")
+@requires("viewer")
+def new() -> ResponseReturnValue:
+    """A new secret to be read by an app; it is theirs once a code of it comes back."""
+    if visitor().user.issuer is not None or visitor().user.totp_secret is not None:
+        return redirect(url_for("people.me"))
+    return _form(second.new_secret())
+
+
+@bp.post("/me/second-factor")
+@requires("viewer")
+@limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
+def switch_on() -> ResponseReturnValue:
+    """Ask for codes from now on: whoever has the password and reads the new secret's codes may decide that."""
+    user, vault, at = visitor().user, console().fleet.vault, console().clock()
+    owner, _, secret = (vault.decrypt(request.form.get("sealed", "").encode()) or "").partition(":")
+    if user.issuer is not None or user.totp_secret is not None or owner != str(user.id):
+        flash("Nothing was changed: this form was made for another moment. Begin again.", "warning")
+        return redirect(url_for("people.me"), 303)
+    step = second.step_of(secret, request.form.get("code", ""), at)
+    if step is None or people.check_password(user.email, request.form.get("password", "")) is None:
+        audit.record(at, user.email, "second_factor_on", audit.FAILED)
+        return _form(
+            secret, "The code or the password does not fit. Nothing was changed. Wait for a new code and try again."
+        ), 403
+    codes = second.switch_on(user, secret, step, vault.encrypt)
+    audit.record(at, user.email, "second_factor_on", audit.DONE)
+    return render_template("pages/second_codes.html", codes=codes)
+
+
+@bp.post("/me/second-factor/remove")
+@requires("viewer")
+@limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
+def switch_off() -> ResponseReturnValue:
+    """Ask for none any more, with the password and a code."""
+    user, vault, at = visitor().user, console().fleet.vault, console().clock()
+    knows = people.check_password(user.email, request.form.get("password", "")) is not None
+    code = request.form.get("code", "")
+    if not knows or second.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None:
+        audit.record(at, user.email, "second_factor_off", audit.FAILED)
+        flash("The code or the password does not fit. Nothing was changed.", "danger")
+        return redirect(url_for("people.me"), 303)
+    second.switch_off(user)
+    audit.record(at, user.email, "second_factor_off", audit.DONE)
+    flash("You sign in with your password alone again.", "success")
+    return redirect(url_for("people.me"), 303)
+
+
+def _form(secret: str, problem: str = "") -> str:
+    user = visitor().user
+    picture = segno.make(second.address_of(secret, user.email), error="m").svg_inline(scale=4, light="#fff")
+    sealed = console().fleet.vault.encrypt(f"{user.id}:{secret}").decode()
+    spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
+    # The picture is segno's own, of an address that pyotp has quoted.
+    shown = Markup(picture)  # noqa: S704
+    return render_template("pages/second_new.html", picture=shown, secret=spaced, sealed=sealed, problem=problem)
+
+
+def _half_in() -> tuple[User | None, str]:
+    """Whose password was right a moment ago, while it is still theirs, and where they were going."""
+    half = session.get("half")
+    if not half:
+        return None, safe_next(None)
+    user_id, mark, at, target = half
+    user, age = db.session.get(User, user_id), console().clock().timestamp() - at
+    is_theirs = user is not None and user.disabled_at is None and user.totp_secret is not None and _mark(user) == mark
+    return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(target)
+
+
+def who_is_half_in() -> str:
+    """The address of whose password was right a moment ago, for the audit trail; empty where nobody's was."""
+    user, _ = _half_in()
+    return user.email if user is not None else ""
+
+
+def _mark(user: User) -> str:
+    """Changes with the password."""
+    return people.hashed(user.password_hash)[:16]
