@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
+from itertools import compress
 
 import click
 from flask import Flask
@@ -24,10 +25,12 @@ from dashboard.views.provider import Away, provider
 
 LITTLE_ROOM = 1 << 30
 USUAL = ("database", "API", "Redis", "data")
+# Looked at where they are set up, or named.
+SET_UP = ("hook", "provider")
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "data", "hook", "provider", "worker"], case_sensitive=False))
+@click.argument("what", nargs=-1, type=click.Choice((*USUAL, *SET_UP, "worker"), case_sensitive=False))
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun.
 
@@ -48,8 +51,8 @@ def check(what: tuple[str, ...]) -> None:
         "provider": lambda: provider_problem(app),
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    set_up = {"hook": parts.work.hook is not None, "provider": parts.settings.dashboard_oidc_issuer is not None}
-    usual = (*USUAL, *(name for name, is_set in set_up.items() if is_set))
+    are_set_up = (parts.work.hook is not None, parts.settings.dashboard_oidc_issuer is not None)
+    usual = (*USUAL, *compress(SET_UP, are_set_up))
     problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for extra, problem in _extras().items():
         problems[extra] = problem

@@ -26,7 +26,7 @@ from dashboard.store.models.findings import RECOVERED, STATES
 
 # Nothing of any customer's is in these.
 OPEN = {
-    "access_token", "account_search", "connector_median", "job", "recovery_code", "saved_query", "sign_in", "snapshot_version",
+    "access_token", "account_search", "api_outage", "connector_median", "job", "recovery_code", "saved_query", "sign_in", "snapshot_version",
     "user",
 }  # fmt: skip
 # No limited person has a page of these, or they count the whole fleet.
