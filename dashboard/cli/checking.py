@@ -21,7 +21,6 @@ from dashboard.settings import Settings
 from dashboard.store import due
 from dashboard.store.backup import missing_programs
 from dashboard.telemetry import mistakes, tracing
-from dashboard.views.provider import Away, provider
 
 LITTLE_ROOM = 1 << 30
 USUAL = ("database", "API", "Redis", "data")
@@ -121,6 +120,9 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
 
 def provider_problem(app: Flask) -> str | None:
     """What is wrong with where people sign in, if that is set up."""
+    # Loaded here: the views load what a command has no use for.
+    from dashboard.views.provider import Away, provider
+
     with app.app_context():
         there = provider()
         try:

@@ -26,8 +26,8 @@ from dashboard.store.models.findings import RECOVERED, STATES
 
 # Nothing of any customer's is in these.
 OPEN = {
-    "access_token", "account_search", "api_outage", "connector_median", "job", "recovery_code", "saved_query", "sign_in", "snapshot_version",
-    "user",
+    "access_token", "account_search", "api_outage", "connector_median", "job", "recovery_code", "saved_query", "sign_in",
+    "snapshot_version", "user",
 }  # fmt: skip
 # No limited person has a page of these, or they count the whole fleet.
 SHUT = {"alert_message", "alert_rule", "fleet_hour", "pull_run", "pull_schedule"}
