@@ -75,6 +75,7 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
         olga.post(f"{page}/notes", text=text)
     olga.post(f"{account}/owner", do="take")
     olga.post(f"{connection}/sync", why=text)
+    olga.post(f"{connection}/read")
     olga.post(f"/accounts/{theirs}/connections/{its}/reauthorise", why=text)
     olga.post(f"{account}/invite", connector=text[:40].replace("\x1b", ""))
     olga.post(f"{connection}/search", value=text)

@@ -196,5 +196,6 @@ def test_what_is_not_there_is_said(adam: Person) -> None:
         assert adam.client.get(path).status_code == 404
     for path in ("/alerts/77", "/alerts/77/switch", "/alerts/77/delete", "/alerts/77/test"):
         assert adam.post(path, to="off").status_code == 404
-    assert adam.post(f"/alerts/messages/{2**64}/send").status_code == 303
+    assert adam.post("/alerts/messages/77/send").status_code == 303
+    assert adam.post(f"/alerts/messages/{2**64}/send").status_code == 404
     assert adam.client.get("/alerts?sort=nonsense").status_code == 400
