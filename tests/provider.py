@@ -217,7 +217,8 @@ def create(state: Provider) -> Flask:
         if not state.person:
             back, given = request.args["redirect_uri"], request.args["state"]
             return redirect(f"{back}?error=access_denied&error_description=No&state={given}")
-        return server.create_authorization_response(grant_user=state.person)
+        grant = server.get_consent_grant(end_user=state.person)
+        return server.create_authorization_response(grant_user=state.person, grant=grant)
 
     @app.post("/token")
     def token() -> Any:

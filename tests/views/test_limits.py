@@ -10,6 +10,7 @@ from dashboard.store.database import db
 from dashboard.store.models import Account
 from tests.conftest import Person, words
 from tests.limited import INSIDE
+from tests.views.test_cost import counted
 from tests.views.test_people import entries
 
 
@@ -60,3 +61,19 @@ def test_administrators_see_all_and_so_does_whoever_becomes_one(app: Flask, ids:
         assert user is not None
         scopes.limit(user, scopes.read("cust-00003"))
     assert adam.json("/accounts.json")["total"] == 60
+
+
+def test_a_limit_costs_no_question_more(app: Flask, viv: Person) -> None:
+    def asked(path: str) -> int:
+        for _ in range(2):
+            with counted(app) as statements:
+                assert viv.client.get(path).status_code == 200
+        return len(statements)
+
+    paths = ("/", "/connections", "/accounts.json", "/causes", "/findings", "/since", "/desk")
+    before = {path: asked(path) for path in paths}
+    with app.app_context():
+        user = people.find_user("viv@example.com")
+        assert user is not None
+        scopes.limit(user, scopes.read("cust-*"))
+    assert {path: asked(path) for path in paths} == before
