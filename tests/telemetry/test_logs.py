@@ -41,7 +41,7 @@ def test_an_id_that_is_not_well_formed_is_replaced(app: Flask, offered: str) -> 
 
 
 def test_a_probe_that_finds_all_well_leaves_no_line(told: Lines, app: Flask) -> None:
-    assert app.test_client().get("/healthz").status_code == 200
+    assert app.test_client().get("/healthz").text == "ok\n"
     assert told() == []
 
 
