@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.cli.shared import make_app, queue_problem, sharing_problem, store_problem
+from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.settings import Settings
 from dashboard.store import due
@@ -25,7 +26,7 @@ USUAL = ("database", "API", "Redis", "data")
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "data", "worker"], case_sensitive=False))
+@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "data", "hook", "worker"], case_sensitive=False))
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun.
 
@@ -42,9 +43,11 @@ def check(what: tuple[str, ...]) -> None:
         "API": lambda: _api_problem(app, parts.api),
         "Redis": lambda: queue_problem(parts.settings.redis_url),
         "data": lambda: _data_problem(parts.settings),
+        "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    problems = {name: problem() for name, problem in checks.items() if name in (what or USUAL)}
+    usual = (*USUAL, *(["hook"] if parts.work.hook is not None else []))
+    problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for extra, problem in _extras().items():
         problems[extra] = problem
     for name, problem in problems.items():

@@ -7,6 +7,7 @@ A socket of systemd's is taken over (LISTEN_FDS), so that connections wait in it
 https://gunicorn.org/signals/
 """
 
+import gc
 import logging
 import os
 import sys
@@ -57,6 +58,8 @@ def serve_app(
         "on_starting": _begin_again_as_begun,
         **hooks,
     }
+    # What was loaded stays: to look through all of it for garbage again and again is a quarter of a page of two thousand cells.
+    gc.freeze()
     _Server(app, anew, options).run()
 
 

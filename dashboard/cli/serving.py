@@ -32,6 +32,10 @@ SCENARIO = click.option(
     help="What goes wrong, by name; a bit of everything otherwise.",
     callback=lambda _context, _option, name: name or "",
 )
+# Browsers open no page on these, whoever listens there (the Fetch standard's "bad ports", from 1024 on).
+REFUSED_BY_BROWSERS = frozenset(
+    (1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080)
+)
 LISTED = f"\b\nScenarios:\n{listing()}"
 
 
@@ -52,6 +56,14 @@ LISTED = f"\b\nScenarios:\n{listing()}"
     envvar="SANDBOX_WEBHOOK_SECRET",
     show_envvar=True,
     help="What they are signed with.",
+)
+@click.option(
+    "--warehouse-url",
+    default="",
+    metavar="URL",
+    envvar="SANDBOX_WAREHOUSE_URL",
+    show_envvar=True,
+    help="A PostgreSQL database that answers SQL; SQLite in this process otherwise.",
 )
 def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet: Any) -> None:
     """The stand-in for Peliqan's API, alone."""
@@ -154,8 +166,8 @@ def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
 
 
 def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str) -> None:
-    port = _free_port(port)
-    sandbox_port = _free_port(port + 1)
+    port = free_port(port)
+    sandbox_port = free_port(port + 1)
     environ = {
         **os.environ,
         "SECRET_KEY": secrets.token_hex(32),
@@ -242,10 +254,16 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _free_port(first: int) -> int:
-    free = next((port for port in range(first, min(first + 50, 65536)) if _is_free("127.0.0.1", port)), None)
+def free_port(first: int) -> int:
+    """``first``, or the next port of this machine that is free and that browsers open pages on; says so where it is another.
+
+    Raises:
+        click.ClickException: none of the next fifty is.
+    """
+    ports = (port for port in range(first, min(first + 50, 65536)) if port not in REFUSED_BY_BROWSERS)
+    free = next((port for port in ports if _is_free("127.0.0.1", port)), None)
     if free is None:
         raise click.ClickException(f"No port is free from {first} on.")
     if free != first:
-        click.echo(f"Port {first} is taken; using {free}.")
+        click.echo(f"Port {first} is {'refused by browsers' if first in REFUSED_BY_BROWSERS else 'taken'}; using {free}.")
     return free

@@ -16,6 +16,7 @@
 ``bulk``       work on many connections: jobs and their items; ``bulk_plan`` what one would be for, ``bulk_lists`` what is shown
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
 ``vitals``     how the console itself fares; ``backup`` the store as a file, and back
+``deliveries`` new connections whose tables go to the partner's hook
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
 ``tokens``     customers' tokens, encrypted at rest

@@ -12,6 +12,7 @@
 ``measured``  `/metrics`: what is counted, and how the fleet is at the moment
 ``errors``    what went wrong as a page, a fragment or JSON
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
+``deliveries`` tables of new connections, handed to the partner's hook
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -29,6 +30,7 @@ from dashboard.views import (
     bulk,
     causes,
     connections,
+    deliveries,
     desk,
     door,
     embed,
@@ -85,6 +87,7 @@ def register(app: Flask) -> None:
         sql,
         queries,
         pulls,
+        deliveries,
         embed,
         people,
         admin,
