@@ -14,8 +14,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask import Flask
+from sqlalchemy import func, select
 
-from tests.conftest import PASSWORD, Sandbox
+from dashboard.store import passes
+from dashboard.store.database import db
+from dashboard.store.models import AccountCheck
+from tests.conftest import PASSWORD, Clock, Sandbox
 from tests.engines import free_port, wait_for
 from tests.processes import Processes, answering, make_environ
 
@@ -177,17 +182,8 @@ def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(m
 
 
 def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
-    machines: Processes,
-    sandbox: Sandbox,
-    app,
-    clock,  # type: ignore[no-untyped-def]
+    machines: Processes, sandbox: Sandbox, app: Flask, clock: Clock
 ) -> None:
-    from sqlalchemy import func, select
-
-    from dashboard.store import passes
-    from dashboard.store.database import db
-    from dashboard.store.models import AccountCheck
-
     sandbox.fault("servers", delay_ms=300)
     with app.app_context():
         began = passes.open_or_join(clock()).started_at

@@ -35,9 +35,8 @@ def test_an_index_without_advisories_is_said_and_is_no_success(
 ) -> None:
     asked = answers(monkeypatch, [{"name": "requests", "skip_reason": "Dependency not found on PyPI"}])
     assert audit.main() == 0
-    assert capsys.readouterr().out.startswith(
-        "NOT AUDITED: no source of advisories could be reached (the package index has none)".removesuffix(" has none)")
-    )
+    said = "NOT AUDITED: no source of advisories could be reached (the package index has no advisories)."
+    assert capsys.readouterr().out.startswith(said)
     assert len(asked) == 1
     assert len(asked[0]) == 2
 

@@ -117,6 +117,7 @@ class Work:
             "exports": self.exports,
             "questions": self.questions,
             "pulls": self.pulls,
+            "deliveries": self.deliveries,
         }
         return {name: int(huey.pending_count()) for name, huey in queues.items()}
 
