@@ -67,5 +67,7 @@ def begin(level: str, stream: TextIO = sys.stderr) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # Each tells its own every request, or every call.
-    for loud in ("huey", "urllib3", "werkzeug", "alembic"):
+    for loud in ("huey", "werkzeug", "alembic"):
         logging.getLogger(loud).setLevel(max(logging.WARNING, root.level))
+    # Each try again of a call: how the call ended is told anyway.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
