@@ -20,7 +20,7 @@ from tests.conftest import Clock, Person, Sandbox, make_settings
 from tests.engines import Servers
 
 # Where tables of new connections are handed to: nobody listens.
-NOWHERE = "http://127.0.0.1:9/hook"
+HOOK = {"dashboard_hook": "http://127.0.0.1:9/hook", "dashboard_hook_secret": "what a hook's posts are signed with"}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def used(
     shutil.copy(filled / "console.db", folder / "console.db")
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
     limiter.enabled = False
-    made = create_app(make_settings(sandbox_server.url, folder, dashboard_hook=NOWHERE))
+    made = create_app(make_settings(sandbox_server.url, folder, **HOOK))
     made.jinja_env.bytecode_cache = compiled
     olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
     make_one_of_each(made, olga, adam, folder, "Of the test")

@@ -20,7 +20,7 @@ from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.database import db
 from dashboard.views.security import limiter
-from tests.attacks.conftest import NOWHERE
+from tests.attacks.conftest import HOOK
 from tests.attacks.hostile import PAYLOAD, SCRIPT, HostileApi
 from tests.attacks.places import Place, Places, ask
 from tests.attacks.seeded import make_one_of_each
@@ -48,9 +48,7 @@ def app(folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSyste
     # A few customers, and those with something for the desk to do.
     wanting = (sandbox_server.find(failure="expired", auth="oauth2"), sandbox_server.find(auth="saltedge"))
     accounts = {*range(1001, 1007), *(each.account_id for each in wanting)}
-    made = create_app(
-        make_settings(sandbox_server.url, folder, dashboard_hook=NOWHERE), clock=clock, adapter=HostileApi(accounts)
-    )
+    made = create_app(make_settings(sandbox_server.url, folder, **HOOK), clock=clock, adapter=HostileApi(accounts))
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     upgrade_schema(made)

@@ -15,6 +15,7 @@ from dashboard.app import Console
 from dashboard.cli.shared import close_store
 from dashboard.store import models
 from dashboard.store.database import db
+from tests.attacks.conftest import HOOK
 from tests.attacks.places import ACCOUNT, Place, Places, ask
 from tests.attacks.seeded import newest, send
 from tests.conftest import PASSWORD, Person
@@ -28,7 +29,7 @@ WAREHOUSE_PASSWORD = "pw-of-a-warehouse-0815"
 
 @pytest.fixture(scope="module")
 def changes() -> dict[str, Any]:
-    return {"peliqan_webhook_secret": WEBHOOK_SECRET}
+    return {"peliqan_webhook_secret": WEBHOOK_SECRET, **HOOK}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def seen(app: Flask, places: Places) -> Seen:
     parts: Console = app.extensions["console"]
     secrets = {
         "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET, "password": PASSWORD,
-        "alert's secret": ALERT_SECRET, "warehouse's password": WAREHOUSE_PASSWORD,
+        "hook's secret": HOOK["dashboard_hook_secret"], "alert's secret": ALERT_SECRET, "warehouse's password": WAREHOUSE_PASSWORD,
     }  # fmt: skip
     try:
         olga, adam = (Person(app.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
@@ -146,7 +147,7 @@ def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(seen: Seen) 
 def test_settings_errors_and_their_texts_hold_none(app: Flask, seen: Seen) -> None:
     parts: Console = app.extensions["console"]
     said = repr(parts.settings) + str(parts.settings) + repr(parts.api) + repr(parts.fleet)
-    for what in ("signing key", "partner token", "webhook secret"):
+    for what in ("signing key", "partner token", "webhook secret", "hook's secret"):
         assert seen.secrets[what] not in said, what
 
 

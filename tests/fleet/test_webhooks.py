@@ -219,7 +219,7 @@ def test_duplicates_and_replays_change_nothing(app: Flask, parts: Console, sandb
 def test_any_order_in_any_batches_comes_to_the_same(
     app: Flask, parts: Console, sandbox: Sandbox, order: list[int], cuts: set[int]
 ) -> None:
-    connection, start, first = sandbox.healthy, datetime(2026, 1, 1, tzinfo=UTC), next(NEW_RUNS)
+    connection, start, first = sandbox.healthy, datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1), next(NEW_RUNS)
     names = ["started", "completed", "started", "error", "started", "completed_with_errors"]
     told = [
         made(connection, f"pipeline_run_{name}", first + place // 2, timestamp=(start + timedelta(minutes=place)).isoformat())
