@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import causes, pages, passes, storm, tables, watching
+from bench import causes, exports, pages, passes, storm, tables, watching
 from bench.report import HEAD
 from tests.engines import run_servers
 
@@ -21,6 +21,7 @@ PARTS = {
     "causes": causes.measure,
     "storm": storm.measure,
     "tables": tables.measure,
+    "exports": exports.measure,
 }
 
 

@@ -64,11 +64,11 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         requests.post(f"{api.url}/sandbox/control/faults", json=fault, timeout=30).raise_for_status()
         # What the first such page takes is kept for the next.
         _get(session, f"{url}{EVERYTHING}?fill=1")
-        before = _memory(pid)
+        before = memory_of(pid)
         for _ in range(PAGES):
             _get(session, f"{url}{WIDE}?per_page=200&fill=1")
             _get(session, f"{url}{EVERYTHING}?fill=1")
-        grown = _memory(pid) - before
+        grown = memory_of(pid) - before
         what = "memory after 40 pages, of 200 columns and of 50 cells of 100 kB (MB more)"
         yield Figure(1, what, grown, most=30, detail=f"from {before:.0f} MB")
 
@@ -107,7 +107,7 @@ def _ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _memory(pid: int) -> float:
+def memory_of(pid: int) -> float:
     """Megabytes that the process and those that it began hold."""
     pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in _family(pid)]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -4,6 +4,7 @@ All wrong or missing ones are named together in one message (``SettingsError``),
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -20,14 +21,30 @@ class SettingsError(Exception):
     """One message that names every wrong or missing setting."""
 
 
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
+def _is_safe(value: str) -> bool:
+    """Whether it is an address of https, or of http on this machine."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
     loopback = parts.hostname in {"localhost", "127.0.0.1", "::1"}
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and loopback))
+
+
+def _origin(value: str) -> str:
+    if not _is_safe(value):
         raise ValueError("must be an https address (http only on this machine, for the sandbox)")
     return value.rstrip("/")
 
 
+def _hook(value: str) -> str:
+    if value and not _FUNCTION.fullmatch(value) and not _is_safe(value):
+        raise ValueError("must be a function, as module:function, or an https address (http only on this machine)")
+    return value
+
+
+_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 Origin = Annotated[str, BeforeValidator(_origin)]
 
 
@@ -107,6 +124,18 @@ class Settings(BaseModel):
     dashboard_bulk_most: int = Field(
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
     )
+    dashboard_hook: Annotated[str, BeforeValidator(_hook)] = Field(
+        "",
+        repr=False,
+        description="Where tables of new connections are handed over: a function, `module:function`, or an https address.",
+    )
+    dashboard_hook_tables: str = Field(
+        "*",
+        description="Which: names with commas, with or without the connector's in front, or `*` for all of the connection.",
+    )
+    dashboard_hook_secret: str = Field(
+        "", repr=False, description="What is signed with that is posted to the hook's address: 16 characters or more."
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
@@ -147,6 +176,21 @@ class Settings(BaseModel):
                 " set DATABASE_URL to a PostgreSQL database, or leave REDIS_URL empty"
             )
         return self
+
+    @model_validator(mode="after")
+    def _a_hooks_address_is_signed_for(self) -> "Settings":
+        if "://" in self.dashboard_hook and len(self.dashboard_hook_secret) < 16:
+            raise ValueError(
+                "DASHBOARD_HOOK is an address, and what is posted there is signed:"
+                " set DASHBOARD_HOOK_SECRET to 16 characters or more"
+            )
+        return self
+
+    @property
+    def hook_tables(self) -> frozenset[str]:
+        """Names of the tables that the hook gets, in lower case; none where it gets all."""
+        names = {name.strip().casefold() for name in self.dashboard_hook_tables.split(",")} - {""}
+        return frozenset() if "*" in names else frozenset(names)
 
     @property
     def thresholds(self) -> Thresholds:

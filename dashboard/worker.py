@@ -20,6 +20,8 @@ M_ARENA_MAX = -8
 EXPORTS = 2
 # So many warehouses are asked at a time.
 QUESTIONS = 4
+# So many connections' tables are handed to the hook at a time; others have their turn after a minute.
+DELIVERIES = 2
 
 
 def keep_memory_together() -> None:
@@ -30,8 +32,14 @@ def keep_memory_together() -> None:
 
 def make_consumers(work: Work, threads: int) -> list[Consumer]:
     """Consumers that look for work often enough for people to wait for it: ``threads`` for jobs, one for reading the fleet, two
-    for exports, four for questions, one for pulls."""
-    numbers = ((work.readings, 1), (work.exports, EXPORTS), (work.questions, QUESTIONS), (work.pulls, 1))
+    for exports, four for questions, one for pulls, two for deliveries."""
+    numbers = (
+        (work.readings, 1),
+        (work.exports, EXPORTS),
+        (work.questions, QUESTIONS),
+        (work.pulls, 1),
+        (work.deliveries, DELIVERIES),
+    )
     others = [_consumer(huey, number, periodic=False) for huey, number in numbers]
     return [_consumer(work.jobs, threads, periodic=True), *others]
 

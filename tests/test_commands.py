@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.cli.serving import free_port
 from dashboard.cli.shared import sharing_problem
 from tests.conftest import Sandbox, make_settings
 from tests.processes import make_environ
@@ -91,6 +92,15 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
     assert run("check").returncode == 0
 
 
+def test_check_says_whether_the_hook_can_be_imported(run: Any) -> None:
+    run("db", "upgrade")
+    told = run("check", DASHBOARD_HOOK="no_such_module:take")
+    assert told.returncode == 1
+    assert "no_such_module:take could not be imported (ModuleNotFoundError)" in told.stdout
+    assert "hook      fine" in run("check", DASHBOARD_HOOK="json:loads").stdout
+    assert "hook" not in run("check").stdout
+
+
 def test_the_report_is_text_markdown_or_html_of_the_same(run: Any) -> None:
     assert run("report").returncode == 2
     run("db", "upgrade")
@@ -151,6 +161,10 @@ def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(run:
         assert "dark.md: it must begin with its settings" in told.stderr
         assert "late.md is missing" in told.stderr
         assert "Traceback" not in told.stderr
+
+
+def test_no_port_is_chosen_on_which_browsers_open_no_page() -> None:
+    assert free_port(6665) >= 6670
 
 
 def test_a_taken_port_is_one_sentence(run: Any, sandbox: Sandbox) -> None:

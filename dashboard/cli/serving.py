@@ -1,5 +1,6 @@
 """Commands that serve: each binds to loopback unless told otherwise, and ends what it started."""
 
+import gc
 import os
 import secrets
 import socket
@@ -32,6 +33,10 @@ SCENARIO = click.option(
     help="What goes wrong, by name; a bit of everything otherwise.",
     callback=lambda _context, _option, name: name or "",
 )
+# Browsers open no page on these, whoever listens there (the Fetch standard's "bad ports", from 1024 on).
+REFUSED_BY_BROWSERS = frozenset(
+    (1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080)
+)
 LISTED = f"\b\nScenarios:\n{listing()}"
 
 
@@ -52,6 +57,14 @@ LISTED = f"\b\nScenarios:\n{listing()}"
     envvar="SANDBOX_WEBHOOK_SECRET",
     show_envvar=True,
     help="What they are signed with.",
+)
+@click.option(
+    "--warehouse-url",
+    default="",
+    metavar="URL",
+    envvar="SANDBOX_WAREHOUSE_URL",
+    show_envvar=True,
+    help="A PostgreSQL database that answers SQL; SQLite in this process otherwise.",
 )
 def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet: Any) -> None:
     """The stand-in for Peliqan's API, alone."""
@@ -119,6 +132,8 @@ def serve_app(app: Flask, host: str, port: int, *, workers: int = 1, threads: in
         "control_socket_disable": True,
         **hooks,
     }
+    # What was loaded stays: to look through all of it for garbage again and again is a quarter of a page of two thousand cells.
+    gc.freeze()
     _Server(app, options).run()
 
 
@@ -155,8 +170,8 @@ def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
 
 
 def _run_demo(port: int, accounts: int, scenario: str, folder: Path) -> None:
-    port = _free_port(port)
-    sandbox_port = _free_port(port + 1)
+    port = free_port(port)
+    sandbox_port = free_port(port + 1)
     environ = {
         **os.environ,
         "SECRET_KEY": secrets.token_hex(32),
@@ -241,10 +256,16 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
-def _free_port(first: int) -> int:
-    free = next((port for port in range(first, min(first + 50, 65536)) if _is_free("127.0.0.1", port)), None)
+def free_port(first: int) -> int:
+    """``first``, or the next port of this machine that is free and that browsers open pages on; says so where it is another.
+
+    Raises:
+        click.ClickException: none of the next fifty is.
+    """
+    ports = (port for port in range(first, min(first + 50, 65536)) if port not in REFUSED_BY_BROWSERS)
+    free = next((port for port in ports if _is_free("127.0.0.1", port)), None)
     if free is None:
         raise click.ClickException(f"No port is free from {first} on.")
     if free != first:
-        click.echo(f"Port {first} is taken; using {free}.")
+        click.echo(f"Port {first} is {'refused by browsers' if first in REFUSED_BY_BROWSERS else 'taken'}; using {free}.")
     return free

@@ -14,6 +14,7 @@ from dashboard import peliqan
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import make_app, make_current_app, queue_problem, sharing_problem, store_problem, upgrade_schema
 from dashboard.fleet import refresh as fleet
+from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.store import audit, due, people, snapshot
 from dashboard.store.database import db
@@ -137,7 +138,7 @@ def upgrade_database() -> None:
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "worker"], case_sensitive=False))
+@click.argument("what", nargs=-1, type=click.Choice(["database", "API", "Redis", "hook", "worker"], case_sensitive=False))
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun."""
     app = make_app()
@@ -148,9 +149,11 @@ def check(what: tuple[str, ...]) -> None:
         "database": lambda: store_problem(app) or sharing_problem(parts.settings),
         "API": lambda: _api_problem(app, parts.api),
         "Redis": lambda: queue_problem(parts.settings.redis_url),
+        "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    problems = {name: problem() for name, problem in checks.items() if name in (what or ("database", "API", "Redis"))}
+    usual = ("database", "API", "Redis", *(["hook"] if parts.work.hook is not None else []))
+    problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
     sys.exit(1 if any(problems.values()) else 0)

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from dashboard import peliqan
@@ -31,6 +31,16 @@ def harmless(text: str) -> str:
     if text.lstrip(" ").startswith(FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(text):
         return "'" + text
     return text
+
+
+def finite(value: Any, met: Callable[[], None] = lambda: None) -> Any:
+    """A value as JSON may hold it: infinite numbers, which it has not, as texts; ``met`` is called with each."""
+    if isinstance(value, float) and not math.isfinite(value):
+        met()
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, dict):
+        return {key: finite(each, met) for key, each in value.items()}
+    return [finite(each, met) for each in value] if isinstance(value, list) else value
 
 
 class TextFile:
@@ -86,12 +96,10 @@ class TextFile:
             return _dumps(self._finite(value))
 
     def _finite(self, value: Any) -> Any:
-        if isinstance(value, float) and not math.isfinite(value):
-            self.not_numbers += 1
-            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        if isinstance(value, dict):
-            return {key: self._finite(each) for key, each in value.items()}
-        return [self._finite(each) for each in value] if isinstance(value, list) else value
+        return finite(value, self._count)
+
+    def _count(self) -> None:
+        self.not_numbers += 1
 
     def _text(self, value: Any) -> str | None:
         """A value as one text; None where there is none."""

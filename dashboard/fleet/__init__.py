@@ -10,6 +10,7 @@
 ``alerts``   what is to be told, sent to where people read it
 ``rows``     when the newest row of a connection's tables was received, because somebody asks
 ``webhooks`` what Peliqan sends, into the snapshot at once; ``hints`` asks for work, but not too often
+``deliveries`` tables of new connections, handed to the partner's ``hook``
 ``pulls``    tables copied out, by hand or by a schedule
 ``questions`` SQL that people ask warehouses
 ``queue``    the work queue: what is due, handed out

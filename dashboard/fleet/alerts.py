@@ -12,6 +12,7 @@ from datetime import timedelta
 from threading import get_ident
 from typing import Any, Final
 
+from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.fleet.refresh import Fleet
 from dashboard.store import alert_rules, alerts
 from dashboard.store.database import db
@@ -212,9 +213,7 @@ def _heard() -> Iterator[list[str]]:
     logger = logging.getLogger("apprise")
     logger.handlers, logger.propagate = [_EAR], False
     logger.setLevel(logging.WARNING)
-    for name in ("urllib3", "requests"):
-        if logging.getLogger(name).getEffectiveLevel() < logging.INFO:
-            logging.getLogger(name).setLevel(logging.INFO)
+    keep_paths_from_logs()
     said = _EAR.said[get_ident()] = []
     try:
         yield said

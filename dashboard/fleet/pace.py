@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from dashboard.store import standings
-from dashboard.store.models import Action
+from dashboard.store.models import Action, Delivery
 
 # What is quiet waits for the next pass, which makes everything due.
 WITH_THE_NEXT_PASS = datetime(9999, 1, 1, tzinfo=UTC)
@@ -13,7 +13,7 @@ SHORTEST = timedelta(seconds=60)
 EVENTS_COME = timedelta(minutes=10)
 
 
-def next_look(action: Action, at: datetime, interval: float) -> datetime:
+def next_look(action: Action | Delivery, at: datetime, interval: float) -> datetime:
     """``interval`` seconds for the first four looks, twice that up to the tenth, then four times (15, 30, 60 s by default).
 
     While Peliqan sends events of the connection it is four times from the first: the end of a run is told, and then the action

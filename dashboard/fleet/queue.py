@@ -1,8 +1,8 @@
 """The work queues. A message is only a hint; the store says what is due, so a lost or doubled message does no harm.
 
-Five of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet,
-``exports`` for whole tables, which take minutes, ``questions`` for SQL, ``pulls`` for copies. A worker reads in one
-thread; who finds more due than it can take at once leaves a hint for the next worker to help.
+Six of them, each with its own threads in every worker: ``jobs`` for what must not wait, ``readings`` for reading the fleet,
+``exports`` for whole tables, which take minutes, ``questions`` for SQL, ``pulls`` for copies, ``deliveries`` for the partner's
+hook. A worker reads in one thread; who finds more due than it can take at once leaves a hint for the next worker to help.
 """
 
 import logging
@@ -19,12 +19,29 @@ from redis.exceptions import RedisError
 from dashboard.data.masks import Masks
 from dashboard.fleet import alerts, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
+from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import exports as export_work
 from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
 from dashboard.fleet.hints import Seldom
-from dashboard.store import actions, bulk, due, events, exports, findings, looks, passes, pulls, questions, retention, searches
-from dashboard.store.models import Action, Answer, BulkJob, Export, PullSchedule
+from dashboard.fleet.hook import Hook, open_hook
+from dashboard.store import (
+    actions,
+    bulk,
+    deliveries,
+    due,
+    events,
+    exports,
+    findings,
+    looks,
+    passes,
+    pulls,
+    questions,
+    retention,
+    searches,
+)
+from dashboard.store.database import db
+from dashboard.store.models import Action, Answer, BulkJob, Delivery, Export, PullSchedule
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -53,6 +70,8 @@ class Work:
         self.exports = make_huey("console-exports", settings.redis_url, settings.dashboard_data)
         self.questions = make_huey("console-questions", settings.redis_url, settings.dashboard_data)
         self.pulls = make_huey("console-pulls", settings.redis_url, settings.dashboard_data)
+        self.deliveries = make_huey("console-deliveries", settings.redis_url, settings.dashboard_data)
+        self.hook: Hook | None = open_hook(settings, fleet.clock)
         self.stop = Event()
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
         self._bulk_task: Any = self.jobs.task(name="bulk")(self._in_context(self.bulk))
@@ -60,6 +79,7 @@ class Work:
         self._count_task: Any = self.jobs.task(name="count")(self._in_context(self.count))
         self._question_task: Any = self.questions.task(name="question")(self._in_context(self.question))
         self._pull_task: Any = self.pulls.task(name="pull")(self._in_context(self.pull))
+        self._delivery_task: Any = self.deliveries.task(name="deliver")(self._in_context(self.deliver))
         self._open_task: Any = self.jobs.task(name="open_pass")(self._in_context(self.open_pass))
         self._ask_again_task: Any = self.jobs.task(name="ask_again")(self._in_context(self.ask_again))
         self._read_task: Any = self.readings.task(name="read")(self._in_context(self.read))
@@ -135,7 +155,31 @@ class Work:
         if schedule is not None:
             pull_work.work_on(self.fleet, schedule, self.stop)
 
-    def _schedule(self, task: Any, row: Action | Answer | BulkJob | Export | PullSchedule, what: str) -> None:
+    def connection_came(self, account_id: int, connection_id: int, who: str) -> Delivery | None:
+        """A connection is new: its tables go to the hook, once, however often that is told. None where there is no hook."""
+        if self.hook is None:
+            return None
+        begun = deliveries.begin([(account_id, connection_id)], who, self.fleet.clock())
+        db.session.commit()
+        delivery = deliveries.latest_of((account_id, connection_id))
+        if begun and delivery is not None:
+            self.hand_over(delivery)
+        return delivery
+
+    def hand_over(self, delivery: Delivery) -> None:
+        """Ask a worker to go on with a delivery when it is due. Without the queue the next tick finds it."""
+        self._schedule(self._delivery_task, delivery, "delivery")
+
+    def deliver(self, delivery_id: int) -> None:
+        """One turn at a delivery, unless it is not due or somebody else is at it; then ask for the next."""
+        delivery = deliveries.lease(delivery_id, self.fleet.clock())
+        if delivery is not None:
+            target = delivery_work.Target(self.hook, self.settings.hook_tables)
+            delivery_work.work_on(self.fleet, target, delivery, self.settings.dashboard_watch_interval, self.stop)
+            if not self.stop.is_set():
+                self.hand_over(delivery)
+
+    def _schedule(self, task: Any, row: Action | Answer | BulkJob | Delivery | Export | PullSchedule, what: str) -> None:
         if row.due_at is None:
             return
         delay = max(0.0, (row.due_at - self.fleet.clock()).total_seconds())
@@ -201,9 +245,11 @@ class Work:
                 self._taking.release()
 
     def _take_events(self) -> None:
-        taken = webhooks.take_all(self.fleet.clock, self.fleet.interval)
+        taken = webhooks.take_all(self.fleet.clock, self.fleet.interval, delivers=self.hook is not None)
         for action_id in taken.actions:
             self._look_task(action_id)
+        for delivery_id in taken.deliveries:
+            self._delivery_task(delivery_id)
         if taken.accounts and not self.readings.pending_count():
             self._told_task()
         at, due_at = self.fleet.clock(), events.next_due()
@@ -252,6 +298,8 @@ class Work:
         questions.forget(at)
         for answer_id in questions.due(at):
             self._question_task(answer_id)
+        for delivery_id in deliveries.due(at):
+            self._delivery_task(delivery_id)
         if looks.due(at, 1):
             self._count_task()
         if events.some_new() or events.next_due() is not None:

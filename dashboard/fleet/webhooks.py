@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dashboard.peliqan.events import REMOVED, is_known, run_status
+from dashboard.peliqan.events import ADDED, REMOVED, is_known, run_status
 from dashboard.peliqan.vocabulary import run_is_over
-from dashboard.store import actions, due, events, standings
+from dashboard.store import actions, deliveries, due, events, standings
 from dashboard.store.counts import begin_change, version
 from dashboard.store.database import db
 from dashboard.store.standings import Place, Standing
@@ -33,24 +33,26 @@ IN_SNAPSHOT = "What it says is in the snapshot."
 
 @dataclass
 class Taken:
-    """What follows from events: accounts to be read, actions that wait for the end of a run. ``count``: how many events."""
+    """What follows from events: accounts to be read, actions and deliveries that are due. ``count``: how many events."""
 
     count: int = 0
     accounts: set[int] = field(default_factory=set)
     actions: list[int] = field(default_factory=list)
+    deliveries: list[int] = field(default_factory=list)
 
 
-def take_all(clock: Callable[[], datetime], interval: float) -> Taken:
+def take_all(clock: Callable[[], datetime], interval: float, *, delivers: bool = False) -> Taken:
     """Work through everything that waits, a batch at a time; a worker that is killed meanwhile loses none.
 
-    ``interval``: seconds between two passes. Commits after each batch.
+    ``interval``: seconds between two passes; ``delivers``: tables of new connections go to a hook. Commits after each batch.
     """
     taken = Taken()
     while events.some_new():
-        batch = take(clock(), interval)
+        batch = take(clock(), interval, delivers=delivers)
         taken.count += batch.count
         taken.accounts |= batch.accounts
         taken.actions += batch.actions
+        taken.deliveries += batch.deliveries
         if batch.count < events.AT_ONCE:
             # What came meanwhile has a hint of its own.
             break
@@ -58,7 +60,7 @@ def take_all(clock: Callable[[], datetime], interval: float) -> Taken:
     return taken
 
 
-def take(at: datetime, interval: float) -> Taken:
+def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
     """One batch, in one transaction; another worker that takes at the same time takes others."""
     seen = version()
     told, named, known = _read_new()
@@ -86,8 +88,10 @@ def take(at: datetime, interval: float) -> Taken:
     events.await_reading(waiting, at, at + (STORM if is_storm else events.AGAIN))
     asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
     looked_for = actions.make_due(ended, at)
+    added = [each.place for each in told if each.event == ADDED and each.place is not None]
+    handed_over = [*deliveries.begin(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)] if delivers else []
     db.session.commit()
-    return Taken(len(told), asked, looked_for)
+    return Taken(len(told), asked, looked_for, handed_over)
 
 
 def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, Standing]]:

@@ -63,12 +63,17 @@ def key_of(event: Event, body: bytes) -> str:
     return event.event_id if event.event_id and len(event.event_id) <= LONGEST_KEY else hashlib.sha256(body).hexdigest()
 
 
+def signature_of(body: bytes, secret: str) -> str:
+    """The HMAC-SHA256 of a body, as hexadecimal digits (H)."""
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
 def is_signed(body: bytes, given: str | None, secret: str) -> bool:
     """Whether ``given`` is the HMAC-SHA256 of the raw body, as hexadecimal digits, with or without ``sha256=`` in front.
 
     Compared in constant time: how long it takes tells nobody how much of a guess is right.
     """
-    wanted = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    wanted = signature_of(body, secret)
     said = (given or "").strip().lower().removeprefix("sha256=")
     return hmac.compare_digest(wanted.encode(), said.encode("utf-8", "replace"))
 

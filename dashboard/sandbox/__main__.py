@@ -8,6 +8,7 @@ from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.sandbox.server import serve
 
 SECRET_SETTING = "SANDBOX_WEBHOOK_SECRET"
+WAREHOUSE_SETTING = "SANDBOX_WAREHOUSE_URL"
 
 
 def _seconds(text: str) -> tuple[float, float]:
@@ -48,6 +49,7 @@ def main() -> None:
     options.add_argument("--public-url", help="where browsers find it, for consent and invite links")
     options.add_argument("--webhook-url", default="", metavar="URL", help="where webhooks are posted to")
     options.add_argument("--webhook-secret", metavar="SECRET", help=f"what they are signed with; {SECRET_SETTING} otherwise")
+    options.add_argument("--warehouse-url", metavar="URL", help=f"a PostgreSQL database for SQL; {WAREHOUSE_SETTING} otherwise")
     told = options.parse_args()
     secret = os.environ.get(SECRET_SETTING, "") if told.webhook_secret is None else told.webhook_secret
     try:
@@ -55,6 +57,7 @@ def main() -> None:
             told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,
             run_seconds=told.run_seconds, public_url=told.public_url, scenario=told.scenario,
             webhook_url=told.webhook_url, webhook_secret=secret,
+            warehouse_url=told.warehouse_url or os.environ.get(WAREHOUSE_SETTING, ""),
         )  # fmt: skip
     except ValueError as error:
         options.error(str(error))

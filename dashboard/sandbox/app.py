@@ -16,7 +16,8 @@ from dashboard.sandbox.life import Life
 from dashboard.sandbox.routes import control, data, partner, people, servers
 from dashboard.sandbox.scenarios import staged
 from dashboard.sandbox.tables import Tables
-from dashboard.sandbox.warehouse import Warehouses
+from dashboard.sandbox.warehouse import SqliteWarehouses
+from dashboard.sandbox.warehouse_postgresql import PostgresqlWarehouses
 from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import World
 
@@ -45,6 +46,7 @@ def create_sandbox(
     scenario: str = "",
     webhook_url: str = "",
     webhook_secret: str = "",
+    warehouse_url: str = "",
 ) -> Flask:
     """A fleet of ``accounts`` made from ``seed``; the same two make the same fleet.
 
@@ -60,6 +62,7 @@ def create_sandbox(
         scenario: What goes wrong in the fleet, by its name in ``scenarios``; a bit of everything where empty.
         webhook_url: Where webhooks are posted to; nowhere where empty.
         webhook_secret: What they are signed with; not at all where empty.
+        warehouse_url: A PostgreSQL database for the accounts' warehouses, which are SQLite's, in this process, where empty.
 
     Raises:
         ValueError: there is no such scenario, or nothing can be posted to that address.
@@ -77,7 +80,7 @@ def create_sandbox(
         Tokens(seed, partner_token, clock),
         Faults(latency_ms, error_rate, seed),
         Webhooks(life, webhook_url, webhook_secret),
-        Warehouses(tables),
+        PostgresqlWarehouses(tables, warehouse_url) if warehouse_url else SqliteWarehouses(tables),
         public_url,
     )
     app.extensions["sandbox"] = parts

@@ -9,7 +9,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from dashboard.sandbox.tables import Table, Tables
 
@@ -21,18 +21,26 @@ TYPES: Final = {"number": "NUMERIC", "autonumber": "INTEGER", "rating": "INTEGER
 ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
 
 
-class Warehouses:
+class Warehouses(Protocol):
+    """Every account's warehouse, on whatever it stands."""
+
+    def ask(self, account_id: int, tables: Sequence[Table], query: str, seconds: float) -> Iterator[dict[str, Any]]:
+        """The answer's lines, as Peliqan's route for SQL gives them (S). ``seconds``: how long the query may take."""
+
+
+class SqliteWarehouses:
     """The warehouses of the last few accounts that were asked."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
-        self._kept: OrderedDict[int, sqlite3.Connection] = OrderedDict()
+        self._kept: OrderedDict[int, tuple[sqlite3.Connection, Lock]] = OrderedDict()
         self._lock = Lock()
 
     def ask(self, account_id: int, tables: Sequence[Table], query: str, seconds: float) -> Iterator[dict[str, Any]]:
-        """The answer's lines, as Peliqan's route for SQL gives them (S). ``seconds``: how long the query may take."""
+        """As the others. One question to an account at a time."""
         with self._lock:
-            database = self._database(account_id, tables)
+            database, asking = self._database(account_id, tables)
+        with asking:
             ends_at = time.monotonic() + seconds
             database.set_progress_handler(lambda: int(time.monotonic() > ends_at), STEPS)
             try:
@@ -48,7 +56,7 @@ class Warehouses:
                 return
             yield {"status": "success"}
 
-    def _database(self, account_id: int, tables: Sequence[Table]) -> sqlite3.Connection:
+    def _database(self, account_id: int, tables: Sequence[Table]) -> tuple[sqlite3.Connection, Lock]:
         if account_id in self._kept:
             self._kept.move_to_end(account_id)
             return self._kept[account_id]
@@ -58,26 +66,37 @@ class Warehouses:
         database.commit()
         # From here on: no writing, no other files, no settings.
         database.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in ALLOWED else sqlite3.SQLITE_DENY)
-        self._kept[account_id] = database
+        self._kept[account_id] = database, Lock()
         if len(self._kept) > KEPT:
-            self._kept.popitem(last=False)[1].close()
-        return database
+            # Who still asks it holds it; it goes with the last of them.
+            self._kept.popitem(last=False)
+        return self._kept[account_id]
 
     def _fill(self, database: sqlite3.Connection, table: Table) -> None:
-        fields = self._tables.fields(table)
-        taken: set[str] = {"id"}
-        columns = ["id INTEGER"]
-        for field in fields:
-            name = field.name
-            while name.lower() in taken:
-                name += "_2"
-            taken.add(name.lower())
-            columns.append(f"{_quoted(name)} {TYPES.get(field.type, 'TEXT')}")
-        database.execute(f"CREATE TABLE {_quoted(table.name)} ({', '.join(columns)})")
-        rows = (self._tables.row(table, number) for number in range(1, min(table.count, MOST_ROWS) + 1))
-        lines = ([row["id"], *(_plain(row[field.name]) for field in fields)] for row in rows)
-        into = f"INSERT INTO {_quoted(table.name)} VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - quoted, and ours
-        database.executemany(into, lines)
+        columns = [f"{_quoted(name)} {TYPES.get(kind, 'TEXT')}" for name, kind in names_of(self._tables, table)]
+        database.execute(f"CREATE TABLE {_quoted(table.name)} (id INTEGER, {', '.join(columns)})")
+        into = f"INSERT INTO {_quoted(table.name)} VALUES (?{', ?' * len(columns)})"  # noqa: S608 - quoted, and ours
+        database.executemany(into, lines_of(self._tables, table))
+
+
+def names_of(tables: Tables, table: Table) -> list[tuple[str, str]]:
+    """The columns beside ``id``, no two of which differ only in case, with their fields' types."""
+    taken, found = {"id"}, []
+    for field in tables.fields(table):
+        name = field.name
+        while name.lower() in taken:
+            name += "_2"
+        taken.add(name.lower())
+        found.append((name, field.type))
+    return found
+
+
+def lines_of(tables: Tables, table: Table) -> Iterator[list[Any]]:
+    """Its first ``MOST_ROWS`` rows: the id, then a value a column."""
+    fields = tables.fields(table)
+    for number in range(1, min(table.count, MOST_ROWS) + 1):
+        row = tables.row(table, number)
+        yield [row["id"], *(_plain(row[field.name]) for field in fields)]
 
 
 def _quoted(name: str) -> str:

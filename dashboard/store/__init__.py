@@ -15,6 +15,7 @@
 ``alerts``     what people are told of causes, once; ``alert_rules``, ``alert_times``, ``alert_texts``, ``alert_lists``: its parts
 ``bulk``       work on many connections: jobs and their items; ``bulk_plan`` what one would be for, ``bulk_lists`` what is shown
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
+``deliveries`` new connections whose tables go to the partner's hook
 ``people``     users, sign-ins, personal access tokens
 ``audit``      who did what, when, with which result
 ``outages``    whether the API answers, for all processes

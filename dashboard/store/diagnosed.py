@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager
 
+from dashboard.store.counts import remembered
 from dashboard.store.database import db
 from dashboard.store.models import Account, Cause, Connection, Finding
 from dashboard.store.models.findings import RECOVERED, SUPPRESSED
 
 DAY = timedelta(hours=24)
 TREND_POINTS = 56
-_CONTRADICTS = (Finding.contradicts, Finding.state.not_in((RECOVERED, SUPPRESSED)))
+# That it has not recovered is said twice: it is what the index of contradictions begins with.
+_CONTRADICTS = (Finding.contradicts, Finding.recovered_at.is_(None), Finding.state.not_in((RECOVERED, SUPPRESSED)))
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,11 @@ def worst_causes(most: int) -> list[Cause]:
 
 
 def count_causes() -> tuple[int, int]:
-    """How many causes there are now, and how many connections have them."""
+    """How many causes there are now, and how many connections have them. Not counted anew while nothing changes."""
+    return remembered("causes and what has them", _count_causes)
+
+
+def _count_causes() -> tuple[int, int]:
     causes = db.session.scalar(select(func.count()).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))) or 0
     behind = select(Finding.account_id, Finding.connection_id).where(
         Finding.state.not_in((RECOVERED, SUPPRESSED)), Finding.connection_id.is_not(None)
@@ -83,7 +89,7 @@ def contradictions(most: int) -> tuple[list[Finding], int]:
 
 def count_contradictions() -> int:
     """How many connections Peliqan calls well that are not, finding by finding."""
-    return db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0
+    return remembered("contradictions", lambda: db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0)
 
 
 def moved(causes: Sequence[Cause], at: datetime) -> dict[int, Moved]:

@@ -113,16 +113,19 @@ def work_out_medians() -> None:
 
 def grow_older(at: datetime) -> None:
     """What time alone changes: the new become old, and nobody wants to be spared any longer. Commits."""
+    begin_change()
+    changed = 0
     for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):
         over = update(model).where(model.state == SUPPRESSED, or_(model.suppressed_until.is_(None), model.suppressed_until <= at))
         if model is Finding:
             awake = select(Cause.id).where(Cause.suppressed_until > at)
             over = over.where(Finding.cause_id.not_in(awake))
         fresh = since > at - NEW_FOR
-        change(over.values(state=case((fresh, NEW), else_=OPEN), state_rank=case((fresh, STATES.index(NEW)), else_=1)))
+        changed += change(over.values(state=case((fresh, NEW), else_=OPEN), state_rank=case((fresh, STATES.index(NEW)), else_=1)))
         older = update(model).where(model.state == NEW, since <= at - NEW_FOR)
-        change(older.values(state=OPEN, state_rank=STATES.index(OPEN)))
-    db.session.commit()
+        changed += change(older.values(state=OPEN, state_rank=STATES.index(OPEN)))
+    # Where nothing changed, what was counted stays true.
+    db.session.commit() if changed else db.session.rollback()
 
 
 def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None, tally: causes.Tally) -> None:

@@ -141,16 +141,17 @@ class Listing:
     """A list: where its rows come from and what may be asked of it.
 
     ``search`` are text columns looked through for every word of ``q``; ``exact`` are id columns that must equal it;
-    ``indexed`` narrows a search to the rows that an index finds. ``sorts``: columns in order, the last of which tell all rows
-    apart; ``-`` in front of a sort's name turns every one of them round, so that one index serves both. ``counts``: the
-    values of the counted filters and how many rows have them, where that is kept. ``name`` is set where what was counted
+    ``indexed`` narrows a search to the rows that an index finds: to begin with these or, where its second argument says so, to
+    look each row up among them as the list is gone through in its order. ``sorts``: columns in order, the last of which tell
+    all rows apart; ``-`` in front of a sort's name turns every one of them round, so that one index serves both. ``counts``:
+    the values of the counted filters and how many rows have them, where that is kept. ``name`` is set where what was counted
     stays true until the snapshot changes (``store.counts``). ``unseen``: loader options that leave out what only scripts get.
     """
 
     statement: Select[*tuple[Any, ...]]
     search: tuple[Column, ...] = ()
     exact: tuple[Column, ...] = ()
-    indexed: Callable[[Sequence[str]], ColumnElement[bool]] | None = None
+    indexed: Callable[[Sequence[str], bool], ColumnElement[bool]] | None = None
     filters: Mapping[str, Filter] = field(default_factory=dict)
     sorts: Mapping[str, tuple[Column | Newest, ...]] = field(default_factory=dict)
     default_sort: str = ""
@@ -268,7 +269,7 @@ class Listing:
         return remembered((self.name, key), work_out) if self.name else work_out()
 
     def _narrowed(self, query: ListQuery, *, by_words: bool = True, all_values: bool = False) -> Select[*tuple[Any, ...]]:
-        """The rows that match; ``by_words``: begin with those that the index of words has; ``all_values``: nothing is hidden."""
+        """The rows that match; ``by_words``: begin with what the index of words has; ``all_values``: nothing is hidden."""
         statement = self.statement
         for name, value in query.filters.items():
             statement = statement.where(self.filters[name].matches(value))
@@ -283,8 +284,8 @@ class Listing:
                 for word in query.q.split()
             ]
             statement = statement.where(or_(and_(*words), *whole))
-            if self.indexed is not None and by_words:
-                statement = statement.where(or_(self.indexed(query.q.split()), *whole))
+            if self.indexed is not None:
+                statement = statement.where(or_(self.indexed(query.q.split(), not by_words), *whole))
         return statement
 
     def _order(self, query: ListQuery, *, backwards: bool) -> list[ColumnElement[Any]]:

@@ -13,6 +13,7 @@ from sqlalchemy import Select, and_, case, func, or_, select
 
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
 from dashboard.store import passes
+from dashboard.store.counts import remembered
 from dashboard.store.database import db
 from dashboard.store.models import SEVERITIES, Account, Cause, ConnectionCount, Finding
 from dashboard.store.models.findings import RECOVERED as CAUSE_RECOVERED
@@ -154,7 +155,14 @@ def read(since: datetime, at: datetime) -> Report:
 
 
 def count(since: datetime, at: datetime) -> Counts:
-    """The numbers alone, for the overview: only causes to which something came are counted through."""
+    """The numbers alone, for the overview: only causes to which something came are counted through.
+
+    Not counted anew while nothing changes: with time alone, nothing comes.
+    """
+    return remembered(("report", since), lambda: _count(since, at))
+
+
+def _count(since: datetime, at: datetime) -> Counts:
     came = select(Finding.cause_id).where(Finding.recovered_at.is_(None), Finding.first_seen_at > since)
     found = [_change(row, row.Cause, since, at) for row in db.session.execute(_counting(since).where(Cause.id.in_(came)))]
     over = select(func.count(Finding.cause_id.distinct())).join(Finding.cause)

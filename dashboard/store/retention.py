@@ -13,6 +13,7 @@ from dashboard.store.database import change, db
 from dashboard.store.models import (
     AlertMessage,
     Cause,
+    Delivery,
     Export,
     Finding,
     FleetHour,
@@ -28,7 +29,8 @@ EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
-    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, looks; how many rows.
+    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, deliveries, looks; how
+    many rows.
 
     What is older than ``before`` goes; looks are those at customers' tables.
 
@@ -55,6 +57,7 @@ def forget(before: datetime) -> int:
     told = told.where(AlertMessage.state != WAITING)
     forgotten = 0
     exported = select(Export.id).where(Export.ended_at < before)
+    delivered = select(Delivery.id).where(Delivery.settled_at < before)
     looked = select(TableLook.id).where(TableLook.at < before)
     olds = (
         (changes, HealthChange),
@@ -62,6 +65,7 @@ def forget(before: datetime) -> int:
         (recovered, Finding),
         (told, AlertMessage),
         (exported, Export),
+        (delivered, Delivery),
         (looked, TableLook),
     )
     for old, table in olds:

@@ -10,6 +10,7 @@
 ``door``      takes Peliqan's events, in front of all others
 ``errors``    what went wrong as a page, a fragment or JSON
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
+``deliveries`` tables of new connections, handed to the partner's hook
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -27,6 +28,7 @@ from dashboard.views import (
     bulk,
     causes,
     connections,
+    deliveries,
     desk,
     door,
     embed,
@@ -80,6 +82,7 @@ def register(app: Flask) -> None:
         sql,
         queries,
         pulls,
+        deliveries,
         embed,
         people,
         admin,

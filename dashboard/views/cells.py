@@ -1,8 +1,7 @@
 """One cell of a table, made readable: what kind it is, its text, where it leads. One table, asked for every value."""
 
 import json
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dashboard.data.masks import MASKED
@@ -12,13 +11,13 @@ SHORT = 140
 NARROW = 45
 # As many of them, and so much of each, a table shows (``macros/cell.html``).
 CHIPS, LONGEST_CHIP = 4, 40
+PLAIN = frozenset({"text", "number"})
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """A value as a page shows it. ``kind`` names its look; ``text`` is whole, ``short`` what a table shows of it.
 
-    ``why``: of a masked value, what its column looks like.
+    ``why``: of a masked value, what its column looks like. A tuple, because a page makes thousands of them.
     """
 
     kind: str
@@ -34,9 +33,9 @@ class Cell:
         return line if len(line) <= SHORT else line[: SHORT - 1] + "…"
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it is a short line of text or a number, as most are: a table shows it as it is, at a third of the cost."""
-        return len(self.text) <= NARROW and self.kind in {"text", "number"} and self.short == self.text
+    def plain(self) -> str | None:
+        """Its text where that is a short line or a number, as most are: a table shows it as it is, at a third of the cost."""
+        return self.text if self.kind in PLAIN and len(self.text) <= NARROW and self.text.isprintable() else None
 
     @property
     def is_cut(self) -> bool:
@@ -57,12 +56,12 @@ def cell(value: Any, column_type: str = "") -> Cell:
         return Cell("null", "NULL")
     if column_type == "password":
         return Cell("muted", "hidden")
+    if isinstance(value, str):
+        return _text(value, column_type)
     if isinstance(value, bool):
         return Cell("boolean", "yes" if value else "no")
     if isinstance(value, (int, float)):
         return Cell("number", _number(value))
-    if isinstance(value, str):
-        return _text(value, column_type)
     if isinstance(value, list):
         return _list(value)
     if isinstance(value, dict):

@@ -10,9 +10,9 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
-from dashboard.store import actions, audit, banks, diagnosed, snapshot, together
+from dashboard.store import actions, audit, banks, deliveries, diagnosed, snapshot, together
 from dashboard.store.lists import CONNECTIONS, connection_item
-from dashboard.store.models import Action, Connection, Finding, HealthChange, Run
+from dashboard.store.models import Action, Connection, Delivery, Finding, HealthChange, Run
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
@@ -41,6 +41,8 @@ class ConnectionPage:
     link: SafeLink | None
     message: Message | None
     is_fresh: bool
+    delivery: Delivery | None
+    may_hand_over: bool
     problem: peliqan.PeliqanError | None = None
     rows_note: str = ""
 
@@ -97,6 +99,8 @@ def connection_page(
         link=check_link(ask.url) if ask is not None and ask.url else None,
         message=message_of(ask, connection.account, connection) if ask is not None and visitor().may("operator") else None,
         is_fresh=at - connection.looked_at < live.FRESH,
+        delivery=deliveries.latest_of((account_id, connection_id)),
+        may_hand_over=connection.may_sync and console().work.hook is not None,
         problem=problem,
         rows_note=rows_note,
     )

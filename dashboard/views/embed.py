@@ -91,8 +91,10 @@ def connected() -> ResponseReturnValue:
     """After the callback: read the new connection at once and show it."""
     external_id, server_id = request.form.get("external_id", ""), request.form.get("server_id", "")
     connection_id, at = whole_number("connection id", server_id, 2**62), console().clock()
+    delivery = None
     try:
         account = _account(external_id) or live.find_or_add_account(console().api, external_id, at)
+        delivery = console().work.connection_came(account.id, connection_id, visitor().email)
         live.read_connection(console().api, account.id, connection_id, at)
         connection, problem = db.session.get(Connection, (account.id, connection_id)), None
     except peliqan.PeliqanError as error:
@@ -100,7 +102,8 @@ def connected() -> ResponseReturnValue:
     result = audit.DONE if connection is not None else audit.FAILED
     account_id = account.id if account else None
     audit.record(at, visitor().email, "widget_connected", result, account_id=account_id, connection_id=connection_id)
-    return render_template("fragments/_connected.html", account=account, connection=connection, problem=problem)
+    shown = {"account": account, "connection": connection, "delivery": delivery, "problem": problem}
+    return render_template("fragments/_connected.html", **shown)
 
 
 @bp.get("/embed/frame")

@@ -42,11 +42,13 @@ def new() -> ResponseReturnValue:
 def create() -> ResponseReturnValue:
     """A new schedule; it runs at once, and then so often."""
     at, form = console().clock(), request.form
+    schedule = PullSchedule(on=True, asked_by="", created_at=at, created_by=visitor().email)
     try:
-        schedule = _read(form)
+        if pulls.is_full():
+            raise ValueError(f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first.")
+        _read_into(schedule, form)
     except ValueError as error:
-        return _form(form, str(error)), 422
-    schedule.created_at, schedule.created_by = at, visitor().email
+        return _form(form, problem=str(error)), 422
     pulls.save(schedule, at)
     _note("create_pull_schedule", schedule)
     pulls.run_now(schedule, visitor().email, at)
@@ -65,6 +67,31 @@ def show(schedule_id: int) -> ResponseReturnValue:
     when, chosen = pulls.when_words(schedule), in_words(selection_of(schedule))
     listing = pulls.runs_listing(schedule_id)
     return answer_list(listing, pulls.run_item, template, fragment, schedule=schedule, when=when, chosen=chosen)
+
+
+@bp.get("/pulls/<int:schedule_id>/edit")
+@requires("admin")
+def edit(schedule_id: int) -> ResponseReturnValue:
+    """The form with what it is now; its address is not shown, and stays where none is typed."""
+    schedule = _schedule_or_404(schedule_id)
+    chosen = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in schedule.chosen.items()}
+    now = {"name": schedule.name, "every": str(schedule.every), "full_every": str(schedule.full_every)}
+    return _form({**chosen, **now}, schedule)
+
+
+@bp.post("/pulls/<int:schedule_id>/edit")
+@requires("admin")
+def change(schedule_id: int) -> ResponseReturnValue:
+    """Keep it as it was typed; a pull that runs ends as it began."""
+    schedule = _schedule_or_404(schedule_id)
+    try:
+        _read_into(schedule, request.form)
+    except ValueError as error:
+        return _form(request.form, schedule, str(error)), 422
+    pulls.save(schedule, console().clock())
+    _note("change_pull_schedule", schedule)
+    flash("The schedule is changed.", "success")
+    return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
 
 @bp.post("/pulls/<int:schedule_id>/run")
@@ -112,12 +139,12 @@ def _note(what: str, schedule: PullSchedule) -> None:
     audit.record(console().clock(), visitor().email, what, audit.DONE, detail=f"{schedule.name}, to {schedule.place}")
 
 
-def _form(typed: Mapping[str, str], problem: str = "") -> str:
-    return render_template("pages/pull_new.html", typed=typed, problem=problem, every=EVERY)
+def _form(typed: Mapping[str, str], schedule: PullSchedule | None = None, problem: str = "") -> str:
+    return render_template("pages/pull_form.html", typed=typed, schedule=schedule, problem=problem, every=EVERY)
 
 
-def _read(form: Mapping[str, str]) -> PullSchedule:
-    """A schedule as it was typed, not yet kept.
+def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
+    """Make it what was typed; without an address the one that it has stays. Changes nothing where something is wrong.
 
     Raises:
         ValueError: a sentence, without anything of the address that is secret.
@@ -126,10 +153,8 @@ def _read(form: Mapping[str, str]) -> PullSchedule:
     full_every = form.get("full_every", "")
     if not name:
         raise ValueError("Give it a name.")
-    if pulls.is_taken(name):
+    if name != schedule.name and pulls.is_taken(name):
         raise ValueError(f"There is a schedule “{name}” already: choose another name.")
-    if pulls.is_full():
-        raise ValueError(f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first.")
     if not every.isdecimal() or int(every) not in EVERY:
         raise ValueError("Choose how often it runs.")
     if not full_every.isdecimal() or not 1 <= int(full_every) <= 1000:
@@ -141,16 +166,9 @@ def _read(form: Mapping[str, str]) -> PullSchedule:
         "database": form.get("database", "").strip()[:200],
         "grows": form.get("grows", "").strip()[:200],
     }
-    return PullSchedule(
-        name=name,
-        address=console().fleet.vault.encrypt(address),
-        place=_checked(address),
-        chosen=chosen,
-        every=int(every),
-        full_every=int(full_every),
-        on=True,
-        asked_by="",
-    )
+    if address or schedule.id is None:
+        schedule.place, schedule.address = _checked(address), console().fleet.vault.encrypt(address)
+    schedule.name, schedule.chosen, schedule.every, schedule.full_every = name, chosen, int(every), int(full_every)
 
 
 def _checked(address: str) -> str:

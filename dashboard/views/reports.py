@@ -50,7 +50,8 @@ def read_since(args: Mapping[str, str], left_at: datetime | None, at: datetime, 
         return Since(_checked(at - timedelta(hours=hours), at, oldest), hours=hours)
     if left_at is not None:
         return Since(max(left_at, oldest), left=True, cut=left_at < oldest)
-    return Since(at - DAY, hours=24)
+    # To the minute, so that its figures are not counted anew with every page.
+    return Since((at - DAY).replace(second=0, microsecond=0), hours=24)
 
 
 def since_left(at: datetime) -> Since:

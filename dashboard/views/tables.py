@@ -30,12 +30,14 @@ from dashboard.views.pages import Shown, csv_cell, csv_response
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
 # What an address may say beside conditions; nothing else goes from one to the next.
 ASKED = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
+# A row's id, if it has one, and its cells, each with its column's name, its kind and its plain text in front.
+Line = tuple[int | None, list[tuple[str, str, str | None, Cell]]]
 DECISIONS = {"mask": True, "show": False, "rules": None}
 
 
 @dataclass(frozen=True)
 class RowsPage:
-    """What the page and its fragment receive. Items of ``list`` are a row's id, if it has one, and its cells.
+    """What the page and its fragment receive. Items of ``list`` are a ``Line`` each.
 
     ``columns``: all that the table has; ``shown``: those that were chosen. ``hidden``: columns that this person sees masked, with
     what each looks like; ``others``: the same as anybody but an administrator has it. ``is_frame``: the rows are still to come.
@@ -93,7 +95,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         page: Page[Any] = Page([], query.page * query.per_page, query)
         return _show_rows(account, table_id, columns, page, sight, is_frame=True)
     found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
-    page = Page([(_row_id(row), _cells(row, shown, sight.hidden)) for row in found.rows], found.count, query)
+    page = Page([_line(row, shown, sight.hidden) for row in found.rows], found.count, query)
     if request.path.endswith(".json"):
         shape = [{"name": column.name, "type": column.type} for column in shown]
         names = [column.name for column in shown if column.name in sight.hidden]
@@ -211,6 +213,11 @@ def _plain_address(columns: Sequence[peliqan.Column]) -> dict[str, Any] | None:
 
 def _can_fill_itself() -> bool:
     return "tz" in request.cookies and "fill" not in request.args and not htmx.is_htmx()
+
+
+def _line(row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapping[str, str]) -> Line:
+    cells = _cells(row, columns, hidden)
+    return _row_id(row), [(column.name, each.kind, each.plain, each) for column, each in zip(columns, cells, strict=True)]
 
 
 def _cells(row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]) -> list[Cell]:

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Enter
+from tests.engines import wait_for
 
 pytestmark = pytest.mark.xdist_group("browser")
 DRAWN = """() => {
@@ -33,7 +34,7 @@ def test_the_trend_is_drawn_in_the_themes_colours_without_a_complaint(operator: 
     for _ in ("light", "dark"):
         tone = operator.evaluate(TONE)
         tones.add(tone)
-        operator.wait_for_function(f"tone => ({DRAWN})().includes(tone)", arg=tone)
+        wait_for(lambda tone=tone: tone in operator.evaluate(DRAWN), "it is drawn in the theme's colour")
         operator.locator("#theme").click()
     assert len(tones) == 2
     expect(canvas).to_have_count(1)
@@ -50,7 +51,7 @@ def test_a_line_is_drawn_or_left_out_by_its_button(operator: Page, complaints: l
     ok.focus()
     operator.keyboard.press("Enter")
     expect(ok).to_have_attribute("aria-pressed", "true")
-    operator.wait_for_function(f"before => ({DRAWN})().length !== before", arg=len(before))
+    wait_for(lambda: len(operator.evaluate(DRAWN)) != len(before), "one line more is drawn")
 
 
 def test_without_javascript_the_trend_is_its_table(browser: Any, browser_context_args: dict[str, Any], enter: Enter) -> None:
@@ -73,7 +74,7 @@ def test_earlier_events_are_added_below_those_that_are_there(operator: Page, com
     operator.goto("/accounts/1048/timeline")
     expect(operator.locator(".event")).to_have_count(50)
     operator.get_by_role("link", name="Earlier").click()
-    operator.wait_for_function("document.querySelectorAll('.event').length > 50")
+    expect(operator.locator(".event").nth(50)).to_be_attached()
     times = operator.evaluate("[...document.querySelectorAll('.event time')].map(each => each.dateTime)")
     assert times == sorted(times, reverse=True)
     assert "before=" not in operator.url

@@ -16,20 +16,30 @@ WITHIN = 10.0
 
 
 class Receiver:
-    """Takes posts on a free loopback port, and answers each with the next of ``answers``; 200 when there are no more."""
+    """Takes posts on a free loopback port, and answers each with the next of ``answers``; 200 when there are no more.
 
-    def __init__(self) -> None:
+    From its post number ``holds_from`` on it answers only when it ``may_go_on``.
+    """
+
+    def __init__(self, port: int = 0) -> None:
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.answers: list[int] = []
+        self.retry_after = ""
+        self.holds_from: int | None = None
+        self.may_go_on = threading.Event()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 receiver.posts.append((dict(self.headers), body))
+                if receiver.holds_from is not None and len(receiver.posts) >= receiver.holds_from:
+                    receiver.may_go_on.wait(WITHIN)
                 self.send_response(receiver.answers.pop(0) if receiver.answers else 200)
                 self.send_header("Content-Length", "0")
                 self.send_header("Location", receiver.url)
+                if receiver.retry_after:
+                    self.send_header("Retry-After", receiver.retry_after)
                 self.end_headers()
 
             # Nobody should follow that.
@@ -38,7 +48,7 @@ class Receiver:
             def log_message(self, *_words: Any) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server.server_port}/webhooks"
 
     @property
@@ -55,8 +65,8 @@ class Receiver:
 
 
 @contextmanager
-def receiving() -> Iterator[Receiver]:
-    made = Receiver()
+def receiving(port: int = 0) -> Iterator[Receiver]:
+    made = Receiver(port)
     thread = threading.Thread(target=made.server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield made

@@ -47,6 +47,27 @@ def test_only_what_changed_is_read_and_each_row_is_there_once(step: Any, copies:
     assert names(copies)[900] == "Same time, later"
 
 
+def test_by_a_number_that_grows_only_new_rows_are_read_and_none_is_missed_at_the_edge(
+    step: Any, copies: Copies, own: OwnTable
+) -> None:
+    own.columns = {"Name": "text", "Nr": "autonumber"}
+    for n in range(1, 1501):
+        own.put(n, "", Nr=n)
+    first = step("--grows", "nr")
+    assert (first["mode"], first["rows"], first["watermark"]) == ("full", 1500, "1500")
+    # One that was begun before the others and ended after them; an old row's change is for the next whole copy.
+    own.put(3, "", Nr=3, Name="Changed")
+    own.put(1502, "", Nr=1502)
+    own.put(1501, "", Nr=1499, Name="Late")
+    second = step("--grows", "nr")
+    assert second["mode"] == "incremental"
+    assert second["watermark"] == "1502"
+    found = names(copies)
+    assert (found[1501], found[1502], found[3], len(found)) == ("Late", "Row 1502", "Row 3", 1502)
+    assert step()["mode"] == "full"
+    assert names(copies)[3] == "Changed"
+
+
 @pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
 def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(step: Any, copies: Copies, own: OwnTable) -> None:
     for n in range(1, 11):

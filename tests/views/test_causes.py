@@ -1,5 +1,6 @@
 """What is wrong, as people and scripts see it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -86,6 +87,27 @@ def test_the_overview_counts_causes_and_not_connections(viv: Person) -> None:
     total = viv.json("/causes.json")["total"]
     assert f"{total} causes behind" in words(soup)
     assert len(soup.select("section[aria-labelledby=causes] a.change")) == min(8, total)
+
+
+def test_the_overviews_counts_follow_what_is_suppressed_and_woken(olga: Person, app: Flask, clock: Clock) -> None:
+    with app.app_context():
+        dark_fleet(clock, 3)
+
+    def shown() -> tuple[int, ...]:
+        numbers = re.findall(r"(\d+) causes? behind (\d+) connection|Says OK, but (\d+) now", words(olga.get("/")))
+        return tuple(int(each) for found in numbers for each in found if each)
+
+    before = shown()
+    assert len(before) == 3
+    [dark, *_] = [each["cause_id"] for each in olga.json("/findings.json?contradicts=yes")["items"]]
+    olga.post(f"/causes/{dark}/suppress", days="7", reason="The customer left")
+    spared = shown()
+    assert all(now < then for now, then in zip(spared, before, strict=True))
+    [other, *_] = [each["id"] for each in olga.json("/causes.json")["items"] if each["connections"]]
+    olga.post(f"/causes/{other}/suppress", days="7", reason="The customer left")
+    assert shown() < spared
+    olga.post(f"/causes/{other}/wake")
+    assert shown() == spared
 
 
 def test_what_peliqan_calls_well_and_is_not_has_a_lane_of_its_own(viv: Person, app: Flask, clock: Clock) -> None:

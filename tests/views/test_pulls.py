@@ -142,6 +142,49 @@ def test_switched_off_it_rests_and_deleted_its_copies_stay(adam: Person, app: Fl
     assert place.exists()
 
 
+def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
+    adam: Person, app: Flask, clock: Clock, place: Path, tmp_path: Path
+) -> None:
+    where = save(adam, place).location
+    work(app)
+    shown = adam.get(f"{where}/edit")
+    assert [shown.select_one(f"#{name}")["value"] for name in ("name", "accounts")] == ["Nightly", "1002"]
+    assert str(place) not in str(shown.select_one("#address").get("value", ""))
+    typed = {"name": "Hourly", "address": "", "every": "360", "full_every": "3", "accounts": "1001", "tables": "Empty"}
+    refused = adam.post(f"{where}/edit", page=f"{where}/edit", **{**typed, "every": "7"})
+    assert refused.status_code == 422
+    assert "Nightly" in words(adam.get(where))
+    adam.post(f"{where}/edit", page=f"{where}/edit", **typed)
+    clock.move(hours=7)
+    work(app)
+    with sqlite3.connect(place) as copies:
+        assert [row[0] for row in copies.execute("select id from _pull_customers order by id")] == [1001, 1002]
+    assert [each.name for each in runs(app)] == ["Nightly", "Hourly"]
+    other = tmp_path / "elsewhere.db"
+    adam = Person(app.test_client(), "adam@example.com")
+    adam.post(f"{where}/edit", page=f"{where}/edit", **{**typed, "address": f"sqlite:///{other}"})
+    assert str(other) in words(adam.get(where))
+
+
+def test_a_destination_that_cannot_be_written_any_more_fails_in_words_and_the_next_pull_goes_on(
+    adam: Person, app: Flask, clock: Clock, place: Path
+) -> None:
+    where = save(adam, place, tables="Everything", accounts="1001").location
+    work(app)
+    aside = place.rename(place.with_suffix(".aside"))
+    place.mkdir()
+    clock.move(minutes=61)
+    work(app)
+    assert [each.state for each in runs(app)] == [pulls.DONE, pulls.FAILED]
+    adam = Person(app.test_client(), "adam@example.com")
+    assert "does not take the copy" in words(adam.get(where))
+    place.rmdir()
+    aside.rename(place)
+    clock.move(minutes=61)
+    work(app)
+    assert [each.state for each in runs(app)] == [pulls.DONE, pulls.FAILED, pulls.DONE]
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

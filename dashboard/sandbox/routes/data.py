@@ -72,7 +72,8 @@ def proxy_db() -> ResponseReturnValue:
     if asked_for.get("dbName") != f"dw_{account_id}":
         refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
     lines = sandbox().warehouses.ask(account_id, tables_of(account_id), query, QUERY_SECONDS)
-    return Response((json.dumps(line, ensure_ascii=False) + "\n" for line in lines), content_type="application/x-ndjson")
+    as_text = (json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
+    return Response(as_text, content_type="application/x-ndjson")
 
 
 @bp.get("/api/database/tables/database/<int:database_id>/", endpoint="tables")

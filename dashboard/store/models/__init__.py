@@ -6,12 +6,14 @@
 ``together``  notes, rounds over bank consents, work on many connections at once
 ``data``      what is kept about customers' tables, never a row of theirs
 ``pulls``     copies that are made by a schedule
+``deliveries``  new connections whose tables go to the partner's hook
 ``sql``       questions in SQL, their answers for a day
 ``messages``  events that come from Peliqan, alerts that go out
 ``people``    people, their sign-ins and tokens, the audit trail
 """
 
 from dashboard.store.models.data import ColumnMask, Export, Reveal, TableLook, ValueSearch, WatchedTable
+from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
     SEVERITIES,
@@ -51,6 +53,7 @@ __all__ = [
     "Connection",
     "ConnectionCount",
     "ConnectorMedian",
+    "Delivery",
     "Export",
     "Finding",
     "FleetHour",

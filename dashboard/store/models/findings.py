@@ -15,6 +15,7 @@ STATES = (NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED)
 CAUSE_STATES = (NEW, OPEN, SUPPRESSED, RECOVERED)
 # What one rule says of one connection holds once at a time.
 _UNSETTLED = text("recovered_at IS NULL")
+_CONTRADICTS = text("contradicts = 1"), text("contradicts")
 _DARK = text("rule = 'dark' AND recovered_at IS NULL")
 
 
@@ -92,6 +93,15 @@ class Finding(_Judged):
         Index("ix_finding_cause", "cause_id", "recovered_at", "first_seen_at"),
         Index("ix_finding_worst", "state_rank", "severity_rank", "first_seen_at", "id"),
         Index("ix_finding_recovered", "recovered_at"),
+        Index(
+            "ix_finding_contradicts",
+            "recovered_at",
+            "severity_rank",
+            "first_seen_at",
+            "id",
+            sqlite_where=_CONTRADICTS[0],
+            postgresql_where=_CONTRADICTS[1],
+        ),
         Index("ix_finding_dark", "connector", "missing_since", sqlite_where=_DARK, postgresql_where=_DARK),
     )
 

@@ -1,0 +1,106 @@
+"""Exports: how fast a million rows become a file beside the API's own pages, and what that takes of the worker's memory."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from statistics import median
+from typing import Final
+
+import requests
+from bs4 import BeautifulSoup
+
+from bench.fleet import add_person
+from bench.passes import run_pass
+from bench.report import Figure, middle
+from bench.served import sign_in, site
+from bench.stand_in import StandIn, stand_in
+from bench.tables import memory_of
+from dashboard.data.reading import AHEAD, PAGE
+from tests.engines import Servers, wait_for
+from tests.processes import TOKEN
+
+ROWS: Final = 1_000_000
+ACCOUNT, SMALL, TABLE = 1001, 10011900, 10011902
+# So many pages tell how fast the API alone is.
+PAGES, ROUNDS, LIMIT = 500, 3, 180.0
+
+
+def measure(_servers: Servers) -> Iterator[Figure]:
+    """On SQLite: rows never pass through the store."""
+    with stand_in(2) as api, site(None, api.url) as made:
+        with made.app.app_context():
+            add_person()
+        run_pass(made.app)
+        url = made.serve()
+        session = sign_in(url)
+        worker = made.start("worker")
+        for suffix, title in (("csv", "CSV"), ("parquet", "Parquet")):
+            # What the first file takes is kept for the next, as in any worker that has made one.
+            _export(session, url, SMALL, suffix)
+            alone, ours, grown = [], [], []
+            for _ in range(ROUNDS):
+                alone.append(_pages(api))
+                with _watched(worker.pid) as seen:
+                    ours.append(ROWS / _export(session, url, TABLE, suffix))
+                grown.append(max(seen) - seen[0])
+            rates = [mine / other for mine, other in zip(ours, alone, strict=True)]
+            detail = f"{median(ours):,.0f} rows a second beside {median(alone):,.0f}"
+            what = f"{title} of {ROWS:,} rows"
+            yield Figure(5, f"{what}, beside the API's pages alone", median(rates), 0.9, None, middle(rates), detail)
+            yield Figure(5, f"{what}: what the worker and its children hold (MB more)", max(grown), most=60)
+
+
+def _pages(api: StandIn) -> float:
+    """Rows a second of the API alone, as many pages asked for at a time as an export does."""
+    partner = {"Authorization": f"JWT {TOKEN}"}
+    told = requests.get(f"{api.url}/api/partner/sub-account/identity/?account_id={ACCOUNT}", headers=partner, timeout=30).json()
+    local = threading.local()
+
+    def fetch(page: int) -> int:
+        if not hasattr(local, "session"):
+            local.session = requests.Session()
+        at = f"{api.url}/api/database/rows/table/{TABLE}/?user_field_names=True&size={PAGE}&page={page}"
+        return len(local.session.get(at, headers={"Authorization": f"JWT {told['token']}"}, timeout=30).content)
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(AHEAD) as pool:
+        assert all(pool.map(fetch, range(1, PAGES + 1)))
+    return PAGES * PAGE / (time.perf_counter() - began)
+
+
+def _export(session: requests.Session, url: str, table: int, suffix: str) -> float:
+    """Seconds from the press to the whole file."""
+    page = BeautifulSoup(session.get(f"{url}/accounts/{ACCOUNT}/tables/{table}?fill=1", timeout=30).text, "html.parser")
+    field = page.select_one("input[name=csrf_token]")
+    assert field is not None
+    began = time.perf_counter()
+    asked = {"csrf_token": field["value"], "format": suffix}
+    shown = session.post(f"{url}/accounts/{ACCOUNT}/tables/{table}/exports", data=asked, timeout=30)
+    assert shown.status_code == 200, shown.text[:500]
+
+    def is_there() -> bool:
+        time.sleep(0.1)
+        return session.head(f"{shown.url}/file", timeout=30, allow_redirects=False).status_code == 200
+
+    wait_for(is_there, f"the file of {shown.url}", within=LIMIT)
+    return time.perf_counter() - began
+
+
+@contextmanager
+def _watched(pid: int) -> Iterator[list[float]]:
+    """Megabytes that the process and its children hold, ten times a second, the first before anything is asked."""
+    seen, ended = [memory_of(pid)], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.1):
+            seen.append(memory_of(pid))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()

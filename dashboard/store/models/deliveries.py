@@ -1,0 +1,71 @@
+"""New connections whose tables are handed to the partner's hook; never a row of theirs."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.models.fleet import Account, Connection
+
+
+class Delivery(Model):
+    """One hand-over of a connection's tables, and how far it is; states and their order: ``store.deliveries``.
+
+    ``key``: "account/connection", so that however often a new connection is told it is one; of those that somebody asked for,
+    with a number behind. ``waits_since``: from when on a completed run is waited for; ``looks`` and ``looked_at``: how often
+    that was, and when last. ``run_id``: the run that was waited for.
+    ``tables``: ``id``, ``name``, ``rows`` and ``parts`` that the hook has taken, ``count`` and ``repeated`` as ``data.reading``
+    tells them, and ``whole``, of each; None before they are known. ``tries``: tries in a row that failed.
+    """
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("ix_delivery_connection", "account_id", "connection_id", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    key: Mapped[str] = mapped_column(String(128), unique=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    connection_id: Mapped[int] = mapped_column(BigId)
+    who: Mapped[str] = mapped_column(Text)
+    audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
+    state: Mapped[str] = mapped_column(String(16))
+    asked_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+    waits_since: Mapped[datetime] = mapped_column(UtcTime)
+    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    looked_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    looks: Mapped[int] = mapped_column(default=0)
+    run_id: Mapped[int | None] = mapped_column(BigId)
+    tables: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON(none_as_null=True))
+    rows: Mapped[int] = mapped_column(BigId, default=0)
+    tries: Mapped[int] = mapped_column(default=0)
+    error: Mapped[str] = mapped_column(Text, default="")
+    remarks: Mapped[list[str]] = mapped_column(JSON, default=list)
+
+    account: Mapped[Account | None] = relationship(
+        lazy="raise", viewonly=True, primaryjoin="foreign(Delivery.account_id) == Account.id", uselist=False
+    )
+    connection: Mapped[Connection | None] = relationship(
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="and_(foreign(Delivery.account_id) == Connection.account_id,"
+        " foreign(Delivery.connection_id) == Connection.id)",
+        uselist=False,
+    )
+
+    @property
+    def may_be_sent(self) -> bool:
+        """Whether it ended without its tables at the hook, so that somebody can have it go on."""
+        return self.state in ("dead", "cancelled")
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is under way."""
+        return self.settled_at is None
+
+    @property
+    def parts(self) -> int:
+        """Parts that the hook has taken."""
+        return sum(each["parts"] for each in self.tables or ())

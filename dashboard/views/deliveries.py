@@ -1,0 +1,79 @@
+"""What became of new connections whose tables go to the partner's hook: the list, and the buttons that have one go on or end."""
+
+from flask import Blueprint, abort, flash, redirect, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.fleet.hook import NONE
+from dashboard.store import audit, deliveries
+from dashboard.store.deliveries import DELIVERIES, delivery_item
+from dashboard.store.models import Delivery
+from dashboard.views.access import requires, visitor
+from dashboard.views.connections import PATH, get_connection_or_404
+from dashboard.views.pages import answer_list
+
+bp = Blueprint("deliveries", __name__)
+
+
+@bp.get("/deliveries", endpoint="index")
+@bp.get("/deliveries.json", endpoint="index_json")
+@bp.get("/deliveries.csv", endpoint="index_csv")
+@requires("viewer")
+def index() -> ResponseReturnValue:
+    """All of them, the newest first."""
+    template, fragment = "pages/deliveries.html", "fragments/_deliveries.html"
+    return answer_list(DELIVERIES, delivery_item, template, fragment, hook=console().work.hook)
+
+
+@bp.post(f"{PATH}/read")
+@requires("operator")
+def read(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Hand a connection's tables over now; where that is under way, it is shown."""
+    connection, at = get_connection_or_404(account_id, connection_id), console().clock()
+    why = NONE if console().work.hook is None else "" if connection.may_sync else "It is no source: no run of it brings tables."
+    if why:
+        audit.record(
+            at, visitor().email, "deliver", audit.REFUSED, account_id=account_id, connection_id=connection_id, detail=why
+        )
+        abort(400, why)
+    delivery = deliveries.ask((account_id, connection_id), visitor().email, at)
+    console().work.hand_over(delivery)
+    if delivery.asked_at < at:
+        flash("Its tables are being handed over already. The first line below says how far that is.", "info")
+    else:
+        flash("Its tables are handed over as soon as a run of it has completed. Look again to see how far that is.", "success")
+    return redirect(url_for(".index", account=account_id, q=connection_id), 303)
+
+
+@bp.post("/deliveries/<int:delivery_id>/send")
+@requires("operator")
+def send(delivery_id: int) -> ResponseReturnValue:
+    """Have one that is dead or was cancelled go on, now."""
+    delivery = _delivery_or_404(delivery_id)
+    if deliveries.send_again(delivery, visitor().email, console().clock()):
+        console().work.hand_over(delivery)
+        flash(f"Delivery {delivery_id} goes on with what the hook has not taken yet.", "success")
+    else:
+        flash(f"Delivery {delivery_id} is {delivery.state}: there is nothing to send again.", "info")
+    return redirect(url_for(".index"), 303)
+
+
+@bp.post("/deliveries/<int:delivery_id>/cancel")
+@requires("operator")
+def cancel(delivery_id: int) -> ResponseReturnValue:
+    """Stop one that is under way; what the hook has taken, it has."""
+    delivery, who = _delivery_or_404(delivery_id), visitor().email
+    if deliveries.cancel(delivery, who, console().clock()):
+        place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
+        audit.record(console().clock(), who, "cancel_delivery", audit.DONE, **place, detail=f"Delivery {delivery_id}")
+        flash(f"Delivery {delivery_id} is cancelled. What the hook has taken before, it has.", "success")
+    else:
+        flash(f"Delivery {delivery_id} is {delivery.state}: there is nothing to cancel.", "info")
+    return redirect(url_for(".index"), 303)
+
+
+def _delivery_or_404(delivery_id: int) -> Delivery:
+    delivery = deliveries.delivery_or_none(delivery_id)
+    if delivery is None:
+        abort(404, f"There is no delivery {delivery_id}.")
+    return delivery
