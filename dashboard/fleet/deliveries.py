@@ -60,6 +60,9 @@ def work_on(fleet: Fleet, target: Target, delivery: Delivery, interval: float, s
         _try_again(delivery, error.sentence, fleet.clock(), error.retry_after)
     except TableChanged as error:
         _try_again(delivery, str(error), fleet.clock())
+    except peliqan.Away as error:
+        # Nobody was asked, so that is no try.
+        deliveries.let_go(delivery, fleet.clock() + WAITS[0], tries=delivery.tries, error=error.explained)
     except peliqan.PeliqanError as error:
         _try_again(delivery, error.explained, fleet.clock(), error.retry_after)
 

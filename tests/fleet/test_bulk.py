@@ -157,6 +157,7 @@ class DyingApi:
 
     def __init__(self, api: Any, when: str, nth: int) -> None:
         self.api, self.when, self.left = api, when, nth
+        self.breaker, self.ensure = api.breaker, api.ensure
 
     def for_account(self, account_id: int) -> Any:
         return DyingAccount(self, self.api.for_account(account_id))

@@ -14,6 +14,7 @@ from sqlalchemy import update
 
 from dashboard.app import Console, create_app
 from dashboard.fleet.deliveries import WAITS
+from dashboard.peliqan import Outage
 from dashboard.peliqan.events import is_signed
 from dashboard.store import deliveries
 from dashboard.store.database import db
@@ -183,6 +184,22 @@ def test_peliqan_being_away_is_waited_out(parts: Console, sandbox: Sandbox, begu
     work_after(parts, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
     assert taken(hook.told) == tables_at_peliqan(parts, begun)
+
+
+def test_while_peliqan_answers_nobody_no_try_is_used_up(
+    parts: Console, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock
+) -> None:
+    sandbox.fault("applications", status=403, times=1)
+    work(parts)
+    assert (the_delivery().state, the_delivery().tries) == ("reading", 1)
+    parts.fleet.outages.begin(Outage(clock(), clock() + timedelta(days=2)))
+    for _ in range(len(WAITS) + 2):
+        work_after(parts, clock, seconds=wait_of(0))
+        assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
+        assert "Peliqan does not answer." in the_delivery().error
+    parts.fleet.outages.end(clock())
+    work_after(parts, clock, seconds=wait_of(0))
+    assert (the_delivery().state, the_delivery().error) == ("delivered", "")
 
 
 def test_an_account_that_is_not_known_yet_is_waited_for(app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver) -> None:
