@@ -1,7 +1,8 @@
 """Asks warehouses what people want to know: one account's answer at a time, within limits, until it is cancelled.
 
 While the database computes, a thread beside looks twice a second whether the answer is still wanted. Of a direct connection it
-cancels the statement in the database; Peliqan's route has no such thing: its stream is closed, and it may go on for a while.
+cancels the statement in the database; Peliqan's route has no such thing: its stream is closed, and the database may go on for a
+while.
 """
 
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def work_on(fleet: Fleet, masks: Masks, answer: Answer, stop: Event) -> None:
             if answer.direct:
                 _ask_directly(fleet, answer.account_id, question, result, watch)
             else:
-                proxy.ask(fleet.api.for_account(answer.account_id), question, result, watch.over.is_set)
+                proxy.ask(fleet.api.for_account(answer.account_id), question, result, watch.cancels_with)
         told = result.cut
     except Failed as error:
         state, told = (questions.INCOMPLETE if error.incomplete else questions.FAILED), str(error)
@@ -58,10 +59,10 @@ def _ask_directly(fleet: Fleet, account_id: int, question: str, result: Result, 
 
 
 class Watch:
-    """Whether the answer is still wanted. ``over`` is set when it is not."""
+    """Whether the answer is still wanted; what to do when it is not. ``ended``: it is there, and nobody need look."""
 
     def __init__(self) -> None:
-        self.over, self.ended = Event(), Event()
+        self.ended = Event()
         self._cancel: Callable[[], None] | None = None
 
     def cancels_with(self, cancel: Callable[[], None]) -> None:
@@ -72,11 +73,10 @@ class Watch:
         """Until the answer is there or nobody wants it."""
         with fleet.app.app_context():
             while not self.ended.wait(LOOK_EVERY):
-                if stop.is_set() or not questions.keep(answer_id, fleet.clock()):
-                    self.over.set()
-                    if self._cancel is not None:
-                        # It may have ended in this very moment.
-                        _quietly(self._cancel)
+                is_wanted = not stop.is_set() and questions.keep(answer_id, fleet.clock())
+                if not is_wanted and self._cancel is not None:
+                    # It may have ended in this very moment.
+                    _quietly(self._cancel)
 
 
 @contextmanager

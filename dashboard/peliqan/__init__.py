@@ -4,7 +4,7 @@
 ``http``        one request: timeouts, limits, errors
 ``rate``        how fast it may be asked, over all processes
 ``breaker``     whether it answers at all, over all processes
-``adapter``     requests' adapters for one host
+``adapter``     requests' adapters for one host; how another thread hangs up
 ``retries``     when a safe read is tried again, and after which wait
 ``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
 ``account``     ``AccountApi``: one customer's calls
@@ -19,6 +19,7 @@
 """
 
 from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.adapter import HangUp
 from dashboard.peliqan.breaker import Breaker, MemoryNotes, Outage, OutageNotes
 from dashboard.peliqan.errors import (
     OUTAGE,
@@ -71,6 +72,7 @@ __all__ = [
     "Connection",
     "Database",
     "Forbidden",
+    "HangUp",
     "Link",
     "MemoryNotes",
     "MemoryTokens",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dashboard.peliqan import errors
+from dashboard.peliqan.adapter import HangUp
 from dashboard.peliqan.http import Transport, parse, parse_list
 from dashboard.peliqan.models import (
     Answer,
@@ -157,8 +158,9 @@ class AccountApi:
         """The name of the customer's data warehouse, as SQL asks for it (S)."""
         return self._one(Warehouse, "default_dw_info").name
 
-    def ask(self, query: str, *, quiet: float = 60) -> Iterator[SqlPart]:
-        """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte.
+    def ask(self, query: str, *, quiet: float = 60, hang_up: HangUp | None = None) -> Iterator[SqlPart]:
+        """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte;
+        ``hang_up``: for another thread, to end it.
 
         Raises:
             errors.QueryFailed: the database refused it; errors.BrokenAnswer: the answer was cut off.
@@ -168,7 +170,7 @@ class AccountApi:
         token = self._tokens.get(self.account_id) or self._identity(self.account_id)
         place = {"connection": warehouse, "dbName": warehouse, "schemaName": "", "tableName": "", "pk": None}
         body = {**place, "action": "fetch", "kwargs": {"query": query}}
-        yield from read_parts(self._transport.stream(route, token, body, quiet=quiet), route.name)
+        yield from read_parts(self._transport.stream(route, token, body, quiet=quiet, hang_up=hang_up), route.name)
 
     def _one(self, model: type[A], name: str, **place: int) -> A:
         return parse(model, self._send(name, place), self._routes[name])

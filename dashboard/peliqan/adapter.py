@@ -1,10 +1,12 @@
 """requests' adapters for the one host that a service talks to."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPResponse
 from io import BufferedReader
-from socket import SocketIO, socket
-from threading import Lock
+from socket import SHUT_RDWR, SocketIO, socket
+from threading import Lock, local
 from typing import Any
 
 from requests.adapters import HTTPAdapter
@@ -36,6 +38,46 @@ class _Source:
         return BufferedReader(self.file)
 
 
+class HangUp:
+    """For another thread: called, it ends the reading of an answer that is waited for or under way, now or as soon as it is."""
+
+    def __init__(self) -> None:
+        self.was_called = False
+        self._lock = Lock()
+        self._socket: socket | None = None
+
+    def __call__(self) -> None:
+        """Whoever reads finds the connection lost."""
+        with self._lock:
+            self.was_called = True
+            self._end()
+
+    @contextmanager
+    def on_what_is_sent(self) -> Iterator[None]:
+        """What this thread sends meanwhile can be hung up on."""
+        _waiting.hang_up = self
+        try:
+            yield
+        finally:
+            _waiting.hang_up = None
+
+    def has(self, sock: socket) -> None:
+        """An answer is waited for on this connection."""
+        with self._lock:
+            self._socket = sock
+            if self.was_called:
+                self._end()
+
+    def _end(self) -> None:
+        if self._socket is not None:
+            # It may have ended by itself.
+            with suppress(OSError):
+                self._socket.shutdown(SHUT_RDWR)
+
+
+_waiting = local()
+
+
 class Answer(HTTPResponse):
     """An answer whose beginning, status and headers, is there within the read timeout, or as little later as one more read takes.
 
@@ -45,6 +87,9 @@ class Answer(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
         # TLS within a proxy's TLS is no socket: that keeps its own file.
         self._source = _Source(sock) if isinstance(sock, socket) else None
+        hang_up: HangUp | None = getattr(_waiting, "hang_up", None)
+        if hang_up is not None and isinstance(sock, socket):
+            hang_up.has(sock)
         self._patience: float | None = sock.gettimeout()
         file: Any = self._source or sock
         super().__init__(file, *args, **more)

@@ -22,7 +22,7 @@ from urllib3 import BaseHTTPResponse, Retry
 from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import Answer, BoundedAdapter, OneHostAdapter
+from dashboard.peliqan.adapter import Answer, BoundedAdapter, HangUp, OneHostAdapter
 from dashboard.peliqan.breaker import Breaker
 from dashboard.peliqan.failures import SHOWN_DETAIL, away, broken, lost, refusal
 from dashboard.peliqan.rate import Pace
@@ -162,20 +162,23 @@ class Transport:
         self._note(failure, hash((route, *(place or {}).values(), token)))
         raise failure
 
-    def stream(self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float) -> Iterator[bytes]:
+    def stream(
+        self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float, hang_up: HangUp | None = None
+    ) -> Iterator[bytes]:
         """The answer's lines as they come, for a route that only reads. ``quiet``: seconds to wait for a byte.
 
-        Whoever stops asking closes the connection, and so tells Peliqan that nobody listens. A POST, so it is tried again only
-        where no connection came about: the beginning may have been used already.
+        Whoever stops asking, or calls ``hang_up`` meanwhile, closes the connection, and so tells Peliqan that nobody listens.
+        It counts as a call in flight until the answer begins: one that takes a minute to read keeps no other waiting. A POST,
+        so it is tried again only where no connection came about: the beginning may have been used already.
 
         Raises:
             errors.PeliqanError: as ``send``.
         """
         with self._watch.call(route.name) as headers:
-            yield from self._stream(route, token, headers, body, quiet)
+            yield from self._stream(route, token, headers, body, quiet, hang_up or HangUp())
 
     def _stream(
-        self, route: Route, token: str, headers: Mapping[str, str], body: Mapping[str, Any], quiet: float
+        self, route: Route, token: str, headers: Mapping[str, str], body: Mapping[str, Any], quiet: float, hang_up: HangUp
     ) -> Iterator[bytes]:
         if not TOKEN.fullmatch(token):
             raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
@@ -183,20 +186,22 @@ class Transport:
             request = self._prepare(route, None, None, body)
             request.headers.update(headers, Authorization=f"JWT {token}")
             self.breaker.ask()
-            with self._pace.slot:
+            with self._pace.slot, hang_up.on_what_is_sent():
                 self.breaker.ask()
                 self._pace.wait()
-                with self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies) as response:
-                    if 200 <= response.status_code < 300:
-                        self.breaker.answered()
-                        yield from _lines(route, response, 3 * quiet, self.largest)
-                        return
-                    failure = refusal(route, response, self._read_refusal(route, response), token)
+                response = self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies)
+            with response:
+                if 200 <= response.status_code < 300:
+                    self.breaker.answered()
+                    yield from _lines(route, response, 3 * quiet, self.largest)
+                    return
+                failure = refusal(route, response, self._read_refusal(route, response), token)
         except errors.PeliqanError as error:
             failure = error
         except (requests.RequestException, HTTPError) as error:
             failure = lost(route, error)
-        self._note(failure, hash((route, token)))
+        if not hang_up.was_called:
+            self._note(failure, hash((route, token)))
         raise failure
 
     def ensure(self, route: Route) -> None:

@@ -2,12 +2,14 @@
 
 import logging
 import time
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from dashboard import peliqan
 from dashboard.peliqan.retries import retry_wait
+from tests.engines import wait_for
 from tests.peliqan.conftest import CUSTOMER, PARTNER, Answer, FaultServer, html
 
 ACCOUNTS = "/api/partner/sub-accounts/"
@@ -221,3 +223,43 @@ def test_the_widgets_short_lived_token_goes_before_any_other_in_the_answer(serve
     token = server.client().integration_token("cust-1")
     assert token.token == "short-lived"
     assert "short-lived" not in repr(token)
+
+
+@pytest.mark.parametrize("begins", [False, True], ids=["before it begins", "while it comes"])
+def test_a_question_in_sql_is_hung_up_on_from_another_thread(server: FaultServer, begins: bool) -> None:
+    left = Event()
+
+    def raw(out: Any) -> None:
+        if begins:
+            out.write(head(100_000) + b'{"columns": ["id"]}\n')
+            out.flush()
+        # Nobody listens any more: the next write, or the one after it, finds that out.
+        try:
+            while not server.stopped.wait(0.02):
+                if hang_up.was_called:
+                    out.write(b" ")
+                    out.flush()
+        except OSError:
+            left.set()
+            raise
+
+    hang_up = peliqan.HangUp()
+    server.say("/api/applications/default_dw_info/", Answer({"server_id": 1, "server_name": "dw"}))
+    server.say("/api/proxy/db/", Answer(raw=raw))
+    ended: list[str] = []
+
+    def ask() -> None:
+        try:
+            for _ in server.client().for_account(1).ask("select 1", hang_up=hang_up):
+                ended.append("a part")
+        except peliqan.PeliqanError as error:
+            ended.append(error.code)
+
+    thread = Thread(target=ask)
+    thread.start()
+    wait_for(lambda: server.count("/api/proxy/db/") == 1 and (ended or not begins), "it is under way")
+    hang_up()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert ended[-1] != "a part"
+    assert left.wait(5)

@@ -6,17 +6,19 @@ from dashboard import peliqan
 from dashboard.data.sql.result import SECONDS, Failed, Result, ResultColumn
 
 
-def ask(api: peliqan.AccountApi, question: str, result: Result, stopped: Callable[[], bool]) -> None:
-    """Fill ``result``. Where ``stopped()`` the stream is closed at its next part.
+def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[[Callable[[], None]], None]) -> None:
+    """Fill ``result``. ``begun`` is given what ends it, for another thread to call: that closes the stream.
 
     Raises:
         Failed: with what was read so far in ``result``.
     """
+    hang_up = peliqan.HangUp()
+    begun(hang_up)
     try:
-        for part in api.ask(question, quiet=SECONDS):
+        for part in api.ask(question, quiet=SECONDS, hang_up=hang_up):
             if part.columns is not None:
                 result.columns = [ResultColumn(column.name, column.type) for column in part.columns]
-            if stopped() or not result.take(part.records):
+            if not result.take(part.records):
                 return
     except peliqan.BrokenAnswer as error:
         raise Failed(f"{error.explained} Ask again.", incomplete=bool(result.columns)) from None
