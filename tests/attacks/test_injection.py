@@ -128,15 +128,13 @@ def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[Place]) ->
         adam.client.post(place.path, data={"csrf_token": token})
         fields[place.endpoint] |= READ
         for name in sorted(fields[place.endpoint] - {"csrf_token"}):
-            for _ in range(2):
-                value = values[tried % len(values)]
-                tried += 1
-                told = {"csrf_token": token, name: value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")}
-                answer = adam.client.post(place.path, data=told)
-                assert answer.status_code < 500 or answer.status_code == 502, (
-                    f"{place} {name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
-                )
-    assert tried > 40
+            value = values[tried % len(values)]
+            tried += 1
+            told = {"csrf_token": token, name: value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")}
+            answer = adam.client.post(place.path, data=told)
+            # What Peliqan does not have, Peliqan says.
+            assert answer.status_code < 500 or answer.status_code == 502, f"{place} {name}={value[:40]!r}: {answer.text[:1500]}"
+    assert tried > 20
     found = standing(app)
     assert found["tables"] == before["tables"]
     assert [each for each in before["people"] if each not in found["people"]] == []
