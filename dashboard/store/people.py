@@ -19,12 +19,16 @@ from dashboard.store.models import AccessToken, SignIn, User
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12
-# What is tried first here, since everybody knows it: it counts for nothing in a password, and so much has to be left without it.
-KNOWN_WORDS: Final = (
-    "password", "passwort", "wachtwoord", "motdepasse", "contraseña", "partner", "console", "dashboard", "peliqan", "customer",
-    "support", "viewer", "operator", "admin", "welcome", "letmein", "qwerty", "azerty", "iloveyou", "secret",
+# What is tried first here, beside what is tried first everywhere; so much has to be left of a password without it.
+TRIED_FIRST: Final = (
+    "peliqan", "partner", "console", "dashboard", "customer", "support", "viewer", "operator", "admin",
+    "wachtwoord", "passwort", "motdepasse", "contraseña", "azerty",
 )  # fmt: skip
 LEFT_OVER: Final = 8
+# The best of zxcvbn's marks, which go from 0: it takes ten thousand million guesses or more.
+LEAST_MARK: Final = 4
+# Longer ones are hard enough to guess by their beginning, and take long to be looked through.
+LOOKED_THROUGH: Final = 64
 IDLE: Final = timedelta(hours=1)
 ABSOLUTE: Final = timedelta(hours=12)
 TOKEN_PREFIX: Final = "pc_"
@@ -87,20 +91,23 @@ def hash_password(password: str, email: str) -> str:
     """Argon2id with the library's own parameters. ``email``: whose it is to be.
 
     Raises:
-        PeopleError: too short, absurdly long, or made of little but words that are tried first.
+        PeopleError: too short, absurdly long, or guessed easily: it is common, was found in breaches, or made of little but
+            words, dates and rows of keys (zxcvbn's lists).
     """
     if not SHORTEST_PASSWORD <= len(password) <= 1000:
         raise PeopleError(f"A password needs {SHORTEST_PASSWORD} characters or more.")
+    # Loaded here: its lists are megabytes, which a worker has no use for.
+    from zxcvbn import zxcvbn
+
+    words = {*TRIED_FIRST, *(part for part in re.split(r"[^\w]+", email.lower()) if len(part) > 2)}
     left = password.lower()
     # The longest first, so that nothing is left over of one that holds another.
-    for word in sorted(
-        {*KNOWN_WORDS, *(part for part in re.split(r"[^\w]+", email.lower()) if len(part) > 2)}, key=len, reverse=True
-    ):
+    for word in sorted(words, key=len, reverse=True):
         left = left.replace(word, "")
-    if len(left) < LEFT_OVER or len(set(left)) < LEFT_OVER // 2:
-        raise PeopleError(
-            "That is guessed too easily: it is made of little but your address, words of the trade or one character."
-        )
+    found = zxcvbn(password[:LOOKED_THROUGH], user_inputs=sorted(words))
+    if len(left) < LEFT_OVER or found["score"] < LEAST_MARK:
+        why = found["feedback"]["warning"] or "It is made of little but your address, words of the trade or one character."
+        raise PeopleError(f"That is guessed too easily. {why}")
     return _hasher.hash(password)
 
 

@@ -29,7 +29,7 @@ def set_up(person: Person, clock: Clock) -> tuple[str, list[str]]:
     shown = person.post("/me/second-factor", sealed=sealed, code=now(secret, clock), password=PASSWORD)
     assert shown.status_code == 200, shown.text
     clock.move(seconds=60)
-    return secret, re.findall(r"\b(?:[a-z2-7]{4}-){3}[a-z2-7]{4}\b", shown.text)
+    return secret, re.findall(r"\b(?:[a-z2-7]{6}-){3}[a-z2-7]{6}\b", shown.text)
 
 
 def half_in(person: Person) -> None:
