@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from bench import causes, exports, pages, passes, storm, tables, watching
+from bench import causes, exports, load, pages, passes, storm, tables, watching
 from bench.report import HEAD
 from tests.engines import run_servers
 
@@ -22,6 +22,7 @@ PARTS = {
     "storm": storm.measure,
     "tables": tables.measure,
     "exports": exports.measure,
+    "load": load.measure,
 }
 
 

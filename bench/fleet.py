@@ -10,7 +10,7 @@ from sqlalchemy import insert
 
 from dashboard.peliqan.vocabulary import severity_of_health
 from dashboard.sandbox.world import World
-from dashboard.store import counts, people
+from dashboard.store import counts, findings, people
 from dashboard.store.database import db, gather_statistics
 from dashboard.store.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Refresh, Run
 
@@ -39,6 +39,15 @@ def fill(app: Flask, connections: int) -> None:
         if db.engine.dialect.name == "postgresql":
             with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.exec_driver_sql("VACUUM ANALYZE")
+        db.session.remove()
+        db.engine.dispose()
+
+
+def judge(app: Flask) -> None:
+    """Findings and causes, as a pass leaves them."""
+    with app.app_context():
+        findings.evaluate_all(datetime.now(UTC))
+        gather_statistics()
         db.session.remove()
         db.engine.dispose()
 

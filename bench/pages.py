@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from statistics import median
 
 import requests
 
-from bench.fleet import fill
+from bench.fleet import fill, judge
 from bench.report import Figure
 from bench.served import Site, seconds, sign_in, site
-from dashboard.store import findings
-from dashboard.store.database import db, gather_statistics
 from tests.engines import Servers, free_port
 from tests.processes import answering
 
@@ -47,7 +44,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
             sites = [stack.enter_context(site(where)) for _ in range(2)]
             for made, size in zip(sites, (SMALL, LARGE), strict=True):
                 fill(made.app, size)
-                _judge(made)
+                judge(made.app)
             yield from _measure(engine, *sites)
 
 
@@ -68,15 +65,6 @@ def _measure(engine: str, small: Site, large: Site) -> Iterator[Figure]:
     yield Figure(
         3, f"{engine}: a warm page load (kB)", max(sizes) / 1000, most=30, detail=f"median {median(sizes) / 1000:.1f} kB"
     )
-
-
-def _judge(made: Site) -> None:
-    """Findings and causes, as a pass leaves them."""
-    with made.app.app_context():
-        findings.evaluate_all(datetime.now(UTC))
-        gather_statistics()
-        db.session.remove()
-        db.engine.dispose()
 
 
 def _serve_admin(made: Site) -> str:

@@ -24,6 +24,10 @@ class StandIn:
         """Forget what was called, and every knob."""
         requests.post(f"{self.url}/sandbox/control/reset", timeout=10).raise_for_status()
 
+    def fail_all(self) -> None:
+        """Be away: each call is answered with a 503, until ``reset``."""
+        requests.post(f"{self.url}/sandbox/control/faults", json={"route": "*", "status": 503}, timeout=10).raise_for_status()
+
     def state(self) -> dict[str, Any]:
         """What was called, and how often."""
         found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=10).json()

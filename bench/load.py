@@ -1,0 +1,109 @@
+"""Fifty agents who click, for five minutes, on a fleet of 100,000 connections: by Locust, and again while Peliqan is away."""
+
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bench.fleet import fill, judge
+from bench.report import Figure
+from bench.served import sign_in, site
+from bench.stand_in import stand_in
+from bench.tables import memory_of
+from tests.engines import Servers, free_port
+from tests.processes import answering
+
+VERSION: Final = "2.47.0"
+AGENTS, SECONDS, CONNECTIONS = 50, 300, 100_000
+ACCOUNTS: Final = CONNECTIONS // 4
+# Everything is loaded and every thread has worked by then.
+SETTLED: Final = 0.2
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What Locust saw, in milliseconds, and how much more memory was held at the end than once all was settled, in MB."""
+
+    p50: float
+    p95: float
+    requests: int
+    failures: int
+    grown: float
+    held: float
+
+
+def measure(servers: Servers) -> Iterator[Figure]:
+    """On PostgreSQL, with two web processes and a worker."""
+    with tempfile.TemporaryDirectory(prefix="locust-") as folder:
+        locust = _install(Path(folder) / "venv")
+        with stand_in(ACCOUNTS) as api, site(servers, api.url) as made:
+            fill(made.app, CONNECTIONS)
+            judge(made.app)
+            port = free_port()
+            process = made.start("serve", f"--port={port}", "--workers=2")
+            url = answering(f"http://127.0.0.1:{port}", "/healthz")
+            cookie = "; ".join(f"{each.name}={each.value}" for each in sign_in(url).cookies)
+            usual = _visit(locust, url, cookie, process.pid)
+            yield from _figures("", usual)
+            api.fail_all()
+            away = _visit(locust, url, cookie, process.pid)
+            yield from _figures(", Peliqan away", away)
+            detail = f"{away.p95:.0f} ms beside {usual.p95:.0f} ms"
+            yield Figure(7, "p95 while Peliqan is away, beside the usual", away.p95 / usual.p95, most=1.5, detail=detail)
+
+
+def _figures(when: str, seen: Visit) -> Iterator[Figure]:
+    what = f"{AGENTS} agents, {SECONDS} s, {CONNECTIONS:,} connections{when}"
+    yield Figure(7, f"{what}: errors", seen.failures, most=0, detail=f"{seen.requests:,} requests")
+    yield Figure(7, f"{what}: p95 (ms)", seen.p95, detail=f"p50 {seen.p50:.0f} ms")
+    yield Figure(7, f"{what}: memory (MB more)", seen.grown, most=20, detail=f"{seen.held:.0f} MB of web processes and worker")
+
+
+def _visit(locust: Path, url: str, cookie: str, pid: int) -> Visit:
+    with tempfile.TemporaryDirectory(prefix="agents-") as folder:
+        told = Path(folder) / "seen"
+        words = ["--headless", f"--users={AGENTS}", "--spawn-rate=10", f"--run-time={SECONDS}s", f"--host={url}", f"--csv={told}"]
+        environ = {**os.environ, "COOKIE": cookie, "ACCOUNTS": str(ACCOUNTS)}
+        environ.pop("PYTHONPATH", None)
+        held, over = list[float](), threading.Event()
+
+        def look() -> None:
+            while not over.wait(1):
+                held.append(memory_of(pid))
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            file = Path(__file__).with_name("agents.py")
+            # Locust's exit code tells of failures, which are counted below.
+            subprocess.run(
+                [locust, "-f", file, *words, "--only-summary"], env=environ, capture_output=True, timeout=2 * SECONDS + 60
+            )
+        finally:
+            over.set()
+            watcher.join()
+        with told.with_name("seen_stats.csv").open() as lines:
+            total = next(line for line in csv.DictReader(lines) if line["Name"] == "Aggregated")
+    settled = held[int(len(held) * SETTLED)]
+    return Visit(
+        float(total["50%"]),
+        float(total["95%"]),
+        int(total["Request Count"]),
+        int(total["Failure Count"]),
+        held[-1] - settled,
+        held[-1],
+    )
+
+
+def _install(folder: Path) -> Path:
+    """Locust's program, in a virtual environment of its own: no part of the console's."""
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", f"locust=={VERSION}"]
+    subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
+    return folder / "bin" / "locust"
