@@ -5,7 +5,7 @@ from datetime import datetime
 from flask import Flask
 from sqlalchemy import String, cast, literal, select, update
 
-from dashboard.store import actions, bulk, exports, people, questions, scopes, searches
+from dashboard.store import actions, bulk, deliveries, exports, people, questions, scopes, searches
 from dashboard.store.counts import recount
 from dashboard.store.database import db
 from dashboard.store.models import Account, AuditEntry, Cause, Connection, Finding, Note, Run, SavedQuery, WebhookEvent
@@ -79,12 +79,13 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         question = questions.ask(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
         export = exports.open_export(olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at)
         search = searches.begin("olga@example.com", connection, b"x", at)
+        delivery = deliveries.ask(place, "adam@example.com", at)
         found = {
             "account_id": account_id, "connection_id": connection_id, "cause_id": cause_id, "finding_id": finding.id,
             "action_id": action.id, "job_id": job.id, "question_id": question.id,
             "answer_id": questions.answers(question.id)[0].id, "export_id": export.id, "search_id": search.id,
             "note_id": notes[0].id, "run_id": 990_001, "database_id": 1, "table_id": 1, "row_id": 1, "event_id": event.id,
-            "query_id": query.id, "shared": shared,
+            "query_id": query.id, "delivery_id": delivery.id, "shared": shared,
         }  # fmt: skip
         for name in ("olga@example.com", "viv@example.com"):
             user = people.find_user(name)

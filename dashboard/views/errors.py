@@ -79,7 +79,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(OperationalError, _away)
     app.register_error_handler(InterfaceError, _away)
     app.register_error_handler(RedisError, _away)
-    app.logger.addFilter(_on_one_line)
+    # By its name: Flask's own way to it gives it a handler, where none is there yet.
+    logging.getLogger(app.name).addFilter(_on_one_line)
 
 
 def _on_one_line(record: logging.LogRecord) -> bool:

@@ -5,7 +5,6 @@ from datetime import timedelta
 import segno
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_limiter.util import get_remote_address
 from markupsafe import Markup
 
 from dashboard.app import console
@@ -13,6 +12,7 @@ from dashboard.store import audit, people, second
 from dashboard.store.database import db
 from dashboard.store.models import User
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
+from dashboard.views.attempts import by_address
 from dashboard.views.security import limiter
 
 bp = Blueprint("second", __name__)
@@ -30,7 +30,7 @@ def ask_for_code(user: User, target: str) -> ResponseReturnValue:
 def _whose() -> str:
     """Attempts are counted by the person whose password was right, wherever they come from."""
     half = session.get("half")
-    return f"half {half[0]}" if half else get_remote_address()
+    return f"half {half[0]}" if half else by_address()
 
 
 @bp.route("/login/code", methods=["GET", "POST"])

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, request
 from sqlalchemy import func, inspect, select
 from werkzeug.datastructures import ImmutableMultiDict
 
@@ -203,12 +203,14 @@ def test_a_line_break_or_a_colour_in_an_address_writes_no_line_of_its_own_into_t
     app.logger.addHandler(handler)
     try:
         with app.test_request_context("/connections/x%0aERROR forged%1b[31m%e2%80%ae%0d%c2%85%e2%80%a8ERROR forged"):
+            app.logger.error("Something about %s", request.path)
             app.log_exception((None, None, None))
     finally:
         app.logger.removeHandler(handler)
     written = out.getvalue()
     assert "forged" in written
-    assert [line.partition(" ")[0] for line in written.splitlines()] == ["ERROR", "NoneType:"]
+    assert [line.partition(" ")[0] for line in written.splitlines()] == ["ERROR", "ERROR", "NoneType:"]
+    assert "forged" not in written.splitlines()[1]
     assert not set(written) & set("\x1b\u202e\r\x85\u2028")
 
 

@@ -34,7 +34,7 @@ LEADING = {"href", "src", "action", "formaction", "data", "hx-get", "hx-post", "
 # What a route needs to be asked for, to show anything.
 ASKED = {"desk.new_invite": "?account=1001", "tables.cell_value": f"?column={quote(PAYLOAD)}Title", "overview.find": "?q=amber"}
 SAY_NOTHING_OF_ANYBODY = {
-    "people.login", "embed.frame", "passwords.show", "people.me", "admin.users", "admin.new_user", "trend.show", "pulls.new",
+    "people.login", "embed.frame", "passwords.show", "people.me", "second.new", "admin.users", "admin.user", "admin.new_user", "trend.show", "pulls.new",
     "connections.link_status", "connections.run_status", "exports.progress", "overview.refresh_status", "queries.new",
 }  # fmt: skip
 A_NUMBER = re.compile(r"-\d+(\.\d+)?(e[+-]?\d+)?")

@@ -12,11 +12,14 @@ from tests.conftest import Person
 
 ROLES = {"viewer": "viv", "operator": "olga", "admin": "adam"}
 # What may be seen by whoever reaches the console.
-OF_EVERYBODY = {"people.login", "embed.frame", "health.alive", "health.ready"}
+OF_EVERYBODY = {
+    "people.login", "second.code", "provider.begin", "provider.back", "embed.frame", "health.alive", "health.ready", "measured.show",
+}  # fmt: skip
 # What a viewer may do, and not only see: for themselves alone, or what only reads.
 OF_VIEWERS = {
     "people.logout", "people.create_token", "people.revoke_token", "connections.check", "connections.check_rows", "searches.begin",
     "searches.go_on", "exports.begin", "exports.cancel", "tables.reveal", "passwords.change",
+    "second.switch_on", "second.switch_off",
 }  # fmt: skip
 # Pages of administrators, by how their addresses begin.
 OF_ADMINISTRATORS = ("/audit", "/users", "/webhooks", "/alerts", "/pulls")
