@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: help demo test bench lint types audit secrets lock vendor sbom release clean
+.PHONY: help demo test soak bench lint types audit secrets lock vendor sbom release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this m
 
 test: $(VENV)/dev programs lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL and Redis
 	$(BIN)/pytest $(TESTS)
+
+soak: $(VENV)/dev programs ## Two hundred kills at random moments on either pair of engines, under load: half an hour
+	CRASHES=200 $(BIN)/pytest -n 0 tests/crash
 
 bench: $(VENV)/dev programs ## One table: passes, watching and pages, beside what they are measured against; a quarter of an hour
 	@$(BIN)/python -m bench $(PARTS)

@@ -54,11 +54,20 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
+        self._begin()
+        wait_for(self._is_up, f"{self.command()[0]} answers")
+
+    def _begin(self) -> None:
         # PostgreSQL refuses to run as root.
         account = "postgres" if os.geteuid() == 0 else None
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, user=account, cwd=self.folder)
-        wait_for(self.answers, f"{self.command()[0]} answers")
+
+    def _is_up(self) -> bool:
+        if self.process is None or self.process.poll() is not None:
+            # PostgreSQL gives up where what a killed one had begun is still ending.
+            self._begin()
+        return self.answers()
 
     def stop(self) -> None:
         if self.process is not None:
