@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -58,8 +59,15 @@ def request_ended(endpoint: str, status: int, seconds: float) -> None:
 def call_ended(route: str, result: str, seconds: float) -> None:
     """One more call to Peliqan."""
     with _never_in_the_way():
-        CALLS.labels(route).observe(seconds)
-        CALL_RESULTS.labels(route, result).inc()
+        times, results = _of_call(route, result)
+        times.observe(seconds)
+        results.inc()
+
+
+@cache
+def _of_call(route: str, result: str) -> tuple[Histogram, Counter]:
+    """Looked up once: there are as many as there are routes and kinds of errors."""
+    return CALLS.labels(route), CALL_RESULTS.labels(route, result)
 
 
 def task_ended(task: str, result: str) -> None:

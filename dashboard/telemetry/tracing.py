@@ -72,6 +72,11 @@ def end() -> None:
     _tracer = _provider = None
 
 
+def is_on() -> bool:
+    """Whether anybody collects spans."""
+    return _tracer is not None
+
+
 @contextmanager
 def span(name: str, *, kind: Kind) -> Iterator[Span]:
     """Something that takes time, below whatever else this thread is at."""
