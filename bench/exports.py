@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from statistics import median
 from typing import Final
 
@@ -12,11 +11,11 @@ import requests
 from bs4 import BeautifulSoup
 
 from bench.fleet import add_person
+from bench.memory import watched
 from bench.passes import run_pass
 from bench.report import Figure, middle
 from bench.served import sign_in, site
 from bench.stand_in import StandIn, stand_in
-from bench.tables import memory_of
 from dashboard.data.reading import AHEAD, PAGE
 from tests.engines import Servers, wait_for
 from tests.processes import TOKEN
@@ -42,7 +41,7 @@ def measure(_servers: Servers) -> Iterator[Figure]:
             alone, ours, grown = [], [], []
             for _ in range(ROUNDS):
                 alone.append(_pages(api))
-                with _watched(worker.pid) as seen:
+                with watched(worker.pid, 0.1) as seen:
                     ours.append(ROWS / _export(session, url, TABLE, suffix))
                 grown.append(max(seen) - seen[0])
             rates = [mine / other for mine, other in zip(ours, alone, strict=True)]
@@ -86,21 +85,3 @@ def _export(session: requests.Session, url: str, table: int, suffix: str) -> flo
 
     wait_for(is_there, f"the file of {shown.url}", within=LIMIT)
     return time.perf_counter() - began
-
-
-@contextmanager
-def _watched(pid: int) -> Iterator[list[float]]:
-    """Megabytes that the process and its children hold, ten times a second, the first before anything is asked."""
-    seen, ended = [memory_of(pid)], threading.Event()
-
-    def look() -> None:
-        while not ended.wait(0.1):
-            seen.append(memory_of(pid))
-
-    thread = threading.Thread(target=look)
-    thread.start()
-    try:
-        yield seen
-    finally:
-        ended.set()
-        thread.join()

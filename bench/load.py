@@ -5,17 +5,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from bench.fleet import fill, judge
+from bench.memory import watched
 from bench.report import Figure
 from bench.served import sign_in, site
 from bench.stand_in import stand_in
-from bench.tables import memory_of
 from tests.engines import Servers, free_port
 from tests.processes import answering
 
@@ -71,23 +70,12 @@ def _visit(locust: Path, url: str, cookie: str, pid: int) -> Visit:
         words = ["--headless", f"--users={AGENTS}", "--spawn-rate=10", f"--run-time={SECONDS}s", f"--host={url}", f"--csv={told}"]
         environ = {**os.environ, "COOKIE": cookie, "ACCOUNTS": str(ACCOUNTS)}
         environ.pop("PYTHONPATH", None)
-        held, over = list[float](), threading.Event()
-
-        def look() -> None:
-            while not over.wait(1):
-                held.append(memory_of(pid))
-
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        try:
-            file = Path(__file__).with_name("agents.py")
+        file = Path(__file__).with_name("agents.py")
+        with watched(pid, 1) as held:
             # Locust's exit code tells of failures, which are counted below.
             subprocess.run(
                 [locust, "-f", file, *words, "--only-summary"], env=environ, capture_output=True, timeout=2 * SECONDS + 60
             )
-        finally:
-            over.set()
-            watcher.join()
         with told.with_name("seen_stats.csv").open() as lines:
             total = next(line for line in csv.DictReader(lines) if line["Name"] == "Aggregated")
     settled = held[int(len(held) * SETTLED)]

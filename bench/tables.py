@@ -14,6 +14,7 @@ import requests
 
 from bench import datasette
 from bench.fleet import add_person
+from bench.memory import family, memory_of
 from bench.passes import run_pass
 from bench.report import Figure, middle
 from bench.served import Site, sign_in, site
@@ -90,27 +91,15 @@ def _get(session: requests.Session, url: str) -> None:
 
 def _cost(pid: int, ask: Callable[[], None]) -> float:
     """Processor seconds of the process and those that it began, for one page."""
-    before = sum(_ticks(each) for each in _family(pid))
+    before = sum(_ticks(each) for each in family(pid))
     for _ in range(PAGES):
         ask()
-    return (sum(_ticks(each) for each in _family(pid)) - before) / TICK / PAGES
-
-
-def _family(pid: int) -> list[int]:
-    """The process and all that it began."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in _family(int(child)))]
+    return (sum(_ticks(each) for each in family(pid)) - before) / TICK / PAGES
 
 
 def _ticks(pid: int) -> int:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return int(fields[11]) + int(fields[12])
-
-
-def memory_of(pid: int) -> float:
-    """Megabytes that the process and those that it began hold."""
-    pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in _family(pid)]
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def _in_ms(seconds: list[float]) -> tuple[float, float] | None:

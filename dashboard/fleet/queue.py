@@ -53,6 +53,10 @@ LOOK_AGAIN = 5
 HINT_EVERY = 0.2
 
 
+# "jobs" has the name that it had when it was alone.
+QUEUES = ("jobs", "readings", "exports", "questions", "pulls", "deliveries")
+
+
 def make_huey(name: str, redis_url: str, folder: Path) -> Huey:
     """Redis where there is one, else a SQLite file beside the store: the same tasks on both."""
     if redis_url:
@@ -78,12 +82,11 @@ class Work:
     ) -> None:
         """``around``: entered around each task, by its name."""
         self.fleet, self.settings, self.masks, self.around = fleet, settings, masks, around
-        self.jobs = make_huey("console", settings.redis_url, settings.dashboard_data)
-        self.readings = make_huey("console-readings", settings.redis_url, settings.dashboard_data)
-        self.exports = make_huey("console-exports", settings.redis_url, settings.dashboard_data)
-        self.questions = make_huey("console-questions", settings.redis_url, settings.dashboard_data)
-        self.pulls = make_huey("console-pulls", settings.redis_url, settings.dashboard_data)
-        self.deliveries = make_huey("console-deliveries", settings.redis_url, settings.dashboard_data)
+        self.queues = {
+            name: make_huey("console" if name == "jobs" else f"console-{name}", settings.redis_url, settings.dashboard_data)
+            for name in QUEUES
+        }
+        self.jobs, self.readings, self.exports, self.questions, self.pulls, self.deliveries = self.queues.values()
         self.hook: Hook | None = open_hook(settings, fleet.clock)
         self.stop = Event()
         self._look_task: Any = self.jobs.task(name="look")(self._in_context(self.look))
@@ -111,15 +114,7 @@ class Work:
         Raises:
             RedisError, sqlite3.Error: the queue is away.
         """
-        queues = {
-            "jobs": self.jobs,
-            "readings": self.readings,
-            "exports": self.exports,
-            "questions": self.questions,
-            "pulls": self.pulls,
-            "deliveries": self.deliveries,
-        }
-        return {name: int(huey.pending_count()) for name, huey in queues.items()}
+        return {name: int(huey.pending_count()) for name, huey in self.queues.items()}
 
     def follow(self, action: Action) -> None:
         """Ask the worker to look at an action when it is due. Without the queue the next tick finds it."""

@@ -42,12 +42,8 @@ def begin(
     account_id, connection_id = connection.account_id, connection.id
     why = " ".join(why.replace("\0", "").split())[:500]
     worst = next(iter(diagnosed.of_connection(account_id, connection_id)), None)
-    entry = AuditEntry(
-        at=at, who=who, what=kind, result=audit.PENDING, account_id=account_id, connection_id=connection_id, detail=_told(why, "")
-    )
-    db.session.add(entry)
+    entry = audit.begin(at, who, kind, account_id=account_id, connection_id=connection_id, detail=_told(why, ""))
     try:
-        db.session.flush()
         action = Action(
             kind=kind,
             state=STARTING,
@@ -171,10 +167,8 @@ def _told(why: str, detail: str) -> str:
 
 def begin_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
     """Write down that a customer is about to be invited to connect something, and commit; returns as ``begin`` does."""
-    entry = AuditEntry(at=at, who=who, what=INVITE, result=audit.PENDING, account_id=account.id, detail=connector)
-    db.session.add(entry)
+    entry = audit.begin(at, who, INVITE, account_id=account.id, detail=connector)
     try:
-        db.session.flush()
         action = Action(
             kind=INVITE,
             state=STARTING,

@@ -94,8 +94,6 @@ def give_up_unknown(at: datetime) -> None:
 
 def lease(message_id: int, at: datetime, *, by_hand: bool = False) -> AlertMessage | None:
     """The message, if it is due and nobody else sends it. ``by_hand``: due or given up, since somebody asks for it. Commits."""
-    if message_id >= 2**63:
-        return None
     allowed = AlertMessage.state.in_((WAITING, FAILED)) if by_hand else AlertMessage.state == WAITING
     taking = update(AlertMessage).where(AlertMessage.id == message_id, allowed, AlertMessage.leased_until.is_(None))
     if not by_hand:

@@ -20,18 +20,33 @@ def record(
     detail: str = "",
 ) -> AuditEntry:
     """Write an entry and commit it, so that nothing that follows can lose it. ``who`` is an e-mail address."""
+    entry = begin(at, who, what, account_id=account_id, connection_id=connection_id, detail=detail)
+    entry.result, entry.settled_at = result, None if result == PENDING else at
+    db.session.commit()
+    return entry
+
+
+def begin(
+    at: datetime,
+    who: str,
+    what: str,
+    *,
+    account_id: int | None = None,
+    connection_id: int | None = None,
+    detail: str = "",
+) -> AuditEntry:
+    """An entry of what is about to be tried, pending, with its id. Does not commit: it goes along with what it is about."""
     entry = AuditEntry(
         at=at,
         who=who.replace("\0", "")[:254],
         what=what,
-        result=result,
+        result=PENDING,
         account_id=account_id,
         connection_id=connection_id,
         detail=detail.replace("\0", "")[:2000],
-        settled_at=None if result == PENDING else at,
     )
     db.session.add(entry)
-    db.session.commit()
+    db.session.flush()
     return entry
 
 

@@ -64,7 +64,7 @@ class Numbers:
 
 def job_or_none(job_id: int) -> BulkJob | None:
     """One job."""
-    return db.session.get(BulkJob, job_id) if job_id < 2**63 else None
+    return db.session.get(BulkJob, job_id)
 
 
 def numbers(job: BulkJob) -> Numbers:
@@ -77,9 +77,7 @@ def open_job(
     kind: str, places: Sequence[Place], first: Place, who: str, why: str, at_once: int, at: datetime, cause_id: int | None = None
 ) -> BulkJob:
     """Write down a job for these connections (by account and id), with its audit entry; due now, to try ``first``. Commits."""
-    entry = AuditEntry(at=at, who=who, what=f"bulk_{kind}", result=audit.PENDING, detail="")
-    db.session.add(entry)
-    db.session.flush()
+    entry = audit.begin(at, who, f"bulk_{kind}")
     job = BulkJob(
         kind=kind,
         state=TRYING,

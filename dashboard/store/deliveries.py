@@ -18,7 +18,7 @@ from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db, is_free
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
-from dashboard.store.models import Account, AuditEntry, Connection, Delivery
+from dashboard.store.models import Account, Connection, Delivery
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"
 STATES: Final = (WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED)
@@ -63,7 +63,9 @@ def _key(place: Place) -> str:
 
 
 def _add(key: str, place: Place, who: str, at: datetime) -> Delivery:
-    entry = _begin_entry("deliver", place, who, "Its tables for the hook, unmasked.", at)
+    entry = audit.begin(
+        at, who, "deliver", account_id=place[0], connection_id=place[1], detail="Its tables for the hook, unmasked."
+    )
     made = Delivery(
         key=key,
         account_id=place[0],
@@ -80,15 +82,6 @@ def _add(key: str, place: Place, who: str, at: datetime) -> Delivery:
     return made
 
 
-def _begin_entry(what: str, place: Place, who: str, detail: str, at: datetime) -> AuditEntry:
-    entry = AuditEntry(
-        at=at, who=who[:254], what=what, result=audit.PENDING, account_id=place[0], connection_id=place[1], detail=detail
-    )
-    db.session.add(entry)
-    db.session.flush()
-    return entry
-
-
 def make_due(places: Collection[Place], at: datetime) -> list[int]:
     """A run of these connections ended: whoever waits for that looks at once. Their ids. Does not commit."""
     if not places:
@@ -103,7 +96,7 @@ def make_due(places: Collection[Place], at: datetime) -> list[int]:
 
 def delivery_or_none(delivery_id: int) -> Delivery | None:
     """One delivery."""
-    return db.session.get(Delivery, delivery_id) if delivery_id < 2**63 else None
+    return db.session.get(Delivery, delivery_id)
 
 
 def latest_of(place: Place) -> Delivery | None:
@@ -177,8 +170,8 @@ def _move(delivery: Delivery, *, commit: bool = True, **values: Any) -> bool:
 def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
     """Have one that is dead or was cancelled go on, with what the hook has not taken. False where it is neither. Commits."""
     state = SENDING if delivery.tables is not None else READING if delivery.run_id is not None else WAITING
-    place = delivery.account_id, delivery.connection_id
-    entry = _begin_entry("send_delivery", place, who, f"Delivery {delivery.id} goes on.", at)
+    place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
+    entry = audit.begin(at, who, "send_delivery", detail=f"Delivery {delivery.id} goes on.", **place)
     mine = update(Delivery).where(Delivery.id == delivery.id, Delivery.state.in_((DEAD, CANCELLED)))
     fresh = {"tries": 0, "looks": 0, "waits_since": at, "due_at": at, "settled_at": None, "error": ""}
     moved = change(mine.values(state=state, audit_id=entry.id, **fresh))

@@ -92,8 +92,6 @@ def link_item(row: Any) -> dict[str, Any]:
 
 def link_or_none(action_id: int) -> Action | None:
     """One link, waiting or settled, with its account and its connection."""
-    if action_id >= 2**63:
-        return None
     one = select(Action).join(Action.account).outerjoin(Action.connection)
     one = one.options(contains_eager(Action.account), contains_eager(Action.connection))
     return db.session.scalar(one.where(Action.id == action_id, Action.kind.in_(actions.LINKS)))

@@ -29,7 +29,7 @@ class Moved:
 
 def cause_or_none(cause_id: int) -> Cause | None:
     """One cause."""
-    return db.session.get(Cause, cause_id) if cause_id < 2**63 else None
+    return db.session.get(Cause, cause_id)
 
 
 def is_whole(cause: Cause) -> bool:
@@ -44,7 +44,7 @@ def is_whole(cause: Cause) -> bool:
 
 def finding_or_none(finding_id: int) -> Finding | None:
     """One finding."""
-    return db.session.get(Finding, finding_id) if finding_id < 2**63 else None
+    return db.session.get(Finding, finding_id)
 
 
 def of_connection(account_id: int, connection_id: int) -> list[Finding]:

@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from dashboard.store import audit
 from dashboard.store.database import change, db, is_free
-from dashboard.store.models import AuditEntry, Export, User
+from dashboard.store.models import Export, User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = "waiting", "running", "done", "failed", "cancelled", "expired"
 OPEN: Final = (WAITING, RUNNING)
@@ -51,9 +51,7 @@ def open_export(
     mine = select(Export.id).where(Export.who == user.email, Export.state.in_(OPEN)).limit(MOST_OPEN)
     if len(db.session.scalars(mine).all()) >= MOST_OPEN:
         raise TooManyExports(f"{MOST_OPEN} of your exports are under way. Wait for one to end, or cancel it.")
-    entry = AuditEntry(at=at, who=user.email, what="export", result=audit.PENDING, account_id=account_id, detail=in_words[:2000])
-    db.session.add(entry)
-    db.session.flush()
+    entry = audit.begin(at, user.email, "export", account_id=account_id, detail=in_words)
     export = Export(
         account_id=account_id,
         table_id=table_id,
@@ -76,7 +74,7 @@ def open_export(
 
 def export_or_none(export_id: int) -> Export | None:
     """One export."""
-    return db.session.get(Export, export_id) if export_id < 2**63 else None
+    return db.session.get(Export, export_id)
 
 
 def latest_of(who: str, most: int = 20) -> list[Export]:

@@ -5,6 +5,7 @@ on with it, and nothing is counted twice.
 """
 
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
@@ -29,13 +30,22 @@ def latest() -> Refresh | None:
     return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
 
 
-def latest_and_complete(host: str = "") -> tuple[Refresh | None, datetime | None, datetime | None]:
-    """The pass under way, or the last one; when the last one ended that went well; since when the API at a host is silent."""
+class Known(NamedTuple):
+    """``last``: the pass under way, or the last one. ``as_of``: when the last one ended that went well. ``silent_since``: since
+    when the API does not answer."""
+
+    last: Refresh | None
+    as_of: datetime | None
+    silent_since: datetime | None
+
+
+def known(host: str = "") -> Known:
+    """How it stands, with the API at this host."""
     found = db.session.execute(_STANDING, {"host": host}).first()
     if found is None:
         # Only before the first pass of all.
-        return None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host))
-    return found[0], found[1], found[2]
+        return Known(None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host)))
+    return Known(*found)
 
 
 def current() -> Refresh | None:

@@ -17,7 +17,7 @@ from dashboard.store import audit
 from dashboard.store.database import change, db, is_free
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
-from dashboard.store.models import AuditEntry, PullRun, PullSchedule
+from dashboard.store.models import PullRun, PullSchedule
 from dashboard.store.snapshot import clean
 
 RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
@@ -43,8 +43,6 @@ class Ended:
 
 def schedule_or_none(schedule_id: int, *, with_address: bool = False) -> PullSchedule | None:
     """One schedule; the encrypted address only for whoever is about to use it."""
-    if schedule_id >= 2**63:
-        return None
     wanted = select(PullSchedule).where(PullSchedule.id == schedule_id)
     return db.session.scalar(wanted.options(undefer(PullSchedule.address)) if with_address else wanted)
 
@@ -121,10 +119,7 @@ def begin(schedule: PullSchedule | None, name: str, place: str, who: str, in_wor
     if schedule is not None:
         lost = select(PullRun.id).where(PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None))
         _lose(db.session.scalars(lost).all(), at)
-    detail = clean(f"To {place}, unmasked. {in_words}")[:2000]
-    entry = AuditEntry(at=at, who=who[:254], what="pull", result=audit.PENDING, detail=detail)
-    db.session.add(entry)
-    db.session.flush()
+    entry = audit.begin(at, who, "pull", detail=clean(f"To {place}, unmasked. {in_words}"))
     run = PullRun(
         schedule_id=schedule.id if schedule is not None else None,
         name=name,

@@ -15,7 +15,7 @@ from sqlalchemy import func, select, update
 
 from dashboard.store import audit, sight
 from dashboard.store.database import change, db
-from dashboard.store.models import Account, Answer, AuditEntry, Question, SavedQuery, User, WarehouseAddress
+from dashboard.store.models import Account, Answer, Question, SavedQuery, User, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
 from dashboard.store.snapshot import clean
 
@@ -43,9 +43,7 @@ def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: st
         raise TooMany(f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them.")
     only = next(iter(accounts)) if len(accounts) == 1 else None
     detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(told)}"[:1900]
-    entry = AuditEntry(at=at, who=user.email, what="sql", result=audit.PENDING, account_id=only, detail=detail)
-    db.session.add(entry)
-    db.session.flush()
+    entry = audit.begin(at, user.email, "sql", account_id=only, detail=detail)
     question = Question(who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id)
     db.session.add(question)
     db.session.flush()
@@ -59,12 +57,12 @@ def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: st
 
 def question_or_none(question_id: int) -> Question | None:
     """One question."""
-    return db.session.get(Question, question_id) if question_id < 2**63 else None
+    return db.session.get(Question, question_id)
 
 
 def answer_or_none(answer_id: int) -> Answer | None:
     """One answer."""
-    return db.session.get(Answer, answer_id) if answer_id < 2**63 else None
+    return db.session.get(Answer, answer_id)
 
 
 def answers(question_id: int) -> list[Answer]:
@@ -200,7 +198,7 @@ def saved() -> list[SavedQuery]:
 
 def saved_or_none(query_id: int) -> SavedQuery | None:
     """One saved question."""
-    return db.session.get(SavedQuery, query_id) if query_id < 2**63 else None
+    return db.session.get(SavedQuery, query_id)
 
 
 def save(user: User, query: SavedQuery | None, name: str, text: str, parameters: dict[str, str], at: datetime) -> SavedQuery:

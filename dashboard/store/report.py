@@ -136,14 +136,13 @@ def read(since: datetime, at: datetime) -> Report:
             lists[line.change].append(line)
         else:
             cut += 1
-    _, as_of, _ = passes.latest_and_complete()
     counted = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
     by_severity = {severity: int(count) for severity, count in db.session.execute(counted)}
     by_reason = accounts_by_reason()
     return Report(
         since=since,
         at=at,
-        as_of=as_of,
+        as_of=passes.known().as_of,
         accounts=sum(by_reason.values()),
         readable=by_reason.get(None, 0),
         by_severity={severity: by_severity.get(severity, 0) for severity in SEVERITIES},

@@ -37,7 +37,7 @@ def latest_of(who: str, connection: Connection, most: int = 10) -> list[ValueSea
 
 def search_or_none(search_id: int) -> ValueSearch | None:
     """One search."""
-    return db.session.get(ValueSearch, search_id) if search_id < 2**63 else None
+    return db.session.get(ValueSearch, search_id)
 
 
 def lease(search: ValueSearch, at: datetime) -> bool:

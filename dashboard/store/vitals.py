@@ -35,7 +35,7 @@ class Counts:
 
 def read() -> Vitals:
     """As of now; four rows are looked at."""
-    latest, complete, _ = passes.latest_and_complete()
+    latest, complete, _ = passes.known()
     ticked = db.session.scalar(select(Job.due_at).where(Job.name == "tick"))
     answered = db.session.scalar(select(func.max(AccountCheck.checked_at)))
     return Vitals(ticked, complete, latest.alive_at if latest is not None else None, answered)

@@ -64,11 +64,14 @@ def init_app(app: Flask) -> None:
 
 def let_in(user: User, detail: str = "") -> None:
     """Begin a sign-in in this browser, and write it into the audit trail. Commits."""
-    at = console().clock()
-    # A new session for a new person: nothing that was in it before, nobody else's key either.
+    begin_session(user)
+    audit.record(console().clock(), user.email, "sign_in", audit.DONE, detail=detail)
+
+
+def begin_session(user: User) -> None:
+    """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
     session.clear()
-    login_user(Visitor(user, people.sign_in(user, at).value))
-    audit.record(at, user.email, "sign_in", audit.DONE, detail=detail)
+    login_user(Visitor(user, people.sign_in(user, console().clock()).value))
 
 
 def safe_next(target: str | None) -> str:

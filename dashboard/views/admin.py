@@ -133,7 +133,7 @@ def remove_second_factor(user_id: int) -> ResponseReturnValue:
 
 
 def _user_or_404(user_id: int) -> User:
-    found = db.session.get(User, user_id) if user_id < 2**63 else None
+    found = db.session.get(User, user_id)
     if found is None:
         abort(404, f"There is no user {user_id}.")
     return found

@@ -179,7 +179,7 @@ def coverage() -> Coverage:
 
 def _coverage() -> Coverage:
     by_reason = remembered("accounts by reason", accounts_by_reason)
-    last, complete_at, silent_since = passes.latest_and_complete(console().fleet.outages.host)
+    last, complete_at, silent_since = passes.known(console().fleet.outages.host)
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(
         accounts=sum(by_reason.values()),

@@ -1,12 +1,11 @@
 """One's own password: changed by whoever knows the one there is."""
 
-from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import login_user
 
 from dashboard.app import console
 from dashboard.store import audit, people
-from dashboard.views.access import Visitor, requires, visitor
+from dashboard.views.access import begin_session, requires, visitor
 from dashboard.views.security import limiter
 
 bp = Blueprint("passwords", __name__)
@@ -39,7 +38,6 @@ def change() -> ResponseReturnValue:
         audit.record(at, user.email, "change_password", audit.FAILED)
         return render_template("pages/password.html", problem=str(error), least=people.SHORTEST_PASSWORD), 400
     audit.record(at, user.email, "change_password", audit.DONE)
-    session.clear()
-    login_user(Visitor(user, people.sign_in(user, at).value))
+    begin_session(user)
     flash("Your password is changed. Wherever else you were signed in, you are no more.", "success")
     return redirect(url_for("people.me"), 303)
