@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection
@@ -50,18 +50,17 @@ class DatabaseDestination(Destination):
         if self._sqlite:
             _begin_for_real(self._engine)
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """The file's lock or the server's, then the tables that say what is there."""
         with self._told():
             if self._sqlite:
                 self._lock_file()
             else:
                 self._guard = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
                 if not self._guard.scalar(sa.select(sa.func.pg_try_advisory_lock(LOCK))):
-                    self.__exit__()
                     raise DestinationError("Another pull is writing to this database. Wait until it has ended.")
             with self._engine.begin() as connection:
                 META.create_all(connection)
-        return self
 
     def _lock_file(self) -> None:
         self._lock = Path(f"{self._url.database}.lock").open("w")  # noqa: SIM115 (open as long as the lock is held)
@@ -70,7 +69,8 @@ class DatabaseDestination(Destination):
         except BlockingIOError:
             raise DestinationError("Another pull is writing to this file. Wait until it has ended.") from None
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Nothing is left to be written here: each copy was whole by itself."""
         if self._guard is not None:
             # The lock goes with the connection, which may be gone already.
             with suppress(SQLAlchemyError):

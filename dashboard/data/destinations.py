@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
@@ -25,11 +25,29 @@ class Destination(ABC):
 
     rules: NameRules
 
-    @abstractmethod
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        try:
+            self.open()
+        except DestinationError:
+            # Whoever did not get in does not leave either, and the lock would be held for as long as the error is.
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @abstractmethod
-    def __exit__(self, *told: Any) -> None: ...
+    def open(self) -> None:
+        """Take the lock and make ready what is missing.
+
+        Raises:
+            DestinationError: another pull holds the lock, or it cannot be written.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the lock, also after an ``open`` that failed half-way."""
 
     @abstractmethod
     def fits(self, number: Decimal) -> bool:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Final, Self
+from typing import IO, Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,7 +53,8 @@ class ParquetFolder(Destination):
         self._folder = folder
         self._lock: IO[str] | None = None
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
+        """The folder and its lock; what a killed pull was writing goes."""
         with _told(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             self._lock = (self._folder / ".lock").open("w")
@@ -63,9 +64,9 @@ class ParquetFolder(Destination):
                 raise DestinationError(f"Another pull is writing to {self._folder}. Wait until it has ended.") from None
             for left in self._folder.rglob(f"*{UNDER_WAY}"):
                 left.unlink()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Nothing is left to be written here: each copy was whole by itself."""
         if self._lock is not None:
             self._lock.close()
 

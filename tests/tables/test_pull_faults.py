@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.data.destinations import DestinationError, open_destination
 from tests.conftest import Sandbox
 from tests.engines import Servers, wait_for
 from tests.tables.conftest import Copies, Run
@@ -212,3 +213,15 @@ def test_two_pulls_never_write_to_one_destination_at_once(
     assert first.wait(60) == 0
     assert names(copies) == {"a"}
     assert json.loads(pull(copies.address, *WORDS, "--json").stdout)["tables"][0]["rows"] == ROWS
+
+
+@pytest.mark.parametrize("address", ["sqlite:///{}/copies.db", "parquet://{}"])
+def test_a_destination_that_could_not_be_opened_is_free_for_the_next_pull(tmp_path: Path, address: str) -> None:
+    in_the_way = tmp_path / ("copies.db" if "db" in address else "table.under-way")
+    in_the_way.mkdir()
+    first, second = (open_destination(address.format(tmp_path)) for _ in range(2))
+    with pytest.raises(DestinationError):
+        first.__enter__()
+    in_the_way.rmdir()
+    with second:
+        assert second.known(1001) == {}
