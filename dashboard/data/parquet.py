@@ -7,7 +7,7 @@ Baserow's has where every one of its values fits it without loss, and is text ot
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 ROWS_AT_ONCE, TEXT_AT_ONCE = 20_000, 1_000_000
 LONGEST: Final = 6 * 3600
-Batch = list[list[str | None]]
 
 
 class NotMade(Exception):
@@ -39,22 +38,33 @@ def make(lines: Path, target: Path) -> None:
 
 
 def convert(lines: Path, target: Path) -> None:
-    """The same in this process."""
+    """The same in this process: in one go where all values are of their columns' types, in three at most."""
     import pyarrow as pa
-    import pyarrow.parquet
 
     with lines.open(encoding="utf-8") as file:
         shape = json.loads(file.readline())
-    possible = [_types(pa, *column) for column in shape]
-    for batch in _batches(lines, len(shape)):
-        for place, types in enumerate(possible):
-            possible[place] = [each for each in types if _as(pa, batch[place], each) is not None]
-    fields = [pa.field(name, [*types, pa.string()][0]) for name, types in zip(_different(shape), possible, strict=True)]
-    schema = pa.schema(fields)
+    possible = [[*_types(pa, *column), pa.string()] for column in shape]
+    while not _write(lines, target, _different(shape), possible):
+        pass
+
+
+def _write(lines: Path, target: Path, names: list[str], possible: "list[list[pa.DataType]]") -> bool:
+    """Write each column in its first possible type; whether all values fitted. A type that did not is possible no more."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    schema = pa.schema([pa.field(name, types[0]) for name, types in zip(names, possible, strict=True)])
+    misfits = set[int]()
     with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-        for batch in _batches(lines, len(shape)):
-            arrays = [_as(pa, values, field.type) for values, field in zip(batch, schema, strict=True)]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+        for texts in _batches(lines, len(names)):
+            # What is left to be seen of a file that cannot stay: which other columns do not fit either.
+            arrays = {place: _as(texts[place], schema.types[place]) for place in range(len(names)) if place not in misfits}
+            misfits |= {place for place, values in arrays.items() if values is None}
+            if not misfits:
+                writer.write_table(pa.Table.from_arrays(list(arrays.values()), schema=schema))
+    for place in misfits:
+        del possible[place][0]
+    return not misfits
 
 
 def _types(pa: Any, _name: str, kind: str, decimals: int | None) -> "list[pa.DataType]":
@@ -68,12 +78,14 @@ def _types(pa: Any, _name: str, kind: str, decimals: int | None) -> "list[pa.Dat
     return [pa.timestamp("us", tz="UTC"), pa.date32()] if kind in {"date", "last_modified", "created_on"} else []
 
 
-def _as(pa: Any, values: list[str | None], wanted: "pa.DataType") -> "pa.Array | None":
+def _as(texts: "pa.Array", wanted: "pa.DataType") -> "pa.Array | None":
     """The values in this type; None where one of them does not fit, or would lose something."""
-    texts = pa.array(values, pa.string())
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
     if wanted == pa.string():
         return texts
-    if not all(value is None or _fits(pa, value, wanted) for value in values):
+    if not pc.all(pc.match_substring_regex(texts, _whole(pa.types, wanted)), min_count=0).as_py():
         return None
     try:
         return texts.cast(wanted)
@@ -81,42 +93,31 @@ def _as(pa: Any, values: list[str | None], wanted: "pa.DataType") -> "pa.Array |
         return None
 
 
-def _fits(pa: Any, value: str, wanted: "pa.DataType") -> bool:
-    if pa.types.is_boolean(wanted):
-        return value in {"true", "false"}
-    digits = value.removeprefix("-")
-    if pa.types.is_integer(wanted):
-        return digits.isascii() and digits.isdigit() and len(digits) <= 18
-    if pa.types.is_decimal(wanted):
-        whole, point, part = digits.partition(".")
-        if not (digits.isascii() and whole.isdigit() and (part.isdigit() or not point)):
-            return False
-        places: int = wanted.scale
-        return len(whole) <= 38 - places and len(part) <= places
-    if pa.types.is_date(wanted):
-        return value.isascii() and len(value) == len("2026-02-02")
+def _whole(types: Any, wanted: "pa.DataType") -> str:
+    """How a value reads that this type keeps whole."""
+    if types.is_boolean(wanted):
+        return r"\A(true|false)\z"
+    if types.is_integer(wanted):
+        return r"\A-?[0-9]{1,18}\z"
+    if types.is_decimal(wanted):
+        part = rf"(\.[0-9]{{1,{wanted.scale}}})?" if wanted.scale else ""
+        return rf"\A-?[0-9]{{1,{38 - wanted.scale}}}{part}\z"
+    if types.is_date(wanted):
+        return r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
     # With a zone, so that no other reader takes it for its own; microseconds at most.
-    return value.isascii() and value[10:11] == "T" and value.endswith("Z") and len(value) <= len("2026-02-02T01:30:00.123456Z")
+    return r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(\.[0-9]{1,6})?Z\z"
 
 
-def _batches(lines: Path, columns: int) -> Iterator[Batch]:
-    """The lines' values by columns, some at a time: as many as memory is worth."""
+def _batches(lines: Path, columns: int) -> "Iterator[list[pa.Array]]":
+    """The lines' texts by columns, some at a time: as many as memory is worth."""
+    import pyarrow as pa
+
     with lines.open(encoding="utf-8") as file:
         file.readline()
-        rows: list[list[str | None]] = []
-        size = 0
-        for line in file:
-            rows.append(json.loads(line))
-            size += len(line)
-            if len(rows) >= ROWS_AT_ONCE or size >= TEXT_AT_ONCE:
-                yield _by_columns(rows, columns)
-                rows, size = [], 0
-        if rows:
-            yield _by_columns(rows, columns)
-
-
-def _by_columns(rows: Iterable[list[str | None]], columns: int) -> Batch:
-    return [list(each) for each in zip(*rows, strict=True)] or [[] for _ in range(columns)]
+        while some := file.readlines(TEXT_AT_ONCE):
+            for start in range(0, len(some), ROWS_AT_ONCE):
+                rows = json.loads(f"[{','.join(some[start : start + ROWS_AT_ONCE])}]")
+                yield [pa.array([row[place] for row in rows], pa.string()) for place in range(columns)]
 
 
 def _different(shape: list[Any]) -> list[str]:
