@@ -90,7 +90,7 @@ def create_app(
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SQLALCHEMY_DATABASE_URI=settings.store_url,
         # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "hide_parameters": True},
+        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "pool_use_lifo": True, "hide_parameters": True},
         # A browser takes a cookie of such a name over https alone, for this host alone, and from nobody but this host.
         SESSION_COOKIE_NAME="console_session" if settings.dashboard_insecure_cookies else "__Host-console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,

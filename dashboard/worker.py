@@ -6,6 +6,7 @@ import signal
 import threading
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 from huey import Huey
 from huey.consumer import Consumer
@@ -24,10 +25,23 @@ QUESTIONS = 4
 DELIVERIES = 2
 
 
-def keep_memory_together() -> None:
-    """Let all threads take memory from two places: by itself glibc gives each its own, and what lies idle there adds up."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(M_ARENA_MAX, 2)
+class Memory:
+    """What glibc keeps of what was freed. Elsewhere than on glibc nothing is changed."""
+
+    def __init__(self) -> None:
+        self._libc: Any = None
+        with suppress(OSError):
+            self._libc = ctypes.CDLL("libc.so.6")
+
+    def keep_together(self) -> None:
+        """Let all threads take memory from two places: by itself glibc gives each its own, and what lies idle there adds up."""
+        with suppress(AttributeError):
+            self._libc.mallopt(M_ARENA_MAX, 2)
+
+    def give_back(self) -> None:
+        """What lies idle between what is in use: a tenth of a pass's memory. Takes a millisecond."""
+        with suppress(AttributeError):
+            self._libc.malloc_trim(0)
 
 
 def make_consumers(work: Work, threads: int) -> list[Consumer]:
@@ -61,7 +75,8 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
 
     ``exit_with_parent``: end as well when the process that started this one is gone, however it ended.
     """
-    keep_memory_together()
+    memory = Memory()
+    memory.keep_together()
     work, stop = parts.work, threading.Event()
     refresh.let_threads_take_turns()
     consumers = make_consumers(work, threads)
@@ -78,6 +93,7 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
         consumer._set_signal_handlers = lambda: None
         consumer.start()
     while not stop.wait(0.5):
+        memory.give_back()
         if exit_with_parent and os.getppid() != parent:
             break
     work.stop.set()

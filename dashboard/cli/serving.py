@@ -7,14 +7,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from flask import Flask
-from gunicorn.arbiter import Arbiter
 
 from dashboard.app import Console, create_app, utc_now
-from dashboard.cli.server import PATIENCE, has_socket, serve_app
 from dashboard.cli.shared import begin_telling, close_store, make_current_app, make_current_app_anew, upgrade_schema
 from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
@@ -23,6 +21,9 @@ from dashboard.settings import read_settings
 from dashboard.store import people
 from dashboard.telemetry.folder import SHARED, shared_counts, temporary_folder
 from dashboard.worker import run_worker
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
 
 DASHBOARD = [sys.executable, "-m", "dashboard"]
 SCENARIO = click.option(
@@ -86,6 +87,8 @@ def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet:
 @click.option("--no-worker", is_flag=True, help="Without the embedded worker: one runs elsewhere.")
 def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> None:
     """The console under gunicorn, with an embedded worker."""
+    from dashboard.cli.server import has_socket
+
     if not has_socket():
         refuse_taken_port(host, port)
     with shared_counts():
@@ -110,13 +113,16 @@ def run_console(
 
     ``anew``: the app as the settings are now, at SIGHUP. The worker is another one then; the old one ends what it has in hand.
     """
+    # Loaded here: a worker needs no gunicorn.
+    from dashboard.cli.server import PATIENCE, serve_app
+
     children: list[subprocess.Popen[bytes]] = []
 
     def start_worker() -> None:
         if with_worker:
             children.append(subprocess.Popen([*DASHBOARD, "worker", "--exit-with-parent"], env=environ))
 
-    def ready(_server: Arbiter) -> None:
+    def ready(_server: "Arbiter") -> None:
         start_worker()
         when_ready()
 
@@ -128,7 +134,7 @@ def run_console(
             start_worker()
         return made
 
-    def leave(_server: Arbiter) -> None:
+    def leave(_server: "Arbiter") -> None:
         for child in children:
             end(child, PATIENCE)
 

@@ -32,7 +32,7 @@ V = TypeVar("V")
 log = logging.getLogger(__name__)
 BATCH = 100
 # What brings news, runs above all, is written sooner: it takes memory.
-NEWS = 30
+NEWS = 15
 WRITE_EVERY = timedelta(seconds=0.5)
 COUNT_EVERY = timedelta(seconds=2)
 LOOK_AGAIN = 1.0
@@ -67,9 +67,11 @@ def let_threads_take_turns() -> None:
     """For a process that does nothing but read, once: with dozens of calls out, answers wait for whichever thread computes.
 
     A pass with 64 calls in flight takes two thirds of the time with it, and no more of the processor. Of that, the search for
-    garbage was a sixteenth: what was loaded at the start stays, and next to nothing else is held in circles.
+    garbage was a sixteenth: what was loaded at the start stays, without the garbage of its loading, and next to nothing else is
+    held in circles.
     """
     sys.setswitchinterval(SWITCH)
+    gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 20, 20)
 

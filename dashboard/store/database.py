@@ -126,12 +126,16 @@ def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], sessio
         (session or db.session()).connection().execute(statement, rows)
 
 
+def insert_for(dialect: str) -> Any:
+    """The ``insert`` of ``postgresql`` or ``sqlite``, which knows what to do where a row is there already."""
+    return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
 def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool = False, session: Session | None = None) -> None:
     """Insert rows; where the primary key is there already, put the new values in place, or ``keep`` what is there."""
     table = cast(Table, model.__table__)
     engine = db.engine if session is None else session.get_bind()
-    insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table)
+    statement = insert_for(engine.dialect.name)(table)
     if keep:
         statement = statement.on_conflict_do_nothing()
     else:

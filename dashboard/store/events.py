@@ -13,9 +13,8 @@ from time import monotonic, sleep
 from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from dashboard.store.database import change, change_many, db
+from dashboard.store.database import change, change_many, db, insert_for
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import Connection, WebhookEvent
@@ -134,9 +133,9 @@ class Intake:
 
 @cache
 def _statement(dialect: str) -> UpdateBase:
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     again = {"times": WebhookEvent.times + 1}
-    return insert(WebhookEvent).on_conflict_do_update(index_elements=[WebhookEvent.key], set_=again)
+    statement: UpdateBase = insert_for(dialect)(WebhookEvent).on_conflict_do_update(index_elements=[WebhookEvent.key], set_=again)
+    return statement
 
 
 def _insert(engine: Engine, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -24,7 +24,7 @@ from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UN
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)
-AT_ONCE = 1_000
+AT_ONCE = 200
 # So long a loss of rows is news; then it is what the table has.
 DROP_LASTS = timedelta(days=7)
 # In the order of ``Facts``.
@@ -78,7 +78,7 @@ def evaluate(account_ids: Collection[int], at: datetime) -> None:
 
 
 def evaluate_all(at: datetime) -> None:
-    """The same for every account, with medians worked out anew. Commits after every thousand accounts."""
+    """The same for every account, with medians worked out anew. Commits after every two hundred accounts."""
     work_out_medians()
     ids = list(db.session.scalars(select(Account.id).order_by(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
@@ -102,7 +102,7 @@ def work_out_medians() -> None:
     """How long runs of each connector usually take. Commits."""
     seconds: dict[str, list[int]] = defaultdict(list)
     known = select(Connection.connector, Connection.last_run_seconds).where(Connection.last_run_seconds.is_not(None))
-    for connector, one in db.session.execute(known):
+    for connector, one in db.session.execute(known.execution_options(yield_per=AT_ONCE)):
         seconds[connector].append(one or 0)
     change(delete(ConnectorMedian))
     if seconds:
