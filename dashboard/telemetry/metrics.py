@@ -53,7 +53,7 @@ FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_V
 def request_ended(endpoint: str, status: int, seconds: float) -> None:
     """One more request."""
     with _never_in_the_way():
-        REQUESTS.labels(endpoint, str(status)).observe(seconds)
+        _of_request(endpoint, status).observe(seconds)
 
 
 def call_ended(route: str, result: str, seconds: float) -> None:
@@ -62,6 +62,12 @@ def call_ended(route: str, result: str, seconds: float) -> None:
         times, results = _of_call(route, result)
         times.observe(seconds)
         results.inc()
+
+
+@cache
+def _of_request(endpoint: str, status: int) -> Histogram:
+    """Looked up once, as those of calls are."""
+    return REQUESTS.labels(endpoint, str(status))
 
 
 @cache

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 ENDPOINT, PLACE = "console.endpoint", "console.place"
 # No endpoint was found: everybody who tries addresses is one line of the measurements.
 NOBODY = "none"
-# Asked every few seconds by machines: told only when something is wrong.
-PROBES = {"health.alive", "health.ready", "measured.show"}
+# Asked by machines, every few seconds or a thousand times in one: told only when something is wrong. Events are a page's.
+MACHINES = {"health.alive", "health.ready", "measured.show", "webhooks.take"}
 
 
 class Watched:
@@ -97,5 +97,5 @@ def _tell(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
         "seconds": round(seconds, 4),
         **environ.get(PLACE, {}),
     }
-    level = logging.DEBUG if endpoint in PROBES and status < 400 else logging.WARNING if status >= 500 else logging.INFO
+    level = logging.DEBUG if endpoint in MACHINES and status < 400 else logging.WARNING if status >= 500 else logging.INFO
     log.log(level, "%s %s %s", environ["REQUEST_METHOD"], endpoint, status, extra=told)
