@@ -3,20 +3,29 @@
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
 def family(pid: int) -> list[int]:
     """The process and all that it began."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(each for child in children for each in family(int(child)))]
+    children: list[int] = []
+    # Whichever thread began it.
+    for each in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            children += map(int, each.read_text().split())
+    return [pid, *(each for child in children for each in family(child))]
 
 
 def memory_of(pid: int) -> float:
-    """Megabytes that the process and those that it began hold."""
-    pages = [int(Path(f"/proc/{each}/statm").read_text().split()[1]) for each in family(pid)]
-    return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    """Megabytes that the process and those that it began hold for themselves: pages of programs' files are not counted, which the
+    system takes back as it likes."""
+    pages = 0
+    for each in family(pid):
+        with suppress(FileNotFoundError, ProcessLookupError):
+            resident, shared = Path(f"/proc/{each}/statm").read_text().split()[1:3]
+            pages += int(resident) - int(shared)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 @contextmanager

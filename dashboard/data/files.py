@@ -147,7 +147,7 @@ class JsonLinesFile(TextFile):
 
 
 class ParquetLines(TextFile):
-    """What ``parquet.make`` makes a Parquet file from: the columns, then a list of texts (or null) a line.
+    """What ``parquet`` makes a file from: the columns, then a list of texts (or null) a line.
 
     A file's types have to be known before its first row is written, and whether all values fit a type is known after the last.
     ``hidden`` columns hold no values of their type.

@@ -1,54 +1,90 @@
 """A Parquet file from lines of texts (``files.ParquetLines``), in a process of its own, which ends with the file.
 
-pyarrow alone takes some 60 MB, which a console that only now and then makes such a file need not hold. A column has the type that
-Baserow's has where every one of its values fits it without loss, and is text otherwise.
+pyarrow alone takes some 60 MB, which a console that only now and then makes such a file need not hold. The file is made while its
+lines are still being written, and is whole soon after the last of them. A column has the type that Baserow's has where every one
+of its values fits it without loss, and is text otherwise.
 """
 
 import json
+import os
+import select
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import IO, TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS_AT_ONCE, TEXT_AT_ONCE = 20_000, 1_000_000
+# Bytes of lines that become a group of rows.
+TEXT_AT_ONCE = 1_000_000
 LONGEST: Final = 6 * 3600
+LOOK_AGAIN: Final = 0.2
+WHOLE: Final = b"whole"
+# Whether the lines are whole, waiting so many seconds for it.
+AreWhole = Callable[[float], bool]
 
 
 class NotMade(Exception):
     """The file could not be made. The message is a sentence, without anything of the rows."""
 
 
-def make(lines: Path, target: Path) -> None:
-    """Make a Parquet file; what it is made from stays.
+class Making:
+    """A file in the making, as a context: left before ``finish`` has returned, there is none."""
 
-    Raises:
-        NotMade: there is no room for it, or what it is made from is not whole.
-    """
-    command = [sys.executable, "-m", "dashboard.data.parquet", str(lines), str(target)]
-    try:
-        # What it writes could hold values of the rows.
-        subprocess.run(command, check=True, timeout=LONGEST, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    except (OSError, subprocess.SubprocessError):
+    def __init__(self, lines: Path, target: Path) -> None:
+        """``lines``: the file that grows, with nothing in it that will not stay."""
+        self._target = target
+        # Whoever began one and was killed may write to it for another moment.
         target.unlink(missing_ok=True)
-        raise NotMade("The Parquet file could not be made: the disk may be full. Try again, or take another format.") from None
+        command = [sys.executable, "-m", "dashboard.data.parquet", str(lines), str(target)]
+        # What it writes could hold values of the rows. Arrow's own allocator keeps twenty megabytes more.
+        silent, environ = subprocess.DEVNULL, {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
+        try:
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, env=environ)
+        except OSError:
+            raise NotMade("The Parquet file could not be made: no process can be started for it. Try again later.") from None
+        self._finished = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._finished:
+            self._process.kill()
+            self._process.communicate()
+            self._target.unlink(missing_ok=True)
+
+    def finish(self) -> Path:
+        """The lines are whole: the file, when it is.
+
+        Raises:
+            NotMade: there is no room for it, or what it is made from is not whole.
+        """
+        try:
+            self._process.communicate(WHOLE, timeout=LONGEST)
+        except (OSError, subprocess.SubprocessError):
+            self._process.kill()
+        if self._process.wait() != 0:
+            raise NotMade("The Parquet file could not be made: the disk may be full. Try again, or take another format.")
+        self._finished = True
+        return self._target
 
 
-def convert(lines: Path, target: Path) -> None:
+def convert(lines: Path, target: Path, are_whole: AreWhole = lambda _: True) -> None:
     """The same in this process: in one go where all values are of their columns' types, in three at most."""
     import pyarrow as pa
 
-    with lines.open(encoding="utf-8") as file:
-        shape = json.loads(file.readline())
+    found = _texts(lines, are_whole)
+    shape = json.loads(next(found))
+    found.close()
     possible = [[*_types(pa, *column), pa.string()] for column in shape]
-    while not _write(lines, target, _different(shape), possible):
+    while not _write(_batches(_texts(lines, are_whole), len(shape)), target, _different(shape), possible):
         pass
 
 
-def _write(lines: Path, target: Path, names: list[str], possible: "list[list[pa.DataType]]") -> bool:
+def _write(batches: "Iterator[list[pa.Array]]", target: Path, names: list[str], possible: "list[list[pa.DataType]]") -> bool:
     """Write each column in its first possible type; whether all values fitted. A type that did not is possible no more."""
     import pyarrow as pa
     import pyarrow.parquet
@@ -56,7 +92,7 @@ def _write(lines: Path, target: Path, names: list[str], possible: "list[list[pa.
     schema = pa.schema([pa.field(name, types[0]) for name, types in zip(names, possible, strict=True)])
     misfits = set[int]()
     with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
-        for texts in _batches(lines, len(names)):
+        for texts in batches:
             # What is left to be seen of a file that cannot stay: which other columns do not fit either.
             arrays = {place: _as(texts[place], schema.types[place]) for place in range(len(names)) if place not in misfits}
             misfits |= {place for place, values in arrays.items() if values is None}
@@ -108,16 +144,44 @@ def _whole(types: Any, wanted: "pa.DataType") -> str:
     return r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{5,8}(\.[0-9]{1,6})?Z\z"
 
 
-def _batches(lines: Path, columns: int) -> "Iterator[list[pa.Array]]":
-    """The lines' texts by columns, some at a time: as many as memory is worth."""
-    import pyarrow as pa
+def _texts(lines: Path, are_whole: AreWhole) -> Generator[bytes, None, None]:
+    """The first line, then whole lines, as many at a time as memory is worth; those that are still to come are waited for."""
+    with lines.open("rb") as file:
+        first, rest = True, b""
+        while True:
+            # Asked before the end is met: what was written until then is read.
+            whole = are_whole(0)
+            rest += file.read(TEXT_AT_ONCE)
+            if first and b"\n" in rest:
+                line, _, rest = rest.partition(b"\n")
+                first = False
+                yield line
+            some, newline, rest = rest.rpartition(b"\n")
+            if newline:
+                yield some
+            elif whole and file.tell() == os.fstat(file.fileno()).st_size:
+                if rest:
+                    raise EOFError("The last line is cut off.")
+                return
+            else:
+                are_whole(LOOK_AGAIN)
 
-    with lines.open(encoding="utf-8") as file:
-        file.readline()
-        while some := file.readlines(TEXT_AT_ONCE):
-            for start in range(0, len(some), ROWS_AT_ONCE):
-                rows = json.loads(f"[{','.join(some[start : start + ROWS_AT_ONCE])}]")
-                yield [pa.array([row[place] for row in rows], pa.string()) for place in range(columns)]
+
+def _batches(texts: Iterator[bytes], columns: int) -> "Iterator[list[pa.Array]]":
+    """The lines' texts by columns."""
+    # What pa.array does at half the speed, having loaded pandas where there is one.
+    from pyarrow.lib import StringBuilder
+
+    next(texts)
+    for text in texts:
+        # No line has a line break in it: in JSON that is an escape.
+        rows = json.loads(b"[" + text.replace(b"\n", b",") + b"]")
+        arrays = []
+        for place in range(columns):
+            builder = StringBuilder()
+            builder.append_values([row[place] for row in rows])
+            arrays.append(builder.finish())
+        yield arrays
 
 
 def _different(shape: list[Any]) -> list[str]:
@@ -131,5 +195,20 @@ def _different(shape: list[Any]) -> list[str]:
     return list(found)
 
 
+def _told_by(parent: IO[bytes]) -> AreWhole:
+    """What the process says that writes the lines. Ends this one where that is gone."""
+    said = b""
+
+    def are_whole(patience: float) -> bool:
+        nonlocal said
+        if said != WHOLE and select.select([parent], [], [], patience)[0]:
+            said = parent.read()
+            if said != WHOLE:
+                sys.exit(1)
+        return said == WHOLE
+
+    return are_whole
+
+
 if __name__ == "__main__":
-    convert(Path(sys.argv[1]), Path(sys.argv[2]))
+    convert(Path(sys.argv[1]), Path(sys.argv[2]), _told_by(sys.stdin.buffer))

@@ -8,7 +8,8 @@ it was deleted) begins anew, and the export says so.
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -47,9 +48,13 @@ def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop
         except BlockingIOError:
             return
         try:
-            whole = _Work(api, export, clock, file, stop).read_on()
-            if whole is not None:
-                _finish(export, part, folder / export.name, whole, clock)
+            work = _Work(api, export, clock, file, stop)
+            with _file_of(export, part) as finished:
+                remarks = work.read_on()
+                if remarks is not None:
+                    target = finished().replace(folder / export.name)
+                    if not exports.finish(export, target.stat().st_size, remarks, clock()):
+                        target.unlink(missing_ok=True)
         except PASSING as error:
             # Where it was not even asked, that is no try.
             tries = export.tries + (not isinstance(error, peliqan.Away))
@@ -146,12 +151,11 @@ class _Work:
         return exports.note(self._export, self._clock(), page=self._reading.page, rate=rate, **reached)
 
 
-def _finish(export: Export, part: Path, target: Path, remarks: Sequence[str], clock: Clock) -> None:
-    if export.suffix == "parquet":
-        made = part.with_suffix(".made")
-        parquet.make(part, made)
-        made.replace(target)
-    else:
-        os.replace(part, target)
-    if not exports.finish(export, target.stat().st_size, remarks, clock()):
-        target.unlink(missing_ok=True)
+@contextmanager
+def _file_of(export: Export, part: Path) -> Iterator[Callable[[], Path]]:
+    """What gives the file once its last line is written: that is the lines themselves, or what is made of them meanwhile."""
+    if export.suffix != "parquet":
+        yield lambda: part
+        return
+    with parquet.Making(part, part.with_suffix(".made")) as making:
+        yield making.finish

@@ -270,10 +270,11 @@ class Sending:
         folder = console().settings.dashboard_data
         with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as place:
             lines, target = Path(place) / "lines", Path(place) / "table.parquet"
-            with lines.open("wb") as file:
-                file.writelines(body)
             try:
-                parquet.make(lines, target)
+                with lines.open("wb") as file, parquet.Making(lines, target) as making:
+                    file.writelines(body)
+                    file.flush()
+                    making.finish()
             except parquet.NotMade as error:
                 # How many rows were read stands there already.
                 exports.settle_entry(self._entry_id, audit.FAILED, str(error), console().clock())

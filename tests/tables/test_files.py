@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +16,7 @@ import pytest
 from dashboard import peliqan
 from dashboard.data import parquet
 from dashboard.data.files import FORMATS, CsvFile, JsonLinesFile, ParquetLines, TextFile
+from tests.engines import wait_for
 
 NAMES = ('Quote " dot . slash / 😀', "Name, with comma", "Amount", "amount", "<b>bold</b>", "العنوان", "new\nline")
 
@@ -30,10 +33,15 @@ def as_csv(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode(), newline="")))
 
 
+def make(lines: Path, target: Path) -> None:
+    with parquet.Making(lines, target) as making:
+        assert making.finish() == target
+
+
 def as_parquet(folder: Path, shape: list[peliqan.Column], values: list[dict[str, Any]], hidden: tuple[str, ...] = ()) -> Any:
     lines, target = folder / "lines", folder / "table.parquet"
     lines.write_bytes(written(ParquetLines(shape, hidden), values))
-    parquet.make(lines, target)
+    make(lines, target)
     return pyarrow.parquet.read_table(target)
 
 
@@ -93,7 +101,7 @@ def test_half_a_pair_of_utf_16_is_replaced_and_counted_in_every_format(suffix: s
     assert "characters that are no valid Unicode were replaced" in file.remarks[0]
     if suffix == "parquet":
         (tmp_path / "lines").write_bytes(content)
-        parquet.make(tmp_path / "lines", tmp_path / "file")
+        make(tmp_path / "lines", tmp_path / "file")
         assert pyarrow.parquet.read_table(tmp_path / "file")["B\ufffd"].to_pylist() == ['{"deep":"\ufffd"}', None]
 
 
@@ -148,16 +156,56 @@ def test_parquet_has_text_where_one_value_does_not_fit_so_that_none_is_lost(
 def test_parquet_takes_many_rows_a_group_at_a_time_and_a_late_value_that_does_not_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parquet, "ROWS_AT_ONCE", 10)
+    monkeypatch.setattr(parquet, "TEXT_AT_ONCE", 100)
     shape = columns("A", type="number", decimals=0)
     (tmp_path / "lines").write_bytes(
         written(ParquetLines(shape), [{"id": n, "A": "x" if n == 94 else str(n)} for n in range(95)])
     )
     parquet.convert(tmp_path / "lines", tmp_path / "file")
     found = pyarrow.parquet.ParquetFile(tmp_path / "file")
-    assert found.num_row_groups == 10
+    assert found.num_row_groups == 12
     assert found.read()["A"].to_pylist() == [*map(str, range(94)), "x"]
     assert found.read()["id"].to_pylist() == list(range(95))
+
+
+def test_parquet_is_made_while_its_lines_are_still_written_wherever_they_are_cut(tmp_path: Path) -> None:
+    lines, target = tmp_path / "lines", tmp_path / "file"
+    whole = written(ParquetLines(columns("Ä")), [{"id": n, "Ä": "ä" * n} for n in range(60)])
+    with lines.open("wb") as file, parquet.Making(lines, target) as making:
+        for start in range(0, len(whole), 97):
+            file.write(whole[start : start + 97])
+            file.flush()
+        making.finish()
+    assert pyarrow.parquet.read_table(target)["Ä"].to_pylist() == ["ä" * n for n in range(60)]
+
+
+def test_a_parquet_file_whose_maker_is_left_before_it_is_whole_is_not_there(tmp_path: Path) -> None:
+    lines, target = tmp_path / "lines", tmp_path / "file"
+    lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
+    with parquet.Making(lines, target):
+        wait_for(target.exists, "the file is begun", within=30)
+    assert not target.exists()
+
+
+def test_the_process_that_makes_a_parquet_file_ends_when_the_one_that_writes_its_lines_is_killed(tmp_path: Path) -> None:
+    lines, target = tmp_path / "lines", tmp_path / "file"
+    lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
+    begun = "import sys, time; from dashboard.data import parquet; from pathlib import Path; lines, target = map(Path, sys.argv[1:])\n"
+    begun += "making = parquet.Making(lines, target); print(making._process.pid, flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", begun, str(lines), str(target)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        maker = int(writer.stdout.readline())
+        wait_for(target.exists, "the file is begun", within=30)
+        writer.kill()
+    wait_for(lambda: has_ended(maker), "the process that makes the file ends", within=30)
+
+
+def has_ended(process_id: int) -> bool:
+    """Also where nobody has asked how it ended."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
 
 
 def test_a_masked_column_is_text_in_parquet_and_an_empty_table_has_its_columns(tmp_path: Path) -> None:
@@ -170,7 +218,7 @@ def test_a_masked_column_is_text_in_parquet_and_an_empty_table_has_its_columns(t
 def test_a_parquet_file_that_cannot_be_made_leaves_none_and_says_nothing_of_the_rows(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text('[["A","text",null]]\n["secr')
     with pytest.raises(parquet.NotMade, match="could not be made") as caught:
-        parquet.make(tmp_path / "lines", tmp_path / "file")
+        make(tmp_path / "lines", tmp_path / "file")
     assert "secr" not in repr(caught.value)
     assert not (tmp_path / "file").exists()
 
