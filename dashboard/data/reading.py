@@ -7,6 +7,7 @@ met twice or not at all. What can be seen of that is told: rows met twice are le
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -100,7 +101,8 @@ class TableReading:
 
     def _ask(self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int) -> None:
         while len(waiting) < min(self._ahead, most):
-            waiting.append(pool.submit(self._get, self._next))
+            # In this thread's context: a call says what it is made for.
+            waiting.append(pool.submit(copy_context().run, self._get, self._next))
             self._next += 1
 
     def _get(self, page: int) -> peliqan.RowPage:

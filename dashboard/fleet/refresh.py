@@ -9,6 +9,7 @@ import queue
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -145,7 +146,7 @@ class Reader:
         if pass_id is None and self._patiently(_outage_lasts):
             return
         if pass_id is not None and self._patiently(lambda: passes.take_listing(pass_id, self._fleet.clock())):
-            self._listing = Thread(target=self._list, args=(pass_id,), name="listing")
+            self._listing = Thread(target=copy_context().run, args=(self._list, pass_id), name="listing")
             self._listing.start()
         with ThreadPoolExecutor(self._fleet.concurrency + 2, thread_name_prefix="refresh") as pool:
             try:
@@ -189,7 +190,9 @@ class Reader:
             self._in_hand.add(each.account_id)
             if (token := self._fleet.vault.decrypt(each.token)) is not None:
                 self._tokens.remember(each.account_id, token)
+            # In this thread's context: a call says which task it is made for.
             reading = pool.submit(
+                copy_context().run,
                 read_account,
                 self._api,
                 each.account_id,

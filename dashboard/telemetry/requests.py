@@ -48,14 +48,14 @@ class Watched:
         except BaseException:
             end()
             raise
-        return _Answer(answer, end)
+        return _Answer(answer, request_id, end)
 
 
 class _Answer:
     """What is handed on, piece by piece. ``end`` is called once: after the last piece, or when nobody wants any more."""
 
-    def __init__(self, pieces: Iterable[bytes], end: Callable[[], None]) -> None:
-        self._pieces, self._next, self._end = pieces, iter(pieces), end
+    def __init__(self, pieces: Iterable[bytes], request_id: str, end: Callable[[], None]) -> None:
+        self._pieces, self._next, self._id, self._end = pieces, iter(pieces), request_id, end
         self._ended = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -63,7 +63,8 @@ class _Answer:
 
     def __next__(self) -> bytes:
         try:
-            return next(self._next)
+            with ids.known_as(self._id):
+                return next(self._next)
         except BaseException:
             self._finish()
             raise

@@ -2,14 +2,19 @@
 
 import logging
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from bs4 import BeautifulSoup
 from flask import Flask, request
 from sqlalchemy import text
 
+from dashboard.app import Console
+from dashboard.fleet import refresh
 from dashboard.store.database import db
 from dashboard.telemetry import ids
+from dashboard.telemetry.tasks import around_task
 from tests.conftest import Person, Sandbox, path_of, words
 from tests.telemetry.conftest import Lines
 
@@ -45,17 +50,24 @@ def test_a_probe_that_finds_all_well_leaves_no_line(told: Lines, app: Flask) -> 
     assert told() == []
 
 
+@contextmanager
+def heard(sandbox: Sandbox) -> Iterator[list[str | None]]:
+    """The ids of the calls that reach Peliqan meanwhile."""
+    seen: list[str | None] = []
+    sandbox.app.before_request_funcs.setdefault(None, []).insert(0, lambda: seen.append(request.headers.get("X-Request-ID")))
+    try:
+        yield seen
+    finally:
+        sandbox.app.before_request_funcs[None].pop(0)
+
+
 def test_the_id_goes_to_peliqan_with_every_call_and_stands_on_the_page_of_an_error(
     told: Lines, olga: Person, sandbox: Sandbox
 ) -> None:
     well = sandbox.healthy
-    seen: list[str | None] = []
-    sandbox.app.before_request_funcs.setdefault(None, []).insert(0, lambda: seen.append(request.headers.get("X-Request-ID")))
-    try:
-        sandbox.fault("applications", status=500)
+    sandbox.fault("applications", status=500)
+    with heard(sandbox) as seen:
         answer = olga.client.get(f"/accounts/{well.account_id}/databases/1", headers={"X-Request-ID": "walks-through-1"})
-    finally:
-        sandbox.app.before_request_funcs[None].pop(0)
     assert answer.status_code == 502
     assert "walks-through-1" in seen
     assert "Request walks-through-1" in words(BeautifulSoup(answer.text, "html.parser"))
@@ -103,12 +115,21 @@ def test_what_libraries_say_is_scrubbed(told: Lines) -> None:
     assert len(told()) == 2
 
 
-def test_a_task_has_an_id_that_its_calls_carry(told: Lines, app: Flask) -> None:
-    from dashboard.telemetry.tasks import around_task
+def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(olga: Person, sandbox: Sandbox) -> None:
+    with heard(sandbox) as seen:
+        assert olga.client.get("/accounts/1001/tables/10011903/export.csv", headers={"X-Request-ID": "a-whole-file"}).data
+    assert len(seen) > 2
+    assert set(seen) == {"a-whole-file"}
 
-    with around_task("look"):
+
+def test_a_task_has_an_id_that_its_calls_carry(told: Lines, app: Flask, sandbox: Sandbox) -> None:
+    parts: Console = app.extensions["console"]
+    with heard(sandbox) as seen, app.app_context(), around_task("read"):
         inside = ids.current()
         logging.getLogger("dashboard.fleet").warning("Something")
+        refresh.refresh_fleet(parts.fleet)
     assert re.fullmatch(r"[0-9a-f]{16}", inside)
-    assert [line["request_id"] for line in told()] == [inside]
+    assert {line["request_id"] for line in told()} == {inside}
+    assert len(seen) > 2
+    assert set(seen) == {inside}
     assert ids.current() == ""
