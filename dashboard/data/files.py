@@ -125,16 +125,16 @@ class CsvFile(TextFile):
         """A page's rows."""
         return self._csv([[self._cell(row.get(name)) for name in self.names] for row in rows])
 
-    def _csv(self, lines: list[list[str]]) -> bytes:
+    def _csv(self, lines: list[list[Any]]) -> bytes:
         out = io.StringIO()
         csv.writer(out).writerows(lines)
         return self._encode(out.getvalue())
 
-    def _cell(self, value: Any) -> str:
+    def _cell(self, value: Any) -> Any:
         if isinstance(value, str):
             return harmless(value) if value[:1] in _LOOKED_AT else value
         # What is no text begins with a digit, a sign or a bracket: nothing that a spreadsheet would run.
-        return self._text(value) or ""
+        return value if value is None or type(value) is int else self._text(value)
 
 
 class JsonLinesFile(TextFile):
