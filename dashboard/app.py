@@ -67,17 +67,16 @@ def create_app(
     clock: Callable[[], datetime] = utc_now,
     backoff: float = 0.3,
     adapter: BaseAdapter | None = None,
+    pages: bool = True,
 ) -> Flask:
     """The console. ``clock`` gives aware times in UTC; ``backoff``: seconds before a read is tried again, at first; ``adapter``
-    replaces the network.
+    replaces the network. ``pages``: whether it answers anybody; a worker does not, and is smaller by a tenth.
 
     Raises:
         PlaybookError: a file of the playbook is missing or malformed.
         MasksError: the rules for masking cannot be read.
     """
-    from dashboard import views
     from dashboard.telemetry.calls import Watch
-    from dashboard.telemetry.requests import Watched
     from dashboard.telemetry.tasks import around_task
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
@@ -133,7 +132,11 @@ def create_app(
         settings.dashboard_api_rate,
     )
     app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks, around_task), clock, playbook, masks)
-    views.register(app)
-    app.wsgi_app = Watched(app.wsgi_app)  # type: ignore[method-assign]
+    if pages:
+        from dashboard import views
+        from dashboard.telemetry.requests import Watched
+
+        views.register(app)
+        app.wsgi_app = Watched(app.wsgi_app)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

@@ -65,6 +65,14 @@ def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer
     assert run("refresh").stdout == "60 of 60 accounts read.\n"
 
 
+def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> None:
+    environ = make_environ("http://127.0.0.1:1", tmp_path)
+    loaded = "import sys; from dashboard.cli.shared import make_app; make_app(); print(*sys.modules)"
+    told = subprocess.run([sys.executable, "-c", loaded], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    assert "dashboard.fleet.queue" in told.stdout.split()
+    assert {"dashboard.views", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
+
+
 def test_people_are_made_listed_and_shut_out(run: Any) -> None:
     run("db", "upgrade")
     made = run("users", "create", "Ada@Example.com", "--role", "operator", "--password-stdin", given="a long enough password\n")

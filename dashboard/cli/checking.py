@@ -35,7 +35,7 @@ def check(what: tuple[str, ...]) -> None:
 
     Exit code 0: nothing is; 1: something is, and what to do stands beside it; 2: the settings are wrong or missing.
     """
-    app = make_app()
+    app = make_app(pages=True)
     parts: Console = app.extensions["console"]
     click.echo("settings  fine")
     for line in _settings(parts.settings):

@@ -56,7 +56,7 @@ def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     # The pages are loaded for this alone: with them comes what has to know the environment first (see ``telemetry.metrics``).
     from dashboard.views import reports
 
-    app = make_current_app()
+    app = make_current_app(pages=True)
     parts: Console = app.extensions["console"]
     kept = parts.settings.dashboard_keep_history_days
     if since > timedelta(days=kept):

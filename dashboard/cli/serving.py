@@ -92,7 +92,7 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
     if not has_socket():
         refuse_taken_port(host, port)
     with shared_counts():
-        app = make_current_app()
+        app = make_current_app(pages=True)
         begin_telling(app)
         run_console(app, host, port, workers=workers, threads=threads, with_worker=not no_worker, anew=make_current_app_anew)
 

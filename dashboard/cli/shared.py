@@ -25,18 +25,19 @@ MOUNTS = Path("/proc/mounts")
 NETWORKED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "afs", "9p"}
 
 
-def make_app() -> Flask:
-    """The console from the environment; ends the process with every wrong setting, or file of playbook or masks, named."""
+def make_app(*, pages: bool = False) -> Flask:
+    """The console from the environment, with its ``pages`` where a command needs them; ends the process with every wrong setting,
+    or file of playbook or masks, named."""
     try:
-        return create_app(read_settings())
+        return create_app(read_settings(), pages=pages)
     except (SettingsError, PlaybookError, MasksError) as error:
         _refuse(str(error))
 
 
-def make_current_app() -> Flask:
+def make_current_app(*, pages: bool = False) -> Flask:
     """The same, refusing to run without its database or Redis, on an older schema, or on a file shared by machines."""
     try:
-        return _current(make_app())
+        return _current(make_app(pages=pages))
     except _CannotRun as refusal:
         _refuse(str(refusal))
 
