@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from tempfile import mkdtemp
@@ -15,6 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
+from tests.browser.barriers import barriers
 from tests.browser.conftest import Demo, is_quiet, start_demo
 from tests.conftest import path_of
 from tests.engines import wait_for
@@ -271,55 +271,26 @@ def _export(page: Page) -> None:
 
 # Pages that are there once somebody did something.
 MADE = {"a search": _search, "an answer": _answer, "a schedule": _schedule, "an export": _export}
-AXE = Path(__file__).parent.parent / "vendor" / "axe.min.js"
 
 
-def violations(page: Page, *rules: str) -> list[str]:
-    """Serious and critical findings of axe-core, each with the elements it means; of these rules, or of all."""
-    run = "async rules => (await axe.run(document, {iframes: false, ...(rules.length && {runOnly: rules})})).violations"
-    found = page.evaluate(run, list(rules))
-    return [
-        f"{each['id']}: {[node['target'] for node in each['nodes']][:4]}"
-        for each in found
-        if each["impact"] in {"serious", "critical"}
-    ]
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(
-    sign_in: Callable[[str], Page], demo: Demo, theme: Any, browser: Any, browser_context_args: dict[str, Any]
-) -> None:
-    context = browser.new_context(**{**browser_context_args, "color_scheme": theme, "bypass_csp": True})
-    page = context.new_page()
-    problems: dict[str, Any] = {}
-
-    def look(path: str) -> None:
-        page.add_script_tag(path=str(AXE))
-        # Where things stand and what they are called is the same in the dark.
-        if found := violations(page, *(["color-contrast"] if theme == "dark" else [])):
-            problems[path] = found
-
+def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(page: Page, demo: Demo) -> None:
     page.goto("/login")
-    look("/login")
+    problems = {"/login": barriers(page)}
     page.fill("#email", "admin@example.com")
     page.fill("#password", demo.passwords["admin"])
     page.click("button:has-text('Sign in')")
+    page.wait_for_url(demo.url + "/")
     for path, open_page in {**dict.fromkeys(PAGES), **MADE}.items():
         if open_page is not None:
             open_page(page)
         else:
             page.goto(path)
+        # What a page asks for once it is there.
+        expect(page.locator(".htmx-request, [hx-trigger=load]")).to_have_count(0)
         if "tables" in path:
             page.locator(".rows, .row-table, .whole, #table-health dl").first.wait_for()
-        else:
-            page.wait_for_load_state("networkidle")
-        look(path)
-        page.set_viewport_size({"width": 390, "height": 800})
-        if page.evaluate("document.documentElement.scrollWidth > innerWidth + 1"):
-            problems[path + " at 390 px"] = "overflows"
-        page.set_viewport_size({"width": 1280, "height": 900})
-    context.close()
-    assert problems == {}
+        problems[path] = barriers(page)
+    assert {path: found for path, found in problems.items() if found} == {}
 
 
 def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(demo: Demo, tmp_path: Path) -> None:
