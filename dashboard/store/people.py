@@ -55,8 +55,8 @@ class Secret:
     value: str
 
 
-def create_user(email: str, role: str, password: str, at: datetime) -> User:
-    """Add a person.
+def create_user(email: str, role: str, password: str, at: datetime, *, given: bool = False) -> User:
+    """Add a person. ``given``: the password is another one's choice, and theirs must come before anything else.
 
     Raises:
         PeopleError: the address is none or taken, the role unknown, the password too short or too easily guessed.
@@ -64,7 +64,8 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
     address = checked_address(email)
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
-    user = User(email=address, role=role, password_hash=hash_password(password, address), created_at=at)
+    hashed_password = hash_password(password, address)
+    user = User(email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given)
     db.session.add(user)
     try:
         db.session.commit()
@@ -116,15 +117,15 @@ def find_user(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email == email.replace("\0", "").strip().lower()[:254]))
 
 
-def set_password(user: User, password: str, at: datetime) -> None:
-    """A new password; it ends every sign-in of that person. Commits.
+def set_password(user: User, password: str, at: datetime, *, given: bool = False) -> None:
+    """A new password; it ends every sign-in of that person. ``given``: as in ``create_user``. Commits.
 
     Raises:
         PeopleError: it is none (see ``hash_password``), or a provider vouches for them.
     """
     if user.issuer is not None:
         raise PeopleError(f"{user.email} signs in at {user.issuer} and has no password here.")
-    user.password_hash = hash_password(password, user.email)
+    user.password_hash, user.password_given = hash_password(password, user.email), given
     end_all(user, at)
 
 

@@ -15,6 +15,13 @@ from dashboard.views import htmx
 
 View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC = "public"
+# What has to be done after signing in before anything else opens, by its page: what opens until then, and why.
+FIRST = {
+    "passwords.show": (
+        {"passwords.show", "passwords.change", "people.logout"},
+        "Somebody else chose your password. Sign in in a browser and choose your own first.",
+    ),
+}
 login_manager = LoginManager()
 
 
@@ -37,6 +44,13 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     def may(self, role: str) -> bool:
         """Whether their role is this one or a higher."""
         return people.ROLES.index(self.user.role) >= people.ROLES.index(role)
+
+    def first(self) -> str | None:
+        """The page that they have to be done with before anything else opens; None where there is none.
+
+        An access token opens what it does: whoever has it does not know the password.
+        """
+        return "passwords.show" if self._key and self.user.password_given else None
 
 
 def visitor() -> Visitor:
@@ -123,6 +137,9 @@ def _guard() -> ResponseReturnValue | None:
         return None
     if not current_user.is_authenticated:
         return _sign_in_first()
+    first = visitor().first()
+    if first is not None and request.endpoint not in FIRST[first][0]:
+        return _lead_to(first)
     if role is None or not visitor().may(role):
         args = request.view_args or {}
         audit.record(
@@ -136,6 +153,12 @@ def _guard() -> ResponseReturnValue | None:
         )
         abort(403, f"This needs the role {role}; yours is {visitor().user.role}.")
     return None
+
+
+def _lead_to(first: str) -> ResponseReturnValue:
+    if is_for_scripts():
+        abort(403, FIRST[first][1])
+    return htmx.go_to(url_for(first), status=403) if htmx.is_htmx() else redirect(url_for(first), 303)
 
 
 def _sign_in_first() -> ResponseReturnValue:

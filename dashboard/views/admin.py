@@ -36,15 +36,15 @@ def users() -> ResponseReturnValue:
 @bp.post("/users")
 @requires("admin")
 def create_user() -> ResponseReturnValue:
-    """Add a person; their first password is handed over by the administrator."""
+    """Add a person; their first password is handed over by the administrator, and good for choosing another."""
     email, role = request.form.get("email", ""), request.form.get("role", "")
     try:
-        user = people.create_user(email, role, request.form.get("password", ""), console().clock())
+        user = people.create_user(email, role, request.form.get("password", ""), console().clock(), given=True)
     except people.PeopleError as error:
         _note("create_user", audit.FAILED, email)
         return render_template("pages/user_new.html", roles=people.ROLES, email=email, role=role, problem=str(error)), 400
     _note("create_user", audit.DONE, f"{user.email} as {user.role}")
-    flash(f"{user.email} can sign in now.", "success")
+    flash(f"{user.email} can sign in now, and has to choose a password of their own then.", "success")
     return redirect(url_for(".users"), 303)
 
 
