@@ -21,6 +21,10 @@ FIRST = {
         {"passwords.show", "passwords.change", "people.logout"},
         "Somebody else chose your password. Sign in in a browser and choose your own first.",
     ),
+    "second.new": (
+        {"second.new", "second.switch_on", "people.logout"},
+        "Your role needs a second factor. Sign in in a browser and set it up first.",
+    ),
 }
 login_manager = LoginManager()
 
@@ -48,9 +52,18 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     def first(self) -> str | None:
         """The page that they have to be done with before anything else opens; None where there is none.
 
-        An access token opens what it does: whoever has it does not know the password.
+        Signing in at a provider is the provider's matter, and an access token opens what it does: neither is a password of here.
         """
-        return "passwords.show" if self._key and self.user.password_given else None
+        if not self._key or self.user.issuer is not None:
+            return None
+        if self.user.password_given:
+            return "passwords.show"
+        return "second.new" if self.needs_second_factor and self.user.totp_secret is None else None
+
+    @property
+    def needs_second_factor(self) -> bool:
+        """Whether their role is one that must have one."""
+        return self.user.role in console().settings.second_factor_roles
 
 
 def visitor() -> Visitor:
