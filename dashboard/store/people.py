@@ -163,11 +163,11 @@ def check_password(email: str, password: str) -> User | None:
     return user if user is not None and user.disabled_at is None else None
 
 
-def sign_in(user: User, at: datetime) -> Secret:
-    """Begin a sign-in; the key goes into the session cookie. Commits."""
+def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
+    """Begin a sign-in; the key goes into the session cookie. ``browser``: in a few words, for its owner. Commits."""
     key = secrets.token_urlsafe(32)
     _note_use(user, at)
-    db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at))
+    db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]))
     db.session.commit()
     return Secret(key)
 

@@ -14,6 +14,7 @@
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
 ``deliveries`` tables of new connections, handed to the partner's hook
 ``provider``  signing in and out at an OpenID Connect provider; ``second`` the code after the password
+``browsers``  which browser asks, in words of ours; ``sessions`` one's other sessions, ended
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -51,6 +52,7 @@ from dashboard.views import (
     searches,
     second,
     security,
+    sessions,
     sql,
     table_health,
     tables,
@@ -98,6 +100,7 @@ def register(app: Flask) -> None:
         passwords,
         provider,
         second,
+        sessions,
         admin,
         webhooks,
         alerts,

@@ -11,7 +11,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from dashboard.app import console
 from dashboard.store import audit, people, sight
 from dashboard.store.models import User
-from dashboard.views import htmx
+from dashboard.views import browsers, htmx
 
 View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC = "public"
@@ -98,7 +98,8 @@ def let_in(user: User, detail: str = "") -> None:
 def begin_session(user: User) -> None:
     """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
     session.clear()
-    login_user(Visitor(user, people.sign_in(user, console().clock()).value))
+    browser = browsers.in_words(request.user_agent.string)
+    login_user(Visitor(user, people.sign_in(user, console().clock(), browser).value))
 
 
 def safe_next(target: str | None) -> str:
