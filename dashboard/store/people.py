@@ -172,8 +172,8 @@ def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
     return Secret(key)
 
 
-def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> User | None:
-    """Whose key it is, while the sign-in lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
+def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> SignIn | None:
+    """The sign-in of this key, while it lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
 
     A poll does not count as use: a tab left open must not keep anybody signed in.
     """
@@ -186,7 +186,7 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> User | None:
         found.seen_at = at
         _note_use(found.user, at)
         db.session.commit()
-    return found.user
+    return found
 
 
 def _note_use(user: User, at: datetime) -> None:

@@ -1,6 +1,7 @@
 """Who may see what. A view declares the least role it asks for; one that declares none is shut to everybody."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -30,15 +31,26 @@ login_manager = LoginManager()
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id."""
+    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id.
 
-    def __init__(self, user: User, key: str = "") -> None:
+    ``idle``: so many seconds without use end their session; ``ends_at``: when it ends in any case, None where it has just begun.
+    """
+
+    idle = int(people.IDLE.total_seconds())
+
+    def __init__(self, user: User, key: str = "", ends_at: datetime | None = None) -> None:
         self.user = user
         self._key = key
+        self._ends_at = ends_at
 
     def get_id(self) -> str:
         """What goes into the session cookie."""
         return self._key
+
+    def lasts(self) -> int:
+        """Seconds until their session ends in any case."""
+        left = self._ends_at - console().clock() if self._ends_at is not None else people.ABSOLUTE
+        return max(int(left.total_seconds()), 0)
 
     @property
     def email(self) -> str:
@@ -119,8 +131,8 @@ def _view_mark(name: str, otherwise: Any = None) -> Any:
 
 
 def _by_session(key: str) -> Visitor | None:
-    user = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
-    return _seeing(Visitor(user, key)) if user else None
+    found = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
+    return _seeing(Visitor(found.user, key, found.started_at + people.ABSOLUTE)) if found else None
 
 
 def _by_token(asked: Request) -> Visitor | None:

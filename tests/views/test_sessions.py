@@ -132,6 +132,20 @@ def test_a_session_is_noted_as_seen_no_more_than_once_a_minute(app: Flask, clock
         assert len([each for each in statements if each.startswith("UPDATE sign_in")]) == writes, statements
 
 
+def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: Clock) -> None:
+    desk = enter(app, DESK)
+    for hours in (12, 11.5, 11):
+        body = desk.get("/").body
+        assert body is not None
+        assert (body["data-sign-in"], body["data-idle"]) == ("/login", "3600")
+        assert int(str(body["data-lasts"])) == pytest.approx(hours * 3600, abs=30)
+        clock.move(minutes=30)
+    shown = Person(app.test_client()).get("/login")
+    assert shown.select_one("[data-signed-out]") is not None
+    assert shown.body is not None
+    assert "data-idle" not in shown.body.attrs
+
+
 @pytest.mark.parametrize(
     ("agent", "said"),
     [
