@@ -2,6 +2,7 @@
 
 ``access``    who may see what: sign-in, roles, tokens; a view without a declared role is shut
 ``security``  headers, names of hosts, CSRF, limits; ``attempts`` whose attempts to sign in are counted together
+``amounts``   how much one person may have in a minute and an hour
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
 ``advice``    what stands at the buttons: the playbook, what helped before
@@ -27,6 +28,7 @@ from dashboard.views import (
     admin,
     advice,
     alerts,
+    amounts,
     assets,
     banks,
     bulk,
@@ -70,6 +72,7 @@ def register(app: Flask) -> None:
     watched.init_app(app)
     security.init_app(app)
     access.init_app(app)
+    amounts.init_app(app)
     provider.init_app(app)
     pages.init_app(app)
     times.init_app(app)

@@ -130,6 +130,12 @@ def _view_mark(name: str, otherwise: Any = None) -> Any:
     return getattr(view, name, otherwise)
 
 
+def role_of_view() -> str | None:
+    """The least role that what is asked for declares; None where it declares none, or is nothing."""
+    found: str | None = _view_mark("role")
+    return found
+
+
 def _by_session(key: str) -> Visitor | None:
     found = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
     return _seeing(Visitor(found.user, key, found.started_at + people.ABSOLUTE)) if found else None
@@ -158,7 +164,7 @@ def is_for_scripts() -> bool:
 def _guard() -> ResponseReturnValue | None:
     if request.endpoint is None or request.endpoint == "static":
         return None
-    role = _view_mark("role")
+    role = role_of_view()
     if role == PUBLIC:
         return None
     if not current_user.is_authenticated:
