@@ -65,6 +65,18 @@ def _roles(text: str) -> dict[str, str]:
     return found
 
 
+def _some_roles(text: str) -> frozenset[str]:
+    """``operator, admin`` as roles.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found = frozenset(filter(None, map(str.strip, text.split(","))))
+    if not found <= {"viewer", "operator", "admin"}:
+        raise ValueError("must be roles with commas between: viewer, operator and admin are there")
+    return found
+
+
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 Origin = Annotated[str, BeforeValidator(_origin)]
 
@@ -190,6 +202,11 @@ class Settings(BaseModel):
     dashboard_oidc_roles: str = Field(
         "", description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused."
     )
+    dashboard_second_factor_roles: str = Field(
+        "",
+        description="Roles whose people with a password here must set up a second factor before anything else opens:"
+        " `viewer, operator, admin` for all of them; nobody must when empty.",
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
@@ -226,6 +243,12 @@ class Settings(BaseModel):
     @classmethod
     def _roles_can_be_read(cls, value: str) -> str:
         _roles(value)
+        return value
+
+    @field_validator("dashboard_second_factor_roles")
+    @classmethod
+    def _some_roles_can_be_read(cls, value: str) -> str:
+        _some_roles(value)
         return value
 
     @model_validator(mode="after")
@@ -300,6 +323,11 @@ class Settings(BaseModel):
     def oidc_roles(self) -> dict[str, str]:
         """Roles by the claim's values."""
         return _roles(self.dashboard_oidc_roles)
+
+    @property
+    def second_factor_roles(self) -> frozenset[str]:
+        """Roles whose local users must have a second factor."""
+        return _some_roles(self.dashboard_second_factor_roles)
 
     @property
     def secret_keys(self) -> list[str]:

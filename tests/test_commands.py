@@ -77,11 +77,17 @@ def test_people_are_made_listed_and_shut_out(run: Any) -> None:
     run("db", "upgrade")
     made = run("users", "create", "Ada@Example.com", "--role", "operator", "--password-stdin", given="a long enough password\n")
     assert made.returncode == 0, made.stderr
-    assert run("users", "list").stdout == "ada@example.com\toperator\n"
+    assert run("users", "list").stdout == "ada@example.com\toperator\tpassword to be changed\n"
     assert (
         "12 characters" in run("users", "create", "b@example.com", "--role", "viewer", "--password-stdin", given="short\n").stderr
     )
     assert run("users", "set-password", "ada@example.com", "--password-stdin", given="another long password\n").returncode == 0
+    own = ("users", "create", "own@example.com", "--role", "viewer", "--password-stdin", "--own-password")
+    assert run(*own, given="a long enough password\n").returncode == 0
+    assert run("users", "list").stdout == "ada@example.com\toperator\tpassword to be changed\nown@example.com\tviewer\n"
+    own = ("users", "set-password", "ada@example.com", "--password-stdin", "--own-password")
+    assert run(*own, given="a third long password\n").returncode == 0
+    assert run("users", "list").stdout.startswith("ada@example.com\toperator\n")
     assert run("users", "disable", "ada@example.com").returncode == 0
     assert "disabled" in run("users", "list").stdout
     assert "no user" in run("users", "disable", "nobody@example.com").stderr

@@ -98,6 +98,14 @@ def test_wrong_and_missing_settings_are_named_together_without_their_values() ->
         read_settings({**GOOD, "PELIQAN_PATH_SERVERS": "no-slash"}, Path("/nonexistent"))
 
 
+def test_roles_that_need_a_second_factor_are_roles() -> None:
+    for value, roles in (("", set()), ("admin", {"admin"}), (" viewer,operator , admin,", {"viewer", "operator", "admin"})):
+        found = read_settings({**GOOD, "DASHBOARD_SECOND_FACTOR_ROLES": value}, Path("/nonexistent"))
+        assert found.second_factor_roles == roles
+    with pytest.raises(SettingsError, match="DASHBOARD_SECOND_FACTOR_ROLES: must be roles"):
+        read_settings({**GOOD, "DASHBOARD_SECOND_FACTOR_ROLES": "admin, king"}, Path("/nonexistent"))
+
+
 def test_sqlite_is_not_shared_by_several_machines() -> None:
     with pytest.raises(SettingsError, match="SQLite is a file on one of them"):
         read_settings({**GOOD, "REDIS_URL": "redis://127.0.0.1/0"}, Path("/nonexistent"))

@@ -16,6 +16,9 @@ from dashboard.store.database import db
 from dashboard.store.models import User
 
 WHO = "command line"
+own_password = click.option(
+    "--own-password", is_flag=True, help="They chose it themselves, and need not choose another when they sign in."
+)
 
 
 @click.command()
@@ -58,12 +61,13 @@ def users() -> None:
 @click.argument("email")
 @click.option("--role", type=click.Choice(people.ROLES), required=True)
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def create_user(email: str, role: str, password_stdin: bool) -> None:
-    """Add a person."""
+@own_password
+def create_user(email: str, role: str, password_stdin: bool, own_password: bool) -> None:
+    """Add a person; when they first sign in they have to choose a password of their own."""
     password = _password(password_stdin)
     with make_current_app().app_context():
         try:
-            user = people.create_user(email, role, password, utc_now())
+            user = people.create_user(email, role, password, utc_now(), given=not own_password)
         except people.PeopleError as error:
             raise click.ClickException(str(error)) from None
         audit.record(utc_now(), WHO, "create_user", audit.DONE, detail=f"{user.email} as {role}")
@@ -75,7 +79,12 @@ def list_users() -> None:
     """Everybody, a line each."""
     with make_current_app().app_context():
         for user in db.session.scalars(select(User).order_by(User.email)):
-            marks = [user.issuer or "", "some customers" if user.sees_some else "", "disabled" if user.disabled_at else ""]
+            marks = [
+                user.issuer or "",
+                "some customers" if user.sees_some else "",
+                "password to be changed" if user.password_given else "",
+                "disabled" if user.disabled_at else "",
+            ]
             click.echo("\t".join([user.email, user.role, *filter(None, marks)]))
 
 
@@ -92,12 +101,13 @@ def disable_user(email: str) -> None:
 @users.command("set-password")
 @click.argument("email")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
-def set_password(email: str, password_stdin: bool) -> None:
-    """Give a person a new password; it ends their sessions."""
+@own_password
+def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
+    """Give a person a new password, to be changed when they sign in; it ends their sessions."""
     password = _password(password_stdin)
     with make_current_app().app_context():
         try:
-            people.set_password(_user(email), password, utc_now())
+            people.set_password(_user(email), password, utc_now(), given=not own_password)
         except people.PeopleError as error:
             raise click.ClickException(str(error)) from None
         audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{email}: set-password")

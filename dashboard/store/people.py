@@ -55,8 +55,8 @@ class Secret:
     value: str
 
 
-def create_user(email: str, role: str, password: str, at: datetime) -> User:
-    """Add a person.
+def create_user(email: str, role: str, password: str, at: datetime, *, given: bool = False) -> User:
+    """Add a person. ``given``: the password is another one's choice, and theirs must come before anything else.
 
     Raises:
         PeopleError: the address is none or taken, the role unknown, the password too short or too easily guessed.
@@ -64,7 +64,8 @@ def create_user(email: str, role: str, password: str, at: datetime) -> User:
     address = checked_address(email)
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
-    user = User(email=address, role=role, password_hash=hash_password(password, address), created_at=at)
+    hashed_password = hash_password(password, address)
+    user = User(email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given)
     db.session.add(user)
     try:
         db.session.commit()
@@ -116,15 +117,15 @@ def find_user(email: str) -> User | None:
     return db.session.scalar(select(User).where(User.email == email.replace("\0", "").strip().lower()[:254]))
 
 
-def set_password(user: User, password: str, at: datetime) -> None:
-    """A new password; it ends every sign-in of that person. Commits.
+def set_password(user: User, password: str, at: datetime, *, given: bool = False) -> None:
+    """A new password; it ends every sign-in of that person. ``given``: as in ``create_user``. Commits.
 
     Raises:
         PeopleError: it is none (see ``hash_password``), or a provider vouches for them.
     """
     if user.issuer is not None:
         raise PeopleError(f"{user.email} signs in at {user.issuer} and has no password here.")
-    user.password_hash = hash_password(password, user.email)
+    user.password_hash, user.password_given = hash_password(password, user.email), given
     end_all(user, at)
 
 
@@ -162,17 +163,17 @@ def check_password(email: str, password: str) -> User | None:
     return user if user is not None and user.disabled_at is None else None
 
 
-def sign_in(user: User, at: datetime) -> Secret:
-    """Begin a sign-in; the key goes into the session cookie. Commits."""
+def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
+    """Begin a sign-in; the key goes into the session cookie. ``browser``: in a few words, for its owner. Commits."""
     key = secrets.token_urlsafe(32)
     _note_use(user, at)
-    db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at))
+    db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]))
     db.session.commit()
     return Secret(key)
 
 
-def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> User | None:
-    """Whose key it is, while the sign-in lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
+def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> SignIn | None:
+    """The sign-in of this key, while it lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
 
     A poll does not count as use: a tab left open must not keep anybody signed in.
     """
@@ -185,7 +186,7 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> User | None:
         found.seen_at = at
         _note_use(found.user, at)
         db.session.commit()
-    return found.user
+    return found
 
 
 def _note_use(user: User, at: datetime) -> None:

@@ -71,7 +71,7 @@ def hand_over(user: User, issuer: str, at: datetime) -> None:
 
     Their password is forgotten, and their second factor.
     """
-    user.issuer, user.subject, user.password_hash = issuer, None, ""
+    user.issuer, user.subject, user.password_hash, user.password_given = issuer, None, "", False
     second.switch_off(user)
     people.end_all(user, at)
 

@@ -2,6 +2,7 @@
 
 ``access``    who may see what: sign-in, roles, tokens; a view without a declared role is shut
 ``security``  headers, names of hosts, CSRF, limits; ``attempts`` whose attempts to sign in are counted together
+``amounts``   how much one person may have in a minute and an hour
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
 ``times``     times in the viewer's zone
 ``advice``    what stands at the buttons: the playbook, what helped before
@@ -14,6 +15,7 @@
 ``sql``       questions to one account's warehouse and their answers; ``queries`` saved ones, asked of many accounts
 ``deliveries`` tables of new connections, handed to the partner's hook
 ``provider``  signing in and out at an OpenID Connect provider; ``second`` the code after the password
+``browsers``  which browser asks, in words of ours; ``sessions`` one's other sessions, ended
 ``exports``   whole tables as files: sent while they are read, or made by a job
 The rest are the page families.
 """
@@ -26,6 +28,7 @@ from dashboard.views import (
     admin,
     advice,
     alerts,
+    amounts,
     assets,
     banks,
     bulk,
@@ -51,6 +54,7 @@ from dashboard.views import (
     searches,
     second,
     security,
+    sessions,
     sql,
     table_health,
     tables,
@@ -68,6 +72,7 @@ def register(app: Flask) -> None:
     watched.init_app(app)
     security.init_app(app)
     access.init_app(app)
+    amounts.init_app(app)
     provider.init_app(app)
     pages.init_app(app)
     times.init_app(app)
@@ -98,6 +103,7 @@ def register(app: Flask) -> None:
         passwords,
         provider,
         second,
+        sessions,
         admin,
         webhooks,
         alerts,

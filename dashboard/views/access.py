@@ -1,6 +1,7 @@
 """Who may see what. A view declares the least role it asks for; one that declares none is shut to everybody."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -11,23 +12,45 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from dashboard.app import console
 from dashboard.store import audit, people, sight
 from dashboard.store.models import User
-from dashboard.views import htmx
+from dashboard.views import browsers, htmx
 
 View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC = "public"
+# What has to be done after signing in before anything else opens, by its page: what opens until then, and why.
+FIRST = {
+    "passwords.show": (
+        {"passwords.show", "passwords.change", "people.logout"},
+        "Somebody else chose your password. Sign in in a browser and choose your own first.",
+    ),
+    "second.new": (
+        {"second.new", "second.switch_on", "people.logout"},
+        "Your role needs a second factor. Sign in in a browser and set it up first.",
+    ),
+}
 login_manager = LoginManager()
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id."""
+    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id.
 
-    def __init__(self, user: User, key: str = "") -> None:
+    ``idle``: so many seconds without use end their session; ``ends_at``: when it ends in any case, None where it has just begun.
+    """
+
+    idle = int(people.IDLE.total_seconds())
+
+    def __init__(self, user: User, key: str = "", ends_at: datetime | None = None) -> None:
         self.user = user
         self._key = key
+        self._ends_at = ends_at
 
     def get_id(self) -> str:
         """What goes into the session cookie."""
         return self._key
+
+    def lasts(self) -> int:
+        """Seconds until their session ends in any case."""
+        left = self._ends_at - console().clock() if self._ends_at is not None else people.ABSOLUTE
+        return max(int(left.total_seconds()), 0)
 
     @property
     def email(self) -> str:
@@ -37,6 +60,22 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     def may(self, role: str) -> bool:
         """Whether their role is this one or a higher."""
         return people.ROLES.index(self.user.role) >= people.ROLES.index(role)
+
+    def first(self) -> str | None:
+        """The page that they have to be done with before anything else opens; None where there is none.
+
+        Signing in at a provider is the provider's matter, and an access token opens what it does: neither is a password of here.
+        """
+        if not self._key or self.user.issuer is not None:
+            return None
+        if self.user.password_given:
+            return "passwords.show"
+        return "second.new" if self.needs_second_factor and self.user.totp_secret is None else None
+
+    @property
+    def needs_second_factor(self) -> bool:
+        """Whether their role is one that must have one."""
+        return self.user.role in console().settings.second_factor_roles
 
 
 def visitor() -> Visitor:
@@ -71,7 +110,8 @@ def let_in(user: User, detail: str = "") -> None:
 def begin_session(user: User) -> None:
     """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
     session.clear()
-    login_user(Visitor(user, people.sign_in(user, console().clock()).value))
+    browser = browsers.in_words(request.user_agent.string)
+    login_user(Visitor(user, people.sign_in(user, console().clock(), browser).value))
 
 
 def safe_next(target: str | None) -> str:
@@ -90,9 +130,15 @@ def _view_mark(name: str, otherwise: Any = None) -> Any:
     return getattr(view, name, otherwise)
 
 
+def role_of_view() -> str | None:
+    """The least role that what is asked for declares; None where it declares none, or is nothing."""
+    found: str | None = _view_mark("role")
+    return found
+
+
 def _by_session(key: str) -> Visitor | None:
-    user = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
-    return _seeing(Visitor(user, key)) if user else None
+    found = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
+    return _seeing(Visitor(found.user, key, found.started_at + people.ABSOLUTE)) if found else None
 
 
 def _by_token(asked: Request) -> Visitor | None:
@@ -118,11 +164,14 @@ def is_for_scripts() -> bool:
 def _guard() -> ResponseReturnValue | None:
     if request.endpoint is None or request.endpoint == "static":
         return None
-    role = _view_mark("role")
+    role = role_of_view()
     if role == PUBLIC:
         return None
     if not current_user.is_authenticated:
         return _sign_in_first()
+    first = visitor().first()
+    if first is not None and request.endpoint not in FIRST[first][0]:
+        return _lead_to(first)
     if role is None or not visitor().may(role):
         args = request.view_args or {}
         audit.record(
@@ -136,6 +185,12 @@ def _guard() -> ResponseReturnValue | None:
         )
         abort(403, f"This needs the role {role}; yours is {visitor().user.role}.")
     return None
+
+
+def _lead_to(first: str) -> ResponseReturnValue:
+    if is_for_scripts():
+        abort(403, FIRST[first][1])
+    return htmx.go_to(url_for(first), status=403) if htmx.is_htmx() else redirect(url_for(first), 303)
 
 
 def _sign_in_first() -> ResponseReturnValue:

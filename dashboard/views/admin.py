@@ -4,7 +4,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.store import audit, people, provided, scopes, second
+from dashboard.store import audit, people, provided, scopes, second, sessions
 from dashboard.store.database import db
 from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store.models import User
@@ -36,15 +36,15 @@ def users() -> ResponseReturnValue:
 @bp.post("/users")
 @requires("admin")
 def create_user() -> ResponseReturnValue:
-    """Add a person; their first password is handed over by the administrator."""
+    """Add a person; their first password is handed over by the administrator, and good for choosing another."""
     email, role = request.form.get("email", ""), request.form.get("role", "")
     try:
-        user = people.create_user(email, role, request.form.get("password", ""), console().clock())
+        user = people.create_user(email, role, request.form.get("password", ""), console().clock(), given=True)
     except people.PeopleError as error:
         _note("create_user", audit.FAILED, email)
         return render_template("pages/user_new.html", roles=people.ROLES, email=email, role=role, problem=str(error)), 400
     _note("create_user", audit.DONE, f"{user.email} as {user.role}")
-    flash(f"{user.email} can sign in now.", "success")
+    flash(f"{user.email} can sign in now, and has to choose a password of their own then.", "success")
     return redirect(url_for(".users"), 303)
 
 
@@ -132,6 +132,20 @@ def remove_second_factor(user_id: int) -> ResponseReturnValue:
     return redirect(url_for(".user", user_id=user_id), 303)
 
 
+@bp.post("/users/<int:user_id>/sessions/end")
+@requires("admin")
+def end_sessions(user_id: int) -> ResponseReturnValue:
+    """End all of another person's sessions: they may sign in again."""
+    person = _user_or_404(user_id)
+    if person.id == visitor().user.id:
+        flash("Your own sessions are on your own page.", "danger")
+        return redirect(url_for("people.me"), 303)
+    people.end_all(person, console().clock())
+    _note("end_sessions", audit.DONE, person.email)
+    flash(f"{person.email} is signed out everywhere, and can sign in again.", "success")
+    return redirect(url_for(".user", user_id=user_id), 303)
+
+
 def _user_or_404(user_id: int) -> User:
     found = db.session.get(User, user_id)
     if found is None:
@@ -145,8 +159,16 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
     limited = person.limited if typed is None else True
     text = scopes.as_text(mine) if typed is None else typed
     count = scopes.count(person) if person.limited else 0
+    open_ones = sessions.open_of(person, console().clock(), visitor().get_id())
     return render_template(
-        "pages/user.html", user=person, limited=limited, customers=text, count=count, problem=problem, provider=provider()
+        "pages/user.html",
+        user=person,
+        limited=limited,
+        customers=text,
+        count=count,
+        problem=problem,
+        provider=provider(),
+        sessions=open_ones,
     )
 
 

@@ -31,6 +31,8 @@ def change() -> ResponseReturnValue:
     try:
         if people.check_password(user.email, request.form.get("current", "")) is None:
             raise people.PeopleError("The password that you have now is another one.")
+        if new == request.form.get("current", ""):
+            raise people.PeopleError("The new one is the one that you have now: choose another.")
         if new != request.form.get("again", ""):
             raise people.PeopleError("The two new ones are not the same.")
         people.set_password(user, new, at)

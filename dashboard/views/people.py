@@ -8,7 +8,7 @@ from wtforms import HiddenField, PasswordField, StringField
 from wtforms.validators import InputRequired, Length
 
 from dashboard.app import console
-from dashboard.store import audit, people
+from dashboard.store import audit, people, sessions
 from dashboard.store import second as codes
 from dashboard.views import provider, second
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
@@ -95,4 +95,5 @@ def revoke_token(token_id: int) -> ResponseReturnValue:
 def _me(secret: people.Secret | None = None) -> str:
     user = visitor().user
     left = codes.codes_left(user) if user.totp_secret is not None else 0
-    return render_template("pages/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left)
+    mine = sessions.open_of(user, console().clock(), visitor().get_id())
+    return render_template("pages/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left, sessions=mine)

@@ -101,7 +101,8 @@ def switch_off() -> ResponseReturnValue:
         return redirect(url_for("people.me"), 303)
     second.switch_off(user)
     audit.record(at, user.email, "second_factor_off", audit.DONE)
-    flash("You sign in with your password alone again.", "success")
+    if not visitor().needs_second_factor:
+        flash("You sign in with your password alone again.", "success")
     return redirect(url_for("people.me"), 303)
 
 

@@ -30,7 +30,8 @@ class User(Model):
     ``left_at``: when their visit before this one ended. ``issuer``: the provider that vouches for them, None for local users;
     ``subject`` is its name for them, None until they sign in. Such a person has no password: ``password_hash`` is empty.
     ``limited``: they see no more than the customers that their ``Scope`` names. ``totp_secret``: encrypted, of who has a second
-    factor; ``totp_step``: the latest step of time of which a code was taken.
+    factor; ``totp_step``: the latest step of time of which a code was taken. ``password_given``: somebody else chose their
+    password, so that they must choose another.
     """
 
     __tablename__ = "user"
@@ -49,6 +50,7 @@ class User(Model):
     limited: Mapped[bool] = mapped_column(default=False)
     totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_step: Mapped[int | None] = mapped_column(BigInteger)
+    password_given: Mapped[bool] = mapped_column(default=False)
 
     @property
     def sees_some(self) -> bool:
@@ -87,7 +89,7 @@ class RecoveryCode(Model):
 
 
 class SignIn(Model):
-    """One browser signed in. ``key_hash`` is of the random key in the session cookie."""
+    """One browser signed in. ``key_hash`` is of the random key in the session cookie; ``browser``: in a few words, where told."""
 
     __tablename__ = "sign_in"
 
@@ -97,6 +99,7 @@ class SignIn(Model):
     started_at: Mapped[datetime] = mapped_column(UtcTime)
     seen_at: Mapped[datetime] = mapped_column(UtcTime)
     ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    browser: Mapped[str] = mapped_column(String(80), default="")
 
     user: Mapped[User] = relationship(lazy="joined")
 

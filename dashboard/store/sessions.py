@@ -1,0 +1,52 @@
+"""A person's open sessions: listed and ended, by themselves and by administrators. ``people`` begins them and looks them up."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select, update
+
+from dashboard.store import people
+from dashboard.store.database import change, db
+from dashboard.store.models import SignIn, User
+
+
+@dataclass(frozen=True)
+class OpenSession:
+    """One browser that is signed in. ``browser``: in a few words, empty where it was not told; ``is_here``: the one that asks.
+
+    ``seen_at`` is up to a minute late: not every request is noted.
+    """
+
+    id: int
+    browser: str
+    started_at: datetime
+    seen_at: datetime
+    is_here: bool
+
+
+def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
+    """A person's sessions that have not ended, the one last seen first. ``key``: that of the session that asks."""
+    here = people.hashed(key)
+    lasting = select(SignIn).where(
+        SignIn.user_id == user.id,
+        SignIn.ended_at.is_(None),
+        SignIn.seen_at >= at - people.IDLE,
+        SignIn.started_at >= at - people.ABSOLUTE,
+    )
+    found = db.session.scalars(lasting.order_by(SignIn.seen_at.desc(), SignIn.id.desc()))
+    return [OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == here) for row in found]
+
+
+def end(user: User, session_id: int, at: datetime) -> bool:
+    """End one of a person's sessions; False where they have no such. Commits."""
+    mine = update(SignIn).where(SignIn.id == session_id, SignIn.user_id == user.id, SignIn.ended_at.is_(None))
+    ended = change(mine.values(ended_at=at))
+    db.session.commit()
+    return bool(ended)
+
+
+def end_others(user: User, key: str, at: datetime) -> None:
+    """End all of a person's sessions but the one of this key. Commits."""
+    others = update(SignIn).where(SignIn.user_id == user.id, SignIn.key_hash != people.hashed(key), SignIn.ended_at.is_(None))
+    change(others.values(ended_at=at))
+    db.session.commit()

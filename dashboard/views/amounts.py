@@ -1,0 +1,51 @@
+"""How much one person may have of the console, by session and by token together: what a script could take or pile up without end.
+
+Far above what anybody does by hand. Lists on pages come from the snapshot, cost little, and are not counted.
+"""
+
+import logging
+from typing import Final
+
+from flask import Flask, abort, request
+from flask_login import current_user
+from limits import parse_many
+from redis.exceptions import RedisError
+
+from dashboard.views.access import PUBLIC, role_of_view, visitor
+from dashboard.views.security import limiter
+
+FILES: Final = (".csv", ".jsonl", ".parquet")
+# Each with what it is called where there is too much of it.
+AMOUNTS: Final = {
+    "files": ("60 per minute; 600 per hour", "files"),
+    "reads": ("300 per minute; 6000 per hour", "pages of rows and lists for scripts"),
+    "changes": ("300 per minute; 3000 per hour", "changes"),
+}
+
+
+def init_app(app: Flask) -> None:
+    """Count behind the guard: who may not have it has nothing counted."""
+    app.before_request(_count)
+
+
+def _kind() -> str | None:
+    if request.method not in {"GET", "HEAD", "OPTIONS"}:
+        return "changes"
+    if request.path.endswith(FILES):
+        return "files"
+    return "reads" if request.path.endswith(".json") or request.blueprint == "tables" else None
+
+
+def _count() -> None:
+    kind = _kind()
+    if not limiter.enabled or kind is None or role_of_view() in {None, PUBLIC} or not current_user.is_authenticated:
+        return
+    amount, called = AMOUNTS[kind]
+    try:
+        fits = all(limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in parse_many(amount))
+    except RedisError as error:
+        # What does not need Redis otherwise goes on without it, uncounted.
+        logging.getLogger(__name__).warning("Amounts are not counted: %s", type(error).__name__)
+        return
+    if not fits:
+        abort(429, f"One person may have {amount.replace('; ', ' and ')} of {called}.")

@@ -1,0 +1,55 @@
+"""One's other sessions, ended by whoever shows once more who they are."""
+
+import re
+from datetime import timedelta
+
+from flask import Blueprint, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from dashboard.app import console
+from dashboard.store import audit, people, sessions
+from dashboard.views.access import requires, visitor
+from dashboard.views.security import limiter
+
+bp = Blueprint("sessions", __name__)
+# Who has no password here has shown who they are by having come from their provider so lately.
+JUST_CAME = timedelta(minutes=10)
+
+
+@bp.post("/me/sessions/end")
+@requires("viewer")
+@limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
+def end() -> ResponseReturnValue:
+    """End one other session, or all others."""
+    at, user, which = console().clock(), visitor().user, request.form.get("which", "")
+    if not _shows_who_they_are():
+        audit.record(at, user.email, "end_sessions", audit.FAILED)
+        flash(f"Nothing was ended. {_how(user.issuer)}", "danger")
+        return redirect(url_for("people.me"), 303)
+    if which == "others":
+        sessions.end_others(user, visitor().get_id(), at)
+        ended, what, sentence = True, "all others", "You are signed in here alone now."
+    else:
+        ended, what, sentence = sessions.end(user, _number(which), at), "one", "That session is ended."
+    audit.record(at, user.email, "end_sessions", audit.DONE if ended else audit.FAILED, detail=what)
+    flash(sentence if ended else "You have no such session: it may have ended meanwhile.", "success" if ended else "danger")
+    return redirect(url_for("people.me"), 303)
+
+
+def _shows_who_they_are() -> bool:
+    user, at = visitor().user, console().clock()
+    if user.issuer is None:
+        return people.check_password(user.email, request.form.get("password", "")) is not None
+    mine = sessions.open_of(user, at, visitor().get_id())
+    return any(each.is_here and at - each.started_at <= JUST_CAME for each in mine)
+
+
+def _number(text: str) -> int:
+    """The id that a button sends; that of nothing where it is none."""
+    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+
+
+def _how(issuer: str | None) -> str:
+    if issuer is None:
+        return "That is not your password."
+    return "You came from your provider more than ten minutes ago: sign out, sign in again, and end it then."
