@@ -16,7 +16,7 @@ from dashboard.peliqan import AccountApi
 
 # The most rows a page that the API gives.
 PAGE: Final = 200
-AHEAD: Final = 4
+AHEAD: Final = 8
 # So many pages back a row is known again.
 REMEMBERED: Final = 3
 
