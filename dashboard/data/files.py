@@ -65,7 +65,7 @@ class TextFile:
 
     def lines(self, rows: Sequence[Row]) -> bytes:
         """A page's rows."""
-        return self._encode("".join(self._line(row) for row in rows))
+        raise NotImplementedError
 
     @property
     def remarks(self) -> list[str]:
@@ -76,9 +76,6 @@ class TextFile:
         if self.not_numbers:
             found.append(f"{self.not_numbers:,} numbers are too large for the file and stand as the text Infinity or -Infinity.")
         return found
-
-    def _line(self, row: Row) -> str:
-        raise NotImplementedError
 
     def _encode(self, text: str) -> bytes:
         try:
@@ -142,12 +139,13 @@ class JsonLinesFile(TextFile):
 
     suffix, mimetype, title = "jsonl", "application/x-ndjson", "JSON Lines"
 
-    def _line(self, row: Row) -> str:
-        return self._json({name: row.get(name) for name in self.names}) + "\n"
+    def lines(self, rows: Sequence[Row]) -> bytes:
+        """A page's rows."""
+        return self._encode("".join(self._json({name: row.get(name) for name in self.names}) + "\n" for row in rows))
 
 
 class ParquetLines(TextFile):
-    """What ``parquet`` makes a file from: the columns, then a list of texts (or null) a line.
+    """What ``parquet`` makes a file from: the columns, then a line for each page: a list of texts (or null) for each column.
 
     A file's types have to be known before its first row is written, and whether all values fit a type is known after the last.
     ``hidden`` columns hold no values of their type.
@@ -164,8 +162,10 @@ class ParquetLines(TextFile):
         shape = [[column.name, "" if column.name in self._hidden else column.type, column.decimals] for column in self.columns]
         return self._encode(_dumps(shape) + "\n")
 
-    def _line(self, row: Row) -> str:
-        return _dumps([self._text(row.get(name)) for name in self.names]) + "\n"
+    def lines(self, rows: Sequence[Row]) -> bytes:
+        """A page's rows, by columns."""
+        text = self._text
+        return self._encode(_dumps([[text(row.get(name)) for row in rows] for name in self.names]) + "\n") if rows else b""
 
 
 FORMATS: Final[Mapping[str, type[TextFile]]] = {each.suffix: each for each in (CsvFile, JsonLinesFile, ParquetLines)}
