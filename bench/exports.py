@@ -23,7 +23,7 @@ from tests.processes import TOKEN
 ROWS: Final = 1_000_000
 ACCOUNT, SMALL, TABLE = 1001, 10011900, 10011902
 # So many pages tell how fast the API alone is.
-PAGES, ROUNDS, LIMIT = 500, 3, 180.0
+PAGES, ROUNDS, LIMIT = 2_000, 3, 180.0
 
 
 def measure(_servers: Servers) -> Iterator[Figure]:

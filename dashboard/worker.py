@@ -17,6 +17,8 @@ from dashboard.fleet.queue import Work
 
 # glibc's name for "at most so many arenas", in mallopt(3).
 M_ARENA_MAX = -8
+# Where processors are short, a tenth of what who serves pages has.
+NICE = 10
 # So many tables are made files of at a time; others wait.
 EXPORTS = 2
 # So many warehouses are asked at a time.
@@ -77,6 +79,9 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
     """
     memory = Memory()
     memory.keep_together()
+    if exit_with_parent:
+        # It shares its machine with those who answer people: they come first.
+        os.nice(NICE)
     work, stop = parts.work, threading.Event()
     refresh.let_threads_take_turns()
     consumers = make_consumers(work, threads)

@@ -1,5 +1,6 @@
 """Workers as processes, killed and cut off: on SQLite alone, and on PostgreSQL and Redis."""
 
+import os
 import signal
 import subprocess
 import time
@@ -20,6 +21,7 @@ from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import passes
 from dashboard.store.database import db
 from dashboard.store.models import AccountCheck, Connection, Finding, Refresh
+from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, wait_for
 from tests.processes import Processes, make_environ
@@ -116,6 +118,11 @@ def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
     assert (found.accounts, found.done, found.error) == (ACCOUNTS, ACCOUNTS, None)
     # What the first one had in hand, and read but not yet written, is read again: no more than that.
     assert ACCOUNTS <= sandbox.state()["calls"]["servers"] - before <= ACCOUNTS + 20
+
+
+def test_a_worker_beside_the_pages_lets_them_have_the_processor_first(machines: Processes) -> None:
+    beside = machines.start("worker", "--exit-with-parent")
+    wait_for(lambda: os.getpriority(os.PRIO_PROCESS, beside.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE, "it steps back")
 
 
 def test_a_periodic_job_runs_once_however_many_workers_there_are(
