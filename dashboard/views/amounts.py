@@ -18,7 +18,7 @@ FILES: Final = (".csv", ".jsonl", ".parquet")
 # Each with what it is called where there is too much of it.
 AMOUNTS: Final = {
     "files": ("60 per minute; 600 per hour", "files"),
-    "reads": ("300 per minute; 6000 per hour", "pages of rows and lists for scripts"),
+    "reads": ("1200 per minute; 30000 per hour", "pages of rows and lists for scripts"),
     "changes": ("300 per minute; 3000 per hour", "changes"),
 }
 

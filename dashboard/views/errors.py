@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from flask import Flask, current_app, g, jsonify, render_template, request, url_for
+from flask import Flask, current_app, g, jsonify, make_response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
@@ -60,7 +60,8 @@ TITLES = {
     ),
 }
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503, peliqan.Away: 503}
-RETRY_AFTER = 10
+# Seconds: until something that was away may be back; until the shortest of all limits is over.
+RETRY_AFTER, A_MINUTE = 10, 60
 # Control characters, and those that turn the order of what follows or end a line (C0, C1, bidirectional, separators).
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -111,7 +112,10 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
     own_words = (error.description or "") if is_ours else ""
-    return show(Problem(status, code, title, own_words, next_step))
+    answer = make_response(show(Problem(status, code, title, own_words, next_step)))
+    if status == TooManyRequests.code:
+        answer.headers["Retry-After"] = str(A_MINUTE)
+    return answer
 
 
 def _csrf(error: CSRFError) -> ResponseReturnValue:

@@ -47,7 +47,7 @@ def test_nobody_has_more_than_their_amount_by_session_and_token_together(app: Fl
     assert [viv.client.get("/accounts.json").status_code for _ in range(3)] == [200] * 3
     assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [200, 429, 429]
     refused = script.get("/connections.json", headers=bearer)
-    assert (refused.status_code, refused.json["error"]) == (429, "too_many_attempts")
+    assert (refused.status_code, refused.json["error"], refused.headers["Retry-After"]) == (429, "too_many_attempts", "60")
     assert refused.json["detail"] == "One person may have 4 per minute and 100 per hour of pages of rows and lists for scripts."
     # Other kinds, pages and other people are not touched by it.
     assert viv.client.get("/accounts.csv").status_code == 200

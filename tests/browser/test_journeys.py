@@ -300,8 +300,11 @@ def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(demo: Demo, t
     group = second.process.pid
     second.process.send_signal(signal.SIGINT)
     second.process.wait(20)
-    left = subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False).stdout.split()
-    assert left == []
+
+    def is_empty() -> bool:
+        return not subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False).stdout
+
+    wait_for(is_empty, "the last of its processes has ended", within=10)
     with urllib.request.urlopen(demo.url + "/healthz", timeout=5) as answer:
         assert answer.status == 200
 
