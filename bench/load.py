@@ -41,7 +41,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
     """On PostgreSQL, with two web processes and a worker."""
     with tempfile.TemporaryDirectory(prefix="locust-") as folder:
         locust = _install(Path(folder) / "venv")
-        with stand_in(ACCOUNTS) as api, site(servers, api.url) as made:
+        with stand_in(ACCOUNTS) as api, site(servers, api.url, dashboard_log_level="error") as made:
             fill(made.app, CONNECTIONS)
             judge(made.app)
             port = free_port()
