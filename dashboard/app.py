@@ -70,7 +70,7 @@ def create_app(
     pages: bool = True,
 ) -> Flask:
     """The console. ``clock`` gives aware times in UTC; ``backoff``: seconds before a read is tried again, at first; ``adapter``
-    replaces the network. ``pages``: whether it answers anybody; a worker does not, and is smaller by a tenth.
+    replaces the network. ``pages``: whether it answers anybody; a worker does not, and takes six megabytes less.
 
     Raises:
         PlaybookError: a file of the playbook is missing or malformed.

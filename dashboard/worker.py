@@ -41,7 +41,7 @@ class Memory:
             self._libc.mallopt(M_ARENA_MAX, 2)
 
     def give_back(self) -> None:
-        """What lies idle between what is in use: a tenth of a pass's memory. Takes a millisecond."""
+        """What lies idle between what is in use: some of a pass's memory. Takes less than a millisecond."""
         with suppress(AttributeError):
             self._libc.malloc_trim(0)
 

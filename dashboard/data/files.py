@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -43,7 +44,13 @@ def finite(value: Any, met: Callable[[], None] = lambda: None) -> Any:
     return [finite(each, met) for each in value] if isinstance(value, list) else value
 
 
-class TextFile:
+def with_id(columns: Sequence[peliqan.Column]) -> tuple[peliqan.Column, ...]:
+    """The columns behind the row's id, unless one of them has its name."""
+    known = any(column.name == ID for column in columns)
+    return tuple(columns) if known else (peliqan.Column(name=ID, type="autonumber"), *columns)
+
+
+class TextFile(ABC):
     """Rows as lines. ``head`` comes first, then ``lines`` of each page; both as UTF-8.
 
     The first column is the row's id, unless the table has a column of that name.
@@ -54,8 +61,7 @@ class TextFile:
     title: str
 
     def __init__(self, columns: Sequence[peliqan.Column]) -> None:
-        names = [column.name for column in columns]
-        self.columns = tuple(columns) if ID in names else (peliqan.Column(name=ID, type="autonumber"), *columns)
+        self.columns = with_id(columns)
         self.names = [column.name for column in self.columns]
         self.replaced = self.not_numbers = 0
 
@@ -63,9 +69,9 @@ class TextFile:
         """What stands above the rows."""
         return b""
 
+    @abstractmethod
     def lines(self, rows: Sequence[Row]) -> bytes:
         """A page's rows."""
-        raise NotImplementedError
 
     @property
     def remarks(self) -> list[str]:

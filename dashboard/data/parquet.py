@@ -151,7 +151,8 @@ def _texts(lines: Path, are_whole: AreWhole) -> Generator[bytes, None, None]:
         while True:
             # Asked before the end is met: what was written until then is read.
             whole = are_whole(0)
-            rest += file.read(TEXT_AT_ONCE)
+            came = file.read(TEXT_AT_ONCE)
+            rest += came
             if first and b"\n" in rest:
                 line, _, rest = rest.partition(b"\n")
                 first = False
@@ -159,12 +160,14 @@ def _texts(lines: Path, are_whole: AreWhole) -> Generator[bytes, None, None]:
             some, newline, rest = rest.rpartition(b"\n")
             if newline:
                 yield some
-            elif whole and file.tell() == os.fstat(file.fileno()).st_size:
-                if rest:
-                    raise EOFError("The last line is cut off.")
-                return
-            else:
+            if came:
+                continue
+            if not whole:
                 are_whole(LOOK_AGAIN)
+            elif rest:
+                raise EOFError("The last line is cut off.")
+            else:
+                return
 
 
 def _batches(texts: Iterator[bytes], columns: int) -> "Iterator[list[pa.Array]]":

@@ -12,7 +12,7 @@ from threading import Event
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.data.files import TextFile
+from dashboard.data.files import with_id
 from dashboard.data.reading import Row, TableChanged, TableReading
 from dashboard.fleet import live
 from dashboard.fleet.hook import NONE, Hook, HookError
@@ -157,7 +157,7 @@ class _Turn:
         """A table from the first part on that was not taken. False where it is somebody else's, or goes on later."""
         table = self._table(place)
         try:
-            columns = TextFile(self._api.columns(table["id"])).columns
+            columns = with_id(self._api.columns(table["id"]))
             reading = TableReading(self._api, table["id"], {}, first_page=table["parts"] + 1, ahead=AHEAD)
             # As if it had never been interrupted.
             told = reading.told

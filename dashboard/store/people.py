@@ -11,7 +11,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.store.database import db
@@ -177,16 +177,19 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> SignIn | None:
 
     A poll does not count as use: a tab left open must not keep anybody signed in.
     """
-    found = db.session.scalar(select(SignIn).where(SignIn.key_hash == hashed(key), SignIn.ended_at.is_(None)))
+    found = db.session.scalar(select(SignIn).where(SignIn.key_hash == hashed(key), *lasting(at)))
     if found is None or found.user.disabled_at is not None:
-        return None
-    if at - found.seen_at > IDLE or at - found.started_at > ABSOLUTE:
         return None
     if counts_as_use and at - found.seen_at > timedelta(minutes=1):
         found.seen_at = at
         _note_use(found.user, at)
         db.session.commit()
     return found
+
+
+def lasting(at: datetime) -> tuple[ColumnElement[bool], ...]:
+    """Of sign-ins: that nobody has ended them, and time has not."""
+    return SignIn.ended_at.is_(None), SignIn.seen_at >= at - IDLE, SignIn.started_at >= at - ABSOLUTE
 
 
 def _note_use(user: User, at: datetime) -> None:
@@ -202,9 +205,10 @@ def sign_out(key: str, at: datetime) -> None:
     db.session.commit()
 
 
-def end_all(user: User, at: datetime) -> None:
-    """End every sign-in of a person. Commits."""
-    db.session.execute(update(SignIn).where(SignIn.user_id == user.id, SignIn.ended_at.is_(None)).values(ended_at=at))
+def end_all(user: User, at: datetime, *, but: str = "") -> None:
+    """End every sign-in of a person, ``but`` the one of this key. Commits."""
+    mine = update(SignIn).where(SignIn.user_id == user.id, SignIn.key_hash != hashed(but), SignIn.ended_at.is_(None))
+    db.session.execute(mine.values(ended_at=at))
     db.session.commit()
 
 

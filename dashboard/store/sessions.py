@@ -27,13 +27,8 @@ class OpenSession:
 def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
     """A person's sessions that have not ended, the one last seen first. ``key``: that of the session that asks."""
     here = people.hashed(key)
-    lasting = select(SignIn).where(
-        SignIn.user_id == user.id,
-        SignIn.ended_at.is_(None),
-        SignIn.seen_at >= at - people.IDLE,
-        SignIn.started_at >= at - people.ABSOLUTE,
-    )
-    found = db.session.scalars(lasting.order_by(SignIn.seen_at.desc(), SignIn.id.desc()))
+    mine = select(SignIn).where(SignIn.user_id == user.id, *people.lasting(at))
+    found = db.session.scalars(mine.order_by(SignIn.seen_at.desc(), SignIn.id.desc()))
     return [OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == here) for row in found]
 
 
@@ -43,10 +38,3 @@ def end(user: User, session_id: int, at: datetime) -> bool:
     ended = change(mine.values(ended_at=at))
     db.session.commit()
     return bool(ended)
-
-
-def end_others(user: User, key: str, at: datetime) -> None:
-    """End all of a person's sessions but the one of this key. Commits."""
-    others = update(SignIn).where(SignIn.user_id == user.id, SignIn.key_hash != people.hashed(key), SignIn.ended_at.is_(None))
-    change(others.values(ended_at=at))
-    db.session.commit()

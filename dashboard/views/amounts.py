@@ -4,6 +4,7 @@ Far above what anybody does by hand. Lists on pages come from the snapshot, cost
 """
 
 import logging
+from functools import cache
 from typing import Final
 
 from flask import Flask, abort, request
@@ -21,6 +22,7 @@ AMOUNTS: Final = {
     "reads": ("1200 per minute; 30000 per hour", "pages of rows and lists for scripts"),
     "changes": ("300 per minute; 3000 per hour", "changes"),
 }
+_parsed = cache(parse_many)
 
 
 def init_app(app: Flask) -> None:
@@ -42,7 +44,7 @@ def _count() -> None:
         return
     amount, called = AMOUNTS[kind]
     try:
-        fits = all(limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in parse_many(amount))
+        fits = all(limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in _parsed(amount))
     except RedisError as error:
         # What does not need Redis otherwise goes on without it, uncounted.
         logging.getLogger(__name__).warning("Amounts are not counted: %s", type(error).__name__)

@@ -27,7 +27,7 @@ def end() -> ResponseReturnValue:
         flash(f"Nothing was ended. {_how(user.issuer)}", "danger")
         return redirect(url_for("people.me"), 303)
     if which == "others":
-        sessions.end_others(user, visitor().get_id(), at)
+        people.end_all(user, at, but=visitor().get_id())
         ended, what, sentence = True, "all others", "You are signed in here alone now."
     else:
         ended, what, sentence = sessions.end(user, _number(which), at), "one", "That session is ended."

@@ -178,6 +178,22 @@ def test_parquet_is_made_while_its_lines_are_still_written_wherever_they_are_cut
     assert pyarrow.parquet.read_table(target)["Ä"].to_pylist() == ["ä" * n for n in range(60)]
 
 
+def test_only_what_is_not_written_yet_is_waited_for_however_long_a_line_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "TEXT_AT_ONCE", 50)
+    lines, waits = tmp_path / "lines", list[float]()
+    lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x" * 5000}]))
+
+    def are_whole(patience: float) -> bool:
+        waits.extend([patience] if patience else [])
+        return bool(waits)
+
+    parquet.convert(lines, tmp_path / "file", are_whole)
+    assert pyarrow.parquet.read_table(tmp_path / "file")["A"].to_pylist() == ["x" * 5000]
+    assert len(waits) == 1
+
+
 def test_a_parquet_file_whose_maker_is_left_before_it_is_whole_is_not_there(tmp_path: Path) -> None:
     lines, target = tmp_path / "lines", tmp_path / "file"
     lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
