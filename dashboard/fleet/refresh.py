@@ -164,7 +164,12 @@ class Reader:
         """Take, collect, write; False when there is nothing more to do."""
         if self._outage is not None:
             return False
-        took = self._take(pool) if not self._stop.is_set() else 0
+        # As it is before anything is taken or collected: a listing that ends meanwhile, or a write that takes so long that all in
+        # hand is read by then, leaves accounts behind that are due.
+        listing = self._listing is not None and self._listing.is_alive() and not self._stop.is_set()
+        if not self._stop.is_set():
+            self._take(pool)
+        at_work = bool(self._in_hand)
         self._collect()
         at = self._fleet.clock()
         if self._has_much() or at - self._written_at >= WRITE_EVERY:
@@ -174,13 +179,12 @@ class Reader:
         if self._in_hand and at - self._kept_at >= passes.LEASE / 3:
             self._patiently(lambda: due.keep(self._in_hand, at))
             self._kept_at = at
-        listing = self._listing is not None and self._listing.is_alive()
-        return bool(took or self._in_hand or (listing and not self._stop.is_set()))
+        return at_work or listing
 
-    def _take(self, pool: ThreadPoolExecutor) -> int:
+    def _take(self, pool: ThreadPoolExecutor) -> None:
         room = self._most - len(self._in_hand)
         if room < max(1, self._most // 3):
-            return 0
+            return
         at = self._fleet.clock()
         taken = self._patiently(lambda: due.take(at, room))
         known = self._patiently(lambda: snapshot.known_of([each.account_id for each in taken])) if taken else {}
@@ -203,7 +207,6 @@ class Reader:
                 was_readable=each.was_readable,
             )
             reading.add_done_callback(self._ready.put)
-        return len(taken)
 
     def _collect(self) -> None:
         """What has been read, waiting a little for the first."""

@@ -10,11 +10,12 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console
 from dashboard.fleet import refresh
-from dashboard.store import due, passes
+from dashboard.store import due, passes, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Account, Connection, HealthChange
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
+from tests.engines import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +35,37 @@ def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: S
     sources = sum(len(sandbox.life.connections(account.id)) for account in sandbox.life.accounts(0, ACCOUNTS))
     known = select(func.count()).select_from(Connection).where(Connection.is_warehouse.is_(False))
     assert db.session.scalar(known) == sources
+
+
+def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
+    parts: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes.open_or_join(parts.clock())
+    taken, read = [], []
+    take, read_account, save = due.take, refresh.read_account, snapshot.save_readings
+
+    def note_taken(*told: Any) -> Any:
+        found = take(*told)
+        taken.extend(found)
+        return found
+
+    def note_read(api: Any, account_id: int, *told: Any, **more: Any) -> Reading:
+        found = read_account(api, account_id, *told, **more)
+        # So that there is something to write with every look.
+        clock.move(seconds=0.2)
+        read.append(account_id)
+        return found
+
+    def save_slowly(*told: Any) -> None:
+        wait_for(lambda: len(read) == len(taken), "all in hand is read")
+        save(*told)
+
+    monkeypatch.setattr(due, "take", note_taken)
+    monkeypatch.setattr(refresh, "read_account", note_read)
+    monkeypatch.setattr(snapshot, "save_readings", save_slowly)
+    refresh.read_due(parts.fleet)
+    assert passes.current_id() is None
+    assert len(read) == ACCOUNTS
 
 
 def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: Console, sandbox: Sandbox) -> None:
