@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
+from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import InfoMetricFamily, Metric
@@ -96,11 +97,20 @@ class _Version(Collector):
         yield InfoMetricFamily("console_build", "Which version runs.", {"version": version("partner-console")})
 
 
+class _Together(Collector):
+    """What all processes counted that share the folder. The file of one that begins is empty for a moment: no count yet."""
+
+    def collect(self) -> Iterable[Metric]:
+        files = [str(file) for file in Path(os.environ[SHARED]).glob("*.db") if file.stat().st_size]
+        found: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
+        return found
+
+
 def page(*more: Collector) -> bytes:
     """Everything that was counted, and what ``more`` finds at this moment, as Prometheus reads it."""
     registry = CollectorRegistry()
     if os.environ.get(SHARED):
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        registry.register(_Together())
     else:
         registry.register(REGISTRY)
     for each in (_Version(), *more):

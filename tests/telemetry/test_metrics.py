@@ -195,3 +195,17 @@ print("went on")
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout == "went on\n"
+
+
+def test_a_process_that_has_only_just_begun_to_count_takes_nothing_from_the_page(tmp_path: Path) -> None:
+    script = """
+import os
+from pathlib import Path
+from dashboard.telemetry import metrics
+metrics.task_ended("look", "ok")
+(Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]) / "counter_1.db").touch()
+print(metrics.page().decode())
+"""
+    environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    assert value(read(done.stdout), "console_tasks_total", task="look", result="ok") == 1
