@@ -4,6 +4,7 @@ Olga is an operator, Viv a viewer, Adam an administrator; Mallory has not signed
 """
 
 import logging
+import os
 import re
 import shutil
 import threading
@@ -20,6 +21,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
+from werkzeug.routing.rules import Rule
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
@@ -30,14 +32,34 @@ from dashboard.sandbox.app import create_sandbox
 from dashboard.settings import Settings
 from dashboard.store import people
 from dashboard.store.database import db
-from tests.engines import Servers, run_servers
+from tests.engines import Servers, quick_place, run_servers
 from tests.processes import TOKEN
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
+if place := quick_place():
+    # What ``tmp_path`` lies under, unless somebody chose.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
 ACCOUNTS = 60
 PASSWORD = "correct horse battery"
 # A hash that is checked in no time: most tests sign somebody in, and are not about guessing passwords.
 PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+
+def _compile_once() -> None:
+    """What makes the addresses of routes is compiled once in a process: each app of a test's own has the same 200."""
+    known: dict[object, Any] = {}
+    compile_builder = Rule._compile_builder
+
+    def compiled(rule: Rule, append_unknown: bool = True) -> Any:
+        key = (rule.rule, tuple(rule._trace), tuple((rule.defaults or {}).items()), append_unknown)
+        if key not in known:
+            known[key] = compile_builder(rule, append_unknown)
+        return known[key]
+
+    Rule._compile_builder = compiled  # type: ignore[method-assign]
+
+
+_compile_once()
 
 
 class Clock:

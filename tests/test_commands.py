@@ -4,31 +4,53 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from dashboard.cli import main
 from dashboard.cli.serving import free_port
 from dashboard.cli.shared import sharing_problem
 from tests.conftest import Sandbox, make_settings
 from tests.processes import make_environ
 
 
-@pytest.fixture
-def run(sandbox: Sandbox, tmp_path: Path) -> Any:
-    environ = make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
+@dataclass
+class Told:
+    """What a command said, and how it ended."""
 
-    def command(*words: str, given: str = "", **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "dashboard", *words],
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env={**environ, **more},
-            check=False,
-        )
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def environ(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
+    return make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
+
+
+@pytest.fixture
+def run(environ: dict[str, str]) -> Any:
+    """A command, in this process: it has everything loaded."""
+
+    def command(*words: str, given: str = "", **more: str) -> Told:
+        ended = CliRunner().invoke(main, words, input=given, env={**environ, **more}, catch_exceptions=False)
+        return Told(ended.exit_code, ended.stdout, ended.stderr)
+
+    return command
+
+
+@pytest.fixture
+def start(environ: dict[str, str]) -> Any:
+    """A command in a process of its own, as an operator's shell has it."""
+
+    def command(*words: str, **more: str) -> Told:
+        line = [sys.executable, "-m", "dashboard", *words]
+        ended = subprocess.run(line, capture_output=True, text=True, timeout=60, env={**environ, **more}, check=False)
+        return Told(ended.returncode, ended.stdout, ended.stderr)
 
     return command
 
@@ -166,20 +188,20 @@ def test_what_a_report_cannot_read_is_one_sentence(run: Any, words: list[str], s
     assert "Traceback" not in told.stderr
 
 
-def test_missing_settings_are_one_message_and_no_traceback(run: Any) -> None:
-    told = run("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
+def test_missing_settings_are_one_message_and_no_traceback(start: Any) -> None:
+    told = start("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
     assert told.returncode == 2
     assert "SECRET_KEY: is missing" in told.stderr
     assert "PELIQAN_PARTNER_TOKEN: is missing" in told.stderr
     assert "Traceback" not in told.stderr
 
 
-def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(run: Any, tmp_path: Path) -> None:
+def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(start: Any, tmp_path: Path) -> None:
     own = Path(shutil.copytree(Path(__file__).parent.parent / "playbook", tmp_path / "own"))
     (own / "dark.md").write_text("Nothing.")
     (own / "late.md").unlink()
     for command in (("check",), ("serve", "--port", "0")):
-        told = run(*command, DASHBOARD_PLAYBOOK=str(own))
+        told = start(*command, DASHBOARD_PLAYBOOK=str(own))
         assert told.returncode == 2
         assert "dark.md: it must begin with its settings" in told.stderr
         assert "late.md is missing" in told.stderr
@@ -190,11 +212,11 @@ def test_no_port_is_chosen_on_which_browsers_open_no_page() -> None:
     assert free_port(6665) >= 6670
 
 
-def test_a_taken_port_is_one_sentence(run: Any, sandbox: Sandbox) -> None:
-    told = run("serve", "--port", sandbox.url.rsplit(":", 1)[1])
+def test_a_taken_port_is_one_sentence(start: Any, sandbox: Sandbox) -> None:
+    told = start("serve", "--port", sandbox.url.rsplit(":", 1)[1])
     assert told.returncode == 1
     assert "is taken" in told.stderr
-    told = run("sandbox", "--port", sandbox.url.rsplit(":", 1)[1])
+    told = start("sandbox", "--port", sandbox.url.rsplit(":", 1)[1])
     assert told.returncode == 1
     assert "cannot listen" in told.stderr
 

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -103,8 +104,9 @@ def read_playbook(folder: Path) -> Playbook:
     return Playbook(plays)
 
 
+@cache
 def read_play(rule: str, text: str) -> Play:
-    """One play from its file's text.
+    """One play from its file's text; the same text is read once in a process.
 
     Raises:
         ValueError: with a sentence that says what is wrong with it.
