@@ -4,8 +4,10 @@ They are kept with every change that goes through the session (``before_flush``,
 two writers never count from the same number, a writer begins with ``begin_change``: one at a time, on both databases.
 """
 
+import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any, TypeVar
 
@@ -25,6 +27,8 @@ Kind = tuple[str, str, str]
 COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
 SHOWN = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 REMEMBERED = 500
+# In seconds: what takes long, and how many times as long, at most how long, it may be shown after the snapshot moved on.
+LONG, LASTS, LONGEST = 0.05, 20, 10.0
 
 
 def begin_change(session: Session | None = None) -> None:
@@ -46,23 +50,55 @@ def version() -> int:
     return found
 
 
-class Remembered:
-    """What was worked out from the snapshot, for as long as the snapshot stays the same. Shared by a process's threads."""
+@dataclass
+class _Kept:
+    """A value of one version, and when it was there. ``took``: in seconds, the last time; ``usual``: the quicker of the last two,
+    or one that had to wait for something would be taken for one that takes long. ``under_way``: it is worked out anew."""
 
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, tuple[int, Any]] = OrderedDict()
+    value: Any
+    version: int
+    at: float
+    took: float
+    usual: float
+    under_way: bool = False
+
+    def lasts(self, now: float) -> bool:
+        """Whether it is shown though the snapshot moved on."""
+        return self.usual >= LONG and (self.under_way or now - self.at < min(LONGEST, LASTS * self.usual))
+
+
+class Remembered:
+    """What was worked out from the snapshot, for as long as the snapshot stays the same. Shared by a process's threads.
+
+    A pass over a large fleet changes the snapshot every second. What takes long to work out (50 ms) is then shown for twenty
+    times as long, ten seconds at most, and one thread at a time works it out: else the processor would do little but count.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """``clock``: in seconds, from wherever."""
+        self._clock = clock
+        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable, at: int, work_out: Callable[[], V]) -> V:
         """The value for ``key`` in the snapshot's version ``at``."""
+        began = self._clock()
         with self._lock:
             kept = self._kept.get(key)
-        if kept is not None and kept[0] == at:
-            found: V = kept[1]
-            return found
-        value = work_out()
+            if kept is not None:
+                if kept.version == at or kept.lasts(began):
+                    found: V = kept.value
+                    return found
+                kept.under_way = True
+        try:
+            value = work_out()
+        finally:
+            if kept is not None:
+                kept.under_way = False
+        now = self._clock()
+        took = now - began
         with self._lock:
-            self._kept[key] = (at, value)
+            self._kept[key] = _Kept(value, at, now, took, min(took, kept.took if kept is not None else 0))
             self._kept.move_to_end(key)
             if len(self._kept) > REMEMBERED:
                 self._kept.popitem(last=False)
@@ -70,7 +106,7 @@ class Remembered:
 
 
 def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
-    """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since."""
+    """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since (or see ``Remembered``)."""
     kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
     # The version is read first: a change that comes between makes the next reader work it out anew.
     return kept.get((sight.whose(), key), version(), work_out)

@@ -19,7 +19,6 @@ from dashboard.app import console
 from dashboard.data.files import harmless
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
 from dashboard.store import passes
-from dashboard.store.counts import remembered
 from dashboard.store.listing import PAGE_SIZES, Choice, Listing, Page
 from dashboard.store.lists import Item
 from dashboard.store.models import Refresh
@@ -178,7 +177,7 @@ def coverage() -> Coverage:
 
 
 def _coverage() -> Coverage:
-    by_reason = remembered("accounts by reason", accounts_by_reason)
+    by_reason = accounts_by_reason()
     last, complete_at, silent_since = passes.known(console().fleet.outages.host)
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(

@@ -119,3 +119,54 @@ def test_a_search_finds_the_same_with_its_index_as_without(viv: Person) -> None:
         }
         assert {item["connection_id"] for item in found["items"]} == expected, q
         assert found["total"] == len(expected), q
+
+
+class Work:
+    """Something that takes so many seconds of a clock of its own, and gives another number each time."""
+
+    def __init__(self, *seconds: float) -> None:
+        self.now, self._seconds, self.times = 0.0, iter(seconds), 0
+
+    def __call__(self) -> int:
+        self.times += 1
+        self.now += next(self._seconds)
+        return self.times
+
+
+def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on() -> None:
+    work = Work(0.3, 0.3, 0.3, 2, 2)
+    kept = counts.Remembered(lambda: work.now)
+    assert [kept.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]
+    work.now += 5.9
+    assert kept.get("all", 3, work) == 2
+    work.now += 0.2
+    assert kept.get("all", 3, work) == 3
+    work.now += 100
+    assert [kept.get("all", version, work) for version in (4, 5)] == [4, 4]
+    # Ten seconds at most.
+    work.now += 100
+    assert kept.get("all", 6, work) == 5
+    work.now += 9.9
+    assert kept.get("all", 7, work) == 5
+
+
+def test_what_is_counted_quickly_or_took_long_only_once_is_always_that_of_now() -> None:
+    work = Work(0.04, 5, 0.04, 0.04, 5)
+    kept = counts.Remembered(lambda: work.now)
+    assert [kept.get("all", version, work) for version in (1, 2, 3, 4, 5)] == [1, 2, 3, 4, 5]
+
+
+def test_while_one_counts_what_takes_long_the_others_are_shown_what_was_counted_last() -> None:
+    work = Work(1, 1, 1)
+    kept = counts.Remembered(lambda: work.now)
+    for version in (1, 2):
+        kept.get("all", version, work)
+    work.now += 60
+    shown: list[int] = []
+
+    def count_and_look() -> int:
+        shown.append(kept.get("all", 3, work))
+        return work()
+
+    assert kept.get("all", 3, count_and_look) == 3
+    assert shown == [2]
