@@ -88,8 +88,14 @@ def create_app(
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SQLALCHEMY_DATABASE_URI=settings.store_url,
+        # As many connections as a process has threads by default: what is more would be closed after each request.
         # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
-        SQLALCHEMY_ENGINE_OPTIONS={"pool_pre_ping": True, "pool_use_lifo": True, "hide_parameters": True},
+        SQLALCHEMY_ENGINE_OPTIONS={
+            "pool_size": 16,
+            "pool_pre_ping": True,
+            "pool_use_lifo": True,
+            "hide_parameters": True,
+        },
         # A browser takes a cookie of such a name over https alone, for this host alone, and from nobody but this host.
         SESSION_COOKIE_NAME="console_session" if settings.dashboard_insecure_cookies else "__Host-console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
