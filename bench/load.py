@@ -7,14 +7,17 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from bench.fleet import fill, judge
 from bench.memory import watched
+from bench.passes import LATENCY
 from bench.report import Figure
 from bench.served import sign_in, site
 from bench.stand_in import stand_in
+from dashboard.store import passes
 from tests.engines import Servers, free_port
 from tests.processes import answering
 
@@ -44,6 +47,10 @@ def measure(servers: Servers) -> Iterator[Figure]:
         with stand_in(ACCOUNTS) as api, site(servers, api.url, dashboard_log_level="error") as made:
             fill(made.app, CONNECTIONS)
             judge(made.app)
+            api.turn(latency_ms=LATENCY * 1000)
+            with made.app.app_context():
+                # It takes longer than the visit: as in use, accounts are read all the while.
+                passes.open_or_join(datetime.now(UTC))
             port = free_port()
             process = made.start("serve", f"--port={port}", "--workers=2")
             url = answering(f"http://127.0.0.1:{port}", "/healthz")
