@@ -3,7 +3,6 @@
 ``refresh``  one pass over all accounts
 ``core``     one core of the machine for the threads of a pass
 ``sync``     start a sync once, follow it to its end
-``links``    reauthorise and bank refresh: a checked link for a person, then wait until the connection is well again
 ``bulk``     work on many connections: one step at a time
 ``links``    reauthorise, bank refresh, invite: a checked link for a customer, then wait until it did what it is for
 ``live``     read one connection now, because somebody looks at it
@@ -13,5 +12,5 @@
 ``deliveries`` tables of new connections, handed to the partner's ``hook``
 ``pulls``    tables copied out, by hand or by a schedule
 ``questions`` SQL that people ask warehouses
-``queue``    the work queue: what is due, handed out
+``queue``    the work queues: what is due, handed out; ``messages`` what stands in them, signed
 """

@@ -26,6 +26,7 @@ from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
 from dashboard.fleet.hints import Seldom
 from dashboard.fleet.hook import Hook, open_hook
+from dashboard.fleet.messages import SignedMessages
 from dashboard.store import (
     actions,
     bulk,
@@ -57,12 +58,13 @@ HINT_EVERY = 0.2
 QUEUES = ("jobs", "readings", "exports", "questions", "pulls", "deliveries")
 
 
-def make_huey(name: str, redis_url: str, folder: Path) -> Huey:
+def make_huey(name: str, settings: "Settings") -> Huey:
     """Redis where there is one, else a SQLite file beside the store: the same tasks on both."""
-    if redis_url:
-        return RedisHuey(name, url=redis_url, results=False)
-    folder.mkdir(parents=True, exist_ok=True)
-    return SqliteHuey(name, filename=str(queue_file(folder)), results=False)
+    more = {"results": False, "serializer": SignedMessages(settings.secret_keys)}
+    if settings.redis_url:
+        return RedisHuey(name, url=settings.redis_url, **more)
+    settings.dashboard_data.mkdir(parents=True, exist_ok=True)
+    return SqliteHuey(name, filename=str(queue_file(settings.dashboard_data)), **more)
 
 
 def queue_file(folder: Path) -> Path:
@@ -82,10 +84,7 @@ class Work:
     ) -> None:
         """``around``: entered around each task, by its name."""
         self.fleet, self.settings, self.masks, self.around = fleet, settings, masks, around
-        self.queues = {
-            name: make_huey("console" if name == "jobs" else f"console-{name}", settings.redis_url, settings.dashboard_data)
-            for name in QUEUES
-        }
+        self.queues = {name: make_huey("console" if name == "jobs" else f"console-{name}", settings) for name in QUEUES}
         self.jobs, self.readings, self.exports, self.questions, self.pulls, self.deliveries = self.queues.values()
         self.hook: Hook | None = open_hook(settings, fleet.clock)
         self.stop = Event()

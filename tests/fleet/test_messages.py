@@ -1,0 +1,46 @@
+"""What somebody puts into the queue who can write to its file, or to Redis."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from itsdangerous import BadSignature
+
+from dashboard.app import Console
+from dashboard.fleet.messages import SignedMessages
+
+OLD, NEW = "o" * 40, "n" * 40
+
+
+class Bait:
+    """Read as a pickle, it leaves a file."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def test_what_another_put_into_the_queue_is_never_unpickled(parts: Console, tmp_path: Path) -> None:
+    caught, jobs = tmp_path / "caught", parts.work.jobs
+    jobs.storage.enqueue(pickle.dumps(Bait(caught)))
+    with pytest.raises(BadSignature):
+        jobs.dequeue()
+    jobs.storage.enqueue(SignedMessages([NEW]).serialize(Bait(caught)))
+    with pytest.raises(BadSignature):
+        jobs.dequeue()
+    assert not caught.exists()
+    # Neither is in the way of what comes after it.
+    assert jobs.dequeue() is None
+    parts.work._look_task(7)
+    assert jobs.dequeue().args == (7,)
+
+
+def test_messages_outlive_a_change_of_keys() -> None:
+    waiting = SignedMessages([OLD]).serialize(("look", 7))
+    assert SignedMessages([NEW, OLD]).deserialize(waiting) == ("look", 7)
+    assert SignedMessages([OLD, NEW]).deserialize(SignedMessages([NEW, OLD]).serialize(1)) == 1
+    with pytest.raises(BadSignature):
+        SignedMessages([NEW]).deserialize(waiting)
