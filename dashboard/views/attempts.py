@@ -13,7 +13,6 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
-PATH: Final = "/login"
 HALF_A_YEAR: Final = 180 * 86_400
 # An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.
 ONE_USERS_NETWORK: Final = 64
@@ -35,8 +34,8 @@ def by_account() -> str:
 
 
 def cookie_name() -> str:
-    """A browser takes one of such a name over https alone."""
-    return "__Secure-console_browser" if current_app.config["SESSION_COOKIE_SECURE"] else "console_browser"
+    """A browser takes one of such a name over https alone, for this host alone, and from nobody but this host."""
+    return "__Host-console_browser" if current_app.config["SESSION_COOKIE_SECURE"] else "console_browser"
 
 
 def _account() -> str:
@@ -69,7 +68,7 @@ def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
     @after_this_request
     def keep(response: Response) -> Response:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
-        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, path=PATH, secure=secure, httponly=True, samesite="Lax")
+        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, secure=secure, httponly=True, samesite="Lax")
         return response
 
 

@@ -14,7 +14,6 @@ from dashboard.app import Console, create_app
 from dashboard.store import people
 from dashboard.store.database import db
 from dashboard.store.models import AuditEntry
-from dashboard.views import attempts
 from dashboard.views.security import limiter
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
 
@@ -103,7 +102,7 @@ def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account
 def test_a_made_up_mark_of_a_known_browser_gives_no_further_tries(app: Flask, forged: str) -> None:
     statuses(app, [(HOME, VIV)] * 10)
     client = app.test_client()
-    client.set_cookie("console_browser", forged.encode("utf-8", "replace").decode(), path=attempts.PATH)
+    client.set_cookie("console_browser", forged.encode("utf-8", "replace").decode())
     assert attempt(client, VIV, PASSWORD).status_code == 429
 
 
