@@ -22,17 +22,22 @@ from tests.processes import TOKEN
 HERE = Path(__file__).parent.parent
 DOCKERFILE = (HERE / "Dockerfile").read_text()
 SERVICES: dict[str, Any] = yaml.safe_load((HERE / "compose.yaml").read_text())["services"]
+IGNORED = [line for line in (HERE / ".dockerignore").read_text().split() if not line.startswith("!")]
 OURS = ("migrate", "web", "worker")
 
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment that the Dockerfile builds, from the files that it copies alone; dependencies are those of the tests."""
+    """The environment that the Dockerfile builds, from the files that it copies alone; dependencies are those of the tests.
+
+    Of those, the file .dockerignore lets it see: of the console all but the stand-in.
+    """
+    assert IGNORED == ["*", "dashboard/sandbox", "**/__pycache__"]
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("image") / "console"
     for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
         for name in names.split():
             if (HERE / name).is_dir():
-                shutil.copytree(HERE / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+                shutil.copytree(HERE / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "sandbox"))
             else:
                 shutil.copy(HERE / name, source)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
@@ -118,6 +123,16 @@ def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:
         ours = {path.relative_to(HERE / folder) for path in (HERE / folder).rglob("*") if path.is_file()}
         (theirs,) = image.rglob(f"site-packages/dashboard/{folder}")
         assert {path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()} == ours
+
+
+def test_the_image_has_no_stand_in_for_the_api(image: Path) -> None:
+    assert not list(image.rglob("site-packages/dashboard/sandbox"))
+    asked = subprocess.run(
+        [image / "bin" / "dashboard", "--help"], env={}, capture_output=True, text=True, check=True, timeout=60
+    )
+    listed = asked.stdout
+    assert "serve" in listed.split()
+    assert {"demo", "sandbox"}.isdisjoint(listed.split())
 
 
 def test_what_the_image_is_made_from_is_sent_to_its_builder() -> None:

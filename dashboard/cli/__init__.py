@@ -1,7 +1,8 @@
 """The ``dashboard`` command.
 
 ``main``     the group, and what every command shares
-``serving``  ``demo``, ``sandbox``, ``serve``, ``worker``
+``serving``  ``serve``, ``worker``
+``trying``   ``demo``, ``sandbox``: where ``dashboard.sandbox`` is installed
 ``upkeep``   ``refresh``, ``users``, ``db``
 ``checking``  ``check``; ``keeping`` ``backup`` and ``restore``
 ``server``   gunicorn, as the console uses it

@@ -1,6 +1,7 @@
 """The group of commands. Each reads the settings only when it runs, so that ``--help`` needs none."""
 
 import sys
+from importlib.util import find_spec
 
 import click
 
@@ -14,8 +15,6 @@ def main() -> None:
 
 
 for command in (
-    serving.demo,
-    serving.sandbox,
     serving.serve,
     serving.worker,
     upkeep.refresh,
@@ -28,6 +27,12 @@ for command in (
     pulling.pull,
 ):
     main.add_command(command)
+if find_spec("dashboard.sandbox"):
+    # Where a partner's console runs, it need not be installed.
+    from dashboard.cli import trying
+
+    main.add_command(trying.demo)
+    main.add_command(trying.sandbox)
 
 if __name__ == "__main__":
     sys.exit(main())

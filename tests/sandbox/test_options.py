@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from dashboard.cli import main, serving
+from dashboard.cli import main, trying
 from dashboard.sandbox import __main__ as module
 from dashboard.sandbox.scenarios import SCENARIOS
 from tests.sandbox.receiver import SECRET
@@ -63,7 +63,7 @@ def test_the_demo_passes_the_scenario_on(monkeypatch: pytest.MonkeyPatch) -> Non
         started.append(words)
         raise Enough
 
-    monkeypatch.setattr(serving.subprocess, "Popen", popen)
+    monkeypatch.setattr(trying.subprocess, "Popen", popen)
     for words in (["--scenario", "noisy"], []):
         assert isinstance(CliRunner().invoke(main, ["demo", *words]).exception, Enough)
     assert ["--scenario=noisy" in words for words in started] == [True, False]
