@@ -133,6 +133,14 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
     assert "  PELIQAN_PARTNER_TOKEN is set\n" in told.stdout
     assert "  DASHBOARD_API_TIMEOUT = 3.0\n" in told.stdout
     assert "note      PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events." in told.stdout
+    assert "without TLS" not in told.stdout
+    away = {"REDIS_URL": "redis://:hunter2@queue.example.com/0", "DATABASE_URL": "postgresql://c:hunter2@store.example.com/c"}
+    noted = run("check", "data", **away).stdout
+    assert "note      DATABASE_URL leads to store.example.com without TLS" in noted
+    assert "note      REDIS_URL leads to queue.example.com without TLS" in noted
+    assert "hunter2" not in noted
+    away = {"REDIS_URL": "rediss://queue.example.com/0", "DATABASE_URL": "postgresql://c@store.example.com/c?sslmode=require"}
+    assert "without TLS" not in run("check", "data", **away).stdout
     for secret in ("hunter2", "sandbox-partner-token", "kkkk"):
         assert secret not in told.stdout
 

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from importlib.util import find_spec
 from itertools import compress
+from urllib.parse import urlsplit
 
 import click
 from flask import Flask
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
@@ -17,6 +19,7 @@ from dashboard.app import Console
 from dashboard.cli.shared import make_app, queue_problem, sharing_problem, store_problem
 from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
+from dashboard.peliqan.service import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.store import due
 from dashboard.store.backup import missing_programs
@@ -80,8 +83,19 @@ def _notes(settings: Settings) -> Iterator[str]:
         yield "DASHBOARD_INSECURE_COOKIES is on: sessions can be overheard. Unset it where people sign in over https."
     if not settings.dashboard_url:
         yield "DASHBOARD_URL is empty: alerts have no links. Set it to the address that people open."
+    for name, place in _in_the_clear(settings):
+        yield f"{name} leads to {place} without TLS: what is asked and answered can be overheard, unless the network is your own."
     if missing := missing_programs(settings):
         yield f"{' and '.join(missing)} cannot be found: dashboard backup and restore need them. Install PostgreSQL's client."
+
+
+def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Which of the two servers is on another machine and asked without TLS, or with TLS only where it happens to have it."""
+    store, queue = make_url(settings.store_url), urlsplit(settings.redis_url)
+    if store.host and store.host not in LOOPBACK and store.query.get("sslmode") not in {"require", "verify-ca", "verify-full"}:
+        yield "DATABASE_URL", store.host
+    if queue.hostname and queue.hostname not in LOOPBACK and queue.scheme != "rediss":
+        yield "REDIS_URL", queue.hostname
 
 
 def _extras() -> dict[str, str | None]:
