@@ -136,6 +136,7 @@ def create_app(
         settings.dashboard_api_concurrency,
         settings.dashboard_refresh_interval,
         settings.dashboard_api_rate,
+        settings.places,
     )
     app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks, around_task), clock, playbook, masks)
     if pages:

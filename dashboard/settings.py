@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from dashboard.data.places import Place, Places
 from dashboard.diagnosis.facts import Thresholds
 from dashboard.peliqan.service import LOOPBACK
 
@@ -75,6 +76,11 @@ def _some_roles(text: str) -> frozenset[str]:
     if not found <= {"viewer", "operator", "admin"}:
         raise ValueError("must be roles with commas between: viewer, operator and admin are there")
     return found
+
+
+def _places(text: str) -> list[Place]:
+    """``slack://, postgresql://*.example.com`` as places; raises as ``Place.read``."""
+    return [Place.read(each) for each in filter(None, map(str.strip, text.split(",")))]
 
 
 _FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
@@ -207,6 +213,11 @@ class Settings(BaseModel):
         description="Roles whose people with a password here must set up a second factor before anything else opens:"
         " `viewer, operator, admin` for all of them; nobody must when empty.",
     )
+    dashboard_places: str = Field(
+        "",
+        description="Where administrators may send alerts, ask warehouses and keep copies, with commas between: a service, as"
+        " `slack://`; with a host, as `postgresql://*.example.com`; a folder, as `parquet:///srv/copies`. Anywhere when empty.",
+    )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
@@ -249,6 +260,12 @@ class Settings(BaseModel):
     @classmethod
     def _some_roles_can_be_read(cls, value: str) -> str:
         _some_roles(value)
+        return value
+
+    @field_validator("dashboard_places")
+    @classmethod
+    def _places_can_be_read(cls, value: str) -> str:
+        _places(value)
         return value
 
     @model_validator(mode="after")
@@ -328,6 +345,11 @@ class Settings(BaseModel):
     def second_factor_roles(self) -> frozenset[str]:
         """Roles whose local users must have a second factor."""
         return _some_roles(self.dashboard_second_factor_roles)
+
+    @property
+    def places(self) -> Places:
+        """Where administrators may send the console."""
+        return Places(_places(self.dashboard_places))
 
     @property
     def secret_keys(self) -> list[str]:

@@ -106,6 +106,9 @@ def open_destination(address: str) -> Destination:
     if kind == "sqlite":
         if not url.database or url.database == ":memory:":
             raise ValueError("The file is missing: write sqlite:///file.")
+        if url.query:
+            # By ?uri=true the file would be another than the one that is looked at.
+            raise ValueError("An address of a file says where it is, and no more: write sqlite:///file.")
         return DatabaseDestination(url.set(drivername="sqlite"))
     if kind:
         return DatabaseDestination(url.set(drivername="postgresql+psycopg"))

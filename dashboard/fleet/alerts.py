@@ -12,6 +12,7 @@ from datetime import timedelta
 from threading import get_ident
 from typing import Any, Final
 
+from dashboard.data.places import EVERYWHERE, NotAllowed, Places
 from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.fleet.refresh import Fleet
 from dashboard.store import alert_rules, alerts
@@ -46,11 +47,11 @@ class BadAddress(ValueError):
     """A sentence that says why nothing can be sent to an address, without the address."""
 
 
-def check_address(address: str) -> str:
+def check_address(address: str, places: Places) -> str:
     """What may be shown of an address that Apprise can send to: the place's name, and its host where that is no secret.
 
     Raises:
-        BadAddress: Apprise cannot read it, or it leads to the console's own machine and not to people.
+        BadAddress: Apprise cannot read it, it leads to the console's own machine and not to people, or is none of ``places``.
     """
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
         raise BadAddress("That is no address: it is too long, or has characters that no address has.")
@@ -65,6 +66,7 @@ def check_address(address: str) -> str:
     schema = str(server.schema).lower()
     if schema in LOCAL or not type(server).__module__.startswith("apprise.plugins.") or _reads_files(server):
         raise BadAddress("That address has the console read files of its own machine, or show something there.")
+    _ensure(server, places)
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
     port = f":{server.port}" if host and server.port else ""
     return f"{server.service_name} ({schema}://){host}{port}"
@@ -116,18 +118,22 @@ def deliver(fleet: Fleet, rule: AlertRule, message: AlertMessage) -> str | None:
     subject, body, tone = message.subject, message.body, TONES.get(message.key.rpartition("/")[2], "info")
     # No transaction stays open while a place far away takes its time.
     db.session.rollback()
-    error = send(address, subject, body, tone) if address is not None else UNREADABLE
+    error = send(address, subject, body, tone, fleet.places) if address is not None else UNREADABLE
     alerts.settle(message_id, error, fleet.clock())
     return error
 
 
-def send(address: str, subject: str, body: str, tone: str = "info") -> str | None:
+def send(address: str, subject: str, body: str, tone: str = "info", places: Places = EVERYWHERE) -> str | None:
     """Send a message; a sentence that says why it was not sent, None where it was. ``tone``: Apprise's kind of a message."""
     import apprise
 
     server = _server(address)
     if server is None:
         return "Apprise cannot read the address. Type it into the rule again."
+    try:
+        _ensure(server, places)
+    except BadAddress as error:
+        return str(error)
     # Trying again is the console's; and no address keeps a worker waiting.
     server.retry = 0
     server.socket_connect_timeout = min(server.socket_connect_timeout, LONGEST_WAIT)
@@ -141,6 +147,15 @@ def send(address: str, subject: str, body: str, tone: str = "info") -> str | Non
             said.append(type(error).__name__)
             sent = False
     return None if sent else _why(said)
+
+
+def _ensure(server: Any, places: Places) -> None:
+    """An e-mail goes by a server of its own, whatever the address's host."""
+    hosts = [str(host) for name in ("host", "smtp_host") if (host := getattr(server, name, None))]
+    try:
+        places.ensure_service(str(server.schema), hosts)
+    except NotAllowed as error:
+        raise BadAddress(str(error)) from None
 
 
 def _why(said: list[str]) -> str:

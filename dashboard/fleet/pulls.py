@@ -64,11 +64,12 @@ def work_on(fleet: Fleet, schedule: PullSchedule, stop: Event) -> None:
     run = pulls.begin(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
     address = fleet.vault.decrypt(schedule.address)
     try:
-        destination = destinations.open_destination(address) if address is not None else None
-    except ValueError:
-        destination = None
-    if destination is None:
-        pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), UNREADABLE), fleet.clock())
+        if address is None:
+            raise ValueError(UNREADABLE)
+        destination = destinations.open_destination(address)
+        fleet.places.ensure(address)
+    except ValueError as error:
+        pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), fleet.clock())
         return
     result = copy(fleet, run, destination, chosen, full_every=schedule.full_every, stop=stop)
     pulls.end(run, schedule, ended(result, stopped=stop.is_set()), fleet.clock())

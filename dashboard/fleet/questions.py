@@ -13,6 +13,7 @@ from typing import Final
 import psycopg
 
 from dashboard.data.masks import Masks
+from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql, proxy
 from dashboard.data.sql.result import Failed, Result
 from dashboard.fleet.refresh import Fleet
@@ -55,6 +56,10 @@ def _ask_directly(fleet: Fleet, account_id: int, question: str, result: Result, 
     db.session.rollback()
     if address is None:
         raise Failed(UNREADABLE)
+    try:
+        fleet.places.ensure(address)
+    except NotAllowed as error:
+        raise Failed(str(error)) from None
     postgresql.ask(address, question, result, watch.cancels_with)
 
 

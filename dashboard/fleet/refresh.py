@@ -20,6 +20,7 @@ from flask import Flask
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
+from dashboard.data.places import EVERYWHERE, Places
 from dashboard.fleet import core
 from dashboard.fleet.reading import Clock, read_account
 from dashboard.store import due, findings, passes, snapshot, trend
@@ -43,7 +44,8 @@ SWITCH = 0.0002
 
 @dataclass(frozen=True)
 class Fleet:
-    """What reading needs. ``interval``: seconds between two passes; ``rate``: requests a second, None for no limit."""
+    """What reading needs. ``interval``: seconds between two passes; ``rate``: requests a second, None for no limit; ``places``:
+    where else administrators may send it."""
 
     app: Flask
     api: peliqan.Peliqan
@@ -53,6 +55,7 @@ class Fleet:
     concurrency: int
     interval: float
     rate: int | None = None
+    places: Places = EVERYWHERE
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,7 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
     try:
         wanted = alert_rules.read_rule(request.form, sends)
         if address:
-            rule.place = sending.check_address(address)[:200]
+            rule.place = sending.check_address(address, console().fleet.places)[:200]
             rule.address = console().fleet.vault.encrypt(address)
         elif rule_id is None:
             raise sending.BadAddress("Type the address that the rule sends to.")

@@ -176,6 +176,7 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
 def _checked(address: str) -> str:
     """What may be shown of the address, after its destination has let itself be opened."""
     destination, place = destinations.open_destination(address), destinations.name_of(address)
+    console().fleet.places.ensure(address)
     _is_not_ours(address)
     try:
         with destination:

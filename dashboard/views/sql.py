@@ -12,6 +12,7 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.kinds import name_for
 from dashboard.data.masks import SEES_ALL, mask
+from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.store import questions, reveals
@@ -97,9 +98,10 @@ def keep_address(account_id: int) -> ResponseReturnValue:
     try:
         shown = postgresql.shown(address) if address else ""
         if address:
+            console().fleet.places.ensure(address)
             postgresql.check(address, console().settings.store_address)
         questions.keep_address(visitor().user, account, vault.encrypt(address) if address else None, shown, console().clock())
-    except postgresql.BadAddress as error:
+    except (postgresql.BadAddress, NotAllowed) as error:
         flash(f"Nothing was changed. {error} Enter it again.", "danger")
     return redirect(url_for("sql.ask", account_id=account_id))
 

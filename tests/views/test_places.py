@@ -1,0 +1,46 @@
+"""Administrators whom the operator lets send the console to some places only."""
+
+from pathlib import Path
+
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard.app import Console, create_app
+from dashboard.cli.shared import close_store
+from dashboard.data import places
+from dashboard.store import pulls
+from dashboard.store.database import db
+from dashboard.store.models import PullRun
+from tests.conftest import Person, Sandbox, make_settings
+
+REFUSED = "its operator says where it may"
+RULE = {"name": "Support", "address": "json://127.0.0.1:9/in", "severity": "critical", "zone": "UTC", "sends": ["new"]}
+WAREHOUSE = "postgresql://reader:s3cret@127.0.0.1:1/data"
+
+
+def test_other_places_can_be_neither_entered_nor_gone_to_any_more(
+    app: Flask, adam: Person, sandbox: Sandbox, store: dict[str, str], tmp_path: Path
+) -> None:
+    schedule = {
+        "name": "Nightly",
+        "address": f"sqlite:///{tmp_path}/copies.db",
+        "every": "60",
+        "full_every": "20",
+        "accounts": "1002",
+    }
+    assert adam.post("/pulls", page="/pulls/new", **schedule).status_code == 303
+    assert adam.post("/alerts", page="/alerts/new", **RULE).status_code == 303
+    strict = create_app(make_settings(sandbox.url, tmp_path, dashboard_places="slack://, parquet:///srv/copies", **store))
+    with strict.app_context():
+        parts: Console = strict.extensions["console"]
+        parts.work.pull(1)
+        run = db.session.scalars(select(PullRun)).one()
+        assert (run.state, run.error) == (pulls.FAILED, places.REFUSED)
+    other = Person(strict.test_client(), "adam@example.com")
+    for path, page, form in (("/pulls", "/pulls/new", {**schedule, "name": "Other"}), ("/alerts", "/alerts/new", RULE)):
+        told = other.post(path, page=page, **form)
+        assert told.status_code in {400, 422}
+        assert REFUSED in told.text
+    other.post("/accounts/1001/warehouse", address=WAREHOUSE)
+    assert REFUSED in other.get("/accounts/1001/sql").text
+    close_store(strict)
