@@ -34,7 +34,7 @@ QUERIES = {
     "/deliveries": 5,
     "/accounts/1001": 12,
     "/accounts/1001/timeline": 13,
-    "/since": 8,
+    "/since": 7,
     "/trend": 4,
     "/desk": 9,
     "/desk/needed": 6,
