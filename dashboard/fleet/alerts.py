@@ -47,7 +47,7 @@ class BadAddress(ValueError):
     """A sentence that says why nothing can be sent to an address, without the address."""
 
 
-def check_address(address: str, places: Places) -> str:
+def check_address(address: str, places: Places = EVERYWHERE) -> str:
     """What may be shown of an address that Apprise can send to: the place's name, and its host where that is no secret.
 
     Raises:
