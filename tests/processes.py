@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 import requests
+from click.testing import CliRunner
 
+from dashboard.cli import main
 from dashboard.cli.serving import end
 from tests.engines import free_port, wait_for
 
@@ -27,6 +29,12 @@ def make_environ(api_url: str, folder: Path, **settings: object) -> dict[str, st
         "DASHBOARD_LOG_LEVEL": "warning",
         **{name.upper(): str(value) for name, value in settings.items()},
     }
+
+
+def run_here(words: Sequence[str], environ: Mapping[str, str], given: str = "") -> subprocess.CompletedProcess[str]:
+    """A command in this process, which has everything loaded: one of its own is only where one is killed or held to a limit."""
+    ended = CliRunner().invoke(main, words, input=given, env=environ, catch_exceptions=False)
+    return subprocess.CompletedProcess(list(words), ended.exit_code, ended.stdout, ended.stderr)
 
 
 class Processes:

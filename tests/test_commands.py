@@ -4,27 +4,17 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from dashboard.cli import main
 from dashboard.cli.serving import free_port
 from dashboard.cli.shared import sharing_problem
 from tests.conftest import Sandbox, make_settings
-from tests.processes import make_environ
+from tests.processes import make_environ, run_here
 
-
-@dataclass
-class Told:
-    """What a command said, and how it ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
+Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -33,29 +23,23 @@ def environ(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(environ: dict[str, str]) -> Any:
-    """A command, in this process: it has everything loaded."""
-
-    def command(*words: str, given: str = "", **more: str) -> Told:
-        ended = CliRunner().invoke(main, words, input=given, env={**environ, **more}, catch_exceptions=False)
-        return Told(ended.exit_code, ended.stdout, ended.stderr)
-
-    return command
+def run(environ: dict[str, str]) -> Run:
+    """A command."""
+    return lambda *words, given="", **more: run_here(words, {**environ, **more}, given)
 
 
 @pytest.fixture
-def start(environ: dict[str, str]) -> Any:
+def start(environ: dict[str, str]) -> Run:
     """A command in a process of its own, as an operator's shell has it."""
 
-    def command(*words: str, **more: str) -> Told:
+    def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "dashboard", *words]
-        ended = subprocess.run(line, capture_output=True, text=True, timeout=60, env={**environ, **more}, check=False)
-        return Told(ended.returncode, ended.stdout, ended.stderr)
+        return subprocess.run(line, capture_output=True, text=True, timeout=60, env={**environ, **more}, check=False)
 
     return command
 
 
-def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Any, sandbox: Sandbox) -> None:
+def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Run, sandbox: Sandbox) -> None:
     old = run("refresh")
     assert old.returncode == 2
     assert "dashboard db upgrade" in old.stderr
@@ -73,7 +57,7 @@ def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Any, sand
     assert "does not know" in run("refresh", "--account", "7").stderr
 
 
-def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer(run: Any, sandbox: Sandbox) -> None:
+def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer(run: Run, sandbox: Sandbox) -> None:
     assert run("db", "upgrade").returncode == 0
     assert run("refresh").returncode == 0
     sandbox.fault("servers", status=500)
@@ -95,7 +79,7 @@ def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> No
     assert {"dashboard.views", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
 
 
-def test_people_are_made_listed_and_shut_out(run: Any) -> None:
+def test_people_are_made_listed_and_shut_out(run: Run) -> None:
     run("db", "upgrade")
     made = run("users", "create", "Ada@Example.com", "--role", "operator", "--password-stdin", given="a long enough password\n")
     assert made.returncode == 0, made.stderr
@@ -115,7 +99,7 @@ def test_people_are_made_listed_and_shut_out(run: Any) -> None:
     assert "no user" in run("users", "disable", "nobody@example.com").stderr
 
 
-def test_check_says_in_words_what_is_wrong(run: Any) -> None:
+def test_check_says_in_words_what_is_wrong(run: Run) -> None:
     told = run("check", PELIQAN_PARTNER_TOKEN="wrong")
     assert told.returncode == 1
     assert "dashboard db upgrade" in told.stdout
@@ -145,7 +129,7 @@ def test_check_says_in_words_what_is_wrong(run: Any) -> None:
         assert secret not in told.stdout
 
 
-def test_check_says_whether_the_hook_can_be_imported(run: Any) -> None:
+def test_check_says_whether_the_hook_can_be_imported(run: Run) -> None:
     run("db", "upgrade")
     told = run("check", DASHBOARD_HOOK="no_such_module:take")
     assert told.returncode == 1
@@ -154,7 +138,7 @@ def test_check_says_whether_the_hook_can_be_imported(run: Any) -> None:
     assert "hook" not in run("check").stdout
 
 
-def test_the_report_is_text_markdown_or_html_of_the_same(run: Any) -> None:
+def test_the_report_is_text_markdown_or_html_of_the_same(run: Run) -> None:
     assert run("report").returncode == 2
     run("db", "upgrade")
     empty = run("report")
@@ -188,7 +172,7 @@ def test_the_report_is_text_markdown_or_html_of_the_same(run: Any) -> None:
         (["--format", "pdf"], "'pdf' is not one of"),
     ],
 )
-def test_what_a_report_cannot_read_is_one_sentence(run: Any, words: list[str], says: str) -> None:
+def test_what_a_report_cannot_read_is_one_sentence(run: Run, words: list[str], says: str) -> None:
     run("db", "upgrade")
     told = run("report", *words)
     assert told.returncode == 2
@@ -196,7 +180,7 @@ def test_what_a_report_cannot_read_is_one_sentence(run: Any, words: list[str], s
     assert "Traceback" not in told.stderr
 
 
-def test_missing_settings_are_one_message_and_no_traceback(start: Any) -> None:
+def test_missing_settings_are_one_message_and_no_traceback(start: Run) -> None:
     told = start("serve", "--port", "0", SECRET_KEY="", PELIQAN_PARTNER_TOKEN="")
     assert told.returncode == 2
     assert "SECRET_KEY: is missing" in told.stderr
@@ -204,7 +188,7 @@ def test_missing_settings_are_one_message_and_no_traceback(start: Any) -> None:
     assert "Traceback" not in told.stderr
 
 
-def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(start: Any, tmp_path: Path) -> None:
+def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(start: Run, tmp_path: Path) -> None:
     own = Path(shutil.copytree(Path(__file__).parent.parent / "playbook", tmp_path / "own"))
     (own / "dark.md").write_text("Nothing.")
     (own / "late.md").unlink()
@@ -220,7 +204,7 @@ def test_no_port_is_chosen_on_which_browsers_open_no_page() -> None:
     assert free_port(6665) >= 6670
 
 
-def test_a_taken_port_is_one_sentence(start: Any, sandbox: Sandbox) -> None:
+def test_a_taken_port_is_one_sentence(start: Run, sandbox: Sandbox) -> None:
     told = start("serve", "--port", sandbox.url.rsplit(":", 1)[1])
     assert told.returncode == 1
     assert "is taken" in told.stderr

@@ -56,13 +56,15 @@ class Places:
         Raises:
             NotAllowed: it may not.
         """
+        if not self._allowed:
+            return
         scheme = address.partition("://")[0].lower()
         if scheme not in FILES:
-            self.ensure_service("postgresql", _hosts(address) if self._allowed else [])
-        elif self._allowed:
-            path = _path(scheme, address)
-            if not any(each.scheme == scheme and each.folder in (path, *path.parents) for each in self._allowed):
-                raise NotAllowed(REFUSED)
+            self.ensure_service("postgresql", _hosts(address))
+            return
+        path = _path(scheme, address)
+        if not any(each.scheme == scheme and each.folder in (path, *path.parents) for each in self._allowed):
+            raise NotAllowed(REFUSED)
 
     def ensure_service(self, scheme: str, hosts: Collection[str]) -> None:
         """The same of a service by its scheme; ``hosts``: whom it would ask, where that is not the service's own affair."""

@@ -51,7 +51,8 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
     """What may be shown of an address that Apprise can send to: the place's name, and its host where that is no secret.
 
     Raises:
-        BadAddress: Apprise cannot read it, it leads to the console's own machine and not to people, or is none of ``places``.
+        BadAddress: Apprise cannot read it, or it leads to the console's own machine and not to people.
+        NotAllowed: it is none of ``places``.
     """
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
         raise BadAddress("That is no address: it is too long, or has characters that no address has.")
@@ -66,7 +67,7 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
     schema = str(server.schema).lower()
     if schema in LOCAL or not type(server).__module__.startswith("apprise.plugins.") or _reads_files(server):
         raise BadAddress("That address has the console read files of its own machine, or show something there.")
-    _ensure(server, places)
+    places.ensure_service(str(server.schema), _hosts(server))
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
     port = f":{server.port}" if host and server.port else ""
     return f"{server.service_name} ({schema}://){host}{port}"
@@ -131,8 +132,8 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     if server is None:
         return "Apprise cannot read the address. Type it into the rule again."
     try:
-        _ensure(server, places)
-    except BadAddress as error:
+        places.ensure_service(str(server.schema), _hosts(server))
+    except NotAllowed as error:
         return str(error)
     # Trying again is the console's; and no address keeps a worker waiting.
     server.retry = 0
@@ -149,13 +150,9 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     return None if sent else _why(said)
 
 
-def _ensure(server: Any, places: Places) -> None:
-    """An e-mail goes by a server of its own, whatever the address's host."""
-    hosts = [str(host) for name in ("host", "smtp_host") if (host := getattr(server, name, None))]
-    try:
-        places.ensure_service(str(server.schema), hosts)
-    except NotAllowed as error:
-        raise BadAddress(str(error)) from None
+def _hosts(server: Any) -> list[str]:
+    """Whom it asks; an e-mail goes by a server of its own, whatever the address's host."""
+    return [str(host) for name in ("host", "smtp_host") if (host := getattr(server, name, None))]
 
 
 def _why(said: list[str]) -> str:

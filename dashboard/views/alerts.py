@@ -6,6 +6,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.data.places import NotAllowed
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, audit
@@ -135,7 +136,7 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
         elif rule_id is None:
             raise sending.BadAddress("Type the address that the rule sends to.")
         alert_rules.save(rule, wanted, console().clock())
-    except (alert_rules.RuleError, sending.BadAddress) as error:
+    except (alert_rules.RuleError, sending.BadAddress, NotAllowed) as error:
         db.session.rollback()
         _note(what, audit.FAILED, str(error))
         return _form(_rule_or_404(rule_id) if rule_id is not None else None, request.form, sends, str(error)), 400

@@ -10,13 +10,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
-from click.testing import CliRunner
 from sqlalchemy.engine import make_url
 
-from dashboard.cli import main
 from tests.conftest import Sandbox
 from tests.engines import Servers
-from tests.processes import make_environ
+from tests.processes import make_environ, run_here
 from tests.tables.own import OwnTable
 
 
@@ -79,15 +77,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def pull(environ: dict[str, str]) -> Run:
-    """The command, in this process: a process of its own is only where one is killed or held to a limit."""
-
-    def command(address: str, *words: str) -> subprocess.CompletedProcess[str]:
-        line = ["pull", "--to", address, *words]
-        found = CliRunner().invoke(main, line, env=environ)
-        assert found.exception is None or isinstance(found.exception, SystemExit), found.exception
-        return subprocess.CompletedProcess(line, found.exit_code, found.stdout, found.stderr)
-
-    return command
+    """The command."""
+    return lambda address, *words: run_here(["pull", "--to", address, *words], environ)
 
 
 @pytest.fixture
