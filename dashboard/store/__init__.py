@@ -16,6 +16,8 @@
 ``bulk``       work on many connections: jobs and their items; ``bulk_plan`` what one would be for, ``bulk_lists`` what is shown
 ``events``     what Peliqan sent, each once; ``standings``: what that says of runs
 ``deliveries`` new connections whose tables go to the partner's hook
+``pulls``      copies by a schedule; ``pull_times`` when the next is due
+``wall``       times of day in a time zone
 ``vitals``     how the console itself fares; ``backup`` the store as a file, and back
 ``people``     users, sign-ins, personal access tokens
 ``provided``   people whom an OpenID Connect provider vouches for; ``second`` codes beside a password

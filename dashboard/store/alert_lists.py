@@ -6,11 +6,11 @@ from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.diagnosis.rules import GRAVITIES
-from dashboard.store.alert_times import shown_minute
 from dashboard.store.alerts import KNOWN, MESSAGE_STATES
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import Account, AlertMessage, AlertRule
+from dashboard.store.wall import shown_minute
 
 ALERT_RULES = Listing(
     statement=select(AlertRule)

@@ -4,16 +4,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
-from zoneinfo import available_timezones
 
 from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.orm import joinedload, undefer
 
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alerts
-from dashboard.store.alert_times import MINUTES_A_DAY, shown_minute
 from dashboard.store.database import change, db
 from dashboard.store.models import Account, AlertMessage, AlertRule, ConnectionCount
+from dashboard.store.wall import read_minute, read_zone, shown_minute
 
 SENDS: Final = {
     alerts.NEW: "New causes",
@@ -21,10 +20,6 @@ SENDS: Final = {
     alerts.DIGEST: "Morning digest",
 }
 MOST_RULES: Final = 50
-
-
-class RuleError(ValueError):
-    """A sentence that says what is wrong with a rule as it was typed."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
     """What was typed into the form.
 
     Raises:
-        RuleError: something cannot be read, or does not fit together.
+        ValueError: a sentence, where something cannot be read or does not fit together.
     """
     wanted = Wanted(
         name=" ".join(form.get("name", "").split())[:80],
@@ -54,27 +49,25 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
         severity=form.get("severity", ""),
         connector=form.get("connector", "").strip()[:200] or None,
         account=form.get("account", "").strip()[:200],
-        quiet_from=_minute(form.get("quiet_from", "")),
-        quiet_to=_minute(form.get("quiet_to", "")),
-        digest_at=_minute(form.get("digest_at", "")),
-        zone=form.get("zone", "").strip(),
+        quiet_from=read_minute(form.get("quiet_from", "")),
+        quiet_to=read_minute(form.get("quiet_to", "")),
+        digest_at=read_minute(form.get("digest_at", "")),
+        zone=read_zone(form.get("zone", "")),
     )
     if not wanted.name:
-        raise RuleError("Give the rule a name that says who reads it.")
+        raise ValueError("Give the rule a name that says who reads it.")
     if not wanted.sends:
-        raise RuleError("Choose what the rule sends: new causes, recoveries, the digest.")
+        raise ValueError("Choose what the rule sends: new causes, recoveries, the digest.")
     if alerts.RECOVERED in wanted.sends and alerts.NEW not in wanted.sends:
-        raise RuleError("A recovery is told where its cause was told: choose new causes as well.")
+        raise ValueError("A recovery is told where its cause was told: choose new causes as well.")
     if wanted.severity not in GRAVITIES:
-        raise RuleError(f"Choose from which severity on: {', '.join(GRAVITIES)}.")
-    if wanted.zone not in available_timezones():
-        raise RuleError(f"“{wanted.zone[:60]}” is no time zone. Write it like Europe/Brussels or UTC.")
+        raise ValueError(f"Choose from which severity on: {', '.join(GRAVITIES)}.")
     if (wanted.quiet_from is None) != (wanted.quiet_to is None):
-        raise RuleError("Quiet hours need both a beginning and an end, or neither.")
+        raise ValueError("Quiet hours need both a beginning and an end, or neither.")
     if wanted.quiet_from is not None and wanted.quiet_from == wanted.quiet_to:
-        raise RuleError("Quiet hours that end when they begin would never end. To send nothing, switch the rule off.")
+        raise ValueError("Quiet hours that end when they begin would never end. To send nothing, switch the rule off.")
     if alerts.DIGEST in wanted.sends and wanted.digest_at is None:
-        raise RuleError("Say at what time the digest goes out.")
+        raise ValueError("Say at what time the digest goes out.")
     return wanted
 
 
@@ -82,10 +75,10 @@ def save(rule: AlertRule, wanted: Wanted, at: datetime) -> None:
     """Write a new or a changed rule down. What is wrong already, and would be told by it, counts as told. Commits.
 
     Raises:
-        RuleError: the account is not known, or there are too many rules.
+        ValueError: the account is not known, or there are too many rules.
     """
     if rule.id is None and (db.session.scalar(select(func.count(AlertRule.id))) or 0) >= MOST_RULES:
-        raise RuleError(f"There are {MOST_RULES} rules. Delete one that nobody reads.")
+        raise ValueError(f"There are {MOST_RULES} rules. Delete one that nobody reads.")
     rule.account_id = _account(wanted.account)
     rule.name, rule.sends, rule.severity = wanted.name, " ".join(wanted.sends), wanted.severity
     rule.connector, rule.zone = wanted.connector, wanted.zone
@@ -154,16 +147,5 @@ def _account(text: str) -> int | None:
     ids = [int(text)] if text.isascii() and text.isdigit() and len(text) < 19 else []
     found = db.session.scalar(select(Account.id).where(or_(Account.external_id == text, Account.id.in_(ids))).limit(1))
     if found is None:
-        raise RuleError(f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all.")
-    return found
-
-
-def _minute(text: str) -> int | None:
-    if not text.strip():
-        return None
-    hours, _, minutes = text.strip()[:5].partition(":")
-    if not (hours.isascii() and hours.isdigit() and minutes.isascii() and minutes.isdigit() and int(minutes) < 60):
-        raise RuleError(f"“{text[:20]}” is no time of day. Write it like 22:30.")
-    if (found := int(hours) * 60 + int(minutes)) >= MINUTES_A_DAY:
-        raise RuleError(f"“{text[:20]}” is no time of day. Write it like 22:30.")
+        raise ValueError(f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all.")
     return found

@@ -1,15 +1,14 @@
 """When a rule may speak, by the clock on the wall of its zone: quiet hours, and the moment of the morning's digest.
 
-An hour that the change to summer time leaves out begins when the clock is put forward; of one that comes twice, a digest takes
-the first, and quiet hours are quiet in both.
+Of an hour that comes twice when the clock is put back, a digest takes the first, and quiet hours are quiet in both.
 """
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from dashboard.store.models import AlertRule
+from dashboard.store.wall import on_wall
 
-MINUTES_A_DAY = 24 * 60
 # A digest that no worker could send for so long is left out.
 DIGEST_WITHIN = timedelta(hours=12)
 
@@ -38,14 +37,3 @@ def digest_due(rule: AlertRule, at: datetime) -> date | None:
         if timedelta() <= at - on_wall(day, rule.digest_at, rule.zone) < DIGEST_WITHIN:
             return day
     return None
-
-
-def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
-    """A minute of a day as the clock in that zone shows it, in UTC; ``second``: where it comes twice, the later."""
-    wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(fold=int(second))
-    return wall.astimezone(UTC)
-
-
-def shown_minute(minute: int | None) -> str:
-    """``07:30``, as forms have it; nothing for None."""
-    return f"{minute // 60:02}:{minute % 60:02}" if minute is not None else ""

@@ -18,6 +18,7 @@ from dashboard.store.database import change, db, is_free
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import PullRun, PullSchedule
+from dashboard.store.pull_times import due_after, next_due, when_words
 from dashboard.store.snapshot import clean
 
 RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
@@ -82,11 +83,6 @@ def remove(schedule: PullSchedule) -> None:
     change(delete(PullRun).where(PullRun.schedule_id == schedule.id, PullRun.ended_at.is_not(None)))
     change(delete(PullSchedule).where(PullSchedule.id == schedule.id))
     db.session.commit()
-
-
-def next_due(schedule: PullSchedule, at: datetime) -> datetime:
-    """When it runs next, after a pull that began at ``at``."""
-    return at + timedelta(minutes=schedule.every)
 
 
 def due(at: datetime) -> list[int]:
@@ -176,7 +172,7 @@ def _put_off(schedule_id: int, began_at: datetime, at: datetime, *, again: bool)
     fresh.leased_until = None
     if again or fresh.due_at is None or fresh.due_at > began_at:
         return
-    fresh.due_at = max(at, next_due(fresh, began_at)) if fresh.on else None
+    fresh.due_at = due_after(fresh, began_at, at) if fresh.on else None
     fresh.asked_by = ""
 
 
@@ -213,14 +209,6 @@ SCHEDULES = Listing(
     },
     default_sort="name",
 )
-
-
-def when_words(schedule: PullSchedule) -> str:
-    """How often, for people."""
-    hours, minutes = divmod(schedule.every, 60)
-    if minutes:
-        return f"every {schedule.every} minutes"
-    return "every hour" if hours == 1 else f"every {hours} hours"
 
 
 def schedule_item(row: Any) -> dict[str, Any]:

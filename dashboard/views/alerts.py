@@ -6,14 +6,13 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.data.places import NotAllowed
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, audit
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
-from dashboard.store.alert_times import shown_minute
 from dashboard.store.database import db
 from dashboard.store.models import AlertRule
+from dashboard.store.wall import shown_minute
 from dashboard.views import times
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
@@ -136,7 +135,7 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
         elif rule_id is None:
             raise sending.BadAddress("Type the address that the rule sends to.")
         alert_rules.save(rule, wanted, console().clock())
-    except (alert_rules.RuleError, sending.BadAddress, NotAllowed) as error:
+    except ValueError as error:
         db.session.rollback()
         _note(what, audit.FAILED, str(error))
         return _form(_rule_or_404(rule_id) if rule_id is not None else None, request.form, sends, str(error)), 400

@@ -16,11 +16,13 @@ from dashboard.fleet.pulls import in_words, selection_of
 from dashboard.fleet.queue import queue_file
 from dashboard.store import audit, pulls
 from dashboard.store.models import PullSchedule
+from dashboard.store.pull_times import EVERY, when_words
+from dashboard.store.wall import MINUTES_A_DAY, read_minute, read_zone, shown_minute
+from dashboard.views import times
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
 
 bp = Blueprint("pulls", __name__)
-EVERY = {60: "hour", 360: "six hours", 720: "twelve hours", 1440: "day", 10080: "week"}
 
 
 @bp.get("/pulls", endpoint="index")
@@ -29,14 +31,14 @@ EVERY = {60: "hour", 360: "six hours", 720: "twelve hours", 1440: "day", 10080: 
 @requires("admin")
 def index() -> ResponseReturnValue:
     """All schedules, each with its last and next pull."""
-    return answer_list(pulls.SCHEDULES, pulls.schedule_item, "pages/pulls.html", "fragments/_pulls.html", when=pulls.when_words)
+    return answer_list(pulls.SCHEDULES, pulls.schedule_item, "pages/pulls.html", "fragments/_pulls.html", when=when_words)
 
 
 @bp.get("/pulls/new")
 @requires("admin")
 def new() -> ResponseReturnValue:
     """The form for one."""
-    return _form({"every": "1440", "full_every": str(FULL_EVERY)})
+    return _form({"every": str(MINUTES_A_DAY), "full_every": str(FULL_EVERY), "zone": times.zone().key})
 
 
 @bp.post("/pulls")
@@ -66,7 +68,7 @@ def show(schedule_id: int) -> ResponseReturnValue:
     """One schedule with its pulls."""
     schedule = _schedule_or_404(schedule_id)
     template, fragment = "pages/pull.html", "fragments/_pull_runs.html"
-    when, chosen = pulls.when_words(schedule), in_words(selection_of(schedule))
+    when, chosen = when_words(schedule), in_words(selection_of(schedule))
     listing = pulls.runs_listing(schedule_id)
     return answer_list(listing, pulls.run_item, template, fragment, schedule=schedule, when=when, chosen=chosen)
 
@@ -78,7 +80,8 @@ def edit(schedule_id: int) -> ResponseReturnValue:
     schedule = _schedule_or_404(schedule_id)
     chosen = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in schedule.chosen.items()}
     now = {"name": schedule.name, "every": str(schedule.every), "full_every": str(schedule.full_every)}
-    return _form({**chosen, **now}, schedule)
+    clock = {"at": shown_minute(schedule.at_minute), "zone": schedule.zone}
+    return _form({**chosen, **now, **clock}, schedule)
 
 
 @bp.post("/pulls/<int:schedule_id>/edit")
@@ -159,6 +162,9 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
         raise ValueError(f"There is a schedule “{name}” already: choose another name.")
     if not every.isdecimal() or int(every) not in EVERY:
         raise ValueError("Choose how often it runs.")
+    minute, zone = read_minute(form.get("at", "")), read_zone(form.get("zone", "UTC"))
+    if minute is not None and int(every) < MINUTES_A_DAY:
+        raise ValueError("A time of day is for what runs every day or week: leave it empty, or choose one of them.")
     if not full_every.isdecimal() or not 1 <= int(full_every) <= 1000:
         raise ValueError("Every how many pulls a table is read whole is a number from 1 to 1,000.")
     chosen = {
@@ -171,6 +177,7 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
     if address or schedule.id is None:
         schedule.place, schedule.address = _checked(address), console().fleet.vault.encrypt(address)
     schedule.name, schedule.chosen, schedule.every, schedule.full_every = name, chosen, int(every), int(full_every)
+    schedule.at_minute, schedule.zone = minute, zone
 
 
 def _checked(address: str) -> str:

@@ -1,9 +1,11 @@
 """Copies by a schedule: made, run, stopped, taken over, and shown."""
 
 import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from flask import Flask
@@ -74,6 +76,24 @@ def test_a_schedule_copies_at_once_and_then_so_often(adam: Person, app: Flask, c
     (line,) = adam.json("/pulls.json")["items"]
     assert (line["last_state"], line["when"], line["on"]) == ("done", "every hour", True)
     assert adam.json(f"{made.location}.json")["total"] == 2
+
+
+def test_a_schedule_with_a_time_of_day_runs_by_the_clock_of_its_zone(adam: Person, app: Flask, clock: Clock, place: Path) -> None:
+    made = save(adam, place, every="1440", at="02:00", zone="Europe/Brussels")
+    work(app)
+    (line,) = adam.json("/pulls.json")["items"]
+    assert line["when"] == "every day at 02:00, Europe/Brussels"
+    due_at = datetime.fromisoformat(line["due_at"])
+    assert due_at.astimezone(ZoneInfo("Europe/Brussels")).strftime("%H:%M") == "02:00"
+    assert timedelta() < due_at - clock() <= timedelta(days=1)
+    at = adam.get(f"{made.location}/edit").select_one("input[name=at]")
+    assert at is not None
+    assert at["value"] == "02:00"
+    clock.move(minutes=(due_at - clock()) / timedelta(minutes=1) + 1)
+    work(app)
+    assert [each.who for each in runs(app)] == ["adam@example.com", pulling.BY_SCHEDULE]
+    (line,) = Person(app.test_client(), "adam@example.com").json("/pulls.json")["items"]
+    assert datetime.fromisoformat(line["due_at"]) - due_at == timedelta(days=1)
 
 
 def test_what_fails_is_shown_with_its_reason(adam: Person, app: Flask, place: Path) -> None:
@@ -192,6 +212,9 @@ def test_a_destination_that_cannot_be_written_any_more_fails_in_words_and_the_ne
         ({"address": "sqlite:////proc/no/such/place.db"}, "The destination cannot be used"),
         ({"accounts": "1001, x"}, "“x” is no id"),
         ({"every": "7"}, "how often"),
+        ({"every": "60", "at": "02:00"}, "A time of day is for"),
+        ({"every": "1440", "at": "25:00"}, "no time of day"),
+        ({"every": "1440", "at": "02:00", "zone": "Mars/Base"}, "no time zone"),
         ({"full_every": "0"}, "number from 1"),
         ({"name": " "}, "Give it a name"),
     ],

@@ -13,8 +13,8 @@ class PullSchedule(Model):
     """What is copied where, again and again. ``address`` is encrypted, since it may hold a password; ``place`` may be shown.
 
     ``chosen``: ``accounts``, ``connections`` and ``tables`` as lists, ``database`` and ``grows`` as words; empty is all.
-    ``every``: minutes from the beginning of one pull to that of the next. ``leased_until`` keeps two workers from running it at
-    once.
+    ``every``: minutes from the beginning of one pull to that of the next; where it is days, ``at_minute`` of the day by the clock
+    of ``zone`` may be when. ``leased_until`` keeps two workers from running it at once.
     """
 
     __tablename__ = "pull_schedule"
@@ -25,6 +25,8 @@ class PullSchedule(Model):
     place: Mapped[str] = mapped_column(Text)
     chosen: Mapped[dict[str, Any]] = mapped_column(JSON)
     every: Mapped[int]
+    at_minute: Mapped[int | None]
+    zone: Mapped[str] = mapped_column(String(60), default="UTC", server_default="UTC")
     full_every: Mapped[int]
     on: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
