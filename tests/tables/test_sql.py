@@ -1,8 +1,11 @@
 """Questions in SQL: the values that are put in, and what a warehouse's own means keep from happening."""
 
 import contextlib
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -100,6 +103,44 @@ def test_a_gigabyte_is_cut_at_the_limits_and_said_to_be(warehouse: str) -> None:
     assert "more than 8 MB" in shaped.cut
 
 
+def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) -> None:
+    before = most_memory()
+    found = ask(warehouse, "select 1 as id, repeat('x', 400000000) as large")
+    assert most_memory() - before < 100
+    assert [column.name for column in found.columns] == ["id", "large"]
+    assert found.rows == []
+    assert found.cut == "There is more than 8 MB; the first row alone has more."
+    then = ask(warehouse, "select repeat('x', case when n = 3 then 400000000 else 1 end) from generate_series(1, 9) n")
+    assert len(then.rows) == 2
+    assert found.cut
+    with psycopg.connect(warehouse) as there:
+        wait_for(lambda: not others(there), "the database has let go of both questions")
+
+
+def most_memory() -> float:
+    """The most that this process has held since it was last asked, in MB."""
+    status = Path("/proc/self/status").read_text()
+    Path("/proc/self/clear_refs").write_text("5")
+    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+
+
+def others(there: "psycopg.Connection[Any]") -> list[Any]:
+    asked = "select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    found = there.execute(asked).fetchall()
+    there.rollback()
+    return found
+
+
+def test_where_nobody_answers_is_said_in_words() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        address = f"postgresql://reader:{SECRET}@127.0.0.1:{taken.getsockname()[1]}/data"
+        with pytest.raises(Failed, match="cannot be reached: Connection refused"):
+            ask(address, "select 1")
+        with pytest.raises(postgresql.BadAddress, match="cannot be reached: Connection refused"):
+            postgresql.check(address)
+
+
 def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
     cancels: list[Callable[[], None]] = []
     failures: list[Failed] = []
@@ -135,6 +176,7 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
         ("postgresql://reader@/data", "lacks: host"),
         ("postgresql://reader:x@example.com/data?passfile=/etc/passwd", "not passfile"),
         ("postgresql://reader:x@example.com/data?options=-c%20x%3Dy", "not options"),
+        ("host=a.example.com,b.example.com dbname=data user=reader", "one host"),
         ("host=/var/run/postgresql dbname=data user=reader", "socket of this machine"),
     ],
 )

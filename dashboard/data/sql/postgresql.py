@@ -1,18 +1,22 @@
 """A question by a direct connection to a customer's warehouse. The database itself keeps it read-only, short and a single one."""
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from typing import Any, Final, cast
 
 import psycopg
+from psycopg import generators
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGresult
 
-from dashboard.data.sql.result import SECONDS, Failed, Result, ResultColumn
+from dashboard.data.sql.relay import LOOPBACK, Relay
+from dashboard.data.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
 
 GIVES_NOTHING: Final = "That gives no rows, and has changed nothing. A question begins with select, as a rule."
 CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 5
+# What comes beside an answer of the most bytes that are kept: the rows after it, until the database has heard of it.
+MOST_RECEIVED: Final = 4 * MOST_BYTES
 NEEDED: Final = ("host", "dbname", "user")
 # What an address may say. Anything else could have libpq read files of this machine.
 KNOWN: Final = frozenset({*NEEDED, "port", "password", "sslmode"})
@@ -40,6 +44,8 @@ def shown(address: str) -> str:
         raise BadAddress(f"The address lacks: {', '.join(missing)}.")
     if unknown := sorted(set(parts) - KNOWN):
         raise BadAddress(f"An address may say where and who, not {unknown[0]}.")
+    if "," in str(parts["host"]):
+        raise BadAddress("An address is one host's.")
     if str(parts["host"]).startswith("/"):
         raise BadAddress("A socket of this machine is no customer's warehouse: enter its host's name.")
     return f"{parts['host']}:{parts.get('port', 5432)}/{parts['dbname']}"
@@ -52,12 +58,14 @@ def check(address: str, not_this: str = "") -> None:
         BadAddress: it cannot be reached, or leads to the console's own store.
     """
     try:
-        with closing(_connect(address)) as there:
+        with _reached(address) as relay, closing(_connect(address, relay)) as there:
             where = _identity(there)
         if not_this:
             with closing(psycopg.connect(not_this, connect_timeout=CONNECT_SECONDS)) as own:
                 if _identity(own) == where:
                     raise BadAddress("That is the console's own store: enter another database.")
+    except Failed as error:
+        raise BadAddress(str(error)) from None
     except psycopg.Error as error:
         raise BadAddress(f"It cannot be reached: {_words(error, address)}") from None
 
@@ -70,36 +78,60 @@ def ask(
     Raises:
         Failed: with what was read so far in ``result``.
     """
+    with _reached(address) as relay:
+        try:
+            with closing(_connect(address, relay, seconds)) as there:
+                begun(there.cancel_safe)
+                _read(there, question, result)
+        except psycopg.Error as error:
+            if relay.exceeded:
+                result.cut_by_size()
+                return
+            told = GIVES_NOTHING if error.sqlstate is None and "produce a result" in str(error) else _words(error, address)
+            raise Failed(told, incomplete=bool(result.rows)) from None
+
+
+def _read(there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result) -> None:
+    # Before the rows, which may be none, or too large for the connection to live on.
+    columns = _described(there, question)
+    result.columns = _with_origins(there, columns)
+    there.rollback()
+    # With the protocol that takes one statement alone; a row at a time, so that what is too much is left where it is.
+    with there.cursor() as cursor, closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))) as rows:
+        for row in rows:
+            if not result.rows and cursor.pgresult is not None and _columns(there, cursor.pgresult) != columns:
+                raise Failed("A table was changed while it was asked. Ask again.")
+            if not result.take([row]):
+                break
+
+
+@contextmanager
+def _reached(address: str) -> Iterator[Relay]:
+    """The way to the database, for as long as it is asked.
+
+    Raises:
+        Failed: nobody answers there.
+    """
+    parts = conninfo_to_dict(address)
     try:
-        with closing(_connect(address, seconds)) as there, there.cursor() as cursor:
-            begun(there.cancel_safe)
-            # With the protocol that takes one statement alone; a row at a time, so that a gigabyte is left where it is.
-            rows = cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))
-            with closing(rows):
-                for row in rows:
-                    if not result.columns and cursor.pgresult is not None:
-                        result.columns = _columns(there, cursor.pgresult)
-                    if not result.take([row]):
-                        break
-            result.columns = result.columns or _described(there, question)
-            there.rollback()
-            result.columns = _with_origins(there, result.columns)
-    except psycopg.Error as error:
-        told = GIVES_NOTHING if error.sqlstate is None and "produce a result" in str(error) else _words(error, address)
-        raise Failed(told, incomplete=bool(result.rows)) from None
+        relay = Relay(str(parts["host"]), int(parts.get("port") or 5432), MOST_RECEIVED, CONNECT_SECONDS)
+    except OSError as error:
+        raise Failed(f"It cannot be reached: {error.strerror or 'it does not answer'}.") from None
+    with relay:
+        yield relay
 
 
-def _connect(address: str, seconds: float = SECONDS) -> "psycopg.Connection[tuple[Any, ...]]":
+def _connect(address: str, relay: Relay, seconds: float = SECONDS) -> "psycopg.Connection[tuple[Any, ...]]":
     limits = {
         "default_transaction_read_only": "on",
         "statement_timeout": f"{int(seconds * 1000)}",
         "lock_timeout": f"{LOCK_SECONDS * 1000}",
         "idle_in_transaction_session_timeout": f"{int(seconds * 1000)}",
     }
+    # The host's name stays, since its certificate is for that.
     options = " ".join(f"-c {name}={value}" for name, value in limits.items())
-    made = psycopg.connect(
-        make_conninfo(address, connect_timeout=CONNECT_SECONDS, options=options, application_name="partner-console")
-    )
+    there = make_conninfo(address, hostaddr=LOOPBACK, port=relay.port, connect_timeout=CONNECT_SECONDS, options=options)
+    made = psycopg.connect(there, application_name="partner-console")
     made.read_only = True
     return made
 
@@ -115,9 +147,12 @@ def _columns(there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult) -> S
 
 
 def _described(there: "psycopg.Connection[tuple[Any, ...]]", question: str) -> Sequence[ResultColumn]:
-    """The columns of an answer without rows, of which a stream says nothing."""
-    there.pgconn.prepare(b"described", question.encode())
-    return _columns(there, there.pgconn.describe_prepared(b"described"))
+    """The columns that the answer will have; none where the question is refused, which asking it tells in words."""
+    # libpq's own calls that wait would keep all other threads waiting, the relay's among them.
+    there.pgconn.send_prepare(b"described", question.encode())
+    there.wait(generators.execute(there.pgconn))
+    there.pgconn.send_describe_prepared(b"described")
+    return _columns(there, there.wait(generators.execute(there.pgconn))[-1])
 
 
 def _with_origins(there: "psycopg.Connection[tuple[Any, ...]]", columns: Sequence[ResultColumn]) -> Sequence[ResultColumn]:

@@ -57,10 +57,15 @@ class Result:
                 self.cut = f"There are more than {MOST_ROWS:,} rows; these are the first."
                 return False
             if self.size > MOST_BYTES:
-                self.cut = f"There is more than {MOST_BYTES // 1_000_000} MB; these are the first {len(self.rows):,} rows."
+                self.cut_by_size()
                 return False
             self.rows.append(plain)
         return True
+
+    def cut_by_size(self) -> None:
+        """Say that there is more than may be kept."""
+        first = f"these are the first {len(self.rows):,} rows" if self.rows else "the first row alone has more"
+        self.cut = f"There is more than {MOST_BYTES // 1_000_000} MB; {first}."
 
     def masked(self, masks: Masks, decided: dict[str, bool]) -> list[str | None]:
         """What each column is masked as for those who do not see everything; None where it is shown.
