@@ -90,6 +90,11 @@ def mask(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
     return {name: MASKED if name in hidden and not _is_empty(value) else value for name, value in row.items()}
 
 
+def is_masked(name: str, value: Any, hidden: Collection[str]) -> bool:
+    """Whether ``mask`` replaces this value of a row."""
+    return name in hidden and not _is_empty(value)
+
+
 def read_masks(path: Path) -> Masks:
     """Read the file of rules.
 

@@ -21,23 +21,22 @@ from dashboard.data.query import KINDS, PREFIX, TableQuery, kinds_of, read_table
 from dashboard.store import reveals
 from dashboard.store.listing import BadQuery, Page
 from dashboard.store.models import Account
-from dashboard.views import htmx, masking
+from dashboard.views import htmx, masking, recent
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import Cell, cell, masked, plain, raw
+from dashboard.views.cells import plain, raw
+from dashboard.views.lines import cell_of, line
 from dashboard.views.pages import Shown, csv_cell, csv_response
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
 # What an address may say beside conditions; nothing else goes from one to the next.
 ASKED = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
-# A row's id, if it has one, and its cells, each with its column's name, its kind and its plain text in front.
-Line = tuple[int | None, list[tuple[str, str, str | None, Cell]]]
 DECISIONS = {"mask": True, "show": False, "rules": None}
 
 
 @dataclass(frozen=True)
 class RowsPage:
-    """What the page and its fragment receive. Items of ``list`` are a ``Line`` each.
+    """What the page and its fragment receive. Items of ``list`` are a ``lines.Line`` each.
 
     ``columns``: all that the table has; ``shown``: those that were chosen. ``hidden``: columns that this person sees masked, with
     what each looks like; ``others``: the same as anybody but an administrator has it. ``is_frame``: the rows are still to come.
@@ -85,7 +84,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     """One page of a table's rows, as a page, JSON or CSV."""
     account = get_account_or_404(account_id)
     api = console().api.for_account(account_id)
-    columns = api.columns(table_id)
+    columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
     if request.endpoint == "tables.rows" and (shorter := _plain_address(columns)) is not None:
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
     query = read_table_query(request.args, request.args.getlist("column"), columns)
@@ -95,7 +94,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         page: Page[Any] = Page([], query.page * query.per_page, query)
         return _show_rows(account, table_id, columns, page, sight, is_frame=True)
     found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
-    page = Page([_line(row, shown, sight.hidden) for row in found.rows], found.count, query)
+    page = Page([line(row, shown, sight.hidden) for row in found.rows], found.count, query)
     if request.path.endswith(".json"):
         shape = [{"name": column.name, "type": column.type} for column in shown]
         names = [column.name for column in shown if column.name in sight.hidden]
@@ -119,10 +118,7 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     table, columns, values = api.table(table_id), api.columns(table_id), api.row(table_id, row_id)
     sight = masking.sight(account_id, table_id, columns)
     seen = mask(values, sight.hidden)
-    cells = [
-        (column, each, raw(seen.get(column.name)))
-        for column, each in zip(columns, _cells(values, columns, sight.hidden), strict=True)
-    ]
+    cells = [(column, cell_of(values.get(column.name), column, sight.hidden), raw(seen.get(column.name))) for column in columns]
     as_json = raw(_item(values, columns, sight.hidden))
     return render_template(
         "pages/row.html", account=account, table=table, row_id=row_id, cells=cells, sight=sight, as_json=as_json
@@ -138,7 +134,7 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
     column = _column(api.columns(table_id), request.args.get("column", ""))
     sight = masking.sight(account_id, table_id, [column])
     values = api.row(table_id, row_id)
-    (each,) = _cells(values, [column], sight.hidden)
+    each = cell_of(values.get(column.name), column, sight.hidden)
     template = "fragments/_cell.html" if htmx.is_htmx() else "pages/cell.html"
     whole = each.text if each.kind == "masked" else raw(values.get(column.name))
     return render_template(template, account=account, table_id=table_id, row_id=row_id, column=column, cell=each, whole=whole)
@@ -183,8 +179,13 @@ def _show_rows(
     query = page.query
     assert isinstance(query, TableQuery)
     list_ = Shown("tables.rows", {"account_id": account.id, "table_id": table_id}, page, default_sort="")
-    # Its name stands above the rows: a part of the page costs no call for it.
-    table = peliqan.Table(id=table_id) if htmx.is_htmx() else console().api.for_account(account.id).table(table_id)
+    api = console().api.for_account(account.id)
+    # Its name stands above the rows: a part of the page does without.
+    table = (
+        peliqan.Table(id=table_id)
+        if htmx.is_htmx()
+        else recent.ask(("table", account.id, table_id), lambda: api.table(table_id), anew=_begins())
+    )
     others, decided = masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
     shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)
     template = "fragments/_rows.html" if htmx.is_htmx() else "pages/rows.html"
@@ -215,19 +216,12 @@ def _can_fill_itself() -> bool:
     return "tz" in request.cookies and "fill" not in request.args and not htmx.is_htmx()
 
 
-def _line(row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapping[str, str]) -> Line:
-    cells = _cells(row, columns, hidden)
-    return _row_id(row), [(column.name, each.kind, each.plain, each) for column, each in zip(columns, cells, strict=True)]
-
-
-def _cells(row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]) -> list[Cell]:
-    seen = mask(row, hidden)
-    return [
-        masked(hidden[column.name])
-        if column.name in hidden and seen.get(column.name) is not row.get(column.name)
-        else cell(seen.get(column.name), column.type)
-        for column in columns
-    ]
+def _begins() -> bool:
+    """Whether this is no part of a page that has just read what the table is like. Conditions are checked against its columns as
+    they are now: upstream ignores one on a column that is gone, and then all rows match.
+    """
+    is_part = htmx.is_htmx() or "fill" in request.args
+    return not is_part or any(name.startswith((PREFIX, "add_")) for name in request.args)
 
 
 def _item(row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]) -> dict[str, Any]:
@@ -258,8 +252,3 @@ def _back(account_id: int, table_id: int) -> str:
     target = request.form.get("next", "")
     here = url_for("tables.rows", account_id=account_id, table_id=table_id)
     return safe_next(target) if target.startswith(here) else here
-
-
-def _row_id(row: Mapping[str, Any]) -> int | None:
-    found = row.get("id")
-    return found if isinstance(found, int) and found >= 0 else None
