@@ -16,7 +16,12 @@ from dashboard.peliqan import AccountApi
 
 # The most rows a page that the API gives.
 PAGE: Final = 200
+# Pages that are asked for at a time; as many more may have come and wait for their turn.
 AHEAD: Final = 8
+# What they may take, in characters: of long rows fewer are asked for ahead.
+ROOM: Final = 16_000_000
+# So many of a page's rows tell how long they are.
+WEIGHED: Final = 4
 # So many pages back a row is known again.
 REMEMBERED: Final = 3
 
@@ -70,11 +75,14 @@ class TableReading:
         """``asked``: search, order_by, filters, include, as ``AccountApi.rows`` takes them."""
         self._api, self._table_id, self._asked = api, table_id, dict(asked)
         self._next, self._size, self._ahead = first_page, size, ahead
+        # Until the first page has come nobody knows how long its rows are.
+        self._most = 1
         self.page = first_page - 1
         self.told = Told()
 
     def pages(self) -> Generator[Sequence[Row], None, None]:
-        """The rows of each page, in order. Constant memory: ``ahead`` pages at most wait to be taken.
+        """The rows of each page, in order. Constant memory: at most twice ``ahead`` pages are under way or wait to be taken, and
+        of long rows as many as there is ``ROOM`` for.
 
         Raises:
             TableChanged: its pages repeat themselves.
@@ -87,6 +95,7 @@ class TableReading:
             while waiting:
                 found = waiting.popleft().result()
                 self.page += 1
+                self._most = max(1, min(2 * self._ahead, ROOM // _length(found.rows)))
                 rows = self._fresh(found)
                 if self._is_last(found):
                     self.told.ended = True
@@ -100,7 +109,7 @@ class TableReading:
             pool.shutdown(wait=True, cancel_futures=True)
 
     def _ask(self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int) -> None:
-        while len(waiting) < min(self._ahead, most):
+        while len(waiting) < min(self._most, most):
             # In this thread's context: a call says what it is made for.
             waiting.append(pool.submit(copy_context().run, self._get, self._next))
             self._next += 1
@@ -130,3 +139,9 @@ class TableReading:
         told.read += len(rows)
         told.last_ids.append(frozenset(each for each in ids if each is not None))
         return rows
+
+
+def _length(rows: Sequence[Row]) -> int:
+    """About how many characters a page's rows have, and one at least."""
+    some = rows[:: max(1, len(rows) // WEIGHED)]
+    return 1 + len(rows) * max((len(repr(row)) for row in some), default=0)

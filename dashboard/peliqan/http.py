@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager
 from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, TypeVar
+from urllib.parse import urlencode
 
 import requests
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -235,15 +236,15 @@ class Transport:
     def _prepare(
         self, route: Route, place: Mapping[str, int] | None, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
     ) -> requests.PreparedRequest:
-        """The request without its token. That for all connections of an account is always the same: made once, then copied."""
-        always_same = not (place or query or body)
-        if always_same and route in self._prepared:
-            return self._prepared[route].copy()
-        url = self._base + route.path.format(**(place or {}))
-        headers = {**self._headers, **({"Connection": "close"} if route.once else {})}
-        made = requests.Request(route.method, url, headers, params=query, json=body).prepare()
-        if always_same:
-            self._prepared[route] = made.copy()
+        """The request without its token. What all of a route have in common is made once: that takes a tenth of a call's time."""
+        if route not in self._prepared:
+            headers = {**self._headers, **({"Connection": "close"} if route.once else {})}
+            self._prepared[route] = requests.Request(route.method, self._base, headers).prepare()
+        made = self._prepared[route].copy()
+        path = route.path.format(**(place or {}))
+        made.url = f"{(made.url or '').rstrip('/')}{path}" + (f"?{urlencode(query)}" if query else "")
+        if body is not None:
+            made.prepare_body(None, None, json=body)
         return made
 
     def _read(self, route: Route, response: requests.Response) -> bytes:

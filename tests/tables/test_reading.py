@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from dashboard import peliqan
-from dashboard.data.reading import TableChanged, TableReading
+from dashboard.data.reading import ROOM, TableChanged, TableReading
 from dashboard.peliqan import AccountApi
 
 
@@ -17,7 +17,7 @@ class Upstream:
     def __init__(self, ids: list[Any], change: Callable[[int, list[Any]], None] = lambda page, ids: None) -> None:
         self.ids, self.change, self.asked, self.most = ids, change, [], 0
         self.count: int | None = None
-        self.says_next = True
+        self.says_next, self.length = True, 0
         self._lock, self._now = threading.Lock(), 0
 
     def rows(self, table_id: int, *, page: int, size: int, **asked: Any) -> peliqan.RowPage:
@@ -30,7 +30,8 @@ class Upstream:
             count = len(self.ids) if self.count is None else self.count
             more = page * size < len(self.ids) and self.says_next
             self._now -= 1
-        return peliqan.RowPage(count=count, rows=[{"id": each} for each in part], next="x" if more else None)
+        rows = [{"id": each, "text": "x" * self.length} for each in part]
+        return peliqan.RowPage(count=count, rows=rows, next="x" if more else None)
 
 
 def reading(upstream: Upstream, size: int = 10, **more: Any) -> TableReading:
@@ -101,9 +102,26 @@ def test_no_more_pages_are_asked_for_than_are_worked_on() -> None:
     pages = reading(upstream, ahead=3).pages()
     for _ in range(5):
         next(pages)
-    assert max(upstream.asked) <= 5 + 3
+    assert max(upstream.asked) <= 5 + 6
     pages.close()
-    assert max(upstream.asked) <= 5 + 3
+    assert max(upstream.asked) <= 5 + 6
+
+
+def test_of_long_rows_fewer_pages_are_asked_for_ahead() -> None:
+    upstream = Upstream(list(range(1000)))
+    upstream.length = ROOM // 25
+    pages = reading(upstream, ahead=3).pages()
+    for taken in range(1, 6):
+        next(pages)
+        assert max(upstream.asked) <= taken + 2
+    # What is longer than all the room there is comes one by one.
+    upstream.length = ROOM // 5
+    for _ in range(3):
+        next(pages)
+    before = max(upstream.asked)
+    next(pages)
+    assert max(upstream.asked) <= before + 1
+    pages.close()
 
 
 def test_a_table_that_is_deleted_meanwhile_ends_it_with_the_apis_own_error() -> None:
