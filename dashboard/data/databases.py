@@ -24,7 +24,7 @@ from dashboard.data.destinations import Destination, DestinationError
 from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, name_for
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 
 # Digits that SQLite keeps of a number with a fraction.
 EXACT_DIGITS: Final = 15

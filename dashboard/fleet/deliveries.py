@@ -20,9 +20,10 @@ from dashboard.fleet.pace import next_look
 from dashboard.fleet.refresh import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.peliqan.vocabulary import SUCCEEDED, run_is_over
-from dashboard.store import deliveries, snapshot
+from dashboard.store import deliveries, run_log, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Connection, Delivery
+from dashboard.store.text import clean
 
 # So long a completed run is waited for.
 WAITED: Final = timedelta(hours=24)
@@ -104,13 +105,13 @@ def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
 
 def _completed_run(delivery: Delivery) -> tuple[int | None, str]:
     """The newest run that completed; or none, and what is to be said of those that did not."""
-    runs = snapshot.latest_runs(delivery.account_id, delivery.connection_id, snapshot.RUNS_KEPT)
+    runs = run_log.latest(delivery.account_id, delivery.connection_id, run_log.KEPT)
     completed = next((run.id for run in runs if run.status.strip().upper() in SUCCEEDED), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:
         return completed, ""
     why = f": {ended.error}" if ended.error else ""
-    said = snapshot.clean(f"Run {ended.id} ended {ended.status}{why}")[:1000].rstrip(".")
+    said = clean(f"Run {ended.id} ended {ended.status}{why}")[:1000].rstrip(".")
     return None, f"{said}. A completed one is waited for."
 
 
@@ -150,7 +151,7 @@ class _Turn:
         found = tables_of(self._connection, (table for each in self._api.databases() for table in self._api.tables(each.id)))
         wanted = [each for each in found if is_wanted(each, self._connection, self._names)]
         empty: Mapping[str, Any] = {"rows": 0, "parts": 0, "count": None, "repeated": 0, "whole": False}
-        tables = [{"id": each.id, "name": snapshot.clean(each.name), **empty} for each in wanted]
+        tables = [{"id": each.id, "name": clean(each.name), **empty} for each in wanted]
         return deliveries.note(self._delivery, self._fleet.clock(), state=deliveries.SENDING, tables=tables)
 
     def _hand_over_table(self, place: int) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.fleet.pace import soon
 from dashboard.fleet.refresh import Fleet
-from dashboard.store import due, findings, snapshot
+from dashboard.store import due, findings, run_log, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
 from dashboard.store.models import Account, Action, Connection
@@ -57,7 +57,7 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
         seen = seen.model_copy(update={**kept, **unsaid})
     row = snapshot.save_connection(account_id, seen, row, at)
     row.looked_at = at
-    snapshot.save_runs([(row, runs, at)])
+    run_log.save([(row, runs, at)])
     findings.evaluate([account_id], at)
     db.session.commit()
     return row

@@ -11,10 +11,11 @@ from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.data import kinds
-from dashboard.store import findings, looks, snapshot
+from dashboard.store import findings, looks, run_log, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
 from dashboard.store.models import Connection
+from dashboard.store.text import clean
 
 MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.
@@ -51,7 +52,7 @@ class RowsLook:
         """What was looked at, and what was not, for a person."""
         parts = [self._found()]
         if self.unread:
-            names = ", ".join(f"“{snapshot.clean(name)[:LONGEST_NAME]}”" for name in self.unread)
+            names = ", ".join(f"“{clean(name)[:LONGEST_NAME]}”" for name in self.unread)
             parts.append(f"{len(self.unread)} could not be read: {names}.")
         if left := self.tables - self.read - len(self.unread):
             parts.append(f"{left} more {'was' if left == 1 else 'were'} not looked at.")
@@ -107,7 +108,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
         found = [time for row in page.rows if (time := read_time(row.get(column))) is not None and time <= at + kinds.CLOCK_SKEW]
         times += found
         # How many rows there are is said along with them.
-        name, loader = snapshot.clean(table.name), loaded_by(table, siblings)
+        name, loader = clean(table.name), loaded_by(table, siblings)
         seen.append(looks.Seen(table.id, name, loader, page.count, max(found, default=None), says_received=True))
     look = RowsLook(
         prefix=_prefix(connection),
@@ -164,7 +165,7 @@ def _save(connection: Connection, look: RowsLook, at: datetime) -> None:
 def _most_loaded(connection: Connection, tables: list[peliqan.Table]) -> list[peliqan.Table]:
     """Those first into which the latest runs say that they loaded most: there a row is missing soonest."""
     loads: Counter[str] = Counter()
-    for run in snapshot.latest_runs(connection.account_id, connection.id, RUNS_ASKED):
+    for run in run_log.latest(connection.account_id, connection.id, RUNS_ASKED):
         for load in run.tables:
             loads[str(load["name"]).casefold()] += load["records"] or 0
     prefix = _prefix(connection).casefold()

@@ -15,8 +15,9 @@ from dashboard import peliqan
 from dashboard.data.occurrences import found_in
 from dashboard.data.reading import PAGE
 from dashboard.fleet.rows import OF_ONE_TABLE, tables_of
-from dashboard.store import searches, snapshot
+from dashboard.store import searches
 from dashboard.store.models import Connection, ValueSearch
+from dashboard.store.text import clean
 
 Clock = Callable[[], datetime]
 MOST_ROWS, MOST_SECONDS, MOST_TABLES, MOST_DATABASES = 20_000, 60, 200, 10
@@ -98,7 +99,7 @@ class _Turn:
     def _list_tables(self) -> list[Place]:
         databases = self._api.databases()
         found = tables_of(self._connection, (table for each in databases[:MOST_DATABASES] for table in self._api.tables(each.id)))
-        named = [Place(table.id, snapshot.clean(table.name)) for table in found]
+        named = [Place(table.id, clean(table.name)) for table in found]
         return [*named[:MOST_TABLES], *(replace(each, state=LEFT) for each in named[MOST_TABLES:])]
 
     def _next(self) -> int | None:
@@ -158,9 +159,7 @@ class _Turn:
                 if before + found <= OF_A_TABLE and len(self._hits) < MOST_HITS:
                     number = row.get("id")
                     row_id = number if type(number) is int and number >= 0 else None
-                    self._hits.append(
-                        Hit(place.table_id, row_id, snapshot.clean(column.name), exact, snapshot.clean(column.type))
-                    )
+                    self._hits.append(Hit(place.table_id, row_id, clean(column.name), exact, clean(column.type)))
         return found
 
     def _columns_of(self, place: Place) -> tuple[peliqan.Column, ...]:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
-from dashboard.store import actions, snapshot
+from dashboard.store import actions, run_log
 from dashboard.store.models import Action, Connection
 
 # "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).
@@ -40,7 +40,7 @@ def start(
     """
     account_id, connection_id = connection.account_id, connection.id
     api.ensure("syncdb")
-    before = snapshot.newest_run_id(account_id, connection_id)
+    before = run_log.newest_id(account_id, connection_id)
     action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
     if not is_new:
         return action

@@ -16,6 +16,7 @@ from dashboard.data.query import TableQuery
 from dashboard.data.reading import Row
 from dashboard.fleet.rows import loaded_by, read_time, received_at
 from dashboard.store import looks, snapshot
+from dashboard.store.text import clean
 
 # Of a table that is gone, or never was ours, nothing will be known tomorrow either.
 GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)
@@ -39,16 +40,16 @@ def look(
     key = next((each.name for each in columns if each.primary), "")
     seen = looks.Seen(
         table_id=table.id,
-        name=snapshot.clean(table.name) or f"Table {table.id}",
+        name=clean(table.name) or f"Table {table.id}",
         connection_id=loaded_by(table, snapshot.connections_of(api.account_id)),
         rows=count,
         newest_received_at=newest,
         says_received=column is not None,
         page=query.page,
         sampled=len(page.rows),
-        key=snapshot.clean(key),
+        key=clean(key),
         duplicates=duplicates(page.rows, key) if key else None,
-        empty_columns=tuple(snapshot.clean(name) for name in empty_columns(page.rows, columns)),
+        empty_columns=tuple(clean(name) for name in empty_columns(page.rows, columns)),
     )
     looks.write(api.account_id, [seen], at)
 

@@ -10,6 +10,7 @@
 ``desk``       links that wait for customers; ``banks`` the round over bank consents
 ``together``   notes, and who is on what
 ``snapshot``   what a pass over the fleet writes and the pages read
+``run_log``    the latest runs of connections
 ``actions``    what agents start: written down before it is tried, settled afterwards
 ``receipts``   what became of them, and what is learnt from that
 ``alerts``     what people are told of causes, once; ``alert_rules``, ``alert_times``, ``alert_texts``, ``alert_lists``: its parts

@@ -19,7 +19,7 @@ from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 
 RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)

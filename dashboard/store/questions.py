@@ -17,7 +17,7 @@ from dashboard.store import audit, sight
 from dashboard.store.database import change, db
 from dashboard.store.models import Account, Answer, Question, SavedQuery, User, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
 OPEN: Final = (WAITING, RUNNING)

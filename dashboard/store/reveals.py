@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from dashboard.store import audit
 from dashboard.store.database import change, db
 from dashboard.store.models import ColumnMask, Reveal, User
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500

@@ -9,7 +9,7 @@ from sqlalchemy.orm import contains_eager, load_only
 
 from dashboard.store.database import change, db
 from dashboard.store.models import Account, Cause, Connection, Note
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 
 LONGEST_NOTE = 2000
 

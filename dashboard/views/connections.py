@@ -10,7 +10,7 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
-from dashboard.store import actions, audit, banks, deliveries, diagnosed, snapshot, together
+from dashboard.store import actions, audit, banks, deliveries, diagnosed, run_log, snapshot, together
 from dashboard.store.lists import CONNECTIONS, connection_item
 from dashboard.store.models import Action, Connection, Delivery, Finding, HealthChange, Run
 from dashboard.views import htmx
@@ -88,7 +88,7 @@ def connection_page(
     ask = next((action for action in done if action.kind != actions.SYNC), None)
     return ConnectionPage(
         connection=connection,
-        runs=snapshot.latest_runs(account_id, connection_id),
+        runs=run_log.latest(account_id, connection_id),
         history=history[::-1],
         days=strip(history, connection.first_seen_at, at, STRIP_DAYS),
         findings=findings,
@@ -235,7 +235,7 @@ def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue:
     """One run with its log, asked for live."""
     connection = get_connection_or_404(account_id, connection_id)
-    found = next((each for each in snapshot.latest_runs(account_id, connection_id, 100) if each.id == run_id), None)
+    found = next((each for each in run_log.latest(account_id, connection_id, 100) if each.id == run_id), None)
     if found is None:
         abort(404, f"This connection has no run {run_id}, or it is older than the runs that are kept.")
     try:

@@ -20,7 +20,7 @@ from dashboard.peliqan import events as told
 from dashboard.store import due
 from dashboard.store.database import db
 from dashboard.store.events import Intake
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 from dashboard.telemetry.requests import ENDPOINT
 
 if TYPE_CHECKING:

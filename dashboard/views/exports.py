@@ -22,7 +22,7 @@ from dashboard.fleet.exports import folder_of
 from dashboard.store import audit, exports
 from dashboard.store.database import db
 from dashboard.store.models import Account, Export
-from dashboard.store.snapshot import clean
+from dashboard.store.text import clean
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

@@ -14,8 +14,9 @@ from dashboard.app import console
 from dashboard.data.occurrences import LONGEST
 from dashboard.fleet import search as work
 from dashboard.fleet.search import Hit, Place
-from dashboard.store import searches, snapshot
+from dashboard.store import searches
 from dashboard.store.models import Connection, ValueSearch
+from dashboard.store.text import clean
 from dashboard.views import htmx, masking
 from dashboard.views.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
@@ -97,7 +98,7 @@ def index(account_id: int, connection_id: int) -> ResponseReturnValue:
 def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Begin a search; the page that follows works at it."""
     connection = get_connection_or_404(account_id, connection_id)
-    value = snapshot.clean(request.form.get("value", "")).strip()
+    value = clean(request.form.get("value", "")).strip()
     if not LEAST <= len(value) <= LONGEST:
         flash(f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {len(value)}.", "danger")
         return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console
 from dashboard.fleet import links, sync
-from dashboard.store import actions, snapshot
+from dashboard.store import actions, run_log, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Action, AuditEntry, Connection
 from tests.conftest import Clock, Sandbox
@@ -152,7 +152,7 @@ def test_only_one_looks_at_a_time(parts: Console, clock: Clock, sandbox: Sandbox
 def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     action, _ = actions.begin(
-        actions.SYNC, known(connection), WHO, clock(), snapshot.newest_run_id(connection.account_id, connection.id)
+        actions.SYNC, known(connection), WHO, clock(), run_log.newest_id(connection.account_id, connection.id)
     )
     clock.move(seconds=61)
     assert actions.due(clock()) == [action.id]

@@ -20,7 +20,7 @@ from dashboard.app import Console
 from dashboard.fleet import sync, webhooks
 from dashboard.fleet.hints import Seldom
 from dashboard.fleet.pace import EVENTS_COME, WITH_THE_NEXT_PASS
-from dashboard.store import actions, diagnosed, due, events, retention, snapshot
+from dashboard.store import actions, diagnosed, due, events, retention, run_log, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Account, AccountCheck, Action, Connection, Run, WebhookEvent
 from tests.conftest import Clock, Sandbox, path_of
@@ -175,7 +175,7 @@ def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Console
 
 def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Console, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
-    newest = snapshot.newest_run_id(connection.account_id, connection.id)
+    newest = run_log.newest_id(connection.account_id, connection.id)
     before = known(connection).last_run_status
     tell(app, made(connection, "pipeline_run_started", newest))
     take(parts)
