@@ -52,7 +52,8 @@ DOORS = (
     Door(f"{AT}/databases", ("applications",)),
     Door(f"{AT}/databases/{DATABASE}", ("applications", "tables")),
     Door(THERE, ("fields", "rows", "table")),
-    Door(f"{THERE}?fill=1", ("fields", "rows"), htmx=True),
+    # Its columns the page has read that it is a part of.
+    Door(f"{THERE}?fill=1", ("rows",), htmx=True),
     Door(f"{THERE}.json", ("fields", "rows")),
     Door(f"{THERE}.csv", ("fields", "rows")),
     Door(f"{THERE}/rows/{ROW}", ("table", "fields", "row")),
