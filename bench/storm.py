@@ -96,7 +96,7 @@ def _sender(url: str) -> Iterator["subprocess.Popen[str]"]:
 def _visits(session: requests.Session, url: str, over: Event, most: int) -> list[float]:
     """Seconds of each visit of the page, one after another with a pause between."""
     seconds(session, url + PAGE)
-    taken = []
+    taken: list[float] = []
     while len(taken) < most and not over.is_set():
         taken.append(seconds(session, url + PAGE))
         over.wait(PAUSE)

@@ -6,6 +6,7 @@ The stand-in answers from a process of its own, so what is measured is the conso
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -57,7 +58,8 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         yield Figure.ratio(1, f"{what}, beside Datasette", ours, others, most=0.5, unit="ms")
         first = [_cost(pid, lambda: _get(session, _page(url, 1))) for _ in range(ROUNDS)]
         for name, number in (("the middle", LAST // 2), ("the last", LAST)):
-            far = [_cost(pid, lambda at=number: _get(session, _page(url, at))) for _ in range(ROUNDS)]
+            there = partial(_get, session, _page(url, number))
+            far = [_cost(pid, there) for _ in range(ROUNDS)]
             yield Figure.ratio(1, f"a million rows: {name} page, beside the first", far, first, most=1.5, unit="ms")
         # Every row of this table has a cell of 100 kB from now on.
         long = [{"id": number, "Title": "x" * 100_000} for number in range(1, 51)]

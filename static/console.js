@@ -61,6 +61,14 @@
     if (found && !event.target.closest(".find")) found.replaceChildren();
   });
 
+  // What was chosen before htmx was there, or kept by the browser over a reload, is not what the page shows yet.
+  document.addEventListener("htmx:load", (event) => {
+    for (const select of event.target.querySelectorAll('form[hx-trigger*="change from:find select"] select')) {
+      const shown = [...select.options].find((option) => option.defaultSelected) || select.options[0];
+      if (shown && !shown.selected) select.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+  });
+
   // A tab that nobody looks at asks for nothing. (A filter in hx-trigger would need eval, which the policy forbids.)
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden && event.target.hasAttribute("data-poll")) event.preventDefault();
