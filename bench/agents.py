@@ -15,7 +15,7 @@ COOKIE = {"Cookie": os.environ["COOKIE"]}
 SAID = {200, 502, 503, 504}
 
 
-class Agent(FastHttpUser):  # type: ignore[misc]
+class Agent(FastHttpUser):
     """Clicks every one to three seconds, as somebody does who reads."""
 
     wait_time = between(1, 3)
