@@ -18,7 +18,7 @@ test: $(VENV)/dev programs lint types secrets audit ## Linters, type checker, au
 soak: $(VENV)/dev programs ## Two hundred kills at random moments on either pair of engines, under load: half an hour
 	CRASHES=200 $(BIN)/pytest -n 0 tests/crash
 
-bench: $(VENV)/dev programs ## One table: passes, watching and pages, beside what they are measured against; a quarter of an hour
+bench: $(VENV)/dev programs ## One table: passes, watching and pages, beside what they are measured against; three quarters of an hour
 	@$(BIN)/python -m bench $(PARTS)
 
 lint: $(VENV)/dev

@@ -10,6 +10,11 @@ def is_htmx() -> bool:
     return request.headers.get("HX-Request") == "true" and request.headers.get("HX-History-Restore-Request") != "true"
 
 
+def target() -> str:
+    """The id of what the answer is put into; empty where it has none."""
+    return request.headers.get("HX-Target", "") if is_htmx() else ""
+
+
 def path_of_page() -> str | None:
     """Path and query of the page that asks, where it is one of ours."""
     return path_here(request.headers.get("HX-Current-URL"))

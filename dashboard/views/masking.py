@@ -6,6 +6,7 @@ from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.data.masks import SEES_ALL
 from dashboard.store import reveals
 from dashboard.views.access import visitor
 
@@ -21,6 +22,8 @@ class Sight:
 def sight(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> Sight:
     """What the person who asks may see of this table."""
     user = visitor().user
+    if user.role == SEES_ALL:
+        return Sight({})
     until = reveals.until(user, account_id, table_id, console().clock())
     decided = reveals.overrides(table_id)
     hidden = console().masks.hidden(columns, role=user.role, overrides=decided, revealed=until is not None)

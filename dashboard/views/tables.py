@@ -188,8 +188,9 @@ def _show_rows(
     )
     others, decided = masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
     shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)
-    template = "fragments/_rows.html" if htmx.is_htmx() else "pages/rows.html"
-    return render_template(template, page=shown, kind_words=KINDS)
+    # Into the frame go the rows alone: what stands above them is there.
+    part = "fragments/_rows_table.html" if htmx.target() == "rows" else "fragments/_rows.html"
+    return render_template(part if htmx.is_htmx() else "pages/rows.html", page=shown, kind_words=KINDS)
 
 
 def _plain_address(columns: Sequence[peliqan.Column]) -> dict[str, Any] | None:
