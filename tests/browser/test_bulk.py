@@ -3,14 +3,12 @@
 import re
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
 from tests.browser.barriers import barriers
 from tests.browser.conftest import Enter, is_quiet
 
-pytestmark = pytest.mark.xdist_group("browser")
 LIMIT = 30_000
 
 

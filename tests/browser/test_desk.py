@@ -2,13 +2,10 @@
 
 import re
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.barriers import barriers
 from tests.browser.test_journeys import LIMIT
-
-pytestmark = pytest.mark.xdist_group("browser")
 
 
 def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_back(

@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
@@ -19,7 +18,6 @@ from tests.browser.conftest import Demo, is_quiet, start_demo
 from tests.conftest import path_of
 from tests.engines import wait_for
 
-pytestmark = pytest.mark.xdist_group("browser")
 EXPIRED = "/accounts/1048/connections/104801"
 LIMIT = 20_000
 

@@ -5,7 +5,6 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Demo
 
-pytestmark = pytest.mark.xdist_group("browser")
 KEPT = "() => [...Object.values(localStorage), ...Object.values(sessionStorage)]"
 
 

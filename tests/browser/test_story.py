@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Enter
 from tests.engines import wait_for
 
-pytestmark = pytest.mark.xdist_group("browser")
 DRAWN = """() => {
   const canvas = document.querySelector('#trend-chart canvas');
   const copy = Object.assign(document.createElement('canvas'), {width: canvas.width, height: canvas.height});

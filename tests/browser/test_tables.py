@@ -9,7 +9,6 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Demo
 
-pytestmark = pytest.mark.xdist_group("browser")
 EVERYTHING, MILLION, WIDE = (f"/accounts/1001/tables/1001190{n}" for n in (0, 2, 3))
 CONTACTS = "/accounts/1001/tables/10011031"
 
