@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Demo
+from tests.engines import wait_for
 
 KEPT = "() => [...Object.values(localStorage), ...Object.values(sessionStorage)]"
 
@@ -49,7 +50,10 @@ def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
     viewer.goto("/accounts/1001")
     other = open_another(viewer)
     viewer.clock.fast_forward("50:00")
+    viewer.evaluate("() => { window.heard = 0; new BroadcastChannel('session').onmessage = () => { window.heard += 1 } }")
     other.reload()
+    # Or time would go on before the first tab has been told.
+    wait_for(lambda: bool(viewer.evaluate("window.heard")), "the other tab's use is heard of")
     expect(other.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
     viewer.clock.fast_forward("50:00")
     expect(viewer.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")

@@ -7,12 +7,19 @@ from threading import Thread
 
 from dashboard.fleet import core
 
-SAYS_ITS_CORES = "import os; from dashboard.fleet import core\nwith core.kept_to_one(): print(sorted(os.sched_getaffinity(0)))"
+# Other tests read as well, in processes of their own.
+CLAIMS = f"test-{os.getpid()}"
+SAYS_ITS_CORES = """
+import os, sys
+from dashboard.fleet import core
+with core.kept_to_one(sys.argv[1]):
+    print(sorted(os.sched_getaffinity(0)))
+"""
 
 
 def test_threads_begun_meanwhile_share_the_core_and_afterwards_any_will_do() -> None:
     before, seen = os.sched_getaffinity(0), []
-    with core.kept_to_one():
+    with core.kept_to_one(CLAIMS):
         mine = os.sched_getaffinity(0)
         thread = Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
         thread.start()
@@ -24,10 +31,11 @@ def test_threads_begun_meanwhile_share_the_core_and_afterwards_any_will_do() -> 
 
 def test_a_second_process_that_reads_takes_another_core_where_there_is_one() -> None:
     cores = sorted(os.sched_getaffinity(0))
-    with core.kept_to_one():
+    with core.kept_to_one(CLAIMS):
         (mine,) = os.sched_getaffinity(0)
         # A process may go wherever there is room before it takes its core; a child would inherit the parent's.
         os.sched_setaffinity(0, cores)
-        other = subprocess.run([sys.executable, "-c", SAYS_ITS_CORES], capture_output=True, text=True, check=True, timeout=60)
+        command = [sys.executable, "-c", SAYS_ITS_CORES, CLAIMS]
+        other = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     left = [each for each in cores if each != mine]
     assert other.stdout.strip() in ([str([each]) for each in left] if left else [str(cores)])
