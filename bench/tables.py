@@ -6,6 +6,7 @@ The stand-in answers from a process of its own, so what is measured is the conso
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -19,9 +20,9 @@ from bench.memory import family, memory_of
 from bench.passes import run_pass
 from bench.report import Figure, middle
 from bench.served import Site, sign_in, site
-from bench.stand_in import stand_in
+from bench.stand_in import StandIn, stand_in
 from tests.engines import Servers, free_port
-from tests.processes import answering
+from tests.processes import TOKEN, answering
 
 ROUNDS: Final = 5
 # So many pages a figure: processor time is counted in hundredths of a second.
@@ -47,15 +48,12 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         datasette.fill(file, [{name: value for name, value in row.items() if name not in {"id", "order"}} for row in rows])
         with datasette.served(datasette.install(Path(folder) / "venv"), file) as (other, other_pid):
             theirs = f"{other}/rows/rows?_size={PER_PAGE}"
-            both = [
-                (_cost(pid, lambda: _get(session, wide)), _cost(other_pid, lambda: _get(requests.Session(), theirs)))
-                for _ in range(ROUNDS + 1)
-            ][1:]
-        ours, others = (list(each) for each in zip(*both, strict=True))
-        what = f"{PER_PAGE} rows x {COLUMNS} columns"
-        detail = "processor time of the console's process, in ms"
-        yield Figure(1, f"{what} (ms)", median(ours) * 1000, most=15, spread=_in_ms(ours), detail=detail)
-        yield Figure.ratio(1, f"{what}, beside Datasette", ours, others, most=0.5, unit="ms")
+            mine, their = partial(_cost, pid), partial(_cost, other_pid, lambda: _get(requests.Session(), theirs))
+            yield from _beside(f"{COLUMNS} of 200 columns", partial(mine, partial(_get, session, wide)), their)
+            with _no_more_columns_than(api, COLUMNS):
+                whole = f"{url}{WIDE}?per_page={PER_PAGE}"
+                _get(session, whole)
+                yield from _beside(f"{COLUMNS} columns", partial(mine, partial(_get, session, f"{whole}&fill=1")), their)
         first = [_cost(pid, lambda: _get(session, _page(url, 1))) for _ in range(ROUNDS)]
         for name, number in (("the middle", LAST // 2), ("the last", LAST)):
             there = partial(_get, session, _page(url, number))
@@ -74,6 +72,30 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         grown = memory_of(pid) - before
         what = "memory after 40 pages, of 200 columns and of 50 cells of 100 kB (MB more)"
         yield Figure(1, what, grown, most=30, detail=f"from {before:.0f} MB")
+
+
+def _beside(what: str, mine: Callable[[], float], theirs: Callable[[], float]) -> Iterator[Figure]:
+    ours, others = (list(each) for each in zip(*[(mine(), theirs()) for _ in range(ROUNDS + 1)][1:], strict=True))
+    detail = "processor time of the console's process, in ms"
+    yield Figure(1, f"{PER_PAGE} rows x {what} (ms)", median(ours) * 1000, most=15, spread=_in_ms(ours), detail=detail)
+    yield Figure.ratio(1, f"{PER_PAGE} rows x {what}, beside Datasette", ours, others, most=0.5, unit="ms")
+
+
+@contextmanager
+def _no_more_columns_than(api: StandIn, number: int) -> Iterator[None]:
+    """Have the wide table only its first columns, and its first page."""
+    partner = {"Authorization": f"JWT {TOKEN}"}
+    told = requests.get(f"{api.url}/api/partner/sub-account/identity/?account_id=1001", headers=partner, timeout=30).json()
+    data, theirs = f"{api.url}/api/database", {"Authorization": f"JWT {told['token']}"}
+    fields = requests.get(f"{data}/fields/table/{WIDE[-8:]}/", headers=theirs, timeout=30).json()[:number]
+    asked = {"user_field_names": "True", "size": str(PER_PAGE), "include": ",".join(field["name"] for field in fields)}
+    rows = requests.get(f"{data}/rows/table/{WIDE[-8:]}/", params=asked, headers=theirs, timeout=30).json()
+    faults = f"{api.url}/sandbox/control/faults"
+    for route, body in (("fields", fields), ("rows", rows)):
+        fault = {"route": route, "match": WIDE[-8:], "body": body}
+        requests.post(faults, json=fault, timeout=30).raise_for_status()
+    yield
+    requests.delete(faults, timeout=30).raise_for_status()
 
 
 def _serve(made: Site) -> tuple[str, int]:
