@@ -18,7 +18,6 @@ from bench.served import sign_in, site
 from bench.stand_in import StandIn, stand_in
 from dashboard.data.reading import AHEAD, PAGE
 from tests.engines import Servers, wait_for
-from tests.processes import TOKEN
 
 ROWS: Final = 1_000_000
 ACCOUNT, SMALL, TABLE = 1001, 10011900, 10011902
@@ -53,15 +52,13 @@ def measure(_servers: Servers) -> Iterator[Figure]:
 
 def _pages(api: StandIn) -> float:
     """Rows a second of the API alone, as many pages asked for at a time as an export does."""
-    partner = {"Authorization": f"JWT {TOKEN}"}
-    told = requests.get(f"{api.url}/api/partner/sub-account/identity/?account_id={ACCOUNT}", headers=partner, timeout=30).json()
-    local = threading.local()
+    theirs, local = api.header_of(ACCOUNT), threading.local()
 
     def fetch(page: int) -> int:
         if not hasattr(local, "session"):
             local.session = requests.Session()
         at = f"{api.url}/api/database/rows/table/{TABLE}/?user_field_names=True&size={PAGE}&page={page}"
-        return len(local.session.get(at, headers={"Authorization": f"JWT {told['token']}"}, timeout=30).content)
+        return len(local.session.get(at, headers=theirs, timeout=30).content)
 
     began = time.perf_counter()
     with ThreadPoolExecutor(AHEAD) as pool:

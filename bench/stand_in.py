@@ -7,7 +7,7 @@ from typing import Any
 import requests
 
 from tests.engines import free_port
-from tests.processes import Processes, answering
+from tests.processes import TOKEN, Processes, answering
 
 
 class StandIn:
@@ -32,6 +32,12 @@ class StandIn:
         """What was called, and how often."""
         found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=10).json()
         return found
+
+    def header_of(self, account_id: int) -> dict[str, str]:
+        """What a request for this customer's data carries."""
+        partner = {"Authorization": f"JWT {TOKEN}"}
+        at = f"{self.url}/api/partner/sub-account/identity/?account_id={account_id}"
+        return {"Authorization": f"JWT {requests.get(at, headers=partner, timeout=30).json()['token']}"}
 
     def calls(self) -> int:
         """All of them."""

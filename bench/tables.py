@@ -22,7 +22,7 @@ from bench.report import Figure, middle
 from bench.served import Site, sign_in, site
 from bench.stand_in import StandIn, stand_in
 from tests.engines import Servers, free_port
-from tests.processes import TOKEN, answering
+from tests.processes import answering
 
 ROUNDS: Final = 5
 # So many pages a figure: processor time is counted in hundredths of a second.
@@ -84,9 +84,7 @@ def _beside(what: str, mine: Callable[[], float], theirs: Callable[[], float]) -
 @contextmanager
 def _no_more_columns_than(api: StandIn, number: int) -> Iterator[None]:
     """Have the wide table only its first columns, and its first page."""
-    partner = {"Authorization": f"JWT {TOKEN}"}
-    told = requests.get(f"{api.url}/api/partner/sub-account/identity/?account_id=1001", headers=partner, timeout=30).json()
-    data, theirs = f"{api.url}/api/database", {"Authorization": f"JWT {told['token']}"}
+    data, theirs = f"{api.url}/api/database", api.header_of(1001)
     fields = requests.get(f"{data}/fields/table/{WIDE[-8:]}/", headers=theirs, timeout=30).json()[:number]
     asked = {"user_field_names": "True", "size": str(PER_PAGE), "include": ",".join(field["name"] for field in fields)}
     rows = requests.get(f"{data}/rows/table/{WIDE[-8:]}/", params=asked, headers=theirs, timeout=30).json()

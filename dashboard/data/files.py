@@ -179,9 +179,9 @@ class ParquetLines(TextFile):
 
     def lines(self, rows: Sequence[Row]) -> bytes:
         """A page's rows, by columns."""
-        return (
-            self._encode(_dumps([self._column([row.get(name) for row in rows]) for name in self.names]) + "\n") if rows else b""
-        )
+        if not rows:
+            return b""
+        return self._encode(_dumps([self._column([row.get(name) for row in rows]) for name in self.names]) + "\n")
 
     def _column(self, values: list[Any]) -> list[str | None]:
         return values if set(map(type, values)) <= _TEXTS else [self._text(value) for value in values]

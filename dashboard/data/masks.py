@@ -87,7 +87,7 @@ class Masks:
 
 def mask(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
     """The row as it may be shown: values of hidden columns are replaced, what is empty stays so."""
-    return {name: MASKED if name in hidden and not _is_empty(value) else value for name, value in row.items()}
+    return {name: MASKED if is_masked(name, value, hidden) else value for name, value in row.items()}
 
 
 def is_masked(name: str, value: Any, hidden: Collection[str]) -> bool:

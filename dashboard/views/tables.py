@@ -94,7 +94,6 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         page: Page[Any] = Page([], query.page * query.per_page, query)
         return _show_rows(account, table_id, columns, page, sight, is_frame=True)
     found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
-    page = Page([line(row, shown, sight.hidden) for row in found.rows], found.count, query)
     if request.path.endswith(".json"):
         shape = [{"name": column.name, "type": column.type} for column in shown]
         names = [column.name for column in shown if column.name in sight.hidden]
@@ -106,6 +105,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
             for value in (mask(row, sight.hidden) for row in found.rows)
         ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")
+    page = Page([line(row, shown, sight.hidden) for row in found.rows], found.count, query)
     return _show_rows(account, table_id, columns, page, sight)
 
 

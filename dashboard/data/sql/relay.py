@@ -63,15 +63,16 @@ class Relay:
         far.settimeout(None)
         received = 0
         with selectors.DefaultSelector() as both:
-            both.register(near, selectors.EVENT_READ, far)
-            both.register(far, selectors.EVENT_READ, near)
+            both.register(near, selectors.EVENT_READ, (near, far))
+            both.register(far, selectors.EVENT_READ, (far, near))
             while True:
                 for key, _ in both.select():
-                    part = key.fileobj.recv(AT_ONCE)  # type: ignore[union-attr]
+                    one, other = key.data
+                    part = one.recv(AT_ONCE)
                     if not part:
                         return
-                    received += len(part) if key.fileobj is far else 0
+                    received += len(part) if one is far else 0
                     if received > self._most:
                         self.exceeded = True
                         return
-                    key.data.sendall(part)
+                    other.sendall(part)
