@@ -89,7 +89,8 @@ class TableQuery(ListQuery):
 
     def shown(self, columns: Sequence[peliqan.Column]) -> tuple[peliqan.Column, ...]:
         """The columns that were chosen, in the table's order."""
-        return tuple(column for column in columns if not self.columns or column.name in self.columns)
+        chosen = frozenset(self.columns)
+        return tuple(column for column in columns if not chosen or column.name in chosen)
 
 
 def kinds_of(column: peliqan.Column) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from dashboard.store.database import change, change_many, db
 from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
 V = TypeVar("V")
+_VERSION = select(SnapshotVersion.version)
 Kind = tuple[str, str, str]
 COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
 SHOWN = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
@@ -45,7 +46,7 @@ def version() -> int:
     """Grows with every change of the snapshot that a list could show. Asked for once in a transaction."""
     info = db.session().info
     if "version" not in info:
-        info["version"] = db.session.scalar(select(SnapshotVersion.version)) or 0
+        info["version"] = db.session.scalar(_VERSION) or 0
     found: int = info["version"]
     return found
 

@@ -14,6 +14,7 @@ from dashboard.store.database import db
 from dashboard.store.models import SEVERITIES, Account, Cause, Connection, ConnectionCount, Finding, HealthChange
 
 Conditions = tuple[ColumnElement[bool], ...]
+_BY_REASON = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,7 @@ def read(at: datetime, most: int = 8) -> Overview:
 
 def accounts_by_reason() -> dict[str | None, int]:
     """How many accounts could not be read, by the reason why; None for those that could."""
-    counted = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)
-    return remembered("accounts by reason", lambda: dict(db.session.execute(counted).all()))
+    return remembered("accounts by reason", lambda: dict(db.session.execute(_BY_REASON).all()))
 
 
 def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Connection]:

@@ -11,7 +11,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.store.database import db
@@ -35,6 +35,13 @@ TOKEN_PREFIX: Final = "pc_"
 # A provider says nothing of who left: their tokens rest when they were not here for so long.
 VOUCHED_FOR: Final = timedelta(days=30)
 _hasher = PasswordHasher()
+# Of sign-ins: that nobody has ended them, and time has not (``limits``). Made once, as what every page asks.
+LASTING = (
+    SignIn.ended_at.is_(None),
+    SignIn.seen_at >= bindparam("used_since"),
+    SignIn.started_at >= bindparam("begun_since"),
+)
+_BY_KEY = select(SignIn).where(SignIn.key_hash == bindparam("key_hash"), *LASTING)
 
 
 # Checked when there is no such user, so that the time an answer takes does not tell which addresses exist.
@@ -177,7 +184,7 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> SignIn | None:
 
     A poll does not count as use: a tab left open must not keep anybody signed in.
     """
-    found = db.session.scalar(select(SignIn).where(SignIn.key_hash == hashed(key), *lasting(at)))
+    found = db.session.scalar(_BY_KEY, {"key_hash": hashed(key), **limits(at)})
     if found is None or found.user.disabled_at is not None:
         return None
     if counts_as_use and at - found.seen_at > timedelta(minutes=1):
@@ -187,9 +194,9 @@ def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> SignIn | None:
     return found
 
 
-def lasting(at: datetime) -> tuple[ColumnElement[bool], ...]:
-    """Of sign-ins: that nobody has ended them, and time has not."""
-    return SignIn.ended_at.is_(None), SignIn.seen_at >= at - IDLE, SignIn.started_at >= at - ABSOLUTE
+def limits(at: datetime) -> dict[str, datetime]:
+    """The parameters of ``LASTING`` at this moment."""
+    return {"used_since": at - IDLE, "begun_since": at - ABSOLUTE}
 
 
 def _note_use(user: User, at: datetime) -> None:

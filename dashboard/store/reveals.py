@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, select
 
 from dashboard.store import audit
 from dashboard.store.database import change, db
@@ -12,6 +12,19 @@ from dashboard.store.text import clean
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500
+# Made once: every page of rows asks.
+_UNTIL = (
+    select(Reveal.until)
+    .where(
+        Reveal.user_id == bindparam("user_id"),
+        Reveal.account_id == bindparam("account_id"),
+        Reveal.table_id == bindparam("table_id"),
+        Reveal.until > bindparam("at"),
+    )
+    .order_by(Reveal.until.desc())
+    .limit(1)
+)
+_DECIDED = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id == bindparam("table_id"))
 
 
 class BadReason(ValueError):
@@ -48,14 +61,12 @@ def checked_reason(why: str) -> str:
 
 def until(user: User, account_id: int, table_id: int, at: datetime) -> datetime | None:
     """Until when this person sees the table's masked columns; None where they do not."""
-    mine = (Reveal.user_id == user.id, Reveal.account_id == account_id, Reveal.table_id == table_id, Reveal.until > at)
-    return db.session.scalar(select(Reveal.until).where(*mine).order_by(Reveal.until.desc()).limit(1))
+    return db.session.scalar(_UNTIL, {"user_id": user.id, "account_id": account_id, "table_id": table_id, "at": at})
 
 
 def overrides(table_id: int) -> dict[str, bool]:
     """What administrators decided for a table's columns: True for masked."""
-    found = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id == table_id)
-    return {row.column: row.masked for row in db.session.execute(found)}
+    return {row.column: row.masked for row in db.session.execute(_DECIDED, {"table_id": table_id})}
 
 
 def overrides_of(account_id: int) -> dict[str, bool]:

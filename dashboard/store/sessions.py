@@ -27,8 +27,8 @@ class OpenSession:
 def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
     """A person's sessions that have not ended, the one last seen first. ``key``: that of the session that asks."""
     here = people.hashed(key)
-    mine = select(SignIn).where(SignIn.user_id == user.id, *people.lasting(at))
-    found = db.session.scalars(mine.order_by(SignIn.seen_at.desc(), SignIn.id.desc()))
+    mine = select(SignIn).where(SignIn.user_id == user.id, *people.LASTING)
+    found = db.session.scalars(mine.order_by(SignIn.seen_at.desc(), SignIn.id.desc()), people.limits(at))
     return [OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == here) for row in found]
 
 

@@ -21,11 +21,13 @@ from dashboard.store.models import Account, AccountCheck, Connection, HealthChan
 from dashboard.store.text import clean
 
 LOOK = timedelta(seconds=15)
+# Made once: every page of an account asks.
+_BY_ID = select(Account).where(Account.id == bindparam("id"))
 
 
 def account_or_none(account_id: int) -> Account | None:
     """The account as last seen, gone ones included."""
-    return db.session.get(Account, account_id) if account_id < 2**63 else None
+    return db.session.scalar(_BY_ID, {"id": account_id}) if account_id < 2**63 else None
 
 
 def any_account_id() -> int | None:

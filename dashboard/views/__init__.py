@@ -4,6 +4,7 @@
 ``security``  headers, names of hosts, CSRF, limits; ``attempts`` whose attempts to sign in are counted together
 ``amounts``   how much one person may have in a minute and an hour
 ``pages``     the list mechanism's web side: HTML, JSON and CSV from one view; filters of the templates
+``menus``     what names every column of a table
 ``times``     times in the viewer's zone
 ``advice``    what stands at the buttons: the playbook, what helped before
 ``letters``   messages to customers, in their language; ``messages`` what is shown of one
@@ -42,6 +43,7 @@ from dashboard.views import (
     exports,
     health,
     measured,
+    menus,
     overview,
     pages,
     passwords,
@@ -75,6 +77,7 @@ def register(app: Flask) -> None:
     amounts.init_app(app)
     provider.init_app(app)
     pages.init_app(app)
+    menus.init_app(app)
     times.init_app(app)
     advice.init_app(app)
     errors.init_app(app)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -67,9 +67,13 @@ class Coverage:
         return (last.accounts - last.done) / last.rate
 
 
+# As Flask's ``url_for`` writes a query.
+_SAFE = "!$'()*,/:;?@"
+
+
 @lru_cache(256)
 def _encoded(name: str, values: tuple[str, ...]) -> str:
-    return urlencode([(name, value) for value in values])
+    return urlencode([(name, value) for value in values], safe=_SAFE)
 
 
 @dataclass(frozen=True)
@@ -81,15 +85,22 @@ class Shown:
     page: Page[Any]
     default_sort: str
 
+    @cached_property
+    def plain(self) -> str:
+        """This list with nothing asked of it."""
+        return url_for(self.endpoint, **self.args)
+
     def url(self, **changes: Any) -> str:
         """This list with the query changed."""
-        args = self.page.query.url_args(**changes)
-        # The columns that were chosen of a wide table are the longest part of dozens of links.
-        repeated = {name: tuple(args.pop(name)) for name, value in list(args.items()) if isinstance(value, list)}
-        address = url_for(self.endpoint, **self.args, **args)
-        for name, values in repeated.items():
-            address += f"{'&' if '?' in address else '?'}{_encoded(name, values)}"
-        return address
+        asked, repeated = [], []
+        for name, value in self.page.query.url_args(**changes).items():
+            if isinstance(value, list):
+                # The columns that were chosen of a wide table are the longest part of dozens of links.
+                repeated.append(_encoded(name, tuple(value)))
+            else:
+                asked.append((name, value))
+        query = "&".join([urlencode(asked, safe=_SAFE), *repeated] if asked else repeated)
+        return f"{self.plain}?{query}" if query else self.plain
 
     def twin(self, extension: str) -> str:
         """The same list for scripts."""
@@ -203,8 +214,16 @@ def row_url(endpoint: str, **numbers: int) -> str:
 
 
 def quick_url_for(endpoint: str, **values: Any) -> str:
-    """``url_for`` for the templates: it works out anew what each of a page's dozens of plain links is."""
+    """``url_for`` for the templates: it works out anew what each of a page's dozens of plain links and icons is."""
+    if endpoint == "static":
+        return _static(request.root_path, **values)
     return url_for(endpoint, **values) if values or endpoint.startswith(".") else row_url(endpoint)
+
+
+@cache
+def _static(_root_path: str, filename: str) -> str:
+    """As long as the process lives: so do the files' fingerprints."""
+    return url_for("static", filename=filename)
 
 
 def init_app(app: Flask) -> None:

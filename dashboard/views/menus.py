@@ -1,0 +1,31 @@
+"""The menus and forms of a table's page that name every column, three times over: each name is drawn once and remembered, or
+those of a table of two hundred would take as long as its rows.
+"""
+
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+
+from flask import Flask, get_template_attribute
+from markupsafe import Markup
+
+from dashboard import peliqan
+
+# Names of columns have up to 255 characters: about 2 MB, for the menus of half a dozen wide tables.
+REMEMBERED = 4096
+
+
+def init_app(app: Flask) -> None:
+    """Give the templates ``each_column``."""
+    app.jinja_env.globals["each_column"] = each_column
+
+
+def each_column(how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = ()) -> Markup:
+    """A macro of ``macros/column.html`` for every column, or name of one, side by side. ``marked``: names of those that are."""
+    pairs = ((each, "") if isinstance(each, str) else (each.name, each.type) for each in columns)
+    # Joined as text: each is escaped already.
+    return Markup("".join([_drawn(how, name, type_, name in marked) for name, type_ in pairs]))  # noqa: S704
+
+
+@lru_cache(REMEMBERED)
+def _drawn(how: str, name: str, type_: str, is_marked: bool) -> str:
+    return str(get_template_attribute("macros/column.html", how)(name, type_, is_marked))
