@@ -1,5 +1,6 @@
 """The table browser: conditions, chosen columns, whole values, and rows that are slow to come."""
 
+import gc
 import json
 from collections.abc import Callable
 from typing import Any
@@ -7,6 +8,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 
+from dashboard.views.cells import Cell
+from dashboard.views.lines import Run
 from tests.conftest import Clock, Person, Sandbox, words
 
 TABLES = "/accounts/1001/tables"
@@ -219,3 +222,15 @@ def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(viv: Pers
     assert calls_of(lambda: viv.fragment(asked(EVERYTHING, ("filter__UUID__equal", "x")))) == {"fields": 1, "rows": 1}
     clock.move(minutes=1)
     assert calls_of(lambda: viv.fragment(f"{EVERYTHING}?sort=-Amount")) == {"fields": 1, "rows": 1}
+
+
+def test_a_page_lets_go_of_its_rows_as_soon_as_it_is_made(viv: Person) -> None:
+    viv.get(EVERYTHING)
+    gc.collect()
+    gc.disable()
+    try:
+        assert viv.get(EVERYTHING).select(".rows tbody tr")
+        left = [each for each in gc.get_objects() if isinstance(each, (Cell, Run))]
+    finally:
+        gc.enable()
+    assert not left
