@@ -17,7 +17,7 @@ from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
-from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.reading import Fleet
 from dashboard.settings import Settings
 from dashboard.store.database import db, prefer_indexes
 from dashboard.store.outages import StoreNotes

@@ -4,7 +4,6 @@ All wrong or missing ones are named together in one message (``SettingsError``),
 """
 
 import os
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -12,7 +11,8 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from dashboard.data.places import Place, Places
+from dashboard import spelling
+from dashboard.data.places import Places
 from dashboard.diagnosis.facts import Thresholds
 from dashboard.peliqan.service import LOOPBACK
 
@@ -23,68 +23,7 @@ class SettingsError(Exception):
     """One message that names every wrong or missing setting."""
 
 
-def _is_safe(value: str) -> bool:
-    """Whether it is an address of https, or of http on this machine."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
-        return False
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
-
-
-def _origin(value: str) -> str:
-    if not _is_safe(value):
-        raise ValueError("must be an https address (http only on this machine, for the sandbox)")
-    return value.rstrip("/")
-
-
-def _hook(value: str) -> str:
-    if value and not _FUNCTION.fullmatch(value) and not _is_safe(value):
-        raise ValueError("must be a function, as module:function, or an https address (http only on this machine)")
-    return value
-
-
-def _netloc(url: str) -> str:
-    """Host and port as a browser sends them: the usual port is left out."""
-    parts = urlsplit(url)
-    return parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
-
-
-def _roles(text: str) -> dict[str, str]:
-    """``support=operator, it-admins=admin`` as roles by value.
-
-    Raises:
-        ValueError: a sentence.
-    """
-    found: dict[str, str] = {}
-    for pair in filter(None, map(str.strip, text.split(","))):
-        value, _, role = (part.strip() for part in pair.rpartition("="))
-        if not value or role not in {"viewer", "operator", "admin"}:
-            raise ValueError("must be pairs like support=operator, with commas between; roles are viewer, operator and admin")
-        found[value] = role
-    return found
-
-
-def _some_roles(text: str) -> frozenset[str]:
-    """``operator, admin`` as roles.
-
-    Raises:
-        ValueError: a sentence.
-    """
-    found = frozenset(filter(None, map(str.strip, text.split(","))))
-    if not found <= {"viewer", "operator", "admin"}:
-        raise ValueError("must be roles with commas between: viewer, operator and admin are there")
-    return found
-
-
-def _places(text: str) -> list[Place]:
-    """``slack://, postgresql://*.example.com`` as places; raises as ``Place.read``."""
-    return [Place.read(each) for each in filter(None, map(str.strip, text.split(",")))]
-
-
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
-Origin = Annotated[str, BeforeValidator(_origin)]
+Origin = Annotated[str, BeforeValidator(spelling.origin)]
 
 
 class Settings(BaseModel):
@@ -172,7 +111,7 @@ class Settings(BaseModel):
     dashboard_bulk_most: int = Field(
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
     )
-    dashboard_hook: Annotated[str, BeforeValidator(_hook)] = Field(
+    dashboard_hook: Annotated[str, BeforeValidator(spelling.hook)] = Field(
         "",
         repr=False,
         description="Where tables of new connections are handed over: a function, `module:function`, or an https address.",
@@ -205,15 +144,15 @@ class Settings(BaseModel):
     dashboard_oidc_role_claim: str = Field(
         "roles", min_length=1, description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`."
     )
-    dashboard_oidc_roles: str = Field(
+    dashboard_oidc_roles: Annotated[str, spelling.readable(spelling.roles)] = Field(
         "", description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused."
     )
-    dashboard_second_factor_roles: str = Field(
+    dashboard_second_factor_roles: Annotated[str, spelling.readable(spelling.some_roles)] = Field(
         "",
         description="Roles whose people with a password here must set up a second factor before anything else opens:"
         " `viewer, operator, admin` for all of them; nobody must when empty.",
     )
-    dashboard_places: str = Field(
+    dashboard_places: Annotated[str, spelling.readable(spelling.places)] = Field(
         "",
         description="Where administrators may send alerts, ask warehouses and keep copies, with commas between: a service, as"
         " `slack://`; with a host, as `postgresql://*.example.com`; a folder, as `parquet:///srv/copies`. Anywhere when empty.",
@@ -250,24 +189,6 @@ class Settings(BaseModel):
         Routes(self.paths)
         return self
 
-    @field_validator("dashboard_oidc_roles")
-    @classmethod
-    def _roles_can_be_read(cls, value: str) -> str:
-        _roles(value)
-        return value
-
-    @field_validator("dashboard_second_factor_roles")
-    @classmethod
-    def _some_roles_can_be_read(cls, value: str) -> str:
-        _some_roles(value)
-        return value
-
-    @field_validator("dashboard_places")
-    @classmethod
-    def _places_can_be_read(cls, value: str) -> str:
-        _places(value)
-        return value
-
     @model_validator(mode="after")
     def _a_provider_is_whole(self) -> "Settings":
         if self.dashboard_oidc_issuer is not None:
@@ -281,7 +202,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _the_widget_is_apart(self) -> "Settings":
-        if self.widget_host and self.dashboard_url and self.widget_host == _netloc(self.dashboard_url):
+        if self.widget_host and self.dashboard_url and self.widget_host == spelling.netloc(self.dashboard_url):
             raise ValueError(
                 "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL"
             )
@@ -326,7 +247,7 @@ class Settings(BaseModel):
     @property
     def widget_host(self) -> str:
         """The widget's own host, with its port where it is not the usual one; empty where it has none."""
-        return _netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
+        return spelling.netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -339,17 +260,17 @@ class Settings(BaseModel):
     @property
     def oidc_roles(self) -> dict[str, str]:
         """Roles by the claim's values."""
-        return _roles(self.dashboard_oidc_roles)
+        return spelling.roles(self.dashboard_oidc_roles)
 
     @property
     def second_factor_roles(self) -> frozenset[str]:
         """Roles whose local users must have a second factor."""
-        return _some_roles(self.dashboard_second_factor_roles)
+        return spelling.some_roles(self.dashboard_second_factor_roles)
 
     @property
     def places(self) -> Places:
         """Where administrators may send the console."""
-        return Places(_places(self.dashboard_places))
+        return Places(spelling.places(self.dashboard_places))
 
     @property
     def secret_keys(self) -> list[str]:

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.store.listing import BadQuery, ListQuery, read_query
+from dashboard.store.asked import BadQuery, ListQuery, read_query
 
 PREFIX: Final = "filter__"
 NUMBERS: Final = frozenset({"number", "rating", "autonumber", "count", "rollup", "duration"})

@@ -1,6 +1,6 @@
 """Keeps the snapshot: passes over the fleet, and follows what agents started until it has ended.
 
-``refresh``  one pass over all accounts
+``refresh``  one pass over all accounts; ``reader`` one worker's share of it, ``reading`` one account's calls
 ``core``     one core of the machine for the threads of a pass
 ``sync``     start a sync once, follow it to its end
 ``bulk``     work on many connections: one step at a time

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dashboard.data.places import EVERYWHERE, NotAllowed, Places
 from dashboard.fleet.hook import keep_paths_from_logs
-from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.reading import Fleet
 from dashboard.store import alert_rules, alerts
 from dashboard.store.database import db
 from dashboard.store.models import AlertMessage, AlertRule

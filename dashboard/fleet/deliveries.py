@@ -17,7 +17,7 @@ from dashboard.data.reading import Row, TableChanged, TableReading
 from dashboard.fleet import live
 from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.pace import next_look
-from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.peliqan.vocabulary import SUCCEEDED, run_is_over
 from dashboard.store import deliveries, run_log, snapshot

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from dashboard import peliqan
 from dashboard.fleet.pace import soon
-from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.reading import Fleet
 from dashboard.store import due, findings, run_log, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db

@@ -9,7 +9,7 @@ from dashboard import peliqan
 from dashboard.data import destinations
 from dashboard.data.manifest import PullResult
 from dashboard.data.pull import FULL_EVERY, Pull, Selection
-from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.store import pulls
 from dashboard.store.models import Connection, PullRun, PullSchedule

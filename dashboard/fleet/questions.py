@@ -16,7 +16,7 @@ from dashboard.data.masks import Masks
 from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql, proxy
 from dashboard.data.sql.result import Failed, Result
-from dashboard.fleet.refresh import Fleet
+from dashboard.fleet.reading import Fleet
 from dashboard.store import questions, reveals
 from dashboard.store.database import db
 from dashboard.store.models import Answer

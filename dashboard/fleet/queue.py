@@ -27,6 +27,7 @@ from dashboard.fleet import questions as question_work
 from dashboard.fleet.hints import Seldom
 from dashboard.fleet.hook import Hook, open_hook
 from dashboard.fleet.messages import SignedMessages
+from dashboard.fleet.reading import Fleet
 from dashboard.store import (
     actions,
     bulk,
@@ -77,7 +78,7 @@ class Work:
 
     def __init__(
         self,
-        fleet: refresh.Fleet,
+        fleet: Fleet,
         settings: "Settings",
         masks: Masks,
         around: Callable[[str], AbstractContextManager[None]] = lambda _task: nullcontext(),

@@ -1,17 +1,39 @@
-"""One account's calls: its connections, then the runs of those that moved. Knows no database."""
+"""One account's calls: its connections, then the runs of those that moved. Asks no database, writes to none."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from flask import Flask
+
 from dashboard import peliqan
+from dashboard.data.places import EVERYWHERE, Places
 from dashboard.fleet.pace import SHORTEST, next_reading
 from dashboard.peliqan.vocabulary import Severity
+from dashboard.store.outages import StoreNotes
 from dashboard.store.snapshot import Known, Reading, is_news
+from dashboard.store.tokens import TokenVault
 
 Clock = Callable[[], datetime]
 # Where the schedule says that a run was due but the status did not move, its time is still worth knowing: this rarely.
 RUNS_AGE = timedelta(hours=6)
 NOT_WELL = {Severity.ERROR, Severity.ATTENTION, Severity.UNKNOWN, Severity.BUSY}
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What reading needs. ``interval``: seconds between two passes; ``rate``: requests a second, None for no limit; ``places``:
+    where else administrators may send it."""
+
+    app: Flask
+    api: peliqan.Peliqan
+    vault: TokenVault
+    outages: StoreNotes
+    clock: Clock
+    concurrency: int
+    interval: float
+    rate: int | None = None
+    places: Places = EVERYWHERE
 
 
 def read_account(

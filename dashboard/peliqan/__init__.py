@@ -1,7 +1,7 @@
 """The thin service: all HTTP to Peliqan's API is here. Knows no Flask and no database.
 
 ``routes``      the one place for paths, with the source of each
-``http``        one request: timeouts, limits, errors
+``http``        one request: timeouts, limits, errors; ``answers`` its body, read within bounds and as one of ``models``
 ``rate``        how fast it may be asked, over all processes
 ``breaker``     whether it answers at all, over all processes
 ``adapter``     requests' adapters for one host; how another thread hangs up

@@ -5,7 +5,8 @@ from typing import Any, TypeVar
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.adapter import HangUp
-from dashboard.peliqan.http import Transport, parse, parse_list
+from dashboard.peliqan.answers import parse, parse_list
+from dashboard.peliqan.http import Transport
 from dashboard.peliqan.models import (
     Answer,
     Column,

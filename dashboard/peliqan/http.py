@@ -4,28 +4,25 @@ No redirect is ever followed: a token would go with it. A safe read is retried o
 504, with growing, jittered waits; what has a side effect (``Route.once``) is sent once.
 """
 
-import json
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from functools import cache
 from importlib.metadata import version
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlencode
 
 import requests
-from pydantic import BaseModel, TypeAdapter, ValidationError
 from requests.adapters import BaseAdapter
 from requests.utils import get_environ_proxies
 from urllib3 import BaseHTTPResponse, Retry
 from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import Answer, BoundedAdapter, HangUp, OneHostAdapter
+from dashboard.peliqan.adapter import BoundedAdapter, HangUp, OneHostAdapter
+from dashboard.peliqan.answers import decode, lines, read_body
 from dashboard.peliqan.breaker import Breaker
-from dashboard.peliqan.failures import SHOWN_DETAIL, away, broken, lost, refusal
+from dashboard.peliqan.failures import away, lost, refusal
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry
 from dashboard.peliqan.routes import Route
@@ -33,11 +30,8 @@ from dashboard.peliqan.watching import Unwatched, Watch
 
 CONNECT_TIMEOUT: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024
-PIECE: Final = 64 * 1024
 # Anything else cannot stand in a header, and the refusal of http.client would quote it.
 TOKEN: Final = re.compile(r"[!-~]+")
-M = TypeVar("M", bound=BaseModel)
-V = TypeVar("V")
 
 
 class Transport:
@@ -150,11 +144,15 @@ class Transport:
                 self._pace.wait()
                 with adapter.send(request, True, self._timeout, self._verify, None, self._proxies) as response:
                     went_well = 200 <= response.status_code < 300
-                    content = self._read(route, response) if went_well else self._read_refusal(route, response)
+                    content = (
+                        read_body(route, response, self._deadline, self.largest)
+                        if went_well
+                        else self._read_refusal(route, response)
+                    )
             # Outside of the slot: what is left to do needs no network.
             if went_well:
                 self.breaker.answered()
-                return _decode(route, content)
+                return decode(route, content)
             failure = refusal(route, response, content, token)
         except errors.PeliqanError as error:
             failure = error
@@ -194,7 +192,7 @@ class Transport:
             with response:
                 if 200 <= response.status_code < 300:
                     self.breaker.answered()
-                    yield from _lines(route, response, 3 * quiet, self.largest)
+                    yield from lines(route, response, 3 * quiet, self.largest)
                     return
                 failure = refusal(route, response, self._read_refusal(route, response), token)
         except errors.PeliqanError as error:
@@ -248,16 +246,7 @@ class Transport:
         return made
 
     def _read(self, route: Route, response: requests.Response) -> bytes:
-        content = bytearray()
-        ends = time.monotonic() + self._deadline
-        _end_by(response, ends)
-        for piece in _pieces(response):
-            content += piece
-            if len(content) > self.largest:
-                raise broken(route, f"it is larger than {self.largest >> 20} MB")
-            if time.monotonic() > ends:
-                raise errors.TimedOut(route.name, status=response.status_code, outcome_unknown=route.once)
-        return bytes(content)
+        return read_body(route, response, self._deadline, self.largest)
 
     def _read_refusal(self, route: Route, response: requests.Response) -> bytes:
         """A refusal's body, or nothing: the status alone tells what happened."""
@@ -265,85 +254,3 @@ class Transport:
             return self._read(route, response)
         except (errors.PeliqanError, requests.RequestException, HTTPError):
             return b""
-
-
-def _pieces(response: requests.Response) -> Iterator[bytes]:
-    """The body as it arrives, unpacked. requests' own ``iter_content`` would wait for a whole piece, however slow it is."""
-    if not isinstance(response.raw, BaseHTTPResponse):
-        yield from response.iter_content(PIECE)
-        return
-    while piece := response.raw.read1(PIECE, decode_content=True):
-        yield piece
-
-
-def _end_by(response: requests.Response, until: float) -> None:
-    """For what drips within a piece, such as a chunk's length: no piece is waited for after this time."""
-    if isinstance(answer := getattr(response.raw, "_original_response", None), Answer):
-        answer.end_by(until)
-
-
-def _lines(route: Route, response: requests.Response, patience: float, largest: int) -> Iterator[bytes]:
-    """The body by its lines. ``patience``: seconds that a line may take, however it drips; ``largest``: its bytes."""
-    rest, ends = bytearray(), time.monotonic() + patience
-    _end_by(response, ends)
-    for piece in _pieces(response):
-        rest += piece
-        *whole, last = rest.split(b"\n")
-        yield from (bytes(line) for line in whole if line.strip())
-        rest = bytearray(last)
-        if len(rest) > largest:
-            raise broken(route, f"a line of it is larger than {largest >> 20} MB")
-        if whole:
-            ends = time.monotonic() + patience
-            _end_by(response, ends)
-        elif time.monotonic() > ends:
-            raise errors.TimedOut(route.name, status=response.status_code)
-    if rest.strip():
-        yield bytes(rest)
-
-
-def parse(model: type[M], data: Any, route: Route) -> M:
-    """JSON as a typed answer.
-
-    Raises:
-        errors.BrokenAnswer: naming the fields that are missing or of the wrong type, without their values.
-    """
-    found: M = _typed(_kind(model), data, route)
-    return found
-
-
-def parse_list(model: type[M], data: Any, route: Route) -> list[M]:
-    """A JSON list as typed answers; raises as ``parse`` does."""
-    return _typed(_list_kind(model), data, route)
-
-
-@cache
-def _kind(model: type[BaseModel]) -> TypeAdapter[Any]:
-    return TypeAdapter(model)
-
-
-@cache
-def _list_kind(model: type[BaseModel]) -> TypeAdapter[list[Any]]:
-    return TypeAdapter(list[model])  # type: ignore[valid-type]
-
-
-def _typed(kind: TypeAdapter[V], data: Any, route: Route) -> V:
-    # As in ``send``: pydantic's error holds the values, so it must not become the context of ours.
-    try:
-        return kind.validate_python(data)
-    except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False, include_context=False)
-        what = "; ".join(f"field {'.'.join(map(str, each['loc'])) or '(all)'}: {each['msg']}" for each in found[:3])
-    except RecursionError:
-        what = "it is nested too deeply"
-    raise broken(route, what[:SHOWN_DETAIL])
-
-
-def _decode(route: Route, content: bytes) -> Any:
-    if not content.strip():
-        return None
-    try:
-        return json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        kind = "it is a web page, not JSON" if content.lstrip()[:1] == b"<" else "it is no complete JSON"
-    raise broken(route, kind)

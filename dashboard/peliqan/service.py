@@ -10,8 +10,9 @@ from requests.adapters import BaseAdapter
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.answers import parse
 from dashboard.peliqan.breaker import Breaker
-from dashboard.peliqan.http import Transport, parse
+from dashboard.peliqan.http import Transport
 from dashboard.peliqan.models import Account, AccountPage, Token
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Route, Routes

@@ -1,7 +1,7 @@
 """The snapshot, people and the audit trail, in SQLite or PostgreSQL through SQLAlchemy.
 
 ``models``     the tables
-``listing``    list, search, filter, sort and page: one mechanism for every list
+``asked``      what is asked of a list, from its address; ``listing`` answers: search, filter, sort and page in one mechanism
 ``lists``      the console's lists, each a declaration for ``listing``
 ``findings``   what the rules say, kept from first seen to recovered; ``causes`` counts what is alike
 ``finding_lists``, ``diagnosed``, ``suppression``  what is shown of them, and what people are spared

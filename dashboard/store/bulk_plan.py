@@ -12,11 +12,12 @@ from sqlalchemy import select
 
 from dashboard.peliqan.vocabulary import is_oauth, is_saltedge
 from dashboard.store import actions, bulk
+from dashboard.store.asked import BadQuery, ListQuery, whole_number
 from dashboard.store.bulk import Place
 from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
 from dashboard.store.finding_lists import FINDINGS
-from dashboard.store.listing import BadQuery, Listing, ListQuery, whole_number
+from dashboard.store.listing import Listing
 from dashboard.store.lists import CONNECTIONS
 from dashboard.store.models import Account, Action, BulkItem, BulkJob, Connection, Finding
 

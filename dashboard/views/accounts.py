@@ -9,7 +9,7 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
 from dashboard.store import desk, diagnosed, snapshot, timeline, together
-from dashboard.store.listing import ListQuery
+from dashboard.store.asked import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models import Account
 from dashboard.views.access import requires

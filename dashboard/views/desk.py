@@ -7,9 +7,9 @@ from sqlalchemy import Select, select
 from dashboard.app import console
 from dashboard.fleet import links
 from dashboard.store import actions, audit, desk
+from dashboard.store.asked import whole_number
 from dashboard.store.database import db
 from dashboard.store.finding_lists import finding_item
-from dashboard.store.listing import whole_number
 from dashboard.store.models import Account, Action, Connection, ConnectionCount, Finding
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

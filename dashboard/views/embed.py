@@ -19,8 +19,8 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
 from dashboard.store import audit, scopes
+from dashboard.store.asked import BadQuery, whole_number
 from dashboard.store.database import db
-from dashboard.store.listing import BadQuery, whole_number
 from dashboard.store.models import Account, Connection
 from dashboard.views.access import PUBLIC, requires, visitor
 from dashboard.views.security import allow_frame, is_widgets_host, own_policy

@@ -21,8 +21,8 @@ from dashboard.app import console
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
 from dashboard.store import audit
+from dashboard.store.asked import BadQuery, NoSuchPage
 from dashboard.store.database import db
-from dashboard.store.listing import BadQuery, NoSuchPage
 from dashboard.telemetry import ids
 from dashboard.views import htmx, second
 from dashboard.views.access import is_for_scripts

@@ -8,7 +8,7 @@ from flask import request
 from dashboard.app import console
 from dashboard.fleet.links import GIVE_UP_AFTER, SafeLink, check_link
 from dashboard.store import actions, desk
-from dashboard.store.listing import BadQuery
+from dashboard.store.asked import BadQuery
 from dashboard.store.models import Account, Action, Connection
 from dashboard.views import letters
 from dashboard.views.times import zone

@@ -19,7 +19,8 @@ from dashboard.app import console
 from dashboard.data.files import harmless
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
 from dashboard.store import passes
-from dashboard.store.listing import PAGE_SIZES, Choice, Listing, Page
+from dashboard.store.asked import PAGE_SIZES, Page
+from dashboard.store.listing import Choice, Listing
 from dashboard.store.lists import Item
 from dashboard.store.models import Refresh
 from dashboard.store.overview import accounts_by_reason

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_values
 from dashboard.store import questions
-from dashboard.store.listing import BadQuery, Page
+from dashboard.store.asked import BadQuery, Page
 from dashboard.store.lists import ACCOUNTS
 from dashboard.store.models import Account, SavedQuery
 from dashboard.views.access import requires, visitor

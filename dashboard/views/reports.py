@@ -14,7 +14,7 @@ from jinja2 import Environment
 from dashboard.app import console
 from dashboard.diagnosis.texts import span
 from dashboard.store import report
-from dashboard.store.listing import BadQuery, whole_number
+from dashboard.store.asked import BadQuery, whole_number
 from dashboard.views import times
 from dashboard.views.access import requires, visitor
 

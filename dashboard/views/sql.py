@@ -16,7 +16,7 @@ from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.store import questions, reveals
-from dashboard.store.listing import Page, read_query
+from dashboard.store.asked import Page, read_query
 from dashboard.store.models import Account, Answer, Question
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

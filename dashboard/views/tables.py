@@ -19,7 +19,7 @@ from dashboard.app import console
 from dashboard.data.masks import mask
 from dashboard.data.query import KINDS, PREFIX, TableQuery, kinds_of, read_table_query
 from dashboard.store import reveals
-from dashboard.store.listing import BadQuery, Page
+from dashboard.store.asked import BadQuery, Page
 from dashboard.store.models import Account
 from dashboard.views import htmx, masking, recent
 from dashboard.views.access import requires, safe_next, visitor

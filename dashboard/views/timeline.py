@@ -8,7 +8,7 @@ from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.store import timeline
-from dashboard.store.listing import BadQuery
+from dashboard.store.asked import BadQuery
 from dashboard.store.models import Account, Connection
 from dashboard.store.timeline import KINDS, Cursor, Event
 from dashboard.views import htmx, times

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.app import Console
-from dashboard.fleet import refresh
+from dashboard.fleet import reader, refresh
 from dashboard.store import due, passes, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Account, Connection, HealthChange
@@ -42,7 +42,7 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
 ) -> None:
     passes.open_or_join(parts.clock())
     taken, read = [], []
-    take, read_account, save = due.take, refresh.read_account, snapshot.save_readings
+    take, read_account, save = due.take, reader.read_account, snapshot.save_readings
 
     def note_taken(*told: Any) -> Any:
         found = take(*told)
@@ -61,7 +61,7 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
         save(*told)
 
     monkeypatch.setattr(due, "take", note_taken)
-    monkeypatch.setattr(refresh, "read_account", note_read)
+    monkeypatch.setattr(reader, "read_account", note_read)
     monkeypatch.setattr(snapshot, "save_readings", save_slowly)
     refresh.read_due(parts.fleet)
     assert passes.current_id() is None

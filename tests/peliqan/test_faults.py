@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dashboard import peliqan
-from dashboard.peliqan.http import parse
+from dashboard.peliqan.answers import parse
 from dashboard.peliqan.models import AccountPage, Connection, Run, SyncStarted, SyncStatus
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import ROUTES

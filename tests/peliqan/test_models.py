@@ -23,7 +23,7 @@ from dashboard.peliqan import (
     Table,
     Token,
 )
-from dashboard.peliqan.http import parse, parse_list
+from dashboard.peliqan.answers import parse, parse_list
 from dashboard.peliqan.models import AccountPage, Answer
 from dashboard.peliqan.routes import ROUTES
 

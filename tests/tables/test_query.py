@@ -5,7 +5,7 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.data.query import Filter, TableQuery, kinds_of, read_table_query
-from dashboard.store.listing import BadQuery
+from dashboard.store.asked import BadQuery
 
 COLUMNS = [
     peliqan.Column(id=1, name="Title", type="text"),

@@ -1,0 +1,97 @@
+"""How settings are written: what their texts mean."""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator
+
+from dashboard.data.places import Place
+from dashboard.peliqan.service import LOOPBACK
+
+FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+
+
+def readable(read: Callable[[str], Any]) -> AfterValidator:
+    """For a setting that is kept as it is written: ``read`` is tried, and says what is wrong with it."""
+
+    def check(text: str) -> str:
+        read(text)
+        return text
+
+    return AfterValidator(check)
+
+
+def is_safe(value: str) -> bool:
+    """Whether it is an address of https, or of http on this machine."""
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError:
+        return False
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+
+
+def origin(value: str) -> str:
+    """A safe address without a slash at its end.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    if not is_safe(value):
+        raise ValueError("must be an https address (http only on this machine, for the sandbox)")
+    return value.rstrip("/")
+
+
+def hook(value: str) -> str:
+    """``module:function``, a safe address, or nothing.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    if value and not FUNCTION.fullmatch(value) and not is_safe(value):
+        raise ValueError("must be a function, as module:function, or an https address (http only on this machine)")
+    return value
+
+
+def netloc(url: str) -> str:
+    """Host and port as a browser sends them: the usual port is left out."""
+    parts = urlsplit(url)
+    return parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
+
+
+def roles(text: str) -> dict[str, str]:
+    """``support=operator, it-admins=admin`` as roles by value.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found: dict[str, str] = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        value, _, role = (part.strip() for part in pair.rpartition("="))
+        if not value or role not in {"viewer", "operator", "admin"}:
+            raise ValueError("must be pairs like support=operator, with commas between; roles are viewer, operator and admin")
+        found[value] = role
+    return found
+
+
+def some_roles(text: str) -> frozenset[str]:
+    """``operator, admin`` as roles.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found = frozenset(filter(None, map(str.strip, text.split(","))))
+    if not found <= {"viewer", "operator", "admin"}:
+        raise ValueError("must be roles with commas between: viewer, operator and admin are there")
+    return found
+
+
+def places(text: str) -> list[Place]:
+    """``slack://, postgresql://*.example.com`` as places.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    return [Place.read(each) for each in filter(None, map(str.strip, text.split(",")))]
