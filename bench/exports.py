@@ -34,7 +34,7 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         url = made.serve()
         session = sign_in(url)
         worker = made.start("worker")
-        for suffix, title in (("csv", "CSV"), ("parquet", "Parquet")):
+        for suffix, title in (("csv", "CSV"), ("jsonl", "JSON Lines"), ("parquet", "Parquet")):
             # What the first file takes is kept for the next, as in any worker that has made one.
             _export(session, url, SMALL, suffix)
             alone, ours, grown = [], [], []

@@ -102,6 +102,9 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
         if exit_with_parent and os.getppid() != parent:
             break
     work.stop.set()
+    # All at once: each may wait a second for a message of Redis', and they were waited for one by one.
+    for consumer in consumers:
+        consumer.stop_flag.set()
     for consumer in consumers:
         consumer.stop(graceful=True)
         consumer.huey.storage.close()

@@ -77,7 +77,8 @@ class Reader:
         if not self._stop.is_set():
             self._take(pool)
         at_work = bool(self._in_hand)
-        self._collect()
+        if at_work or listing:
+            self._collect()
         at = self._fleet.clock()
         if self._has_much() or at - self._written_at >= WRITE_EVERY:
             self._write()

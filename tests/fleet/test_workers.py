@@ -125,6 +125,17 @@ def test_a_worker_beside_the_pages_lets_them_have_the_processor_first(machines: 
     wait_for(lambda: os.getpriority(os.PRIO_PROCESS, beside.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE, "it steps back")
 
 
+def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(parts: Console, machines: Processes) -> None:
+    parts.work.events_came()
+    idle = machines.start("worker")
+    wait_for(lambda: not any(parts.work.waiting().values()), "it has taken what there was")
+    asked = time.monotonic()
+    idle.send_signal(signal.SIGTERM)
+    assert idle.wait(20) == 0
+    # Each of six queues may wait a second for a message of Redis'; not one after another.
+    assert time.monotonic() - asked < 4
+
+
 def test_a_periodic_job_runs_once_however_many_workers_there_are(
     app: Flask, parts: Console, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
 ) -> None:
