@@ -20,6 +20,7 @@ from dashboard.store.models import (
     HealthChange,
     Refresh,
     Run,
+    SignIn,
     TableLook,
     WebhookEvent,
 )
@@ -29,10 +30,10 @@ EVENTS_KEPT = timedelta(days=14)
 
 
 def forget(before: datetime) -> int:
-    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, deliveries, looks; how
-    many rows.
+    """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, deliveries, looks,
+    sign-ins; how many rows.
 
-    What is older than ``before`` goes; looks are those at customers' tables.
+    What is older than ``before`` goes; looks are those at customers' tables. ``before`` is days ago: no sign-in lasts as long.
 
     Commits, in small steps.
 
@@ -59,6 +60,7 @@ def forget(before: datetime) -> int:
     exported = select(Export.id).where(Export.ended_at < before)
     delivered = select(Delivery.id).where(Delivery.settled_at < before)
     looked = select(TableLook.id).where(TableLook.at < before)
+    signed_in = select(SignIn.id).where(SignIn.started_at < before)
     olds = (
         (changes, HealthChange),
         (passes, Refresh),
@@ -67,6 +69,7 @@ def forget(before: datetime) -> int:
         (exported, Export),
         (delivered, Delivery),
         (looked, TableLook),
+        (signed_in, SignIn),
     )
     for old, table in olds:
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):

@@ -8,9 +8,9 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.app import Console
-from dashboard.store import retention, snapshot
+from dashboard.store import people, retention, sessions, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import HealthChange, Run
+from dashboard.store.models import HealthChange, Run, SignIn
 from tests.conftest import Clock, Sandbox
 
 
@@ -47,3 +47,15 @@ def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(parts:
     assert count(HealthChange) == first
     assert connections_with_runs() == connections
     assert count(Run) == len(connections)
+
+
+def test_sign_ins_that_are_over_are_forgotten_and_those_that_last_stay(clock: Clock) -> None:
+    olga = people.find_user("olga@example.com")
+    assert olga is not None
+    for _ in range(3):
+        people.sign_in(olga, clock())
+    clock.move(days=90)
+    key = people.sign_in(olga, clock()).value
+    retention.forget(clock() - timedelta(days=7))
+    assert count(SignIn) == 1
+    assert [each.is_here for each in sessions.open_of(olga, clock(), key)] == [True]
