@@ -135,8 +135,13 @@ def note_progress(pass_id: int, at: datetime) -> bool:
 
 
 def close(pass_id: int, at: datetime, error: str | None = None) -> bool:
-    """Close the pass; whether it was open. Commits."""
-    return _update(pass_id, None, active=None, ended_at=at, listing_until=None, error=error)
+    """Close the pass with what it has done by now; whether it was open. Commits.
+
+    Counted once more: of two workers that note its progress, the one that counted first may write last.
+    """
+    accounts, done, unreadable = _count(get(pass_id).started_at)
+    counted = {"accounts": accounts, "done": done, "unreadable": unreadable}
+    return _update(pass_id, None, active=None, ended_at=at, listing_until=None, error=error, **counted)
 
 
 def unreadable_in(found: Refresh) -> dict[int, str]:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from dashboard.app import Console
 from dashboard.fleet import reader, refresh
 from dashboard.store import due, passes, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, HealthChange
+from dashboard.store.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
@@ -175,6 +175,18 @@ def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts
     assert run(parts).error is None
     closed = passes.get(pass_id)
     assert (closed.active, closed.done) == (None, ACCOUNTS)
+
+
+def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Console, clock: Clock) -> None:
+    pass_id = passes.open_or_join(clock()).id
+    passes.end_listing(pass_id, clock())
+    # What a worker counted before others wrote, and wrote after them.
+    assert not passes.note_progress(pass_id, clock())
+    db.session.execute(update(AccountCheck).values(tried_at=clock()))
+    db.session.commit()
+    assert passes.close(pass_id, clock())
+    db.session.expire_all()
+    assert (passes.get(pass_id).done, passes.get(pass_id).accounts) == (ACCOUNTS, ACCOUNTS)
 
 
 def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Console, clock: Clock) -> None:
