@@ -261,7 +261,7 @@ def _schedule(page: Page) -> None:
 
 
 def _export(page: Page) -> None:
-    page.goto("/accounts/1001/tables/10011900?fill=1")
+    page.goto("/accounts/1001/tables/10011900")
     page.locator("form[aria-label=Export] button").first.click()
     page.wait_for_url(re.compile(r"/exports/\d+$"))
     page.get_by_role("link", name="Download").wait_for()

@@ -185,6 +185,16 @@ def test_slow_rows_come_after_the_page_where_scripts_run_and_with_it_where_not(v
     assert len(viv.get(str(by_hand["href"])).select(".rows tbody tr")) == 25
 
 
+def test_the_buttons_for_a_file_of_all_rows_come_with_the_rows(olga: Person) -> None:
+    assert olga.get(EVERYTHING).select("#rows form[aria-label=Export] button")
+    olga.client.set_cookie("tz", "Europe/Brussels")
+    waiting = olga.get(EVERYTHING).select_one("#rows[hx-trigger=load]")
+    assert waiting is not None
+    part = olga.get(str(waiting["hx-get"]), **{"HX-Request": "true", "HX-Target": "rows"})
+    # Of what comes, this is all that goes into the page.
+    assert part.select(f"{waiting['hx-select']} form[aria-label=Export] button")
+
+
 def test_a_page_past_the_end_and_a_table_deleted_meanwhile_are_told(viv: Person, sandbox: Sandbox) -> None:
     assert "the last one is 2" in words(viv.get(f"{EVERYTHING}?page=3", 404))
     sandbox.fault("rows", status=404)
