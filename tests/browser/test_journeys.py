@@ -228,7 +228,7 @@ PAGES = [
     "/", "/accounts", "/connections?severity=error", "/accounts/1001", "/accounts/1001/connections/100102", "/accounts/1049",
     "/accounts/1001/databases/10011", "/accounts/1001/tables/10011900", "/accounts/1001/tables/10011900/rows/3",
     "/accounts/1001/tables/10011900/rows/2/cell?column=Long", "/accounts/1001/tables/10011900/health", "/accounts/1001/connections/100102/search",
-    "/accounts/1001/sql", "/queries", "/queries/new", "/pulls", "/pulls/new", "/exports", "/deliveries", "/embed?external_id=cust-00001", "/audit", "/receipts", "/users", "/webhooks", "/users/new", "/me", "/me/password", "/me/second-factor", "/users/1", "/find?q=amber", "/nowhere",
+    "/accounts/1001/sql", "/queries", "/queries/new", "/pulls", "/pulls/new", "/exports", "/deliveries", "/embed?external_id=cust-00001", "/embed?external_id=nobody", "/audit", "/receipts", "/users", "/webhooks", "/users/new", "/me", "/me/password", "/me/second-factor", "/users/1", "/find?q=amber", "/nowhere",
     "/connections?q=zzzz", "/alerts", "/alerts/new", "/alerts/messages", "/bulk", "/bulk/new?kind=sync&which=all&severity=error",
     "/bulk/new?kind=reauthorise&which=ticked", "/since", "/trend", "/accounts/1048/timeline", "/accounts/1048/connections/104801/timeline",
     "/desk", "/desk/needed", "/desk/banks", "/desk/invite?account=1001",
