@@ -12,13 +12,17 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dashboard import peliqan
 from dashboard.data import parquet
 from dashboard.data.files import FORMATS, CsvFile, JsonLinesFile, ParquetLines, TextFile
 from tests.engines import wait_for
 
-NAMES = ('Quote " dot . slash / 😀', "Name, with comma", "Amount", "amount", "<b>bold</b>", "العنوان", "new\nline")
+SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(SIMPLE, lambda each: st.lists(each) | st.dictionaries(st.text(), each), max_leaves=5)
+NAMES = ('Quote " dot . slash / 😀', "Name, with comma", "Amount", "amount", "<b>bold</b>", "العنوان", "new\nline", "100 %s")
 
 
 def columns(*names: str, type: str = "text", decimals: int | None = None) -> list[peliqan.Column]:
@@ -90,6 +94,13 @@ def test_json_lines_keep_shapes_and_every_line_is_json_for_anybody() -> None:
     found = [json.loads(line, parse_constant=no_constant)["A"] for line in content.split("\n")[:-1]]
     assert found == [*values[:6], "Infinity", ["-Infinity"], values[8]]
     assert file.remarks == ["2 numbers are too large for the file and stand as the text Infinity or -Infinity."]
+
+
+@given(st.lists(st.tuples(VALUES, st.text(), st.integers())))
+def test_json_lines_give_back_whatever_came(rows: list[tuple[Any, str, int]]) -> None:
+    values = [{"id": n, **dict(zip(NAMES, row, strict=False))} for n, row in enumerate(rows)]
+    content = written(JsonLinesFile(columns(*NAMES[:3])), values)
+    assert [json.loads(line) for line in content.split(b"\n")[:-1]] == values
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
