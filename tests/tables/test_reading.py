@@ -93,6 +93,16 @@ def test_pages_that_repeat_themselves_end_the_reading_with_a_sentence() -> None:
         ids(reading(upstream))
 
 
+@pytest.mark.parametrize("pointing", ["http://elsewhere.example.com/?page=7", "/api/database/rows/table/1/?page=1", "x"])
+def test_wherever_the_next_page_is_said_to_be_each_comes_once_and_the_last_ends_it(pointing: str) -> None:
+    upstream = Upstream(list(range(35)))
+    answer = upstream.rows
+    upstream.rows = lambda *place, **asked: answer(*place, **asked).model_copy(update={"next": pointing})  # type: ignore[method-assign]
+    found = reading(upstream)
+    assert ids(found) == list(range(35))
+    assert (found.told.ended, found.told.remarks) == (True, [])
+
+
 def test_rows_without_an_id_are_all_kept() -> None:
     assert ids(reading(Upstream([None] * 25))) == [None] * 25
 
