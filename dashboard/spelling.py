@@ -9,6 +9,7 @@ from pydantic import AfterValidator
 
 from dashboard.data.places import Place
 from dashboard.peliqan.service import LOOPBACK
+from dashboard.store.people import ROLES
 
 FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
@@ -70,7 +71,7 @@ def roles(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in filter(None, map(str.strip, text.split(","))):
         value, _, role = (part.strip() for part in pair.rpartition("="))
-        if not value or role not in {"viewer", "operator", "admin"}:
+        if not value or role not in ROLES:
             raise ValueError("must be pairs like support=operator, with commas between; roles are viewer, operator and admin")
         found[value] = role
     return found
@@ -83,7 +84,7 @@ def some_roles(text: str) -> frozenset[str]:
         ValueError: a sentence.
     """
     found = frozenset(filter(None, map(str.strip, text.split(","))))
-    if not found <= {"viewer", "operator", "admin"}:
+    if not found <= set(ROLES):
         raise ValueError("must be roles with commas between: viewer, operator and admin are there")
     return found
 

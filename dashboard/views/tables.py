@@ -56,7 +56,7 @@ class RowsPage:
     @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
         """The kinds of condition, by the types of columns that they fit: for the form's menu."""
-        return {type_: kinds_of(column) for type_, column in {column.type: column for column in self.columns}.items()}
+        return {type_: kinds_of(type_) for type_ in dict.fromkeys(column.type for column in self.columns)}
 
     @cached_property
     def shown_names(self) -> frozenset[str]:
