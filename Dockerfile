@@ -5,7 +5,7 @@ WORKDIR /src
 ARG REQUIREMENTS=requirements.txt
 COPY requirements.txt requirements-extras.txt ./
 RUN python -m venv /console && /console/bin/pip install --no-cache-dir --require-hashes -r $REQUIREMENTS
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md wsgi.py ./
 COPY dashboard ./dashboard
 COPY templates ./templates
 COPY static ./static

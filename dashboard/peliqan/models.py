@@ -267,11 +267,17 @@ class Table(Answer):
 
 
 class Column(Sparse):
-    """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said."""
+    """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said.
+
+    ``formula_type``: what a formula, lookup, rollup or count results in; ``array_formula_type``: the type of its items where that
+    is "array" (recorded: Baserow's list of fields says both). Empty for every other type.
+    """
 
     id: Id = 0
     name: str
     type: Word = ""
+    formula_type: Word = ""
+    array_formula_type: Word = ""
     primary: bool = False
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
     decimals: Annotated[int | None, BeforeValidator(_places)] = Field(

@@ -1,0 +1,17 @@
+"""The console as a WSGI application, with the settings of the environment.
+
+``gunicorn wsgi:app`` and ``flask --app wsgi run`` serve it. Missing or wrong settings, and a database that is away or has an
+older schema, end the process with one message. No worker is embedded: run ``dashboard worker`` beside it.
+"""
+
+from dashboard.cli.shared import begin_telling, make_current_app
+
+# gunicorn stops on this exit code of a process (Arbiter.WORKER_BOOT_ERROR); on any other it would start the process again.
+BOOT_ERROR = 3
+
+try:
+    app = make_current_app(pages=True)
+    begin_telling(app)
+except SystemExit:
+    # The message is on stderr already.
+    raise SystemExit(BOOT_ERROR) from None
