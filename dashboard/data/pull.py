@@ -71,7 +71,6 @@ class Pull:
         self._api, self._destination, self._belongs, self._clock = api, destination, belongs, clock
         self._full, self._full_every, self._progress = full, full_every, progress
         self._goes_on, self._grows = goes_on, ""
-        self._unreachable = 0
         self._met: set[tuple[str, str]] = set()
 
     def run(self, chosen: Selection) -> PullResult:
@@ -104,9 +103,8 @@ class Pull:
                 connections, tables = self._plan(account_id, chosen)
             except peliqan.PeliqanError as error:
                 result.failures.append(Failure(account_id, None, "", error.explained))
-                self._count_unreachable(error)
+                _stop_if_away(error)
                 continue
-            self._unreachable = 0
             if tables:
                 self._destination.describe(accounts[account_id], connections)
                 self._tables(account_id, tables, result)
@@ -118,14 +116,6 @@ class Pull:
         asked |= {("table", name) for name in chosen.tables} | {("connection", str(each)) for each in chosen.connections}
         for kind, name in sorted(asked - self._met):
             result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
-
-    def _count_unreachable(self, error: peliqan.PeliqanError) -> None:
-        if isinstance(error, peliqan.Away):
-            raise _Stop(f"{error.explained} Try again later.")
-        if isinstance(error, peliqan.OUTAGE):
-            self._unreachable += 1
-        if self._unreachable >= peliqan.OUTAGE_AFTER:
-            raise _Stop(f"{peliqan.OUTAGE_AFTER} accounts in a row could not be read: Peliqan seems to be away. Try again later.")
 
     def _plan(self, account_id: int, chosen: Selection) -> tuple[Sequence[peliqan.Connection], list[Found]]:
         """The account's connections, and its chosen tables. One that two connections may load belongs to none: it stands under
@@ -162,8 +152,7 @@ class Pull:
                 result.copied.append(self._table(account_id, each, known.get(each.table.id)))
             except peliqan.PeliqanError as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, error.explained))
-                if isinstance(error, peliqan.Away):
-                    self._count_unreachable(error)
+                _stop_if_away(error)
             except TableChanged as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
             except _AskedToStop:
@@ -302,3 +291,9 @@ def _may_have_missed(told: Told) -> bool:
         return False
     short = told.ended and told.read + told.repeated < min(told.count, told.last_count)
     return told.last_count < told.count or (told.repeated > 0 and told.last_count == told.count) or short
+
+
+def _stop_if_away(error: peliqan.PeliqanError) -> None:
+    """End the pull if the API is down. An account that does not answer while others do is that account's failure alone."""
+    if isinstance(error, peliqan.Away):
+        raise _Stop(f"{error.explained} Try again later.")

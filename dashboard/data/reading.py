@@ -6,7 +6,7 @@ met twice or not at all. What can be seen of that is told: rows met twice are le
 
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,6 +20,8 @@ PAGE: Final = 200
 AHEAD: Final = 8
 # What they may take, in characters: of long rows fewer are asked for ahead.
 ROOM: Final = 16_000_000
+# A page that timed out is asked for so many times more, alone: meanwhile a slow server ends what it was asked before.
+ALONE: Final = 5
 # So many of a page's rows tell how long they are.
 WEIGHED: Final = 4
 # So many pages back a row is known again.
@@ -77,6 +79,7 @@ class TableReading:
         self._next, self._size, self._ahead = first_page, size, ahead
         # Until the first page has come nobody knows how long its rows are.
         self._most = 1
+        self._slow = False
         self.page = first_page - 1
         self.told = Told()
 
@@ -93,9 +96,9 @@ class TableReading:
         try:
             self._ask(pool, waiting, 1)
             while waiting:
-                found = waiting.popleft().result()
+                found = self._take(waiting)
                 self.page += 1
-                self._most = max(1, min(2 * self._ahead, ROOM // _length(found.rows)))
+                self._most = 1 if self._slow else max(1, min(2 * self._ahead, ROOM // _length(found.rows)))
                 rows = self._fresh(found)
                 if self._is_last(found):
                     self.told.ended = True
@@ -108,6 +111,24 @@ class TableReading:
                 each.cancel()
             pool.shutdown(wait=True, cancel_futures=True)
 
+    def _take(self, waiting: "deque[Future[peliqan.RowPage]]") -> peliqan.RowPage:
+        """Return the next page. After a time-out, pages are asked for one at a time: asked ahead, they queue at a slow server.
+
+        Raises:
+            PeliqanError: it cannot be had, also not after ``ALONE`` more tries.
+        """
+        try:
+            return waiting.popleft().result()
+        except peliqan.TimedOut as error:
+            self._slow, timed_out = True, error
+        wait(waiting)
+        for _ in range(ALONE):
+            try:
+                return self._get(self.page + 1)
+            except peliqan.TimedOut as error:
+                timed_out = error
+        raise timed_out
+
     def _ask(self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int) -> None:
         while len(waiting) < min(self._most, most):
             # In this thread's context: a call says what it is made for.
@@ -115,7 +136,7 @@ class TableReading:
             self._next += 1
 
     def _get(self, page: int) -> peliqan.RowPage:
-        return self._api.rows(self._table_id, page=page, size=self._size, **self._asked)
+        return self._api.rows(self._table_id, page=page, size=self._size, retry_timeouts=False, **self._asked)
 
     def _pages_left(self, count: int) -> int:
         """After the page that was just taken; one at least, since a count may be wrong and only a short page is the end."""

@@ -38,9 +38,13 @@ class Reader:
         self._ready: queue.SimpleQueue[Future[Reading]] = queue.SimpleQueue()
         self._in_hand: set[int] = set()
         self._batch: list[Reading] = []
+        # Accounts that did not answer, until anything was answered after them. If nothing is, or no account at all can be read,
+        # it was the API and not them.
         self._suspects: list[Reading] = []
+        self._answers = 0
         self._read_any = False
         self._outage: str | None = None
+        self._listing_error: str | None = None
         self._listing: Thread | None = None
         now = fleet.clock()
         self._written_at = self._counted_at = self._kept_at = now
@@ -65,7 +69,8 @@ class Reader:
             self._listing.join()
         self._settle_suspects()
         self._write()
-        self._count()
+        if self._count() and self._listing_error is not None and not self._stop.is_set():
+            self._close_unlisted()
 
     def _go_on(self, pool: ThreadPoolExecutor) -> bool:
         """Take, collect, write; False when there is nothing more to do."""
@@ -79,13 +84,17 @@ class Reader:
         at_work = bool(self._in_hand)
         if at_work or listing:
             self._collect()
+        if self._read_any and self._api.breaker.answers != self._answers:
+            self._batch += self._suspects
+            self._suspects = []
         at = self._fleet.clock()
         if self._has_much() or at - self._written_at >= WRITE_EVERY:
             self._write()
         if at - self._counted_at >= COUNT_EVERY and not self._count():
             return False
-        if self._in_hand and at - self._kept_at >= passes.LEASE / 3:
-            self._patiently(lambda: due.keep(self._in_hand, at))
+        in_hand = self._in_hand | {each.account_id for each in self._suspects}
+        if in_hand and at - self._kept_at >= passes.LEASE / 3:
+            self._patiently(lambda: due.keep(in_hand, at))
             self._kept_at = at
         return at_work or listing
 
@@ -128,31 +137,32 @@ class Reader:
 
     def _sort_in(self, reading: Reading) -> None:
         self._in_hand.discard(reading.account_id)
-        if isinstance(reading.error, peliqan.Away):
+        if isinstance(reading.error, peliqan.NOT_SENT):
             # It was not asked, so nothing is to be said of it; it is due again when our lease on it is over.
             self._outage = reading.error.explained
             return
         if not isinstance(reading.error, peliqan.OUTAGE):
-            self._batch += [*self._suspects, reading]
-            self._suspects = []
+            self._batch.append(reading)
             self._read_any = True
             return
         self._suspects.append(reading)
-        if len(self._suspects) >= peliqan.OUTAGE_AFTER:
-            self._outage = reading.error.explained
+        self._answers = self._api.breaker.answers
 
     def _has_much(self) -> bool:
         return len(self._batch) >= BATCH or sum(reading.news for reading in self._batch) >= NEWS
 
     def _settle_suspects(self) -> None:
-        """At the end: the last few that were unreachable, or all there are."""
-        if self._outage is None and self._suspects:
-            if self._pass_id is not None and not self._read_any and self._patiently(due.listed) <= len(self._suspects):
-                error = self._suspects[0].error
-                assert error is not None
-                self._outage = error.explained
-            else:
-                self._batch += self._suspects
+        """At the end: the last few that did not answer, or all there are."""
+        if self._outage is not None or not self._suspects:
+            return
+        error = self._suspects[-1].error
+        assert error is not None
+        answers = self._api.breaker.answers != self._answers or self._api.check()
+        nothing_read = self._pass_id is not None and not self._read_any and self._patiently(due.listed) <= len(self._suspects)
+        if nothing_read or not answers:
+            self._outage = error.explained
+        else:
+            self._batch += self._suspects
 
     def _write(self) -> None:
         """Everything that was read, in one transaction."""
@@ -188,6 +198,14 @@ class Reader:
         error = f"{self._outage} The pass stopped after {done} accounts." if done else self._outage
         self._patiently(lambda: passes.close(pass_id, at, error))
 
+    def _close_unlisted(self) -> None:
+        """Close a pass whose list of accounts could not be read, with what was read of the accounts that are known."""
+        pass_id = self._pass_id
+        assert pass_id is not None
+        done = self._patiently(lambda: passes.get(pass_id)).done
+        error = f"{self._listing_error} The list of accounts could not be read to its end; {done} known accounts were read."
+        self._patiently(lambda: passes.close(pass_id, self._fleet.clock(), error))
+
     def _list(self, pass_id: int) -> None:
         """Ask for the list of accounts beside the reading, page by page: what is new is due at once."""
         seen: set[int] = set()
@@ -202,7 +220,11 @@ class Reader:
                         return
                 self._doubt(seen)
             except peliqan.PeliqanError as error:
-                self._outage = error.explained
+                # Accounts that are known are read all the same: one page of the list can be broken for weeks.
+                if isinstance(error, peliqan.NOT_SENT):
+                    self._outage = error.explained
+                else:
+                    self._listing_error = error.explained
                 return
             at = self._fleet.clock()
             self._patiently(lambda: snapshot.miss_accounts(seen, at))

@@ -70,7 +70,7 @@ def refresh_account(fleet: Fleet, account_id: int) -> Result:
     reading = read_account(
         fleet.api, account_id, known[account_id], fleet.clock, fleet.interval, watched_until=watched_until, was_readable=False
     )
-    if not isinstance(reading.error, peliqan.Away):
+    if not isinstance(reading.error, peliqan.NOT_SENT):
         snapshot.save_readings([reading], {})
     return Result(1, {account_id: reading.error.explained} if reading.error else {}, None)
 

@@ -22,8 +22,8 @@ from dashboard.peliqan.account import AccountApi
 from dashboard.peliqan.adapter import HangUp
 from dashboard.peliqan.breaker import Breaker, MemoryNotes, Outage, OutageNotes
 from dashboard.peliqan.errors import (
+    NOT_SENT,
     OUTAGE,
-    OUTAGE_AFTER,
     Away,
     BrokenAnswer,
     Busy,
@@ -60,8 +60,8 @@ from dashboard.peliqan.tokens import MemoryTokens, TokenStore
 from dashboard.peliqan.watching import Watch
 
 __all__ = [
+    "NOT_SENT",
     "OUTAGE",
-    "OUTAGE_AFTER",
     "Account",
     "AccountApi",
     "Away",

@@ -130,9 +130,11 @@ class AccountApi:
         order_by: str = "",
         filters: Mapping[str, str] = {},
         include: Sequence[str] = (),
+        retry_timeouts: bool = True,
     ) -> RowPage:
         """One page of rows (D B). ``size`` up to 200; ``order_by`` a column's name, ``-`` in front for descending.
         ``include``: these columns only; mind that the server then ignores a filter on any other, and says nothing.
+        ``retry_timeouts``: False for a caller that asks for fewer pages at a time after a time-out.
 
         A page past the end is an empty one with the true count, as newer servers say it; older ones answer
         ERROR_INVALID_PAGE (B), which costs one more call to learn the count.
@@ -141,7 +143,8 @@ class AccountApi:
         more = {"search": search, "order_by": _quoted(order_by), "include": ",".join(map(_quoted, include))}
         query |= {name: value for name, value in more.items() if value}
         try:
-            return parse(RowPage, self._send("rows", {"table_id": table_id}, query), self._routes["rows"])
+            data = self._send("rows", {"table_id": table_id}, query, retry_timeouts=retry_timeouts)
+            return parse(RowPage, data, self._routes["rows"])
         except errors.Refused as error:
             if error.error != "ERROR_INVALID_PAGE" or page == 1:
                 raise
@@ -189,8 +192,12 @@ class AccountApi:
         place: Mapping[str, int] | None = None,
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
+        **more: bool,
     ) -> Any:
-        """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out."""
+        """Send with the customer's token. A 401 drops it and asks for a new one, once; refused, nothing was carried out.
+
+        ``more``: as ``Transport.send`` takes it.
+        """
         route: Route = self._routes[name]
         if route.once:
             # Its token may have to be asked for first, and that must not be the read by which Peliqan is tried again.
@@ -198,12 +205,12 @@ class AccountApi:
         token = self._tokens.get(self.account_id)
         if token is not None:
             try:
-                return self._transport.send(route, token, place=place, query=query, body=body)
+                return self._transport.send(route, token, place=place, query=query, body=body, **more)
             except errors.NotAuthorised:
                 self._tokens.drop(self.account_id, token)
         token = self._identity(self.account_id)
         self._tokens.put(self.account_id, token)
-        return self._transport.send(route, token, place=place, query=query, body=body)
+        return self._transport.send(route, token, place=place, query=query, body=body, **more)
 
 
 def _quoted(order_by: str) -> str:

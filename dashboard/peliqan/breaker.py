@@ -1,15 +1,19 @@
-"""Whether Peliqan answers at all, known to all processes: while it does not, nobody waits for it.
+"""A circuit breaker for Peliqan's API, shared by all processes: while the API is down, nobody waits for it.
 
-After ``IN_A_ROW`` tries in a row that got no answer, or one of the kind 5xx, no request leaves; only from time to time one safe
-read does, to see whether it answers again: after 5 seconds, 10, 20 and so on, up to once a minute, one over all processes. That
-is the worker's to do (``take_turn``), so that nobody at a page waits for it; where no worker does it, the next read is it. What
-starts something never is. Any answer ends the outage.
+It is about the API and not about an account. ``IN_A_ROW`` tries in a row without an answer (none, or a 5xx), or a time-out beside
+the failure of another account, make the API *suspect*. Then one cheap read that has nothing to do with the failing accounts
+decides (``Transport`` sends it): answered, and nothing happens; not answered, and the breaker opens. A try is not counted if
+anything was answered after it was sent.
 
-Written here, since of the libraries for it (pybreaker, circuitbreaker) none knows waits that grow, reads from what starts
-something, or a clock that is passed in; and pybreaker lets one call through at a time.
+While it is open no request leaves, except one safe read after 5 seconds, 10, 20 and so on, at most once a minute, by one of all
+processes. That is the worker's task (``take_turn``), so that no page waits for it; if no worker does it, the next read does.
+A request with a side effect never does. Any answer closes it.
+
+Own code, since of the libraries for it (pybreaker, circuitbreaker) none has growing waits, tells reads from side effects, lets a
+probe decide, or takes a clock; and pybreaker lets one call through at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from threading import Lock
@@ -18,8 +22,8 @@ from typing import Final, Protocol
 from urllib3.exceptions import HTTPError
 
 IN_A_ROW: Final = 5
-# A single address that fails may be one customer's trouble; twice as often in a row, with no answer between, it hardly is.
-OF_ONE_PLACE: Final = 2 * IN_A_ROW
+# So long after a probe was answered, no other is sent: with many broken accounts each fifth failure would ask for one.
+PROBE_EVERY: Final = timedelta(seconds=1)
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(seconds=60)
 # So long after it was due, a turn is anybody's: no worker seems to be there.
 OVERDUE: Final = timedelta(seconds=10)
@@ -89,7 +93,7 @@ class MemoryNotes:
 
 
 class Open(HTTPError):
-    """Nothing is sent now. One of urllib3's errors, so that it passes through its retries."""
+    """Nothing is sent now. One of urllib3's errors, as all that ``failures.lost`` reads."""
 
     def __init__(self, outage: Outage) -> None:
         self.outage = outage
@@ -104,8 +108,12 @@ class Breaker:
         self._notes, self._clock = notes or MemoryNotes(), clock
         self._outage: Outage | None = None
         self._looked_at = datetime.min.replace(tzinfo=UTC)
-        self._failures, self._places = 0, set[int]()
+        # Since the last answer: how many tries failed, of whom, and since when.
+        self._failures, self._failing = 0, set[Hashable]()
         self._began: datetime | None = None
+        self._probing, self._probed_at = False, datetime.min.replace(tzinfo=UTC)
+        # How many answers came. A try compares it with what it was when it was sent.
+        self.answers = 0
         self._lock, self._looking = Lock(), Lock()
 
     @property
@@ -135,29 +143,58 @@ class Breaker:
         return outage is not None and outage.turn_at <= self._clock() and self._take(outage)
 
     def answered(self) -> None:
-        """An answer came, whatever it says."""
+        """Record an answer, whatever it says: closes the breaker."""
+        self.answers += 1
         if not self._failures and self._outage is None:
             return
         with self._lock:
-            self._failures, self._began = 0, None
-            self._places.clear()
+            self._forget()
             if self._outage is not None:
                 self._notes.end(self._clock())
                 self._outage = None
 
-    def failed(self, place: int | None, reason: str) -> None:
-        """None came, or a 5xx. ``place``: a number for what was asked of whom, None for a try that another follows; ``reason``:
-        what happened, a sentence to show."""
+    def failed(self, account: Hashable, answers: int, *, timed_out: bool) -> bool:
+        """Record a try without an answer, or with a 5xx; return whether the caller has to send a probe and settle it.
+
+        ``account``: whose request it was; ``answers``: this breaker's, when it was sent.
+        """
         with self._lock:
+            if answers != self.answers or self._outage is not None:
+                return False
             at = self._clock()
             self._failures += 1
+            self._failing.add(account)
             self._began = self._began or at
-            if place is not None:
-                self._places.add(place)
-            enough = IN_A_ROW if len(self._places) > 1 else OF_ONE_PLACE
-            if self._outage is None and self._failures >= enough:
-                self._outage = self._notes.begin(Outage(self._began, at + FIRST_WAIT, reason=reason))
+            # One account's time-outs are no sign, however many: what it asks for may just be slow.
+            suspect = len(self._failing) > 1 if timed_out else self._failures >= IN_A_ROW
+            lately = timedelta() <= at - self._probed_at < PROBE_EVERY
+            if not suspect or self._probing or lately:
+                return False
+            self._probing = True
+            return True
+
+    def is_failing(self, account: Hashable) -> bool:
+        """Return whether a request of this account failed since the last answer."""
+        return account in self._failing
+
+    def settle(self, answers: int, *, answered: bool, reason: str = "") -> None:
+        """Record what came of a probe: if neither it nor anything else was answered since it was sent, the breaker opens.
+
+        ``answers``: this breaker's, when the probe was sent; ``reason``: what happened to it, a sentence to show.
+        """
+        with self._lock:
+            at = self._clock()
+            self._probing, self._probed_at = False, at
+            if answered:
+                self.answers += 1
+                self._forget()
+            elif answers == self.answers and self._outage is None:
+                self._outage = self._notes.begin(Outage(self._began or at, at + FIRST_WAIT, reason=reason))
                 self._looked_at = at
+
+    def _forget(self) -> None:
+        self._failures, self._began = 0, None
+        self._failing.clear()
 
     def _look(self, at: datetime) -> None:
         """One looks. The others go by what was known a moment ago; where that is longer ago, they wait."""

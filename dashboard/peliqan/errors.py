@@ -159,8 +159,9 @@ class Away(PeliqanError):
     next_step = "The console looks for itself whether it answers again; try again when the banner is gone."
 
 
-# It did not answer: of these the breaker makes an outage.
+# No answer, or a 5xx: what the breaker counts.
 SILENT: Final = (Unreachable, TimedOut, ServerError)
-# Peliqan as a whole is away, and not one account: so many in a row, none readable between, and nobody asks on.
-OUTAGE: Final = (*SILENT, NoPace, Away)
-OUTAGE_AFTER: Final = 10
+# Nothing left this process.
+NOT_SENT: Final = (NoPace, Away)
+# The account itself said nothing that could be used: worth another try later.
+OUTAGE: Final = (*SILENT, *NOT_SENT)

@@ -11,7 +11,7 @@ from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadT
 from dashboard.peliqan import errors
 from dashboard.peliqan.breaker import Open, Outage
 from dashboard.peliqan.rate import CountAway
-from dashboard.peliqan.retries import TooLongToWait, retry_wait
+from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import Route
 
 SHOWN_DETAIL: Final = 500
@@ -29,9 +29,6 @@ def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.P
         return errors.NoPace(route.name)
     if isinstance(cause, Open):
         return away(route, cause.outage)
-    if isinstance(cause, TooLongToWait):
-        kind = errors.RateLimited if cause.status == 429 else errors.ServerError
-        return kind(route.name, status=cause.status, retry_after=cause.wait)
     if isinstance(error, requests.ConnectTimeout):
         return errors.TimedOut(route.name)
     if isinstance(error, requests.Timeout) or isinstance(cause, (ReadTimeoutError, TimeoutError)):

@@ -1,13 +1,17 @@
 """One request to Peliqan: timeouts, limits, retries of safe reads, and errors that say what happened.
 
 No redirect is ever followed: a token would go with it. A safe read is retried on a lost connection and on 429, 502, 503 and
-504, with growing, jittered waits; what has a side effect (``Route.once``) is sent once.
+504, with growing, jittered waits, and once after a time-out: a server that is slow gets slower by being asked again. A request
+with a side effect (``Route.once``) is sent once.
 """
 
+import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -15,7 +19,7 @@ from urllib.parse import urlencode
 import requests
 from requests.adapters import BaseAdapter
 from requests.utils import get_environ_proxies
-from urllib3 import BaseHTTPResponse, Retry
+from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
@@ -24,14 +28,41 @@ from dashboard.peliqan.answers import decode, lines, read_body
 from dashboard.peliqan.breaker import Breaker
 from dashboard.peliqan.failures import away, lost, refusal
 from dashboard.peliqan.rate import Pace
-from dashboard.peliqan.retries import LONGEST_WAIT, PatientRetry
+from dashboard.peliqan.retries import RETRIED, next_wait
 from dashboard.peliqan.routes import Route
 from dashboard.peliqan.watching import Unwatched, Watch
 
+log = logging.getLogger(__name__)
 CONNECT_TIMEOUT: Final = 5.0
 LARGEST_BODY: Final = 16 * 1024 * 1024
+# How long the words of a refusal may take, however they drip: its status alone is enough.
+REFUSAL_TIMEOUT: Final = 2.0
+# How long a probe may take: by then, nothing was answered for a whole read timeout already.
+PROBE_TIMEOUT: Final = 5.0
+# The cheapest read of a customer's. The last one that went well is what a probe repeats.
+PROBE_ROUTE: Final = "servers"
 # Anything else cannot stand in a header, and the refusal of http.client would quote it.
 TOKEN: Final = re.compile(r"[!-~]+")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, before it is sent. ``query`` and ``body`` as JSON has them; ``place``: what the path's braces stand for."""
+
+    route: Route
+    token: str
+    place: Mapping[str, int] | None = None
+    query: Mapping[str, Any] | None = None
+    body: Mapping[str, Any] | None = None
+
+    @property
+    def account(self) -> Hashable:
+        """Whose it is, to tell accounts apart: by its token, and in a partner's call by the account that is asked for."""
+        asked_for = {"account_id", "external_id"} & (self.query or {}).keys() if self.route.partner else ()
+        return self.token, *((self.query or {})[name] for name in sorted(asked_for))
+
+    def __repr__(self) -> str:
+        return f"Call({self.route.name})"
 
 
 class Transport:
@@ -74,18 +105,13 @@ class Transport:
         self._deadline = 3 * read_timeout
         # In bytes, unpacked; of a stream, a line's.
         self.largest = LARGEST_BODY
-        patient = PatientRetry(
-            total=retries,
-            redirect=0,
-            backoff_factor=backoff,
-            backoff_jitter=backoff,
-            backoff_max=LONGEST_WAIT,
-            allowed_methods={"GET"},
-            raise_on_status=False,
-        )
-        patient.before, patient.told = self._before_retry, self._note_try
-        self._reads = adapter or OneHostAdapter(1, concurrency, max_retries=patient)
+        self._retries, self._backoff = retries, backoff
+        # Retries are ours: each try asks breaker and limiter again.
+        self._reads = adapter or OneHostAdapter(1, concurrency, max_retries=Retry(total=0, redirect=0))
         self._replaced = adapter is not None
+        # What a probe sends: the last cheap read of a customer's that went well, or the partner's own, set by ``Peliqan``.
+        self.partner_probe: Call | None = None
+        self._last_good: Call | None = None
         self._prepared: dict[Route, requests.PreparedRequest] = {}
 
     @contextmanager
@@ -110,56 +136,74 @@ class Transport:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         anyway: bool = False,
+        retry_timeouts: bool = True,
     ) -> Any:
-        """The answer's JSON. ``anyway``: also where Peliqan does not answer just now, to see whether it does again.
+        """The answer's JSON. ``anyway``: also while the breaker is open, to see whether Peliqan answers again.
+
+        ``retry_timeouts``: False for a caller that reacts to a time-out itself, by asking for less at a time.
 
         Raises:
             errors.PeliqanError: everything that can go wrong; never with a token or a whole URL in it.
         """
         with self._watch.call(route.name) as headers:
-            return self._send(route, token, headers, place, query, body, anyway)
+            if not TOKEN.fullmatch(token):
+                raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
+            return self._send(Call(route, token, place, query, body), headers, anyway, retry_timeouts)
 
-    def _send(
-        self,
-        route: Route,
-        token: str,
-        headers: Mapping[str, str],
-        place: Mapping[str, int] | None,
-        query: Mapping[str, Any] | None,
-        body: Mapping[str, Any] | None,
-        anyway: bool,
-    ) -> Any:
-        if not TOKEN.fullmatch(token):
-            raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
-        # Raised below, outside of ``except``: what requests and urllib3 raise holds the address and the token, and would
-        # hang on to ours as its context.
+    def _send(self, call: Call, headers: Mapping[str, str], anyway: bool, retry_timeouts: bool) -> Any:
+        tried, timed_out = 0, not retry_timeouts
+        while True:
+            found = self._try(call, headers, is_turn=anyway, may_be_turn=tried == 0)
+            if isinstance(found, bytes):
+                return decode(call.route, found)
+            tried += 1
+            failure = found.error
+            wait = next_wait(tried, failure.retry_after, self._backoff) if found.again and tried <= self._retries else None
+            if wait is None or (timed_out and isinstance(failure, errors.TimedOut)):
+                raise failure
+            timed_out = timed_out or isinstance(failure, errors.TimedOut)
+            time.sleep(wait)
+
+    def _try(self, call: Call, headers: Mapping[str, str], *, is_turn: bool, may_be_turn: bool) -> "bytes | _Failed":
+        """Send a request once: the body of a good answer, or how it failed, which the breaker has been told."""
+        route = call.route
+        # What is caught here holds the address and the token: the errors made of it are raised by the caller, outside of
+        # ``except``, so that it is not their context.
         try:
-            request = self._prepare(route, place, query, body)
-            request.headers.update(headers, Authorization=f"JWT {token}")
-            # Before the slot, or whoever may not ask would wait for those who wait; and after it, for what they learnt.
-            is_turn = anyway or self.breaker.ask(may_try=route.is_safe)
+            # Before the slot, or who may not send would wait for those who wait; and after it, for what they learnt.
+            is_turn = is_turn or self.breaker.ask(may_try=route.is_safe and may_be_turn)
             with self._pace.slot, self._adapter_for(route) as adapter:
                 if not is_turn:
                     self.breaker.ask()
                 self._pace.wait()
-                with adapter.send(request, True, self._timeout, self._verify, None, self._proxies) as response:
-                    went_well = 200 <= response.status_code < 300
-                    content = (
-                        read_body(route, response, self._deadline, self.largest)
-                        if went_well
-                        else self._read_refusal(route, response)
-                    )
-            # Outside of the slot: what is left to do needs no network.
-            if went_well:
-                self.breaker.answered()
-                return decode(route, content)
-            failure = refusal(route, response, content, token)
-        except errors.PeliqanError as error:
-            failure = error
+                answers = self.breaker.answers
+                found = self._exchange(call, headers, adapter, self._timeout)
+                self._record(call, found, answers)
         except (requests.RequestException, HTTPError) as error:
-            failure = lost(route, error)
-        self._note(failure, hash((route, *(place or {}).values(), token)))
-        raise failure
+            # The breaker is open, or the limiter is away: nothing was sent.
+            return _Failed(lost(route, error))
+        return found if isinstance(found, bytes) or not is_turn else _Failed(found.error)
+
+    def _exchange(
+        self, call: Call, headers: Mapping[str, str], adapter: BaseAdapter, timeout: tuple[float, float]
+    ) -> "bytes | _Failed":
+        """Send a request and read its answer; raises nothing."""
+        route, answered = call.route, False
+        try:
+            request = self._prepare(call)
+            request.headers.update(headers, Authorization=f"JWT {call.token}")
+            with adapter.send(request, True, timeout, self._verify, None, self._proxies) as response:
+                answered = True
+                if 200 <= response.status_code < 300:
+                    return read_body(route, response, self._deadline, self.largest)
+                content = self._read_refusal(route, response)
+            return _Failed(refusal(route, response, content, call.token), route.is_safe and response.status_code in RETRIED)
+        except errors.PeliqanError as error:
+            return _Failed(error)
+        except (requests.ConnectionError, requests.Timeout) as error:
+            return _Failed(lost(route, error), route.is_safe and not answered)
+        except (requests.RequestException, HTTPError) as error:
+            return _Failed(lost(route, error))
 
     def stream(
         self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float, hang_up: HangUp | None = None
@@ -181,13 +225,15 @@ class Transport:
     ) -> Iterator[bytes]:
         if not TOKEN.fullmatch(token):
             raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
+        call, answers = Call(route, token, body=body), self.breaker.answers
         try:
-            request = self._prepare(route, None, None, body)
+            request = self._prepare(call)
             request.headers.update(headers, Authorization=f"JWT {token}")
             self.breaker.ask()
             with self._pace.slot, hang_up.on_what_is_sent():
                 self.breaker.ask()
                 self._pace.wait()
+                answers = self.breaker.answers
                 response = self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies)
             with response:
                 if 200 <= response.status_code < 300:
@@ -200,7 +246,8 @@ class Transport:
         except (requests.RequestException, HTTPError) as error:
             failure = lost(route, error)
         if not hang_up.was_called:
-            self._note(failure, hash((route, token)))
+            with self._pace.slot:
+                self._record(call, _Failed(failure), answers)
         raise failure
 
     def ensure(self, route: Route) -> None:
@@ -212,45 +259,70 @@ class Transport:
         if (outage := self.breaker.outage) is not None:
             raise away(route, outage)
 
-    def _note(self, failure: errors.PeliqanError, place: int) -> None:
-        """Tell the breaker what a failure says of Peliqan as a whole."""
-        if isinstance(failure, errors.SILENT):
-            self.breaker.failed(place, failure.sentence)
-        elif not isinstance(failure, (errors.NoPace, errors.Away)):
+    def _record(self, call: Call, found: "bytes | _Failed", answers: int) -> None:
+        """Tell the breaker what came of a request, and send the probe if it asks for one. The caller holds a slot."""
+        if isinstance(found, bytes):
             self.breaker.answered()
+            if call.route.name == PROBE_ROUTE:
+                self._last_good = call
+        elif not isinstance(found.error, errors.SILENT):
+            if not isinstance(found.error, errors.NOT_SENT):
+                self.breaker.answered()
+        elif self.breaker.failed(call.account, answers, timed_out=isinstance(found.error, errors.TimedOut)):
+            self._probe()
 
-    def _note_try(self, response: BaseHTTPResponse | None) -> None:
-        """The same of a try that another follows."""
-        if response is not None and response.status < 500:
-            self.breaker.answered()
-        else:
-            kind = errors.Unreachable if response is None else errors.ServerError
-            self.breaker.failed(None, kind.sentence)
+    def check(self) -> bool:
+        """Send a probe whatever is known, and return whether Peliqan answers. For a caller that must be sure."""
+        with self._pace.slot:
+            self._probe()
+        return self.breaker.outage is None
 
-    def _before_retry(self) -> None:
-        self.breaker.ask()
-        self._pace.wait()
+    def _probe(self) -> None:
+        """Send one cheap read that has nothing to do with the failing accounts; the breaker goes by whether it is answered.
 
-    def _prepare(
-        self, route: Route, place: Mapping[str, int] | None, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
-    ) -> requests.PreparedRequest:
+        A customer's before the partner's: customers' routes can be down while the partner's are not.
+        """
+        call = self._last_good
+        if call is None or self.breaker.is_failing(call.account):
+            call = self.partner_probe
+        answers, answered, reason = self.breaker.answers, True, ""
+        try:
+            if call is not None:
+                self._pace.wait()
+                timeout = (self._connect, min(PROBE_TIMEOUT, self._timeout[1]))
+                found = self._exchange(call, {}, self._reads, timeout)
+                if not isinstance(found, bytes):
+                    answered, reason = not isinstance(found.error, errors.SILENT), found.error.sentence
+        except HTTPError:
+            # The limiter is away: nothing was sent, so nothing is known.
+            log.debug("No probe was sent: the limiter is away.")
+        finally:
+            self.breaker.settle(answers, answered=answered, reason=reason)
+
+    def _prepare(self, call: Call) -> requests.PreparedRequest:
         """The request without its token. What all of a route have in common is made once: that takes a tenth of a call's time."""
+        route = call.route
         if route not in self._prepared:
             headers = {**self._headers, **({"Connection": "close"} if route.once else {})}
             self._prepared[route] = requests.Request(route.method, self._base, headers).prepare()
         made = self._prepared[route].copy()
-        path = route.path.format(**(place or {}))
-        made.url = f"{(made.url or '').rstrip('/')}{path}" + (f"?{urlencode(query)}" if query else "")
-        if body is not None:
-            made.prepare_body(None, None, json=body)
+        path = route.path.format(**(call.place or {}))
+        made.url = f"{(made.url or '').rstrip('/')}{path}" + (f"?{urlencode(call.query)}" if call.query else "")
+        if call.body is not None:
+            made.prepare_body(None, None, json=call.body)
         return made
-
-    def _read(self, route: Route, response: requests.Response) -> bytes:
-        return read_body(route, response, self._deadline, self.largest)
 
     def _read_refusal(self, route: Route, response: requests.Response) -> bytes:
         """A refusal's body, or nothing: the status alone tells what happened."""
         try:
-            return self._read(route, response)
+            return read_body(route, response, min(REFUSAL_TIMEOUT, self._deadline), self.largest)
         except (errors.PeliqanError, requests.RequestException, HTTPError):
             return b""
+
+
+@dataclass(frozen=True)
+class _Failed:
+    """A try without a good answer. ``again``: whether it is worth another."""
+
+    error: errors.PeliqanError
+    again: bool = False

@@ -12,7 +12,7 @@ from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi
 from dashboard.peliqan.answers import parse
 from dashboard.peliqan.breaker import Breaker
-from dashboard.peliqan.http import Transport
+from dashboard.peliqan.http import Call, Transport
 from dashboard.peliqan.models import Account, AccountPage, Token
 from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.routes import Route, Routes
@@ -59,6 +59,7 @@ class Peliqan:
             adapter=adapter,
             watch=watch,
         )
+        self.transport.partner_probe = Call(self.routes["sub_accounts"], partner_token, query={"page": 1, "per_page": 1})
 
     @property
     def breaker(self) -> Breaker:
@@ -70,6 +71,10 @@ class Peliqan:
         with suppress(errors.PeliqanError):
             self._send("sub_accounts", query={"page": 1, "per_page": 1}, anyway=True)
         return self.breaker.outage is None
+
+    def check(self) -> bool:
+        """Send one cheap read now and return whether Peliqan answers; if it does not, the breaker opens."""
+        return self.transport.check()
 
     def ensure(self, name: str) -> None:
         """Return if Peliqan answers, as far as is known: before something is begun that this route is for.

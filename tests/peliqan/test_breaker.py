@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dashboard import peliqan
-from dashboard.peliqan.breaker import FIRST_WAIT, IN_A_ROW, LONGEST_WAIT, OF_ONE_PLACE, OVERDUE, Breaker, MemoryNotes, Open
+from dashboard.peliqan.breaker import FIRST_WAIT, IN_A_ROW, LONGEST_WAIT, OVERDUE, PROBE_EVERY, Breaker, MemoryNotes, Open
 from tests.peliqan.conftest import CUSTOMER, Answer, FaultServer, html
 
 BEGAN = datetime(2026, 1, 2, 10, 42, tzinfo=UTC)
@@ -40,10 +40,17 @@ def notes() -> MemoryNotes:
     return MemoryNotes()
 
 
+def fail_once(breaker: Breaker, account: int, *, timed_out: bool = False) -> bool:
+    """A try without an answer; whether a probe is asked for."""
+    return breaker.failed(account, breaker.answers, timed_out=timed_out)
+
+
 def opened(notes: MemoryNotes, hands: Hands) -> Breaker:
+    """A breaker after failures and a probe that nobody answered."""
     breaker = Breaker(notes, clock=hands)
-    for place in range(IN_A_ROW):
-        breaker.failed(place, "Peliqan did not answer in time.")
+    while not fail_once(breaker, 1):
+        pass
+    breaker.settle(breaker.answers, answered=False, reason="Peliqan did not answer in time.")
     return breaker
 
 
@@ -55,34 +62,62 @@ def is_open(breaker: Breaker, *, may_try: bool = False) -> bool:
     return False
 
 
-def test_nobody_is_asked_after_so_many_failures_in_a_row_and_not_one_before(notes: MemoryNotes, hands: Hands) -> None:
+def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before(notes: MemoryNotes, hands: Hands) -> None:
     breaker = Breaker(notes, clock=hands)
-    for place in range(IN_A_ROW):
-        assert not is_open(breaker)
-        breaker.failed(place, "No.")
+    assert [fail_once(breaker, account) for account in range(IN_A_ROW)] == [False] * (IN_A_ROW - 1) + [True]
+    assert not is_open(breaker)
+    breaker.settle(breaker.answers, answered=False, reason="No.")
     assert is_open(breaker)
     assert breaker.outage is not None
     assert (breaker.outage.since, breaker.outage.reason) == (BEGAN, "No.")
 
 
+def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_while(notes: MemoryNotes, hands: Hands) -> None:
+    breaker = Breaker(notes, clock=hands)
+    for _ in range(3):
+        assert [fail_once(breaker, 7) for _ in range(IN_A_ROW)][-1]
+        breaker.settle(breaker.answers, answered=True)
+        assert not any(fail_once(breaker, 7) for _ in range(10 * IN_A_ROW))
+        assert not is_open(breaker)
+        hands.move(PROBE_EVERY)
+        breaker.answered()
+
+
+def test_only_one_probe_is_under_way_at_a_time(notes: MemoryNotes, hands: Hands) -> None:
+    breaker = Breaker(notes, clock=hands)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda account: fail_once(breaker, account), range(200))) == 1
+
+
 def test_an_answer_between_begins_the_count_anew(notes: MemoryNotes, hands: Hands) -> None:
     breaker = Breaker(notes, clock=hands)
-    for place in range(3 * IN_A_ROW):
-        breaker.failed(place, "No.")
-        if place % (IN_A_ROW - 1) == 0:
+    for account in range(3 * IN_A_ROW):
+        assert not fail_once(breaker, account)
+        if account % (IN_A_ROW - 1) == 0:
             breaker.answered()
+
+
+def test_a_try_during_which_another_was_answered_is_not_counted(notes: MemoryNotes, hands: Hands) -> None:
+    breaker = Breaker(notes, clock=hands)
+    sent = breaker.answers
+    breaker.answered()
+    assert not any(breaker.failed(account, sent, timed_out=True) for account in range(10 * IN_A_ROW))
+
+
+def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(notes: MemoryNotes, hands: Hands) -> None:
+    breaker = Breaker(notes, clock=hands)
+    while not fail_once(breaker, 1):
+        pass
+    sent = breaker.answers
+    breaker.answered()
+    breaker.settle(sent, answered=False, reason="No.")
     assert not is_open(breaker)
 
 
-def test_one_address_that_fails_may_be_one_customers_trouble_and_has_to_fail_twice_as_often(
-    notes: MemoryNotes, hands: Hands
-) -> None:
+def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(notes: MemoryNotes, hands: Hands) -> None:
     breaker = Breaker(notes, clock=hands)
-    for _ in range(OF_ONE_PLACE - 1):
-        breaker.failed(7, "No.")
-        assert not is_open(breaker)
-    breaker.failed(7, "No.")
-    assert is_open(breaker)
+    assert not any(fail_once(breaker, 1, timed_out=True) for _ in range(10 * IN_A_ROW))
+    assert fail_once(breaker, 2, timed_out=True)
 
 
 def test_turns_come_ever_more_rarely_and_each_is_one_process_s(notes: MemoryNotes, hands: Hands) -> None:
@@ -162,6 +197,7 @@ def fail(api: peliqan.Peliqan, times: int = IN_A_ROW) -> None:
 
 def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(server: FaultServer, api: peliqan.Peliqan) -> None:
     server.say(SERVERS, html(503))
+    server.say(ACCOUNTS, html(503))
     server.say(SYNC, Answer({"run_data": []}))
     fail(api)
     asked = len(server.asked)
@@ -182,6 +218,7 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(server: Fa
 
 def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(server: FaultServer, api: peliqan.Peliqan, hands: Hands) -> None:
     server.say(SERVERS, html(503))
+    server.say(ACCOUNTS, html(503))
     fail(api)
     server.say(SYNC, Answer({"run_data": []}))
     hands.move(timedelta(hours=1))
@@ -195,6 +232,7 @@ def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(server: FaultSe
 
 def test_a_read_that_is_answered_ends_it(server: FaultServer, api: peliqan.Peliqan, hands: Hands) -> None:
     server.say(SERVERS, html(503))
+    server.say(ACCOUNTS, html(503))
     fail(api)
     server.say(SERVERS, Answer([]))
     hands.move(FIRST_WAIT + OVERDUE)
@@ -209,15 +247,38 @@ def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> N
     for _ in range(3):
         with pytest.raises(peliqan.PeliqanError):
             api.account_page()
-    # Four tries, four, and two of the third call: its retries are given up as soon as it is known.
-    assert server.count(ACCOUNTS) == OF_ONE_PLACE
+    # Four tries, then one of the second call and the probe: its retries are given up as soon as it is known.
+    asked = IN_A_ROW + 1
+    assert server.count(ACCOUNTS) == asked
     assert api.breaker.take_turn() is False
     hands.move(FIRST_WAIT)
     assert api.breaker.take_turn() is True
     assert api.answers_again() is False
-    assert server.count(ACCOUNTS) == OF_ONE_PLACE + 1
+    assert server.count(ACCOUNTS) == asked + 1
     server.say(ACCOUNTS, Answer([]))
     assert api.answers_again() is True
+
+
+def test_what_a_probe_asks_has_nothing_to_do_with_the_failing_accounts(
+    server: FaultServer, api: peliqan.Peliqan, hands: Hands
+) -> None:
+    server.say(SERVERS, Answer([]))
+    assert api.for_account(9).connections() == ()
+    good = f"JWT {CUSTOMER}"
+    # Customers' routes are down while the partner's own is not: that is an outage to every customer.
+    server.say(SERVERS, html(503))
+    server.say(ACCOUNTS, Answer([]))
+    fail(api)
+    assert server.asked[-1].headers["Authorization"] == good
+    assert api.breaker.outage is not None
+    # Known of nobody that answers, the partner's own is asked.
+    api.breaker.answered()
+    hands.move(PROBE_EVERY)
+    asked = server.count(ACCOUNTS)
+    api.transport._last_good = None
+    fail(api)
+    assert server.count(ACCOUNTS) == asked + 1
+    assert api.breaker.outage is None
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 429])
@@ -239,7 +300,7 @@ def test_an_answer_that_cannot_be_read_is_one_all_the_same(
 def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(server: FaultServer, hands: Hands) -> None:
     pace = peliqan.Pace(4, 10, "redis://127.0.0.1:1/0")
     api = server.client(breaker=Breaker(clock=hands), pace=pace)
-    for _ in range(OF_ONE_PLACE):
+    for _ in range(2 * IN_A_ROW):
         with pytest.raises(peliqan.NoPace):
             api.account_page()
     assert api.breaker.outage is None
@@ -252,6 +313,7 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(server: Fa
         server.stopped.wait(5)
 
     server.say(SERVERS, Answer(raw=stalls))
+    server.say(ACCOUNTS, Answer(raw=stalls))
     api = server.client(breaker=Breaker(clock=hands), retries=0, read_timeout=0.15, concurrency=2, pace=peliqan.Pace(2))
 
     def call(account_id: int) -> type[Exception]:
@@ -265,6 +327,7 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(server: Fa
     with ThreadPoolExecutor(16) as pool:
         began = time.monotonic()
         kinds = list(pool.map(call, range(16)))
-    assert kinds.count(peliqan.TimedOut) <= IN_A_ROW + 2
-    assert kinds.count(peliqan.Away) >= 16 - IN_A_ROW - 2
+    # Two are under way at a time, and the first two of different accounts that time out are enough.
+    assert kinds.count(peliqan.TimedOut) <= 4
+    assert kinds.count(peliqan.Away) >= 12
     assert time.monotonic() - began < 2
