@@ -76,7 +76,7 @@ def _doubt(account: peliqan.AccountApi, connection_id: int) -> None:
         peliqan.PeliqanError: it is not believed, or that cannot be told.
     """
     try:
-        account.connection(connection_id)
+        account.connection_itself(connection_id)
     except peliqan.NotFound:
         return
     raise peliqan.BrokenAnswer("servers", note="it lists no connection any more, though one of them is still there")

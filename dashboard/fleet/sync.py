@@ -124,7 +124,7 @@ def _ended(api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at
 def _run_of(account: peliqan.AccountApi, action: Action) -> peliqan.Run | None:
     """The run that the action began: by its id, or else the first that is newer than all known before."""
     if action.run_id is not None:
-        return account.run(action.run_id)
+        return account.run(action.connection_id, action.run_id)
     newer = [
         run
         for run in account.runs(action.connection_id)

@@ -25,16 +25,62 @@ from dashboard.peliqan.sql import SqlPart, read_parts
 from dashboard.peliqan.tokens import TokenStore
 
 A = TypeVar("A", bound=Answer)
+V = TypeVar("V")
 MOST_PAGES = 1_000
+# How many of a connection's newest runs are searched for one, where runs cannot be asked for by their ids.
+RUNS_SEARCHED = 100
+# The thing is missing and not the route, or it is somebody else's.
+ABOUT_THE_THING = ("DOES_NOT_EXIST", "NOT_IN_GROUP")
+
+
+class MissingRoutes:
+    """Routes that the API turned out not to have for customers, by name: for the life of the process.
+
+    Not every account has every route (S: a sub-account has no list of runs by id), and some paths are assumptions. Where the
+    same can be read in another way, that is the second choice.
+    """
+
+    def __init__(self) -> None:
+        self._names = set[str]()
+
+    def forget(self) -> None:
+        """Try all routes again."""
+        self._names.clear()
+
+    def read(self, name: str, first: Callable[[], V], second: Callable[[], V]) -> V:
+        """Return what ``first`` reads by the route of this name, or where that is missing or refused what ``second`` reads.
+
+        A route is remembered as missing once the second way has led to the thing.
+
+        Raises:
+            errors.PeliqanError: of the second way, or of the first where the thing itself is missing or nothing was answered.
+        """
+        if name in self._names:
+            return second()
+        try:
+            return first()
+        except (errors.NotFound, errors.Forbidden, errors.Refused) as error:
+            if isinstance(error, errors.Busy) or any(word in (error.error or "") for word in ABOUT_THE_THING):
+                raise
+        found = second()
+        if found is not None:
+            self._names.add(name)
+        return found
 
 
 class AccountApi:
     """What can be asked about one customer. Its token is kept by ``tokens`` and never leaves this class."""
 
     def __init__(
-        self, account_id: int, transport: Transport, routes: Routes, tokens: TokenStore, identity: Callable[[int], str]
+        self,
+        account_id: int,
+        transport: Transport,
+        routes: Routes,
+        tokens: TokenStore,
+        identity: Callable[[int], str],
+        missing: MissingRoutes,
     ) -> None:
-        self.account_id = account_id
+        self.account_id, self._missing = account_id, missing
         self._transport, self._routes, self._tokens, self._identity = transport, routes, tokens, identity
 
     def connections(self) -> tuple[Connection, ...]:
@@ -51,10 +97,22 @@ class AccountApi:
         raise errors.BrokenAnswer("servers", note="its pages repeat themselves")
 
     def connection(self, connection_id: int) -> Connection:
-        """One connection's health (D; path A)."""
+        """One connection's health: by its own route (D; path A), or else from the list of connections."""
+        return self._missing.read(
+            "server", lambda: self.connection_itself(connection_id), lambda: self._listed_connection(connection_id)
+        )
+
+    def connection_itself(self, connection_id: int) -> Connection:
+        """One connection's health by its own route alone (D; path A)."""
         found = self._one(Connection, "server", server_id=connection_id)
         if found.id != connection_id:
             raise errors.BrokenAnswer("server", note="it is another connection's")
+        return found
+
+    def _listed_connection(self, connection_id: int) -> Connection:
+        found = next((each for each in self.connections() if each.id == connection_id), None)
+        if found is None:
+            raise errors.NotFound("servers", status=404, note="the connection is not in the customer's list")
         return found
 
     def start_sync(self, connection_id: int) -> SyncStarted:
@@ -64,20 +122,36 @@ class AccountApi:
         return parse(SyncStarted, data, self._routes["syncdb"])
 
     def sync_status(self, connection_id: int, *, task_id: str | None = None, run_id: int | None = None) -> SyncStatus:
-        """Whether a sync runs (D S)."""
-        query = {"task_id": task_id, "pipeline_run_id": run_id}
-        data = self._send("syncdb_status", {"server_id": connection_id}, query)
-        return parse(SyncStatus, data, self._routes["syncdb_status"])
+        """Whether a sync runs: by the route for that (D S), or else from the connection's runs."""
+
+        def by_its_route() -> SyncStatus:
+            query = {"task_id": task_id, "pipeline_run_id": run_id}
+            data = self._send("syncdb_status", {"server_id": connection_id}, query)
+            return parse(SyncStatus, data, self._routes["syncdb_status"])
+
+        def by_runs() -> SyncStatus:
+            found = self.runs(connection_id, per_page=RUNS_SEARCHED)
+            run = next((run for run in found if run_id in (None, run.id)), None)
+            if run is None:
+                return SyncStatus(running=False)
+            return SyncStatus(running=run.is_running, status=run.status, run_id=run.id)
+
+        return self._missing.read("syncdb_status", by_its_route, by_runs)
 
     def runs(self, connection_id: int, page: int = 1, per_page: int = 10) -> tuple[Run, ...]:
         """A connection's runs, newest first (S)."""
         data = self._send("runs", {"server_id": connection_id}, {"page": page, "per_page": per_page})
         return tuple(sorted(self._list(Run, data, "runs"), key=lambda run: run.id, reverse=True))
 
-    def run(self, run_id: int) -> Run | None:
-        """One run (S); None when the API does not list it (yet)."""
-        data = self._send("pipeline_runs", query={"run_id": run_id, "page": 1, "per_page": 10})
-        return next((run for run in self._list(Run, data, "pipeline_runs") if run.id == run_id), None)
+    def run(self, connection_id: int, run_id: int) -> Run | None:
+        """One run: by its id (S), or else among the connection's newest; None when the API does not list it (yet)."""
+
+        def by_its_id() -> tuple[Run, ...]:
+            data = self._send("pipeline_runs", query={"run_id": run_id, "page": 1, "per_page": 10})
+            return self._list(Run, data, "pipeline_runs")
+
+        found = self._missing.read("pipeline_runs", by_its_id, lambda: self.runs(connection_id, per_page=RUNS_SEARCHED))
+        return next((run for run in found if run.id == run_id), None)
 
     def run_logs(self, run_id: int) -> str:
         """The log of a run (S; its shape ``{"logs": text}`` is an assumption, a bare text is taken too)."""
@@ -112,8 +186,17 @@ class AccountApi:
         return tuple(sorted(found, key=lambda table: (table.order, table.name)))
 
     def table(self, table_id: int) -> Table:
-        """One table (S B)."""
-        return self._one(Table, "table", table_id=table_id)
+        """One table: by its own route (S B), or else from the lists of the customer's databases."""
+        return self._missing.read(
+            "table", lambda: self._one(Table, "table", table_id=table_id), lambda: self._listed_table(table_id)
+        )
+
+    def _listed_table(self, table_id: int) -> Table:
+        for database in self.databases():
+            for table in self.tables(database.id):
+                if table.id == table_id:
+                    return table.model_copy(update={"database_id": table.database_id or database.id})
+        raise errors.NotFound("tables", status=404, note="the table is in none of the customer's databases")
 
     def columns(self, table_id: int) -> tuple[Column, ...]:
         """A table's columns: the primary one first, then in their order (B)."""
@@ -159,8 +242,14 @@ class AccountApi:
         return data
 
     def warehouse(self) -> str:
-        """The name of the customer's data warehouse, as SQL asks for it (S)."""
-        return self._one(Warehouse, "default_dw_info").name
+        """The name of the customer's data warehouse, as SQL asks for it: by its own route (S), or else from the connections."""
+        return self._missing.read("default_dw_info", lambda: self._one(Warehouse, "default_dw_info").name, self._listed_warehouse)
+
+    def _listed_warehouse(self) -> str:
+        found = next((each.name for each in self.connections() if each.is_warehouse and each.name), None)
+        if found is None:
+            raise errors.NotFound("servers", status=404, note="the customer has no data warehouse")
+        return found
 
     def ask(self, query: str, *, quiet: float = 60, hang_up: HangUp | None = None) -> Iterator[SqlPart]:
         """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte;

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from requests.adapters import BaseAdapter
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.account import AccountApi
+from dashboard.peliqan.account import AccountApi, MissingRoutes
 from dashboard.peliqan.answers import parse
 from dashboard.peliqan.breaker import Breaker
 from dashboard.peliqan.http import Call, Transport
@@ -48,6 +48,7 @@ class Peliqan:
         self.is_here = urlsplit(base_url).hostname in LOOPBACK
         self.tokens = tokens
         self.routes = routes or Routes()
+        self.missing_routes = MissingRoutes()
         self.transport = Transport(
             base_url,
             read_timeout=read_timeout,
@@ -119,8 +120,18 @@ class Peliqan:
         return parse(AccountPage, listing(data, "accounts"), self.routes["sub_accounts"])
 
     def account(self, external_id: str) -> Account:
-        """The sub-account with the partner's own id (S)."""
-        return parse(Account, self._send("sub_account", query={"external_id": external_id}), self.routes["sub_account"])
+        """The sub-account with the partner's own id: by its own route (S), or else from the list of sub-accounts."""
+
+        def by_its_id() -> Account:
+            return parse(Account, self._send("sub_account", query={"external_id": external_id}), self.routes["sub_account"])
+
+        def listed() -> Account:
+            found = next((each for each in self.accounts() if each.external_id == external_id), None)
+            if found is None:
+                raise errors.NotFound("sub_accounts", status=404, note="no sub-account in the list has this external id")
+            return found
+
+        return self.missing_routes.read("sub_account", by_its_id, listed)
 
     def account_by_id(self, account_id: int) -> Account:
         """The sub-account with Peliqan's id (S)."""
@@ -135,7 +146,7 @@ class Peliqan:
 
     def for_account(self, account_id: int) -> AccountApi:
         """One customer's calls. Costs nothing; its token is fetched with the first call."""
-        return AccountApi(account_id, self.transport, self.routes, self.tokens, self._identity)
+        return AccountApi(account_id, self.transport, self.routes, self.tokens, self._identity, self.missing_routes)
 
     def _identity(self, account_id: int) -> str:
         """A customer's long-lived token (D S): treat it like a password."""

@@ -18,9 +18,11 @@ from tests.faults.table import (
     IN_NO_TIME,
     PARTNER,
     PATIENCE,
+    SECOND_WAYS,
     UNREACHED,
     Case,
     Fault,
+    says,
 )
 
 KNOWN = {route.name: route for route in ROUTES}
@@ -49,6 +51,8 @@ def came_of(call: Any) -> Any:
 def expected(case: Case, route: Route, fault: Fault) -> tuple[type[peliqan.PeliqanError] | None, int, bool]:
     """The error, how often the server is asked, and whether something may have been started."""
     renews = not route.partner and route.name != "proxy_db"
+    if fault.leaves_another_way(route.name):
+        return None, 1, False
     error = fault.error if renews or fault.unrenewed is None else fault.unrenewed
     if case.plain and fault.name == "a word":
         error = None
@@ -88,12 +92,16 @@ def test_each_route_makes_of_it_what_the_table_says(raw_server: RawServer, fault
         def outcome(case: Case) -> Any:
             return came_of(lambda: case.call(client(raw_server.url, impatient=fault.impatient)))
 
-        others = [case for case in cases if case.name not in ("identity", "default_dw_info")]
-        raw_server.on.pop("default_dw_info", None)
+        # What asks other routes for the same would be counted there; so each of these misbehaves alone, too.
+        alone = [case.name for case in cases if case.name == "identity" or fault.leaves_another_way(case.name)]
+        alone += ["default_dw_info"] if "default_dw_info" not in alone else []
+        others = [case for case in cases if case.name not in alone]
+        for name in alone:
+            raw_server.on.pop(name, None)
         with ThreadPoolExecutor(len(others) if fault.impatient else 6) as pool:
             found = dict(zip((case.name for case in others), pool.map(outcome, others), strict=True))
         counts = dict(raw_server.asked)
-    for name in ("identity", "default_dw_info"):
+    for name in alone:
         if BY_NAME[name] in cases:
             with raw_server.misbehaving(fault.play, name):
                 found[name] = outcome(BY_NAME[name])
@@ -112,6 +120,45 @@ def test_each_route_makes_of_it_what_the_table_says(raw_server: RawServer, fault
             assert secrets_in(seen, raw_server) == []
             assert seen.error != "ERROR_X" or f"In their words: {seen.status}." in seen.explained
     assert not wrong
+
+
+REFUSALS = [fault for fault in FAULTS if fault.leaves_another_way("server")]
+
+
+@pytest.mark.parametrize("fault", REFUSALS, ids=lambda fault: fault.name)
+@pytest.mark.parametrize("name", SECOND_WAYS)
+def test_a_route_that_is_missing_or_refused_is_asked_once_and_the_other_way_from_then_on(
+    raw_server: RawServer, name: str, fault: Fault
+) -> None:
+    api, case = client(raw_server.url), BY_NAME[name]
+    with raw_server.misbehaving(fault.play, name):
+        found = [case.call(api) for _ in range(3)]
+        assert raw_server.asked[name] == 1
+        assert all(raw_server.asked[other] == 3 for other in SECOND_WAYS[name])
+    well = case.call(client(raw_server.url))
+    told = [getattr(each, "model_dump", lambda each=each: {"": each})() for each in (well, *found)]
+    # The second way leads to the same thing; a status read from runs lacks the task.
+    assert all(each.get("id") == told[0].get("id") and each.get("running") == told[0].get("running") for each in told)
+
+
+@pytest.mark.parametrize("name", SECOND_WAYS)
+def test_where_both_ways_are_refused_the_error_is_told_and_the_first_is_tried_again_next_time(
+    raw_server: RawServer, name: str
+) -> None:
+    api, refused = client(raw_server.url), next(fault for fault in FAULTS if fault.name == "404")
+    with raw_server.misbehaving(refused.play, name, *SECOND_WAYS[name]):
+        for times in (1, 2):
+            with pytest.raises(peliqan.NotFound):
+                BY_NAME[name].call(api)
+            assert raw_server.asked[name] == times
+
+
+@pytest.mark.parametrize("code", ["ERROR_TABLE_DOES_NOT_EXIST", "ERROR_USER_NOT_IN_GROUP"])
+def test_a_table_that_does_not_exist_or_is_anothers_is_not_looked_for_elsewhere(raw_server: RawServer, code: str) -> None:
+    with raw_server.misbehaving(says({"error": code, "detail": ""}, 404), "table"):
+        with pytest.raises(peliqan.PeliqanError):
+            BY_NAME["table"].call(client(raw_server.url))
+        assert raw_server.asked["applications"] == 0
 
 
 @pytest.mark.parametrize(("where", "error"), [each[1:] for each in UNREACHED], ids=[each[0] for each in UNREACHED])

@@ -134,7 +134,7 @@ def test_a_failed_run_says_the_connections_own_error(parts: Console, clock: Cloc
 
 def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
     action = start(parts, sandbox.healthy)
-    sandbox.fault("syncdb_status", status=404, times=1)
+    sandbox.fault("syncdb_status", status=500, times=1)
     look(parts, clock, action)
     assert action.settled_at is None
     sandbox.clear()
@@ -228,3 +228,28 @@ def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Console
     assert (action.state, action.url) == ("failed", None)
     assert "not safe" in action.detail
     assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0
+
+
+@pytest.mark.parametrize("refusal", [404, 405, 403, 400])
+@pytest.mark.parametrize(
+    "missing", [("pipeline_runs",), ("syncdb_status",), ("server",), ("pipeline_runs", "syncdb_status", "server")]
+)
+def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
+    parts: Console, clock: Clock, sandbox: Sandbox, missing: tuple[str, ...], refusal: int
+) -> None:
+    for route in missing:
+        sandbox.fault(route, status=refusal, body={"detail": "Not found."})
+    action = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
+    for _ in range(6):
+        if action.settled_at is None:
+            clock.move(seconds=20)
+            sync.look(parts.api, action, clock(), 15)
+    assert (action.state, action.run_status) == ("done", "COMPLETED")
+    # Each is asked once, however often the sync is looked at and whoever starts the next.
+    again = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
+    for _ in range(6):
+        if again.settled_at is None:
+            clock.move(seconds=20)
+            sync.look(parts.api, again, clock(), 15)
+    assert again.state == "done"
+    assert {route: sandbox.state()["calls"].get(route, 0) for route in missing} == dict.fromkeys(missing, 1)

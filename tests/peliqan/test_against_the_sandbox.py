@@ -36,7 +36,7 @@ def test_a_sync_is_started_followed_to_its_end_and_its_log_read(sandbox: Sandbox
         assert time.monotonic() < deadline
         time.sleep(0.05)
 
-    run = account.run(run_id)
+    run = account.run(connection.id, run_id)
     assert run is not None
     assert run.succeeded
     assert status.status == run.status
