@@ -13,6 +13,7 @@ from dashboard.data.manifest import Copied, PullResult
 from dashboard.data.pull import FULL_EVERY, Selection
 from dashboard.fleet import pulls as pulling
 from dashboard.store import pulls
+from dashboard.store.text import clean
 
 
 @click.command()
@@ -56,7 +57,7 @@ def pull(
 
     def progress(what: str) -> None:
         if not as_json:
-            click.echo(f"Reading {what}", err=True)
+            click.echo(clean(f"Reading {what}"), err=True)
 
     with app.app_context():
         chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
@@ -64,7 +65,8 @@ def pull(
         run = pulls.begin(None, "by hand", place, WHO, pulling.in_words(chosen), parts.clock())
         result = pulling.copy(parts.fleet, run, destination, chosen, full=full, full_every=full_every, progress=progress)
         pulls.end(run, None, pulling.ended(result), parts.clock())
-    click.echo(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result))
+    # Names of tables may hold what no terminal and no file can: half of a surrogate pair.
+    click.echo(clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result)))
     sys.exit(result.exit_code)
 
 

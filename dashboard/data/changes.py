@@ -7,7 +7,7 @@ somebody says so: rows that were added are seen by it, changes of rows that are 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
 OVERLAP: Final = timedelta(minutes=15)
 # And so many numbers: of two rows that are made at once the higher may be seen first.
 NUMBERS_AGAIN: Final = 1000
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
 NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
@@ -37,7 +38,10 @@ class Change:
 
     def from_where(self, watermark: str | None) -> Any:
         """The value from which on rows are read, given the newest of the last time; what lies shortly before comes once more."""
-        return self.read(watermark) - (NUMBERS_AGAIN if self.grows else OVERLAP)
+        since = self.read(watermark)
+        if self.grows:
+            return since - NUMBERS_AGAIN
+        return max(since, _BEGINNING + OVERLAP) - OVERLAP
 
     def is_sound(self, newest: object, at: datetime) -> bool:
         """Whether the newest value can be gone by: a time that lies ahead would hide what follows."""

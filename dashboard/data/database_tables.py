@@ -1,10 +1,15 @@
-"""What a database destination has beside the copies, and how SQLite keeps a number."""
+"""What a database destination has beside the copies, how SQLite keeps a number, and what SQLAlchemy has no words for."""
 
+import json
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Dialect
+from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import UserDefinedType
+
+from dashboard.data.kinds import NOT_A_NUMBER
+from dashboard.data.manifest import Copied
 
 META = sa.MetaData()
 MANIFEST = sa.Table(
@@ -51,8 +56,18 @@ LOG = sa.Table(
 )
 
 
+# Names that PostgreSQL keeps for columns of its own, which every table has; SQLite's rowid gives way to a column of that name.
+SYSTEM_COLUMNS = frozenset({"tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"})
+# Names that no new table, view, index, sequence or type of the schema can have.
+TAKEN_SQLITE = "SELECT name FROM sqlite_master"
+TAKEN_POSTGRESQL = """
+    SELECT relname FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace AND n.nspname = current_schema()
+    UNION SELECT typname FROM pg_type JOIN pg_namespace n ON n.oid = typnamespace AND n.nspname = current_schema()
+"""
+
+
 class SqliteNumber(UserDefinedType[Any]):
-    """A number in SQLite: whole ones as such, others with the digits that it keeps."""
+    """A number in SQLite: whole ones as such, others with the digits that it keeps. "NaN", which it has not, is that text."""
 
     cache_ok = True
 
@@ -62,4 +77,53 @@ class SqliteNumber(UserDefinedType[Any]):
 
     def bind_processor(self, dialect: Dialect) -> Any:
         """Decimal as what SQLite has."""
-        return lambda value: value if value is None else int(value) if value == value.to_integral_value() else float(value)
+        return _bound
+
+
+def _bound(value: Decimal | None) -> int | float | str | None:
+    if value is None:
+        return None
+    if value.is_nan():
+        return NOT_A_NUMBER
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
+def read_kept(kept: str) -> Copied | None:
+    """A line of the manifest; None where somebody changed it so that it cannot be read."""
+    try:
+        return Copied.from_json(json.loads(kept))
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def columns_there(connection: Connection, copied: Copied) -> set[str]:
+    """The columns that the copy's table has, whatever was kept of it."""
+    return {each["name"] for each in sa.inspect(connection).get_columns(copied.target)}
+
+
+def quoted(name: str) -> str:
+    """A name as SQL has it."""
+    # The dialect's own doubles percent signs, for a place where they are doubled once more.
+    return '"' + name.replace('"', '""') + '"'
+
+
+def change(connection: Connection, statement: str) -> None:
+    """A statement about a table; a percent sign in a name is one."""
+    made = sa.DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
+    connection.execute(made)
+
+
+def begin_for_real(engine: sa.Engine) -> None:
+    """Python's driver begins no transaction for CREATE and DROP, so it is told not to begin any, and we do."""
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        connection.isolation_level = None
+        # Readers go on while a copy is written, and see the old one.
+        connection.execute("PRAGMA journal_mode=WAL")
+        # A table's new name is no matter of views: SQLite would look at all of them, and refuse it where any one is broken.
+        connection.execute("PRAGMA legacy_alter_table=ON")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -19,15 +19,43 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
-from dashboard.data.database_tables import CONNECTIONS, CUSTOMERS, LOG, MANIFEST, META, SqliteNumber
+from dashboard.data import refusals
+from dashboard.data.database_tables import (
+    CONNECTIONS,
+    CUSTOMERS,
+    LOG,
+    MANIFEST,
+    META,
+    SYSTEM_COLUMNS,
+    TAKEN_POSTGRESQL,
+    TAKEN_SQLITE,
+    SqliteNumber,
+    begin_for_real,
+    change,
+    columns_there,
+    quoted,
+    read_kept,
+)
 from dashboard.data.destinations import Destination, DestinationError
-from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, name_for
+from dashboard.data.kinds import (
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    LARGEST,
+    NUMBER,
+    ROW_ID,
+    SMALLEST,
+    TEXT,
+    TIME,
+    decimal_places,
+    name_for,
+)
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
 from dashboard.store.text import clean
 
-# Digits that SQLite keeps of a number with a fraction.
-EXACT_DIGITS: Final = 15
+# Digits before and after the point that PostgreSQL keeps are more; nobody means numbers that are longer than so.
+MOST_DIGITS: Final = 1000
 MOST_BYTES: Final = 63
 NEW: Final = "_pull_new"
 # So many ids are named in one statement.
@@ -42,13 +70,14 @@ class DatabaseDestination(Destination):
     def __init__(self, url: URL) -> None:
         self._url = url
         self._sqlite = url.get_backend_name() == "sqlite"
-        self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else NameRules(fold=False, most_bytes=MOST_BYTES)
+        postgresql = NameRules(fold=False, most_bytes=MOST_BYTES, reserved=SYSTEM_COLUMNS)
+        self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else postgresql
         options: dict[str, Any] = {"connect_args": {"timeout": 30} if self._sqlite else {"connect_timeout": 10}}
         self._engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, **options)
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
         if self._sqlite:
-            _begin_for_real(self._engine)
+            begin_for_real(self._engine)
 
     def open(self) -> None:
         """The file's lock or the server's, then the tables that say what is there."""
@@ -80,41 +109,47 @@ class DatabaseDestination(Destination):
         self._engine.dispose()
 
     def fits(self, number: Decimal) -> bool:
-        """PostgreSQL keeps every number; SQLite whole ones of 64 bits, and fifteen digits of others."""
+        """PostgreSQL keeps every number; SQLite whole ones of 64 bits, and others that a double gives back digit by digit."""
+        if number.is_nan():
+            return True
         if not self._sqlite:
-            return number.adjusted() < 1000
+            return number.adjusted() < MOST_DIGITS and decimal_places(number) < MOST_DIGITS
         if number == number.to_integral_value():
             return SMALLEST <= number <= LARGEST
-        return len(number.normalize().as_tuple().digits) <= EXACT_DIGITS and abs(number.adjusted()) < 100
+        return abs(number.adjusted()) < 100 and Decimal(repr(float(number))) == number
 
     def known(self, account_id: int) -> Mapping[int, Copied]:
-        """From the manifest; a copy whose table somebody dropped counts as not there."""
-        with self._told(), self._engine.connect() as connection:
+        """From the manifest; a copy whose table was dropped, or whose line cannot be read, counts as not there."""
+        with self._refusing("what is kept of this customer"), self._engine.connect() as connection:
             asked = sa.select(MANIFEST.c.table_id, MANIFEST.c.kept).where(MANIFEST.c.account_id == account_id)
             there = set(sa.inspect(connection).get_table_names())
-            kept = {row.table_id: Copied.from_json(json.loads(row.kept)) for row in connection.execute(asked)}
-        return {table_id: each for table_id, each in kept.items() if each.target in there}
+            kept = {row.table_id: read_kept(row.kept) for row in connection.execute(asked)}
+        return {table_id: each for table_id, each in kept.items() if each is not None and each.target in there}
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
-        """A name that no table has: the account's id and the table's name."""
-        with self._told(), self._engine.connect() as connection:
-            inspector = sa.inspect(connection)
-            taken = {*inspector.get_table_names(), *inspector.get_view_names()}
+        """A free name: the account's id and the table's name. One that it had before, unless something else has that by now."""
+        with self._refusing(), self._engine.connect() as connection:
             own = sa.select(MANIFEST.c.target).where(MANIFEST.c.account_id == account_id, MANIFEST.c.table_id == table.id)
             before = connection.scalar(own)
-        if before is not None:
+            tables, taken = sa.inspect(connection).get_table_names(), self._taken(connection)
+        if before is not None and (before in tables or before not in taken):
             return str(before)
-        name = f"customer_{account_id}_{table.name or table.id}"
+        return self._free(f"customer_{account_id}_{table.name or table.id}", taken)
+
+    def _taken(self, connection: Connection) -> set[str]:
+        return set(connection.exec_driver_sql(TAKEN_SQLITE if self._sqlite else TAKEN_POSTGRESQL).scalars())
+
+    def _free(self, name: str, taken: set[str]) -> str:
         return name_for(name, taken, fold=self.rules.fold, most_bytes=self.rules.most_bytes)
 
     def replace(self, copied: Copied, rows: Spool) -> Copied:
         """All rows out and these in, one transaction: views, indexes and grants on the table stay. Only where a column's kind
         changed is there a new table, which takes the old one's name."""
         done = replace(copied, rows=rows.count)
-        with self._told(), self._engine.begin() as connection:
+        with self._refusing(), self._engine.begin() as connection:
             before = self._before(connection, copied)
-            if before is not None and _same_kinds(before, copied):
-                self._add_columns(connection, copied, before)
+            if before is not None and _same_kinds(before, copied) and ROW_ID in columns_there(connection, copied):
+                self._add_columns(connection, copied)
                 table = self._table(copied, copied.target)
                 connection.execute(table.delete())
                 self._insert(connection, table, rows)
@@ -126,33 +161,33 @@ class DatabaseDestination(Destination):
     def _before(self, connection: Connection, copied: Copied) -> Copied | None:
         where = (MANIFEST.c.account_id == copied.account_id, MANIFEST.c.table_id == copied.table_id)
         kept = connection.scalar(sa.select(MANIFEST.c.kept).where(*where))
-        there = kept is not None and sa.inspect(connection).has_table(copied.target)
-        return Copied.from_json(json.loads(kept)) if kept is not None and there else None
+        there = sa.inspect(connection).has_table(copied.target)
+        return read_kept(kept) if kept is not None and there else None
 
     def _rebuild(self, connection: Connection, copied: Copied, rows: Spool) -> None:
-        fresh = self._table(copied, NEW)
-        fresh.drop(connection, checkfirst=True)
+        taken = self._taken(connection)
+        name = self._free(NEW, taken)
+        # The database's own name for the key would be the one that the next table asks for.
+        fresh = self._table(copied, name, key=self._free(f"_pull_{copied.account_id}_{copied.table_id}_pkey", taken))
         fresh.create(connection)
         self._insert(connection, fresh, rows)
         self._table(copied, copied.target).drop(connection, checkfirst=True)
-        _change(connection, f"ALTER TABLE {_quoted(NEW)} RENAME TO {_quoted(copied.target)}")
-        if copied.keyed and not self._sqlite:
-            # The key keeps its name of the moment otherwise, and the next table could not make its own.
-            key, free = _quoted(f"{NEW}_pkey"), _quoted(f"_pull_{copied.account_id}_{copied.table_id}_pkey")
-            _change(connection, f"ALTER INDEX {key} RENAME TO {free}")
+        change(connection, f"ALTER TABLE {quoted(name)} RENAME TO {quoted(copied.target)}")
 
-    def _add_columns(self, connection: Connection, copied: Copied, before: Copied) -> None:
-        had = {each.stored for each in before.columns}
+    def _add_columns(self, connection: Connection, copied: Copied) -> None:
+        there = columns_there(connection, copied)
         for column in copied.columns:
-            if column.stored not in had:
+            if column.stored not in there:
                 kind = self._type(column.kind).compile(connection.dialect)
-                _change(connection, f"ALTER TABLE {_quoted(copied.target)} ADD COLUMN {_quoted(column.stored)} {kind}")
+                change(connection, f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {quoted(column.stored)} {kind}")
 
-    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
+    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
         """New columns, the old rows of these ids out, these in, and the watermark: one transaction."""
-        with self._told(), self._engine.begin() as connection:
+        with self._refusing(), self._engine.begin() as connection:
+            if not {ROW_ID, *(each.stored for each in before.columns)} <= columns_there(connection, copied):
+                return None
             table = self._table(copied, copied.target)
-            self._add_columns(connection, copied, before)
+            self._add_columns(connection, copied)
             ids = sorted(rows.ids())
             for start in range(0, len(ids), IDS_AT_ONCE):
                 connection.execute(table.delete().where(table.c["row"].in_(ids[start : start + IDS_AT_ONCE])))
@@ -164,7 +199,7 @@ class DatabaseDestination(Destination):
 
     def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
         """Rows of ``_pull_customers`` and ``_pull_connections``."""
-        with self._told(), self._engine.begin() as connection:
+        with self._refusing("what is kept of this customer"), self._engine.begin() as connection:
             ids = [each.id for each in connections]
             connection.execute(CUSTOMERS.delete().where(CUSTOMERS.c.id == account.id))
             connection.execute(
@@ -216,14 +251,15 @@ class DatabaseDestination(Destination):
         }
         connection.execute(MANIFEST.insert(), line)
 
-    def _table(self, copied: Copied, name: str) -> sa.Table:
+    def _table(self, copied: Copied, name: str, key: str | None = None) -> sa.Table:
         # Keys of our own name the parameters: a column's name may hold anything.
-        key: sa.Column[Any] = sa.Column(ROW_ID, sa.BigInteger, key="row", primary_key=copied.keyed, autoincrement=False)
+        row: sa.Column[Any] = sa.Column(ROW_ID, sa.BigInteger, key="row", autoincrement=False)
+        keys = [sa.PrimaryKeyConstraint(row, name=key)] if copied.keyed else []
         columns: list[sa.Column[Any]] = [
             sa.Column(each.stored, self._type(each.kind), key=f"c{place}", quote=True)
             for place, each in enumerate(copied.columns)
         ]
-        return sa.Table(name, sa.MetaData(), key, *columns, quote=True)
+        return sa.Table(name, sa.MetaData(), row, *columns, *keys, quote=True)
 
     def _type(self, kind: str) -> sa.types.TypeEngine[Any]:
         number: sa.types.TypeEngine[Any] = SqliteNumber() if self._sqlite else sa.Numeric()
@@ -246,16 +282,20 @@ class DatabaseDestination(Destination):
         return value.astimezone(UTC).replace(tzinfo=None) if self._sqlite and isinstance(value, datetime) else value
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the database refuses, as a sentence: its own text may quote rows and is left out."""
+    def _refusing(self, what: str = "this table") -> Iterator[None]:
+        """What the database refuses, as a sentence; whether it is ``what`` alone that it refuses."""
         try:
             yield
         except SQLAlchemyError as error:
-            cause = getattr(error, "orig", None) or error
-            raise DestinationError(
-                f"The database does not take the copy ({_reason(cause)}). What was copied before is whole; see that it answers,"
-                " has room and allows writing, and run the pull again."
-            ) from None
+            raise refusals.of_database(error, what) from None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The same where all that is refused ends the pull."""
+        try:
+            yield
+        except SQLAlchemyError as error:
+            raise refusals.whole_database(error) from None
         except OSError as error:
             raise DestinationError(f"The database's file cannot be written: {error.strerror or type(error).__name__}.") from None
 
@@ -264,33 +304,3 @@ def _same_kinds(before: Copied, now: Copied) -> bool:
     """Whether the table can stay as it is, but for columns that are added."""
     kinds = {each.stored: each.kind for each in now.columns}
     return before.keyed == now.keyed and all(kinds.get(each.stored) == each.kind for each in before.columns)
-
-
-def _reason(cause: BaseException) -> str:
-    code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
-    return f"{type(cause).__name__}, {code}" if code else type(cause).__name__
-
-
-def _quoted(name: str) -> str:
-    # The dialect's own doubles percent signs, for a place where they are doubled once more.
-    return '"' + name.replace('"', '""') + '"'
-
-
-def _change(connection: Connection, statement: str) -> None:
-    """A statement about a table; a percent sign in a name is one."""
-    made = sa.DDL(statement.replace("%", "%%"))  # type: ignore[no-untyped-call]
-    connection.execute(made)
-
-
-def _begin_for_real(engine: sa.Engine) -> None:
-    """Python's driver begins no transaction for CREATE and DROP, so it is told not to begin any, and we do."""
-
-    @sa.event.listens_for(engine, "connect")
-    def connect(connection: Any, _: object) -> None:
-        connection.isolation_level = None
-        # Readers go on while a copy is written, and see the old one.
-        connection.execute("PRAGMA journal_mode=WAL")
-
-    @sa.event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

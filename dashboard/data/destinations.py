@@ -20,6 +20,10 @@ class DestinationError(Exception):
     """The destination does not take it. The message is a sentence without secrets and rows; the earlier copy is whole."""
 
 
+class Refused(DestinationError):
+    """One table, or what is kept of one customer, is refused; the destination takes others. The message is as above."""
+
+
 class Destination(ABC):
     """A place for copies. Used as a context: entering takes its lock, so that two pulls never write to it at once."""
 
@@ -55,23 +59,27 @@ class Destination(ABC):
 
     @abstractmethod
     def known(self, account_id: int) -> Mapping[int, Copied]:
-        """The account's tables that are there, by their id."""
+        """The account's tables that are there, by their id. Raises as ``replace``."""
 
     @abstractmethod
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
-        """The place of a table that is not there yet."""
+        """The place of a table that is not there yet. Raises as ``replace``."""
 
     @abstractmethod
     def replace(self, copied: Copied, rows: Spool) -> Copied:
         """The table whole: readers see the old rows or the new ones. Gives it with its count of rows.
 
         Raises:
-            DestinationError: it could not be done; what was there stays.
+            Refused: this table is not taken; what was there stays, and other tables can be copied.
+            DestinationError: nothing is taken any more; what was there stays.
         """
 
     @abstractmethod
-    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
-        """The rows put among those that are there, by id, and what is known of the table, at once. Raises as ``replace``."""
+    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
+        """The rows put among those that are there, by id, and what is known of the table, at once. Raises as ``replace``.
+
+        None where the copy is not as the last pull left it (a column was dropped, a file is damaged): then it takes a full copy.
+        """
 
     @abstractmethod
     def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
@@ -79,7 +87,11 @@ class Destination(ABC):
 
     @abstractmethod
     def report(self, result: PullResult) -> None:
-        """What the pull did, failures included, for who looks at the destination alone. Raises as ``replace``."""
+        """Keep what the pull did, failures included, for people who look at the destination alone.
+
+        Raises:
+            DestinationError: it could not be kept.
+        """
 
 
 def open_destination(address: str) -> Destination:

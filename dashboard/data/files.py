@@ -193,8 +193,9 @@ class ParquetLines(TextFile):
         self._hidden = frozenset(hidden)
 
     def head(self) -> bytes:
-        """A list for each column: name, Baserow's type, decimal places where it has some."""
-        shape = [[column.name, "" if column.name in self._hidden else column.type, column.decimals] for column in self.columns]
+        """A list for each column: name, Baserow's type of its values, decimal places where it has some."""
+        types = ["" if column.name in self._hidden else column.result_type for column in self.columns]
+        shape = [[column.name, kind, column.decimals] for column, kind in zip(self.columns, types, strict=True)]
         return self._encode(_dumps(shape) + "\n")
 
     def lines(self, rows: Sequence[Row]) -> bytes:

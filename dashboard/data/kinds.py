@@ -31,6 +31,9 @@ _DECLARED: Final[Mapping[str, str]] = {
 _NEXT: Final[Mapping[str, str]] = {INTEGER: NUMBER, NUMBER: TEXT, BOOLEAN: TEXT, DATE: TIME, TIME: TEXT}
 # A loader's clock is not ours; but what is far in the future is no time at which a row changed or came.
 CLOCK_SKEW: Final = timedelta(days=1)
+# What a formula gives that divides by zero (recorded from a Baserow server), and how a database holds it.
+NOT_A_NUMBER: Final = "NaN"
+NAN: Final = Decimal(NOT_A_NUMBER)
 SMALLEST, LARGEST = -(2**63), 2**63 - 1
 
 FitsNumber = Callable[[Decimal], bool]
@@ -41,8 +44,8 @@ class Misfit(ValueError):
 
 
 def declared(column: peliqan.Column) -> str:
-    """The kind a column begins with, by its type."""
-    return _DECLARED.get(column.type, TEXT)
+    """The kind a column begins with, by its type, or by what its formula results in."""
+    return _DECLARED.get(column.result_type, TEXT)
 
 
 def wider(one: str, other: str) -> str:
@@ -91,6 +94,8 @@ def convert(value: Any, kind: str, fits: FitsNumber) -> Any:
 def _number(value: Any, kind: str, fits: FitsNumber) -> int | Decimal:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise Misfit
+    if value == NOT_A_NUMBER and kind == NUMBER and fits(NAN):
+        return NAN
     try:
         found = Decimal(str(value))
     except InvalidOperation:
@@ -115,6 +120,15 @@ def _moment(value: str, kind: str) -> date | datetime:
     if (found := read_time(value)) is None:
         raise Misfit
     return found
+
+
+def decimal_places(number: Decimal) -> int:
+    """How many digits a finite number has after its point, without zeros at its end. Exact, where ``normalize`` rounds to 28."""
+    _, digits, exponent = number.as_tuple()
+    if not number or not isinstance(exponent, int):
+        return 0
+    zeros = len(digits) - len(bytes(digits).rstrip(b"\0"))
+    return max(0, -exponent - zeros)
 
 
 def read_time(value: object) -> datetime | None:

@@ -62,10 +62,11 @@ class Copied:
 
 @dataclass(frozen=True)
 class NameRules:
-    """What names a destination takes; see ``kinds.name_for``."""
+    """What names a destination takes; see ``kinds.name_for``. ``reserved``: names of columns that it keeps for itself."""
 
     fold: bool
     most_bytes: int | None
+    reserved: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def columns_now(
     known = {each.name: each for each in before}
     now: dict[str, CopiedColumn] = {}
     told = []
-    taken = [ROW_ID, *(each.stored for each in before)]
+    taken = [ROW_ID, *rules.reserved, *(each.stored for each in before)]
     for column in found:
         old = known.get(column.name)
         if old is None:

@@ -11,6 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Self
 
@@ -111,6 +112,8 @@ def _types(pa: Any, _name: str, kind: str, decimals: int | None) -> "list[pa.Dat
         return [pa.int64()]
     if kind == "boolean":
         return [pa.bool_()]
+    if kind == "duration":
+        return [pa.float64()]
     return [pa.timestamp("us", tz="UTC"), pa.date32()] if kind in {"date", "last_modified", "created_on"} else []
 
 
@@ -124,9 +127,16 @@ def _as(texts: "pa.Array", wanted: "pa.DataType") -> "pa.Array | None":
     if not pc.all(pc.match_substring_regex(texts, _whole(pa.types, wanted)), min_count=0).as_py():
         return None
     try:
-        return texts.cast(wanted)
+        found = texts.cast(wanted)
     except pa.ArrowInvalid:
         return None
+    return None if pa.types.is_floating(wanted) and _differs(texts, found) else found
+
+
+def _differs(texts: "pa.Array", found: "pa.Array") -> bool:
+    """Whether a text has more digits than the double that was made of it gives back."""
+    pairs = zip(texts.to_pylist(), found.to_pylist(), strict=True)
+    return any(text is not None and Decimal(text) != Decimal(repr(value)) for text, value in pairs)
 
 
 def _whole(types: Any, wanted: "pa.DataType") -> str:
@@ -138,6 +148,8 @@ def _whole(types: Any, wanted: "pa.DataType") -> str:
     if types.is_decimal(wanted):
         part = rf"(\.[0-9]{{1,{wanted.scale}}})?" if wanted.scale else ""
         return rf"\A-?[0-9]{{1,{38 - wanted.scale}}}{part}\z"
+    if types.is_floating(wanted):
+        return r"\A-?[0-9]{1,30}(\.[0-9]{1,30})?(e[-+]?[0-9]{1,2})?\z"
     if types.is_date(wanted):
         return r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\z"
     # With a zone, so that no other reader takes it for its own; microseconds at most.

@@ -25,12 +25,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dashboard import peliqan
-from dashboard.data.destinations import Destination, DestinationError
-from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, NUMBER, ROW_ID, TEXT, TIME
+from dashboard.data import refusals
+from dashboard.data.destinations import Destination, DestinationError, Refused
+from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, NUMBER, ROW_ID, TEXT, TIME, decimal_places
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
 
 DIGITS, PLACES = 38, 10
+# Of a table's name in its file's, which has 255 at most with the table's id and the endings.
+MOST_BYTES: Final = 180
 COPY: Final = b"copy"
 UNDER_WAY: Final = ".under-way"
 TYPES: Final[Mapping[str, Callable[[], pa.DataType]]] = {
@@ -72,25 +75,25 @@ class ParquetFolder(Destination):
 
     def fits(self, number: Decimal) -> bool:
         """What 28 digits before the point and 10 after it hold."""
-        exponent = number.normalize().as_tuple().exponent
-        return number.adjusted() < DIGITS - PLACES and isinstance(exponent, int) and exponent >= -PLACES
+        return not number.is_nan() and number.adjusted() < DIGITS - PLACES and decimal_places(number) <= PLACES
 
     def known(self, account_id: int) -> Mapping[int, Copied]:
         """From the files' metadata: a file that cannot be read counts as not there, and is replaced by a full copy."""
         found = {}
         for path in (self._folder / "customers" / str(account_id)).rglob("*.parquet"):
             try:
-                kept = (pq.read_schema(path).metadata or {}).get(COPY)
+                schema = pq.read_schema(path)
+                kept = (schema.metadata or {}).get(COPY)
                 copied = Copied.from_json(json.loads(kept)) if kept else None
             except (OSError, pa.ArrowException, ValueError, KeyError, TypeError):
                 continue
-            if copied is not None:
+            if copied is not None and schema.equals(_schema(copied)):
                 found[copied.table_id] = replace(copied, target=str(path.relative_to(self._folder)))
         return found
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
         """Below its connection where that is known, else below the customer."""
-        words = re.sub(r"[^\w-]+", "_", table.name)[:60].strip("_") or "table"
+        words = re.sub(r"[^\w-]+", "_", table.name)[:60].encode()[:MOST_BYTES].decode(errors="ignore").strip("_") or "table"
         # Two names of one table never meet: the id is in it.
         below = "tables" if connection_id is None else f"connections/{connection_id}"
         return f"customers/{account_id}/{below}/{words}.{table.id}.parquet"
@@ -99,29 +102,36 @@ class ParquetFolder(Destination):
         """A new file beside the old one, then renamed onto it."""
         return self._write(replace(copied, rows=rows.count), (_batch(part, copied) for part in rows.batches()))
 
-    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied:
+    def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
         """The old file's rows without those that changed, then these."""
         changed = pa.array(sorted(rows.ids()), pa.int64())
         schema = _schema(copied)
-        counted = 0
 
         def batches() -> Iterator[pa.RecordBatch]:
-            with pq.ParquetFile(self._folder / before.target) as old:
-                for part in old.iter_batches():
-                    stays = part.filter(pc.invert(pc.is_in(part.column(ROW_ID), value_set=changed)))
-                    yield _aligned(stays, schema)
+            for part in self._old(before):
+                stays = part.filter(pc.invert(pc.is_in(part.column(ROW_ID), value_set=changed)))
+                yield _aligned(stays, schema)
             for fresh in rows.batches():
                 yield _batch(fresh, copied)
 
-        with _told(self._folder), pq.ParquetFile(self._folder / before.target) as old:
-            for part in old.iter_batches(columns=[ROW_ID]):
-                counted += len(part) - pc.sum(pc.is_in(part.column(0), value_set=changed), min_count=0).as_py()
-        return self._write(replace(copied, rows=counted + rows.count), batches())
+        try:
+            ids = (part.column(0) for part in self._old(before, [ROW_ID]))
+            counted = sum(len(part) - pc.sum(pc.is_in(part, value_set=changed), min_count=0).as_py() for part in ids)
+            return self._write(replace(copied, rows=counted + rows.count), batches())
+        except _Damaged:
+            return None
+
+    def _old(self, before: Copied, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        try:
+            with pq.ParquetFile(self._folder / before.target) as old:
+                yield from old.iter_batches(columns=columns)
+        except (OSError, pa.ArrowException):
+            raise _Damaged from None
 
     def _write(self, copied: Copied, batches: Iterator[pa.RecordBatch]) -> Copied:
         path = self._folder / copied.target
         beside = path.with_name(path.name + UNDER_WAY)
-        with _told(self._folder):
+        with _told(self._folder, "this table"):
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 schema = _schema(copied).with_metadata({COPY: json.dumps(copied.as_json())})
@@ -141,24 +151,30 @@ class ParquetFolder(Destination):
         """``customer.json``."""
         shown = [{"id": each.id, "name": each.name, "connector": each.connector, "status": each.status} for each in connections]
         told = {"id": account.id, "name": account.name, "external_id": account.external_id, "connections": shown}
-        self._say(self._folder / "customers" / str(account.id) / "customer.json", told)
+        with _told(self._folder, "what is kept of this customer"):
+            _say(self._folder / "customers" / str(account.id) / "customer.json", told)
 
     def report(self, result: PullResult) -> None:
         """``manifest.json``: every table that is there, and the failures of this pull."""
         tables = [each for found in self._accounts() for each in self.known(found).values()]
         listed = [each.as_json() for each in sorted(tables, key=lambda each: (each.account_id, each.table_id))]
         failures = [asdict(each) for each in result.failures]
-        self._say(self._folder / "manifest.json", {**result.as_json(), "tables": listed, "failures": failures})
+        with _told(self._folder):
+            _say(self._folder / "manifest.json", {**result.as_json(), "tables": listed, "failures": failures})
 
     def _accounts(self) -> list[int]:
         return sorted(int(path.name) for path in (self._folder / "customers").glob("*") if path.name.isdecimal())
 
-    def _say(self, path: Path, told: Mapping[str, Any]) -> None:
-        with _told(self._folder):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(path.name + UNDER_WAY)
-            beside.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace")
-            beside.replace(path)
+
+class _Damaged(Exception):
+    """The file of an earlier copy cannot be read to its end."""
+
+
+def _say(path: Path, told: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(path.name + UNDER_WAY)
+    beside.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace")
+    beside.replace(path)
 
 
 def _schema(copied: Copied) -> pa.Schema:
@@ -190,15 +206,12 @@ def _sync(folder: Path) -> None:
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
-    """What the file system refuses, as a sentence."""
+def _told(folder: Path, what: str = "") -> Iterator[None]:
+    """What the file system refuses, as a sentence: ``what`` alone, or the end of the pull where that is empty."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise DestinationError(
-            f"The folder {folder} does not take the copy: {reason}. What was copied before is whole; make room or allow writing,"
-            " and run the pull again."
-        ) from error
+        raise (refusals.of_files(error, folder, what) if what else refusals.whole_folder(error, folder)) from error
     except pa.ArrowException as error:
-        raise DestinationError(f"A Parquet file below {folder} could not be written ({type(error).__name__}).") from None
+        # Its text may quote values.
+        raise Refused(f"A Parquet file cannot hold {what or 'the copy'} ({type(error).__name__}). {refusals.UNCHANGED}") from None

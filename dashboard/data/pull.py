@@ -15,13 +15,14 @@ from typing import Final
 
 from dashboard import peliqan
 from dashboard.data.changes import Change, change_of, until
-from dashboard.data.destinations import Destination, DestinationError
+from dashboard.data.destinations import Destination, DestinationError, Refused
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
 
 FULL_EVERY: Final = 20
 ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."
+TOO_DEEP = "A value of the table is nested too deeply to be copied. An earlier copy stays as it was."
 ROOM = "There is no room for the rows under way: make some (TMPDIR names another folder), and run the pull again."
 
 Belongs = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
@@ -74,8 +75,8 @@ class Pull:
         self._met: set[tuple[str, str]] = set()
 
     def run(self, chosen: Selection) -> PullResult:
-        """Copy what is chosen. What one account or table refuses is in the result, and the others go on; it stops where the
-        destination or Peliqan as a whole does not answer."""
+        """Copy what is chosen. An account that cannot be read or a table that cannot be copied is a failure in the result, and
+        the others go on; it stops where the destination or Peliqan as a whole does not answer."""
         result, self._grows = PullResult(self._clock()), chosen.grows
         try:
             with self._destination:
@@ -106,9 +107,15 @@ class Pull:
                 _stop_if_away(error)
                 continue
             if tables:
-                self._destination.describe(accounts[account_id], connections)
+                self._describe(accounts[account_id], connections, result)
                 self._tables(account_id, tables, result)
         self._name_missing(chosen, result)
+
+    def _describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection], result: PullResult) -> None:
+        try:
+            self._destination.describe(account, connections)
+        except Refused as error:
+            result.failures.append(Failure(account.id, None, "", str(error)))
 
     def _name_missing(self, chosen: Selection, result: PullResult) -> None:
         """What was asked for and is nowhere: a misspelt name must not look like success."""
@@ -144,7 +151,11 @@ class Pull:
         return connections, found
 
     def _tables(self, account_id: int, tables: Sequence[Found], result: PullResult) -> None:
-        known = self._destination.known(account_id)
+        try:
+            known = self._destination.known(account_id)
+        except Refused as error:
+            result.failures.append(Failure(account_id, None, "", str(error)))
+            return
         for each in tables:
             self._progress(f"{account_id}: {each.table.name}")
             self._look_up()
@@ -153,8 +164,11 @@ class Pull:
             except peliqan.PeliqanError as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, error.explained))
                 _stop_if_away(error)
-            except TableChanged as error:
+            except (TableChanged, Refused) as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
+            except RecursionError:
+                # Read from JSON with a little less on the stack than there is where it is written.
+                result.failures.append(Failure(account_id, each.table.id, each.table.name, TOO_DEEP))
             except _AskedToStop:
                 raise
             except (DestinationError, _Stop) as error:
@@ -204,7 +218,8 @@ class Pull:
         return before.change_column == now.change_column and since is not None and newest is not None and since <= newest
 
     def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: Change) -> Copied | None:
-        """Only what changed; None where the values do not fit the columns that are there, which takes a full copy."""
+        """Only what changed; None where that takes a full copy: the values do not fit the columns that are there, or the copy is
+        not as the last pull left it."""
         reading = TableReading(api, copied.table_id, {"order_by": f"-{by.column}"}, ahead=2)
         with self._spool(copied.columns) as spool:
             for rows in until(reading, by, by.from_where(before.watermark)):
@@ -231,6 +246,8 @@ class Pull:
                 remarks=tuple(remarks),
             )
             done = self._destination.merge(copied, spool, before)
+        if done is None:
+            return None
         if told.last_count is not None and told.last_count != done.rows:
             differs = f"Peliqan has {told.last_count:,} rows and the copy {done.rows:,}"
             said = f"{differs}: rows were deleted there, or say no time of change. The next full copy settles it."

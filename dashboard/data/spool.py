@@ -14,7 +14,8 @@ from typing import Any, Self
 from dashboard.data.kinds import LARGEST, ROW_ID, SMALLEST, TEXT, FitsNumber, convert, fitting
 from dashboard.data.manifest import CopiedColumn
 
-BATCH = 2_000
+# A batch ends after so many rows, or with the row that makes it so long, in characters.
+BATCH, BATCH_LENGTH = 2_000, 32_000_000
 Values = tuple[Any, ...]
 
 
@@ -67,9 +68,14 @@ class Spool:
     def batches(self) -> Iterator[list[Values]]:
         """All rows in the order of their ids, some thousand at a time: the id, then a value for each of ``columns``."""
         kinds = [column.kind for column in self.columns]
-        cursor = self._file.execute("SELECT id, body FROM rows ORDER BY id, place")
-        while found := cursor.fetchmany(BATCH):
-            yield [
-                (row_id, *(convert(value, kind, self._fits) for value, kind in zip(json.loads(body), kinds, strict=True)))
-                for row_id, body in found
-            ]
+        batch: list[Values] = []
+        length = 0
+        for row_id, body in self._file.execute("SELECT id, body FROM rows ORDER BY id, place"):
+            values = zip(json.loads(body), kinds, strict=True)
+            batch.append((row_id, *(convert(value, kind, self._fits) for value, kind in values)))
+            length += len(body)
+            if len(batch) == BATCH or length >= BATCH_LENGTH:
+                yield batch
+                batch, length = [], 0
+        if batch:
+            yield batch

@@ -13,6 +13,7 @@ from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.store import pulls
 from dashboard.store.models import Connection, PullRun, PullSchedule
+from dashboard.store.text import clean
 
 BEAT_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"
@@ -78,9 +79,13 @@ def work_on(fleet: Fleet, schedule: PullSchedule, stop: Event) -> None:
 def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:
     """How a pull ended, as it is kept."""
     by_code = {0: pulls.DONE, 1: pulls.PARTLY, 2: pulls.FAILED}
-    failures = [{"account_id": each.account_id, "table": each.table, "reason": each.reason} for each in result.failures]
+    failures = [
+        {"account_id": each.account_id, "table": clean(each.table), "reason": clean(each.reason)} for each in result.failures
+    ]
     remarks = [
-        f"{each.account_id} {each.name}: {said}" for each in result.copied for said in (*each.schema_changes, *each.remarks)
+        clean(f"{each.account_id} {each.name}: {said}")
+        for each in result.copied
+        for said in (*each.schema_changes, *each.remarks)
     ]
     state = pulls.STOPPED if stopped else by_code[result.exit_code]
     rows = sum(each.read for each in result.copied)

@@ -266,6 +266,10 @@ class Table(Answer):
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
 
 
+# Types whose values are of another type, which ``formula_type`` says. A count is a whole number, and says so by its own name.
+COMPUTED = frozenset({"formula", "lookup", "rollup"})
+
+
 class Column(Sparse):
     """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said.
 
@@ -283,6 +287,11 @@ class Column(Sparse):
     decimals: Annotated[int | None, BeforeValidator(_places)] = Field(
         None, validation_alias=AliasChoices("number_decimal_places", "decimals")
     )
+
+    @property
+    def result_type(self) -> str:
+        """The type of its values: what a formula, lookup or rollup results in, where that is said; else ``type``."""
+        return self.formula_type or self.type if self.type in COMPUTED else self.type
 
 
 class RowPage(Answer):

@@ -126,7 +126,7 @@ def begin(account_id: int, table_id: int) -> ResponseReturnValue:
             clean(console().api.for_account(account_id).table(table_id).name),
             suffix,
             asked.query.upstream(asked.columns),
-            [(column.name, column.type, column.decimals) for column in asked.shown],
+            [(column.name, column.result_type, column.decimals) for column in asked.shown],
             asked.hidden,
             asked.in_words,
             console().clock(),

@@ -40,7 +40,7 @@ def line(row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapp
     for column in columns:
         name = column.name
         value = row.get(name)
-        short = short_line(value, column.type) if name not in hidden else None
+        short = short_line(value, column.result_type) if name not in hidden else None
         if short is not None:
             shorts.append(f"{BEGINS[short[0]]}{short[1]}{ENDS}")
         else:
@@ -54,7 +54,7 @@ def line(row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapp
 
 def cell_of(value: Any, column: peliqan.Column, hidden: Mapping[str, str]) -> Cell:
     """One cell, masked where it has to be."""
-    return masked(hidden[column.name]) if is_masked(column.name, value, hidden) else cell(value, column.type)
+    return masked(hidden[column.name]) if is_masked(column.name, value, hidden) else cell(value, column.result_type)
 
 
 def _drawn(shorts: Sequence[str]) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dashboard.sandbox import fields as sandbox_fields
 from dashboard.sandbox.tables import Field, Table
 from tests.conftest import Sandbox
 
@@ -18,12 +19,15 @@ COLUMNS = {"Name": "text", "Amount": "number", "Updated": "last_modified"}
 
 @dataclass
 class OwnTable:
-    """The rows as Peliqan has them. ``before_row`` is called with each row's place that is read."""
+    """The rows as Peliqan has them. ``before_row`` is called with each row's place that is read; ``settings``: what the list of
+    fields says of a column beside its type.
+    """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     columns: dict[str, str] = field(default_factory=lambda: dict(COLUMNS))
     before_row: Callable[[int], None] = lambda _: None
     gone: bool = False
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def put(self, row_id: int, updated: str, **values: Any) -> None:
         """A row that is new, or another one's successor."""
@@ -65,6 +69,13 @@ class OwnTable:
             have = self.rows[number - 1] if number <= len(self.rows) else {"id": -number, "order": "0.0"}
             return {**dict.fromkeys(self.columns), **have}
 
+        real_settings = sandbox_fields._settings
+
+        def settings(table: Table, field: Field) -> dict[str, Any]:
+            mine = self.settings.get(field.name) if table.kind == "own" else None
+            return real_settings(table, field) if mine is None else mine
+
+        patch.setattr(sandbox_fields, "_settings", settings)
         patch.setattr(tables, "of_account", of_account)
         patch.setattr(tables, "fields", fields)
         patch.setattr(tables, "row", row)
