@@ -11,6 +11,8 @@ from sqlalchemy.types import UserDefinedType
 from dashboard.data.kinds import NOT_A_NUMBER
 from dashboard.data.manifest import Copied
 
+# As long as SQLite waits for its file.
+LOCK_SECONDS = 30
 META = sa.MetaData()
 MANIFEST = sa.Table(
     "_pull_manifest",
@@ -127,3 +129,11 @@ def begin_for_real(engine: sa.Engine) -> None:
     @sa.event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def wait_briefly_for_locks(engine: sa.Engine) -> None:
+    """Have PostgreSQL refuse a table that somebody else has locked for ``LOCK_SECONDS``: it would hold up all others."""
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'")

@@ -23,6 +23,7 @@ from dashboard.data import refusals
 from dashboard.data.database_tables import (
     CONNECTIONS,
     CUSTOMERS,
+    LOCK_SECONDS,
     LOG,
     MANIFEST,
     META,
@@ -35,6 +36,7 @@ from dashboard.data.database_tables import (
     columns_there,
     quoted,
     read_kept,
+    wait_briefly_for_locks,
 )
 from dashboard.data.destinations import Destination, DestinationError
 from dashboard.data.kinds import (
@@ -72,12 +74,14 @@ class DatabaseDestination(Destination):
         self._sqlite = url.get_backend_name() == "sqlite"
         postgresql = NameRules(fold=False, most_bytes=MOST_BYTES, reserved=SYSTEM_COLUMNS)
         self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else postgresql
-        options: dict[str, Any] = {"connect_args": {"timeout": 30} if self._sqlite else {"connect_timeout": 10}}
+        options: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS} if self._sqlite else {"connect_timeout": 10}}
         self._engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, **options)
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
         if self._sqlite:
             begin_for_real(self._engine)
+        else:
+            wait_briefly_for_locks(self._engine)
 
     def open(self) -> None:
         """The file's lock or the server's, then the tables that say what is there."""
