@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from dashboard import peliqan
+from dashboard.data.destinations import open_destination
+from dashboard.data.pull import Pull, Selection
+from dashboard.sandbox.tables import Table
 from tests.conftest import Sandbox
 from tests.engines import Servers
-from tests.processes import make_environ, run_here
-from tests.tables.own import OwnTable
+from tests.processes import TOKEN, make_environ, run_here
+from tests.tables.customers import CUSTOMERS, SECRET, Pulls, Step
+from tests.tables.own import ACCOUNT, TABLE, OwnTable
 
 
 class Copies:
@@ -87,3 +94,36 @@ def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
     made = OwnTable()
     made.install(sandbox, monkeypatch)
     return made
+
+
+@pytest.fixture
+def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
+    """Three customers with two tables of three rows each; the first customer's own table comes before all of them."""
+
+    def of_account(account_id: int, _: Any) -> list[Table]:
+        database = account_id * 10 + 1
+        mine = [Table(TABLE, database, "Own table", "own", len(own.rows))] if account_id == ACCOUNT else []
+        ids = [database * 1000 + 900 + number for number in range(2)]
+        return mine + [Table(each, database, f"Contacts {each}", "people", 3) for each in ids]
+
+    monkeypatch.setattr(sandbox.app.extensions["sandbox"].tables, "of_account", of_account)
+    for number in (1, 2):
+        own.put(number, f"2026-01-0{number}T00:00:00Z", Name=f"{SECRET} {number}")
+    return own
+
+
+@pytest.fixture
+def step(sandbox: Sandbox, copies: Copies) -> Pulls:
+    """Pull all three customers; ``address``: another one than the copies' own."""
+    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens())
+
+    def run(address: str = "") -> Step:
+        destination = open_destination(address or copies.address)
+        work = Pull(api, destination, belongs=lambda _, tables: (), clock=lambda: datetime.now(UTC))
+        result = work.run(Selection(accounts=frozenset(CUSTOMERS)))
+        told = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
+        assert SECRET not in told
+        failures = [(each.account_id, each.table, each.reason) for each in result.failures]
+        return Step(result.exit_code, failures, {each.table_id: each for each in result.copied}, result.stopped)
+
+    return run

@@ -4,100 +4,28 @@ Each case is refused by a real PostgreSQL, SQLite or file system. The refused ta
 customers, so that everything else comes after it.
 """
 
-import json
-import re
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import psycopg
 import pytest
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
-from dashboard import peliqan
 from dashboard.data import database_tables
-from dashboard.data.destinations import open_destination
-from dashboard.data.manifest import Copied
-from dashboard.data.pull import Pull, Selection
-from dashboard.sandbox.tables import Table
-from tests.conftest import Sandbox
-from tests.processes import TOKEN
 from tests.tables.conftest import Copies
+from tests.tables.customers import (
+    RAISES,
+    SECRET,
+    TRIGGER,
+    Pulls,
+    check_all_copied,
+    check_refused_alone,
+    execute,
+    limited,
+    others,
+    run,
+)
 from tests.tables.own import ACCOUNT, TABLE, OwnTable
-
-CUSTOMERS = (ACCOUNT, 1002, 1003)
-SECRET = "secret-cell-value"
-
-
-def others() -> set[int]:
-    """Ids of all tables but the refused one."""
-    return {(each * 10 + 1) * 1000 + 900 + number for each in CUSTOMERS for number in range(2)}
-
-
-@pytest.fixture
-def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
-    """Three customers with two tables of three rows each; the first customer's own table comes before all of them."""
-
-    def of_account(account_id: int, _: Any) -> list[Table]:
-        database = account_id * 10 + 1
-        mine = [Table(TABLE, database, "Own table", "own", len(own.rows))] if account_id == ACCOUNT else []
-        ids = [database * 1000 + 900 + number for number in range(2)]
-        return mine + [Table(each, database, f"Contacts {each}", "people", 3) for each in ids]
-
-    monkeypatch.setattr(sandbox.app.extensions["sandbox"].tables, "of_account", of_account)
-    for number in (1, 2):
-        own.put(number, f"2026-01-0{number}T00:00:00Z", Name=f"{SECRET} {number}")
-    return own
-
-
-class Step(NamedTuple):
-    """What one pull of all customers came to."""
-
-    code: int
-    failures: list[tuple[int, str, str]]
-    copied: dict[int, Copied]
-    stopped: str | None
-
-
-Pulls = Callable[..., Step]
-
-
-@pytest.fixture
-def step(sandbox: Sandbox, copies: Copies) -> Pulls:
-    """Pull all three customers; ``address``: another one than the copies' own."""
-    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens())
-
-    def run(address: str = "") -> Step:
-        destination = open_destination(address or copies.address)
-        work = Pull(api, destination, belongs=lambda _, tables: (), clock=lambda: datetime.now(UTC))
-        result = work.run(Selection(accounts=frozenset(CUSTOMERS)))
-        told = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
-        assert SECRET not in told
-        failures = [(each.account_id, each.table, each.reason) for each in result.failures]
-        return Step(result.exit_code, failures, {each.table_id: each for each in result.copied}, result.stopped)
-
-    return run
-
-
-def check_refused_alone(found: Step, said: str) -> None:
-    """The own table failed for this reason, and every other table of every customer was copied."""
-    assert found.stopped is None
-    ((account_id, table, reason),) = found.failures
-    assert (account_id, table) == (ACCOUNT, "Own table")
-    assert re.search(said, reason), reason
-    assert set(found.copied) == others()
-    assert {each.rows for each in found.copied.values()} == {3}
-    assert found.code == 1
-
-
-def check_all_copied(found: Step) -> None:
-    assert (found.code, found.failures, found.stopped) == (0, [], None)
-    assert set(found.copied) == {TABLE, *others()}
 
 
 class Case(NamedTuple):
@@ -120,26 +48,6 @@ def columns(count: int, value: str | None = None) -> Callable[[OwnTable], None]:
     return prepare
 
 
-def run(*statements: str) -> Callable[[Copies, str], None]:
-    """SQL as somebody else; ``{t}`` is the own table's copy."""
-
-    def spoil(copies: Copies, target: str) -> None:
-        for statement in statements:
-            execute(copies.address, statement.replace("{t}", f'"{target}"'))
-
-    return spoil
-
-
-def execute(address: str, statement: str) -> None:
-    if address.startswith("sqlite"):
-        with sqlite3.connect(address.removeprefix("sqlite:///")) as connection:
-            connection.execute(statement)
-        connection.close()
-    else:
-        with psycopg.connect(address, autocommit=True) as server:
-            server.execute(statement.encode())
-
-
 def in_place(copies: Copies, target: str) -> None:
     path = copies.folder / target
     path.unlink()
@@ -152,11 +60,6 @@ def out_of_place(copies: Copies, target: str) -> None:
 
 def becomes_text(own: OwnTable) -> None:
     own.put(3, "2026-01-03T00:00:00Z", Amount="twelve")
-
-
-RAISES = """CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION 'no: %', NEW."Name" USING ERRCODE = '{code}', DETAIL = NEW."Name"; END $$"""
-TRIGGER = "CREATE TRIGGER refuse BEFORE INSERT ON {t} FOR EACH ROW EXECUTE FUNCTION refuse()"
 
 
 def raises(code: str) -> Case:
@@ -250,23 +153,6 @@ def test_what_is_refused_of_one_table_is_its_failure_alone_and_its_copy_stays(
     assert {row["id"]: row["Name"] for row in copies.rows(TABLE)} == {row["id"]: row["Name"] for row in fleet.rows}
 
 
-@contextmanager
-def limited(limit: Callable[[sqlite3.Connection], object]) -> Iterator[None]:
-    """Each connection to a copies.db made smaller than it is."""
-
-    def connect(connection: Any, _: object) -> None:
-        if isinstance(connection, sqlite3.Connection):
-            ((_, _, path),) = connection.execute("PRAGMA database_list").fetchall()
-            if path.endswith("copies.db"):
-                limit(connection)
-
-    event.listen(Engine, "connect", connect)
-    try:
-        yield
-    finally:
-        event.remove(Engine, "connect", connect)
-
-
 @pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
 def test_a_value_that_is_too_large_for_sqlite_is_its_tables_failure_alone(step: Pulls, copies: Copies, fleet: OwnTable) -> None:
     fleet.put(3, "2026-01-03T00:00:00Z", Name=SECRET * 10_000)
@@ -324,116 +210,3 @@ NONE_OF_FIRST = {
     "sqlite": f"""CREATE TRIGGER no BEFORE INSERT ON _pull_connections WHEN NEW.account_id = {ACCOUNT}
         BEGIN SELECT RAISE(ABORT, 'no'); END""",
 }
-
-
-def taken_by(statement: str) -> Callable[[Copies, str], None]:
-    return run("DROP TABLE {t}", statement)
-
-
-HEALED = {
-    "postgresql": {
-        "a column that somebody dropped": run('ALTER TABLE {t} DROP COLUMN "Name"'),
-        "the row's id that somebody dropped": run("ALTER TABLE {t} DROP COLUMN id"),
-        "a column that somebody renamed": run('ALTER TABLE {t} RENAME "Name" TO other'),
-        "a table that somebody dropped": run("DROP TABLE {t}"),
-        "a table that somebody renamed": run("ALTER TABLE {t} RENAME TO other"),
-        "its name taken by a view": taken_by("CREATE VIEW {t} AS SELECT 1"),
-        "its name taken by a sequence": taken_by("CREATE SEQUENCE {t}"),
-        "its name taken by a type": taken_by("CREATE TYPE {t} AS ENUM ('one')"),
-        "its name taken by an index": taken_by("CREATE INDEX {t} ON _pull_log (began)"),
-        "the name of what is under way taken": run("DROP TABLE {t}", "CREATE VIEW _pull_new AS SELECT 1"),
-        "its line of the manifest made unreadable": run(f"UPDATE _pull_manifest SET kept = 'x' WHERE table_id = {TABLE}"),
-    },
-    "sqlite": {
-        "a column that somebody dropped": run('ALTER TABLE {t} DROP COLUMN "Name"'),
-        "a column that somebody renamed": run('ALTER TABLE {t} RENAME "Name" TO other'),
-        "a table that somebody dropped": run("DROP TABLE {t}"),
-        "its name taken by a view": taken_by("CREATE VIEW {t} AS SELECT 1"),
-        "its name taken by an index": taken_by("CREATE INDEX {t} ON _pull_log (began)"),
-        "the name of what is under way taken": run("DROP TABLE {t}", "CREATE VIEW _pull_new AS SELECT 1"),
-        "a broken view beside a new table": run("DROP TABLE {t}", "CREATE VIEW broken AS SELECT 1 FROM nowhere"),
-        "its line of the manifest made unreadable": run(f"UPDATE _pull_manifest SET kept = '[]' WHERE table_id = {TABLE}"),
-    },
-    "parquet": {
-        "a file that is damaged in its middle": lambda copies, target: damage(copies.folder / target),
-        "a file that is cut off": lambda copies, target: (copies.folder / target).write_bytes(b"PAR1"),
-        "a file that is gone": lambda copies, target: (copies.folder / target).unlink(),
-    },
-}
-
-
-def damage(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[4:104] = bytes(100)
-    path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("copies", "spoil"),
-    [pytest.param(kind, spoil, id=f"{kind}: {name}") for kind, cases in HEALED.items() for name, spoil in cases.items()],
-    indirect=["copies"],
-)
-def test_a_copy_that_somebody_changed_is_made_whole_again_by_the_next_pull(
-    step: Pulls, copies: Copies, fleet: OwnTable, spoil: Callable[[Copies, str], None]
-) -> None:
-    spoil(copies, step().copied[TABLE].target)
-    fleet.put(3, "2026-01-03T00:00:00Z")
-    check_all_copied(step())
-    assert {row["id"]: row["Name"] for row in copies.rows(TABLE)} == {row["id"]: row["Name"] for row in fleet.rows}
-    fleet.put(4, "2026-01-04T00:00:00Z")
-    assert step().copied[TABLE].mode == "incremental"
-    assert len(copies.rows(TABLE)) == 4
-
-
-def fails_in(code: str) -> Callable[[Copies, str], None]:
-    return run(RAISES.replace("{code}", code), TRIGGER)
-
-
-ENDING = ("08006", "28000", "53100", "53200", "53300", "57014", "57P01", "58030")
-
-
-@pytest.mark.parametrize(("copies", "code"), [("postgresql", code) for code in ENDING], indirect=["copies"])
-def test_an_error_of_the_whole_server_ends_the_pull_and_the_next_one_copies_all(
-    step: Pulls, copies: Copies, fleet: OwnTable, code: str
-) -> None:
-    target = step().copied[TABLE].target
-    fails_in(code)(copies, target)
-    fleet.put(3, "2026-01-03T00:00:00Z", Name=f"{SECRET} 3")
-    found = step()
-    assert found.code == 2
-    assert found.copied == {}
-    assert "The database does not take the copy" in str(found.stopped)
-    assert code in str(found.stopped)
-    run("DROP FUNCTION refuse CASCADE")(copies, target)
-    check_all_copied(step())
-
-
-@pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
-def test_a_full_disk_below_sqlite_ends_the_pull_and_the_next_one_copies_all(step: Pulls, copies: Copies, fleet: OwnTable) -> None:
-    check_all_copied(step())
-    fleet.put(3, "2026-01-03T00:00:00Z", Name=SECRET * 10_000)
-    with limited(lambda connection: connection.execute("PRAGMA max_page_count = 1")):
-        found = step()
-    assert (found.code, found.copied) == (2, {})
-    assert "SQLITE_FULL" in str(found.stopped)
-    check_all_copied(step())
-
-
-@pytest.mark.parametrize("copies", ["parquet"], indirect=True)
-def test_a_full_disk_below_files_ends_the_pull_and_the_next_one_copies_all(step: Pulls, copies: Copies, fleet: OwnTable) -> None:
-    first = step()
-    path = copies.folder / first.copied[TABLE].target
-    under_way = path.with_name(f"{path.name}.under-way")
-
-    def full(_: int) -> None:
-        # Whatever is written there finds no room.
-        if not under_way.is_symlink():
-            under_way.symlink_to("/dev/full")
-
-    fleet.before_row = full
-    fleet.put(3, "2026-01-03T00:00:00Z")
-    found = step()
-    fleet.before_row = lambda _: None
-    assert (found.code, found.copied) == (2, {})
-    assert "No space left" in str(found.stopped)
-    check_all_copied(step())
