@@ -86,7 +86,8 @@ def convert(value: Any, kind: str, fits: FitsNumber) -> Any:
         raise Misfit
     if kind in {INTEGER, NUMBER}:
         return _number(value, kind, fits)
-    if not isinstance(value, str) or (kind == DATE and ":" in value):
+    # Fifty digits are no time, although Python reads their beginning as one.
+    if not isinstance(value, str) or value.strip()[4:5] != "-" or (kind == DATE and ":" in value):
         raise Misfit
     return _moment(value, kind)
 

@@ -45,10 +45,13 @@ class Copies:
         target = self.tables()[table_id]["target"]
         if self.is_files:
             return list(pq.read_table(self.folder / target).to_pylist())
-        return self.query(f'SELECT * FROM "{target}"')
+        name = '"{}"'.format(target.replace('"', '""'))
+        return self.query(f"SELECT * FROM {name}")
 
     def query(self, statement: str) -> list[dict[str, Any]]:
+        """``statement`` has no parameters: a percent sign in it is one."""
         url = make_url(self.address)
+        statement = statement.replace("%", "%%") if url.drivername == "postgresql" else statement
         engine = sa.create_engine(url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url)
         try:
             with engine.connect() as connection:

@@ -16,7 +16,8 @@ from dashboard.fleet import pulls as pulling
 from dashboard.store import pulls
 from dashboard.store.database import db
 from dashboard.store.models import AuditEntry, PullRun, PullSchedule
-from tests.conftest import Clock, Person, words
+from tests.conftest import Clock, Person, Sandbox, words
+from tests.tables.own import TABLE, OwnTable
 
 
 def parts(app: Flask) -> Console:
@@ -103,6 +104,25 @@ def test_what_fails_is_shown_with_its_reason(adam: Person, app: Flask, place: Pa
     said = words(adam.get(made.location))
     assert "no_such_table" in said
     assert "No account that was read has such a table" in said
+
+
+def test_a_table_that_the_destination_refuses_is_shown_with_its_reason_and_the_others_are_copied(
+    adam: Person, app: Flask, place: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = OwnTable(columns={"half \ud800": "text", **{f"Column {number}": "text" for number in range(2_001)}})
+    own.put(1, "2026-01-01T00:00:00Z")
+    own.install(sandbox, monkeypatch)
+    placed = [(each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(1002)]
+    later = sandbox.app.extensions["sandbox"].tables.of_account(1002, placed)[0].id
+    made = save(adam, place, accounts="1001, 1002", tables=f"{TABLE}, Empty, {later}")
+    work(app)
+    (run,) = runs(app)
+    assert (run.state, run.tables, run.failed) == (pulls.PARTLY, 2, 1)
+    said = words(adam.get(made.location))
+    assert (
+        "1001 Own table: The database refuses this table (OperationalError, SQLITE_ERROR). SQLite says: too many columns" in said
+    )
+    assert adam.json(f"{made.location}.json")["items"][0]["failed"] == 1
 
 
 def test_a_pull_whose_worker_was_killed_is_taken_over_and_its_audit_entry_settled(
