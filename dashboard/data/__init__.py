@@ -11,6 +11,7 @@
 ``pull``          tables copied out: which, from where on, one after the other
 ``changes``       what says that a row is new or changed
 ``destinations``  where copies go; ``parquet_folder``, ``databases`` (and ``database_tables``)
+``refusals``      which of their errors are one table's, and which end a pull
 ``manifest``      what is known of a copy, and what a pull says
 ``kinds``         what a copied column holds and is called
 ``spool``         rows on this machine's disk until a table is read to its end
