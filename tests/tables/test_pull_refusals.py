@@ -119,7 +119,18 @@ SQLITE = {
         mend=run("DROP TRIGGER no"),
     ),
 }
+
+
+def something_under_way(copies: Copies, target: str) -> None:
+    (copies.folder / f"{target}.under-way").mkdir()
+
+
+def nothing_under_way(copies: Copies, target: str) -> None:
+    (copies.folder / f"{target}.under-way").rmdir()
+
+
 FILES = {
+    "a folder where the file is written": Case("Is a directory", spoil=something_under_way, mend=nothing_under_way),
     "a folder in the file's place": Case("Is a directory", spoil=in_place, mend=out_of_place),
 }
 CASES = [
@@ -193,16 +204,20 @@ def test_a_table_that_somebody_has_locked_is_its_failure_alone(
     check_all_copied(step())
 
 
-@pytest.mark.parametrize("copies", ["postgresql", "sqlite"], indirect=True)
 def test_what_is_kept_of_one_customer_and_is_refused_is_named_and_all_tables_are_copied(
     step: Pulls, copies: Copies, fleet: OwnTable
 ) -> None:
     check_all_copied(step())
-    execute(copies.address, NONE_OF_FIRST["sqlite" if "sqlite" in copies.address else "postgresql"])
+    if copies.is_files:
+        customer = copies.folder / f"customers/{ACCOUNT}/customer.json"
+        customer.unlink()
+        customer.mkdir()
+    else:
+        execute(copies.address, NONE_OF_FIRST["sqlite" if "sqlite" in copies.address else "postgresql"])
     found = step()
     assert (found.code, found.stopped, set(found.copied)) == (1, None, {TABLE, *others()})
     assert found.failures[0][:2] == (ACCOUNT, "")
-    assert "refuses what is kept of this customer" in found.failures[0][2]
+    assert "what is kept of this customer" in found.failures[0][2]
 
 
 NONE_OF_FIRST = {
