@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from dashboard.sandbox.tables import COUNTRIES, STATUSES, TAGS, Field, Table
+from dashboard.sandbox.tables import COUNTRIES, SHAPES, STATUSES, TAGS, Field, Table
 
 READ_ONLY = {"autonumber", "last_modified", "created_by", "uuid", "lookup", "formula"}
 UNLIKE_TEXT = {"boolean", "file", "password"}
-NUMERIC = {"number", "rating", "autonumber", "duration"}
-DATED = {"date", "last_modified", "created_on"}
+DURATION_FORMAT = "h:mm:ss.s"
 _PLAIN: dict[str, dict[str, Any]] = {
     "rating": {"max_value": 5, "style": "star"},
-    "duration": {"duration_format": "h:mm:ss"},
+    "duration": {"duration_format": DURATION_FORMAT},
 }
 _DATE = {"date_format": "ISO", "date_time_format": "24", "date_show_tzinfo": False, "date_force_timezone": None}
 
@@ -27,6 +26,7 @@ def as_json(table: Table, field: Field, order: int) -> dict[str, Any]:
         "read_only": field.type in READ_ONLY,
         "description": None,
         **_settings(table, field),
+        **field.settings,
     }
 
 
@@ -39,12 +39,14 @@ def _settings(table: Table, field: Field) -> dict[str, Any]:
     if field.type in {"single_select", "multiple_select"}:
         return {"select_options": [{"id": n, "value": value, "color": colour} for n, value, colour in _options(field)]}
     if field.type == "link_row":
-        return {"link_row_table_id": table.id, "link_row_related_field_id": None, "link_row_multiple_relationships": True}
-    if field.type == "lookup":
-        return {"formula_type": "array", "array_formula_type": "single_select", "error": None}
-    if field.type == "formula":
-        number = field.name == "Broken"
-        return {"formula": "1 / 0" if number else "link('…')", "formula_type": "number" if number else "link", "error": None}
+        # The table links to itself.
+        name, type_ = SHAPES.get(table.kind, (("Title", "text"),))[0]
+        title = {"id": table.id * 1000, "table_id": table.id, "name": name, "type": type_, "primary": True}
+        links = {"link_row_table_id": table.id, "link_row_related_field_id": None, "link_row_multiple_relationships": True}
+        return {**links, "link_row_table_primary_field": title}
+    if field.result:
+        formula = {"formula": "1 / 0" if field.result == "number" else "link('…')"} if field.type == "formula" else {}
+        return {**formula, "formula_type": field.result, "array_formula_type": field.item or None, "error": None}
     return _PLAIN.get(field.type, {})
 
 

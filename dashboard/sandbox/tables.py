@@ -5,8 +5,9 @@ Rows have the shapes that a real Baserow server gives: numbers as strings, selec
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -31,12 +32,18 @@ TAGS = ((8, "urgent", "red"), (9, "urgent", "blue"))
 
 @dataclass(frozen=True)
 class Field:
-    """A column."""
+    """A column. ``result``: the type that a formula or lookup results in, ``item``: of its items where that is "array".
+
+    ``settings``: of its type, beside those that every field of the type has.
+    """
 
     id: int
     name: str
     type: str
     primary: bool = False
+    result: str = ""
+    item: str = ""
+    settings: Mapping[str, Any] = field_of(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class Table:
     received_at: datetime | None = None
 
 
+# Names and types; after a formula's or lookup's type the one of its result.
 SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
     "money": (("Number", "text"), ("Customer", "text"), ("Amount", "number"), ("Due", "date"), ("Paid", "boolean"),
               ("Status", "single_select"), ("Updated", "last_modified"), ("_sdc_received_at", "date")),
@@ -67,10 +75,10 @@ SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
         ("Title", "text"), ("Long", "long_text"), ("Amount", "number"), ("amount", "text"), ("Precise", "number"),
         ("Stars", "rating"),
         ("Active", "boolean"), ("Due", "date"), ("Meeting", "date"), ("Website", "url"), ("Files", "file"),
-        ("Status", "single_select"), ("Tags", "multiple_select"), ("Customers", "link_row"), ("Lookup", "lookup"),
-        ("Owner", "created_by"), ("UUID", "uuid"),
-        ("Took", "duration"), ("JSON", "long_text"), ("Secret", "password"), ("Broken", "formula"),
-        ("Link", "formula"), ("Payload", "json"),
+        ("Status", "single_select"), ("Tags", "multiple_select"), ("Customers", "link_row"),
+        ("Lookup", "lookup/array/single_select"), ("Owner", "created_by"), ("UUID", "uuid"),
+        ("Took", "duration"), ("JSON", "long_text"), ("Secret", "password"), ("Broken", "formula/number"),
+        ("Link", "formula/link"), ("Payload", "json"),
         ("Empty", "text"),
         ('Quote " dot . slash / 😀', "text"), ("Name, with comma", "text"), ("<b>bold</b>", "text"), ("العنوان", "text"),
     ),
@@ -113,7 +121,11 @@ class Tables:
 
     def fields(self, table: Table) -> list[Field]:
         """A table's columns; the first is the primary one."""
-        return [Field(table.id * 1000 + n, name, type_, n == 0) for n, (name, type_) in enumerate(SHAPES[table.kind])]
+        found = []
+        for n, (name, spec) in enumerate(SHAPES[table.kind]):
+            type_, result, item = (*spec.split("/"), "", "")[:3]
+            found.append(Field(table.id * 1000 + n, name, type_, n == 0, result, item))
+        return found
 
     def row(self, table: Table, number: int) -> dict[str, Any]:
         """Row ``number`` (from 1), with user field names."""

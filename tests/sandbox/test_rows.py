@@ -212,8 +212,13 @@ def test_rows_were_received_in_the_order_of_their_numbers_and_follow_each_run(ap
 def test_filters_and_search_find_rows_by_when_they_were_received(api: Caller) -> None:
     connection = api.find(auth="api_key")
     newest = received(api, connection)[-1]
-    assert received(api, connection, f"filter___sdc_received_at__equal={newest}") == [newest]
-    assert received(api, connection, f"filter___sdc_received_at__contains={newest}&order_by=-_sdc_received_at") == [newest]
+    assert newest is not None
+    shown = f"{newest[:10]} {newest[11:16]}"
+    assert received(api, connection, f"filter___sdc_received_at__contains={shown}&order_by=-_sdc_received_at") == [newest]
+    day = f"filter___sdc_received_at__date_is=UTC%3F{newest[:10]}%3Fexact_date"
+    assert [time for time in received(api, connection) if time and time[:10] == newest[:10]] == received(api, connection, day)
+    refused = api.get(f"database/rows/table/{table_of(connection)}/?filter___sdc_received_at__equal={newest}&user_field_names=1")
+    assert refused.json["error"] == "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD"
     assert newest in received(api, connection, f"search={newest}")
 
 
