@@ -215,8 +215,9 @@ class AccountApi:
         include: Sequence[str] = (),
         retry_timeouts: bool = True,
     ) -> RowPage:
-        """One page of rows (D B). ``size`` up to 200; ``order_by`` a column's name, ``-`` in front for descending.
-        ``include``: these columns only; mind that the server then ignores a filter on any other, and says nothing.
+        """One page of rows (D B). ``size`` up to 200; ``order_by`` a column's name, ``-`` in front for descending,
+        ``+`` for ascending, which a name that begins with a sign needs. ``include``: these columns only; mind that the server
+        then ignores a filter on any other, and says nothing.
         ``retry_timeouts``: False for a caller that asks for fewer pages at a time after a time-out.
 
         A page past the end is an empty one with the true count, as newer servers say it; older ones answer
@@ -302,9 +303,11 @@ class AccountApi:
         return self._transport.send(route, token, place=place, query=query, body=body, **more)
 
 
-def _quoted(order_by: str) -> str:
-    """A column's name with a comma has to be quoted, quotes in it doubled (recorded from Baserow)."""
-    sign, name = ("-", order_by[1:]) if order_by.startswith("-") else ("", order_by)
-    if "," not in name and not name.startswith('"'):
-        return order_by
-    return sign + '"' + name.replace('"', '""') + '"'
+def _quoted(text: str) -> str:
+    """Quote one item of a comma-separated parameter, which Baserow reads as a line of CSV with ``\\`` as its escape character.
+
+    Source: Baserow's ``split_comma_separated_string``; recorded: ``order_by="-Name, with comma"``, the sign inside the quotes.
+    """
+    if not set(text) & set(',"\\\r\n'):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '""') + '"'
