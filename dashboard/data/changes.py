@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.data.filters import can_sort
 from dashboard.data.kinds import CLOCK_SKEW, read_time
 from dashboard.data.reading import TableReading
 
@@ -50,7 +51,11 @@ class Change:
 
 
 def change_of(columns: Sequence[peliqan.Column], grows: str = "") -> Change | None:
-    """What says when a row of a table with these columns changed, if anything does; ``grows``: a number to go by otherwise."""
+    """What says when a row of a table with these columns changed, if anything does; ``grows``: a number to go by otherwise.
+
+    A column that Peliqan cannot sort by is of no use: rows are read sorted by it.
+    """
+    columns = [column for column in columns if can_sort(column)]
     for column in columns:
         if column.type == "last_modified":
             return Change(column.name)

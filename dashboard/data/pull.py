@@ -193,7 +193,15 @@ class Pull:
             schema_changes=tuple(changes),
         )
         by = change_of(columns, self._grows)
-        newest = self._newest(api, table.id, by) if by else None
+        newest = None
+        if by:
+            try:
+                newest = self._newest(api, table.id, by)
+            except peliqan.Refused as error:
+                if not error.is_of_query:
+                    raise
+                remark = f"Peliqan refused to sort by “{by.column}”, so the table was read whole and not by what changed."
+                copied = replace(copied, remarks=(remark,))
         copied = replace(copied, change_column=by.column if by and newest else None, watermark=newest)
         if before is not None and by is not None and newest is not None and self._may_go_on(before, copied, by):
             merged = self._incremental(api, copied, before, by)
@@ -275,7 +283,7 @@ class Pull:
                 read=reading.told.read,
                 keyed=spool.keyed,
                 watermark=None if unsure else copied.watermark,
-                remarks=(*reading.told.remarks, *again),
+                remarks=(*copied.remarks, *reading.told.remarks, *again),
                 schema_changes=(*copied.schema_changes, *widened),
             )
             return self._destination.replace(copied, spool)

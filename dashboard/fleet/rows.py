@@ -11,6 +11,7 @@ from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.data import kinds
+from dashboard.data.filters import can_sort
 from dashboard.store import findings, looks, run_log, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
@@ -148,8 +149,8 @@ def read_time(value: object) -> datetime | None:
 
 
 def received_at(columns: Iterable[peliqan.Column]) -> str | None:
-    """The column that says when a row was received; None where there is none."""
-    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT), None)
+    """The column that says when a row was received; None where there is none that can be sorted by."""
+    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT and can_sort(column)), None)
 
 
 def _save(connection: Connection, look: RowsLook, at: datetime) -> None:

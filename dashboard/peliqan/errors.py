@@ -8,6 +8,18 @@ says to a person what happened. Whether a side effect may have happened all the 
 from collections.abc import Mapping
 from typing import Final
 
+# Baserow's codes for a filter or a sort that it does not carry out (recorded).
+QUERY_REFUSALS: Final = frozenset(
+    {
+        "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD",
+        "ERROR_VIEW_FILTER_TYPE_DOES_NOT_EXIST",
+        "ERROR_FILTER_FIELD_NOT_FOUND",
+        "ERROR_FILTERS_PARAM_VALIDATION_ERROR",
+        "ERROR_ORDER_BY_FIELD_NOT_FOUND",
+        "ERROR_ORDER_BY_FIELD_NOT_POSSIBLE",
+    }
+)
+
 
 class PeliqanError(Exception):
     """Anything that kept a call from giving its answer."""
@@ -101,6 +113,11 @@ class Refused(PeliqanError):
     code = "refused"
     sentence = "Peliqan refused this."
     next_step = "Read the reason; nothing was changed."
+
+    @property
+    def is_of_query(self) -> bool:
+        """Whether a filter or a sort was refused: the server does not have it for the column, or has no such column."""
+        return self.status == 400 and self.error in QUERY_REFUSALS
 
 
 class QueryFailed(PeliqanError):

@@ -54,13 +54,18 @@ def _none_as_empty(value: object) -> object:
     return "" if value is None else value
 
 
-def _none_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
+def _none_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> Any:
     """What is only assumed of an answer must not make it a broken one."""
     try:
-        found: datetime | None = read(value)
+        return read(value)
     except ValidationError:
         return None
-    return found
+
+
+def _empty_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read a list that the console can do without; empty where it is not as expected."""
+    found = _none_if_unreadable(value, read)
+    return () if found is None else found
 
 
 Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
@@ -266,6 +271,13 @@ class Table(Answer):
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
 
 
+class Option(Answer):
+    """A choice of a select field. Several choices of a field can have the same ``value``."""
+
+    id: Id
+    value: Word = ""
+
+
 # Types whose values are of another type, which ``formula_type`` says. A count is a whole number, and says so by its own name.
 COMPUTED = frozenset({"formula", "lookup", "rollup"})
 
@@ -274,7 +286,8 @@ class Column(Sparse):
     """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said.
 
     ``formula_type``: what a formula, lookup, rollup or count results in; ``array_formula_type``: the type of its items where that
-    is "array" (recorded: Baserow's list of fields says both). Empty for every other type.
+    is "array" (recorded: Baserow's list of fields says both). Empty for every other type. ``options``: a select field's choices;
+    ``duration_format`` such as "h:mm"; ``linked``: the title column of the table that a link_row field links to.
     """
 
     id: Id = 0
@@ -286,6 +299,13 @@ class Column(Sparse):
     order: Annotated[int, BeforeValidator(lambda value: value if isinstance(value, int) else 0)] = 0
     decimals: Annotated[int | None, BeforeValidator(_places)] = Field(
         None, validation_alias=AliasChoices("number_decimal_places", "decimals")
+    )
+    options: Annotated[tuple[Option, ...], WrapValidator(_empty_if_unreadable)] = Field(
+        (), validation_alias=AliasChoices("select_options", "options")
+    )
+    duration_format: Word = ""
+    linked: Annotated["Column | None", WrapValidator(_none_if_unreadable)] = Field(
+        None, validation_alias=AliasChoices("link_row_table_primary_field", "linked")
     )
 
     @property

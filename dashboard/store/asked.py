@@ -92,8 +92,10 @@ class Page(Generic[Row]):
         return self.first_shown + len(self.items) - 1 if self.items else 0
 
 
-def read_query(args: Mapping[str, str], sorts: Collection[str], filters: Mapping[str, Allowed] = {}) -> ListQuery:
+def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: Mapping[str, Allowed] = {}) -> ListQuery:
     """A request's parameters as a query of a list that can be sorted by ``sorts``. Unknown parameters are left alone.
+
+    ``sorts`` None: the caller checks ``sort``, which is taken as it is.
 
     Raises:
         BadQuery: with a sentence that names the parameter.
@@ -104,7 +106,7 @@ def read_query(args: Mapping[str, str], sorts: Collection[str], filters: Mapping
     if "\0" in "".join(args.values()):
         raise BadQuery("The address has a NUL character, which no name or id contains.")
     sort = args.get("sort", "")
-    if sort and sort not in sorts and sort.removeprefix("-") not in sorts:
+    if sort and sorts is not None and sort not in sorts and sort.removeprefix("-") not in sorts:
         some = ", ".join(list(sorts)[:12])
         raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {some[:300]}.")
     chosen = {name: args[name] for name in filters if args.get(name)}

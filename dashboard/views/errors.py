@@ -152,6 +152,11 @@ def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
 
 
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
+    if isinstance(error, peliqan.Refused) and error.is_of_query:
+        said = error.detail or error.error
+        detail = f"Peliqan cannot filter or sort this table like that, so its rows cannot be shown. Peliqan says: {said}"
+        next_step = "Remove the filter or the sort, or choose another one: the table's columns may have changed."
+        return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     again = request.full_path.rstrip("?") if request.endpoint == "tables.rows" else ""
     detail = error.detail or error.error or error.found

@@ -9,6 +9,7 @@ from flask import Flask, get_template_attribute
 from markupsafe import Markup
 
 from dashboard import peliqan
+from dashboard.data.filters import type_of
 
 # Names of columns have up to 255 characters: about 2 MB, for the menus of half a dozen wide tables.
 REMEMBERED = 4096
@@ -21,11 +22,11 @@ def init_app(app: Flask) -> None:
 
 def each_column(how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = ()) -> Markup:
     """A macro of ``macros/column.html`` for every column, or name of one, side by side. ``marked``: names of those that are."""
-    pairs = ((each, "") if isinstance(each, str) else (each.name, each.type) for each in columns)
+    told = ((each, "", "") if isinstance(each, str) else (each.name, each.type, type_of(each)) for each in columns)
     # Joined as text: each is escaped already.
-    return Markup("".join([_drawn(how, name, type_, name in marked) for name, type_ in pairs]))  # noqa: S704
+    return Markup("".join([_drawn(how, name, type_, key, name in marked) for name, type_, key in told]))  # noqa: S704
 
 
 @lru_cache(REMEMBERED)
-def _drawn(how: str, name: str, type_: str, is_marked: bool) -> str:
-    return str(get_template_attribute("macros/column.html", how)(name, type_, is_marked))
+def _drawn(how: str, name: str, type_: str, key: str, is_marked: bool) -> str:
+    return str(get_template_attribute("macros/column.html", how)(name, type_, key, is_marked))

@@ -16,8 +16,9 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.data.filters import KINDS, can_sort, kinds_of, type_of
 from dashboard.data.masks import mask
-from dashboard.data.query import KINDS, PREFIX, TableQuery, kinds_of, read_table_query
+from dashboard.data.query import PREFIX, TableQuery, read_table_query
 from dashboard.store import reveals
 from dashboard.store.asked import BadQuery, Page
 from dashboard.store.models import Account
@@ -54,9 +55,28 @@ class RowsPage:
     is_frame: bool = False
 
     @cached_property
+    def filterable(self) -> Sequence[peliqan.Column]:
+        """The columns that have a filter."""
+        return [column for column in self.columns if kinds_of(column)]
+
+    @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
-        """The kinds of condition, by the types of columns that they fit: for the form's menu."""
-        return {type_: kinds_of(type_) for type_ in dict.fromkeys(column.type for column in self.columns)}
+        """The filters by the types of columns that have them (``type_of``), for the form's menu."""
+        return {type_of(column): kinds_of(column) for column in self.filterable}
+
+    @cached_property
+    def families(self) -> dict[str, Sequence[str]]:
+        """The filters that any column has, in the groups of the form's menu."""
+        offered = {kind for kinds in self.kinds.values() for kind in kinds}
+        groups: dict[str, Any] = {}
+        for name, kind in KINDS.items():
+            if name in offered:
+                groups.setdefault(kind.family, []).append(name)
+        return groups
+
+    def sort_url(self, column: peliqan.Column) -> str:
+        """The address of the rows sorted by a column; empty where Peliqan cannot sort by it."""
+        return self.list.url(sort=self.query.sort_by(column.name)) if can_sort(column) else ""
 
     @cached_property
     def shown_names(self) -> frozenset[str]:
@@ -208,7 +228,7 @@ def _plain_address(columns: Sequence[peliqan.Column]) -> dict[str, Any] | None:
     if column := request.args.get("add_column", ""):
         value = request.args.get("add_value", "").strip()
         kind = request.args.get("add_kind", "")
-        args[f"{PREFIX}{column}__{kind}"] = [value if KINDS.get(kind, ("", "text"))[1] else "1"]
+        args[f"{PREFIX}{column}__{kind}"] = [value if kind not in KINDS or KINDS[kind].takes else "1"]
         args.pop("page", None)
     return {name: values for name, values in args.items() if values != [""] or name.startswith(PREFIX)}
 

@@ -44,6 +44,12 @@ def known(connection: Any) -> Connection:
     return row
 
 
+def test_a_column_that_cannot_be_sorted_by_does_not_say_when_a_row_was_received() -> None:
+    columns = [peliqan.Column(name=NAME, type=each) for each in ("password", "date")]
+    assert rows.received_at(columns[:1]) is None
+    assert rows.received_at(columns[1:]) == NAME
+
+
 def look(parts: Console, connection: Any) -> RowsLook:
     return rows.look_at_rows(parts.api, known(connection), parts.clock())
 

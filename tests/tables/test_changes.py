@@ -56,6 +56,9 @@ def test_a_time_of_change_goes_before_a_number_that_grows() -> None:
     assert change_of(columns[:1]) is None
     assert change_of([column("nr", "text")], "nr") is None
     assert change_of([column("nr", decimals=2)], "nr") is None
+    # Peliqan takes brackets for a way to sort, and sorts by no password.
+    assert change_of([column("changed [UTC]", "last_modified"), *columns], "nr") == Change("changed")
+    assert change_of([column("_sdc_batched_at", "password")], "") is None
 
 
 @pytest.mark.parametrize("value", ["--5", "", "1e9", "nan", "9" * 400, True, None, "1.5", "٣"])

@@ -68,6 +68,43 @@ def test_by_a_number_that_grows_only_new_rows_are_read_and_none_is_missed_at_the
     assert names(copies)[3] == "Changed"
 
 
+@pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("name", ["Changed, last", '"Changed", last', "-Changed", "+,Changed", "Changed\\", "changed, 😀"])
+def test_a_column_of_changes_may_have_any_name(step: Any, copies: Copies, own: OwnTable, name: str) -> None:
+    own.columns = {"Name": "text", name: "last_modified"}
+    for n in range(1, 6):
+        own.put(n, "", **{name: f"2026-01-0{n}T00:00:00Z"})
+    first = step()
+    assert (first["mode"], first["rows"], first["watermark"]) == ("full", 5, "2026-01-05T00:00:00Z")
+    own.put(2, "", Name="Changed", **{name: "2026-02-01T00:00:00Z"})
+    second = step()
+    assert (second["mode"], second["rows"], second["watermark"]) == ("incremental", 5, "2026-02-01T00:00:00Z")
+    assert names(copies)[2] == "Changed"
+
+
+@pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
+def test_a_table_whose_column_of_changes_cannot_be_sorted_by_is_read_whole(step: Any, copies: Copies, own: OwnTable) -> None:
+    own.columns = {"Name": "text", "Changed [UTC]": "last_modified"}
+    for n in range(1, 4):
+        own.put(n, "", **{"Changed [UTC]": f"2026-01-0{n}T00:00:00Z"})
+    assert step()["mode"] == "full"
+    own.put(2, "", Name="Changed", **{"Changed [UTC]": "2026-02-01T00:00:00Z"})
+    assert step()["mode"] == "full"
+    assert names(copies)[2] == "Changed"
+
+
+@pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
+def test_a_sort_that_the_server_refuses_costs_a_whole_read_and_not_the_copy(
+    step: Any, copies: Copies, own: OwnTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dashboard.sandbox.filters.UNSORTABLE", {"last_modified"})
+    own.put(1, "2026-01-01T00:00:00Z")
+    told = step()
+    assert (told["mode"], told["rows"], told["watermark"]) == ("full", 1, None)
+    assert told["remarks"] == ["Peliqan refused to sort by “Updated”, so the table was read whole and not by what changed."]
+    assert names(copies) == {1: "Row 1"}
+
+
 @pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
 def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(step: Any, copies: Copies, own: OwnTable) -> None:
     for n in range(1, 11):

@@ -1,0 +1,247 @@
+"""Which filters, sorts and searches Baserow answers for a column, and how it reads their values.
+
+One table by the column's type, formulas and lookups by the type of their result. Recorded from Baserow 1.35.3 for every field
+type (``tests/data/baserow/filters-and-sorts-live.txt``), the filters that were not recorded from its source
+(``view_filters.py``, ``array_view_filters.py``). A filter is left out where the server refuses it, ignores it, or compares
+something else than what the console shows: "contains" on a date looks at the display text, "empty" on a list also finds lists of
+blank items. A type that is not in the table has no filters, since a wrong guess can return every row without an error.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Final, NamedTuple
+
+from dashboard import peliqan
+from dashboard.store.asked import BadQuery
+
+
+class Kind(NamedTuple):
+    """A filter as the form shows it. ``takes``: "text", "number", "date", "boolean", "choice", "id", or empty for no value."""
+
+    words: str
+    takes: str
+    family: str
+
+
+# By Baserow's name of the filter, in the order of the form's menu.
+KINDS: Final[Mapping[str, Kind]] = {
+    "contains": Kind("contains", "text", "Text"),
+    "contains_not": Kind("does not contain", "text", "Text"),
+    "equal": Kind("is", "text", "Text"),
+    "not_equal": Kind("is not", "text", "Text"),
+    "higher_than": Kind("is more than", "number", "Number"),
+    "lower_than": Kind("is less than", "number", "Number"),
+    "date_is": Kind("is on", "date", "Day"),
+    "date_is_after": Kind("is after", "date", "Day"),
+    "date_is_before": Kind("is before", "date", "Day"),
+    "boolean": Kind("is", "boolean", "Yes or no"),
+    "single_select_equal": Kind("is the choice", "choice", "Choice"),
+    "single_select_not_equal": Kind("is not the choice", "choice", "Choice"),
+    "multiple_select_has": Kind("has the choice", "choice", "Choice"),
+    "multiple_select_has_not": Kind("does not have the choice", "choice", "Choice"),
+    "link_row_has": Kind("links to the row with the id", "id", "Linked rows"),
+    "link_row_contains": Kind("links to a row whose title contains", "text", "Linked rows"),
+    "link_row_not_contains": Kind("links to no row whose title contains", "text", "Linked rows"),
+    "user_is": Kind("is the user with the id", "id", "People"),
+    "user_is_not": Kind("is not the user with the id", "id", "People"),
+    "multiple_collaborators_has": Kind("has the user with the id", "id", "People"),
+    "multiple_collaborators_has_not": Kind("does not have the user with the id", "id", "People"),
+    "has_value_equal": Kind("has an item that is", "text", "List"),
+    "has_not_value_equal": Kind("has no item that is", "text", "List"),
+    "has_value_contains": Kind("has an item that contains", "text", "List"),
+    "has_not_value_contains": Kind("has no item that contains", "text", "List"),
+    "has_date_equal": Kind("has a day that is", "date", "List"),
+    "has_date_after": Kind("has a day after", "date", "List"),
+    "has_date_before": Kind("has a day before", "date", "List"),
+    "empty": Kind("is empty", "", "Anything"),
+    "not_empty": Kind("is not empty", "", "Anything"),
+}
+
+_EMPTY: Final = ("empty", "not_empty")
+_TEXT: Final = ("contains", "contains_not", "equal", "not_equal", *_EMPTY)
+_COMPARED: Final = ("equal", "not_equal", "higher_than", "lower_than")
+_DAY: Final = ("date_is", "date_is_after", "date_is_before", *_EMPTY)
+_CHOICE: Final = ("contains", "contains_not", "single_select_equal", "single_select_not_equal", *_EMPTY)
+_CHOICES: Final = ("contains", "contains_not", "multiple_select_has", "multiple_select_has_not", *_EMPTY)
+_USER: Final = ("user_is", "user_is_not")
+_LIST: Final = ("has_value_contains", "has_not_value_contains")
+_TEXT_LIST: Final = ("has_value_equal", "has_not_value_equal", *_LIST)
+# By ``type_of``; the likeliest filter first.
+OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
+    **dict.fromkeys(("text", "long_text", "url", "email", "phone_number"), _TEXT),
+    **dict.fromkeys(("formula text", "formula char", "formula url"), _TEXT),
+    "uuid": ("equal", "not_equal"),
+    "number": (*_COMPARED, *_EMPTY),
+    "rating": (*_COMPARED, *_EMPTY),
+    "autonumber": _COMPARED,
+    "formula number": (*_COMPARED, "contains", "contains_not", *_EMPTY),
+    "duration": (*_COMPARED, *_EMPTY),
+    # Not by "equal": a formula's value can be finer than its format, to which the server rounds what it compares with.
+    "formula duration": ("higher_than", "lower_than", *_EMPTY),
+    **dict.fromkeys(("boolean", "formula boolean"), ("boolean",)),
+    **dict.fromkeys(("date", "last_modified", "created_on", "formula date"), _DAY),
+    **dict.fromkeys(("created_by", "last_modified_by"), _USER),
+    **dict.fromkeys(("single_select", "formula single_select"), _CHOICE),
+    **dict.fromkeys(("multiple_select", "formula multiple_select"), _CHOICES),
+    "multiple_collaborators": ("multiple_collaborators_has", "multiple_collaborators_has_not", *_EMPTY),
+    "link_row": ("link_row_has", *_EMPTY),
+    "link_row to text": ("link_row_contains", "link_row_not_contains", "link_row_has", *_EMPTY),
+    **dict.fromkeys(("file", "password"), _EMPTY),
+    **dict.fromkeys(("array text", "array char", "array url"), _TEXT_LIST),
+    "array number": ("has_value_equal", "has_not_value_equal"),
+    "array date": ("has_date_equal", "has_date_after", "has_date_before"),
+    "array single_select": _LIST,
+}
+_NO_SORT: Final = frozenset(
+    {
+        *("file", "password", "json"),
+        *("formula link", "formula button", "formula single_file", "formula multiple_select", "formula invalid"),
+        *("array link", "array button", "array single_file", "array multiple_select"),
+    }
+)
+# A search in other columns alone returns every row (recorded for boolean; the source has no search in the rest).
+_SEARCHED: Final = frozenset(
+    {
+        *("text", "long_text", "url", "email", "phone_number", "uuid", "number", "rating", "autonumber"),
+        *("date", "last_modified", "created_on", "created_by", "last_modified_by", "single_select", "multiple_select"),
+        *("formula text", "formula char", "formula url", "formula number", "formula date"),
+        *("formula single_select", "formula multiple_select"),
+    }
+)
+_COMPARES_VALUE: Final = frozenset({*_COMPARED, "has_value_equal", "has_not_value_equal"})
+_COMPARED_AS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("number", "formula number", "array number"), "number"),
+    **dict.fromkeys(("rating", "autonumber"), "whole"),
+    **dict.fromkeys(("duration", "formula duration"), "duration"),
+}
+# Baserow looks for ``[...]`` in order_by and takes what is in it for a way to sort (source: ``parse_order_string``).
+_SORT_TYPE: Final = re.compile(r"\[.*?\]")
+# Names that its parser of filters does not find, or takes for its own (source: ``filter_by_fields_object``).
+_OWN_NAMES: Final = frozenset({"field_created_on", "field_updated_on", "field_id"})
+# Seconds of the smallest unit of a duration's format; the server rounds what it compares with to whole ones.
+_UNITS: Final[Mapping[str, Decimal]] = {
+    **dict.fromkeys(("h:mm", "d h:mm", "d h mm"), Decimal(60)),
+    "d h": Decimal(3600),
+    "h:mm:ss.s": Decimal("0.1"),
+    "h:mm:ss.ss": Decimal("0.01"),
+    "h:mm:ss.sss": Decimal("0.001"),
+}
+# Above every number that a formula can result in (50 digits), and below NaN, which PostgreSQL holds for more than any number.
+_ABOVE_ALL: Final = "1" + "0" * 60
+_WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+# The longest duration that the server can hold (Python's ``timedelta``), in seconds.
+_LONGEST: Final = Decimal(999_999_999 * 86_400)
+
+
+def type_of(column: peliqan.Column) -> str:
+    """Return the key of a column in ``OFFERED``: its type, "formula <result>" or "array <item>"."""
+    if column.formula_type == "array":
+        return f"array {column.array_formula_type}"
+    if column.formula_type:
+        return f"formula {column.formula_type}"
+    if column.type in {"count", "rollup"}:
+        return "formula number"
+    if column.type == "link_row" and column.linked is not None and OFFERED.get(type_of(column.linked)) == _TEXT:
+        return "link_row to text"
+    return column.type
+
+
+def kinds_of(column: peliqan.Column) -> tuple[str, ...]:
+    """Return the filters that a column can have, the likeliest first."""
+    if column.name in _OWN_NAMES or "\n" in column.name:
+        return ()
+    return OFFERED.get(type_of(column), ())
+
+
+def can_sort(column: peliqan.Column) -> bool:
+    """Return whether the server sorts by a column; a type that is not known is taken to be sortable, as most are."""
+    if type_of(column) in _NO_SORT or _SORT_TYPE.search(column.name):
+        return False
+    return column.linked is None or type_of(column.linked) not in _NO_SORT
+
+
+def can_search(column: peliqan.Column) -> bool:
+    """Return whether the server's search looks into a column."""
+    return type_of(column) in _SEARCHED
+
+
+def read_value(column: peliqan.Column, kind: str, value: str) -> str:
+    """Check a filter's value and return it as the address holds it.
+
+    Raises:
+        BadQuery: the server would ignore the value, or compare with another one.
+    """
+    if not value:
+        raise BadQuery(f"The filter on “{column.name[:60]}” has no value.")
+    takes = KINDS[kind].takes
+    if kind in _COMPARES_VALUE:
+        takes = _COMPARED_AS.get(type_of(column), takes)
+    refused = f"“{value[:40]}” cannot be compared with “{column.name[:60]}”: it takes"
+    if takes in {"number", "duration"}:
+        _check_number(column, value, takes, refused)
+    elif takes == "whole" and not _WHOLE.fullmatch(value):
+        raise BadQuery(f"{refused} a whole number, such as 12.")
+    elif takes == "id" and not (value.isascii() and value.isdigit() and int(value[:20]) < 2**63):
+        raise BadQuery(f"{refused} the id of one row or user, a whole number such as 12.")
+    elif takes == "boolean":
+        if value.lower() not in {"true", "false"}:
+            raise BadQuery(f"{refused} true or false.")
+        return value.lower()
+    elif takes == "date":
+        return _day(value, refused)
+    elif takes == "choice":
+        _choice_ids(column, value)
+    elif kind in _LIST and set(value) & set("%_\\"):
+        raise BadQuery(f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders.")
+    return value
+
+
+def parameters(column: peliqan.Column, kind: str, value: str) -> dict[str, str]:
+    """Return the query parameters of a filter, as Baserow reads them. ``value`` comes from ``read_value``."""
+    takes = KINDS[kind].takes
+    if takes == "date":
+        # Recorded: ``UTC?2020-06-06?exact_date``.
+        return {name_of(column, kind): f"UTC?{value}?exact_date"}
+    if takes == "choice":
+        ids = _choice_ids(column, value)
+        # Several choices can have the same text; the filters of one choice take one id.
+        several = {"single_select_equal": "single_select_is_any_of", "single_select_not_equal": "single_select_is_none_of"}
+        return {name_of(column, several.get(kind, kind) if len(ids) > 1 else kind): ",".join(map(str, ids))}
+    if kind == "higher_than" and type_of(column) == "formula number":
+        return {name_of(column, kind): value, name_of(column, "lower_than"): _ABOVE_ALL}
+    return {name_of(column, kind): value}
+
+
+def name_of(column: peliqan.Column, kind: str) -> str:
+    """Return a filter's parameter, the same in the console's address and at Baserow."""
+    return f"filter__{column.name}__{kind}"
+
+
+def _check_number(column: peliqan.Column, value: str, takes: str, refused: str) -> None:
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite():
+        seconds = ", of seconds" if takes == "duration" else ""
+        raise BadQuery(f"{refused} a number{seconds}, such as 12.50.")
+    unit = _UNITS.get(column.duration_format, Decimal(1))
+    if takes == "duration" and (abs(number) > _LONGEST or number % unit):
+        raise BadQuery(f"{refused} seconds, a multiple of {unit}: the column's format is “{column.duration_format}”.")
+
+
+def _day(value: str, refused: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError:
+        raise BadQuery(f"{refused} a day, such as 2026-03-31.") from None
+
+
+def _choice_ids(column: peliqan.Column, value: str) -> list[int]:
+    ids = [option.id for option in column.options if option.value.strip() == value]
+    if not ids:
+        some = ", ".join(dict.fromkeys(option.value for option in column.options))[:300]
+        raise BadQuery(f"“{column.name[:60]}” has no choice “{value[:40]}”. It has: {some or 'none'}.")
+    return ids
