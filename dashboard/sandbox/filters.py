@@ -121,10 +121,10 @@ def _compare(test: Callable[[Decimal, Decimal], bool]) -> Callable[[Field, Any, 
             return False
         try:
             have, wanted = Decimal(str(value)), Decimal(want)
+            if kind_of(field) in {"duration", "=duration"}:
+                wanted = _rounded(wanted, field)
         except InvalidOperation:
             return False
-        if kind_of(field) in {"duration", "=duration"}:
-            wanted = _rounded(wanted, field)
         # NaN is more than any number to PostgreSQL.
         return test(Decimal("Infinity") if have.is_nan() else have, wanted)
 
