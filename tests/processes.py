@@ -74,7 +74,7 @@ def answering(url: str, path: str) -> str:
     def answers() -> bool:
         try:
             return requests.get(url + path, timeout=5).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     wait_for(answers, f"{url} answers")

@@ -7,9 +7,10 @@ it was deleted) begins anew, and the export says so.
 
 import fcntl
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from threading import Event
@@ -29,6 +30,9 @@ NOTED_EVERY: Final = 1.0
 PASSING: Final = (*peliqan.OUTAGE, peliqan.RateLimited)
 MOST_TRIES, TRY_AGAIN = 5, timedelta(seconds=30)
 ANEW: Final = "It was interrupted, and began anew."
+# The names of folders in which the web makes Parquet files begin with this; one that is a day old is of a killed process.
+TEMPORARY: Final = "export-"
+KEPT_SECONDS: Final = 24 * 3600
 
 
 def folder_of(data: Path) -> Path:
@@ -80,7 +84,16 @@ def sweep(data: Path) -> int:
     gone = [path for path, name in there.items() if name.isdigit() and states.get(int(name)) not in (*exports.OPEN, exports.DONE)]
     for path in gone:
         path.unlink(missing_ok=True)
+    remove_abandoned(data)
     return len(gone)
+
+
+def remove_abandoned(data: Path) -> None:
+    """Delete the temporary folders of Parquet files that a killed web process left on this machine, a day after."""
+    for folder in data.glob(f"{TEMPORARY}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - folder.stat().st_mtime > KEPT_SECONDS:
+                shutil.rmtree(folder)
 
 
 class _Work:

@@ -17,7 +17,7 @@
 ``deliveries`` tables of new connections, handed to the partner's hook
 ``provider``  signing in and out at an OpenID Connect provider; ``second`` the code after the password
 ``browsers``  which browser asks, in words of ours; ``sessions`` one's other sessions, ended
-``exports``   whole tables as files: sent while they are read, or made by a job
+``exports``   whole tables as files: made within the request (``table_files``), or by a job
 The rest are the page families.
 """
 

@@ -27,6 +27,7 @@ from dashboard.telemetry import ids
 from dashboard.views import htmx, second
 from dashboard.views.access import is_for_scripts
 from dashboard.views.security import first_in_a_minute
+from dashboard.views.table_files import TooLarge
 
 
 @dataclass(frozen=True)
@@ -165,7 +166,10 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
 
 def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:
     status, code = (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
-    return show(Problem(status, code, "There is no file of this table", str(error), "Try again in a few minutes."))
+    next_step = "Try again in a few minutes."
+    if isinstance(error, TooLarge):
+        status, code, next_step = 400, "file_too_large", "Ask for less of the table, or have the file made as an export."
+    return show(Problem(status, code, "There is no file of this table", str(error), next_step))
 
 
 def _unfit(_error: DataError) -> ResponseReturnValue:

@@ -1,32 +1,29 @@
-"""A whole table as a file. For scripts it is sent while it is read; for people a job makes it, with its progress on a page."""
+"""A whole table as a file. For scripts it is made within the request (``table_files``); for people a job makes it, with its
+progress on a page. Either is sent with its length once it is whole."""
 
-import tempfile
-from collections.abc import Generator, Iterator
+import os
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, send_file, stream_with_context, url_for
+from flask import Blueprint, Response, abort, flash, redirect, render_template, request, send_file, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.wsgi import wrap_file
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data import parquet
 from dashboard.data.files import FORMATS, TextFile, make_file
-from dashboard.data.masks import mask
 from dashboard.data.query import TableQuery, read_table_query
-from dashboard.data.reading import TableChanged, TableReading
+from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
 from dashboard.store import audit, exports
-from dashboard.store.database import db
 from dashboard.store.models import Account, Export
 from dashboard.store.text import clean
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.masking import sight
+from dashboard.views.table_files import ClientLeft, make_whole_file
 
 bp = Blueprint("exports", __name__)
 TABLE = "/accounts/<int:account_id>/tables/<int:table_id>"
@@ -90,23 +87,27 @@ def may_export() -> bool:
 @bp.get(f"{TABLE}/export.parquet", endpoint="parquet")
 @requires("viewer")
 def export(account_id: int, table_id: int) -> ResponseReturnValue:
-    """A whole table for scripts. What fails after the first page cuts the connection: a file that ended well is whole."""
+    """Answer with a whole table, made first and sent with its length; with an error status and no file where that fails."""
     refuse_others(account_id, table_id)
     suffix = request.path.rsplit(".", 1)[-1]
     asked = read_asked(account_id, table_id, suffix, request.args)
     headers = {"Content-Disposition": f'attachment; filename="table-{table_id}.{suffix}"'}
+    answer = Response(headers=headers, mimetype=FORMATS[suffix].mimetype)
     if request.method == "HEAD":
-        return Response(headers=headers, mimetype=FORMATS[suffix].mimetype)
+        # How long it would be is known only when it is made.
+        answer.automatically_set_content_length = False
+        return answer
     entry_id = audit.record(
         console().clock(), visitor().email, "export", audit.PENDING, account_id=account_id, detail=asked.in_words
     ).id
-    sending = Sending(asked, entry_id)
-    body = sending.begin()
-    if suffix == "parquet":
-        content = sending.as_parquet(body)
-        headers["Content-Length"] = str(content.size)
-        body = content.chunks()
-    return Response(stream_with_context(body), headers=headers, mimetype=FORMATS[suffix].mimetype)
+    try:
+        made = make_whole_file(asked, entry_id)
+    except ClientLeft:
+        # nginx's number in a log for a client that closed its connection: nobody reads this answer.
+        return Response(status=499)
+    answer.content_length = os.fstat(made.fileno()).st_size
+    answer.response, answer.direct_passthrough = wrap_file(request.environ, made, CHUNK), True
+    return answer
 
 
 @bp.post(f"{TABLE}/exports")
@@ -225,87 +226,3 @@ def read_asked(account_id: int, table_id: int, suffix: str, args: Any) -> Asked:
     query = read_table_query(args, args.getlist("column"), columns)
     hidden = tuple(sight(account_id, table_id, columns).hidden)
     return Asked(account_id, table_id, suffix, query, columns, query.shown(columns), hidden)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A file that is whole, open and without a name: it is gone once it is closed."""
-
-    file: Any
-    size: int
-
-    def chunks(self) -> Iterator[bytes]:
-        """Its content; closed after it, or when nobody takes more."""
-        with self.file:
-            yield from iter(partial(self.file.read, CHUNK), b"")
-
-
-class Sending:
-    """One export while it is sent: its end, however it comes, is in the audit trail."""
-
-    def __init__(self, asked: Asked, entry_id: int) -> None:
-        self._asked, self._entry_id = asked, entry_id
-        self._reading, self._file = asked.reading(), asked.file()
-
-    def begin(self) -> Iterator[bytes]:
-        """Read the first page now, so that what is wrong from the start is said with its status; the rest as it is taken.
-
-        Raises:
-            PeliqanError: the first page cannot be had.
-        """
-        pages = self._reading.pages()
-        try:
-            first = next(pages, ())
-        except Exception as error:
-            self._settle(audit.FAILED, _why(error))
-            raise
-        return self._body(first, pages)
-
-    def as_parquet(self, body: Iterator[bytes]) -> Whole:
-        """The whole file: its types are known only after the last row.
-
-        Raises:
-            PeliqanError, TableChanged, NotMade: it could not be read to its end, or not be written.
-        """
-        folder = console().settings.dashboard_data
-        with tempfile.TemporaryDirectory(prefix="export-", dir=folder) as place:
-            lines, target = Path(place) / "lines", Path(place) / "table.parquet"
-            try:
-                with lines.open("wb") as file, parquet.Making(lines, target) as making:
-                    file.writelines(body)
-                    file.flush()
-                    making.finish()
-            except parquet.NotMade as error:
-                # How many rows were read stands there already.
-                exports.settle_entry(self._entry_id, audit.FAILED, str(error), console().clock())
-                raise
-            return Whole(target.open("rb"), target.stat().st_size)
-
-    def _body(self, first: Any, pages: Generator[Any, None, None]) -> Iterator[bytes]:
-        hidden = self._asked.hidden
-        result, why = audit.FAILED, "It was cut off by whoever asked for it."
-        # An answer may take minutes to send; meanwhile others need the database's connection.
-        db.session.rollback()
-        try:
-            yield self._file.head()
-            for rows in chain([first], pages):
-                yield self._file.lines([mask(row, hidden) for row in rows] if hidden else rows)
-            result, why = audit.DONE, ""
-        except Exception as error:
-            why = _why(error)
-            raise
-        finally:
-            pages.close()
-            self._settle(result, why)
-
-    def _settle(self, result: str, why: str) -> None:
-        told = self._reading.told
-        said = [f"{told.read:,} rows.", why, *told.remarks, *self._file.remarks]
-        exports.settle_entry(self._entry_id, result, " ".join(part for part in said if part), console().clock())
-
-
-def _why(error: Exception) -> str:
-    """What ended it, without anything of the rows."""
-    if isinstance(error, peliqan.PeliqanError):
-        return error.sentence
-    return str(error) if isinstance(error, TableChanged) else f"{type(error).__name__}."

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, cached_property, lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from dashboard.app import console
 from dashboard.data.files import harmless
 from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
 from dashboard.store import passes
-from dashboard.store.asked import PAGE_SIZES, Page
+from dashboard.store.asked import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.store.listing import Choice, Listing
 from dashboard.store.lists import Item
 from dashboard.store.models import Refresh
@@ -145,7 +145,7 @@ def answer_list(
     """
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
-        return csv_response([item(row) for row in listing.all(query, CSV_MOST)], request.path.rsplit("/", 1)[-1])
+        return csv_response([item(row) for row in read_whole_list(listing, query)], request.path.rsplit("/", 1)[-1])
     page = listing.page(query, whole=request.path.endswith(".json"))
     if request.path.endswith(".json"):
         as_of = coverage().as_of
@@ -159,6 +159,21 @@ def answer_list(
     place = request.endpoint or "", request.view_args or {}
     shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(page))
     return render_template(fragment if htmx.is_htmx() else template, list=shown, beside=beside(page.items), **more)
+
+
+def read_whole_list(listing: Listing, query: ListQuery) -> list[Any]:
+    """Read every row that matches, for a CSV file.
+
+    Raises:
+        BadQuery: more than ``CSV_MOST`` match; a file of a part of them would look whole.
+    """
+    page = listing.page(replace(query, page=1, per_page=CSV_MOST), whole=True)
+    if page.total > CSV_MOST:
+        raise BadQuery(
+            f"The list has {page.total:,} rows, and a CSV file holds {CSV_MOST:,} at most. No file was made. Narrow the list by a"
+            " search or a filter, or fetch its .json page by page."
+        )
+    return page.items
 
 
 def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:

@@ -1,24 +1,32 @@
 """A whole table for scripts: every row of it, masked for whom it is masked, and never a part of it that looks whole."""
 
 import csv
+import errno
 import io
 import json
+import os
+import socket
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow.parquet
 import pytest
 import requests
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from dashboard import peliqan
 from dashboard.app import Console, create_app
 from dashboard.data.masks import MASKED
-from dashboard.store import people
+from dashboard.store import exports, people
 from dashboard.store.database import db
 from dashboard.store.models import AuditEntry, User
+from dashboard.views import table_files
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ
@@ -143,16 +151,19 @@ def breaks_off(monkeypatch: pytest.MonkeyPatch, page: int) -> None:
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
 
 
-def test_a_parquet_file_whose_table_breaks_off_is_an_error_and_no_file(
-    olga: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_file_whose_table_breaks_off_is_an_error_and_no_file(
+    suffix: str, olga: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaks_off(monkeypatch, 2)
-    assert olga.json(path(WIDE, "parquet"), 404)["error"] == "not_found"
+    assert olga.json(path(WIDE, suffix), 404)["error"] == "not_found"
     assert "200 rows. Peliqan does not know this" in entries(app)[0].detail
 
 
 def test_asking_for_the_head_alone_reads_no_row(olga: Person, app: Flask, sandbox: Sandbox) -> None:
-    assert olga.client.head(path(WIDE)).status_code == 200
+    answer = olga.client.head(path(WIDE))
+    assert answer.status_code == 200
+    assert "Content-Length" not in answer.headers
     assert entries(app) == []
 
 
@@ -178,34 +189,79 @@ def served(app: Flask, parts: Console, store: dict[str, str], sandbox: Sandbox, 
         processes.end_all()
 
 
-@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
-def test_a_stream_that_fails_midway_is_cut_so_that_the_client_sees_an_error(
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_client_that_goes_away_ends_the_reading_and_is_in_the_audit(
     suffix: str, served: Served, app: Flask, sandbox: Sandbox
 ) -> None:
-    answer = served.get(path(LEDGER, suffix))
-    assert answer.status_code == 200
-    chunks = answer.iter_content(65536)
-    next(chunks)
-    sandbox.fault("rows", status=404)
-    with pytest.raises(requests.exceptions.ChunkedEncodingError):
-        for _ in chunks:
-            pass
+    before = sandbox.state()["calls"].get("rows", 0)
+    with socket.create_connection(("127.0.0.1", urlsplit(served.url).port or 0)) as there:
+        asked = [
+            f"GET {path(LEDGER, suffix)} HTTP/1.1",
+            "Host: console",
+            f"Authorization: {served.headers['Authorization']}",
+            "",
+            "",
+        ]
+        there.sendall("\r\n".join(asked).encode())
+        wait_for(lambda: sandbox.state()["calls"].get("rows", 0) > before + 5, "the table is read")
     wait_for(lambda: entries(app)[0].settled_at, "the end is in the audit")
     [entry] = entries(app)
     assert entry.result == "failed"
-    assert "Peliqan does not know this" in entry.detail
+    assert "The client closed the connection before the file was made." in entry.detail
 
 
-def test_a_client_that_goes_away_ends_the_reading_and_is_in_the_audit(served: Served, app: Flask) -> None:
-    answer = served.get(path(LEDGER))
-    next(answer.iter_content(65536))
-    answer.close()
-    wait_for(lambda: entries(app)[0].settled_at, "the end is in the audit")
-    assert "cut off by whoever asked for it" in entries(app)[0].detail
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_file_that_would_be_too_large_is_refused_with_a_sentence_and_leaves_nothing_on_the_disk(
+    suffix: str, olga: Person, app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = sorted(tmp_path.iterdir())
+    monkeypatch.setattr(table_files, "LARGEST", 50_000)
+    answer = olga.json(path(WIDE, suffix), 400)
+    assert answer["error"] == "file_too_large"
+    assert "so it was not made. Ask for fewer rows by a filter" in answer["detail"]
+    assert "so it was not made" in entries(app)[0].detail
+    assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_whole_stream_ends_well_for_a_script_with_a_token(served: Served) -> None:
-    assert len(served.get(path(WIDE)).content.splitlines()) == 301
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_disk_without_room_is_an_error_with_a_sentence_and_no_file(
+    suffix: str, olga: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/a/path")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    answer = olga.json(path(WIDE, suffix), 500)
+    assert answer["error"] == "file_not_made"
+    assert answer["detail"].startswith("The file could not be written: No space left on device.")
+    assert "No space left on device" in entries(app)[0].detail
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_database_that_is_away_when_the_file_is_made_is_an_error_and_no_file(
+    suffix: str, olga: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("update audit_entry", {}, Exception("the server closed the connection"))
+
+    monkeypatch.setattr(exports, "settle_entry", away)
+    assert olga.json(path(WIDE, suffix), 503)["error"] == "store_away"
+
+
+def test_a_folder_that_a_killed_process_left_is_removed_after_a_day(olga: Person, tmp_path: Path) -> None:
+    for name, days in (("export-new", 0), ("export-old", 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "lines").write_text("a customer's rows")
+        os.utime(tmp_path / name, (time.time() - days * 86_400,) * 2)
+    olga.client.get(path(EMPTY, "parquet"))
+    assert [each.name for each in tmp_path.glob("export-*")] == ["export-new"]
+
+
+def test_a_script_with_a_token_has_the_whole_file_with_its_length(served: Served) -> None:
+    answer = served.get(path(WIDE))
+    assert len(answer.content.splitlines()) == 301
+    assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 
 def work(parts: Console, page: str) -> None:

@@ -1,0 +1,414 @@
+"""No download that was cut looks whole: every streamed route, cut in every way, through every door, nginx among them."""
+
+import http.client
+import io
+import os
+import re
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.parquet
+import pytest
+import requests
+from flask import Flask, Response, request_finished
+from sqlalchemy import select
+
+from dashboard.sandbox import query
+from dashboard.sandbox.context import refuse
+from dashboard.store.database import db
+from dashboard.store.models import AuditEntry, Export
+from dashboard.views import pages
+from tests.attacks.places import Places
+from tests.conftest import PASSWORD, Person, Sandbox
+from tests.engines import free_port, wait_for
+from tests.nginx import Nginx
+from tests.processes import Processes, answering, make_environ
+
+LEDGER = 10011902
+PAGE = 200
+# What clients speak, by what they are called here: the version, and headers.
+CLIENTS: dict[str, tuple[int, dict[str, str]]] = {
+    "HTTP/1.0": (10, {}),
+    "HTTP/1.1 with compression": (11, {"Accept-Encoding": "br, gzip"}),
+    "HTTP/1.1 with one request a connection": (11, {"Connection": "close"}),
+}
+
+
+@dataclass
+class Upstream:
+    """Peliqan's rows of the ledger, of which there are ``rows``: page ``cut_at`` and later fail, or wait until ``opened``."""
+
+    rows: int = 1000
+    cut_at: int = 4
+    fails: bool = False
+    opened: threading.Event = field(default_factory=threading.Event)
+    waiting: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def page(self, real: Callable[..., Any], tables: Any, table: Any, asked: Any, number: int, size: int) -> Any:
+        if number >= self.cut_at and self.fails:
+            refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The table was deleted.")
+        if number >= self.cut_at and not self.opened.is_set():
+            with self.lock:
+                self.waiting += 1
+            self.opened.wait(60)
+        # As if it had no more rows than that: a filter would have the stand-in look through all million for each page.
+        return real(tables, replace(table, count=self.rows) if table.id == LEDGER else table, asked, number, size)
+
+
+@pytest.fixture
+def upstream(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Upstream]:
+    """All rows can be had until a test says otherwise."""
+    found, real = Upstream(), query.page
+    found.opened.set()
+    monkeypatch.setattr(query, "page", lambda *asked: found.page(real, *asked))
+    yield found
+    found.opened.set()
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a client has in the end. ``error``: why it knows that this is not the whole answer, empty where it does not know."""
+
+    status: int
+    body: bytes
+    error: str = ""
+
+    @property
+    def looks_whole(self) -> bool:
+        return self.status == 200 and not self.error
+
+
+def download(url: str, path: str, client: str, cookie: str) -> Received:
+    """Ask as a client of this kind does, and read to the end."""
+    number, headers = CLIENTS[client]
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection._http_vsn, connection._http_vsn_str = number, f"HTTP/{number // 10}.{number % 10}"  # type: ignore[attr-defined]
+    status = 0
+    try:
+        connection.request("GET", path, headers={"Cookie": cookie, **headers})
+        answer = connection.getresponse()
+        status = answer.status
+        return Received(status, answer.read())
+    except (http.client.HTTPException, OSError) as error:
+        return Received(status, getattr(error, "partial", b""), type(error).__name__)
+    finally:
+        connection.close()
+
+
+def count_rows(path: str, body: bytes) -> int:
+    """The rows in a file of a table."""
+    if ".parquet" in path:
+        return int(pyarrow.parquet.read_table(io.BytesIO(body)).num_rows)
+    return body.count(b"\n") - (".csv" in path)
+
+
+@dataclass(frozen=True)
+class Walked:
+    """An answer to one GET route, or static file: the length that it announces, and the one that it has."""
+
+    path: str
+    coding: str
+    status: int
+    announced: str | None
+    length: int
+    streamed: bool
+
+
+@pytest.fixture(scope="module")
+def walked(app: Flask, places: Places) -> list[Walked]:
+    """Every GET route and static file, uncompressed and compressed."""
+    found, streams = list[Walked](), list[bool]()
+
+    def note(_: Flask, response: Response, **__: Any) -> None:
+        streams.append(response.is_streamed)
+
+    client = Person(app.test_client(), "adam@example.com").client
+    with request_finished.connected_to(note, app):
+        for path in all_paths(app, places):
+            for coding in ("identity", "br, gzip, deflate, zstd"):
+                with client.get(path, headers={"Accept-Encoding": coding}) as answer:
+                    told = answer.status_code, answer.headers.get("Content-Length"), len(answer.get_data()), streams[-1]
+                    found.append(Walked(path, coding, *told))
+    return found
+
+
+@pytest.fixture(scope="module")
+def streamed(walked: list[Walked]) -> list[str]:
+    """The addresses whose answers are not made in memory, and that of the largest static file. Exports are of the ledger."""
+    found = dict.fromkeys(each.path for each in walked if each.streamed and each.status == 200)
+    kinds = {path.rpartition("/")[2] for path in found}
+    assert {"export.csv", "export.jsonl", "export.parquet", "file"} <= kinds
+    return ["/static/vendor/tabler.min.css", *(re.sub(r"/tables/\d+/export", f"/tables/{LEDGER}/export", path) for path in found)]
+
+
+def all_paths(app: Flask, places: Places) -> list[str]:
+    """An address of every GET route, and of every static file."""
+    folder = Path(str(app.static_folder))
+    static = [f"/static/{path.relative_to(folder)}" for path in sorted(folder.rglob("*")) if path.is_file()]
+    return [*(place.path for place in places.all("GET")), *static]
+
+
+@dataclass
+class Served:
+    """The console under gunicorn, nginx in front of it, and somebody who is signed in."""
+
+    process: Any
+    doors: dict[str, str]
+    nginx: Nginx
+    cookie: str
+
+    def all(self, paths: list[str]) -> Iterator[tuple[str, str, str]]:
+        """Every path by every door as every client."""
+        return ((door, client, path) for path in paths for door in self.doors for client in CLIENTS)
+
+    def get(self, door: str, client: str, path: str) -> Received:
+        return download(self.doors[door], path, client, self.cookie)
+
+
+@contextmanager
+def serving(folder: Path, sandbox: Sandbox, place: Path, *command: str, module: str = "dashboard") -> Iterator[Served]:
+    """The command's server with room for all clients at a time; ``{port}`` in it is a free one. nginx's files are in ``place``."""
+    processes, port = (
+        Processes(make_environ(sandbox.url, folder, dashboard_api_timeout=60, dashboard_api_concurrency=256)),
+        free_port(),
+    )
+    try:
+        process = processes.start(*(word.format(port=port) for word in command), "--threads=128", module=module)
+        url = answering(f"http://127.0.0.1:{port}", "/healthz")
+        nginx = Nginx(place, url)
+        try:
+            doors = {"direct": url, "nginx": nginx.default, "nginx with HTTP/1.1 to the console": nginx.http11}
+            yield Served(process, doors, nginx, sign_in(url))
+        finally:
+            nginx.stop()
+    finally:
+        processes.end_all()
+
+
+@pytest.fixture
+def served(app: Flask, folder: Path, sandbox: Sandbox, tmp_path: Path) -> Iterator[Served]:
+    with serving(folder, sandbox, tmp_path, "serve", "--no-worker", "--port={port}") as found:
+        yield found
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def newest_entry(app: Flask) -> AuditEntry:
+    with app.app_context():
+        found = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id.desc())).first()
+        assert found is not None
+        db.session.expunge(found)
+        return found
+
+
+def sign_in(url: str) -> str:
+    """The cookie of an administrator, who sees every export."""
+    client = requests.Session()
+    token = client.get(f"{url}/login", timeout=20).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    client.post(f"{url}/login", data={"email": "adam@example.com", "password": PASSWORD, "csrf_token": token}, timeout=20)
+    return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+
+
+def cut_in_the_middle(served: Served, upstream: Upstream, paths: list[str], cut: Callable[[], object]) -> dict[str, Received]:
+    """Have every path by every door at a time; ``cut`` when every export has read its first ``CUT_AT - 1`` pages."""
+    asked = list(served.all(paths))
+    upstream.opened.clear()
+    with ThreadPoolExecutor(len(asked)) as pool:
+        found = {" | ".join(each): pool.submit(served.get, *each) for each in asked}
+        exports = [each for each in asked if "/export." in each[2]]
+        late = upstream.rows // PAGE - upstream.cut_at + 1
+        wait_for(lambda: upstream.waiting >= len(exports) * late, "all exports are in the middle", within=90)
+        cut()
+        return {name: each.result() for name, each in found.items()}
+
+
+def looks_whole_and_is_not(found: dict[str, Received], whole: dict[str, bytes], rows: int) -> list[str]:
+    """Those that a client takes for the whole answer, and what is wrong with them."""
+    wrong = []
+    for name, received in found.items():
+        path = name.rpartition(" | ")[2]
+        if received.looks_whole and "/export." in path and count_rows(path, received.body) != rows:
+            wrong.append(f"{name}: {len(received.body)} bytes of a part")
+        if received.looks_whole and "/export." not in path and received.body not in (whole[path], whole[f"{path} compressed"]):
+            wrong.append(f"{name}: {len(received.body)} bytes")
+    return wrong
+
+
+@pytest.fixture
+def whole(served: Served, streamed: list[str]) -> dict[str, bytes]:
+    """What is no export of a table, before anything is cut."""
+    return {
+        f"{path}{suffix}": served.get("direct", client, path).body
+        for path in streamed
+        if "/export." not in path
+        for suffix, client in (("", "HTTP/1.0"), (" compressed", "HTTP/1.1 with compression"))
+    }
+
+
+def test_every_answer_of_every_route_carries_its_length(walked: list[Walked]) -> None:
+    assert len(walked) > 250
+    assert [each for each in walked if each.status not in {204, 304} and each.announced != str(each.length)] == []
+
+
+def test_without_a_cut_every_client_has_the_whole_of_everything(
+    served: Served, upstream: Upstream, streamed: list[str], whole: dict[str, bytes]
+) -> None:
+    found = cut_in_the_middle(served, upstream, streamed, upstream.opened.set)
+    assert looks_whole_and_is_not(found, whole, upstream.rows) == []
+    assert [name for name, received in found.items() if not received.looks_whole] == []
+
+
+def test_no_client_takes_a_table_that_fails_in_the_middle_for_a_whole_one(
+    served: Served, upstream: Upstream, streamed: list[str]
+) -> None:
+    upstream.fails = True
+    for door, client, path in served.all([path for path in streamed if "/export." in path]):
+        received = served.get(door, client, path)
+        assert (received.status, b"not_found" in received.body) == (404, True), (door, client, path, received)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "ended at once"])
+def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
+    number: signal.Signals, served: Served, upstream: Upstream, streamed: list[str], whole: dict[str, bytes]
+) -> None:
+    def end() -> None:
+        for child in children(served.process.pid):
+            os.kill(child, number)
+        upstream.opened.set()
+
+    found = cut_in_the_middle(served, upstream, streamed, end)
+    assert looks_whole_and_is_not(found, whole, upstream.rows) == []
+    assert not any(received.looks_whole for name, received in found.items() if "/export." in name)
+
+
+def test_no_client_takes_what_a_restart_could_not_wait_for_for_a_whole_answer(
+    app: Flask,
+    folder: Path,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    upstream: Upstream,
+    streamed: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    impatient = ("wsgi:app", "--bind=127.0.0.1:{port}", "--graceful-timeout=1", "--no-control-socket")
+    with serving(folder, sandbox, tmp_path, *impatient, module="gunicorn") as served:
+
+        def end() -> None:
+            served.process.send_signal(signal.SIGTERM)
+            served.process.wait(60)
+
+        found = cut_in_the_middle(served, upstream, [path for path in streamed if "/export." in path], end)
+    assert [name for name, received in found.items() if received.looks_whole] == []
+
+
+def test_a_restart_in_the_middle_of_five_thousand_rows_finishes_them_for_every_client(
+    served: Served, upstream: Upstream, streamed: list[str], whole: dict[str, bytes]
+) -> None:
+    upstream.rows, upstream.cut_at = 5000, 18
+
+    def restart() -> None:
+        served.process.send_signal(signal.SIGTERM)
+        upstream.opened.set()
+
+    paths = [path for path in streamed if "/export." not in path or path.endswith((".csv", ".jsonl"))]
+    found = cut_in_the_middle(served, upstream, paths, restart)
+    assert looks_whole_and_is_not(found, whole, upstream.rows) == []
+    assert [name for name, received in found.items() if not received.looks_whole] == []
+    assert served.process.wait(40) == 0
+
+
+def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
+    served: Served, app: Flask, folder: Path, streamed: list[str]
+) -> None:
+    with app.app_context():
+        for export in db.session.scalars(select(Export)):
+            # More than what lies between a process and a client that does not read.
+            (folder / "exports" / export.name).write_bytes(b"x" * 50_000_000)
+    (path,) = (path for path in streamed if path.startswith("/exports/"))
+    for version in ("1.0", "1.1"):
+        with socket.create_connection(urlsplit(served.doors["direct"]).netloc.split(":"), timeout=30) as there:
+            there.sendall(f"GET {path} HTTP/{version}\r\nHost: console\r\nCookie: {served.cookie}\r\n\r\n".encode())
+            came = there.recv(65536)
+            [child] = children(served.process.pid)
+            os.kill(child, signal.SIGKILL)
+            while piece := read_on(there):
+                came += piece
+        head, _, body = came.partition(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert b"content-length: 50000000" in head.lower()
+        assert len(body) < 50_000_000
+        answering(served.doors["direct"], "/healthz")
+
+
+def read_on(connection: socket.socket) -> bytes:
+    """More of it; nothing where it ended, however it ended."""
+    try:
+        return connection.recv(1_000_000)
+    except ConnectionResetError:
+        return b""
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_length(client: str, tmp_path: Path) -> None:
+    """The fact on which all of this rests."""
+    with socket.create_server(("127.0.0.1", 0)) as short:
+        nginx = Nginx(tmp_path, f"http://127.0.0.1:{short.getsockname()[1]}")
+        try:
+            for door in (nginx.default, nginx.http11):
+                with ThreadPoolExecutor(1) as pool:
+                    received = pool.submit(download, door, "/", client, "")
+                    there, _ = short.accept()
+                    with there:
+                        there.recv(65536)
+                        there.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\nid,Name\r\n")
+                    assert (received.result().status, received.result().error) == (200, "IncompleteRead")
+        finally:
+            nginx.stop()
+
+
+def test_a_proxy_that_waits_no_longer_has_an_error_for_its_client_and_ends_the_reading(
+    served: Served, upstream: Upstream, streamed: list[str], app: Flask, folder: Path
+) -> None:
+    before = set(folder.glob("export-*"))
+    for path in (path for path in streamed if "/export." in path):
+        upstream.opened.clear()
+        assert download(served.nginx.impatient, path, "HTTP/1.0", served.cookie).status == 504
+        upstream.opened.set()
+        wait_for(lambda: newest_entry(app).settled_at, "the end is in the audit trail")
+        entry = newest_entry(app)
+        assert entry.result == "failed"
+        assert "The client closed the connection before the file was made." in entry.detail
+    assert set(folder.glob("export-*")) <= before
+
+
+def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut(
+    app: Flask, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
+    monkeypatch.setattr(pages, "CSV_MOST", most)
+    there = {place.path for place in places.all("GET")}
+    for path in sorted(path for path in there if path.endswith(".json") and f"{path.removesuffix('.json')}.csv" in there):
+        listed = client.get(path).json
+        if not (isinstance(listed, dict) and {"items", "total", "per_page"} <= set(listed)):
+            continue
+        answer = client.get(f"{path.removesuffix('.json')}.csv")
+        if "-page-" in answer.headers.get("Content-Disposition", ""):
+            # One page of a table's rows, which its name says.
+            continue
+        assert answer.status_code == (400 if listed["total"] > most else 200), path
+        if listed["total"] > most:
+            refused += 1
+            assert f"The list has {listed['total']:,} rows, and a CSV file holds 2 at most." in answer.json["detail"]
+    assert refused > 4

@@ -1,0 +1,67 @@
+"""A real nginx in front of the console: its defaults, and a second port that speaks HTTP/1.1 to the console."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from dashboard.cli.serving import end
+from tests.engines import free_port, wait_for
+
+# ``user`` only counts where the test runs as root, whose folders no other account may enter.
+CONFIG = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log info;
+{user}
+events {{}}
+http {{
+  access_log {folder}/access.log;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  # As Debian's own nginx.conf has it.
+  sendfile on;
+  tcp_nopush on;
+  gzip on;
+  server {{
+    listen 127.0.0.1:{default_port};
+    location / {{ proxy_pass {console}; }}
+  }}
+  server {{
+    listen 127.0.0.1:{http11_port};
+    location / {{ proxy_pass {console}; proxy_http_version 1.1; proxy_set_header Connection ""; }}
+  }}
+  server {{
+    listen 127.0.0.1:{impatient_port};
+    location / {{ proxy_pass {console}; proxy_read_timeout 1s; }}
+  }}
+}}
+"""
+
+
+class Nginx:
+    """nginx on three free ports: with its defaults, with HTTP/1.1 to the console, and with a short read timeout."""
+
+    def __init__(self, folder: Path, console: str) -> None:
+        """Start it; ``folder`` is empty and takes its configuration, logs and temporary files."""
+        program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+        assert program, "nginx is missing: scripts/need-programs says what to install"
+        ports = {name: free_port() for name in ("default_port", "http11_port", "impatient_port")}
+        self.default, self.http11, self.impatient = (f"http://127.0.0.1:{port}" for port in ports.values())
+        self.folder = folder
+        config = folder / "nginx.conf"
+        user = "user root;" if os.geteuid() == 0 else ""
+        config.write_text(CONFIG.format(folder=folder, console=console, user=user, **ports))
+        with (folder / "output.log").open("wb") as output:
+            self._process = subprocess.Popen(
+                [program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")], stdout=output, stderr=output
+            )
+        wait_for(lambda: (folder / "nginx.pid").exists() or self._process.poll() is not None, "nginx has started")
+        assert self._process.poll() is None, (folder / "output.log").read_text()
+
+    def stop(self) -> None:
+        """End it at once, with what it has under way."""
+        end(self._process)
