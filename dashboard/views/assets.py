@@ -16,12 +16,9 @@ A_YEAR = 31_536_000
 
 def init_app(app: Flask) -> None:
     """Every ``url_for("static", ...)`` gets the fingerprint, every answer that was asked for by it may be kept."""
-    # What is compressed as a stream loses its length: a client could not tell that it was cut.
-    app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_BR_LEVEL=1, COMPRESS_LEVEL=4, COMPRESS_STREAMS=False)
+    app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_BR_LEVEL=1, COMPRESS_LEVEL=4)
     Compress(app)
     app.url_defaults(_fingerprint)
-    # The newest comes first: before ``Compress``.
-    app.after_request(_read_whole)
     app.after_request(_keep)
 
 
@@ -35,18 +32,6 @@ def _of_file(folder: str, name: str) -> str | None:
     """Worked out once: a page asks for the sprite with every icon, and a new version of the files comes with a restart."""
     path = Path(folder, name)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else None
-
-
-def _read_whole(response: Response) -> Response:
-    """Read a file of text into memory, so that it is compressed and still sent with its length."""
-    if (
-        request.endpoint == "static"
-        and response.status_code == 200
-        and response.mimetype in current_app.config["COMPRESS_MIMETYPES"]
-    ):
-        response.direct_passthrough = False
-        response.make_sequence()
-    return response
 
 
 def _keep(response: Response) -> Response:
