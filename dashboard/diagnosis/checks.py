@@ -1,19 +1,12 @@
 """What each rule looks for: the connection's facts, and what is around it, to one sentence with figures, or nothing."""
 
-import re
 from typing import Final
 
+from dashboard.diagnosis.access import refuses_access
 from dashboard.diagnosis.facts import Around, Facts
 from dashboard.diagnosis.texts import span
-from dashboard.peliqan import vocabulary
-from dashboard.peliqan.vocabulary import Severity
+from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
 
-AUTH = re.compile(
-    r"\b401\b|invalid_grant|invalid_token|unauthori[sz]ed|token (?:has )?(?:been )?(?:is )?(?:expired|revoked|invalid)"
-    r"|(?:expired|revoked|invalid) (?:access |refresh )?token|consent\W?(?:has )?expired|consent .{0,80}\bexpired\b"
-    r"|re-?authori[sz]e|reauthenticat|authentication failed|invalid (?:api.?key|credentials)",
-    re.IGNORECASE,
-)
 # The source's exit code for "I switched myself off" (seen in Peliqan's published programs).
 SWITCHED_ITSELF_OFF: Final = 2
 QUOTED = 160
@@ -22,31 +15,41 @@ NAMED = 60
 
 def _age(facts: Facts) -> float | None:
     """Seconds from the last success to the reading of the runs; since it became well again, where that is later."""
-    if facts.last_success_at is None or facts.runs_read_at is None:
+    if facts.success_at is None or facts.runs_read_at is None:
         return None
-    since = facts.last_success_at
+    since = facts.success_at
     if facts.severity == Severity.OK and facts.status_since > facts.first_seen_at:
         since = max(since, facts.status_since)
     return (facts.runs_read_at - since).total_seconds()
 
 
+def _is_mended(facts: Facts) -> bool:
+    """Whether Peliqan has called it well again since the latest run that ended began."""
+    became_well = facts.severity == Severity.OK and facts.status_since > facts.first_seen_at
+    return became_well and facts.ended_run_at is not None and facts.status_since > facts.ended_run_at
+
+
 def _failed(facts: Facts) -> bool:
-    """Whether the latest run failed, wholly or partly, and nothing has been mended since."""
-    status = (facts.last_run_status or "").upper()
-    if status not in vocabulary.FAILED and status not in vocabulary.PARTLY:
-        return False
-    mended = facts.severity == Severity.OK and facts.status_since > facts.first_seen_at
-    return not (mended and facts.last_run_at is not None and facts.status_since > facts.last_run_at)
+    """Whether the latest run that ended failed and nothing has been mended since."""
+    return facts.outcome.is_failure and not _is_mended(facts)
 
 
-def _only_partly(facts: Facts) -> bool:
-    return (facts.last_run_status or "").upper() in vocabulary.PARTLY
+def _is_partial(facts: Facts) -> bool:
+    """Whether the latest run that ended loaded only a part, by its own status or by the connection's."""
+    if outcome_of_run(facts.status) is RunOutcome.PARTIAL:
+        return not _failed(facts)
+    return facts.outcome is RunOutcome.PARTIAL and not _is_mended(facts)
+
+
+def _runner_failed(facts: Facts) -> bool:
+    """Whether it was Peliqan's own runner that failed: then nothing is known of the source."""
+    return facts.outcome is RunOutcome.RUNNER_FAILED
 
 
 def is_grave(facts: Facts, around: Around) -> bool:
-    """Whether failing runs are more than a bad hour: nothing at all was loaded for as long as makes a connection dark."""
+    """Whether failing runs are more than a bad hour: nothing was loaded for as long as makes a connection dark."""
     age = _age(facts)
-    return not _only_partly(facts) and (age is None or not facts.interval or age > around.thresholds.dark * facts.interval)
+    return age is None or age > around.thresholds.dark * facts.every
 
 
 def _may_be_stuck(facts: Facts, around: Around) -> bool:
@@ -64,14 +67,32 @@ def _quote(facts: Facts) -> str:
 
 
 def _last_success(facts: Facts) -> str:
-    if facts.last_success_at is None or facts.runs_read_at is None:
+    if facts.success_at is None or facts.runs_read_at is None:
         return "no success is known"
-    return f"the last success was {span((facts.runs_read_at - facts.last_success_at).total_seconds())} before it was read"
+    return f"the last success was {span((facts.runs_read_at - facts.success_at).total_seconds())} before it was read"
+
+
+def _interval(facts: Facts) -> str:
+    if facts.interval:
+        return f"its interval of {span(facts.interval)}"
+    return f"the interval of {span(facts.every)} that is assumed, since Peliqan names none"
 
 
 def _times_interval(facts: Facts, age: float) -> str:
-    assert facts.interval
-    return f"{age / facts.interval:.1f} times its interval of {span(facts.interval)}"
+    return f"{age / facts.every:.1f} times {_interval(facts)}"
+
+
+def _what_failed(facts: Facts) -> str:
+    """Which side failed, since that decides whom to ask; with the status in brackets."""
+    before = "A run is under way; the one before it" if facts.running else "The latest run"
+    match facts.outcome:
+        case RunOutcome.RUNNER_FAILED:
+            return f"{before} failed in Peliqan's own runner ({facts.ended_status})"
+        case RunOutcome.SOURCE_FAILED:
+            return f"{before} failed at the source ({facts.ended_status})"
+        case RunOutcome.STOPPED:
+            return f"{before} was stopped before its end ({facts.ended_status})"
+    return f"{before} failed" if facts.running else f"{before} is {facts.last_run_status or 'not known'}"
 
 
 def config_needed(facts: Facts, _: Around) -> str | None:
@@ -88,14 +109,14 @@ def disabled(facts: Facts, _: Around) -> str | None:
 
 def auth_failed(facts: Facts, _: Around) -> str | None:
     """The source refused access: 401, a token that has expired or was revoked, a consent that has ended."""
-    if not _in_trouble(facts) or not facts.last_error or not AUTH.search(facts.last_error):
+    if not _in_trouble(facts) or _runner_failed(facts) or not facts.last_error or not refuses_access(facts.last_error):
         return None
     return f"The source refused access: {_quote(facts)}; {_last_success(facts)}."
 
 
 def self_disabled(facts: Facts, _: Around) -> str | None:
     """The source ended with the exit code that means that it switched itself off."""
-    if facts.last_exit_code != SWITCHED_ITSELF_OFF or not _in_trouble(facts):
+    if facts.last_exit_code != SWITCHED_ITSELF_OFF or not _in_trouble(facts) or _runner_failed(facts):
         return None
     return f"The source switched itself off (exit code {SWITCHED_ITSELF_OFF}): {_quote(facts)}."
 
@@ -112,27 +133,48 @@ def stuck_run(facts: Facts, around: Around) -> str | None:
     return f"Its run had gone on for {span(seconds)} when it was read{like}. Peliqan calls it {facts.status or 'nothing'}."
 
 
-def failing(facts: Facts, _: Around) -> str | None:
+def partial_errors(facts: Facts, _: Around) -> str | None:
+    """The latest run wrote only a part of its data; that part is current, so it counts as a success."""
+    if not _is_partial(facts):
+        return None
+    run = "A run is under way; the one before it" if facts.running else "The latest run"
+    word = facts.ended_status if facts.outcome is RunOutcome.PARTIAL else facts.status
+    if facts.last_records == 0:
+        return f"{run} loaded no record and had errors ({word}), {_quote(facts)}."
+    loaded = f"{facts.last_records:,} records" if facts.last_records else "a part of the data"
+    when = f"; {_last_success(facts)}" if facts.success_at is not None else ""
+    return f"{run} loaded {loaded}, the rest had errors ({word}), {_quote(facts)}{when}."
+
+
+def _fails(facts: Facts) -> str | None:
     """The latest run failed, and there was no success within one interval."""
     age = _age(facts)
-    if not _in_trouble(facts) or (facts.interval and age is not None and age <= facts.interval):
+    if not _in_trouble(facts) or (age is not None and age <= facts.every):
         return None
-    if facts.running:
-        return f"A run is under way; the one before it failed, {_quote(facts)}; {_last_success(facts)}."
-    return f"The latest run is {facts.last_run_status or 'not known'}, {_quote(facts)}; {_last_success(facts)}."
+    return f"{_what_failed(facts)}, {_quote(facts)}; {_last_success(facts)}."
+
+
+def runner_failed(facts: Facts, _: Around) -> str | None:
+    """Peliqan's own runner crashed, and there was no success within one interval."""
+    return _fails(facts) if _runner_failed(facts) else None
+
+
+def failing(facts: Facts, _: Around) -> str | None:
+    """The source failed or the run was stopped, and there was no success within one interval."""
+    return None if _runner_failed(facts) else _fails(facts)
 
 
 def noisy(facts: Facts, _: Around) -> str | None:
     """Errors, although its data is current."""
-    age = _age(facts)
-    if not _in_trouble(facts) or age is None or not facts.interval:
+    if not _in_trouble(facts) or _age(facts) is None:
         return None
-    return f"It reports an error, {_quote(facts)}, but {_last_success(facts)}, within its interval of {span(facts.interval)}."
+    what = _what_failed(facts) if facts.outcome.is_failure else "It reports an error"
+    return f"{what}, {_quote(facts)}, but {_last_success(facts)}, within {_interval(facts)}."
 
 
 def never_ran(facts: Facts, _: Around) -> str | None:
     """No run is known, long enough after it was first seen."""
-    if facts.last_run_at is not None or facts.last_success_at is not None or facts.runs_read_at is None:
+    if facts.last_run_status or facts.last_run_at is not None or facts.success_at is not None or facts.runs_read_at is None:
         return None
     if facts.severity == Severity.BUSY:
         return None
@@ -149,9 +191,8 @@ def scheduler_off(facts: Facts, _: Around) -> str | None:
 def dark(facts: Facts, around: Around) -> str | None:
     """No success for more than three of its intervals."""
     age = _age(facts)
-    if not facts.interval or age is None or age <= around.thresholds.dark * facts.interval or _may_be_stuck(facts, around):
+    if age is None or age <= around.thresholds.dark * facts.every or _may_be_stuck(facts, around):
         return None
-    assert facts.last_success_at is not None
     return (
         f"Peliqan calls it {facts.status or 'nothing'}, but the last success was {span(age)} before it was read, "
         f"{_times_interval(facts, age)}."
@@ -161,7 +202,7 @@ def dark(facts: Facts, around: Around) -> str | None:
 def late(facts: Facts, around: Around) -> str | None:
     """No success for more than two of its intervals."""
     age = _age(facts)
-    if not facts.interval or age is None or age <= around.thresholds.late * facts.interval or _may_be_stuck(facts, around):
+    if age is None or age <= around.thresholds.late * facts.every or _may_be_stuck(facts, around):
         return None
     return f"The last success was {span(age)} before it was read, {_times_interval(facts, age)}."
 
@@ -175,19 +216,19 @@ def loaded_nothing(facts: Facts, _: Around) -> str | None:
 
 def stale_rows(facts: Facts, _: Around) -> str | None:
     """The newest row in its tables is older than its last successful run, though that run says that it loaded some."""
-    newest, read_at, success = facts.newest_row_at, facts.rows_read_at, facts.last_success_at
-    if newest is None or read_at is None or success is None or not facts.interval or facts.last_records == 0:
+    newest, read_at, success = facts.newest_row_at, facts.rows_read_at, facts.success_at
+    if newest is None or read_at is None or success is None or facts.last_records == 0:
         return None
     if read_at >= success:
         behind = (success - newest).total_seconds()
         said = f"Its last run succeeded, but the newest row in its tables is {span(behind)} older than that run."
     else:
         # It has run since: the run before the look came at most an interval before it.
-        behind = (read_at - newest).total_seconds() - facts.interval
+        behind = (read_at - newest).total_seconds() - facts.every
         said = (
             f"Its runs succeed, but when its rows were looked at the newest was {span((read_at - newest).total_seconds())} old."
         )
-    return said if behind > facts.interval else None
+    return said if behind > facts.every else None
 
 
 def rows_dropped(facts: Facts, around: Around) -> str | None:

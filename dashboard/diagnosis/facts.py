@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
+from dashboard.peliqan.vocabulary import ASSUMED_INTERVAL, RunOutcome, outcome_of_run
+
 
 class Facts(NamedTuple):
-    """One connection, as last read. ``interval`` in seconds, None where nothing is scheduled.
+    """One connection, as last read. ``interval`` in seconds, None where the API names none.
 
     ``last_records``, ``last_exit_code``: of the latest run that ended, records only where it completed. ``always_loaded``: the
     runs before it, three or more, all loaded some. ``newest_row_at``: of the newest row that was seen in its tables.
+    ``previous_status`` and ``previous_at``: while a run is under way, the status and the beginning of the one before it.
     """
 
     account_id: int
@@ -40,11 +43,39 @@ class Facts(NamedTuple):
     consent_expires_at: datetime | None
     newest_row_at: datetime | None
     rows_read_at: datetime | None
+    previous_status: str | None = None
+    previous_at: datetime | None = None
 
     @property
     def title(self) -> str:
         """Its name, or the best there is."""
         return self.name or self.connector or f"connection {self.id}"
+
+    @property
+    def every(self) -> int:
+        """Seconds between two runs, assumed where the API names no interval (as Peliqan's own application does)."""
+        return self.interval or ASSUMED_INTERVAL
+
+    @property
+    def ended_status(self) -> str | None:
+        """The status of the latest run that ended."""
+        return self.previous_status if self.running else self.last_run_status
+
+    @property
+    def outcome(self) -> RunOutcome:
+        """How the latest run that ended did."""
+        return outcome_of_run(self.ended_status)
+
+    @property
+    def ended_run_at(self) -> datetime | None:
+        """When the latest run that ended began."""
+        return self.previous_at if self.running else self.last_run_at
+
+    @property
+    def success_at(self) -> datetime | None:
+        """The latest success: ``last_success_at``, or a partial run that was read before partial runs were counted in it."""
+        known = (self.last_success_at, self.ended_run_at if self.outcome is RunOutcome.PARTIAL else None)
+        return max((time for time in known if time is not None), default=None)
 
 
 @dataclass(frozen=True)

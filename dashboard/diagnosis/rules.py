@@ -12,8 +12,7 @@ from typing import Final, NamedTuple
 
 from dashboard.diagnosis import checks
 from dashboard.diagnosis.facts import Around, Facts
-from dashboard.peliqan import vocabulary
-from dashboard.peliqan.vocabulary import Severity
+from dashboard.peliqan.vocabulary import RunOutcome, Severity
 
 
 class Gravity(StrEnum):
@@ -42,8 +41,9 @@ class Found(NamedTuple):
 class Rule:
     """``check`` gives a sentence with its figures, or nothing. ``hides``: rules that need not be asked then.
 
-    ``by_text``: its causes are told apart by the connection's error. ``contradicts``: where Peliqan calls the connection well
-    all the same, it is a contradiction, unless the finding is less grave than its rule.
+    ``by_text``: its causes are told apart by the connection's error; ``by_connector``: by its connector, too, unless what is
+    wrong is Peliqan's and no connector's. ``contradicts``: where Peliqan calls the connection well all the same, it is a
+    contradiction, unless the finding is less grave than its rule.
     """
 
     name: str
@@ -53,6 +53,7 @@ class Rule:
     hides: frozenset[str] = frozenset()
     by_text: bool = False
     contradicts: bool = False
+    by_connector: bool = True
 
 
 def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
@@ -63,7 +64,7 @@ def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
             continue
         hidden |= rule.hides
         gravity = rule.gravity
-        if rule.name == "failing" and not checks.is_grave(facts, around):
+        if rule.name in _GRAVE_IN_TIME and not checks.is_grave(facts, around):
             gravity = Gravity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
         contradicts = rule.contradicts and facts.severity == Severity.OK and gravity == rule.gravity
@@ -74,32 +75,36 @@ def may_be_unwell(facts: Facts) -> bool:
     """A glance that spares a well connection all the rules: false only where none that looks at it alone can find anything."""
     return not (
         facts.severity == Severity.OK
-        and facts.last_run_status in vocabulary.SUCCEEDED
+        and not facts.running
+        and facts.outcome is RunOutcome.COMPLETE
         and not facts.scheduler_off
         and facts.last_records != 0
         and facts.consent_expires_at is None
         and facts.newest_row_at is None
-        and facts.last_success_at is not None
-        and facts.interval
+        and facts.success_at is not None
         and facts.runs_read_at is not None
-        and (facts.runs_read_at - facts.last_success_at).total_seconds() <= facts.interval
+        and (facts.runs_read_at - facts.success_at).total_seconds() <= facts.every
         and facts.last_exit_code in (0, None)
     )
 
 
 def _missing_since(facts: Facts) -> datetime | None:
     """The hour in which the first run after the last success was due."""
-    if facts.last_success_at is None or not facts.interval:
+    if facts.success_at is None:
         return None
-    succeeded = facts.last_run_status in vocabulary.SUCCEEDED
-    began = facts.last_run_at if succeeded and facts.last_run_at is not None else facts.last_success_at
-    due = began + timedelta(seconds=facts.interval)
+    began = facts.ended_run_at if facts.outcome.is_success and facts.ended_run_at is not None else facts.success_at
+    due = began + timedelta(seconds=facts.every)
     return due.replace(minute=0, second=0, microsecond=0)
 
 
 _LATENESS = frozenset({"late", "dark"})
 _NO_DATA = _LATENESS | {"never_ran", "scheduler_off"}
-_TROUBLE = frozenset({"failing", "noisy", "self_disabled"})
+_FAILURES = frozenset({"failing", "runner_failed", "noisy"})
+_UNDER_WAY = _FAILURES | {"partial_errors"}
+_PARTIAL = _FAILURES | {"loaded_nothing"}
+_TROUBLE = _UNDER_WAY | {"self_disabled"}
+# Critical only once nothing was loaded for as long as makes a connection dark.
+_GRAVE_IN_TIME = frozenset({"failing", "runner_failed"})
 
 RULES: Final = (
     Rule("config_needed", "Set-up is not finished", Gravity.WARNING, checks.config_needed, _NO_DATA | _TROUBLE | {"auth_failed"}),
@@ -120,7 +125,19 @@ RULES: Final = (
         _NO_DATA | _TROUBLE,
         by_text=True,
     ),
-    Rule("stuck_run", "A run is stuck", Gravity.CRITICAL, checks.stuck_run, _NO_DATA | {"failing", "noisy"}, contradicts=True),
+    Rule("stuck_run", "A run is stuck", Gravity.CRITICAL, checks.stuck_run, _NO_DATA | _UNDER_WAY, contradicts=True),
+    # Data was written, so this explains errors, but not that no run came after it.
+    Rule("partial_errors", "Only partly loaded", Gravity.WARNING, checks.partial_errors, _PARTIAL, by_text=True),
+    Rule(
+        "runner_failed",
+        "Peliqan’s runner fails",
+        Gravity.CRITICAL,
+        checks.runner_failed,
+        _NO_DATA | {"noisy"},
+        by_text=True,
+        contradicts=True,
+        by_connector=False,
+    ),
     Rule("failing", "Runs fail", Gravity.CRITICAL, checks.failing, _NO_DATA | {"noisy"}, by_text=True, contradicts=True),
     Rule("noisy", "Errors, but the data is current", Gravity.INFO, checks.noisy, by_text=True),
     Rule("scheduler_off", "The schedule is off", Gravity.INFO, checks.scheduler_off, _LATENESS | {"never_ran"}),

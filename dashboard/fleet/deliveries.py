@@ -19,10 +19,10 @@ from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.pace import next_look
 from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
-from dashboard.peliqan.vocabulary import SUCCEEDED, run_is_over
+from dashboard.peliqan.vocabulary import RunOutcome, outcome_of_run, run_is_over
 from dashboard.store import deliveries, run_log, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Delivery
+from dashboard.store.models import Connection, Delivery, Run
 from dashboard.store.text import clean
 
 # So long a completed run is waited for.
@@ -34,6 +34,7 @@ TURN: Final = timedelta(minutes=1)
 AHEAD: Final = 2
 NEW_ACCOUNT: Final = "The console does not know its account yet; the next pass over the fleet lists what is new."
 NO_RUN: Final = "No run of it completed within 24 hours."
+PARTIAL_RUN: Final = "Run {} ended {}: some of the data was not loaded and is missing here. {}"
 WAREHOUSE: Final = "It is a warehouse, into which others load: no run of its own brings tables."
 KILLED: Final = "The worker that had it in hand was stopped."
 NO_TABLES: Final = "It has no table that DASHBOARD_HOOK_TABLES names."
@@ -93,9 +94,11 @@ def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
             if connection.is_warehouse:
                 deliveries.settle(delivery, deliveries.CANCELLED, at, error=WAREHOUSE, **looked)
                 return False
-            run_id, said = _completed_run(delivery)
-            if run_id is not None:
-                return deliveries.note(delivery, at, state=deliveries.READING, run_id=run_id, error="", **looked)
+            run, said = _completed_run(delivery)
+            if run is not None:
+                remarks = [*delivery.remarks, *_missing_in(run)]
+                reached = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
+                return deliveries.note(delivery, at, error="", **reached, **looked)
     if at - delivery.waits_since > WAITED:
         deliveries.settle(delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked)
     else:
@@ -103,16 +106,23 @@ def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
     return False
 
 
-def _completed_run(delivery: Delivery) -> tuple[int | None, str]:
-    """The newest run that completed; or none, and what is to be said of those that did not."""
+def _completed_run(delivery: Delivery) -> tuple[Run | None, str]:
+    """The newest run that completed, wholly or in part; or none, and what is to be said of those that did not."""
     runs = run_log.latest(delivery.account_id, delivery.connection_id, run_log.KEPT)
-    completed = next((run.id for run in runs if run.status.strip().upper() in SUCCEEDED), None)
+    completed = next((run for run in runs if outcome_of_run(run.status).is_success), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:
         return completed, ""
     why = f": {ended.error}" if ended.error else ""
     said = clean(f"Run {ended.id} ended {ended.status}{why}")[:1000].rstrip(".")
     return None, f"{said}. A completed one is waited for."
+
+
+def _missing_in(run: Run) -> list[str]:
+    """The remark for a run that loaded only a part; nothing for a complete one."""
+    if outcome_of_run(run.status) is not RunOutcome.PARTIAL:
+        return []
+    return [clean(PARTIAL_RUN.format(run.id, run.status, run.error))[:1000].strip()]
 
 
 class _Turn:

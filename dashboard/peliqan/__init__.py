@@ -9,7 +9,7 @@
 ``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
 ``account``     ``AccountApi``: one customer's calls
 ``sql``         the answer to a question in SQL, part by part
-``models``      typed answers
+``models``      typed answers; ``loads`` what a run says of its tables
 ``vocabulary``  what status words mean
 ``events``      webhooks: signature, body, what they say
 ``failures``    what went wrong with a request, as one of ``errors``

@@ -140,14 +140,14 @@ class AccountApi:
 
     def runs(self, connection_id: int, page: int = 1, per_page: int = 10) -> tuple[Run, ...]:
         """A connection's runs, newest first (S)."""
-        data = self._send("runs", {"server_id": connection_id}, {"page": page, "per_page": per_page})
+        data = self._send("runs", {"server_id": connection_id}, _page_of_runs(page, per_page))
         return tuple(sorted(self._list(Run, data, "runs"), key=lambda run: run.id, reverse=True))
 
     def run(self, connection_id: int, run_id: int) -> Run | None:
         """One run: by its id (S), or else among the connection's newest; None when the API does not list it (yet)."""
 
         def by_its_id() -> tuple[Run, ...]:
-            data = self._send("pipeline_runs", query={"run_id": run_id, "page": 1, "per_page": 10})
+            data = self._send("pipeline_runs", query={"run_id": run_id, **_page_of_runs(1, 10)})
             return self._list(Run, data, "pipeline_runs")
 
         found = self._missing.read("pipeline_runs", by_its_id, lambda: self.runs(connection_id, per_page=RUNS_SEARCHED))
@@ -301,6 +301,11 @@ class AccountApi:
         token = self._identity(self.account_id)
         self._tokens.put(self.account_id, token)
         return self._transport.send(route, token, place=place, query=query, body=body, **more)
+
+
+def _page_of_runs(page: int, size: int) -> dict[str, int]:
+    """The parameters of a page of runs. Its size goes by both names that Peliqan's own programs use (S)."""
+    return {"page": page, "per_page": size, "page_size": size}
 
 
 def _quoted(text: str) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AliasChoices, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from dashboard.peliqan.models import Answer, Id, Text, Time, Word
-from dashboard.peliqan.vocabulary import Severity, severity_of_run
+from dashboard.peliqan.vocabulary import RunOutcome, outcome_of_run
 
 ADDED: Final = "connection_added"
 REMOVED: Final = "connection_removed"
@@ -93,4 +93,4 @@ def run_status(event: str, status: str) -> str | None:
     said = event.removeprefix(OF_RUNS).upper()
     if said == STARTED:
         return "RUNNING"
-    return next((word for word in (said, status.strip().upper()) if severity_of_run(word) is not Severity.UNKNOWN), None)
+    return next((word for word in (said, status.strip().upper()) if outcome_of_run(word) is not RunOutcome.UNKNOWN), None)

@@ -21,7 +21,8 @@ from pydantic import (
     model_validator,
 )
 
-from dashboard.peliqan.vocabulary import RUNNING, SUCCEEDED, Severity, is_saltedge, severity_of_health, severity_of_run
+from dashboard.peliqan.loads import read_count, table_loads
+from dashboard.peliqan.vocabulary import Severity, is_saltedge, outcome_of_run, run_is_over, severity_of_health, severity_of_run
 
 
 def _utc(value: datetime) -> datetime:
@@ -70,7 +71,6 @@ def _empty_if_unreadable(value: object, read: ValidatorFunctionWrapHandler) -> A
 
 Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
 Small = Annotated[int | None, _unsaid_beyond(31)]
-Count = Annotated[int | None, _unsaid_beyond(53)]
 Text = Annotated[str | None, BeforeValidator(_number_as_text)]
 Word = Annotated[str, BeforeValidator(_none_as_empty)]
 Time = Annotated[datetime, AfterValidator(_utc)]
@@ -78,12 +78,19 @@ AssumedTime = Annotated[datetime | None, AfterValidator(lambda value: value and 
 
 
 class Answer(BaseModel):
-    """What every parsed answer has in common.
+    """What every parsed answer has in common: a null is as good as a missing field, so the next alias is looked at.
 
     An alias that Peliqan uses stands before our own name: an unknown field called as ours must not take its place.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: item for key, item in value.items() if item is not None}
+        return value
 
 
 class Account(Answer):
@@ -101,24 +108,14 @@ class AccountPage(Answer):
     more: bool
 
 
-class Sparse(Answer):
-    """An answer in which null is as good as nothing, for whichever field."""
+class Connection(Answer):
+    """A connection ("server"). ``run_interval`` in seconds, None where Peliqan names none; ``status`` as Peliqan says it.
 
-    @model_validator(mode="before")
-    @classmethod
-    def _nulls_are_absent(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {key: item for key, item in value.items() if item is not None}
-        return value
-
-
-class Connection(Sparse):
-    """A connection ("server"). ``run_interval`` in seconds, None where nothing is scheduled; ``status`` as Peliqan says it.
-
-    ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption).
+    ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption). Its id comes as ``connection_id`` in
+    some answers, as Peliqan's own health application reads it.
     """
 
-    id: Id
+    id: Id = Field(validation_alias=AliasChoices("id", "connection_id"))
     name: Word = ""
     connector: Word = Field("", validation_alias=AliasChoices("server_type", "connector"))
     status: Word = Field("", validation_alias=AliasChoices("health_status", "status"))
@@ -152,7 +149,7 @@ class TableLoad(Answer):
     """How many records one run loaded into one table; ``records`` is None where the API did not say."""
 
     name: Word = ""
-    records: Count = None
+    records: int | None = None
 
 
 class Run(Answer):
@@ -169,17 +166,12 @@ class Run(Answer):
     @model_validator(mode="before")
     @classmethod
     def _shapes_seen(cls, value: Any) -> Any:
-        """Tables are a list of objects or an object by name; the error stands in one of four fields (seen in the SDK)."""
+        """The error stands in one of four fields (seen in the SDK); for its tables see ``table_loads``."""
         if not isinstance(value, dict):
             return value
-        tables = value.get("tables") or []
-        if isinstance(tables, dict):
-            tables = [{"name": name, **(load if isinstance(load, dict) else {"records": load})} for name, load in tables.items()]
-        elif isinstance(tables, list):
-            tables = [{"name": table} if isinstance(table, str) else table for table in tables]
         said = (value.get(key) for key in ("error", "message", "source_error", "status_message"))
         error = next((text if isinstance(text, str) else str(text) for text in said if text), "")
-        return {**value, "tables": tables, "error": error}
+        return {**value, "tables": table_loads(value.get("tables")), "error": error}
 
     @property
     def severity(self) -> Severity:
@@ -189,18 +181,18 @@ class Run(Answer):
     @property
     def is_running(self) -> bool:
         """Whether the API still calls it running."""
-        return self.status.upper() in RUNNING
+        return not run_is_over(self.status)
 
     @property
     def succeeded(self) -> bool:
-        """Whether it completed without errors."""
-        return self.status.upper() in SUCCEEDED
+        """Whether it wrote data, all of it or a part: COMPLETED_WITH_ERRORS is a success."""
+        return outcome_of_run(self.status).is_success
 
     @property
     def records(self) -> int | None:
         """Records loaded over all tables; None when no table says."""
         counts = [table.records for table in self.tables if table.records is not None]
-        return sum(counts) if counts else None
+        return read_count(sum(counts)) if counts else None
 
 
 class SyncStarted(Answer):
@@ -245,13 +237,13 @@ class SyncStatus(Answer):
     running: bool
     status: Word = ""
     task_id: Text = None
-    run_id: Id | None = None
+    run_id: Id | None = Field(None, validation_alias=AliasChoices("run_id", "pipeline_run_id"))
     detail: Word = ""
 
     @property
     def contradicts_itself(self) -> bool:
         """``running: false`` while the run's status is still RUNNING: a missed liveness ping; ask again (SDK)."""
-        return not self.running and self.status.upper() in RUNNING
+        return not self.running and not run_is_over(self.status)
 
 
 class Database(Answer):
@@ -282,7 +274,7 @@ class Option(Answer):
 COMPUTED = frozenset({"formula", "lookup", "rollup"})
 
 
-class Column(Sparse):
+class Column(Answer):
     """A table's field, by its ``name`` and Baserow's ``type``. ``decimals``: how many places a number has, where that is said.
 
     ``formula_type``: what a formula, lookup, rollup or count results in; ``array_formula_type``: the type of its items where that

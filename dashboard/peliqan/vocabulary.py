@@ -33,10 +33,61 @@ SEVERITY_OF_HEALTH: Final[dict[str, Severity]] = {
     "DISABLED": Severity.OFF,
 }
 
-RUNNING: Final = frozenset({"RUNNING", "IN_PROGRESS", "SYNC_IN_PROGRESS"})
-SUCCEEDED: Final = frozenset({"COMPLETED"})
-FAILED: Final = frozenset({"ERROR", "INTERNAL_ERROR", "KILLED"})
-PARTLY: Final = frozenset({"COMPLETED_WITH_ERRORS"})
+# Seconds between two runs where the API names no ``run_interval``, as Peliqan's own application assumes.
+ASSUMED_INTERVAL: Final = 86_400
+
+
+class RunOutcome(StrEnum):
+    """How a run stands. Whatever asks "did it succeed?" asks this, never the status itself.
+
+    Source: Peliqan's help on pipeline webhooks. ``PARTIAL``: rows of at least one table failed, the rest was written: a success.
+    ``SOURCE_FAILED``: the connector's program ended with an error. ``RUNNER_FAILED``: Peliqan's own runner crashed, outside the
+    connector. ``STOPPED``: it was ended from outside; by whom is not documented.
+    """
+
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PARTIAL = "partial"
+    SOURCE_FAILED = "source_failed"
+    RUNNER_FAILED = "runner_failed"
+    STOPPED = "stopped"
+    UNKNOWN = "unknown"
+
+    @property
+    def is_success(self) -> bool:
+        """Whether data was written and is current, all of it or a part."""
+        return self in {RunOutcome.COMPLETE, RunOutcome.PARTIAL}
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it ended without success."""
+        return self in {RunOutcome.SOURCE_FAILED, RunOutcome.RUNNER_FAILED, RunOutcome.STOPPED}
+
+
+OUTCOME_OF_RUN: Final[dict[str, RunOutcome]] = {
+    "RUNNING": RunOutcome.RUNNING,
+    "IN_PROGRESS": RunOutcome.RUNNING,
+    "SYNC_IN_PROGRESS": RunOutcome.RUNNING,
+    "COMPLETED": RunOutcome.COMPLETE,
+    "COMPLETED_WITH_ERRORS": RunOutcome.PARTIAL,
+    "ERROR": RunOutcome.SOURCE_FAILED,
+    "INTERNAL_ERROR": RunOutcome.RUNNER_FAILED,
+    "KILLED": RunOutcome.STOPPED,
+}
+RUNNING_WORDS: Final = tuple(word for word, outcome in OUTCOME_OF_RUN.items() if outcome is RunOutcome.RUNNING)
+_SEVERITY_OF_OUTCOME: Final = {
+    RunOutcome.RUNNING: Severity.BUSY,
+    RunOutcome.COMPLETE: Severity.OK,
+    RunOutcome.PARTIAL: Severity.ATTENTION,
+    RunOutcome.UNKNOWN: Severity.UNKNOWN,
+}
+# What a status does not say by itself, for people; nothing where it does.
+_MEANING_OF_OUTCOME: Final = {
+    RunOutcome.PARTIAL: "partly loaded",
+    RunOutcome.SOURCE_FAILED: "the source failed",
+    RunOutcome.RUNNER_FAILED: "Peliqan’s own runner failed",
+    RunOutcome.STOPPED: "stopped before its end",
+}
 
 
 def severity_of_health(status: str) -> Severity:
@@ -46,14 +97,17 @@ def severity_of_health(status: str) -> Severity:
 
 def severity_of_run(status: str) -> Severity:
     """The severity of a run's ``status``, on the same scale as a connection's."""
-    word = status.strip().upper()
-    if word in RUNNING:
-        return Severity.BUSY
-    if word in SUCCEEDED:
-        return Severity.OK
-    if word in PARTLY:
-        return Severity.ATTENTION
-    return Severity.ERROR if word in FAILED else Severity.UNKNOWN
+    return _SEVERITY_OF_OUTCOME.get(outcome_of_run(status), Severity.ERROR)
+
+
+def meaning_of_run(status: str | None) -> str:
+    """What a run's ``status`` means in a few words; an empty text where the status says it by itself."""
+    return _MEANING_OF_OUTCOME.get(outcome_of_run(status), "")
+
+
+def outcome_of_run(status: str | None) -> RunOutcome:
+    """How a run with this ``status`` stands; ``UNKNOWN`` for no status and for a word Peliqan never documented."""
+    return OUTCOME_OF_RUN.get((status or "").strip().upper(), RunOutcome.UNKNOWN)
 
 
 def is_oauth(auth_type: str | None) -> bool:
@@ -63,7 +117,7 @@ def is_oauth(auth_type: str | None) -> bool:
 
 def run_is_over(status: str) -> bool:
     """Whether a run with this status has ended: everything has that is not known to run."""
-    return status.strip().upper() not in RUNNING
+    return outcome_of_run(status) is not RunOutcome.RUNNING
 
 
 def is_saltedge(connector: str) -> bool:

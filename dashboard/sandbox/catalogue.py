@@ -15,6 +15,7 @@ class Described:
 
 
 _PAGED = ("page:integer", "per_page:integer")
+_PAGED_RUNS = (*_PAGED, "page_size:integer")
 _PERSON = ("first_name:string", "last_name:string", "email:string", "country:string")
 _WHICH = ("external_id:string", "account_id:integer")
 _SYNC = ("pipeline:boolean", "tables:string", "categories:string", "is_async:boolean")
@@ -39,8 +40,8 @@ ROUTES: Final[dict[str, Described]] = {
     "syncdb_status": Described("sub_account", _RUN),
     "resync": Described("sub_account"),
     "resync_status": Described("sub_account", _RUN),
-    "runs": Described("sub_account", _PAGED),
-    "pipeline_runs": Described("sub_account", ("run_id:string", *_PAGED)),
+    "runs": Described("sub_account", _PAGED_RUNS),
+    "pipeline_runs": Described("sub_account", ("run_id:string", *_PAGED_RUNS)),
     "run_logs": Described("sub_account"),
     "invite": Described(
         "sub_account",

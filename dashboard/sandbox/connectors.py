@@ -6,13 +6,16 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Failure:
-    """A way to fail. ``status`` is of the connection, ``run`` of its runs; ``text`` varies only by ids, dates and hosts."""
+    """A way to fail. ``status`` is of the connection, ``run`` of its runs; ``text`` varies only by ids, dates and hosts.
+
+    ``exit_code``: the source's own; None where the source was not what failed.
+    """
 
     name: str
     status: str
     run: str
     text: str
-    exit_code: int = 1
+    exit_code: int | None = 1
 
 
 EXPIRED: Final = Failure(
@@ -32,8 +35,15 @@ NO_MODULE: Final = Failure(
 TIMEOUT: Final = Failure(
     "timeout",
     "ERROR",
-    "INTERNAL_ERROR",
+    "ERROR",
     "HTTPSConnectionPool(host='{host}', port=443): Read timed out. (read timeout=300) while reading page {n}",
+)
+OUT_OF_MEMORY: Final = Failure(
+    "out_of_memory",
+    "ERROR",
+    "INTERNAL_ERROR",
+    "Pipeline runner crashed: pod pipeline-run-{account}-{n} was OOMKilled (memory limit 2048 MiB).",
+    exit_code=None,
 )
 SCHEMA: Final = Failure(
     "schema",
@@ -80,7 +90,7 @@ class Connector:
 CONNECTORS: Final = (
     Connector("exact_online", "Exact Online", "ERP", "oauth2", 16, ("invoices", "contacts", "items"), ((EXPIRED, 14),)),
     Connector("odoo", "Odoo", "ERP", "api_key", 9, ("orders", "contacts", "items"), ((SCHEMA, 4), (TIMEOUT, 2))),
-    Connector("netsuite", "NetSuite", "ERP", "oauth2", 5, ("invoices", "orders", "items"), ((TIMEOUT, 6),)),
+    Connector("netsuite", "NetSuite", "ERP", "oauth2", 5, ("invoices", "orders", "items"), ((TIMEOUT, 3), (OUT_OF_MEMORY, 3))),
     Connector("hubspot", "HubSpot", "CRM", "oauth2", 12, ("contacts", "deals"), ((NO_MODULE, 6),)),
     Connector("teamleader", "Teamleader", "CRM", "oauth2", 8, ("contacts", "deals", "invoices"), ((NO_MODULE, 8), (EXPIRED, 2))),
     Connector("yuki", "Yuki", "accounting", "api_key", 10, ("invoices", "transactions"), ((TIMEOUT, 3),)),
@@ -88,7 +98,9 @@ CONNECTORS: Final = (
     Connector("saltedge_kbc", "SaltEdge – KBC", "bank", "saltedge", 9, ("transactions", "bank_accounts"), ((CONSENT, 9),)),
     Connector("SaltEdge_ING", "SaltEdge – ING", "bank", "saltedge", 5, ("transactions", "bank_accounts"), ((CONSENT, 7),)),
     Connector("shopify", "Shopify", "e-commerce", "oauth2", 9, ("orders", "customers", "items"), ((EXPIRED, 2),)),
-    Connector("woocommerce", "WooCommerce", "e-commerce", "basic", 5, ("orders", "customers"), ((TIMEOUT, 5),)),
+    Connector(
+        "woocommerce", "WooCommerce", "e-commerce", "basic", 5, ("orders", "customers"), ((TIMEOUT, 3), (OUT_OF_MEMORY, 2))
+    ),
     Connector("sftp_files", "Files (SFTP)", "files", "files", 4, ("uploads",), ((SCHEMA, 6),)),
 )
 BY_NAME: Final = {connector.name: connector for connector in CONNECTORS}

@@ -29,7 +29,7 @@ class Run:
     ends_at: datetime | None
     outcome: str
     error: str
-    exit_code: int
+    exit_code: int | None
     records: dict[str, int]
 
     def is_running(self, at: datetime) -> bool:
@@ -39,13 +39,19 @@ class Run:
     def end_as(self, outcome: str) -> None:
         """Give it another end than the connection's own."""
         self.outcome = outcome
-        self.error, self.exit_code = _OTHER_ENDS.get(outcome, ("500 Server Error: Internal Server Error", 1))
+        self.error, self.exit_code = _OTHER_ENDS[outcome]
         if self.error and outcome != "COMPLETED_WITH_ERRORS":
             self.records = {}
 
 
-_KILLED = ("The run was stopped by the platform (out of memory).", 137)
-_OTHER_ENDS: dict[str, tuple[str, int]] = {"COMPLETED": ("", 0), "KILLED": _KILLED}
+# The error and the source's exit code, which a run that Peliqan's runner did not bring to an end has not.
+_OTHER_ENDS: dict[str, tuple[str, int | None]] = {
+    "COMPLETED": ("", 0),
+    "COMPLETED_WITH_ERRORS": ("3 rows were rejected by the target: value too long for type character varying(255).", 0),
+    "ERROR": ("500 Server Error: Internal Server Error", 1),
+    "INTERNAL_ERROR": ("Pipeline runner crashed: the worker that ran the task was lost.", None),
+    "KILLED": ("The run was stopped by the platform (out of memory).", 137),
+}
 
 
 @dataclass(frozen=True)
@@ -124,7 +130,7 @@ def make_run(
         run.error = failure.text.format(
             host=connection.connector.host, account=connection.account_id, n=draw, date=f"{failing_since:%Y-%m-%d}"
         )
-        run.records = {tables[0]: draw} if run.outcome == "COMPLETED_WITH_ERRORS" else {}
+        run.records = {tables[0]: 1 + draw} if run.outcome == "COMPLETED_WITH_ERRORS" else {}
     elif flipped(connection, started):
         run.outcome, run.exit_code, run.records = "ERROR", 1, {}
         run.error = f"502 Server Error: Bad Gateway for url: https://{connection.connector.host}/api/v1/{tables[0]}"
@@ -176,6 +182,8 @@ def log_of(world: World, connection: Connection, run: Run, at: datetime) -> str:
         lines.append(("INFO", f"{table}: {run.records[table]} records written to target-postgres"))
     if run.is_running(at):
         lines = lines[:2]
+    elif run.error and run.exit_code is None:
+        lines.append(("ERROR", run.error))
     elif run.error:
         lines += [("WARNING", f"tap-{name}: retrying in {wait} s (attempt {n} of 3)") for n, wait in enumerate((1, 2, 4), 1)]
         lines += [("INFO", f"exit code {run.exit_code}"), ("ERROR", run.error)]

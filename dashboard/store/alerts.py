@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, String, cast, func, literal, select, update
+from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select, update
 from sqlalchemy.orm import aliased
 
 from dashboard.diagnosis.rules import GRAVITIES
@@ -170,7 +170,10 @@ def _matching(rule: AlertRule, since: datetime | None = None) -> list[Cause]:
 def _is_about(rule: AlertRule) -> Iterable[ColumnElement[bool]]:
     yield Cause.severity_rank <= GRAVITIES.index(rule.severity)
     if rule.connector:
-        yield Cause.connector == rule.connector
+        # A cause that is no connector's own concerns each connector that has it.
+        now = or_(Finding.recovered_at.is_(None), Cause.state == states.RECOVERED)
+        has_it = select(Finding.id).where(Finding.cause_id == Cause.id, Finding.connector == rule.connector, now).exists()
+        yield or_(Cause.connector == rule.connector, and_(Cause.connector == "", has_it))
 
 
 def _over_lately(rule: AlertRule, at: datetime) -> list[Cause]:

@@ -12,14 +12,15 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from flask import current_app
-from sqlalchemy import bindparam, case, delete, insert, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
 from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
-from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
+from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
+from dashboard.peliqan.vocabulary import RUNNING_WORDS
 from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
-from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding, WatchedTable
+from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding, Run, WatchedTable
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
 
 # So long a finding, or a cause, is new.
@@ -27,6 +28,16 @@ NEW_FOR = timedelta(hours=24)
 AT_ONCE = 200
 # So long a loss of rows is news; then it is what the table has.
 DROP_LASTS = timedelta(days=7)
+
+
+def _of_previous_run(column: Any) -> Any:
+    """While a run is under way: a column of the latest run before it that ended."""
+    ended = func.upper(func.trim(Run.status)).not_in(RUNNING_WORDS)
+    mine = (Run.account_id == Connection.account_id, Run.connection_id == Connection.id)
+    latest = select(column).where(*mine, ended).order_by(Run.id.desc()).limit(1).correlate(Connection).scalar_subquery()
+    return case((Connection.running, latest))
+
+
 # In the order of ``Facts``.
 _FACTS = (
     Connection.account_id, Connection.id, Connection.name, Connection.connector, Connection.status, Connection.severity,
@@ -34,6 +45,7 @@ _FACTS = (
     Connection.last_run_at, Connection.last_success_at, Connection.last_error, Connection.last_records, Connection.last_exit_code,
     Connection.always_loaded, Connection.runs_read_at, Connection.target_id, Connection.is_target, Connection.first_seen_at,
     Connection.consent_expires_at, Connection.newest_row_at, Connection.rows_read_at,
+    _of_previous_run(Run.status), _of_previous_run(func.coalesce(Run.started_at, Run.ended_at)),
 )  # fmt: skip
 _KEPT = (
     Finding.id, Finding.account_id, Finding.connection_id, Finding.rule, Finding.cause_id, Finding.severity, Finding.evidence,
@@ -242,7 +254,8 @@ def _medians() -> dict[str, float] | None:
 
 
 def _key(place: Place, said: Said) -> causes.Key:
-    return causes.Key(place[2], said.connector, causes.text_of(said.found.text))
+    connector = said.connector if BY_NAME[place[2]].by_connector else ""
+    return causes.Key(place[2], connector, causes.text_of(said.found.text))
 
 
 def _seed(said: Said) -> causes.Seed:

@@ -76,8 +76,13 @@ def look_again(places: Collection[tuple[int, int | None]], at: datetime) -> None
 
 
 def learnt(rule: str, connector: str) -> dict[str, Learnt]:
-    """What became of each kind of action on connections of a connector that had this finding, by kind; the helpful first."""
-    like_this = (Action.rule == rule, Action.connector == connector, Action.verdict.in_(VERDICTS))
+    """What became of each kind of action on connections of a connector that had this finding, by kind; the helpful first.
+
+    An empty ``connector`` stands for all of them: the cause is no connector's.
+    """
+    like_this = [Action.rule == rule, Action.verdict.in_(VERDICTS)]
+    if connector:
+        like_this.append(Action.connector == connector)
     counting = select(Action.kind, Action.verdict, func.count()).where(*like_this).group_by(Action.kind, Action.verdict)
     counts: dict[str, dict[str, int]] = {}
     for kind, verdict, count in db.session.execute(counting):

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select, tuple_, update
 
-from dashboard.peliqan.vocabulary import SUCCEEDED, run_is_over
+from dashboard.peliqan.vocabulary import outcome_of_run, run_is_over
 from dashboard.store.database import change, change_many, db, upsert
 from dashboard.store.models import Connection, Run
 
@@ -65,7 +65,7 @@ class Standing:
             return run.status.upper() != status.upper()
         else:
             run.status, run.ended_at, run.is_changed = status, at, True
-        if status.upper() in SUCCEEDED:
+        if outcome_of_run(status).is_success:
             self.last_success_at = max(at, self.last_success_at or at)
         self._show(run_id, run)
         return True

@@ -34,6 +34,18 @@ def rules(around: Around = AROUND, **facts: Any) -> list[str]:
 
 
 FAILED: dict[str, Any] = {"status": "ERROR", "severity": "error", "last_run_status": "ERROR", "last_error": "500 Server Error"}
+CRASHED: dict[str, Any] = {
+    **FAILED,
+    "last_run_status": "INTERNAL_ERROR",
+    "last_error": "Pod was OOMKilled",
+    "last_exit_code": None,
+}
+PARTIAL: dict[str, Any] = {
+    "status": "COMPLETED_WITH_ERRORS",
+    "severity": "attention",
+    "last_run_status": "COMPLETED_WITH_ERRORS",
+    "last_error": "403 Client Error: Forbidden",
+}
 DENIED = {**FAILED, "last_error": "401 Client Error: Unauthorized (invalid_grant: Token has been expired or revoked.)"}
 
 
@@ -53,7 +65,11 @@ def test_a_well_connection_has_no_finding_and_is_told_by_a_glance() -> None:
         ("stuck_run", {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(hours=5), "last_success_at": ago(hours=6)}),
         ("failing", {**FAILED, "last_success_at": ago(hours=2)}),
         ("failing", {**FAILED, "last_success_at": None}),
-        ("failing", {"status": "COMPLETED_WITH_ERRORS", "severity": "attention", "last_run_status": "COMPLETED_WITH_ERRORS", "last_success_at": ago(days=3), "last_error": "403"}),
+        ("failing", {"last_run_status": "KILLED", "last_success_at": ago(hours=2)}),
+        ("partial_errors", {**PARTIAL, "last_success_at": ago(days=3)}),
+        ("partial_errors", PARTIAL),
+        ("runner_failed", {**CRASHED, "last_success_at": ago(hours=2)}),
+        ("runner_failed", {**CRASHED, "last_success_at": None}),
         ("noisy", FAILED),
         ("never_ran", {"last_run_at": None, "last_success_at": None, "last_run_status": None, "last_records": None}),
         ("scheduler_off", {"scheduler_off": True, "last_success_at": ago(days=5)}),
@@ -93,7 +109,7 @@ def test_every_rule_is_asked_by_a_test() -> None:
         ("a failure that was mended since", {"last_run_status": "ERROR", "last_error": "401", "last_run_at": ago(hours=2), "status_since": ago(minutes=5), "last_success_at": ago(days=3)}),
         ("exactly two intervals", {"last_success_at": ago(hours=2)}),
         ("a long run of a slow connector", {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=50)}),
-        ("no interval", {"interval": None, "last_success_at": ago(days=40)}),
+        ("no interval, for which a day is assumed", {"interval": None, "last_success_at": ago(days=2), "last_run_at": ago(days=2)}),
         ("nothing loaded, as so often", {"last_records": 0, "always_loaded": False}),
         ("a consent of months", {"consent_expires_at": NOW + timedelta(days=60)}),
         ("rows as new as the run", {"newest_row_at": ago(minutes=30), "rows_read_at": NOW}),
@@ -153,12 +169,14 @@ def test_evidence_has_its_figures() -> None:
     [
         ({**FAILED, "last_success_at": ago(hours=1.5)}, "warning"),
         ({**FAILED, "last_success_at": ago(hours=4)}, "critical"),
-        ({"status": "COMPLETED_WITH_ERRORS", "severity": "attention", "last_run_status": "COMPLETED_WITH_ERRORS", "last_success_at": ago(days=9)}, "warning"),
+        ({**CRASHED, "last_success_at": ago(hours=1.5)}, "warning"),
+        ({**CRASHED, "last_success_at": ago(hours=4)}, "critical"),
     ],
-)  # fmt: skip
+)
 def test_one_failed_run_is_a_warning_and_no_data_for_long_is_critical(facts: dict[str, Any], severity: str) -> None:
     [only] = found(**facts)
-    assert (only.rule, only.gravity) == ("failing", severity)
+    assert only.rule == ("runner_failed" if facts["last_run_status"] == "INTERNAL_ERROR" else "failing")
+    assert only.gravity == severity
 
 
 def test_while_a_run_is_under_way_the_one_before_it_is_what_is_known() -> None:
@@ -186,6 +204,76 @@ def test_a_single_failed_run_of_a_connection_that_is_called_well_is_no_contradic
     killed: dict[str, Any] = {"last_run_status": "KILLED", "last_error": "Out of memory"}
     assert [each.contradicts for each in found(**killed, last_success_at=ago(hours=1.5))] == [False]
     assert [each.contradicts for each in found(**killed, last_success_at=ago(hours=9))] == [True]
+
+
+@pytest.mark.parametrize("interval", [None, 0])
+def test_where_peliqan_names_no_interval_a_day_is_assumed_and_the_evidence_says_so(interval: int | None) -> None:
+    [dark] = found(interval=interval, last_success_at=ago(days=40), last_run_at=ago(days=40))
+    assert (dark.rule, dark.gravity) == ("dark", "critical")
+    assert dark.evidence.endswith("40.0 times the interval of 1 d that is assumed, since Peliqan names none.")
+    assert rules(interval=interval, last_success_at=ago(days=2.5), last_run_at=ago(days=2.5)) == ["late"]
+    assert rules(interval=interval, last_success_at=ago(days=40), scheduler_off=True) == ["scheduler_off"]
+    assert rules(interval=interval, **{**FAILED, "last_success_at": ago(hours=20)}) == ["noisy"]
+
+
+def test_which_side_failed_is_said_since_it_decides_whom_to_ask() -> None:
+    old = {"last_success_at": ago(hours=5)}
+    [runner], [source], [killed] = (
+        found(**{**FAILED, "last_run_status": status, **old}) for status in ("INTERNAL_ERROR", "ERROR", "KILLED")
+    )
+    assert runner.evidence.startswith("The latest run failed in Peliqan's own runner (INTERNAL_ERROR), “500 Server Error”;")
+    assert source.evidence.startswith("The latest run failed at the source (ERROR), “500 Server Error”;")
+    assert killed.evidence.startswith("The latest run was stopped before its end (KILLED), “500 Server Error”;")
+    for status, says in (("INTERNAL_ERROR", "failed in Peliqan's own runner"), ("ERROR", "failed at the source")):
+        [noisy] = found(**{**FAILED, "last_run_status": status})
+        assert noisy.rule == "noisy"
+        assert says in noisy.evidence
+
+
+@pytest.mark.parametrize("sign", ["401 invalid_grant", "pulling the image: 401 Unauthorized"])
+def test_what_peliqans_runner_says_is_no_sign_that_the_source_refused_access(sign: str) -> None:
+    old: dict[str, Any] = {"last_error": sign, "last_success_at": ago(hours=9), "last_exit_code": 2}
+    assert rules(**{**CRASHED, **old}) == ["runner_failed"]
+    assert rules(**{**FAILED, **old}) == ["auth_failed"]
+
+
+def test_a_partial_run_counts_as_a_success_but_does_not_hide_that_none_came_after_it() -> None:
+    [only] = found(**PARTIAL)
+    assert (only.rule, only.gravity, only.contradicts) == ("partial_errors", "warning", False)
+    assert only.evidence == (
+        "The latest run loaded 12 records, the rest had errors (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”; "
+        "the last success was 19 min before it was read."
+    )
+    # A store from before partial runs counted: no success is kept, but the run itself is one.
+    [only] = found(**{**PARTIAL, "last_success_at": None})
+    assert (only.rule, only.since) == ("partial_errors", NOW)
+    assert "no success is known" not in only.evidence
+    assert rules(**{**PARTIAL, "last_success_at": ago(hours=5), "last_run_at": ago(hours=5)}) == ["partial_errors", "dark"]
+
+
+def test_a_partial_run_explains_errors_and_empty_loads_whatever_else_peliqan_calls_it() -> None:
+    assert rules(**{**PARTIAL, "status": "ERROR", "severity": "error"}) == ["partial_errors"]
+    assert rules(**{**PARTIAL, "status": "OK", "severity": "ok"}) == ["partial_errors"]
+    [empty] = found(**{**PARTIAL, "last_records": 0})
+    assert empty.evidence.startswith("The latest run loaded no record and had errors (COMPLETED_WITH_ERRORS), “403 ")
+    assert rules(**{**PARTIAL, "last_error": "401 invalid_grant", "last_exit_code": 2}) == ["partial_errors"]
+    assert rules(**{**PARTIAL, "last_run_status": "ERROR", "last_success_at": ago(hours=9)}) == ["failing"]
+
+
+@pytest.mark.parametrize("status", ["ERROR", "INTERNAL_ERROR", "KILLED", "COMPLETED_WITH_ERRORS"])
+@pytest.mark.parametrize("health", [("ERROR", "error"), ("OK", "ok"), ("COMPLETED_WITH_ERRORS", "attention")])
+def test_while_a_run_is_under_way_the_findings_are_those_of_the_run_before(status: str, health: tuple[str, str]) -> None:
+    ended: dict[str, Any] = {"status": health[0], "severity": health[1], "last_error": "x", "last_success_at": ago(hours=4)}
+    before = rules(**ended, last_run_status=status, last_run_at=ago(hours=1))
+    running = {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=1)}
+    assert rules(**ended, **running, previous_status=status, previous_at=ago(hours=1)) == before
+
+
+def test_what_was_mended_stays_mended_while_the_next_run_is_under_way() -> None:
+    mended: dict[str, Any] = {"status_since": ago(minutes=30), "last_error": "401", "last_success_at": ago(hours=1.5)}
+    running = {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=1)}
+    for status in ("ERROR", "INTERNAL_ERROR", "KILLED", "COMPLETED_WITH_ERRORS"):
+        assert rules(**mended, **running, previous_status=status, previous_at=ago(hours=1)) == []
 
 
 def test_thresholds_are_settings() -> None:

@@ -1,4 +1,4 @@
-"""Answers in which one field is null, or missing: of each that there is."""
+"""Answers in which one field is null, missing, or called by another of its names: of each that there is."""
 
 from collections.abc import Iterator
 from copy import deepcopy
@@ -14,6 +14,13 @@ def variants(good: Any) -> Iterator[tuple[str, str, Any]]:
             yield path, what, changed
 
 
+def renamed(good: Any, path: str, name: str, *, beside_null: bool = False) -> Any:
+    """The answer with a field under another name; ``beside_null``: its usual name is there as well, and null."""
+    changed = deepcopy(good)
+    _change(changed, path.split("."), name, beside_null=beside_null)
+    return changed
+
+
 def _paths(told: Any, above: str = "") -> Iterator[str]:
     if isinstance(told, list):
         for each in told:
@@ -25,15 +32,18 @@ def _paths(told: Any, above: str = "") -> Iterator[str]:
             yield from _paths(value, path)
 
 
-def _change(told: Any, path: list[str], what: str) -> None:
+def _change(told: Any, path: list[str], what: str, *, beside_null: bool = False) -> None:
     if isinstance(told, list):
         for each in told:
-            _change(each, path, what)
+            _change(each, path, what, beside_null=beside_null)
         return
     name, *rest = path
     if rest:
-        _change(told[name], rest, what)
+        _change(told[name], rest, what, beside_null=beside_null)
     elif what == "null":
         told[name] = None
-    else:
+    elif what == "missing":
         told.pop(name, None)
+    else:
+        value = told.pop(name)
+        told.update({name: None, what: value} if beside_null else {what: value})

@@ -41,7 +41,7 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
         ("duplicate_connection", "exact_online"): 2, ("orphan_target", "hubspot"): 2,
     },
     "new-words": {("status_unknown", "yuki"): 3},
-    "two-errors-at-one-connector": {("failing", "teamleader"): 6, ("auth_failed", "teamleader"): 4},
+    "two-errors-at-one-connector": {("partial_errors", "teamleader"): 6, ("auth_failed", "teamleader"): 4},
     "late-runs": {("late", "yuki"): 5},
     "noisy": {("noisy", "xero"): 4},
     # Only who looks at the rows finds it.
@@ -51,7 +51,7 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "incident-night": {
         ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
         ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,
-        ("failing", "teamleader"): 6, ("auth_failed", "teamleader"): 4,
+        ("partial_errors", "teamleader"): 6, ("auth_failed", "teamleader"): 4,
     },
 }  # fmt: skip
 

@@ -64,7 +64,7 @@ def test_a_connection_that_comes_and_goes_changes_within_two_hours(api: Caller) 
     assert seen & {"OK", "HEALTHY"}
 
 
-@pytest.mark.parametrize("failure", ["expired", "no_module", "timeout", "schema", "consent"])
+@pytest.mark.parametrize("failure", ["expired", "no_module", "timeout", "out_of_memory", "schema", "consent"])
 def test_every_cause_is_there_and_its_text_varies_only_by_ids_and_dates(api: Caller, failure: str) -> None:
     found = [each for each in api.connections() if each.failure and each.failure.name == failure]
     assert len(found) >= 2

@@ -14,12 +14,13 @@ from dashboard.sandbox.scenarios import SCENARIOS
 from tests.sandbox.caller import NOON, Caller
 from tests.sandbox.seen import DAY, check_failing, error_of, loaded, look, odd, of, outcomes, staged, statuses, went_well
 
-BEFORE_SCENARIOS = "d1631d310f21acead8e1373af594546054109b9a9afcd026ce8e594713bd6721"
+# Worked out anew whenever the fleet is meant to change; lately: what Peliqan's own runner and a source each fail with.
+WITHOUT_SCENARIO = "54447733417d8047da2d1ba017d6fc3dfa70602b27be53886c362ba070950f2e"
 HOUR = timedelta(hours=1)
 ODD_TIME = NOON + timedelta(minutes=7, seconds=31, milliseconds=900)
 
 
-def test_the_fleet_without_a_scenario_is_what_it_was_before_there_were_any(api: Caller) -> None:
+def test_the_fleet_without_a_scenario_is_the_one_that_is_written_down_here(api: Caller) -> None:
     told = []
     for account in api.life.accounts(0, 200):
         for shown in api.get("servers/", account.id).json:
@@ -28,7 +29,7 @@ def test_the_fleet_without_a_scenario_is_what_it_was_before_there_were_any(api: 
             runs = [] if shown["is_datawarehouse"] else api.of(api.life.connection(shown["id"]), "runs/?per_page=5")["data"]
             told.append([account.name, shown, runs])
     text = re.sub(r"expired on \d{4}-\d\d-\d\d", "expired on then", json.dumps(told, sort_keys=True))
-    assert hashlib.sha256(text.encode()).hexdigest() == BEFORE_SCENARIOS
+    assert hashlib.sha256(text.encode()).hexdigest() == WITHOUT_SCENARIO
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -243,7 +244,7 @@ def test_four_connections_to_xero_failed_shortly_after_they_went_well_and_go_wel
     assert (len(found), statuses(found)) == (4, {"ERROR": 4})
     for each in found:
         newest, before = each.runs[:2]
-        assert newest["status"] == "INTERNAL_ERROR"
+        assert (newest["status"], newest["status_code_from_source"]) == ("ERROR", 1)
         assert "Read timed out" in str(error_of(newest))
         assert all(map(went_well, each.runs[1:]))
         assert now - datetime.fromisoformat(before["timestamp_end"]) < each.interval

@@ -158,7 +158,7 @@ def _status(connection: Connection, run: Run | None) -> dict[str, Any]:
 def runs(server_id: int) -> ResponseReturnValue:
     """A connection's runs, newest first: ``{"data": [...]}`` (S)."""
     connection, life = own_connection(server_id), sandbox().life
-    page, per_page = whole("page", 1), min(whole("per_page", 10), 100)
+    page, per_page = _page()
     found = life.runs(connection, per_page, (page - 1) * per_page)
     return jsonify(data=[shown.as_json(connection.connector, run, life.clock()) for run in found])
 
@@ -168,7 +168,7 @@ def pipeline_runs() -> ResponseReturnValue:
     """Runs by ``run_id`` (one, or several with commas between), as far as they are the account's own (S)."""
     account_id, life = need_account(), sandbox().life
     asked = [int(each[:18]) for each in request.args.get("run_id", "").split(",") if each.isascii() and each.isdigit()]
-    page, per_page = whole("page", 1), min(whole("per_page", 10), 100)
+    page, per_page = _page()
     found = [_own_run(account_id, each) for each in asked[(page - 1) * per_page : page * per_page]]
     return jsonify(data=[shown.as_json(pair[0].connector, pair[1], life.clock()) for pair in found if pair])
 
@@ -181,6 +181,11 @@ def logs(run_id: int) -> ResponseReturnValue:
         refuse(404, "ERROR_PIPELINE_RUN_DOES_NOT_EXIST", "The requested pipeline run does not exist.")
     life = sandbox().life
     return jsonify(logs=shown.log_of(life.world, *found, life.clock()))
+
+
+def _page() -> tuple[int, int]:
+    """The page that is asked for and its size, by either of its names (seen in Peliqan's published programs)."""
+    return whole("page", 1), min(whole("page_size", whole("per_page", 10)), 100)
 
 
 def _own_run(account_id: int, run_id: int) -> tuple[Connection, Run] | None:
