@@ -268,6 +268,15 @@ def orphan_target(facts: Facts, around: Around) -> str | None:
     return f"It loads into connection {facts.target_id}, which the account does not have."
 
 
+def unused_target(facts: Facts, around: Around) -> str | None:
+    """A target that no source of the account loads into."""
+    sources = around.unused_targets.get(facts.id)
+    if not sources:
+        return None
+    load = "its one source loads" if sources == 1 else f"its {sources} sources load"
+    return f"No source of the account loads into it; {load} elsewhere."
+
+
 def status_unknown(facts: Facts, _: Around) -> str | None:
     """A status that Peliqan never documented."""
     if facts.severity != Severity.UNKNOWN:

@@ -111,6 +111,7 @@ class Around:
     known of any. ``siblings``: ids of the
     account's connections, the warehouse included. ``twins``: ids of those that have an elder of the same connector and name.
     ``drops``: tables that lost rows, by connection.
+    ``unused_targets``: targets that no source of the account loads into, with how many load elsewhere.
     """
 
     at: datetime
@@ -119,3 +120,4 @@ class Around:
     siblings: Collection[int] = ()
     twins: Mapping[int, int] = field(default_factory=dict)
     drops: Mapping[int, Sequence[Drop]] = field(default_factory=dict)
+    unused_targets: Mapping[int, int] = field(default_factory=dict)

@@ -43,7 +43,7 @@ class Rule:
 
     ``by_text``: its causes are told apart by the connection's error; ``by_connector``: by its connector, too, unless what is
     wrong is Peliqan's and no connector's. ``contradicts``: where Peliqan calls the connection well all the same, it is a
-    contradiction, unless the finding is less grave than its rule.
+    contradiction, unless the finding is less grave than its rule. ``of_targets``: it concerns targets, and no sources.
     """
 
     name: str
@@ -54,13 +54,14 @@ class Rule:
     by_text: bool = False
     contradicts: bool = False
     by_connector: bool = True
+    of_targets: bool = False
 
 
 def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
     """What is wrong with one connection, causes before effects."""
     hidden: set[str] = set()
     for rule in RULES:
-        if rule.name in hidden or not (evidence := rule.check(facts, around)):
+        if rule.of_targets != facts.is_target or rule.name in hidden or not (evidence := rule.check(facts, around)):
             continue
         hidden |= rule.hides
         gravity = rule.gravity
@@ -97,12 +98,15 @@ def _missing_since(facts: Facts) -> datetime | None:
     return due.replace(minute=0, second=0, microsecond=0)
 
 
+PARTIAL: Final = "partial_errors"
 _LATENESS = frozenset({"late", "dark"})
 _NO_DATA = _LATENESS | {"never_ran", "scheduler_off"}
 _FAILURES = frozenset({"failing", "runner_failed", "noisy"})
-_UNDER_WAY = _FAILURES | {"partial_errors"}
+_UNDER_WAY = _FAILURES | {PARTIAL}
 _PARTIAL = _FAILURES | {"loaded_nothing"}
 _TROUBLE = _UNDER_WAY | {"self_disabled"}
+# What a run that loads at least a part of the data is an improvement on.
+WITHOUT_SUCCESS: Final = _LATENESS | _FAILURES | {"auth_failed", "self_disabled", "stuck_run", "never_ran"}
 # Critical only once nothing was loaded for as long as makes a connection dark.
 _GRAVE_IN_TIME = frozenset({"failing", "runner_failed"})
 
@@ -127,7 +131,7 @@ RULES: Final = (
     ),
     Rule("stuck_run", "A run is stuck", Gravity.CRITICAL, checks.stuck_run, _NO_DATA | _UNDER_WAY, contradicts=True),
     # Data was written, so this explains errors, but not that no run came after it.
-    Rule("partial_errors", "Only partly loaded", Gravity.WARNING, checks.partial_errors, _PARTIAL, by_text=True),
+    Rule(PARTIAL, "Only partly loaded", Gravity.WARNING, checks.partial_errors, _PARTIAL, by_text=True),
     Rule(
         "runner_failed",
         "Peliqan’s runner fails",
@@ -150,6 +154,7 @@ RULES: Final = (
     Rule("consent_expiring", "A bank consent is about to end", Gravity.WARNING, checks.consent_expiring),
     Rule("duplicate_connection", "Connected twice", Gravity.INFO, checks.duplicate_connection),
     Rule("orphan_target", "Its target is missing", Gravity.WARNING, checks.orphan_target),
+    Rule("unused_target", "Nothing loads into this target", Gravity.INFO, checks.unused_target, of_targets=True),
     Rule("status_unknown", "A status nobody knows", Gravity.INFO, checks.status_unknown),
 )
 UNREADABLE: Final = Rule(

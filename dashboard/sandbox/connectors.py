@@ -103,6 +103,8 @@ CONNECTORS: Final = (
     ),
     Connector("sftp_files", "Files (SFTP)", "files", "files", 4, ("uploads",), ((SCHEMA, 6),)),
 )
+# What sources can load into beside the account's data warehouse; nobody connects it in the widget.
+TARGET: Final = Connector("postgresql", "PostgreSQL", "database", "basic", 0, ())
 BY_NAME: Final = {connector.name: connector for connector in CONNECTORS}
 
 # Every documented status has a place in a fleet of 200; the last is one that nobody documented.

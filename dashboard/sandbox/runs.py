@@ -3,6 +3,7 @@
 A scheduled run is a pure function of the seed, its connection and its time, so history costs nothing to keep.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -146,15 +147,17 @@ def task_id(world: World, run: Run) -> str:
     return str(UUID(int=world.number("task", run.id) << 64 | world.number("task too", run.id), version=4))
 
 
-def as_json(connector: Connector, run: Run, at: datetime) -> dict[str, Any]:
+def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
     """A run as the API shows it (S); its tables as a list for some connectors, as an object for others (both seen)."""
-    running = run.is_running(at)
+    running, connector = run.is_running(at), connection.connector
     loads: Any = [{"name": table, "records": count} for table, count in run.records.items()]
-    if connector.kind in {"CRM", "bank"}:
+    if connection.fate.other_names:
+        loads = json.dumps([{"name": table, "row_count": str(count)} for table, count in run.records.items()])
+    elif connector.kind in {"CRM", "bank"}:
         loads = {table: {"records": count} for table, count in run.records.items()}
     return {
         "id": run.id,
-        "server_id": run.connection_id,
+        "connection_id" if connection.fate.other_names else "server_id": run.connection_id,
         "status": status_word(connector, run, at),
         "timestamp_start": run.started_at.isoformat(),
         "timestamp_end": None if running or run.ends_at is None else run.ends_at.isoformat(),

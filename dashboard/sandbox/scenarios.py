@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from dashboard.sandbox import stage
-from dashboard.sandbox.connectors import CLOSED, CONSENT, EXPIRED, NO_MODULE, SCHEMA
+from dashboard.sandbox.connectors import CLOSED, CONSENT, EXPIRED, NO_MODULE, OUT_OF_MEMORY, SCHEMA, TIMEOUT
 from dashboard.sandbox.stage import EVERY_ONE, EVERY_SECOND, Change, Scenario, Staged, failing, placed
 
 _EXPIRED_TOKENS = Change("exact_online", EVERY_SECOND, failing(EXPIRED, hours=5))
@@ -82,6 +82,24 @@ SCENARIOS: Final[dict[str, Scenario]] = {
     "rows-dropped": Scenario(
         "Ten minutes after the start the tables of three connections to Yuki lose four rows of ten; their runs go well.",
         (Change("yuki", slice(3), stage.shrinking(minutes=10), alone=True),),
+    ),
+    "runner-crashes": Scenario(
+        "Peliqan's own runner has crashed for six hours in all runs of three connections to NetSuite and two to Odoo; the source "
+        "of three to WooCommerce has timed out for as long.",
+        (
+            Change("netsuite", slice(3), failing(OUT_OF_MEMORY, hours=6)),
+            Change("odoo", slice(2), failing(OUT_OF_MEMORY, hours=6)),
+            Change("woocommerce", slice(3), failing(TIMEOUT, hours=6)),
+        ),
+    ),
+    "unused-target": Scenario(
+        "Two accounts have a second database to load into, into which none of their sources loads.",
+        (Change("odoo", slice(2), stage.with_unused_target, one_an_account=True),),
+    ),
+    "other-names": Scenario(
+        "Nothing is wrong, but the API tells of Yuki under its other names: connection_id, row_count, tables as JSON in a "
+        "text, no run_interval.",
+        (Change("yuki", EVERY_ONE, stage.told_otherwise),),
     ),
     "incident-night": Scenario(
         "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, all in one night.",

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import groupby
 
-from dashboard.sandbox.connectors import CONSENT, TIMEOUT, Failure
+from dashboard.sandbox.connectors import CONSENT, TARGET, TIMEOUT, Failure
 from dashboard.sandbox.life import STUCK_FOR
 from dashboard.sandbox.runs import EPOCH
 from dashboard.sandbox.world import FIRST_ACCOUNT, Connection, Fate, World
@@ -197,6 +197,18 @@ def twin(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     interval = connection.interval
     second = replace(connection, id=connection.id + TWIN_PLACES, phase=(connection.phase + interval // 2) % interval)
     return (connection, second)
+
+
+def with_unused_target(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+    """Its account has a second database to load into, which no source does."""
+    fate = Fate(is_target=True, rests_from=EPOCH)
+    target = replace(connection, id=connection.id + TWIN_PLACES, name="Reporting database", connector=TARGET, fate=fate)
+    return (connection, target)
+
+
+def told_otherwise(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+    """It is well, and told under the API's other names."""
+    return (replace(connection, fate=Fate(other_names=True)),)
 
 
 def _phase(started: datetime, interval: int) -> int:

@@ -63,7 +63,7 @@ def payload(connection: Connection, event: str, at: datetime, status: str, run_i
         "event_id": str(uuid4()),
         "timestamp": at.isoformat(),
         "account_id": connection.account_id,
-        "server_id": connection.id,
+        "connection_id" if connection.fate.other_names else "server_id": connection.id,
         "pipeline_run_id": run_id,
         "status": status,
     }

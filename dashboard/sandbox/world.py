@@ -52,7 +52,8 @@ class Fate:
     starts, whatever the schedule says. Runs that begin from ``empty_from`` on load nothing. ``extra_run`` was started by hand.
     ``target``: the id of the connection that it loads into, if not the account's data warehouse. Whatever its runs say, the
     newest row in its tables came by ``rows_until``. From ``shrinks_at`` on its tables
-    have six tenths of their rows.
+    have six tenths of their rows. ``is_target``: others may load into it. ``other_names``: the API says what it says of it under
+    the second of the names that are known.
     """
 
     fails_from: datetime | None = None
@@ -63,6 +64,8 @@ class Fate:
     target: int | None = None
     rows_until: datetime | None = None
     shrinks_at: datetime | None = None
+    is_target: bool = False
+    other_names: bool = False
 
 
 @dataclass(frozen=True)

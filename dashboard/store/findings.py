@@ -16,11 +16,11 @@ from sqlalchemy import bindparam, case, delete, func, insert, or_, select, updat
 
 from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
-from dashboard.peliqan.vocabulary import RUNNING_WORDS
+from dashboard.peliqan.vocabulary import RUNNING_WORDS, Severity
 from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
-from dashboard.store.models import STATES, Account, Cause, Connection, ConnectorMedian, Finding, Run, WatchedTable
+from dashboard.store.models import STATES, Account, AccountCheck, Cause, Connection, ConnectorMedian, Finding, Run, WatchedTable
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
 
 # So long a finding, or a cause, is new.
@@ -64,10 +64,11 @@ class Said(NamedTuple):
 
 @dataclass(frozen=True)
 class _Account:
-    """Why it cannot be read, if so; whether it is gone."""
+    """Why it cannot be read, if so; whether it is gone; whether all its connections were ever listed."""
 
     unreadable: str | None
     gone: bool
+    listed: bool
 
 
 def thresholds() -> Thresholds:
@@ -147,9 +148,11 @@ def grow_older(at: datetime) -> None:
 
 def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None, tally: causes.Tally) -> None:
     accounts = {
-        id: _Account(unreadable, gone_at is not None)
-        for id, unreadable, gone_at in db.session.execute(
-            select(Account.id, Account.unreadable_reason, Account.gone_at).where(Account.id.in_(ids))
+        id: _Account(unreadable, gone_at is not None, checked_at is not None)
+        for id, unreadable, gone_at, checked_at in db.session.execute(
+            select(Account.id, Account.unreadable_reason, Account.gone_at, AccountCheck.checked_at)
+            .outerjoin(AccountCheck, AccountCheck.account_id == Account.id)
+            .where(Account.id.in_(ids))
         )
     }
     known: dict[Place, Any] = {}
@@ -213,11 +216,17 @@ def _ask(
             continue
         mine = by_account[account_id]
         siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, _twins(mine)
-        around = Around(at, limits, medians, siblings, twins, drops[account_id])
+        unused: dict[int, int] = {}
+        if account.listed:
+            unused = _unused_targets(mine)
+        else:
+            # A target that is not known has only not been listed yet.
+            siblings |= {facts.target_id for facts in mine if facts.target_id is not None}
+        around = Around(at, limits, medians, siblings, twins, drops[account_id], unused)
         for facts in mine:
-            is_whole = facts.target_id is None or facts.target_id in siblings
+            is_whole = (facts.target_id is None or facts.target_id in siblings) and facts.id not in unused
             is_alone_well = is_whole and facts.id not in twins and facts.id not in around.drops
-            if facts.is_target or (is_alone_well and not may_be_unwell(facts)):
+            if is_alone_well and (facts.is_target or not may_be_unwell(facts)):
                 continue
             for found in diagnose(facts, around):
                 yield (account_id, facts.id, found.rule), Said(found, facts.connector)
@@ -245,6 +254,20 @@ def _twins(mine: list[Facts]) -> dict[int, int]:
         if elder != facts.id and facts.name.strip():
             twins[facts.id] = elder
     return twins
+
+
+def _unused_targets(mine: list[Facts]) -> dict[int, int]:
+    """Targets that no source of their account loads into, with the number of sources that load elsewhere.
+
+    None where no source names a target: then the account is new, or the API does not say where sources load to. One that is
+    switched off is meant to be unused, and the default warehouse is not among ``mine``.
+    """
+    elsewhere = [facts.target_id for facts in mine if not facts.is_target and facts.target_id is not None]
+    if not elsewhere:
+        return {}
+    used = {facts.target_id for facts in mine}
+    targets = (facts for facts in mine if facts.is_target and facts.severity != Severity.OFF)
+    return {facts.id: len(elsewhere) for facts in targets if facts.id not in used}
 
 
 def _medians() -> dict[str, float] | None:

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
-from dashboard.diagnosis.rules import GRAVITIES
-from dashboard.peliqan.vocabulary import Severity, severity_of_health
+from dashboard.diagnosis.rules import GRAVITIES, PARTIAL, WITHOUT_SUCCESS
+from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run, severity_of_health
 from dashboard.store.database import db
 from dashboard.store.models import Action, Connection, Finding
 
@@ -44,8 +44,9 @@ def judge(action: Action) -> None:
     """Write into an action that has its end how the connection stands after it, and the verdict. Does not commit.
 
     ``worked``: what was wrong when it was started is over, and nothing as grave has come in its place; where nothing was wrong,
-    the connection is well. ``worse``: something graver was found, or Peliqan's own word for its health is worse. ``no_effect``:
-    anything else, so also a failure, and what was never tried. A link that a newer one replaced is not judged: it may be in use.
+    the connection is well. Where runs did not succeed before, a run that loaded a part of the data is no new trouble. ``worse``:
+    something graver was found, or Peliqan's own word for its health is worse. ``no_effect``: anything else, so also a failure,
+    and what was never tried. A link that a newer one replaced is not judged: it may be in use.
     """
     connection = db.session.get(Connection, (action.account_id, action.connection_id))
     if connection is None or action.state == SUPERSEDED:
@@ -96,12 +97,14 @@ def _verdict(action: Action, connection: Connection) -> str:
     open_now = select(Finding.rule, Finding.severity_rank, Finding.first_seen_at).where(
         Finding.account_id == action.account_id, Finding.connection_id == action.connection_id, Finding.recovered_at.is_(None)
     )
-    findings = db.session.execute(open_now).all()
+    loads_again = action.rule in WITHOUT_SUCCESS
+    findings = [row for row in db.session.execute(open_now) if not (loads_again and row.rule == PARTIAL)]
     nothing = len(GRAVITIES)
     before = GRAVITIES.index(action.severity_before) if action.severity_before else nothing
     now = min((rank for _, rank, _ in findings), default=nothing)
     graver = now < min(before, GRAVITIES.index("info"))
     health_fell = _HOW_BAD.get(connection.severity, 0) > _HOW_BAD.get(severity_of_health(action.status_before), 0)
+    health_fell = health_fell and not (loads_again and outcome_of_run(connection.status) is RunOutcome.PARTIAL)
     # What Peliqan refused, and a link that nobody followed, changed nothing: it grew worse by itself.
     if (graver or health_fell) and (action.state == DONE or action.run_id is not None):
         return WORSE
@@ -116,6 +119,4 @@ def _verdict(action: Action, connection: Connection) -> str:
 
 def _patience(connection: Connection) -> timedelta:
     """So long after an action its effect may show."""
-    if not connection.run_interval:
-        return AT_MOST
-    return min(timedelta(seconds=connection.run_interval) + GRACE, AT_MOST)
+    return min(timedelta(seconds=connection.interval) + GRACE, AT_MOST)

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import contains_eager
 
 from dashboard import peliqan
+from dashboard.peliqan.vocabulary import ASSUMED_INTERVAL
 from dashboard.store import events, findings, run_log
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
@@ -120,8 +121,8 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, Known]]:
     query = select(Connection.account_id, Connection.id, *columns)
     for row in db.session.execute(query.where(Connection.account_id.in_(account_ids), Connection.gone_at.is_(None))):
         expected = None
-        if row.last_run_at and row.run_interval and not row.scheduler_off:
-            expected = row.last_run_at + timedelta(seconds=row.run_interval)
+        if row.last_run_at and not row.scheduler_off:
+            expected = row.last_run_at + timedelta(seconds=row.run_interval or ASSUMED_INTERVAL)
         found[row.account_id][row.id] = Known(
             # One that was missing and is back is news, whatever it says.
             () if row.missing_at else tuple(row[-len(_FACTS) :]),

@@ -193,14 +193,17 @@ def _health(row: HealthChange) -> Event:
 
 def _run(row: Run) -> Event:
     assert row.started_at is not None
+    text = f"run: {row.meaning}" if row.meaning else "run"
     return Event(
-        RUN, row.started_at, row.status or "no status", row.severity, "run", row.error, connection_id=row.connection_id,
+        RUN, row.started_at, row.status or "no status", row.severity, text, row.error, connection_id=row.connection_id,
         run_id=row.id, seconds=row.seconds, records=row.records,
     )  # fmt: skip
 
 
 def _action(row: Action) -> Event:
     tone, ended = _ENDS.get(row.state, ("busy", "under way"))
+    if row.state == "done" and row.is_partial:
+        tone, ended = "attention", "done in part"
     detail = ". ".join(part.rstrip(".") for part in (row.why, row.detail) if part)
     text = f"{ended}: {_VERDICTS.get(row.verdict, row.verdict)}" if row.verdict else ended
     return Event(

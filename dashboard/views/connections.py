@@ -61,11 +61,11 @@ class ConnectionPage:
 
     @property
     def lateness(self) -> float | None:
-        """Age of the last success in units of its own interval: over 2 is late, over 3 dark."""
+        """Age of the last success in units of its interval: over 2 is late, over 3 dark."""
         row = self.connection
-        if not row.run_interval or not row.last_success_at:
+        if row.is_warehouse or row.is_target or not row.last_success_at:
             return None
-        return (console().clock() - row.last_success_at).total_seconds() / row.run_interval
+        return (console().clock() - row.last_success_at).total_seconds() / row.interval
 
 
 def get_connection_or_404(account_id: int, connection_id: int) -> Connection:

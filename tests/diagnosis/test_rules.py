@@ -93,14 +93,25 @@ def test_a_twin_is_found_by_its_account() -> None:
     assert rules(Around(NOW, Thresholds(), {}, {100, 101}, {101: 77})) == ["duplicate_connection"]
 
 
+def test_a_target_has_one_rule_of_its_own_and_no_source_has_it() -> None:
+    for sources, says in ((1, "its one source loads elsewhere"), (4, "its 4 sources load elsewhere")):
+        around = replace(AROUND, unused_targets={101: sources})
+        [unused] = found(around, is_target=True, target_id=None, status="ERROR", severity="error", last_success_at=None)
+        assert (unused.rule, unused.gravity) == ("unused_target", "info")
+        assert unused.evidence == f"No source of the account loads into it; {says}."
+        assert found(around) == []
+    assert found(is_target=True, last_success_at=ago(days=90)) == []
+
+
 def test_every_rule_is_asked_by_a_test() -> None:
     asked = {
         mark.args[1][number][0]
         for mark in test_each_rule_speaks_alone_where_it_is_the_cause.pytestmark
         for number in range(len(mark.args[1]))
     }
-    assert asked | {"duplicate_connection", "rows_dropped"} == {rule.name for rule in RULES}
-    assert set(BY_NAME) == asked | {"duplicate_connection", "rows_dropped", "account_unreadable"}
+    elsewhere = {"duplicate_connection", "rows_dropped", "unused_target"}
+    assert asked | elsewhere == {rule.name for rule in RULES}
+    assert set(BY_NAME) == asked | elsewhere | {"account_unreadable"}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "stale-rows": {},
     # Only who looks at its tables before and after finds it.
     "rows-dropped": {},
+    # Peliqan's runner is one cause over all connectors.
+    "runner-crashes": {("runner_failed", ""): 5, ("failing", "woocommerce"): 3},
+    "unused-target": {("unused_target", "postgresql"): 2},
+    "other-names": {},
     "incident-night": {
         ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
         ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,

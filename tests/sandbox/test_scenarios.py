@@ -278,6 +278,52 @@ def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days
         assert all(2 * DAY <= age <= 2 * DAY + 2 * HOUR for age in old.values())
 
 
+def test_peliqans_runner_crashes_with_no_exit_code_of_the_source_and_a_source_times_out_with_one() -> None:
+    found = odd(staged("runner-crashes"), "netsuite", "odoo", "woocommerce")
+    crashed, timed_out = of("netsuite", found) + of("odoo", found), of("woocommerce", found)
+    assert (len(crashed), len(timed_out)) == (5, 3)
+    check_failing(crashed, 6 * HOUR, "ERROR", "INTERNAL_ERROR", "^Pipeline runner crashed: pod .* was OOMKilled")
+    check_failing(timed_out, 6 * HOUR, "ERROR", "ERROR", "Read timed out")
+    assert {each.ended[0]["status_code_from_source"] for each in crashed} == {None}
+    assert {each.ended[0]["status_code_from_source"] for each in timed_out} == {1}
+    api = Caller(scenario="runner-crashes")
+    for each, says in ((crashed[0], "OOMKilled"), (timed_out[0], "Read timed out")):
+        log = api.get(f"pipeline_runs/{each.ended[0]['id']}/logs/", each.account_id).json["logs"]
+        assert says in log.splitlines()[-1]
+        assert ("exit code" in log, "retrying" in log) == (each in timed_out, each in timed_out)
+
+
+def test_two_accounts_have_a_target_that_no_source_loads_into() -> None:
+    seen = staged("unused-target")
+    targets = odd(seen, "postgresql")
+    assert len(targets) == 2
+    assert {each.told["is_target"] for each in seen} == {False, True}
+    for each in targets:
+        assert (each.told["is_target"], each.told["is_datawarehouse"], each.told["target"], each.runs) == (True, False, None, [])
+        others = [other for other in seen if other.account_id == each.account_id and other not in targets]
+        assert others
+        assert {other.told["target"] for other in others} == {each.account_id * 100}
+
+
+def test_yuki_is_told_under_the_other_names_and_is_well() -> None:
+    api = Caller(scenario="other-names")
+    yuki = [each for each in api.connections() if each.connector.name == "yuki"]
+    assert len(yuki) >= 10
+    for connection in yuki[:10]:
+        told = next(
+            each for each in api.get("servers/", connection.account_id).json if each.get("connection_id") == connection.id
+        )
+        assert told.keys() & {"id", "run_interval"} == set()
+        assert api.of(connection).keys() == told.keys()
+        sizes = {"page_size=3": 3, "per_page=3": 3, "page_size=2&per_page=5": 2}
+        for query, size in sizes.items():
+            assert len(api.of(connection, f"runs/?{query}")["data"]) == size
+        run = next(each for each in api.of(connection, "runs/")["data"] if each["timestamp_end"])
+        assert run["connection_id"] == connection.id
+        assert all(int(table["row_count"]) > 0 for table in json.loads(run["tables"]))
+        assert api.get(f"pipeline_runs/?run_id={run['id']}&page_size=5", connection.account_id).json["data"] == [run]
+
+
 def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() -> None:
     parts = (
         "expired-token-at-one-connector",

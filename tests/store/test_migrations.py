@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,42 @@ def test_a_migration_that_somebody_stands_in_the_way_of_gives_up_and_changes_not
             schema.upgrade(VERSIONS[1], patience="200ms")
     assert schema.current_version() == VERSIONS[0]
     schema.upgrade(VERSIONS[1])
+
+
+def test_kept_partial_runs_become_the_last_success_and_no_other_does(empty: Flask) -> None:
+    schema.upgrade(VERSIONS[VERSIONS.index("0016") - 1])
+    there = tables()
+    account, connection, run = there["account"], there["connection"], there["run"]
+    day = [datetime(2026, 1, number, 3, 4, 5, tzinfo=UTC) for number in range(1, 5)]
+    runs: dict[int, list[tuple[str, Any, Any]]] = {
+        1: [("COMPLETED", day[0], day[0]), ("COMPLETED_WITH_ERRORS", day[1], day[1]), ("ERROR", day[3], day[3])],
+        2: [("completed_with_errors", day[2], None), ("COMPLETED_WITH_ERRORS", day[1], day[1])],
+        3: [("ERROR", day[3], day[3]), ("INTERNAL_ERROR", day[3], day[3]), ("RUNNING", day[3], None)],
+        4: [("COMPLETED_WITH_ERRORS", None, None)],
+        5: [("COMPLETED_WITH_ERRORS", day[0], day[0])],
+    }
+    before = {1: day[0], 2: None, 3: day[0], 4: day[0], 5: day[3]}
+    fill(there, {"account"})
+    with db.engine.begin() as writer:
+        account_id = writer.scalar(sa.select(account.c.id))
+        needed = {"name": "", "connector": "", "status": "OK", "severity": "ok", "severity_rank": 5, "status_since": day[0]}
+        flags = dict.fromkeys(("is_warehouse", "is_target", "scheduler_off", "running", "always_loaded"), False)
+        times = {"first_seen_at": day[0], "looked_at": day[0]}
+        for number, ended in runs.items():
+            values = {"account_id": account_id, "id": number, "last_success_at": before[number], **needed, **flags, **times}
+            writer.execute(sa.insert(connection).values(values))
+            for place, (status, started_at, ended_at) in enumerate(ended):
+                of_run = {"account_id": account_id, "connection_id": number, "id": 10 * number + place, "status": status}
+                writer.execute(
+                    sa.insert(run).values({**of_run, "started_at": started_at, "ended_at": ended_at, "tables": [], "error": ""})
+                )
+    schema.upgrade("0016")
+    with db.engine.connect() as reader:
+        kept = dict(reader.execute(sa.select(connection.c.id, connection.c.last_success_at)).all())
+    assert {id: at and at.replace(tzinfo=UTC) for id, at in kept.items()} == {
+        1: day[1],
+        2: day[2],
+        3: day[0],
+        4: day[0],
+        5: day[3],
+    }

@@ -72,7 +72,16 @@ CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
     ([], "done", ["noisy info"], "ERROR", "worse"),
     ([], "done", [], "RE_AUTHORISING", "no_effect"),
     ([], "stuck", [], "OK", "no_effect"),
-]
+    # A part of the data is better than none, whatever Peliqan called the connection before.
+    *((before, "done", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "worked") for before in (
+        ["dark critical"], ["late warning"], ["failing critical"], ["failing warning"], ["runner_failed warning"], ["noisy info"],
+        ["auth_failed critical"], ["never_ran warning"],
+    )),
+    (["late warning"], "done", ["partial_errors warning", "dark critical"], "COMPLETED_WITH_ERRORS", "worse"),
+    (["failing critical"], "failed", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "no_effect"),
+    (["loaded_nothing warning"], "done", ["partial_errors warning"], "OK", "no_effect"),
+    ([], "done", ["partial_errors warning"], "COMPLETED_WITH_ERRORS", "worse"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("before", "state", "after", "status", "verdict"), CASES)
@@ -87,7 +96,7 @@ def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
     clock.move(minutes=1)
     find(connection, clock(), *after)
     connection.status = status
-    connection.severity = {"OK": "ok", "ERROR": "error"}.get(status, "busy")
+    connection.severity = {"OK": "ok", "ERROR": "error", "COMPLETED_WITH_ERRORS": "attention"}.get(status, "busy")
     actions.settle(action, state, clock())
     assert (action.status_before, action.status_after, action.verdict) == ("OK", status, verdict)
 

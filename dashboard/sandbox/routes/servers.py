@@ -29,7 +29,7 @@ def as_json(connection: Connection) -> dict[str, Any]:
         "server_type": connection.connector.name,
         "health_status": life.status(connection),
         "is_datawarehouse": False,
-        "is_target": False,
+        "is_target": connection.fate.is_target,
         "target": connection.fate.target or connection.account_id * 100,
         "target_schema": {"schema_name": f"{connection.connector.name.lower()}_{connection.id % 100}"},
         "run_interval": connection.interval,
@@ -40,6 +40,11 @@ def as_json(connection: Connection) -> dict[str, Any]:
     ends = life.consent_ends(connection)
     if ends is not None:
         told["consent_expires_at"] = ends.isoformat()
+    if connection.fate.is_target:
+        told |= {"target": None, "target_schema": None, "run_interval": None, "disable_scheduler": True}
+    if connection.fate.other_names:
+        told = {"connection_id": told.pop("id"), **told}
+        told.pop("run_interval")
     return told
 
 
@@ -160,7 +165,7 @@ def runs(server_id: int) -> ResponseReturnValue:
     connection, life = own_connection(server_id), sandbox().life
     page, per_page = _page()
     found = life.runs(connection, per_page, (page - 1) * per_page)
-    return jsonify(data=[shown.as_json(connection.connector, run, life.clock()) for run in found])
+    return jsonify(data=[shown.as_json(connection, run, life.clock()) for run in found])
 
 
 @bp.get("/api/pipeline_runs/", endpoint="pipeline_runs")
@@ -170,7 +175,7 @@ def pipeline_runs() -> ResponseReturnValue:
     asked = [int(each[:18]) for each in request.args.get("run_id", "").split(",") if each.isascii() and each.isdigit()]
     page, per_page = _page()
     found = [_own_run(account_id, each) for each in asked[(page - 1) * per_page : page * per_page]]
-    return jsonify(data=[shown.as_json(pair[0].connector, pair[1], life.clock()) for pair in found if pair])
+    return jsonify(data=[shown.as_json(pair[0], pair[1], life.clock()) for pair in found if pair])
 
 
 @bp.get("/api/pipeline_runs/<int:run_id>/logs/", endpoint="run_logs")

@@ -100,7 +100,8 @@ class Connection(Model):
     """A connection of an account, as last seen. ``run_interval`` in seconds.
 
     ``looking_until``: somebody is asking for its live state until then; others show what is known meanwhile.
-    ``last_records`` (where it completed), ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before
+    ``last_success_at``: the latest run that wrote data, all of it or a part.
+    ``last_records`` (of a success), ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before
     that one, three or more, all loaded some. ``last_run_seconds``: how long the latest successful run took. ``newest_row_at``: of
     the newest row seen in its tables, at ``rows_read_at``. ``event_at``: when Peliqan last sent an event of it.
     """
@@ -170,6 +171,11 @@ class Connection(Model):
         return max(self.looked_at, self.account.checked_at or self.looked_at)
 
     @property
+    def interval(self) -> int:
+        """Seconds between two runs; assumed where the API names none."""
+        return self.run_interval or vocabulary.ASSUMED_INTERVAL
+
+    @property
     def is_saltedge(self) -> bool:
         """Whether its bank can be asked to refresh."""
         return vocabulary.is_saltedge(self.connector)
@@ -208,6 +214,11 @@ class Run(Model):
     def severity(self) -> str:
         """On the scale of a connection's severity."""
         return vocabulary.severity_of_run(self.status)
+
+    @property
+    def meaning(self) -> str:
+        """What its status means, where the status does not say it by itself: above all which side failed."""
+        return vocabulary.meaning_of_run(self.status)
 
     @property
     def seconds(self) -> float | None:

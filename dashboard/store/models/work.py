@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.diagnosis.rules import BY_NAME
+from dashboard.peliqan.vocabulary import RunOutcome, meaning_of_run, outcome_of_run
 from dashboard.store.database import BigId, Model, UtcTime
 from dashboard.store.models.fleet import Account, Connection
 
@@ -113,6 +114,16 @@ class Action(Model):
     language: Mapped[str | None] = mapped_column(String(8))
     reminded_at: Mapped[datetime | None] = mapped_column(UtcTime)
     followed_at: Mapped[datetime | None] = mapped_column(UtcTime)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its run ended with a part of the data loaded."""
+        return outcome_of_run(self.run_status) is RunOutcome.PARTIAL
+
+    @property
+    def run_meaning(self) -> str:
+        """What the status of its run means, where that does not say it by itself."""
+        return meaning_of_run(self.run_status)
 
     account: Mapped[Account] = relationship(
         lazy="raise", viewonly=True, primaryjoin="foreign(Action.account_id) == Account.id", uselist=False

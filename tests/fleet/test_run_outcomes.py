@@ -1,0 +1,200 @@
+"""Each status that a run can end with, at everything that asks whether it succeeded: they all say the same of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard.app import Console
+from dashboard.fleet import live, sync
+from dashboard.peliqan.vocabulary import OUTCOME_OF_RUN, RunOutcome
+from dashboard.store import actions, diagnosed, findings, report, timeline
+from dashboard.store.database import db
+from dashboard.store.models import Cause, Finding
+from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.fleet.told.telling import NEW_RUN, known, take, tell
+from tests.hooking import connect, the_delivery, work
+from tests.sandbox.receiver import Receiver, receiving
+from tests.webhooks import SECRET, made
+
+
+@dataclass(frozen=True)
+class End:
+    """What each consumer says of a run that ended with a status.
+
+    ``rule``: of a connection that has no other run. ``side``: in its evidence, and ``meaning`` beside its badge.
+    """
+
+    succeeded: bool
+    tone: str
+    rule: str = ""
+    title: str = ""
+    side: str = ""
+    meaning: str = ""
+    sync: str = "done"
+    badge: str = "Sync completed"
+    delivery: str = "delivered"
+
+
+FAILED: dict[str, Any] = {"sync": "failed", "badge": "Sync failed", "delivery": "waiting"}
+ENDS = {
+    "COMPLETED": End(True, "ok"),
+    "COMPLETED_WITH_ERRORS": End(
+        True, "attention", "partial_errors", "Only partly loaded: shopify", "the rest had errors", "partly loaded",
+        badge="Sync completed in part",
+    ),
+    "ERROR": End(False, "error", "failing", "Runs fail: shopify", "failed at the source", "the source failed", **FAILED),
+    "INTERNAL_ERROR": End(
+        False, "error", "runner_failed", "Peliqan’s runner fails", "failed in Peliqan's own runner", "Peliqan’s own runner failed",
+        **FAILED,
+    ),
+    "KILLED": End(
+        False, "error", "failing", "Runs fail: shopify", "was stopped before its end", "stopped before its end", **FAILED
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def hook() -> Iterator[Receiver]:
+    with receiving() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def store(store: dict[str, str], hook: Receiver) -> dict[str, str]:
+    return {
+        **store,
+        "peliqan_webhook_secret": SECRET,
+        "dashboard_hook": hook.url,
+        "dashboard_hook_secret": "a secret of the hook's",
+    }
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        yield
+
+
+def test_every_status_with_which_a_run_ends_is_tried_here() -> None:
+    assert set(ENDS) == {status for status, outcome in OUTCOME_OF_RUN.items() if outcome is not RunOutcome.RUNNING}
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_the_only_run_of_a_connection(status: str, parts: Console, sandbox: Sandbox, olga: Person) -> None:
+    end, connection, began = ENDS[status], connect(sandbox, first_run=status), parts.clock()
+    # Peliqan checks a new connection for two seconds.
+    sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
+    live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
+    row = known(connection)
+    assert (row.last_run_status, row.last_success_at is not None) == (status, end.succeeded)
+    found = diagnosed.of_connection(connection.account_id, connection.id)
+    assert [each.rule for each in found] == ([end.rule] if end.rule else [])
+    assert all(end.side in each.evidence for each in found)
+    assert all(("no success is known" in each.evidence) != end.succeeded for each in found)
+    told = report.read(began - timedelta(minutes=1), parts.clock())
+    assert (end.title in {line.title for line in told.new}) == bool(end.title)
+    [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events
+    assert (run.word, run.tone, run.text) == (status, end.tone, f"run: {end.meaning}" if end.meaning else "run")
+    [listed] = olga.json(f"/connections.json?q={connection.id}")["items"]
+    assert (listed["last_run_status"], listed["last_success_at"] is not None) == (status, end.succeeded)
+    for place in ("", f"/runs/{run.run_id}"):
+        page = olga.get(path_of(connection, place))
+        shown = page.select_one(f"main .status-{end.tone}:-soup-contains('{status}')")
+        assert shown is not None
+        assert end.meaning in words(page)
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_a_run_that_somebody_started(status: str, parts: Console, sandbox: Sandbox, clock: Clock, olga: Person) -> None:
+    end, connection = ENDS[status], sandbox.healthy
+    before = known(connection).last_success_at
+    sandbox.set(connection.id, next_run=status)
+    action = sync.start(parts.api, known(connection), "olga@example.com", clock(), 15)
+    clock.move(seconds=70)
+    leased = actions.lease(action.id, clock())
+    assert leased is not None
+    sync.look(parts.api, leased, clock(), 15)
+    db.session.refresh(action)
+    assert (action.state, action.run_status) == (end.sync, status)
+    assert (known(connection).last_success_at != before) == end.succeeded
+    assert action.verdict == {"ok": "worked", "attention": "worse"}.get(end.tone, action.verdict)
+    page = olga.get(path_of(connection))
+    assert end.badge in words(page.select_one("#sync"))  # type: ignore[arg-type]
+    assert end.meaning in words(page.select_one("#sync"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_an_event_of_a_run(status: str, app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    end, connection = ENDS[status], sandbox.healthy
+    before = known(connection).last_success_at
+    tell(app, made(connection, f"pipeline_run_{status.lower()}", NEW_RUN))
+    take(parts)
+    row = known(connection)
+    assert row.last_run_status == status
+    assert (row.last_success_at != before) == end.succeeded
+
+
+@pytest.mark.parametrize("status", ENDS)
+def test_the_first_run_that_a_delivery_waits_for(status: str, parts: Console, sandbox: Sandbox, hook: Receiver) -> None:
+    end, connection = ENDS[status], connect(sandbox, first_run=status)
+    assert parts.work.connection_came(connection.account_id, connection.id, "olga@example.com") is not None
+    work(parts)
+    delivery = the_delivery()
+    assert delivery.state == end.delivery
+    if not end.succeeded:
+        assert f"ended {status}" in delivery.error
+        return
+    remarks = hook.told[-1]["remarks"]
+    assert len(remarks) == (status == "COMPLETED_WITH_ERRORS")
+    assert all("ended COMPLETED_WITH_ERRORS: some of the data was not loaded" in each for each in remarks)
+
+
+def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    connection = sandbox.healthy
+    for status in ("INTERNAL_ERROR", "ERROR", "COMPLETED_WITH_ERRORS"):
+        sandbox.set(connection.id, next_run=status)
+        sandbox.life.start(connection)
+        live.read_connection(parts.api, connection.account_id, connection.id, clock())
+        before = [each.id for each in diagnosed.of_connection(connection.account_id, connection.id)]
+        assert before
+        sandbox.life.run_seconds = (600, 600)
+        run = sandbox.life.start(connection)
+        live.read_connection(parts.api, connection.account_id, connection.id, clock())
+        assert known(connection).running
+        [finding] = diagnosed.of_connection(connection.account_id, connection.id)
+        assert [finding.id] == before
+        assert finding.evidence.startswith("A run is under way; the one before it")
+        assert ENDS[status].side in finding.evidence
+        run.ends_at = run.started_at
+        sandbox.life.run_seconds = (0, 0)
+        # A second of the sandbox's is one run's id.
+        sandbox.life.forget()
+
+
+def test_peliqans_runner_is_one_cause_over_all_connectors(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    first = sandbox.healthy
+    other = next(
+        each
+        for account in sandbox.life.accounts(0, 60)
+        for each in sandbox.life.connections(account.id)
+        if each.connector.name != first.connector.name and not each.placed and not each.failure and not each.flips
+    )
+    for connection in (first, other):
+        sandbox.set(connection.id, next_run="INTERNAL_ERROR")
+        sandbox.life.start(connection)
+        live.read_connection(parts.api, connection.account_id, connection.id, clock())
+        row = known(connection)
+        row.last_success_at = None
+    db.session.commit()
+    findings.evaluate([first.account_id, other.account_id], clock())
+    db.session.commit()
+    crashed = list(db.session.scalars(select(Finding).where(Finding.rule == "runner_failed", Finding.recovered_at.is_(None))))
+    mine = [each for each in crashed if each.connection_id in {first.id, other.id}]
+    assert {each.connector for each in mine} == {first.connector.name, other.connector.name}
+    assert {each.cause_id for each in mine} == {mine[0].cause_id}
+    assert db.session.get_one(Cause, mine[0].cause_id).connector == ""

@@ -1,0 +1,91 @@
+"""Targets that nothing loads into, and those that are missing: what is found, and what may only not be known yet."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard.app import Console
+from dashboard.fleet import live
+from dashboard.peliqan import models
+from dashboard.store import snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Finding
+from dashboard.store.snapshot import Reading, save_readings
+from tests.conftest import Clock, Sandbox
+
+ACCOUNT = 900_001
+WAREHOUSE = {"id": 1, "is_datawarehouse": True, "is_target": True, "health_status": "OK"}
+TARGET = {"id": 2, "is_target": True, "server_type": "postgresql", "health_status": "OK", "name": "Reports"}
+SOURCE = {"id": 3, "server_type": "xero", "health_status": "OK", "run_interval": 3600, "target": 1, "name": "Books"}
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        yield
+
+
+def read(clock: Clock, *told: dict[str, Any]) -> dict[int, str]:
+    """A complete listing of the account, and which rules found something of which connection, runs aside."""
+    at = clock()
+    snapshot.save_accounts([models.Account(id=ACCOUNT, name="Made up")], at)
+    connections = [models.Connection(**each) for each in told]
+    run = models.Run(id=9, status="COMPLETED", started_at=at - timedelta(minutes=9), ended_at=at - timedelta(minutes=8))
+    runs = {each.id: (run,) for each in connections if not each.is_target}
+    save_readings([Reading(ACCOUNT, at, at + timedelta(days=1), connections, runs)], {})
+    found = db.session.scalars(select(Finding).where(Finding.account_id == ACCOUNT, Finding.recovered_at.is_(None)))
+    return {each.connection_id or 0: each.rule for each in found}
+
+
+def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_into_it(clock: Clock) -> None:
+    assert read(clock, WAREHOUSE, TARGET, SOURCE) == {2: "unused_target"}
+    more = {**SOURCE, "id": 4, "name": "More", "target": 2}
+    assert read(clock, WAREHOUSE, TARGET, SOURCE, more) == {}
+    # One listing without a connection may be a slip; after the second it is gone.
+    assert read(clock, WAREHOUSE, TARGET, SOURCE) == {}
+    assert read(clock, WAREHOUSE, TARGET, SOURCE) == {2: "unused_target"}
+
+
+@pytest.mark.parametrize(
+    ("why", "told"),
+    [
+        ("there is no source yet", [WAREHOUSE, TARGET]),
+        ("nothing says where sources load to", [WAREHOUSE, TARGET, {**SOURCE, "target": None}]),
+        ("it is switched off", [WAREHOUSE, {**TARGET, "health_status": "DISABLED"}, SOURCE]),
+        ("it is the default warehouse", [WAREHOUSE, TARGET, {**SOURCE, "target": 2}]),
+        ("a source that is switched off loads into it", [
+            WAREHOUSE, TARGET, SOURCE, {**SOURCE, "id": 4, "name": "More", "target": 2, "disable_scheduler": True}
+        ]),
+        ("a target loads into it", [WAREHOUSE, TARGET, SOURCE, {**TARGET, "id": 5, "target": 2}, {**SOURCE, "id": 6, "target": 5, "name": "x"}]),
+    ],
+)  # fmt: skip
+def test_where_nothing_is_to_be_said(clock: Clock, why: str, told: list[dict[str, Any]]) -> None:
+    assert "unused_target" not in read(clock, *told).values()
+
+
+def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
+    parts: Console, clock: Clock, sandbox: Sandbox
+) -> None:
+    account = sandbox.life.provision("brand-new", "Brand new")
+    connection = sandbox.life.add_connection(account.id, "xero", "Books")
+    snapshot.save_accounts([models.Account(id=account.id, name="Brand new")], clock())
+    live.read_connection(parts.api, account.id, connection.id, clock())
+    row = snapshot.connection_or_none(account.id, connection.id)
+    assert row is not None
+    assert row.target_id is not None
+    found = db.session.scalars(select(Finding.rule).where(Finding.account_id == account.id)).all()
+    assert "orphan_target" not in found
+    save_readings(
+        [
+            Reading(
+                account.id, clock(), clock() + timedelta(days=1), [parts.api.for_account(account.id).connection(connection.id)]
+            )
+        ],
+        {},
+    )
+    found = db.session.scalars(select(Finding.rule).where(Finding.account_id == account.id, Finding.recovered_at.is_(None))).all()
+    assert "orphan_target" in found
