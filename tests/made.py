@@ -25,14 +25,19 @@ def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str 
 
 
 def refused_fleet(
-    clock: Clock, connections: int, error: str = "401 invalid_grant", connector: str = "made_up", first: int = 800_000
+    clock: Clock,
+    connections: int,
+    error: str = "401 invalid_grant",
+    connector: str = "made_up",
+    first: int = 800_000,
+    status: str = "ERROR",
 ) -> list[int]:
-    """Accounts with one connection each whose latest run was refused with this error; or well, without an error."""
+    """Accounts with one connection each whose latest run ended with this status and error; or well, without an error."""
     at = clock()
     ids = list(range(first, first + connections))
     snapshot.save_accounts([models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at)
     run = {"started_at": at - timedelta(minutes=10), "ended_at": at - timedelta(minutes=9)}
-    run |= {"status": "ERROR", "error": error} if error else {"status": "COMPLETED"}
+    run |= {"status": status, "error": error} if error else {"status": "COMPLETED"}
     readings = []
     for id in ids:
         seen = models.Connection(

@@ -14,6 +14,7 @@ from flask import Flask
 
 from dashboard.cli.shared import upgrade_schema
 from dashboard.peliqan.routes import ROUTES
+from dashboard.peliqan.vocabulary import OUTCOME_OF_RUN
 from dashboard.settings import Settings, SettingsError, read_settings
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,21 @@ def test_imports_go_downwards_only(layer: str) -> None:
     for path in (ROOT / "dashboard" / layer).rglob("*.py"):
         used = {name.split(".")[1] for name in imports(path) if name.startswith("dashboard.")}
         assert used <= ALLOWED[layer] | {"main"}, f"{path.relative_to(ROOT)} imports {sorted(used - ALLOWED[layer])}"
+
+
+def test_what_a_runs_status_means_is_decided_in_one_place() -> None:
+    """A module that compares with a status by itself would have its own idea of what succeeded."""
+    for path in (ROOT / "dashboard").rglob("*.py"):
+        where = path.relative_to(ROOT / "dashboard")
+        if where.parts[0] in {"sandbox", "migrations"} or where == Path("peliqan/vocabulary.py"):
+            continue
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        # An event that a run began carries a word of its own.
+        named = texts & OUTCOME_OF_RUN.keys() - ({"RUNNING"} if where == Path("peliqan/events.py") else set())
+        assert not named, f"{where} names {named}; ask vocabulary.outcome_of_run"
+    for path in (ROOT / "templates").rglob("*.html"):
+        named = {status for status in OUTCOME_OF_RUN if re.search(rf"[\"']{status}[\"']", path.read_text())}
+        assert not named, f"{path.name} names {named}"
 
 
 def test_the_service_knows_no_flask_and_no_database() -> None:

@@ -215,6 +215,19 @@ def test_a_rule_hears_of_its_connector_its_account_and_its_severity_alone(worker
     assert "Others still do: 2 customers." in worker.place.got[-1]["message"]
 
 
+def test_a_cause_of_peliqans_runner_is_told_to_the_rules_of_the_connectors_that_have_it(worker: Clockwork, clock: Clock) -> None:
+    crash = {"error": "Pipeline runner crashed", "status": "INTERNAL_ERROR"}
+    worker.rule(name="one", connector="made_up")
+    worker.rule(name="two", connector="nobody has it")
+    refused_fleet(clock, 3, connector="other", first=700_000, **crash)
+    assert worker.minute(minutes=6) == []
+    refused_fleet(clock, 2, **crash)
+    assert worker.minute(minutes=6) == ["Critical: Peliqan’s runner fails (5 customers)"]
+    refused_fleet(clock, 3, error="", connector="other", first=700_000)
+    refused_fleet(clock, 2, error="")
+    assert worker.minute(minutes=6) == ["Recovered: Peliqan’s runner fails"]
+
+
 def test_a_rule_that_asks_for_more_hears_of_what_comes_and_not_of_what_was(worker: Clockwork, clock: Clock) -> None:
     rule = worker.rule()
     warned = select(func.count()).select_from(Cause).where(Cause.severity == "warning", Cause.state.in_(("new", "open")))

@@ -152,6 +152,18 @@ def test_a_second_pass_costs_one_call_an_account_and_asks_for_the_runs_of_what_m
     assert after["runs"] - before.get("runs", 0) == 1
 
 
+def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    assert row.last_run_at is not None
+    for interval, scheduler_off, expected in ((900, False, 900), (None, False, 86_400), (0, False, 86_400), (None, True, None)):
+        row.run_interval, row.scheduler_off = interval, scheduler_off
+        db.session.flush()
+        known = snapshot.known_of([connection.account_id])[connection.account_id][connection.id]
+        assert known.run_expected_at == (row.last_run_at + timedelta(seconds=expected) if expected else None)
+
+
 def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
     """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
     pass_id = passes.open_or_join(clock()).id
