@@ -53,7 +53,8 @@
     item.append(new Date().toLocaleTimeString(), shown);
     document.getElementById("payloads").append(item);
     document.getElementById("no-payloads").hidden = true;
-    const serverId = payload?.server_id ?? payload?.serverId ?? payload?.id;
+    const names = ["server_id", "serverId", "connection_id", "connectionId", "id"];
+    const serverId = names.map((name) => payload?.[name]).find((value) => value !== undefined && value !== null);
     if (serverId === undefined) return;
     const answer = await post(connectedUrl, { external_id: externalId, server_id: serverId });
     if (answer.ok) document.getElementById("connected").outerHTML = await answer.text();

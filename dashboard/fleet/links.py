@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
-from dashboard.peliqan.vocabulary import Severity
+from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
 from dashboard.store import actions, desk
 from dashboard.store.models import Account, Action, Connection
 
@@ -150,6 +150,8 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     moved = connection.status_since >= action.started_at
     if connection.severity == Severity.OK and moved:
         actions.settle(action, "done", at, f"The connection is {connection.status} again.")
+    elif outcome_of_run(connection.status) is RunOutcome.PARTIAL and moved:
+        actions.settle(action, "done", at, f"The connection loads data again ({connection.status}).")
     elif at - action.started_at > GIVE_UP_AFTER:
         actions.settle(action, "failed", at, "Nobody followed the link within 24 hours.")
     else:

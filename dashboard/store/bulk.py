@@ -312,15 +312,16 @@ def _end(job: BulkJob, action: Action) -> tuple[str, str] | None:
 
 
 def _still(job: BulkJob, action: Action) -> str | None:
-    """What is still wrong although the sync went well."""
+    """What is still wrong although the sync went well. A part of the data is an effect where there was none before."""
+    went = "loaded only a part" if action.is_partial else "went well"
     place = (action.account_id, action.connection_id)
     if job.cause_id is not None:
         rule = select(Cause.rule).where(Cause.id == job.cause_id).scalar_subquery()
         mine = select(Finding.evidence).where(Finding.rule == rule, Finding.recovered_at.is_(None))
         here = mine.where(Finding.account_id == place[0], Finding.connection_id == place[1])
         evidence = db.session.scalar(here.limit(1))
-        return f"The run went well, but it is as before: {evidence}" if evidence else None
+        return f"The run {went}, but it is as before: {evidence}" if evidence else None
     connection = db.session.get(Connection, place)
-    if connection is None or connection.severity in WELL:
+    if connection is None or connection.severity in WELL or (action.is_partial and connection.status != action.status_before):
         return None
-    return f"The run went well, but the connection is still {connection.status or 'without a status'}."
+    return f"The run {went}, but the connection is still {connection.status or 'without a status'}."

@@ -263,11 +263,9 @@ def _unused_targets(mine: list[Facts]) -> dict[int, int]:
     switched off is meant to be unused, and the default warehouse is not among ``mine``.
     """
     elsewhere = [facts.target_id for facts in mine if not facts.is_target and facts.target_id is not None]
-    if not elsewhere:
-        return {}
     used = {facts.target_id for facts in mine}
     targets = (facts for facts in mine if facts.is_target and facts.severity != Severity.OFF)
-    return {facts.id: len(elsewhere) for facts in targets if facts.id not in used}
+    return {facts.id: len(elsewhere) for facts in targets if elsewhere and facts.id not in used}
 
 
 def _medians() -> dict[str, float] | None:

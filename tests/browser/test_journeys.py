@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
@@ -183,6 +184,15 @@ def test_the_widget_makes_a_connection_and_the_console_reads_it_at_once(operator
     expect(operator.locator("#connected")).to_contain_text("Shop from the widget")
     expect(operator.locator("#token-left")).to_contain_text(re.compile(r"2\d:\d\d"))
     expect(operator.locator("#snippet")).to_contain_text('"shopify"')
+
+
+@pytest.mark.parametrize("name", ["server_id", "serverId", "connection_id", "connectionId", "id"])
+def test_the_widget_names_the_new_connection_by_any_of_its_keys(operator: Page, name: str) -> None:
+    operator.goto("/embed?external_id=cust-00003")
+    operator.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection").wait_for()
+    frame = next(each for each in operator.frames if each.url.endswith("/embed/frame"))
+    frame.evaluate("payload => parent.postMessage({console: 'connected', payload}, '*')", {"server_id": None, name: 100301})
+    expect(operator.locator("#connected a[href$='/accounts/1003/connections/100301']").first).to_be_visible()
 
 
 def test_the_widgets_frame_cannot_reach_the_console(operator: Page) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from dashboard.app import Console
 from dashboard.fleet import bulk as bulk_work
-from dashboard.fleet import sync
+from dashboard.fleet import live, sync
 from dashboard.store import actions, bulk, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Finding
@@ -316,6 +316,21 @@ def test_a_run_that_went_well_and_helped_nothing_is_no_success(parts: Console, c
     item = bulk.canary(job)
     assert (job.state, item.state) == ("tried", "no_effect")
     assert "still CONFIG_SELECT" in item.detail
+
+
+@pytest.mark.parametrize(("before", "state"), [("ERROR", "done"), ("COMPLETED_WITH_ERRORS", "no_effect")])
+def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
+    parts: Console, clock: Clock, sandbox: Sandbox, before: str, state: str
+) -> None:
+    found = places(sandbox, 2)
+    sandbox.set(found[0][1], next_run=before)
+    sandbox.life.start(sandbox.life.connection(found[0][1]))
+    live.read_connection(parts.api, *found[0], clock())
+    sandbox.set(found[0][1], next_run="COMPLETED_WITH_ERRORS")
+    job = tried(parts, clock, begin(clock, found))
+    item = bulk.canary(job)
+    assert (job.state, item.state) == ("tried", state)
+    assert ("loaded only a part, but the connection is still" in item.detail) == (state == "no_effect")
 
 
 def test_what_recovers_before_its_turn_is_not_touched(parts: Console, clock: Clock, sandbox: Sandbox) -> None:

@@ -176,6 +176,14 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
     assert (action.state, action.url) == ("done", None)
 
 
+def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+    connection = sandbox.find(failure="expired", auth="oauth2")
+    action = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    sandbox.set(connection.id, health_status="COMPLETED_WITH_ERRORS")
+    look(parts, clock, action)
+    assert (action.state, action.detail) == ("done", "The connection loads data again (COMPLETED_WITH_ERRORS).")
+
+
 def test_a_second_link_replaces_the_first(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)

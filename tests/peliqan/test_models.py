@@ -1,5 +1,6 @@
 """Whatever JSON comes, it is a typed answer or a ``BrokenAnswer``; what Peliqan names in its own words goes first."""
 
+import json
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +25,7 @@ from dashboard.peliqan import (
     Token,
 )
 from dashboard.peliqan.answers import parse, parse_list
+from dashboard.peliqan.events import parse_event
 from dashboard.peliqan.models import AccountPage, Answer
 from dashboard.peliqan.routes import ROUTES
 
@@ -154,3 +156,20 @@ def test_a_replaced_path_keeps_all_else_about_its_route() -> None:
     route = Routes({"syncdb": "/v2/{server_id}/go"})["syncdb"]
     assert (route.path, route.once, route.method, route.partner) == ("/v2/{server_id}/go", True, "GET", False)
     assert route.placeholders == {"server_id"}
+
+
+@pytest.mark.parametrize(
+    ("field", "names", "value"),
+    [
+        ("account_id", ("account_id", "sub_account_id"), 5),
+        ("connection_id", ("server_id", "connection_id"), 7),
+        ("run_id", ("pipeline_run_id", "run_id"), 9),
+        ("status", ("status", "health_status"), "ERROR"),
+    ],
+)
+def test_an_event_says_the_same_under_each_of_its_names(field: str, names: tuple[str, ...], value: Any) -> None:
+    for name in names:
+        nulls = {other: None for other in names if other != name}
+        for told in ({name: value}, {**nulls, name: value}, {name: str(value)}):
+            event = parse_event(json.dumps({"event": "pipeline_run_error", **told}).encode())
+            assert getattr(event, field) == value
