@@ -103,7 +103,7 @@ _LATENESS = frozenset({"late", "dark"})
 _NO_DATA = _LATENESS | {"never_ran", "scheduler_off"}
 _FAILURES = frozenset({"failing", "runner_failed", "noisy"})
 _UNDER_WAY = _FAILURES | {PARTIAL}
-_PARTIAL = _FAILURES | {"loaded_nothing"}
+_PARTIAL = _FAILURES | {"loaded_nothing", "never_ran"}
 _TROUBLE = _UNDER_WAY | {"self_disabled"}
 # What a run that loads at least a part of the data is an improvement on.
 WITHOUT_SUCCESS: Final = _LATENESS | _FAILURES | {"auth_failed", "self_disabled", "stuck_run", "never_ran"}

@@ -265,6 +265,11 @@ def test_a_partial_run_counts_as_a_success_but_does_not_hide_that_none_came_afte
 def test_a_partial_run_explains_errors_and_empty_loads_whatever_else_peliqan_calls_it() -> None:
     assert rules(**{**PARTIAL, "status": "ERROR", "severity": "error"}) == ["partial_errors"]
     assert rules(**{**PARTIAL, "status": "OK", "severity": "ok"}) == ["partial_errors"]
+    unknown = {"last_run_status": None, "last_run_at": None, "last_success_at": None, "last_records": None}
+    [by_its_health] = found(**{**PARTIAL, **unknown})
+    assert by_its_health.evidence == (
+        "The latest run loaded a part of the data, the rest had errors (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”."
+    )
     [empty] = found(**{**PARTIAL, "last_records": 0})
     assert empty.evidence.startswith("The latest run loaded no record and had errors (COMPLETED_WITH_ERRORS), “403 ")
     assert rules(**{**PARTIAL, "last_error": "401 invalid_grant", "last_exit_code": 2}) == ["partial_errors"]
