@@ -86,6 +86,10 @@ class Connector:
         """Where its API would be."""
         return f"api.{self.name.replace('_', '-')}.example.com"
 
+    def schema(self, place: int) -> str:
+        """The warehouse's schema of a connection at a place in its account: no two connections share one."""
+        return f"{self.name.lower()}_{place}"
+
 
 CONNECTORS: Final = (
     Connector("exact_online", "Exact Online", "ERP", "oauth2", 16, ("invoices", "contacts", "items"), ((EXPIRED, 14),)),
@@ -121,3 +125,5 @@ PLACED: Final = {
     113: "DISABLED",
     151: "CHECKING",
 }
+# The same for what is wrong with rows: ``tables.DATA_FAULTS``, each of the first connection of the account there.
+FAULTY_DATA: Final = {139: "duplicate_keys", 149: "mixed_versions", 157: "table_stale", 163: "parent_table_empty"}

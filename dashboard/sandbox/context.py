@@ -8,7 +8,7 @@ from flask import abort, current_app, jsonify, make_response, request
 from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
 from dashboard.sandbox.life import Life
-from dashboard.sandbox.tables import Table, Tables
+from dashboard.sandbox.tables import STALE_FOR, Table, Tables
 from dashboard.sandbox.warehouse import Warehouses
 from dashboard.sandbox.webhooks import Webhooks
 from dashboard.sandbox.world import Account, Connection
@@ -111,14 +111,20 @@ def own_connection(server_id: int) -> Connection:
 
 
 def tables_of(account_id: int) -> list[Table]:
-    """The tables of an account."""
+    """The tables of an account, as its connections made them."""
     life = sandbox().life
-    sources = [(each.id % 100, each.connector) for each in life.connections(account_id)]
-    return sandbox().tables.of_account(account_id, sources)
+    connections = life.connections(account_id)
+    faults = {each.id % 100: life.data_fault(each) for each in connections}
+    return sandbox().tables.of_account(account_id, [(each.id % 100, each.connector) for each in connections], faults)
+
+
+def tables_now(account_id: int) -> list[Table]:
+    """The same with the rows that they have now."""
+    return [_as_left(table) for table in tables_of(account_id)]
 
 
 def own_table(table_id: int) -> Table:
-    """The table, if it is the token's account's, as its connection's runs left it; somebody else's is a 400 (recorded)."""
+    """The table with the rows that it has now, if it is the token's account's; somebody else's is a 400 (recorded)."""
     account_id = need_account()
     owner = table_id // 10_000
     exists = sandbox().life.account(owner) is not None
@@ -127,11 +133,16 @@ def own_table(table_id: int) -> Table:
         refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The requested table does not exist.")
     if owner != account_id:
         refuse(400, "ERROR_USER_NOT_IN_GROUP", "")
+    return _as_left(found)
+
+
+def _as_left(table: Table) -> Table:
+    """A table as the runs of its connection left it."""
     life = sandbox().life
-    connection = life.connection(found.connection_id) if found.connection_id is not None else None
+    connection = life.connection(table.connection_id) if table.connection_id is not None else None
     if connection is None:
-        return found
-    shrinks_at = connection.fate.shrinks_at
-    has_shrunk = shrinks_at is not None and life.clock() >= shrinks_at
-    left = found.count * 3 // 5 if has_shrunk else found.count
-    return replace(found, count=left, received_at=life.last_received(connection))
+        return table
+    if connection.fate.shrinks_at is not None and life.clock() >= connection.fate.shrinks_at:
+        table = replace(table, count=table.count * 3 // 5)
+    received_at = life.born - STALE_FOR if table.fault == "table_stale" else life.last_received(connection)
+    return replace(table, received_at=received_at)

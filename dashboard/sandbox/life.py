@@ -40,6 +40,7 @@ class Touched:
     never_finishes: bool = False
     released: bool = False
     next_run: str | None = None
+    data_fault: str | None = None
     runs: list[Run] = field(default_factory=list)
     starts: int = 0
     settings: dict[str, Any] = field(default_factory=dict)
@@ -215,6 +216,11 @@ class Life(Fleet):
         until = min(self.clock(), connection.fate.rows_until or self.clock())
         loaded = (run.ends_at for run in self._history(connection) if any(run.records.values()))
         return next((ended for ended in loaded if ended is not None and ended <= until), None)
+
+    def data_fault(self, connection: Connection) -> str:
+        """What is wrong with the rows of one of its tables, as the control route said it or else the seed; empty: nothing."""
+        set_to = self.touched.get(connection.id, UNTOUCHED).data_fault
+        return connection.fate.data_fault if set_to is None else set_to
 
     def run(self, run_id: int) -> Run | None:
         """A run by its id, which begins with its connection's and goes on with its second."""

@@ -101,6 +101,25 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         "text, no run_interval.",
         (Change("yuki", EVERY_ONE, stage.told_otherwise),),
     ),
+    "wrong-data": Scenario(
+        "All runs go well, but in one table each of three connections there are keys twice (Yuki), two snapshots side by side "
+        "(Odoo), no new rows for ten days (NetSuite), or no rows beside those of a table below it (Shopify).",
+        tuple(
+            Change(connector, slice(3), stage.faulty_data(fault))
+            for connector, fault in (
+                ("yuki", "duplicate_keys"),
+                ("odoo", "mixed_versions"),
+                ("netsuite", "table_stale"),
+                ("shopify", "parent_table_empty"),
+                ("xero", "versions_retired"),
+                ("teamleader", "parent_has_rows"),
+            )
+        ),
+    ),
+    "connected-anew": Scenario(
+        "Three customers connected Exact Online again under another name; the new connections never ran.",
+        (Change("exact_online", slice(3), stage.remade, alone=True),),
+    ),
     "incident-night": Scenario(
         "Expired tokens, the outage, stuck runs, two errors at one connector and bank consents, all in one night.",
         (_EXPIRED_TOKENS, _OUTAGE, _STUCK, *_CONSENTS, *_TWO_ERRORS),

@@ -63,7 +63,7 @@ class Staged(World):
         made = super().source(account_id, place)
         interval = min(made.interval, LONGEST_INTERVAL)
         well = replace(made, failure=None, placed=None, flips=False, stuck=False, scheduler_off=False)
-        return replace(well, interval=interval, phase=made.phase % interval)
+        return replace(well, interval=interval, phase=made.phase % interval, fate=Fate())
 
     def is_readable(self, account_id: int) -> bool:
         """Not where the licence has expired."""
@@ -145,6 +145,15 @@ def shrinking(**later: float) -> Become:
     return become
 
 
+def faulty_data(fault: str) -> Become:
+    """It goes well; the rows of one of its tables are not right: ``fault`` is one of ``tables.DATA_FAULTS``."""
+
+    def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+        return (replace(connection, fate=Fate(data_fault=fault)),)
+
+    return become
+
+
 def resting_since_the_outage(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """The platform has started no run of it since a full hour."""
     since = (born - OUTAGE_BEGAN).replace(minute=0, second=0)
@@ -209,6 +218,12 @@ def with_unused_target(connection: Connection, born: datetime) -> tuple[Connecti
 def told_otherwise(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """It is well, and told under the API's other names."""
     return (replace(connection, fate=Fate(other_names=True)),)
+
+
+def remade(connection: Connection, born: datetime) -> tuple[Connection, ...]:
+    """Somebody connected it again under another name; the new one never ran."""
+    new = replace(connection, id=connection.id + TWIN_PLACES, name=f"{connection.connector.title} new")
+    return (connection, replace(new, fate=Fate(rests_from=EPOCH)))
 
 
 def _phase(started: datetime, interval: int) -> int:

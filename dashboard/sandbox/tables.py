@@ -6,7 +6,7 @@ Rows have the shapes that a real Baserow server gives: numbers as strings, selec
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as field_of
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,12 @@ BOOKED_EVERY = 5
 # Rows came one after the other in the order of their numbers, so long apart; these columns say when.
 ROWS_APART = timedelta(minutes=7)
 RECEIVED = ("Updated", "_sdc_received_at")
+# What can be wrong with the rows of one of a connection's tables, whatever its runs say; the last two only look like it.
+DATA_FAULTS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty", "versions_retired", "parent_has_rows")
+LEAST_ROWS = 100
+STALE_FOR = timedelta(days=10)
+CHILD, CHILD_PLACES = "lines", 5
+FIRST_VERSION, VERSIONS_APART = 1_764_000_000_000, 86_400_000
 PEOPLE = ("Ada", "Bruno", "Chloé", "Dmitri", "Élodie", "Fatima", "Gün", "Håkon", "Łukasz", "María")
 COUNTRIES = ((1, "Belgium", "light-yellow"), (2, "Deutschland", "light-red"), (3, "السعودية", "light-green"))
 
@@ -51,6 +57,8 @@ class Table:
     """A table. Its id is its database's id and its place; ``kind`` decides what is in it.
 
     ``connection_id``: whose runs load it. ``received_at``: when its newest row came, None where that is not asked or never was.
+    ``schema``: where it is in the warehouse. ``fault``: one of ``DATA_FAULTS``. The last ``copies`` of its rows have the keys
+    and values of the first ones.
     """
 
     id: int
@@ -60,12 +68,24 @@ class Table:
     count: int
     connection_id: int | None = None
     received_at: datetime | None = None
+    schema: str = "public"
+    fault: str = ""
+    copies: int = 0
+
+    def key(self, number: int) -> int:
+        """The key in the source of row ``number``: its ``id`` in the warehouse."""
+        distinct = self.count - self.copies
+        return number - distinct if number > distinct else number
 
 
 # Names and types; after a formula's or lookup's type the one of its result.
 SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
     "money": (("Number", "text"), ("Customer", "text"), ("Amount", "number"), ("Due", "date"), ("Paid", "boolean"),
               ("Status", "single_select"), ("Updated", "last_modified"), ("_sdc_received_at", "date")),
+    # A money table that is loaded as snapshots, each with a version.
+    "snapshot": (("Number", "text"), ("Customer", "text"), ("Amount", "number"), ("Due", "date"), ("Paid", "boolean"),
+                 ("Status", "single_select"), ("Updated", "last_modified"), ("_sdc_received_at", "date"),
+                 ("_sdc_table_version", "number"), ("_sdc_deleted_at", "date")),
     "people": (("Full name", "text"), ("E-mail", "email"), ("Phone", "phone_number"), ("Country", "single_select"),
                ("Newsletter", "boolean"), ("Notes", "long_text"), ("Website", "url")),
     "million": (("Nr", "autonumber"), ("Reference", "text"), ("Amount", "number"), ("At", "date"), ("Booked", "boolean")),
@@ -103,16 +123,21 @@ class Tables:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def of_account(self, account_id: int, connectors: Sequence[tuple[int, Connector]]) -> list[Table]:
-        """The tables that an account's connections load. ``connectors``: by the place of the connection."""
+    def of_account(
+        self, account_id: int, connectors: Sequence[tuple[int, Connector]], faults: Mapping[int, str] = {}
+    ) -> list[Table]:
+        """The tables that an account's connections load. ``connectors``, ``faults``: by the place of the connection."""
         database_id = account_id * 10 + 1
-        tables = []
+        tables: list[Table] = []
         for place, connector in connectors:
+            mine = []
             for number, name in enumerate(connector.tables):
                 kind = "people" if name in {"contacts", "customers"} else "money"
                 count = self.world.number("rows", account_id, place, name) % 1200
                 table_id, connection_id = database_id * 1000 + place * 10 + number, account_id * 100 + place
-                tables.append(Table(table_id, database_id, f"{connector.name}_{name}", kind, count, connection_id))
+                schema = connector.schema(place)
+                mine.append(Table(table_id, database_id, f"{connector.name}_{name}", kind, count, connection_id, schema=schema))
+            tables += _with_fault(mine, faults.get(place, ""))
         if account_id == FIRST_ACCOUNT:
             specials = (("Everything", "everything", 60), ("Empty", "empty", 0), ("Ledger (1 million)", "million", MILLION),
                         ("Wide (200 columns)", "wide", 300))  # fmt: skip
@@ -137,7 +162,7 @@ class Tables:
 
         None where that cannot be computed without looking at every row: of the larger tables it always can.
         """
-        if table.kind == "money" and table.received_at is not None and column in RECEIVED:
+        if table.kind in {"money", "snapshot"} and table.received_at is not None and column in RECEIVED:
             return rank + 1
         if table.kind != "million":
             return None
@@ -155,10 +180,11 @@ class Tables:
         return self.world.number(table.id, number, what)
 
     def _money(self, table: Table, number: int) -> dict[str, Any]:
+        received = None if table.received_at is None else table.received_at - ROWS_APART * (table.count - number)
+        number = table.key(number)
         day = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number * 7 % 7800)
         paid = self._n(table, number, "paid") % 3 > 0
         option = STATUSES[1 if paid else 2 if number % 7 == 0 else 0]
-        received = None if table.received_at is None else table.received_at - ROWS_APART * (table.count - number)
         return {
             "Number": f"2026-{number:05}",
             "Customer": f"{PEOPLE[self._n(table, number, 'who') % len(PEOPLE)]} Example",
@@ -169,6 +195,13 @@ class Tables:
             "Updated": f"{received or day:%Y-%m-%dT%H:%M:%SZ}",
             "_sdc_received_at": received and f"{received:%Y-%m-%dT%H:%M:%SZ}",
         }
+
+    def _snapshot(self, table: Table, number: int) -> dict[str, Any]:
+        """The first two rows of five are of the snapshot before; where that was retired, they are marked as deleted."""
+        is_old = number <= table.count * 2 // 5
+        deleted = "2026-01-01T00:00:00Z" if is_old and table.fault == "versions_retired" else None
+        version = str(FIRST_VERSION + (0 if is_old else VERSIONS_APART))
+        return {**self._money(table, number), "_sdc_table_version": version, "_sdc_deleted_at": deleted}
 
     def _people(self, table: Table, number: int) -> dict[str, Any]:
         first = PEOPLE[self._n(table, number, "first") % len(PEOPLE)]
@@ -237,6 +270,23 @@ class Tables:
             "<b>bold</b>": "<i>x</i>",
             "العنوان": "قيمة",
         }
+
+
+def _with_fault(tables: Sequence[Table], fault: str) -> list[Table]:
+    """A connection's tables with a fault in one of them: in the first, or in the first that says when rows were received."""
+    if not fault:
+        return list(tables)
+    if fault in {"parent_table_empty", "parent_has_rows"}:
+        first, *others = tables
+        count = 0 if fault == "parent_table_empty" else max(first.count, LEAST_ROWS)
+        child = replace(first, id=first.id + CHILD_PLACES, name=f"{first.name}_{CHILD}", kind="money", count=2 * LEAST_ROWS)
+        return [replace(first, count=count, fault=fault), child, *others]
+    chosen = next(each for each in tables if each.kind == "money")
+    count = max(chosen.count, LEAST_ROWS)
+    copies = count // 10 if fault == "duplicate_keys" else 0
+    kind = "snapshot" if fault in {"mixed_versions", "versions_retired"} else chosen.kind
+    faulty = replace(chosen, count=count + copies, copies=copies, kind=kind, fault=fault)
+    return [faulty if each is chosen else each for each in tables]
 
 
 def _option(option: tuple[int, str, str]) -> dict[str, Any]:

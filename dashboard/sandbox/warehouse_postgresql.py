@@ -1,6 +1,7 @@
-"""The same warehouses on a PostgreSQL server: a schema an account, filled when somebody asks for the first time.
+"""The same warehouses on a PostgreSQL server: a database for each account, in it a schema for each connection.
 
-Read-only and short by PostgreSQL's own means. Who asks sees other accounts' schemas too where they name them: it is a stand-in.
+Databases are named after the one of the server's address, which needs a user who may create databases, and are created when
+somebody asks for the first time. Read-only and short by PostgreSQL's own means.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,27 +10,34 @@ from typing import Any, Final
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dashboard.sandbox.tables import Table, Tables
-from dashboard.sandbox.warehouse import BATCH, lines_of, names_of
+from dashboard.sandbox.warehouse import BATCH, columns_of, lines_of, schemas_of
 
-TYPES: Final = {"number": "numeric", "autonumber": "bigint", "rating": "integer", "boolean": "boolean"}
+LOCK_TIMEOUT: Final = "5s"
 
 
 class PostgresqlWarehouses:
-    """The accounts' schemas in one database. ``url``: libpq's."""
+    """A database for each account on one server. ``url``: libpq's, of a database whose name begins theirs."""
 
     def __init__(self, tables: Tables, url: str) -> None:
         self._tables, self._url = tables, url
-        self._filled: set[int] = set()
+        self._filled: dict[int, dict[str, tuple[Table, ...]]] = {}
         self._lock = Lock()
 
+    def database(self, account_id: int) -> str:
+        """The name of an account's database."""
+        return f"{conninfo_to_dict(self._url).get('dbname', 'warehouse')}_dw_{account_id}"
+
     def ask(self, account_id: int, tables: Sequence[Table], query: str, seconds: float) -> Iterator[dict[str, Any]]:
-        """The answer's lines, as Peliqan's route for SQL gives them (S). ``seconds``: how long the query may take."""
+        """Answer as described by the protocol."""
         try:
-            self._fill_once(account_id, tables)
-            options = f"-c search_path=dw_{account_id} -c statement_timeout={int(seconds * 1000)}"
-            with psycopg.connect(self._url, options=options) as there, there.cursor() as cursor:
+            self._prepare(account_id, tables)
+            with self._connect(account_id, f"-c statement_timeout={int(seconds * 1000)}") as there, there.cursor() as cursor:
+                path = sql.SQL(", ").join(map(sql.Identifier, schemas_of(tables) or ["public"]))
+                there.execute(sql.SQL("set search_path to {}").format(path))
+                there.commit()
                 there.read_only = True
                 rows, batch = cursor.stream(query), list[list[Any]]()
                 for place, row in enumerate(rows):
@@ -47,27 +55,43 @@ class PostgresqlWarehouses:
             return
         yield {"status": "success"}
 
-    def _fill_once(self, account_id: int, tables: Sequence[Table]) -> None:
-        with self._lock:
-            if account_id in self._filled:
-                return
-            schema = sql.Identifier(f"dw_{account_id}")
-            with psycopg.connect(self._url) as there:
-                there.execute(sql.SQL("drop schema if exists {} cascade").format(schema))
-                there.execute(sql.SQL("create schema {}").format(schema))
-                for table in tables:
-                    self._fill(there, sql.SQL("{}.{}").format(schema, sql.Identifier(table.name)), table)
-            self._filled.add(account_id)
+    def _connect(self, account_id: int, options: str = "") -> "psycopg.Connection[Any]":
+        return psycopg.connect(make_conninfo(self._url, dbname=self.database(account_id)), options=options)
 
-    def _fill(self, there: "psycopg.Connection[Any]", name: sql.Composable, table: Table) -> None:
-        columns = [
-            sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(TYPES.get(kind, "text")))
-            for column, kind in names_of(self._tables, table)
-        ]
-        there.execute(sql.SQL("create table {} ({})").format(name, sql.SQL(", ").join([sql.SQL("id bigint"), *columns])))
-        with there.cursor() as cursor, cursor.copy(sql.SQL("copy {} from stdin").format(name)) as copy:
-            for line in lines_of(self._tables, table):
-                copy.write_row([value.replace("\0", "") if isinstance(value, str) else value for value in line])
+    def _prepare(self, account_id: int, tables: Sequence[Table]) -> None:
+        """Create the account's database the first time; fill the schemas whose tables changed."""
+        with self._lock:
+            if account_id not in self._filled:
+                database = sql.Identifier(self.database(account_id))
+                with psycopg.connect(self._url, autocommit=True) as server:
+                    server.execute(sql.SQL("drop database if exists {} with (force)").format(database))
+                    server.execute(sql.SQL("create database {}").format(database))
+                self._filled[account_id] = {}
+            filled = self._filled[account_id]
+            wanted = {name: tuple(each for each in tables if each.schema == name) for name in schemas_of(tables)}
+            if filled == wanted:
+                return
+            with self._connect(account_id, f"-c lock_timeout={LOCK_TIMEOUT}") as there:
+                for name in filled.keys() - wanted.keys():
+                    there.execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(name)))
+                for name, its_tables in wanted.items():
+                    if filled.get(name) != its_tables:
+                        self._fill(there, name, its_tables)
+            self._filled[account_id] = wanted
+
+    def _fill(self, there: "psycopg.Connection[Any]", name: str, tables: Sequence[Table]) -> None:
+        schema = sql.Identifier(name)
+        there.execute(sql.SQL("drop schema if exists {} cascade").format(schema))
+        there.execute(sql.SQL("create schema {}").format(schema))
+        for table in tables:
+            place = sql.SQL("{}.{}").format(schema, sql.Identifier(table.name))
+            columns = [
+                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns_of(self._tables, table)
+            ]
+            there.execute(sql.SQL("create table {} ({})").format(place, sql.SQL(", ").join(columns)))
+            with there.cursor() as cursor, cursor.copy(sql.SQL("copy {} from stdin").format(place)) as copy:
+                for line in lines_of(self._tables, table):
+                    copy.write_row([value.replace("\0", "") if isinstance(value, str) else value for value in line])
 
 
 def _columns(there: "psycopg.Connection[Any]", cursor: "psycopg.Cursor[Any]") -> list[list[str]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from dashboard.sandbox.connectors import CONNECTORS, PLACED, Connector, Failure
+from dashboard.sandbox.connectors import CONNECTORS, FAULTY_DATA, PLACED, Connector, Failure
 
 FIRST_ACCOUNT = 1001
 INTERVALS = (900, 3600, 3600, 21600, 86400)
@@ -53,7 +53,7 @@ class Fate:
     ``target``: the id of the connection that it loads into, if not the account's data warehouse. Whatever its runs say, the
     newest row in its tables came by ``rows_until``. From ``shrinks_at`` on its tables
     have six tenths of their rows. ``is_target``: others may load into it. ``other_names``: the API says what it says of it under
-    the second of the names that are known.
+    the second of the names that are known. ``data_fault``: one of ``tables.DATA_FAULTS``.
     """
 
     fails_from: datetime | None = None
@@ -66,6 +66,7 @@ class Fate:
     shrinks_at: datetime | None = None
     is_target: bool = False
     other_names: bool = False
+    data_fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -193,6 +194,7 @@ class World:
             placed=placed,
             flips=flips,
             stuck=stuck,
+            fate=Fate(data_fault=FAULTY_DATA.get(spot, "") if place == 1 else ""),
         )
 
     def connector(self, account_id: int, place: int) -> Connector:

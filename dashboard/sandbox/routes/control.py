@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.sandbox.catalogue import ROUTES
 from dashboard.sandbox.context import body, refuse, sandbox
 from dashboard.sandbox.faults import KINDS, Fault
+from dashboard.sandbox.tables import DATA_FAULTS
 from dashboard.sandbox.webhooks import OF_RUNS, STARTED, payload
 
 bp = Blueprint("control", __name__, url_prefix="/sandbox/control")
@@ -83,7 +84,10 @@ def knobs() -> ResponseReturnValue:
 
 @bp.post("/connections/<int:connection_id>")
 def connection(connection_id: int) -> ResponseReturnValue:
-    """``{"health_status", "never_finishes", "next_run"}``, each optional; a ``health_status`` of null lifts a forced one."""
+    """``{"health_status", "never_finishes", "next_run", "data_fault"}``, each optional.
+
+    A ``health_status`` of null lifts a forced one; a ``data_fault`` of null is the seed's again, an empty one is none.
+    """
     told, life = body(), sandbox().life
     found = life.connection(connection_id)
     if found is None:
@@ -91,7 +95,12 @@ def connection(connection_id: int) -> ResponseReturnValue:
     status, ends_as = told.get("health_status"), told.get("next_run")
     if ends_as not in {None, *ENDS}:
         _wrong(f"next_run is one of {', '.join(ENDS)}.")
+    data_fault = told.get("data_fault")
+    if data_fault not in {None, "", *DATA_FAULTS}:
+        _wrong(f"data_fault is one of {', '.join(DATA_FAULTS)}, or empty.")
     touched = life.touch(connection_id)
+    if "data_fault" in told:
+        touched.data_fault = None if data_fault is None else str(data_fault)
     if "health_status" in told:
         touched.forced_status = None if status is None else str(status)
     if "next_run" in told:

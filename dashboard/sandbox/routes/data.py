@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import fields as columns
 from dashboard.sandbox import query as asked
-from dashboard.sandbox.context import body, need_account, own_table, refuse, sandbox, tables_of, whole
+from dashboard.sandbox.context import body, need_account, own_table, refuse, sandbox, tables_now, tables_of, whole
 from dashboard.sandbox.tables import Table
 from dashboard.sandbox.world import FIRST_ACCOUNT
 
@@ -71,7 +71,7 @@ def proxy_db() -> ResponseReturnValue:
         refuse(400, "ERROR_REQUEST_BODY_VALIDATION", {"kwargs": [{"error": "This field is required.", "code": "required"}]})
     if asked_for.get("dbName") != f"dw_{account_id}":
         refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
-    lines = sandbox().warehouses.ask(account_id, tables_of(account_id), query, QUERY_SECONDS)
+    lines = sandbox().warehouses.ask(account_id, tables_now(account_id), query, QUERY_SECONDS)
     as_text = (json.dumps(line, ensure_ascii=False, default=str) + "\n" for line in lines)
     return Response(as_text, content_type="application/x-ndjson")
 

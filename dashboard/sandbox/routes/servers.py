@@ -31,7 +31,7 @@ def as_json(connection: Connection) -> dict[str, Any]:
         "is_datawarehouse": False,
         "is_target": connection.fate.is_target,
         "target": connection.fate.target or connection.account_id * 100,
-        "target_schema": {"schema_name": f"{connection.connector.name.lower()}_{connection.id % 100}"},
+        "target_schema": {"schema_name": connection.connector.schema(connection.id % 100)},
         "run_interval": connection.interval,
         "disable_scheduler": connection.scheduler_off,
         "auth_type": connection.connector.auth,
