@@ -1,9 +1,11 @@
 """What each rule looks for: the connection's facts, and what is around it, to one sentence with figures, or nothing."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Final
 
 from dashboard.diagnosis.access import refuses_access
-from dashboard.diagnosis.facts import Around, Facts
+from dashboard.diagnosis.facts import Around, Facts, TableFigures
 from dashboard.diagnosis.texts import span
 from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
 
@@ -11,6 +13,9 @@ from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
 SWITCHED_ITSELF_OFF: Final = 2
 QUOTED = 160
 NAMED = 60
+# More rows for each key than this are more than a few that changed while they were counted.
+KEY_TWICE = 1.01
+STALE_AFTER = timedelta(days=7)
 
 
 def _age(facts: Facts) -> float | None:
@@ -244,6 +249,74 @@ def rows_dropped(facts: Facts, around: Around) -> str | None:
     return f"“{worst.table[:NAMED]}”: {worst.rows:,} rows {when}: {fewer} % fewer.{more}"
 
 
+def _worst_table(facts: Facts, around: Around, judge: Callable[[TableFigures], tuple[float, str] | None]) -> str | None:
+    """Return what is wrong with the worst of a connection's tables, and with how many more. ``judge``: how bad, and what."""
+    checked = around.data.get(facts.id)
+    if checked is None:
+        return None
+    found = sorted((each for table in checked.tables if (each := judge(table))), key=lambda each: -each[0])
+    if not found:
+        return None
+    more = len(found) - 1
+    rest = f" {more} more of its tables {'has' if more == 1 else 'have'} the same fault." if more else ""
+    return f"{found[0][1]}, as counted on {checked.at:%d %B %Y}.{rest}"
+
+
+def duplicate_keys(facts: Facts, around: Around) -> str | None:
+    """A table has over 1 % more rows than different keys."""
+
+    def judge(table: TableFigures) -> tuple[float, str] | None:
+        if not table.keys or table.rows <= KEY_TWICE * table.keys:
+            return None
+        times = table.rows / table.keys
+        text = f"{table.rows:,} rows with {table.keys:,} different values of {table.key} ({times:.2f} times as many)"
+        return times, f"“{table.name[:NAMED]}”: {text}"
+
+    return _worst_table(facts, around, judge)
+
+
+def mixed_versions(facts: Facts, around: Around) -> str | None:
+    """A table has live rows of more than one snapshot."""
+
+    def judge(table: TableFigures) -> tuple[float, str] | None:
+        if table.versions is None or table.versions <= 1:
+            return None
+        return table.versions, f"“{table.name[:NAMED]}”: rows of {table.versions} snapshots side by side"
+
+    return _worst_table(facts, around, judge)
+
+
+def table_stale(facts: Facts, around: Around) -> str | None:
+    """A table got no row for over a week in which the connection's runs succeeded: where none did, that is what is wrong."""
+    checked, success = around.data.get(facts.id), facts.success_at
+
+    def judge(table: TableFigures) -> tuple[float, str] | None:
+        if checked is None or table.received_at is None or success is None:
+            return None
+        if min(checked.at, success) - table.received_at <= STALE_AFTER:
+            return None
+        seconds = (checked.at - table.received_at).total_seconds()
+        return seconds, f"“{table.name[:NAMED]}”: no row was received for {span(seconds)}"
+
+    return _worst_table(facts, around, judge)
+
+
+def parent_table_empty(facts: Facts, around: Around) -> str | None:
+    """A table is empty while tables below it, named after it, have rows."""
+    checked = around.data.get(facts.id)
+
+    def judge(table: TableFigures) -> tuple[float, str] | None:
+        if checked is None or table.rows:
+            return None
+        below = [each for each in checked.tables if each.rows and each.name.startswith(f"{table.name}_")]
+        if not below:
+            return None
+        one = f"“{below[0].name[:NAMED]}” has {below[0].rows:,} rows"
+        return len(below), f"“{table.name[:NAMED]}” is empty, though {one}"
+
+    return _worst_table(facts, around, judge)
+
+
 def consent_expiring(facts: Facts, around: Around) -> str | None:
     """The bank's consent is about to end."""
     if facts.consent_expires_at is None:
@@ -256,9 +329,13 @@ def consent_expiring(facts: Facts, around: Around) -> str | None:
 
 
 def duplicate_connection(facts: Facts, around: Around) -> str | None:
-    """The account has an elder connection of the same connector and name."""
-    elder = around.twins.get(facts.id)
-    return f"The account has another connection of {facts.connector} with the same name, {elder}." if elder is not None else None
+    """The account has an elder one of the same connector and name, or another of the connector while this one never succeeded."""
+    elder, other = around.twins.get(facts.id), around.anew.get(facts.id)
+    if elder is not None:
+        return f"The account has another connection of {facts.connector} with the same name, {elder}."
+    if other is None:
+        return None
+    return f"No success of it is known, and the account has another connection of {facts.connector}, {other}: made anew, perhaps."
 
 
 def orphan_target(facts: Facts, around: Around) -> str | None:

@@ -103,6 +103,27 @@ class Drop(NamedTuple):
     before_at: datetime
 
 
+class TableFigures(NamedTuple):
+    """A table as the warehouse counted it. ``keys``: how many values its key column has; ``versions``: of its live rows.
+
+    ``key`` is empty, and the others are None, where the table has no such column or no value in it.
+    """
+
+    name: str
+    rows: int
+    key: str = ""
+    keys: int | None = None
+    versions: int | None = None
+    received_at: datetime | None = None
+
+
+class CheckedData(NamedTuple):
+    """A connection's tables as of a check of its data."""
+
+    at: datetime
+    tables: Sequence[TableFigures]
+
+
 @dataclass(frozen=True)
 class Around:
     """What a rule may know beside the connection itself.
@@ -110,7 +131,8 @@ class Around:
     ``at``: the moment of the evaluation. ``medians``: seconds that a run of each connector usually takes, None before that is
     known of any. ``siblings``: ids of the
     account's connections, the warehouse included. ``twins``: ids of those that have an elder of the same connector and name.
-    ``drops``: tables that lost rows, by connection.
+    ``drops``: tables that lost rows, by connection. ``data``: what a check of its data counted, by connection. ``anew``: another
+    connection of the same connector, for those that never succeeded.
     ``unused_targets``: targets that no source of the account loads into, with how many load elsewhere.
     """
 
@@ -121,3 +143,5 @@ class Around:
     twins: Mapping[int, int] = field(default_factory=dict)
     drops: Mapping[int, Sequence[Drop]] = field(default_factory=dict)
     unused_targets: Mapping[int, int] = field(default_factory=dict)
+    data: Mapping[int, CheckedData] = field(default_factory=dict)
+    anew: Mapping[int, int] = field(default_factory=dict)

@@ -18,7 +18,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
 from dashboard.data.masks import Masks
-from dashboard.fleet import alerts, links, refresh, sync, table_health, webhooks
+from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import exports as export_work
@@ -43,6 +43,7 @@ from dashboard.store import (
     retention,
     searches,
 )
+from dashboard.store import data_checks as checked_data
 from dashboard.store.database import db
 from dashboard.store.models import Action, Answer, BulkJob, Delivery, Export, PullSchedule
 
@@ -156,8 +157,9 @@ class Work:
                 self.make_file(export)
 
     def count(self) -> None:
-        """Count the rows of tables that are due."""
+        """Count the rows of tables that are due, and check the data of connections that are."""
         table_health.count_due(self.fleet.api, self.fleet.clock, self.stop)
+        data_checks.check_due(self.fleet.api, self.fleet.clock, self.stop)
 
     def find_out(self, answer: Answer) -> None:
         """Ask a worker for this answer. Without the queue the next tick finds it."""
@@ -324,7 +326,7 @@ class Work:
             self._question_task(answer_id)
         for delivery_id in deliveries.due(at):
             self._delivery_task(delivery_id)
-        if looks.due(at, 1):
+        if looks.due(at, 1) or checked_data.due(at, 1):
             self._count_task()
         if events.some_new() or events.next_due() is not None:
             self._events_task()

@@ -252,19 +252,23 @@ class AccountApi:
             raise errors.NotFound("servers", status=404, note="the customer has no data warehouse")
         return found
 
-    def ask(self, query: str, *, quiet: float = 60, hang_up: HangUp | None = None) -> Iterator[SqlPart]:
-        """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte;
-        ``hang_up``: for another thread, to end it.
+    def ask(
+        self, query: str, *, quiet: float | None = 60, hang_up: HangUp | None = None, warehouse: str | None = None
+    ) -> Iterator[SqlPart]:
+        """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte,
+        None: as long as for any other call; ``hang_up``: for another thread, to end it. ``warehouse``: its name if known.
 
         Raises:
             errors.QueryFailed: the database refused it; errors.BrokenAnswer: the answer was cut off.
         """
         # Asked each time: a token that is no longer good is replaced by that.
-        route, warehouse = self._routes["proxy_db"], self.warehouse()
+        route, warehouse = self._routes["proxy_db"], warehouse or self.warehouse()
         token = self._tokens.get(self.account_id) or self._identity(self.account_id)
         place = {"connection": warehouse, "dbName": warehouse, "schemaName": "", "tableName": "", "pk": None}
         body = {**place, "action": "fetch", "kwargs": {"query": query}}
-        yield from read_parts(self._transport.stream(route, token, body, quiet=quiet, hang_up=hang_up), route.name)
+        yield from read_parts(
+            self._transport.stream(route, token, body, quiet=quiet or self._transport.read_timeout, hang_up=hang_up), route.name
+        )
 
     def _one(self, model: type[A], name: str, **place: int) -> A:
         return parse(model, self._send(name, place), self._routes[name])

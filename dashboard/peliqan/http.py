@@ -101,6 +101,7 @@ class Transport:
         self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         self._connect = min(CONNECT_TIMEOUT, read_timeout)
         self._timeout = (self._connect, read_timeout)
+        self.read_timeout = read_timeout
         # However slowly a body drips, it is at an end after this; waits before a retry do not count.
         self._deadline = 3 * read_timeout
         # In bytes, unpacked; of a stream, a line's.

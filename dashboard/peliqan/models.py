@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import (
     AfterValidator,
     AliasChoices,
+    AliasPath,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -73,6 +74,8 @@ Id = Annotated[int, BeforeValidator(_not_a_boolean), Field(ge=0, lt=2**63)]
 Small = Annotated[int | None, _unsaid_beyond(31)]
 Text = Annotated[str | None, BeforeValidator(_number_as_text)]
 Word = Annotated[str, BeforeValidator(_none_as_empty)]
+# What is not needed to show a connection must not make it unreadable.
+OptionalWord = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
 Time = Annotated[datetime, AfterValidator(_utc)]
 AssumedTime = Annotated[datetime | None, AfterValidator(lambda value: value and _utc(value)), WrapValidator(_none_if_unreadable)]
 
@@ -111,8 +114,8 @@ class AccountPage(Answer):
 class Connection(Answer):
     """A connection ("server"). ``run_interval`` in seconds, None where Peliqan names none; ``status`` as Peliqan says it.
 
-    ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption). Its id comes as ``connection_id`` in
-    some answers, as Peliqan's own health application reads it.
+    ``consent_expires_at``: when a bank's consent ends, where the API tells (assumption). ``schema_name``: the warehouse's schema
+    that it loads into. Its id comes as ``connection_id`` in some answers, as Peliqan's own health application reads it.
     """
 
     id: Id = Field(validation_alias=AliasChoices("id", "connection_id"))
@@ -122,6 +125,7 @@ class Connection(Answer):
     is_warehouse: bool = Field(False, validation_alias=AliasChoices("is_datawarehouse", "is_warehouse"))
     is_target: bool = False
     target_id: Id | None = Field(None, validation_alias=AliasChoices("target", "target_id"))
+    schema_name: OptionalWord = Field("", validation_alias=AliasPath("target_schema", "schema_name"))
     run_interval: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     scheduler_off: bool = Field(False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off"))
     auth_type: Text = None

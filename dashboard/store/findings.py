@@ -14,20 +14,35 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
-from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
+from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
+from dashboard.diagnosis.siblings import made_anew, same_name
 from dashboard.peliqan.vocabulary import RUNNING_WORDS, Severity
 from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
-from dashboard.store.models import STATES, Account, AccountCheck, Cause, Connection, ConnectorMedian, Finding, Run, WatchedTable
+from dashboard.store.models import (
+    STATES,
+    Account,
+    AccountCheck,
+    Cause,
+    Connection,
+    ConnectorMedian,
+    DataCheck,
+    Finding,
+    Run,
+    WatchedTable,
+)
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
+from dashboard.store.text import clean
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)
 AT_ONCE = 200
 # So long a loss of rows is news; then it is what the table has.
 DROP_LASTS = timedelta(days=7)
+# So long what the warehouse counted is evidence.
+DATA_LASTS = timedelta(days=7)
 
 
 def _of_previous_run(column: Any) -> Any:
@@ -202,7 +217,7 @@ def _ask(
             warehouses[row[0]].add(row[1])
         else:
             by_account[row[0]].append(Facts._make(row[:-1]))
-    drops = _drops(ids, at)
+    drops, data, runs = _drops(ids, at), _data(ids, at), _known_runs(by_account)
     limits = thresholds()
     for account_id, account in accounts.items():
         if account.gone:
@@ -215,18 +230,19 @@ def _ask(
             )
             continue
         mine = by_account[account_id]
-        siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, _twins(mine)
+        siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, same_name(mine)
         unused: dict[int, int] = {}
         if account.listed:
             unused = _unused_targets(mine)
         else:
             # A target that is not known has only not been listed yet.
             siblings |= {facts.target_id for facts in mine if facts.target_id is not None}
-        around = Around(at, limits, medians, siblings, twins, drops[account_id], unused)
+        anew = made_anew(mine, runs[account_id])
+        around = Around(at, limits, medians, siblings, twins, drops[account_id], unused, data[account_id], anew)
         for facts in mine:
-            is_whole = (facts.target_id is None or facts.target_id in siblings) and facts.id not in unused
-            is_alone_well = is_whole and facts.id not in twins and facts.id not in around.drops
-            if is_alone_well and (facts.is_target or not may_be_unwell(facts)):
+            is_whole = facts.target_id is None or facts.target_id in siblings
+            is_alone = all(facts.id not in each for each in (unused, twins, around.drops, around.data, anew))
+            if is_whole and is_alone and (facts.is_target or not may_be_unwell(facts)):
                 continue
             for found in diagnose(facts, around):
                 yield (account_id, facts.id, found.rule), Said(found, facts.connector)
@@ -243,17 +259,32 @@ def _drops(ids: list[int], at: datetime) -> Mapping[int, Mapping[int, list[Drop]
     return found
 
 
-def _twins(mine: list[Facts]) -> dict[int, int]:
-    """Connections that have an elder of the same connector and name in their account."""
-    if len(mine) < 2:
-        return {}
-    first: dict[tuple[str, str], int] = {}
-    twins = {}
-    for facts in sorted(mine, key=lambda each: each.id):
-        elder = first.setdefault((facts.connector, facts.name.strip().lower()), facts.id)
-        if elder != facts.id and facts.name.strip():
-            twins[facts.id] = elder
-    return twins
+def _data(ids: list[int], at: datetime) -> Mapping[int, Mapping[int, CheckedData]]:
+    """What the warehouse counted of connections' tables, by account and connection: figures older than a week do not count."""
+    found: dict[int, dict[int, CheckedData]] = defaultdict(dict)
+    recent = select(DataCheck).where(DataCheck.account_id.in_(ids), DataCheck.checked_at > at - DATA_LASTS)
+    for row in db.session.scalars(recent):
+        tables = []
+        for each in row.tables:
+            name, key, received_at = clean(each["name"]), clean(each["key"]), _time(each["received_at"])
+            tables.append(TableFigures(name, each["rows"], key, each["keys"], each["versions"], received_at))
+        found[row.account_id][row.connection_id] = CheckedData(row.checked_at, tables)
+    return found
+
+
+def _known_runs(by_account: Mapping[int, list[Facts]]) -> Mapping[int, Mapping[int, int]]:
+    """How many runs are known of each connection, by account: only of accounts where a connection has no success."""
+    found: dict[int, dict[int, int]] = defaultdict(dict)
+    ids = [account_id for account_id, mine in by_account.items() if any(facts.success_at is None for facts in mine)]
+    if ids:
+        counted = select(Run.account_id, Run.connection_id, func.count()).where(Run.account_id.in_(ids))
+        for account_id, connection_id, count in db.session.execute(counted.group_by(Run.account_id, Run.connection_id)):
+            found[account_id][connection_id] = count
+    return found
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _unused_targets(mine: list[Facts]) -> dict[int, int]:

@@ -79,6 +79,7 @@ def facts_of(seen: peliqan.Connection) -> dict[str, Any]:
         "is_warehouse": seen.is_warehouse,
         "is_target": seen.is_target,
         "target_id": seen.target_id,
+        "schema_name": clean(seen.schema_name),
         "run_interval": seen.run_interval,
         "scheduler_off": seen.scheduler_off,
         "auth_type": seen.auth_type,

@@ -8,11 +8,12 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.fleet import links, live, rows, sync
+from dashboard.fleet import data_checks, links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.store import actions, audit, banks, deliveries, diagnosed, run_log, snapshot, together
+from dashboard.store import data_checks as checked_data
 from dashboard.store.lists import CONNECTIONS, connection_item
-from dashboard.store.models import Action, Connection, Delivery, Finding, HealthChange, Run
+from dashboard.store.models import Action, Connection, DataCheck, Delivery, Finding, HealthChange, Run
 from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
@@ -45,6 +46,8 @@ class ConnectionPage:
     may_hand_over: bool
     problem: peliqan.PeliqanError | None = None
     rows_note: str = ""
+    data_check: DataCheck | None = None
+    data_note: str = ""
 
     @property
     def syncing(self) -> bool:
@@ -77,9 +80,9 @@ def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
 
 
 def connection_page(
-    connection: Connection, problem: peliqan.PeliqanError | None = None, *, rows_note: str = ""
+    connection: Connection, problem: peliqan.PeliqanError | None = None, *, rows_note: str = "", data_note: str = ""
 ) -> ConnectionPage:
-    """Everything the page shows, from the store; ``rows_note``: what to say of a look at its rows."""
+    """Everything the page shows, from the store; ``rows_note``, ``data_note``: what to say of a look at its rows or its data."""
     at = console().clock()
     account_id, connection_id = connection.account_id, connection.id
     history = snapshot.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
@@ -103,6 +106,8 @@ def connection_page(
         may_hand_over=connection.may_sync and console().work.hook is not None,
         problem=problem,
         rows_note=rows_note,
+        data_check=checked_data.of_connection(account_id, connection_id),
+        data_note=data_note,
     )
 
 
@@ -171,6 +176,27 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
     if htmx.is_htmx():
         fresh = get_connection_or_404(account_id, connection_id)
         return render_template("fragments/_connection.html", page=connection_page(fresh, rows_note=note))
+    flash(note, kind)
+    return _answer(connection)
+
+
+@bp.post(f"{PATH}/data-check")
+@requires("viewer")
+def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
+    """Have the warehouse count the connection's tables, at most once a minute."""
+    connection, at = get_connection_or_404(account_id, connection_id), console().clock()
+    note, kind = "The data was checked less than a minute ago.", "info"
+    if not checked_data.is_fresh(account_id, connection_id, at):
+        try:
+            note = data_checks.check(console().api, connection, at).sentence
+        except data_checks.CannotCheck as error:
+            note, kind = str(error), "danger"
+        except peliqan.PeliqanError as error:
+            words = (error.detail if isinstance(error, peliqan.QueryFailed) else "") or f"{error.explained} {error.next_step}"
+            note, kind = f"The data could not be checked. {words}", "danger"
+    if htmx.is_htmx():
+        fresh = get_connection_or_404(account_id, connection_id)
+        return render_template("fragments/_connection.html", page=connection_page(fresh, data_note=note))
     flash(note, kind)
     return _answer(connection)
 

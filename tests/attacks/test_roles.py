@@ -17,7 +17,8 @@ OF_EVERYBODY = {
 }  # fmt: skip
 # What a viewer may do, and not only see: for themselves alone, or what only reads.
 OF_VIEWERS = {
-    "people.logout", "people.create_token", "people.revoke_token", "connections.check", "connections.check_rows", "searches.begin",
+    "people.logout", "people.create_token", "people.revoke_token", "connections.check", "connections.check_rows",
+    "connections.check_data", "searches.begin",
     "searches.go_on", "exports.begin", "exports.cancel", "tables.reveal", "passwords.change",
     "second.switch_on", "second.switch_off", "sessions.end",
 }  # fmt: skip

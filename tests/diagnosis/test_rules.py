@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from dashboard.diagnosis.facts import Around, Drop, Facts, Thresholds
+from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, RULES, Found, diagnose, may_be_unwell
+from dashboard.diagnosis.siblings import made_anew
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = 3600
@@ -103,15 +104,18 @@ def test_a_target_has_one_rule_of_its_own_and_no_source_has_it() -> None:
     assert found(is_target=True, last_success_at=ago(days=90)) == []
 
 
+OF_DATA = {"duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty"}
+OF_SURROUNDINGS = {"duplicate_connection", "rows_dropped", "unused_target"} | OF_DATA
+
+
 def test_every_rule_is_asked_by_a_test() -> None:
     asked = {
         mark.args[1][number][0]
         for mark in test_each_rule_speaks_alone_where_it_is_the_cause.pytestmark
         for number in range(len(mark.args[1]))
     }
-    elsewhere = {"duplicate_connection", "rows_dropped", "unused_target"}
-    assert asked | elsewhere == {rule.name for rule in RULES}
-    assert set(BY_NAME) == asked | elsewhere | {"account_unreadable"}
+    assert asked | OF_SURROUNDINGS == {rule.name for rule in RULES}
+    assert set(BY_NAME) == asked | OF_SURROUNDINGS | {"account_unreadable"}
 
 
 @pytest.mark.parametrize(
@@ -141,6 +145,97 @@ def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
         "“lines”: 8,200 rows on 24 November, 82,000 on 23 November: 90 % fewer. 1 more of its tables has far fewer rows."
     )
     assert found(replace(AROUND, drops={7: drops})) == []
+
+
+def of_data(*tables: TableFigures, **facts: Any) -> list[Found]:
+    return found(replace(AROUND, data={101: CheckedData(NOW, tables), 7: CheckedData(NOW, TABLES_WITH_FAULTS)}), **facts)
+
+
+def figures(name: str, rows: int, **others: Any) -> TableFigures:
+    return TableFigures(name, rows, "id", **{"keys": rows, "versions": 1, "received_at": ago(hours=1), **others})
+
+
+TABLES_WITH_FAULTS = (
+    figures("orders", 0), figures("orders_lines", 12, keys=6, versions=3), figures("countries", 5, received_at=ago(days=40)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity", "tables", "evidence"),
+    [
+        ("duplicate_keys", "critical", [figures("a", 102, keys=100), figures("b", 1_300, keys=1_000), figures("c", 101, keys=100)],
+         "“b”: 1,300 rows with 1,000 different values of id (1.30 times as many), as counted on 24 November 2026. "
+         "1 more of its tables has the same fault."),
+        ("mixed_versions", "warning", [figures("a", 9, versions=2), figures("b", 9, versions=1)],
+         "“a”: rows of 2 snapshots side by side, as counted on 24 November 2026."),
+        ("table_stale", "info", [figures("a", 9, received_at=ago(days=7)), figures("b", 9, received_at=ago(days=9))],
+         "“b”: no row was received for 9 d, as counted on 24 November 2026."),
+        ("parent_table_empty", "critical", [figures("orders", 0), figures("orders_lines", 4), figures("orders2", 4), figures("items", 0)],
+         "“orders” is empty, though “orders_lines” has 4 rows, as counted on 24 November 2026."),
+    ],
+)  # fmt: skip
+def test_what_the_warehouse_counted_is_told_of_the_worst_table(
+    rule: str, severity: str, tables: list[TableFigures], evidence: str
+) -> None:
+    [said] = of_data(*tables)
+    assert (said.rule, said.gravity, said.evidence) == (rule, severity, evidence)
+    assert said.contradicts is (rule != "table_stale")
+
+
+def test_tables_without_fault_or_without_the_columns_are_no_finding() -> None:
+    well = (figures("a", 1_010, keys=1_000), figures("b", 0, keys=0, versions=0), figures("b_lines", 0), figures("c", 3))
+    assert (
+        of_data(*well, TableFigures("d", 7), figures("e", 5, keys=0), figures("f", 2, received_at=NOW + timedelta(days=1))) == []
+    )
+
+
+def test_a_table_without_new_rows_is_no_finding_where_the_runs_or_all_rows_explain_it() -> None:
+    old = figures("a", 9, received_at=ago(days=9))
+    assert [each.rule for each in of_data(old, last_success_at=ago(days=8), last_run_at=ago(days=8))] == ["dark"]
+    assert of_data(old, newest_row_at=ago(days=9), rows_read_at=NOW)[0].rule == "stale_rows"
+    assert len(of_data(old, newest_row_at=ago(days=9), rows_read_at=NOW)) == 1
+
+
+NEVER: dict[str, Any] = {"last_success_at": None, "last_run_at": None, "last_run_status": None, "last_records": None}
+
+
+def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_have_been_made_anew() -> None:
+    mine = [WELL, WELL._replace(id=102, name="Books 2", **NEVER), WELL._replace(id=103, connector="odoo", **NEVER)]
+    assert made_anew(mine, {101: 20}) == {102: 101}
+    told = list(diagnose(mine[1], replace(AROUND, anew=made_anew(mine, {}))))
+    assert [each.rule for each in told] == ["never_ran", "duplicate_connection"]
+    assert told[1].evidence == (
+        "No success of it is known, and the account has another connection of xero, 101: made anew, perhaps."
+    )
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"severity": "off", "status": "DISABLED"},
+        {"scheduler_off": True},
+        {"severity": "busy", "status": "CHECKING"},
+        {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=1)},
+        {"runs_read_at": None},
+        {"is_target": True},
+        {"last_success_at": ago(days=90)},
+    ],
+)
+def test_one_that_is_off_or_has_only_begun_was_not_made_anew(facts: dict[str, Any]) -> None:
+    assert made_anew([WELL, WELL._replace(id=102, **{**NEVER, **facts})], {}) == {}
+
+
+def test_of_several_that_never_succeeded_each_names_the_one_that_succeeded_last() -> None:
+    older = WELL._replace(id=50, last_success_at=ago(days=3))
+    new = [WELL._replace(id=id, **{**NEVER, "last_run_status": "ERROR", "last_run_at": ago(hours=1)}) for id in (102, 103)]
+    assert made_anew([older, WELL, *new], {102: 9, 103: 3}) == {102: 101, 103: 101}
+    assert made_anew(new, {}) == {102: 103, 103: 102}
+
+
+def test_one_whose_earlier_runs_are_not_known_was_made_anew_only_where_it_came_later_than_the_account() -> None:
+    failing = WELL._replace(id=102, last_success_at=None, last_run_status="ERROR")
+    assert made_anew([WELL, failing], {102: 10}) == {}
+    assert made_anew([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {102: 101}
 
 
 def test_a_cause_hides_its_effects() -> None:

@@ -42,6 +42,7 @@ DOORS = (
     Door(f"{HERE}/live", ("server", "runs"), htmx=True),
     Door(f"{HERE}/check", ("server", "runs"), {}),
     Door(f"{HERE}/rows-check", ("applications", "tables", "fields", "rows"), {}),
+    Door(f"{HERE}/data-check", ("default_dw_info", "proxy_db"), {}),
     Door(f"{HERE}/runs/{RUN}", ("run_logs",)),
     Door(f"{HERE}/sync", ("syncdb",), {}, "syncdb", "sync"),
     Door(f"{HERE}/reauthorise", ("reauthorise",), {}, "reauthorise", "reauthorise"),

@@ -44,6 +44,7 @@ def server(id: int, **more: Any) -> dict[str, Any]:
         **said,
         "is_target": False,
         "target": 99,
+        "target_schema": {"schema_name": "exact_7"},
         "run_interval": 3600,
         "disable_scheduler": False,
         "auth_type": "oauth2",
@@ -165,9 +166,18 @@ def refuses_once(asked: Asked) -> None:
     asked.send(http(b'{"detail": "Old token."}', 401) if asked.number == 1 else http(asked.good))
 
 
+def as_json(asked: Asked) -> Any:
+    """The good answer; None where it is lines of JSON, which have neither items nor pages: the good one is sent then."""
+    if asked.good != NDJSON:
+        return json.loads(asked.good)
+    asked.send(http(asked.good))
+    return None
+
+
 def twice_the_same(asked: Asked) -> None:
     """Whatever is a list has its first item twice."""
-    told = json.loads(asked.good)
+    if (told := as_json(asked)) is None:
+        return
     key = next((key for key in ("data", "results") if isinstance(told, dict) and isinstance(told.get(key), list)), None)
     if key is not None:
         told[key] = [told[key][0], *told[key]]
@@ -177,7 +187,8 @@ def twice_the_same(asked: Asked) -> None:
 
 
 def never_ends(asked: Asked) -> None:
-    told = json.loads(asked.good)
+    if (told := as_json(asked)) is None:
+        return
     items = told if isinstance(told, list) else told.get("data", told.get("results"))
     asked.send(http(json.dumps({"data": items, "next": "more"}).encode()))
 

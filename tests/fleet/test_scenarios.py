@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 
 from dashboard.app import create_app
 from dashboard.cli.shared import upgrade_schema
-from dashboard.fleet import rows
+from dashboard.fleet import data_checks, rows
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
@@ -52,6 +52,9 @@ EXPECTED: dict[str, dict[tuple[str, str], str | int]] = {
     "runner-crashes": {("runner_failed", ""): 5, ("failing", "woocommerce"): 3},
     "unused-target": {("unused_target", "postgresql"): 2},
     "other-names": {},
+    # Only a check of the data finds it.
+    "wrong-data": {},
+    "connected-anew": {("never_ran", "exact_online"): 3, ("duplicate_connection", "exact_online"): 3},
     "incident-night": {
         ("auth_failed", "exact_online"): HALF, ("dark", "xero"): ALL, ("stuck_run", "odoo"): 6,
         ("auth_failed", "saltedge_kbc"): ALL, ("consent_expiring", "SaltEdge_ING"): ALL,
@@ -130,6 +133,23 @@ def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_
         found = db.session.scalars(select(Finding)).all()
         assert {each.connection_id for each in found} == {each.id for each in losing}
         assert all(each.contradicts for each in found)
+
+
+def test_who_checks_the_data_finds_each_fault_of_it_and_no_other(tmp_path: Path) -> None:
+    sandbox = create_sandbox(ACCOUNTS, scenario="wrong-data", clock=lambda: NOON)
+    life = sandbox.extensions["sandbox"].life
+    connections = [each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id)]
+    faulty = [each for each in connections if each.fate.data_fault]
+    assert len(faulty) == 18
+    well = next(each for each in connections if not each.fate.data_fault)
+    looks_like_it = ("versions_retired", "parent_has_rows")
+    with read_once(sandbox, tmp_path) as parts:
+        for each in (*faulty, well):
+            data_checks.check(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), NOON)
+        found = {(each.connection_id, each.rule) for each in db.session.scalars(select(Finding))}
+        assert found == {(each.id, each.fate.data_fault) for each in faulty if each.fate.data_fault not in looks_like_it}
+        causes = {each.rule: each.connections for each in db.session.scalars(select(Cause))}
+        assert causes == dict.fromkeys(("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty"), 3)
 
 
 def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(tmp_path: Path) -> None:

@@ -138,6 +138,27 @@ class WatchedTable(Model):
     dropped_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
+class DataCheck(Model):
+    """The latest check of what a connection loaded; times and states: ``store.data_checks``.
+
+    ``warehouse``: its name at Peliqan; ``schema_name``: the schema that was counted. ``tables``: ``CountedTable`` as objects;
+    ``more_tables``: how many tables of the schema were left out.
+    """
+
+    __tablename__ = "data_check"
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    warehouse: Mapped[str] = mapped_column(Text)
+    schema_name: Mapped[str] = mapped_column(Text)
+    tables: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    more_tables: Mapped[int] = mapped_column(default=0)
+    checked_at: Mapped[datetime] = mapped_column(UtcTime)
+    watched_until: Mapped[datetime] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+
+
 class ValueSearch(Model):
     """A search for one value in all tables of a connection, and how far it is; see ``fleet.search``.
 

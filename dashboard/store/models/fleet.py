@@ -99,6 +99,7 @@ class AccountCheck(Model):
 class Connection(Model):
     """A connection of an account, as last seen. ``run_interval`` in seconds.
 
+    ``schema_name``: the warehouse's schema that it loads into, empty where Peliqan does not say.
     ``looking_until``: somebody is asking for its live state until then; others show what is known meanwhile.
     ``last_success_at``: the latest run that wrote data, all of it or a part.
     ``last_records`` (of a success), ``last_exit_code``: of the latest run that ended; ``always_loaded``: the runs before
@@ -130,6 +131,7 @@ class Connection(Model):
     is_warehouse: Mapped[bool] = mapped_column(default=False, active_history=True)
     is_target: Mapped[bool] = mapped_column(default=False)
     target_id: Mapped[int | None] = mapped_column(BigId)
+    schema_name: Mapped[str] = mapped_column(Text, default="")
     run_interval: Mapped[int | None]
     scheduler_off: Mapped[bool] = mapped_column(default=False)
     auth_type: Mapped[str | None] = mapped_column(String(64))

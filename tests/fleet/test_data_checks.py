@@ -1,0 +1,213 @@
+"""Checking what a connection loaded, by what the warehouse counts, against the sandbox over sockets."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard import peliqan
+from dashboard.app import Console
+from dashboard.fleet import data_checks
+from dashboard.store import data_checks as stored
+from dashboard.store import findings, snapshot
+from dashboard.store.database import db
+from dashboard.store.models import Connection, DataCheck, Finding
+from tests.conftest import ACCOUNTS, Clock, Sandbox
+
+FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")
+ROUTES = ("default_dw_info", "proxy_db", "applications", "tables", "fields", "rows")
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+@pytest.fixture
+def shared(sandbox: Sandbox) -> Any:
+    """A well connection whose account has another of the same connector."""
+    for account in sandbox.life.accounts(0, ACCOUNTS):
+        mine = sandbox.life.connections(account.id)
+        for each in mine:
+            well = not (each.failure or each.placed or each.flips or each.stuck or each.scheduler_off)
+            if well and sum(other.connector == each.connector for other in mine) > 1:
+                return each
+    raise LookupError
+
+
+def known(connection: Any) -> Connection:
+    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    return row
+
+
+def check(parts: Console, connection: Any) -> data_checks.DataResult:
+    return data_checks.check(parts.api, known(connection), parts.clock())
+
+
+def open_findings(account_id: int) -> set[tuple[int, str]]:
+    mine = select(Finding).where(Finding.account_id == account_id, Finding.recovered_at.is_(None), Finding.rule.in_(FINDINGS))
+    return {(each.connection_id or 0, each.rule) for each in db.session.scalars(mine)}
+
+
+def calls(sandbox: Sandbox) -> dict[str, int]:
+    return {name: count for name, count in sandbox.state()["calls"].items() if name in ROUTES}
+
+
+def answer(*rows: list[Any], width: int = 2) -> list[dict[str, Any]]:
+    """What the route for SQL gives, line by line."""
+    return [{"columns": [[f"c{place}", "text"] for place in range(width)]}, {"records": list(rows)}, {"status": "success"}]
+
+
+@pytest.mark.parametrize("fault", FINDINGS)
+def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_is_gone(
+    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock, fault: str
+) -> None:
+    sandbox.set(shared.id, data_fault=fault)
+    result = check(parts, shared)
+    assert calls(sandbox) == {"default_dw_info": 1, "proxy_db": 2}
+    assert (len(result.tables), result.more) == (len(shared.connector.tables) + (fault == "parent_table_empty"), 0)
+    assert open_findings(shared.account_id) == {(shared.id, fault)}
+    sandbox.set(shared.id, data_fault="")
+    clock.move(minutes=2)
+    check(parts, shared)
+    assert open_findings(shared.account_id) == set()
+
+
+def test_the_other_connection_of_the_connector_has_other_tables(parts: Console, sandbox: Sandbox, shared: Any) -> None:
+    twin = next(
+        each
+        for each in sandbox.life.connections(shared.account_id)
+        if each.connector == shared.connector and each.id != shared.id
+    )
+    sandbox.set(shared.id, data_fault="duplicate_keys")
+    ours, theirs = check(parts, shared), check(parts, twin)
+    assert [each.name for each in ours.tables] == [each.name for each in theirs.tables]
+    assert [each.rows for each in ours.tables] != [each.rows for each in theirs.tables]
+    assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
+
+
+def test_it_is_checked_again_each_day_in_one_call_for_a_week(parts: Console, sandbox: Sandbox, shared: Any, clock: Clock) -> None:
+    check(parts, shared)
+    sandbox.set(shared.id, data_fault="mixed_versions")
+    days = 0
+    for _ in range(10):
+        before = calls(sandbox)
+        clock.move(days=1, minutes=1)
+        parts.work.count()
+        after = calls(sandbox)
+        days += after != before
+        if days == 1 and after != before:
+            # The columns of the snapshots came since: only a look for tables sees them.
+            assert after["proxy_db"] - before["proxy_db"] == 1
+            assert after["default_dw_info"] == before["default_dw_info"]
+    assert days == 6
+    assert stored.due(clock()) == []
+
+
+def test_while_it_has_a_finding_it_is_checked_for_longer_than_a_week(
+    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock
+) -> None:
+    sandbox.set(shared.id, data_fault="duplicate_keys")
+    check(parts, shared)
+    for _ in range(12):
+        clock.move(days=1, minutes=1)
+        parts.work.count()
+    assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
+    sandbox.set(shared.id, data_fault="")
+    clock.move(days=1, minutes=1)
+    parts.work.count()
+    assert open_findings(shared.account_id) == set()
+    assert stored.due(clock() + timedelta(days=30)) == []
+
+
+def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
+    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock
+) -> None:
+    sandbox.set(shared.id, data_fault="parent_has_rows")
+    count = len(check(parts, shared).tables)
+    sandbox.set(shared.id, data_fault="")
+    before = calls(sandbox)
+    clock.move(days=1, minutes=1)
+    parts.work.count()
+    after = calls(sandbox)
+    assert (after["default_dw_info"] - before["default_dw_info"], after["proxy_db"] - before["proxy_db"]) == (1, 3)
+    kept = stored.of_connection(shared.account_id, shared.id)
+    assert kept is not None
+    assert len(kept.tables) == count - 1
+
+
+def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more(
+    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock
+) -> None:
+    sandbox.set(shared.id, data_fault="duplicate_keys")
+    check(parts, shared)
+    sandbox.fault("proxy_db", status=403)
+    for day in range(1, 9):
+        clock.move(days=1, minutes=1)
+        parts.work.count()
+        if day == 5:
+            assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
+    findings.evaluate_all(clock())
+    assert open_findings(shared.account_id) == set()
+    assert stored.due(clock() + timedelta(days=30)) == []
+
+
+def test_the_check_of_a_connection_that_is_gone_is_forgotten(parts: Console, shared: Any, clock: Clock) -> None:
+    check(parts, shared)
+    known(shared).gone_at = clock()
+    db.session.commit()
+    clock.move(days=1, minutes=1)
+    parts.work.count()
+    assert db.session.get(DataCheck, (shared.account_id, shared.id)) is None
+
+
+def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(parts: Console, sandbox: Sandbox, shared: Any) -> None:
+    row = known(shared)
+    row.schema_name = ""
+    with pytest.raises(data_checks.CannotCheck, match="which schema"):
+        data_checks.check(parts.api, row, parts.clock())
+    assert calls(sandbox) == {}
+
+
+def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names(
+    parts: Console, sandbox: Sandbox, shared: Any
+) -> None:
+    row = known(shared)
+    row.schema_name = "o'brien\"; drop table x"
+    result = data_checks.check(parts.api, row, parts.clock())
+    assert result.tables == []
+    assert "nothing was checked" in result.sentence
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        answer(["orders", "id", "more"], width=3),
+        answer(["orders", "id"]),
+        answer([None, None]),
+        answer([["a"], {"b": 1}]),
+        answer(*[[f"t{number}", "id"] for number in range(10_001)]),
+    ],
+)
+def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
+    parts: Console, sandbox: Sandbox, shared: Any, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox.set(shared.id, data_fault="duplicate_keys")
+    check(parts, shared)
+    monkeypatch.setattr(sandbox.app.extensions["sandbox"].warehouses, "ask", lambda *_: iter(lines))
+    with pytest.raises((data_checks.CannotCheck, peliqan.PeliqanError)):
+        check(parts, shared)
+    db.session.rollback()
+    assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
+
+
+def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(sandbox: Sandbox, parts: Console, shared: Any) -> None:
+    tables = [data_checks.CountedTable(f"t{number}", "id") for number in range(3)]
+    result = data_checks.DataResult("books", tables[:2], 1)
+    assert result.sentence == "The warehouse counted 2 tables in “books”. 1 more was not counted."
+    one = data_checks.DataResult("books", [data_checks.CountedTable("t")], 0)
+    assert one.sentence == "The warehouse counted 1 table in “books”. 1 of them has no column id, _id, key or uuid."

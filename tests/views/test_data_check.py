@@ -1,0 +1,91 @@
+"""The button "Check the data": what the warehouse counted, and what is wrong with it."""
+
+from typing import Any
+
+import pytest
+
+from dashboard.store.models import DataCheck
+from tests.conftest import Clock, Person, Sandbox, path_of, words
+
+
+def line(person: Person, connection: Any) -> str:
+    found = person.get(path_of(connection)).select_one("#data-check")
+    assert found is not None
+    return words(found)
+
+
+@pytest.mark.parametrize("htmx", [True, False])
+def test_a_viewer_has_the_data_checked_and_reads_what_is_wrong(viv: Person, sandbox: Sandbox, htmx: bool) -> None:
+    connection = sandbox.healthy
+    assert line(viv, connection).startswith("Data not checked yet")
+    sandbox.set(connection.id, data_fault="duplicate_keys")
+    answer = viv.post(path_of(connection, "/data-check"), htmx=htmx)
+    said = answer.text if htmx else words(viv.get(path_of(connection)))
+    count = len(connection.connector.tables)
+    assert f"The warehouse counted {count} table" in said
+    page = viv.get(path_of(connection))
+    assert page.select('[data-rule="duplicate_keys"]')
+    assert f"{count} table" in line(viv, connection)
+    assert "counted just now" in line(viv, connection)
+    [item] = viv.json("/findings.json?rule=duplicate_keys")["items"]
+    assert (item["connection_id"], item["severity"], item["contradicts"]) == (connection.id, "critical", True)
+    assert f"“{connection.connector.name}_" in item["evidence"]
+
+
+def test_within_a_minute_the_warehouse_is_not_asked_again(viv: Person, sandbox: Sandbox, clock: Clock) -> None:
+    path = path_of(sandbox.healthy, "/data-check")
+    viv.post(path, htmx=True)
+    before = sandbox.state()["calls"]
+    assert "checked less than a minute ago" in viv.post(path, htmx=True).text
+    assert sandbox.state()["calls"]["proxy_db"] == before["proxy_db"]
+    clock.move(seconds=61)
+    assert "The warehouse counted" in viv.post(path, htmx=True).text
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"route": "proxy_db", "status": 403}, "Peliqan does not allow this for this customer."),
+        ({"route": "default_dw_info", "status": 503}, "The data could not be checked."),
+        ({"route": "proxy_db", "kind": "truncated"}, "The data could not be checked."),
+    ],
+)
+def test_a_warehouse_that_does_not_answer_is_said_and_the_last_figures_stay(
+    viv: Person, sandbox: Sandbox, clock: Clock, fault: dict[str, Any], said: str
+) -> None:
+    connection = sandbox.healthy
+    viv.post(path_of(connection, "/data-check"), htmx=True)
+    clock.move(minutes=2)
+    sandbox.fault(**fault)
+    assert said in viv.post(path_of(connection, "/data-check"), htmx=True).text
+    assert "counted 2 minutes ago" in line(viv, connection)
+
+
+def test_the_databases_own_words_are_shown(viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouses = sandbox.app.extensions["sandbox"].warehouses
+    refusal = [{"status": "failed", "error": "permission denied for schema <b>"}]
+    monkeypatch.setattr(warehouses, "ask", lambda *_: iter(refusal))
+    answer = viv.post(path_of(sandbox.healthy, "/data-check"), htmx=True)
+    assert "The data could not be checked. permission denied for schema &lt;b&gt;" in answer.text
+
+
+def test_a_stranger_and_an_unknown_connection_get_nothing(mallory: Person, viv: Person, sandbox: Sandbox) -> None:
+    path = path_of(sandbox.healthy, "/data-check")
+    assert mallory.post(path, page="/login").location.startswith("/login")
+    assert viv.client.get(path).status_code == 405
+    assert viv.client.post(path).status_code == 400
+    assert viv.post("/accounts/1001/connections/1/data-check").status_code == 404
+    assert not viv.get("/accounts/1001/connections/100100").select("#data-check")
+    assert "proxy_db" not in sandbox.state()["calls"]
+
+
+def test_figures_hold_no_row_of_a_customer(viv: Person, sandbox: Sandbox, app: Any) -> None:
+    from dashboard.store.database import db
+
+    connection = sandbox.healthy
+    viv.post(path_of(connection, "/data-check"), htmx=True)
+    with app.app_context():
+        kept = db.session.get(DataCheck, (connection.account_id, connection.id))
+        assert kept is not None
+        kinds = {"name", "key", "version", "deleted", "received", "rows", "keys", "versions", "received_at"}
+        assert {name for table in kept.tables for name in table} == kinds
