@@ -80,9 +80,11 @@ def _succeeded_before(difference: Difference, life: Any) -> bool:
 
 def _runs_again(difference: Difference, life: Any) -> bool:
     """A run is under way, not for long, and the one before it failed."""
-    latest, before = life.runs(difference.connection, 2)
-    is_short = latest.is_running(NOON) and NOON - latest.started_at < timedelta(hours=1)
-    return is_short and before.outcome in {"ERROR", "INTERNAL_ERROR"} and bool(difference.console)
+    match life.runs(difference.connection, 2):
+        case [latest, before]:
+            is_short = latest.is_running(NOON) and NOON - latest.started_at < timedelta(hours=1)
+            return is_short and before.outcome in {"ERROR", "INTERNAL_ERROR"} and bool(difference.console)
+    return False
 
 
 def _is_empty_again(difference: Difference, life: Any) -> bool:
