@@ -13,7 +13,16 @@ from dashboard.store.lists import ACCOUNTS
 from dashboard.store.models import Account, SavedQuery
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import csv_cell, csv_response
-from dashboard.views.sql import as_csv, ask_for, get_question_or_404, hidden_in, lines_of, rows_of
+from dashboard.views.sql import (
+    answer_file,
+    as_csv,
+    ask_for,
+    get_question_or_404,
+    hidden_in,
+    is_complete,
+    lines_of,
+    rows_of,
+)
 
 bp = Blueprint("queries", __name__)
 
@@ -100,7 +109,8 @@ def question(question_id: int) -> ResponseReturnValue:
     found = get_question_or_404(question_id)
     answers = questions.answers(question_id)
     if request.path.endswith(".csv"):
-        return csv_response(_together(answers), f"question-{question_id}.csv")
+        complete = all(is_complete(answer) and rows_of(answer) is not None for answer in answers)
+        return answer_file(csv_response(_together(answers), ""), f"question-{question_id}", "csv", complete)
     return render_template("pages/question.html", question=found, answers=answers, open=questions.OPEN)
 
 

@@ -122,13 +122,14 @@ def show(answer_id: int) -> ResponseReturnValue:
         code = 409 if answer.state in questions.OPEN else 410
         abort(code, "There are no rows: the answer is not there yet, it failed, or a day has passed.")
     names, items = lines_of(answer, rows, hidden)
+    complete = is_complete(answer)
     if suffix == "csv":
-        return csv_response([as_csv(item) for item in items], f"answer-{answer.id}.csv")
+        return answer_file(csv_response([as_csv(item) for item in items], ""), f"answer-{answer.id}", "csv", complete)
     if suffix == "jsonl":
-        return Response("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items), mimetype="application/jsonl")
+        lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
+        return answer_file(Response(lines, mimetype="application/jsonl"), f"answer-{answer.id}", "jsonl", complete)
     shape = [{"name": name, "type": kind} for name, (_, kind, _) in zip(names, answer.columns, strict=True)]
     hidden_names = [name for name, kind in zip(names, hidden, strict=True) if kind]
-    complete = answer.state == questions.DONE and not answer.told
     return jsonify(columns=shape, items=items, masked=hidden_names, total=len(items), complete=complete, told=answer.told)
 
 
@@ -211,6 +212,21 @@ def lines_of(answer: Answer, rows: Sequence[Any], hidden: Sequence[str | None]) 
         names.append(name_for(name, names, fold=False, most_bytes=None))
     unseen = {name for name, kind in zip(names, hidden, strict=True) if kind}
     return names, [mask(dict(zip(names, row, strict=True)), unseen) for row in rows]
+
+
+def is_complete(answer: Answer) -> bool:
+    """Return whether all rows of the answer are there: it was not cut at a limit and did not break off."""
+    return answer.state == questions.DONE and not answer.told
+
+
+def answer_file(response: Response, name: str, suffix: str, complete: bool) -> Response:
+    """Name a file of an answer, so that one that is not complete can be told from a complete one.
+
+    Its name ends in ``-incomplete`` then, and the header ``X-Complete`` is false, for a script that keeps no name.
+    """
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}{"" if complete else "-incomplete"}.{suffix}"'
+    response.headers["X-Complete"] = "true" if complete else "false"
+    return response
 
 
 def as_csv(item: Mapping[str, Any]) -> dict[str, Any]:

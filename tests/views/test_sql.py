@@ -50,6 +50,14 @@ def entry(app: Flask) -> AuditEntry:
         return found
 
 
+def named(person: Person, path: str) -> tuple[str, str]:
+    """What a file of an answer is called, without its kind in front, and whether it says that it is complete."""
+    answer = person.client.get(path)
+    assert answer.status_code == 200
+    _, _, name = answer.headers["Content-Disposition"].partition("filename=")
+    return name.strip('"').partition("-")[2], answer.headers["X-Complete"]
+
+
 @pytest.fixture
 def people_table(sandbox: Sandbox) -> str:
     """The name of a table of contacts."""
@@ -97,6 +105,12 @@ def test_what_the_warehouse_refuses_is_said_in_its_words(olga: Person, app: Flas
     assert entry(app).result == "failed"
 
 
+def test_a_file_of_a_complete_answer_says_so(olga: Person, app: Flask) -> None:
+    where = asked(olga, app, "select 1 as one")
+    for suffix in ("csv", "jsonl"):
+        assert named(olga, f"{where}.{suffix}") == (f"{where.rpartition('/')[2]}.{suffix}", "true")
+
+
 def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(olga: Person, app: Flask, sandbox: Sandbox) -> None:
     sandbox.fault("proxy_db", kind="truncated")
     where = asked(olga, app, 'select * from "Ledger (1 million)"')
@@ -104,6 +118,11 @@ def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(olga: Person
     assert "It broke off: these rows are not all" in said
     told = olga.client.get(f"{where}.json").json
     assert told["complete"] is False
+    for suffix in ("csv", "jsonl"):
+        assert named(olga, f"{where}.{suffix}") == (f"{where.rpartition('/')[2]}-incomplete.{suffix}", "false")
+    with app.app_context():
+        question_id = db.session.get_one(Answer, int(where.rpartition("/")[2])).question_id
+    assert named(olga, f"/questions/{question_id}.csv") == (f"{question_id}-incomplete.csv", "false")
     assert 0 < told["total"] < 2000
     assert entry(app).result == "failed"
 
