@@ -228,8 +228,8 @@ class Settings(BaseModel):
 
     @property
     def hook_tables(self) -> frozenset[str]:
-        """Names of the tables that the hook gets, in lower case; none where it gets all."""
-        names = {name.strip().casefold() for name in self.dashboard_hook_tables.split(",")} - {""}
+        """Names of the tables that the hook gets, as they were written; none where it gets all."""
+        names = {name.strip() for name in self.dashboard_hook_tables.split(",")} - {""}
         return frozenset() if "*" in names else frozenset(names)
 
     @property

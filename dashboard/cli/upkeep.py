@@ -78,7 +78,7 @@ def create_user(email: str, role: str, password_stdin: bool, own_password: bool)
 def list_users() -> None:
     """Everybody, a line each."""
     with make_current_app().app_context():
-        for user in db.session.scalars(select(User).order_by(User.email)):
+        for user in db.session.scalars(select(User).order_by(User.email_folded, User.id)):
             marks = [
                 user.issuer or "",
                 "some customers" if user.sees_some else "",
@@ -93,9 +93,10 @@ def list_users() -> None:
 def disable_user(email: str) -> None:
     """Shut a person out, now."""
     with make_current_app().app_context():
-        people.disable(_user(email), utc_now())
-        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{email}: disable")
-        click.echo(f"{email} is shut out.")
+        user = _user(email)
+        people.disable(user, utc_now())
+        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{user.email}: disable")
+        click.echo(f"{user.email} is shut out.")
 
 
 @users.command("set-password")
@@ -106,12 +107,13 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
     """Give a person a new password, to be changed when they sign in; it ends their sessions."""
     password = _password(password_stdin)
     with make_current_app().app_context():
+        user = _user(email)
         try:
-            people.set_password(_user(email), password, utc_now(), given=not own_password)
+            people.set_password(user, password, utc_now(), given=not own_password)
         except people.PeopleError as error:
             raise click.ClickException(str(error)) from None
-        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{email}: set-password")
-        click.echo(f"{email} has a new password.")
+        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{user.email}: set-password")
+        click.echo(f"{user.email} has a new password.")
 
 
 @users.command("remove-second-factor")
@@ -119,9 +121,10 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
 def remove_second_factor(email: str) -> None:
     """For an administrator who has lost telephone and recovery codes: the password alone signs them in again."""
     with make_current_app().app_context():
-        second.switch_off(_user(email))
-        audit.record(utc_now(), WHO, "second_factor_off", audit.DONE, detail=email)
-        click.echo(f"{email} signs in with their password alone.")
+        user = _user(email)
+        second.switch_off(user)
+        audit.record(utc_now(), WHO, "second_factor_off", audit.DONE, detail=user.email)
+        click.echo(f"{user.email} signs in with their password alone.")
 
 
 def _password(from_stdin: bool) -> str:

@@ -15,6 +15,7 @@ from dashboard import peliqan
 from dashboard.data.filters import can_sort
 from dashboard.data.kinds import CLOCK_SKEW, read_time
 from dashboard.data.reading import TableReading
+from dashboard.store.text import comparable
 
 # What loaders write into each row. A table's own last_modified goes first: it moves with whatever changes a row.
 CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")
@@ -63,7 +64,7 @@ def change_of(columns: Sequence[peliqan.Column], grows: str = "") -> Change | No
     found = next((names[name] for name in CHANGE_COLUMNS if name in names), None)
     if found is not None:
         return Change(found)
-    wanted = next((each for each in columns if grows and each.name.casefold() == grows.casefold()), None)
+    wanted = next((each for each in columns if grows and comparable(each.name) == comparable(grows)), None)
     is_number = wanted is not None and wanted.type in {"number", "autonumber"} and not wanted.decimals
     return Change(wanted.name, grows=True) if wanted is not None and is_number else None
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.store.text import comparable
 
 MASKED: Final = "••••••"
 SEES_ALL: Final = "admin"
@@ -57,7 +58,7 @@ class Masks:
         return {}
 
     def _find(self, name: str, column_type: str) -> str | None:
-        words = f" {' '.join(_WORDS.findall(_HUMP.sub(' ', name))).lower()} "
+        words = f" {' '.join(_words(_HUMP.sub(' ', name)))} "
         for kind in self.kinds:
             if column_type in kind.types or any(f" {each} " in words for each in kind.names):
                 return kind.title
@@ -115,9 +116,13 @@ def _kind(section: configparser.SectionProxy) -> Kind:
         raise ValueError(f"[{section.name}] has “{min(unknown)}”; there are names and types.")
     return Kind(
         section.name,
-        tuple(" ".join(_WORDS.findall(name.lower())) for name in _listed(section.get("names", ""))),
+        tuple(" ".join(_words(name)) for name in _listed(section.get("names", ""))),
         frozenset(_listed(section.get("types", ""))),
     )
+
+
+def _words(name: str) -> list[str]:
+    return _WORDS.findall(comparable(name))
 
 
 def _listed(text: str) -> list[str]:

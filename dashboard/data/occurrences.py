@@ -5,6 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.store.text import comparable
 
 LONGEST: Final = 200
 # What is beside the words of an option, a link or a file.
@@ -13,16 +14,16 @@ _NO_WORDS: Final = frozenset({"boolean", "password"})
 
 
 def found_in(row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: str) -> list[tuple[peliqan.Column, bool]]:
-    """The columns that hold the value, in any case; with True where the value is all there is in the cell.
+    """The columns that hold the value, in any spelling (``comparable``); with True where the value is all there is in the cell.
 
     A number is the same however it is written: 12.5 is 12.50.
     """
-    folded, number = wanted.strip().casefold(), _number(wanted)
+    folded, number = comparable(wanted), _number(wanted)
     found = []
     for column in columns:
         if column.type in _NO_WORDS:
             continue
-        texts = [text.strip().casefold() for text in _texts(row.get(column.name))]
+        texts = [comparable(text) for text in _texts(row.get(column.name))]
         if folded in texts or (number is not None and any(_number(text) == number for text in texts)):
             found.append((column, True))
         elif any(folded in text for text in texts):

@@ -19,6 +19,7 @@ from dashboard.data.destinations import Destination, DestinationError, Refused
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
+from dashboard.store.text import comparable
 
 FULL_EVERY: Final = 20
 ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."
@@ -132,7 +133,7 @@ class Pull:
         self._met |= {("connection", str(each.id)) for each in connections}
         found = []
         for database in api.databases():
-            if chosen.database and chosen.database.casefold() not in {database.name.casefold(), str(database.id)}:
+            if chosen.database and comparable(chosen.database) not in {comparable(database.name), str(database.id)}:
                 continue
             self._met.add(("database", chosen.database))
             tables = api.tables(database.id)
@@ -144,7 +145,7 @@ class Pull:
                 owner = owners.get(table.id, [])
                 if chosen.connections and not chosen.connections & set(owner):
                     continue
-                names = {name for name in chosen.tables if name.casefold() in {table.name.casefold(), str(table.id)}}
+                names = {name for name in chosen.tables if comparable(name) in {comparable(table.name), str(table.id)}}
                 self._met |= {("table", name) for name in names}
                 if names or not chosen.tables:
                     found.append(Found(database.name, owner[0] if len(owner) == 1 else None, table))

@@ -6,12 +6,13 @@ server), so nothing is sent on that was not understood here.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.data.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value
 from dashboard.store.asked import BadQuery, ListQuery, read_query
+from dashboard.store.text import meant
 
 PREFIX: Final = "filter__"
 _SIGNS: Final = ("-", "+")
@@ -106,12 +107,11 @@ def read_table_query(args: Mapping[str, str], chosen: Iterable[str], columns: Se
     conditions = tuple(_condition(name, value, by_name) for name, value in args.items() if name.startswith(PREFIX))
     if len(conditions) > MOST_FILTERS:
         raise BadQuery(f"There are {len(conditions)} filters; {MOST_FILTERS} at once are the most.")
-    wanted = tuple(dict.fromkeys(chosen))
-    for name in wanted:
-        _known(name, by_name)
+    wanted = tuple(dict.fromkeys(_known(name, by_name).name for name in chosen))
     filters = {each.name: each.value or "1" for each in conditions}
     query = TableQuery(base.q, filters, base.sort, base.page, base.per_page, wanted, conditions)
     if query.sort:
+        query = replace(query, sort=_meant_sort(query, by_name))
         _check_sort(query.sort, query.sorted_column, by_name)
     if query.q and not any(map(can_search, query.shown(columns))):
         # Upstream would answer with all rows (recorded).
@@ -135,6 +135,12 @@ def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column]) -> 
     return Filter(column.name, kind, value, tuple(parameters(column, kind, value).items()))
 
 
+def _meant_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str:
+    """Return the sort with the name of the column that is meant, whatever its spelling."""
+    name, sign = meant(query.sorted_column, by_name) or query.sorted_column, query.sort.removesuffix(query.sorted_column)
+    return f"{sign or ('+' if name[:1] in _SIGNS else '')}{name}"
+
+
 def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column]) -> None:
     if name in by_name and can_sort(by_name[name]):
         return
@@ -143,7 +149,8 @@ def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column]) -> 
 
 
 def _known(name: str, by_name: Mapping[str, peliqan.Column]) -> peliqan.Column:
-    if name not in by_name:
+    found = meant(name, by_name)
+    if found is None:
         some = ", ".join(list(by_name)[:12])
         raise BadQuery(f"The table has no column “{name[:60]}”. It has: {some[:300]}.")
-    return by_name[name]
+    return by_name[found]

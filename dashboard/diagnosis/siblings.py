@@ -1,7 +1,7 @@
 """Connections of one account that may be the same one, connected twice. Ids to ids, from the facts of the whole account."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -13,13 +13,17 @@ READ_AT_ONCE: Final = 10
 _IDLE = (Severity.OFF, Severity.BUSY)
 
 
-def same_name(mine: Sequence[Facts]) -> dict[int, int]:
-    """Return those that have an elder connection of the same connector and name, with the eldest."""
+def same_name(mine: Sequence[Facts], comparable: Callable[[str], str]) -> dict[int, int]:
+    """Return those that have an elder connection of the same connector and name, with the eldest.
+
+    ``comparable``: folds the spellings of a name into one.
+    """
     first: dict[tuple[str, str], int] = {}
     twins = {}
     for facts in sorted(mine, key=lambda each: each.id):
-        elder = first.setdefault((facts.connector, facts.name.strip().lower()), facts.id)
-        if elder != facts.id and facts.name.strip():
+        name = comparable(facts.name)
+        elder = first.setdefault((facts.connector, name), facts.id)
+        if elder != facts.id and name:
             twins[facts.id] = elder
     return twins
 

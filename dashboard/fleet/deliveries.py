@@ -23,7 +23,7 @@ from dashboard.peliqan.vocabulary import RunOutcome, outcome_of_run, run_is_over
 from dashboard.store import deliveries, run_log, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import Connection, Delivery, Run
-from dashboard.store.text import clean
+from dashboard.store.text import clean, comparable
 
 # So long a completed run is waited for.
 WAITED: Final = timedelta(hours=24)
@@ -228,8 +228,9 @@ class _Turn:
 
 def is_wanted(table: peliqan.Table, connection: Connection, names: frozenset[str]) -> bool:
     """Whether a connection's table is among these, by its name with or without the connector's, in any case, or its id."""
-    name = table.name.casefold()
-    return not names or not names.isdisjoint({name, name.removeprefix(f"{connection.connector}_".casefold()), str(table.id)})
+    name = comparable(table.name)
+    its_own = {name, name.removeprefix(f"{comparable(connection.connector)}_"), str(table.id)}
+    return not names or not its_own.isdisjoint(map(comparable, names))
 
 
 def _head(delivery: Delivery, connection: Connection) -> dict[str, Any]:

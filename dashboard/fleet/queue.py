@@ -31,6 +31,7 @@ from dashboard.fleet.reading import Fleet
 from dashboard.store import (
     actions,
     bulk,
+    counts,
     deliveries,
     due,
     events,
@@ -341,6 +342,7 @@ class Work:
         if due.take_job("retention", at, DAY):
             retention.forget(at - timedelta(days=self.settings.dashboard_keep_history_days))
             retention.forget_events(at)
+            counts.repair_texts()
 
     def _in_context(self, function: Callable[..., None]) -> Callable[..., None]:
         def run(*args: Any) -> None:

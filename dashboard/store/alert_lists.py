@@ -19,13 +19,13 @@ ALERT_RULES = Listing(
         contains_eager(AlertRule.account).load_only(Account.name, Account.external_id),
         contains_eager(AlertRule.account).lazyload(Account.check),
     ),
-    search=(AlertRule.name, AlertRule.place, AlertRule.created_by),
+    search=(AlertRule.name_folded, AlertRule.words),
     exact=(AlertRule.account_id,),
     filters={
         "severity": Filter(AlertRule.severity, "From severity", GRAVITIES),
         "on": Filter(case((AlertRule.on, "on"), else_="off"), "On or off", ("on", "off")),
     },
-    sorts={"name": (AlertRule.name, AlertRule.id), "created": (AlertRule.created_at, AlertRule.id)},
+    sorts={"name": (AlertRule.name_folded, AlertRule.id), "created": (AlertRule.created_at, AlertRule.id)},
     default_sort="name",
 )
 
@@ -52,7 +52,7 @@ def alert_rule_item(rule: AlertRule) -> dict[str, Any]:
 
 ALERT_MESSAGES = Listing(
     statement=select(AlertMessage).join(AlertMessage.rule).options(contains_eager(AlertMessage.rule)),
-    search=(AlertMessage.subject, AlertMessage.error, AlertRule.name),
+    search=(AlertMessage.subject_folded, AlertMessage.error_folded, AlertRule.name_folded),
     exact=(AlertMessage.cause_id,),
     filters={
         "state": Filter(AlertMessage.state, "State", MESSAGE_STATES, hides=(KNOWN,)),
@@ -61,7 +61,7 @@ ALERT_MESSAGES = Listing(
     },
     sorts={
         "at": (AlertMessage.created_at, AlertMessage.id),
-        "rule": (AlertRule.name, AlertMessage.id),
+        "rule": (AlertRule.name_folded, AlertMessage.id),
         "sent": (AlertMessage.sent_at, AlertMessage.id),
         "tries": (AlertMessage.tries, AlertMessage.id),
     },

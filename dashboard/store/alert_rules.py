@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.orm import joinedload, undefer
 
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alerts
 from dashboard.store.database import change, db
+from dashboard.store.folding import with_folds
 from dashboard.store.models import Account, AlertMessage, AlertRule, ConnectionCount
+from dashboard.store.text import comparable
 from dashboard.store.wall import read_minute, read_zone, shown_minute
 
 SENDS: Final = {
@@ -100,7 +102,8 @@ def switch(rule: AlertRule, on: bool, at: datetime) -> None:
         alerts.take_as_known(rule, at)
     else:
         waiting = update(AlertMessage).where(AlertMessage.rule_id == rule.id, AlertMessage.state == alerts.WAITING)
-        change(waiting.values(state=alerts.DROPPED, due_at=None, error="The rule was switched off before it was sent."))
+        dropped = {"state": alerts.DROPPED, "due_at": None, "error": "The rule was switched off before it was sent."}
+        change(waiting.values(with_folds(AlertMessage, dropped)))
     db.session.commit()
 
 
@@ -120,7 +123,7 @@ def rule_or_none(rule_id: int, *, with_address: bool = False) -> AlertRule | Non
 def connectors() -> list[str]:
     """What a rule may be for."""
     there = select(ConnectionCount.connector).distinct().where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
-    return sorted(db.session.scalars(there))
+    return sorted(db.session.scalars(there), key=comparable)
 
 
 def typed(rule: AlertRule) -> dict[str, str]:
@@ -144,8 +147,12 @@ def _account(text: str) -> int | None:
     """By the customer's own id or Peliqan's."""
     if not text:
         return None
-    ids = [int(text)] if text.isascii() and text.isdigit() and len(text) < 19 else []
-    found = db.session.scalar(select(Account.id).where(or_(Account.external_id == text, Account.id.in_(ids))).limit(1))
+    asked = comparable(text)
+    ids = [int(asked)] if asked.isascii() and asked.isdigit() and len(asked) < 19 else []
+    meant = or_(Account.external_id_folded == asked, Account.id.in_(ids))
+    # Of several that differ in spelling alone, the one that is written so.
+    exactly_first = case((Account.external_id == text, 0), else_=1)
+    found = db.session.scalar(select(Account.id).where(meant).order_by(exactly_first, Account.id).limit(1))
     if found is None:
         raise ValueError(f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all.")
     return found

@@ -20,6 +20,7 @@ from dashboard.store import alert_texts
 from dashboard.store.alert_texts import Text
 from dashboard.store.alert_times import digest_due, quiet_until
 from dashboard.store.database import change, db, upsert
+from dashboard.store.folding import with_folds
 from dashboard.store.models import AlertMessage, AlertRule, Cause, Finding
 from dashboard.store.models import findings as states
 
@@ -88,7 +89,7 @@ def due(rule_id: int, at: datetime, most: int = 100) -> list[int]:
 def give_up_unknown(at: datetime) -> None:
     """What a killed worker had in hand may have arrived: it is not sent a second time, but shown as failed. Commits."""
     lost = update(AlertMessage).where(AlertMessage.state == WAITING, AlertMessage.leased_until < at)
-    change(lost.values(state=FAILED, due_at=None, leased_until=None, error=LOST))
+    change(lost.values(with_folds(AlertMessage, {"state": FAILED, "due_at": None, "leased_until": None, "error": LOST})))
     db.session.commit()
 
 

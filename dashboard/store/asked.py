@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
+from dashboard.store.text import comparable, meant
+
 PAGE_SIZES = (25, 50, 100, 200)
 LONGEST_SEARCH = 200
 Row = TypeVar("Row")
@@ -105,6 +107,9 @@ def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: 
         raise BadQuery(f"The search text is too long: at most {LONGEST_SEARCH} characters.")
     if "\0" in "".join(args.values()):
         raise BadQuery("The address has a NUL character, which no name or id contains.")
+    if not comparable(q):
+        # Nothing but characters that nobody sees.
+        q = ""
     sort = args.get("sort", "")
     if sort and sorts is not None and sort not in sorts and sort.removeprefix("-") not in sorts:
         some = ", ".join(list(sorts)[:12])
@@ -112,8 +117,11 @@ def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: 
     chosen = {name: args[name] for name in filters if args.get(name)}
     for name, value in chosen.items():
         choices = filters[name].choices
-        if choices is not None and value not in choices:
-            raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(choices)}.")
+        if choices is not None:
+            choice = meant(value, choices)
+            if choice is None:
+                raise BadQuery(f"“{value[:40]}” is no {name}. There are: {', '.join(choices)}.")
+            chosen[name] = choice
         if filters[name].number:
             whole_number(name, value, 2**63 - 1)
     per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, delete, func, or_, select
+from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard.peliqan.vocabulary import is_saltedge
@@ -64,7 +64,7 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
         sorts={
             "age": (Connection.last_success_at, *_PLACE),
             "consent": (Connection.consent_expires_at, *_PLACE),
-            "account": (func.lower(Account.name), Account.id, Connection.id),
+            "account": (Account.name_folded, Account.id, Connection.id),
             "ticked": (BankTick.at, *_PLACE),
         },
         default_sort="age",

@@ -15,6 +15,7 @@ from sqlalchemy import func, insert, select, update
 
 from dashboard.store import actions, audit, sight
 from dashboard.store.database import change, db, is_free
+from dashboard.store.folding import with_folds
 from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Connection, Finding
 
 TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", "cancelled"
@@ -201,7 +202,7 @@ def claim(job_id: int, item_id: int, action: Action, at: datetime) -> None:
 def leave_out(item_id: int, why: str, at: datetime) -> None:
     """Do not begin this one. Commits."""
     mine = update(BulkItem).where(BulkItem.id == item_id, BulkItem.state == WAITING)
-    change(mine.values(state=LEFT_OUT, detail=why[:2000], settled_at=at))
+    change(mine.values(with_folds(BulkItem, {"state": LEFT_OUT, "detail": why[:2000], "settled_at": at})))
     db.session.commit()
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import contains_eager, load_only
 from dashboard.store import bulk
 from dashboard.store.database import db
 from dashboard.store.listing import Filter, Listing
-from dashboard.store.lists import shown_time
+from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models import Account, Action, BulkItem, BulkJob, Connection
 
 
@@ -28,7 +28,7 @@ JOBS = Listing(
         _count(bulk.FAILED).label("failed"),
         _count(bulk.WAITING, bulk.RUNNING).label("left"),
     ),
-    search=(BulkJob.who, BulkJob.why),
+    search=(BulkJob.words,),
     exact=(BulkJob.id,),
     filters={
         "state": Filter(BulkJob.state, "State", bulk.STATES),
@@ -77,7 +77,7 @@ def items_of(job_id: int) -> Listing:
     """One job's connections, each with what was done to it."""
     return Listing(
         statement=_ITEMS.where(BulkItem.job_id == job_id),
-        search=(Account.name, Account.external_id, Connection.name, Connection.connector, BulkItem.detail),
+        search=(*CONNECTIONS.search, BulkItem.detail_folded),
         exact=(BulkItem.account_id, BulkItem.connection_id),
         filters={
             "state": Filter(BulkItem.state, "Result", bulk.ITEM_STATES),
@@ -85,7 +85,7 @@ def items_of(job_id: int) -> Listing:
         },
         sorts={
             "number": (BulkItem.id,),
-            "account": (func.lower(Account.name), Account.id, BulkItem.id),
+            "account": (Account.name_folded, Account.id, BulkItem.id),
             "state": (BulkItem.state, BulkItem.id),
             "settled": (BulkItem.settled_at, BulkItem.id),
         },

@@ -16,6 +16,7 @@ from sqlalchemy import Column, delete, func, insert, select, update
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.diagnosis.texts import normalised
 from dashboard.store.database import change, db
+from dashboard.store.folding import with_folds
 from dashboard.store.models import STATES, Cause, Finding
 from dashboard.store.models.findings import NEW, RECOVERED, SUPPRESSED
 
@@ -147,7 +148,7 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
     by_cause = dict(db.session.execute(select(Finding.cause_id, func.count()).where(*near).group_by(Finding.cause_id)).all())
     example = f"{sum(by_cause.values())} connections of {connector} have had no data since {began:%d %B %Y, %H}:00 UTC."
     cause = find_or_make({keys[began]: Seed("critical", example)}, at)[keys[began]]
-    change(update(Cause).where(Cause.id == cause.id).values(platform=True, example=example))
+    change(update(Cause).where(Cause.id == cause.id).values(with_folds(Cause, {"platform": True, "example": example})))
     moving: dict[str, Any] = {"cause_id": cause.id}
     if cause.suppressed_until is not None and cause.suppressed_until > at:
         moving |= {"state": SUPPRESSED, "state_rank": STATES.index(SUPPRESSED)}

@@ -20,6 +20,7 @@ from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
 from dashboard.store import sight
 from dashboard.store.database import change, change_many, db
+from dashboard.store.folding import AT_ONCE, refold
 from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
 V = TypeVar("V")
@@ -114,7 +115,8 @@ def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
 
 
 def recount() -> None:
-    """Count everything anew. Right after a repair by hand; otherwise it changes nothing. Commits."""
+    """Count and fold everything anew. Right after a repair by hand; otherwise it changes nothing. Commits."""
+    refold()
     begin_change()
     shown = select(Connection.severity, Connection.status, Connection.connector, func.count()).where(*SHOWN)
     counted = db.session.execute(shown.group_by(Connection.severity, Connection.status, Connection.connector)).all()
@@ -123,10 +125,33 @@ def recount() -> None:
     if counted:
         db.session.execute(insert(ConnectionCount), [dict(zip(names, row, strict=True)) for row in counted])
     ids = list(db.session.scalars(select(Account.id)))
-    for start in range(0, len(ids), 500):
-        _recount_accounts(db.session(), ids[start : start + 500])
-        sight.work_out(db.session(), account_ids=ids[start : start + 500])
+    for start in range(0, len(ids), AT_ONCE):
+        _recount_accounts(db.session(), ids[start : start + AT_ONCE])
+        sight.work_out(db.session(), account_ids=ids[start : start + AT_ONCE])
     db.session.commit()
+
+
+def repair_texts() -> int:
+    """Work out anew all texts that lists search and sort by; how many rows were wrong. Commits after every 500 rows.
+
+    Wrong are those that a version wrote which folded texts otherwise, as during an upgrade.
+    """
+    repaired = refold()
+    ids = list(db.session.scalars(select(Account.id)))
+    for start in range(0, len(ids), AT_ONCE):
+        these = ids[start : start + AT_ONCE]
+        begin_change()
+        before = select(Account.id, Account.search).where(Account.id.in_(these))
+        texts: dict[int, str] = dict(db.session.execute(before).all())
+        wrong = [id for id, found in _summaries(db.session(), these).items() if found["search"] != texts[id]]
+        if wrong:
+            _recount_accounts(db.session(), wrong)
+            db.session.commit()
+        else:
+            # Where nothing changed, what was counted stays true.
+            db.session.rollback()
+        repaired += len(wrong)
+    return repaired
 
 
 @event.listens_for(Session, "before_flush")
@@ -209,16 +234,22 @@ def _add(session: Session, severity: str, status: str, connector: str, differenc
 
 
 def _recount_accounts(session: Session, ids: Sequence[int]) -> None:
-    names = session.execute(select(Account.id, Account.name, Account.external_id).where(Account.id.in_(ids)))
-    words: dict[int, list[str]] = {id: [name, external_id or ""] for id, name, external_id in names}
+    fields: dict[str, Any] = {name: bindparam(name) for name in _summary(Counter(), [])}
+    rows = [{"which": id, **found} for id, found in _summaries(session, ids).items()]
+    change_many(update(Account).where(Account.id == bindparam("which")).values(fields), rows, session)
+
+
+def _summaries(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
+    """What is worked out of these accounts' connections, by account."""
+    names = session.execute(select(Account.id, Account.name_folded, Account.external_id_folded).where(Account.id.in_(ids)))
+    words: dict[int, list[str]] = {id: [name, external_id] for id, name, external_id in names}
     counts: dict[int, Counter[str]] = {id: Counter() for id in words}
-    columns = (Connection.account_id, Connection.severity, Connection.name, Connection.connector)
-    for id, severity, name, connector in session.execute(select(*columns).where(Connection.account_id.in_(ids), *SHOWN)):
+    columns = (Connection.account_id, Connection.severity, Connection.name_folded, Connection.connector_folded)
+    shown = select(*columns).where(Connection.account_id.in_(ids), *SHOWN).order_by(Connection.account_id, Connection.id)
+    for id, severity, name, connector in session.execute(shown):
         counts[id][severity] += 1
         words[id] += [name, connector]
-    fields: dict[str, Any] = {name: bindparam(name) for name in _summary(Counter(), [])}
-    rows = [{"which": id, **_summary(counts[id], words[id])} for id in words]
-    change_many(update(Account).where(Account.id == bindparam("which")).values(fields), rows, session)
+    return {id: _summary(counts[id], words[id]) for id in words}
 
 
 def _summary(counts: Counter[str], words: Iterable[str]) -> dict[str, Any]:
@@ -228,5 +259,5 @@ def _summary(counts: Counter[str], words: Iterable[str]) -> dict[str, Any]:
         "connections_count": counts.total(),
         "severity": worst,
         "severity_rank": SEVERITIES.index(worst) if worst else len(SEVERITIES),
-        "search": " ".join(dict.fromkeys(word.lower() for word in words if word)),
+        "search": " ".join(dict.fromkeys(filter(None, words))),
     }

@@ -16,8 +16,9 @@ from sqlalchemy.orm import contains_eager
 from dashboard.store import audit
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db, is_free
+from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing
-from dashboard.store.lists import shown_time
+from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models import Account, Connection, Delivery
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"
@@ -158,7 +159,7 @@ def _move(delivery: Delivery, *, commit: bool = True, **values: Any) -> bool:
     mine = update(Delivery).where(
         Delivery.id == delivery.id, Delivery.state.in_(OPEN), Delivery.leased_until == delivery.leased_until
     )
-    moved = change(mine.values(**values))
+    moved = change(mine.values(with_folds(Delivery, values)))
     if commit:
         db.session.commit()
     if moved:
@@ -174,7 +175,7 @@ def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
     entry = audit.begin(at, who, "send_delivery", detail=f"Delivery {delivery.id} goes on.", **place)
     mine = update(Delivery).where(Delivery.id == delivery.id, Delivery.state.in_((DEAD, CANCELLED)))
     fresh = {"tries": 0, "looks": 0, "waits_since": at, "due_at": at, "settled_at": None, "error": ""}
-    moved = change(mine.values(state=state, audit_id=entry.id, **fresh))
+    moved = change(mine.values(with_folds(Delivery, {"state": state, "audit_id": entry.id, **fresh})))
     if moved:
         db.session.commit()
         db.session.refresh(delivery)
@@ -203,7 +204,7 @@ DELIVERIES = Listing(
         contains_eager(Delivery.account).lazyload(Account.check),
         contains_eager(Delivery.connection).load_only(Connection.name, Connection.connector),
     ),
-    search=(Account.name, Account.external_id, Connection.name, Connection.connector, Delivery.error, Delivery.who),
+    search=(*CONNECTIONS.search, Delivery.error_folded, Delivery.who_folded),
     exact=(Delivery.account_id, Delivery.connection_id),
     filters={
         "state": Filter(Delivery.state, "State", STATES),

@@ -18,6 +18,7 @@ from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import Account, Action, Connection, Finding, HealthChange
 from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+from dashboard.store.text import comparable
 
 # A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.
 REMIND_AFTER = timedelta(hours=20)
@@ -49,7 +50,7 @@ def waiting_links(at: datetime) -> Listing:
             contains_eager(Action.connection),
         )
         .where(*_WAITS),
-        search=(Account.name, Account.external_id, Connection.name, Action.connector, Action.started_by),
+        search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Action.words),
         exact=(Action.account_id, Action.connection_id),
         filters={
             "stage": Filter(stage, "What is next", STAGES),
@@ -61,7 +62,7 @@ def waiting_links(at: datetime) -> Listing:
         sorts={
             "stage": (rank, Action.started_at, Action.id),
             "since": (Action.started_at, Action.id),
-            "account": (func.lower(Account.name), Account.id, Action.id),
+            "account": (Account.name_folded, Account.id, Action.id),
             "sent": (Action.sent_at, Action.id),
         },
         default_sort="stage",
@@ -147,7 +148,7 @@ def changes_since(account_id: int, connection_id: int, at: datetime) -> list[Hea
 def first_connection_since(account_id: int, connector: str, at: datetime) -> Connection | None:
     """The first connection of a connector that an account got after a time."""
     mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
-    mine = mine.where(func.lower(Connection.connector) == connector.lower(), Connection.first_seen_at > at)
+    mine = mine.where(Connection.connector_folded == comparable(connector), Connection.first_seen_at > at)
     return db.session.scalars(mine.order_by(Connection.first_seen_at, Connection.id).limit(1)).first()
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, select, update
 
 from dashboard.store.database import change, change_many, db, insert_for
+from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import Connection, WebhookEvent
@@ -31,7 +32,7 @@ NOT_READ = "Its account was not read in time; the next pass over the fleet reads
 
 EVENTS = Listing(
     statement=select(WebhookEvent),
-    search=(WebhookEvent.event, WebhookEvent.key, WebhookEvent.status, WebhookEvent.detail),
+    search=(WebhookEvent.words, WebhookEvent.detail_folded),
     exact=(WebhookEvent.account_id, WebhookEvent.connection_id, WebhookEvent.run_id),
     filters={
         "event": Filter(WebhookEvent.event, "Event"),
@@ -207,14 +208,14 @@ def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
         alike[state, detail].append(id)
     for (state, detail), ids in alike.items():
         over = {"state": state, "detail": detail, "applied_at": at, "settled_at": at, "due_at": None}
-        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(over))
+        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(with_folds(WebhookEvent, over)))
 
 
 def await_reading(ids: Collection[int], at: datetime, until: datetime) -> None:
     """What these say is in the snapshot; their accounts are to be read, or asked for at ``until``. Does not commit."""
     if ids:
         waiting = {"applied_at": at, "due_at": until, "detail": ""}
-        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(waiting))
+        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(with_folds(WebhookEvent, waiting)))
 
 
 def await_again(late: Sequence[Any], at: datetime) -> set[int]:
@@ -233,13 +234,13 @@ def note_reading(began_at: Mapping[int, datetime]) -> None:
     for account_id in db.session.scalars(waiting).all():
         if account_id is not None:
             at = began_at[account_id]
-            over = {"state": DONE, "settled_at": at, "due_at": None, "detail": READ}
+            over = with_folds(WebhookEvent, {"state": DONE, "settled_at": at, "due_at": None, "detail": READ})
             change(update(WebhookEvent).where(*_waits_for([account_id]), WebhookEvent.applied_at <= at).values(over))
 
 
 def note_failure(account_ids: Collection[int], reason: str) -> None:
     """These accounts could not be read, or there are none such: what waits for them says why. Does not commit."""
-    change(update(WebhookEvent).where(*_waits_for(account_ids)).values(detail=reason))
+    change(update(WebhookEvent).where(*_waits_for(account_ids)).values(with_folds(WebhookEvent, {"detail": reason})))
 
 
 def _waits_for(account_ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:

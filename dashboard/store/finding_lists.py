@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
@@ -25,7 +25,13 @@ FINDINGS = Listing(
         ),
         contains_eager(Finding.account).lazyload(Account.check),
     ),
-    search=(Account.name, Account.external_id, Connection.name, Finding.connector, Finding.evidence),
+    search=(
+        Account.name_folded,
+        Account.external_id_folded,
+        Connection.name_folded,
+        Finding.connector_folded,
+        Finding.evidence_folded,
+    ),
     exact=(Finding.account_id, Finding.connection_id),
     filters={
         "severity": Filter(Finding.severity, "Severity", GRAVITIES),
@@ -39,8 +45,8 @@ FINDINGS = Listing(
     sorts={
         "severity": (Finding.severity_rank, Newest(Finding.first_seen_at), Finding.id),
         "first_seen": (Finding.first_seen_at, Finding.id),
-        "account": (func.lower(Account.name), Account.id, Finding.id),
-        "connector": (Finding.connector, Finding.id),
+        "account": (Account.name_folded, Account.id, Finding.id),
+        "connector": (Finding.connector_folded, Finding.id),
         "rule": (Finding.rule, Finding.id),
     },
     default_sort="severity",
@@ -71,7 +77,7 @@ def finding_item(finding: Finding) -> dict[str, Any]:
 
 CAUSES = Listing(
     statement=select(Cause),
-    search=(Cause.connector, Cause.rule, Cause.text, Cause.example),
+    search=(Cause.connector_folded, Cause.rule, Cause.text_folded, Cause.example_folded),
     exact=(Cause.id,),
     filters={
         "severity": Filter(Cause.severity, "Severity", GRAVITIES),
@@ -84,7 +90,7 @@ CAUSES = Listing(
         "accounts": (Cause.accounts, Cause.id),
         "connections": (Cause.connections, Cause.id),
         "since": (Cause.since, Cause.id),
-        "connector": (Cause.connector, Cause.id),
+        "connector": (Cause.connector_folded, Cause.id),
     },
     default_sort="severity",
 )

@@ -21,6 +21,7 @@ from dashboard.peliqan.vocabulary import RUNNING_WORDS, Severity
 from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
+from dashboard.store.folding import with_folds
 from dashboard.store.models import (
     STATES,
     Account,
@@ -34,7 +35,7 @@ from dashboard.store.models import (
     WatchedTable,
 )
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
-from dashboard.store.text import clean
+from dashboard.store.text import clean, comparable
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)
@@ -230,7 +231,7 @@ def _ask(
             )
             continue
         mine = by_account[account_id]
-        siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, same_name(mine)
+        siblings, twins = warehouses[account_id] | {facts.id for facts in mine}, same_name(mine, comparable)
         unused: dict[int, int] = {}
         if account.listed:
             unused = _unused_targets(mine)
@@ -331,7 +332,7 @@ def _values(row: Any, **changes: Any) -> dict[str, Any]:
         "cause_id": row.cause_id,
         "confirmed_at": row.confirmed_at,
     }
-    values: dict[str, Any] = {"which": row.id, **kept, **changes}
+    values: dict[str, Any] = {"which": row.id, **with_folds(Finding, {**kept, **changes})}
     return {**values, "severity_rank": GRAVITIES.index(values["severity"]), "state_rank": STATES.index(values["state"])}
 
 
@@ -367,7 +368,8 @@ def _add(new: Mapping[Place, Said], cause_of: Mapping[Place, causes.Known], at: 
 
 def _write(changed: list[dict[str, Any]], gone: list[Any], at: datetime, tally: causes.Tally) -> None:
     names = (
-        "evidence", "severity", "severity_rank", "contradicts", "missing_since", "cause_id", "state", "state_rank", "confirmed_at"
+        "evidence", "evidence_folded", "severity", "severity_rank", "contradicts", "missing_since", "cause_id", "state",
+        "state_rank", "confirmed_at",
     )  # fmt: skip
     for values in changed:
         values.update({f"to_{name}": values.pop(name) for name in names})

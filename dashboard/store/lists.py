@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, column, func, select, table, true
+from sqlalchemy import ColumnElement, and_, case, column, select, table, true
 from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 
 from dashboard.store.counts import SHOWN
@@ -20,11 +20,11 @@ def shown_time(value: datetime | None) -> str | None:
 
 
 def _indexed(words: Sequence[str], walking: bool, account: InstrumentedAttribute[int] = Account.id) -> ColumnElement[bool]:
-    """Accounts whose texts, or whose connections' texts, have every word in them; of words of three letters or more.
+    """Accounts whose texts, or whose connections' texts, have every (comparable) word in them; of words of three letters or more.
 
     ``walking``: the list is gone through in its order, each row's ``account`` looked up among those that were found.
     """
-    long = [word.lower() for word in words if len(word) >= 3]
+    long = [word for word in words if len(word) >= 3]
     if not long:
         return true()
     if db.engine.dialect.name == "postgresql":
@@ -64,7 +64,7 @@ CONNECTIONS = Listing(
     )
     .where(*SHOWN),
     unseen=(contains_eager(Connection.account).lazyload(Account.check),),
-    search=(Account.name, Account.external_id, Connection.name, Connection.connector),
+    search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Connection.connector_folded),
     exact=(Connection.id, Account.id),
     indexed=partial(_indexed, account=Connection.account_id),
     filters={
@@ -76,9 +76,9 @@ CONNECTIONS = Listing(
     sorts={
         "severity": (Connection.severity_rank, Newest(Connection.status_since), *_CONNECTION),
         # Through the account's own columns, so that SQLite walks the accounts in order and their connections behind them.
-        "account": (func.lower(Account.name), Account.id, Connection.id),
-        "name": (func.lower(Connection.name), *_CONNECTION),
-        "connector": (Connection.connector, *_CONNECTION),
+        "account": (Account.name_folded, Account.id, Connection.id),
+        "name": (Connection.name_folded, *_CONNECTION),
+        "connector": (Connection.connector_folded, *_CONNECTION),
         "status": (Connection.status, *_CONNECTION),
         "last_success": (Connection.last_success_at, *_CONNECTION),
         "since": (Connection.status_since, *_CONNECTION),
@@ -110,24 +110,24 @@ def connection_item(connection: Connection) -> dict[str, Any]:
 
 _READABLE = case((Account.unreadable_reason.is_(None), "yes"), else_="no")
 _ITS_CONNECTION = and_(Connection.account_id == Account.id, *SHOWN)
-_ACCOUNT = (func.lower(Account.name), Account.id)
+_ACCOUNT = (Account.name_folded, Account.id)
 
 ACCOUNTS = Listing(
     name="accounts",
     statement=select(Account).join(Account.check).options(contains_eager(Account.check)).where(Account.gone_at.is_(None)),
-    search=(Account.name, Account.external_id),
+    search=(Account.name_folded, Account.external_id_folded),
     exact=(Account.id,),
     indexed=_indexed,
     filters={
         "severity": Filter(Account.severity, "Worst connection", SEVERITIES, same_as=(Account.severity_rank, SEVERITIES.index)),
-        "connector": Filter(Connection.connector, "Connector", through=_ITS_CONNECTION),
-        "status": Filter(Connection.status, "Status", through=_ITS_CONNECTION),
+        "connector": Filter(Connection.connector, "Connector", through=_ITS_CONNECTION, known=ConnectionCount.connector),
+        "status": Filter(Connection.status, "Status", through=_ITS_CONNECTION, known=ConnectionCount.status),
         "readable": Filter(_READABLE, "Readable", ("yes", "no")),
     },
     sorts={
         "severity": (Account.severity_rank, *_ACCOUNT),
         "name": _ACCOUNT,
-        "external_id": (Account.external_id, Account.id),
+        "external_id": (Account.external_id_folded, Account.id),
         "connections": (Account.connections_count, *_ACCOUNT),
         "checked": (AccountCheck.checked_at, AccountCheck.account_id),
     },
@@ -152,7 +152,7 @@ def account_item(account: Account) -> dict[str, Any]:
 
 AUDIT = Listing(
     statement=select(AuditEntry),
-    search=(AuditEntry.who, AuditEntry.what, AuditEntry.detail),
+    search=(AuditEntry.words,),
     exact=(AuditEntry.account_id, AuditEntry.connection_id),
     filters={
         "what": Filter(AuditEntry.what, "What"),
@@ -185,10 +185,10 @@ def audit_item(entry: AuditEntry) -> dict[str, Any]:
 
 USERS = Listing(
     statement=select(User),
-    search=(User.email,),
+    search=(User.email_folded,),
     filters={"role": Filter(User.role, "Role", ("viewer", "operator", "admin"))},
     sorts={
-        "email": (User.email, User.id),
+        "email": (User.email_folded, User.id),
         "role": (User.role, User.id),
         "seen": (User.seen_at, User.id),
         "created": (User.created_at, User.id),

@@ -12,6 +12,7 @@ from dashboard.store import diagnosed
 from dashboard.store.counts import SHOWN, remembered
 from dashboard.store.database import db
 from dashboard.store.models import SEVERITIES, Account, Cause, Connection, ConnectionCount, Finding, HealthChange
+from dashboard.store.text import comparable
 
 Conditions = tuple[ColumnElement[bool], ...]
 _BY_REASON = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)
@@ -76,7 +77,7 @@ def read(at: datetime, most: int = 8) -> Overview:
         behind_count=behind_count,
         contradictions=contradictions,
         contradiction_count=contradiction_count,
-        connectors=sorted(in_error, key=lambda row: (-row[1], row[0]))[:most],
+        connectors=sorted(in_error, key=lambda row: (-row[1], comparable(row[0])))[:most],
     )
 
 
@@ -133,10 +134,11 @@ class Found:
 def find(q: str, most: int = 8) -> Found:
     """Accounts and connections for what was pasted: an id exactly, else names, external ids and connectors in part."""
     text = q.strip()[:200].replace("\0", "")
-    if not text:
+    asked = comparable(text)
+    if not asked:
         return Found("", [], [])
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 19 else -1
-    exact = or_(Account.id == number, func.lower(Account.external_id) == text.lower())
+    number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else -1
+    exact = or_(Account.id == number, Account.external_id_folded == asked)
     accounts = select(Account).where(Account.gone_at.is_(None))
     connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*SHOWN)
     exactly = Found(
@@ -147,15 +149,15 @@ def find(q: str, most: int = 8) -> Found:
     if exactly.accounts or exactly.connections:
         return exactly
     named = [
-        or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in (Account.name, Account.external_id)))
-        for word in text.split()
+        or_(*(column.contains(word, autoescape=True) for column in (Account.name_folded, Account.external_id_folded)))
+        for word in asked.split()
     ]
     by_connection = [
-        or_(*(func.lower(column).contains(word.lower(), autoescape=True) for column in (Connection.name, Connection.connector)))
-        for word in text.split()
+        or_(*(column.contains(word, autoescape=True) for column in (Connection.name_folded, Connection.connector_folded)))
+        for word in asked.split()
     ]
     return Found(
         text,
-        list(db.session.scalars(accounts.where(*named).order_by(func.lower(Account.name), Account.id).limit(most))),
+        list(db.session.scalars(accounts.where(*named).order_by(Account.name_folded, Account.id).limit(most))),
         list(db.session.scalars(connections.where(*by_connection).order_by(Connection.account_id, Connection.id).limit(most))),
     )

@@ -11,11 +11,13 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from email_validator import EmailNotValidError, validate_email
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from dashboard.store.addresses import LONGEST, canonical
 from dashboard.store.database import db
 from dashboard.store.models import AccessToken, SignIn, User
+from dashboard.store.text import clean
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12
@@ -72,6 +74,8 @@ def create_user(email: str, role: str, password: str, at: datetime, *, given: bo
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
     hashed_password = hash_password(password, address)
+    if find_user(address) is not None:
+        raise PeopleError(f"There is a user {address} already.")
     user = User(email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given)
     db.session.add(user)
     try:
@@ -83,16 +87,16 @@ def create_user(email: str, role: str, password: str, at: datetime, *, given: bo
 
 
 def checked_address(email: str) -> str:
-    """An e-mail address as it is kept.
+    """An e-mail address as it is kept: its canonical form (``store.addresses``).
 
     Raises:
         PeopleError: it is none.
     """
     try:
-        found: str = validate_email(email, check_deliverability=False, test_environment=True).normalized.lower()
+        found = validate_email(email.strip(), check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
         raise PeopleError(f"“{email[:80]}” is no e-mail address: {error}") from None
-    return found
+    return canonical(found.normalized)
 
 
 def hash_password(password: str, email: str) -> str:
@@ -120,8 +124,16 @@ def hash_password(password: str, email: str) -> str:
 
 
 def find_user(email: str) -> User | None:
-    """The person with this address, disabled ones included."""
-    return db.session.scalar(select(User).where(User.email == email.replace("\0", "").strip().lower()[:254]))
+    """The person with this address in any spelling, disabled ones included.
+
+    Where earlier versions let in two people whose addresses differ in spelling alone: the one whose spelling is this one, or
+    else the first.
+    """
+    written = clean(email).strip().lower()[:LONGEST]
+    # The second half: of a user whom a version made that kept no canonical form, until the daily repair.
+    same = select(User).where(or_(User.address == canonical(email), User.email == written)).order_by(User.id)
+    found = db.session.scalars(same).all()
+    return next((user for user in found if user.email == written), found[0] if found else None)
 
 
 def set_password(user: User, password: str, at: datetime, *, given: bool = False) -> None:

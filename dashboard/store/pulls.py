@@ -15,11 +15,12 @@ from sqlalchemy.orm import undefer
 
 from dashboard.store import audit
 from dashboard.store.database import change, db, is_free
+from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
-from dashboard.store.text import clean
+from dashboard.store.text import clean, comparable
 
 RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)
@@ -50,7 +51,7 @@ def schedule_or_none(schedule_id: int, *, with_address: bool = False) -> PullSch
 
 def is_taken(name: str) -> bool:
     """Whether a schedule has this name already."""
-    return db.session.scalar(select(PullSchedule.id).where(PullSchedule.name == name)) is not None
+    return db.session.scalar(select(PullSchedule.id).where(PullSchedule.name_folded == comparable(name))) is not None
 
 
 def is_full() -> bool:
@@ -153,7 +154,7 @@ def end(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: datetime)
         "remarks": list(ended.remarks)[:MOST_KEPT],
         "error": ended.error,
     }
-    if change(mine.values(ended_at=at, leased_until=None, now="", **values)):
+    if change(mine.values(with_folds(PullRun, {"ended_at": at, "leased_until": None, "now": "", **values}))):
         told = f"{ended.tables} tables copied, {ended.failed} failed. {ended.error}".strip()
         audit.settle(run.audit_id, audit.DONE if ended.state == DONE else audit.FAILED, told, at)
         if schedule is not None:
@@ -196,14 +197,14 @@ _LAST = select(func.max(PullRun.id)).where(PullRun.schedule_id == PullSchedule.i
 # Beside each schedule its last pull.
 SCHEDULES = Listing(
     statement=select(PullSchedule, PullRun).outerjoin(PullRun, PullRun.id == _LAST),
-    search=(PullSchedule.name, PullSchedule.place, PullSchedule.created_by),
+    search=(PullSchedule.name_folded, PullSchedule.words),
     exact=(PullSchedule.id,),
     filters={
         "result": Filter(PullRun.state, "Last pull", STATES),
         "on": Filter(case((PullSchedule.on, "on"), else_="off"), "On or off", ("on", "off")),
     },
     sorts={
-        "name": (PullSchedule.name, PullSchedule.id),
+        "name": (PullSchedule.name_folded, PullSchedule.id),
         "next": (PullSchedule.due_at, PullSchedule.id),
         "last": (PullRun.began_at, PullSchedule.id),
     },
@@ -235,12 +236,12 @@ def runs_listing(schedule_id: int) -> Listing:
     """The pulls of one schedule."""
     return Listing(
         statement=select(PullRun).where(PullRun.schedule_id == schedule_id),
-        search=(PullRun.name, PullRun.place, PullRun.who, PullRun.error),
+        search=(PullRun.name_folded, PullRun.words, PullRun.error_folded),
         exact=(PullRun.id,),
         filters={"state": Filter(PullRun.state, "Result", STATES)},
         sorts={
             "began": (PullRun.began_at, PullRun.id),
-            "name": (PullRun.name, PullRun.id),
+            "name": (PullRun.name_folded, PullRun.id),
             "rows": (PullRun.rows, PullRun.id),
         },
         default_sort="-began",

@@ -17,7 +17,7 @@ from dashboard.store import audit, sight
 from dashboard.store.database import change, db
 from dashboard.store.models import Account, Answer, Question, SavedQuery, User, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
-from dashboard.store.text import clean
+from dashboard.store.text import clean, comparable
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
 OPEN: Final = (WAITING, RUNNING)
@@ -193,7 +193,7 @@ def keep_address(user: User, account: Account, address: bytes | None, shown: str
 
 def saved() -> list[SavedQuery]:
     """Saved questions, by name."""
-    return list(db.session.scalars(select(SavedQuery).order_by(func.lower(SavedQuery.name))))
+    return list(db.session.scalars(select(SavedQuery).order_by(SavedQuery.name_folded, SavedQuery.id)))
 
 
 def saved_or_none(query_id: int) -> SavedQuery | None:
@@ -210,7 +210,7 @@ def save(user: User, query: SavedQuery | None, name: str, text: str, parameters:
     name = clean(name).strip()[:200]
     if not name:
         raise ValueError("Give it a name.")
-    other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name == name))
+    other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
     if other is not None and (query is None or other != query.id):
         raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
     query = query or SavedQuery()

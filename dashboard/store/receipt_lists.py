@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.diagnosis.rules import BY_NAME
@@ -21,7 +21,7 @@ RECEIPTS = Listing(
         contains_eager(Action.account).lazyload(Account.check),
         contains_eager(Action.connection).load_only(Connection.name, Connection.connector),
     ),
-    search=(Account.name, Account.external_id, Connection.name, Action.connector, Action.started_by, Action.why, Action.detail),
+    search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Action.words),
     exact=(Action.account_id, Action.connection_id, Action.run_id),
     filters={
         "kind": Filter(Action.kind, "What", (SYNC, REAUTHORISE, BANK_REFRESH)),
@@ -36,7 +36,7 @@ RECEIPTS = Listing(
         "who": (Action.started_by, Action.id),
         "kind": (Action.kind, Action.id),
         "verdict": (Action.verdict, Action.id),
-        "account": (func.lower(Account.name), Action.id),
+        "account": (Account.name_folded, Action.id),
     },
     default_sort="-at",
 )

@@ -5,6 +5,7 @@ from pathlib import Path
 from flask import current_app
 from sqlalchemy import inspect, text
 
+from dashboard.store.counts import repair_texts
 from dashboard.store.database import db
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
@@ -36,8 +37,11 @@ def upgrade(version: str = "head", patience: str = "10s") -> None:
     """Apply the migrations that have not been applied, up to one. ``patience``: how long each waits for a table, in PostgreSQL.
 
     A change of a table that waits for somebody's long transaction makes everybody else wait behind it: it gives up instead.
+    Kept texts are filled after the last one, in small steps, so that the version before serves meanwhile.
     """
     import flask_migrate
 
     flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience)
     flask_migrate.upgrade(revision=version)
+    if not needs_upgrade():
+        repair_texts()

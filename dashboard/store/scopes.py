@@ -8,6 +8,7 @@ from dashboard.store import sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db
 from dashboard.store.models import Account, Scope, Seen, User
+from dashboard.store.text import comparable
 
 MOST = 500
 LONGEST = 255
@@ -19,7 +20,8 @@ class BadScope(ValueError):
 
 def scopes_of(user: User) -> list[Scope]:
     """What a person is limited to, in order; nothing where they are not, or to nobody."""
-    return list(db.session.scalars(select(Scope).where(Scope.user_id == user.id).order_by(Scope.text, Scope.is_prefix)))
+    mine = db.session.scalars(select(Scope).where(Scope.user_id == user.id))
+    return sorted(mine, key=lambda scope: (comparable(scope.text), scope.text, scope.is_prefix))
 
 
 def as_text(scopes: Sequence[Scope]) -> str:

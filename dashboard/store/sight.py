@@ -45,6 +45,7 @@ _CAUSE = {
     "state_rank": _OVER.format(then=STATES.index(RECOVERED), otherwise="cause.state_rank"),
     "recovered_at": _OVER.format(then="coalesce(cause.recovered_at, mine.recovered_at)", otherwise="cause.recovered_at"),
     "example": "(SELECT finding.evidence FROM finding WHERE finding.id = mine.newest)",
+    "example_folded": "(SELECT finding.evidence_folded FROM finding WHERE finding.id = mine.newest)",
     "suppressed_reason": f"CASE WHEN EXISTS ({_BEYOND.format(cause='cause.id')}) THEN '' ELSE cause.suppressed_reason END",
 }
 # A pass is over the whole fleet.

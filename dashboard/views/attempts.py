@@ -13,6 +13,8 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
+from dashboard.store.addresses import canonical
+
 HALF_A_YEAR: Final = 180 * 86_400
 # An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.
 ONE_USERS_NETWORK: Final = 64
@@ -39,7 +41,7 @@ def cookie_name() -> str:
 
 
 def _account() -> str:
-    return request.form.get("email", "").strip().lower()[:254]
+    return canonical(request.form.get("email", ""))
 
 
 def _network(address: str) -> str:
@@ -63,7 +65,7 @@ def _known_browser() -> str:
 
 
 def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
-    signed = _signer(user.email).sign(secrets.token_urlsafe(16)).decode()
+    signed = _signer(canonical(user.email)).sign(secrets.token_urlsafe(16)).decode()
 
     @after_this_request
     def keep(response: Response) -> Response:
@@ -72,7 +74,7 @@ def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
         return response
 
 
-def _signer(email: str) -> Signer:
+def _signer(address: str) -> Signer:
     # The address is part of what signs and not of what is signed: the cookie names nobody. The newest key comes last.
     keys = [*reversed(current_app.config["SECRET_KEY_FALLBACKS"] or []), current_app.config["SECRET_KEY"]]
-    return Signer(keys, salt=f"browser of {email}")
+    return Signer(keys, salt=f"browser of {address}")

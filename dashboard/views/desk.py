@@ -11,6 +11,7 @@ from dashboard.store.asked import whole_number
 from dashboard.store.database import db
 from dashboard.store.finding_lists import finding_item
 from dashboard.store.models import Account, Action, Connection, ConnectionCount, Finding
+from dashboard.store.text import comparable
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
@@ -84,7 +85,9 @@ def new_invite() -> ResponseReturnValue:
     account = get_account_or_404(whole_number("account", request.args.get("account", ""), 2**63 - 1))
     has = set(db.session.scalars(_live_connectors(account)))
     known = set(db.session.scalars(select(ConnectionCount.connector).where(ConnectionCount.connections > 0)))
-    return render_template("pages/invite.html", account=account, has=sorted(has), offered=sorted(known - has, key=str.lower))
+    mine = set(map(comparable, has))
+    offered = sorted((each for each in known if comparable(each) not in mine), key=comparable)
+    return render_template("pages/invite.html", account=account, has=sorted(has, key=comparable), offered=offered)
 
 
 @bp.post("/accounts/<int:account_id>/invite")
@@ -97,7 +100,7 @@ def invite(account_id: int) -> ResponseReturnValue:
     who, at = visitor().email, console().clock()
     if account.gone_at is not None:
         return _refuse(account, "Peliqan lists this account no more.", connector)
-    if connector.lower() in {each.lower() for each in db.session.scalars(_live_connectors(account))}:
+    if comparable(connector) in map(comparable, db.session.scalars(_live_connectors(account))):
         return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
     settings = console().settings
     with noted_if_unsent(actions.INVITE, account_id):

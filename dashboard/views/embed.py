@@ -22,6 +22,7 @@ from dashboard.store import audit, scopes
 from dashboard.store.asked import BadQuery, whole_number
 from dashboard.store.database import db
 from dashboard.store.models import Account, Connection
+from dashboard.store.text import comparable
 from dashboard.views.access import PUBLIC, requires, visitor
 from dashboard.views.security import allow_frame, is_widgets_host, own_policy
 
@@ -144,7 +145,10 @@ def _page() -> EmbedPage:
         _may_see_or_404(external_id)
     known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
     customers = (
-        select(Account).where(Account.external_id.is_not(None), Account.gone_at.is_(None)).order_by(Account.name).limit(OFFERED)
+        select(Account)
+        .where(Account.external_id.is_not(None), Account.gone_at.is_(None))
+        .order_by(Account.name_folded, Account.id)
+        .limit(OFFERED)
     )
     asked = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
     return EmbedPage(
@@ -152,7 +156,7 @@ def _page() -> EmbedPage:
         account=_account(external_id),
         connectors=tuple(dict.fromkeys(each.strip()[:80] for each in asked if each.strip())),
         selected=request.args.get("selected", "").strip()[:80],
-        known_connectors=sorted(known, key=str.lower),
+        known_connectors=sorted(known, key=comparable),
         customers=list(db.session.scalars(customers)),
         script_url=settings.peliqan_embed_script_url,
         frame_url=f"{settings.dashboard_widget_origin or ''}/embed/frame",

@@ -10,6 +10,7 @@ from dashboard.fleet.links import GIVE_UP_AFTER, SafeLink, check_link
 from dashboard.store import actions, desk
 from dashboard.store.asked import BadQuery
 from dashboard.store.models import Account, Action, Connection
+from dashboard.store.text import meant
 from dashboard.views import letters
 from dashboard.views.times import zone
 
@@ -73,9 +74,10 @@ def chosen_language() -> str | None:
         BadQuery: there is none of that name.
     """
     asked = request.values.get("language")
-    if asked and asked not in letters.LANGUAGES:
+    found = meant(asked, letters.LANGUAGES) if asked else None
+    if asked and found is None:
         raise BadQuery(f"There are no messages in “{asked[:20]}”. There are: {', '.join(letters.LANGUAGES)}.")
-    return asked or None
+    return found
 
 
 def service_name(connector: str) -> str:

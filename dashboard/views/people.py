@@ -10,6 +10,7 @@ from wtforms.validators import InputRequired, Length
 from dashboard.app import console
 from dashboard.store import audit, people, sessions
 from dashboard.store import second as codes
+from dashboard.store.addresses import canonical
 from dashboard.views import provider, second
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.views.attempts import by_account
@@ -41,7 +42,7 @@ def login() -> ResponseReturnValue:
         return provider.sign_in_page(target, form.email.data or "", WRONG if request.method == "POST" else "")
     user = people.check_password(form.email.data, form.password.data)
     if user is None:
-        audit.record(console().clock(), form.email.data, "sign_in", audit.FAILED)
+        audit.record(console().clock(), canonical(form.email.data), "sign_in", audit.FAILED)
         return provider.sign_in_page(target, form.email.data, WRONG), 403
     if user.totp_secret is not None:
         return second.ask_for_code(user, target)

@@ -16,6 +16,7 @@ from flask_login import current_user
 
 from dashboard.app import console
 from dashboard.store import audit, provided
+from dashboard.store.addresses import canonical
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next
 from dashboard.views.security import limiter
 
@@ -227,7 +228,7 @@ def back() -> ResponseReturnValue:
     email = ""
     try:
         vouched = there.person()
-        email = vouched.email
+        email = canonical(vouched.email)
         user = provided.admit(vouched, console().clock())
     except Away as away:
         return _away(there, target, away)

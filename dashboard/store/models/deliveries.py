@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account, Connection
 
 
@@ -28,6 +29,7 @@ class Delivery(Model):
     account_id: Mapped[int] = mapped_column(BigId)
     connection_id: Mapped[int] = mapped_column(BigId)
     who: Mapped[str] = mapped_column(Text)
+    who_folded: Mapped[str] = folded("who")
     audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
     state: Mapped[str] = mapped_column(String(16))
     asked_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
@@ -42,6 +44,7 @@ class Delivery(Model):
     rows: Mapped[int] = mapped_column(BigId, default=0)
     tries: Mapped[int] = mapped_column(default=0)
     error: Mapped[str] = mapped_column(Text, default="")
+    error_folded: Mapped[str] = folded("error")
     remarks: Mapped[list[str]] = mapped_column(JSON, default=list)
 
     account: Mapped[Account | None] = relationship(

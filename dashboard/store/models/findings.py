@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account, Connection
 
 NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppressed", "recovered"
@@ -26,6 +27,7 @@ class _Judged(Model):
 
     rule: Mapped[str] = mapped_column(String(32))
     connector: Mapped[str] = mapped_column(Text, default="")
+    connector_folded: Mapped[str] = folded("connector")
     severity: Mapped[str] = mapped_column(String(16))
     severity_rank: Mapped[int] = mapped_column(SmallInteger)
     state: Mapped[str] = mapped_column(String(16))
@@ -75,6 +77,8 @@ class Cause(_Judged):
     most: Mapped[int] = mapped_column(default=0)
     times: Mapped[int] = mapped_column(default=1)
     example: Mapped[str] = mapped_column(Text, default="")
+    text_folded: Mapped[str] = folded("text")
+    example_folded: Mapped[str] = folded("example")
     owner: Mapped[str | None] = mapped_column(Text)
     owned_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
@@ -110,6 +114,7 @@ class Finding(_Judged):
     connection_id: Mapped[int | None] = mapped_column(BigId)
     cause_id: Mapped[int] = mapped_column(BigId, ForeignKey("cause.id"))
     evidence: Mapped[str] = mapped_column(Text)
+    evidence_folded: Mapped[str] = folded("evidence")
     contradicts: Mapped[bool] = mapped_column(default=False)
     missing_since: Mapped[datetime | None] = mapped_column(UtcTime)
     first_seen_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.peliqan import vocabulary
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 
 # Severities from worst to best, as lists sort them; ``severity_rank`` is the place in it.
 SEVERITIES = tuple(severity.value for severity in vocabulary.Severity)
@@ -36,14 +37,17 @@ class Account(Model):
 
     __tablename__ = "account"
     __table_args__ = (
-        Index("ix_account_severity", "severity_rank", text("lower(name)"), "id"),
-        Index("ix_account_name", text("lower(name)"), "id"),
-        Index("ix_account_connections", "connections_count", text("lower(name)"), "id"),
+        Index("ix_account_severity", "severity_rank", "name_folded", "id"),
+        Index("ix_account_name", "name_folded", "id"),
+        Index("ix_account_connections", "connections_count", "name_folded", "id"),
+        Index("ix_account_external_id_folded", "external_id_folded", "id"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(Text, default="")
     external_id: Mapped[str | None] = mapped_column(Text, index=True)
+    name_folded: Mapped[str] = folded("name")
+    external_id_folded: Mapped[str] = folded("external_id")
     token: Mapped[bytes | None] = mapped_column(deferred=True)
     first_seen_at: Mapped[datetime] = mapped_column(UtcTime)
     unreadable_reason: Mapped[str | None] = mapped_column(Text)
@@ -113,8 +117,9 @@ class Connection(Model):
         _list_index("severity", "severity_rank", text("status_since DESC")),
         _list_index("status_severity", "status", "severity_rank", text("status_since DESC")),
         _list_index("connector_severity", "connector", "severity_rank", text("status_since DESC")),
-        _list_index("name", text("lower(name)")),
-        _list_index("connector", "connector"),
+        _list_index("name", "name_folded"),
+        _list_index("connector", "connector_folded"),
+        # In PostgreSQL with the collation C, as the list sorts.
         _list_index("status", "status"),
         _list_index("last_success", "last_success_at"),
         _list_index("since", "status_since"),
@@ -124,6 +129,8 @@ class Connection(Model):
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=False)
     name: Mapped[str] = mapped_column(Text, default="")
     connector: Mapped[str] = mapped_column(Text, default="", active_history=True)
+    name_folded: Mapped[str] = folded("name")
+    connector_folded: Mapped[str] = folded("connector")
     status: Mapped[str] = mapped_column(Text, default="", active_history=True)
     severity: Mapped[str] = mapped_column(String(16), active_history=True)
     severity_rank: Mapped[int] = mapped_column(SmallInteger)

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account
 
 
@@ -28,6 +29,7 @@ class WebhookEvent(Model):
     received_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
     event: Mapped[str] = mapped_column(String(64), default="")
+    words: Mapped[str] = folded("event", "key", "status")
     account_id: Mapped[int | None] = mapped_column(BigId)
     connection_id: Mapped[int | None] = mapped_column(BigId)
     run_id: Mapped[int | None] = mapped_column(BigId)
@@ -39,6 +41,7 @@ class WebhookEvent(Model):
     tries: Mapped[int] = mapped_column(default=0)
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     detail: Mapped[str] = mapped_column(Text, default="")
+    detail_folded: Mapped[str] = folded("detail")
     times: Mapped[int] = mapped_column(default=1)
 
 
@@ -53,6 +56,7 @@ class AlertRule(Model):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
+    name_folded: Mapped[str] = folded("name")
     address: Mapped[bytes] = mapped_column(deferred=True)
     place: Mapped[str] = mapped_column(Text)
     sends: Mapped[str] = mapped_column(Text)
@@ -66,6 +70,7 @@ class AlertRule(Model):
     on: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     created_by: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = folded("place", "created_by")
 
     account: Mapped[Account | None] = relationship(
         lazy="raise", viewonly=True, primaryjoin="foreign(AlertRule.account_id) == Account.id", uselist=False
@@ -88,6 +93,7 @@ class AlertMessage(Model):
     key: Mapped[str] = mapped_column(String(128))
     cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
     subject: Mapped[str] = mapped_column(Text)
+    subject_folded: Mapped[str] = folded("subject")
     body: Mapped[str] = mapped_column(Text)
     state: Mapped[str] = mapped_column(String(16))
     tries: Mapped[int] = mapped_column(default=0)
@@ -96,5 +102,6 @@ class AlertMessage(Model):
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     sent_at: Mapped[datetime | None] = mapped_column(UtcTime)
     error: Mapped[str] = mapped_column(Text, default="")
+    error_folded: Mapped[str] = folded("error")
 
     rule: Mapped[AlertRule] = relationship(lazy="raise")

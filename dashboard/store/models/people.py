@@ -5,7 +5,9 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from dashboard.store.addresses import canonical
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 
 
 class AuditEntry(Model):
@@ -21,6 +23,7 @@ class AuditEntry(Model):
     account_id: Mapped[int | None] = mapped_column(BigId, index=True)
     connection_id: Mapped[int | None] = mapped_column(BigId)
     detail: Mapped[str] = mapped_column(Text, default="")
+    words: Mapped[str] = folded("who", "what", "detail")
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
@@ -35,10 +38,13 @@ class User(Model):
     """
 
     __tablename__ = "user"
-    __table_args__ = (Index("ix_user_provider", "issuer", "subject", unique=True),)
+    __table_args__ = (Index("ix_user_provider", "issuer", "subject", unique=True), Index("ix_user_address", "address"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
+    # By which they are found. Not unique: addresses that are now one were two to versions that compared them letter by letter.
+    address: Mapped[str] = folded("email", fold=canonical)
+    email_folded: Mapped[str] = folded("email")
     role: Mapped[str] = mapped_column(String(16))
     password_hash: Mapped[str] = mapped_column(Text, deferred=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 
 
 class PullSchedule(Model):
@@ -21,6 +22,7 @@ class PullSchedule(Model):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
+    name_folded: Mapped[str] = folded("name")
     address: Mapped[bytes] = mapped_column(deferred=True)
     place: Mapped[str] = mapped_column(Text)
     chosen: Mapped[dict[str, Any]] = mapped_column(JSON)
@@ -31,6 +33,7 @@ class PullSchedule(Model):
     on: Mapped[bool] = mapped_column(default=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
     created_by: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = folded("place", "created_by")
     due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
     leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
     # Who pressed "run now"; empty where the clock did.
@@ -53,8 +56,10 @@ class PullRun(Model):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     schedule_id: Mapped[int | None] = mapped_column(BigId)
     name: Mapped[str] = mapped_column(Text)
+    name_folded: Mapped[str] = folded("name")
     place: Mapped[str] = mapped_column(Text)
     who: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = folded("place", "who")
     audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
     state: Mapped[str] = mapped_column(String(16))
     began_at: Mapped[datetime] = mapped_column(UtcTime)
@@ -67,3 +72,4 @@ class PullRun(Model):
     failures: Mapped[list[Any]] = mapped_column(JSON, default=list)
     remarks: Mapped[list[str]] = mapped_column(JSON, default=list)
     error: Mapped[str] = mapped_column(Text, default="")
+    error_folded: Mapped[str] = folded("error")

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account
 
 
@@ -29,6 +30,7 @@ class SavedQuery(Model):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
+    name_folded: Mapped[str] = folded("name")
     text: Mapped[str] = mapped_column(Text)
     parameters: Mapped[dict[str, str]] = mapped_column(JSON)
     who: Mapped[str] = mapped_column(Text)

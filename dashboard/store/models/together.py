@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Connection
 
 
@@ -57,6 +58,7 @@ class BulkJob(Model):
     state: Mapped[str] = mapped_column(String(16), index=True)
     who: Mapped[str] = mapped_column(Text)
     why: Mapped[str] = mapped_column(Text, default="")
+    words: Mapped[str] = folded("who", "why")
     cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
     canary_id: Mapped[int | None] = mapped_column(BigId)
     went_on_by: Mapped[str | None] = mapped_column(Text)
@@ -88,4 +90,5 @@ class BulkItem(Model):
     state: Mapped[str] = mapped_column(String(16))
     action_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("action.id"))
     detail: Mapped[str] = mapped_column(Text, default="")
+    detail_folded: Mapped[str] = folded("detail")
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)

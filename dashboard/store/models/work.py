@@ -8,6 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 from dashboard.diagnosis.rules import BY_NAME
 from dashboard.peliqan.vocabulary import RunOutcome, meaning_of_run, outcome_of_run
 from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account, Connection
 
 
@@ -105,6 +106,7 @@ class Action(Model):
     why: Mapped[str] = mapped_column(Text, default="")
     rule: Mapped[str | None] = mapped_column(String(32))
     connector: Mapped[str] = mapped_column(Text, default="")
+    words: Mapped[str] = folded("connector", "started_by", "why", "detail")
     severity_before: Mapped[str | None] = mapped_column(String(16))
     cause_id: Mapped[int | None] = mapped_column(BigId)
     status_after: Mapped[str | None] = mapped_column(Text)
