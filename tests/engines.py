@@ -130,9 +130,10 @@ class PostgreSQL(Server):
             return False
         return True
 
-    def create(self, name: str, like: str = "template1") -> str:
-        """A new database, with what ``like`` has in it; its address."""
-        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{like}" STRATEGY file_copy')
+    def create(self, name: str, like: str = "template1", locale: str = "") -> str:
+        """A new database, with what ``like`` has in it; its address. ``locale``: how it is to compare text, in SQL."""
+        template = "template0" if locale else like
+        self._run(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy {locale}')
         return self.url(name)
 
     def drop(self, name: str) -> None:

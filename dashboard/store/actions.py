@@ -14,6 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from dashboard.store import audit, diagnosed, receipts, sight
 from dashboard.store.database import change, db, is_free
 from dashboard.store.models import Account, Action, AuditEntry, Connection
+from dashboard.store.text import comparable
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
 # What gives a link for a customer to follow.
@@ -186,8 +187,9 @@ def begin_invite(account: Account, connector: str, who: str, at: datetime) -> tu
     except IntegrityError:
         db.session.rollback()
         # Of those that are under way or ended just now, the one that was in our way is the newest.
-        mine = select(Action).where(Action.account_id == account.id, Action.kind == INVITE, Action.connector == connector)
-        return db.session.scalars(mine.order_by(Action.id.desc()).limit(1)).one(), False
+        mine = select(Action).where(Action.account_id == account.id, Action.kind == INVITE).order_by(Action.id.desc())
+        wanted = comparable(connector)
+        return next(each for each in db.session.scalars(mine) if comparable(each.connector) == wanted), False
     return action, True
 
 
@@ -197,4 +199,5 @@ def invite_in_flight(account_id: int, connector: str) -> Action | None:
 
 
 def _invite_key(account_id: int, connector: str) -> str:
-    return f"{account_id}/{connector}/{INVITE}"
+    # In 128 characters, whatever its folding makes of a connector's name.
+    return f"{account_id}/{comparable(connector)[:90]}/{INVITE}"

@@ -23,6 +23,7 @@ from dashboard.store.database import change, db, upsert
 from dashboard.store.folding import with_folds
 from dashboard.store.models import AlertMessage, AlertRule, Cause, Finding
 from dashboard.store.models import findings as states
+from dashboard.store.text import comparable
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"
@@ -173,8 +174,8 @@ def _is_about(rule: AlertRule) -> Iterable[ColumnElement[bool]]:
     if rule.connector:
         # A cause that is no connector's own concerns each connector that has it.
         now = or_(Finding.recovered_at.is_(None), Cause.state == states.RECOVERED)
-        has_it = select(Finding.id).where(Finding.cause_id == Cause.id, Finding.connector == rule.connector, now).exists()
-        yield or_(Cause.connector == rule.connector, and_(Cause.connector == "", has_it))
+        has_it = select(Finding.id).where(Finding.cause_id == Cause.id, Finding.connector_folded == comparable(rule.connector), now).exists()
+        yield or_(Cause.connector_folded == comparable(rule.connector), and_(Cause.connector == "", has_it))
 
 
 def _over_lately(rule: AlertRule, at: datetime) -> list[Cause]:

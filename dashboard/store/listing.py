@@ -49,8 +49,8 @@ class Filter:
         """The values that somebody means who asks for this one: of a free word all its spellings that are ``there``."""
         if self.choices is not None or self.number:
             return [value]
-        wanted = comparable(value)
-        return [each for each in there if each is not None and comparable(each) == wanted]
+        wanted = _spellings(comparable(value))
+        return [each for each in there if each is not None and comparable(each) in wanted]
 
     def matches(self, values: Sequence[str]) -> ColumnElement[bool]:
         """The condition that a row has one of these values."""

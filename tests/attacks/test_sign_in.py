@@ -255,3 +255,23 @@ def test_a_cookie_that_the_console_did_not_sign_is_nobodys(app: Flask, tampered:
     thief = app.test_client()
     thief.set_cookie("console_session", values[tampered])
     assert thief.get("/").status_code == 302
+
+
+@pytest.mark.usefixtures("limited")
+def test_another_spelling_of_an_address_is_no_other_account_to_guess_at(app: Flask) -> None:
+    spellings = ("viv@example.com", "VIV@EXAMPLE.COM", " viv@example.com\u00a0", "ｖｉｖ＠example.com", "v\u200biv@example.com")
+    found = statuses(app, [(f"203.0.113.{n}", spellings[n % len(spellings)]) for n in range(12)])
+    assert found == [403] * 10 + [429] * 2
+    with app.app_context():
+        failed = select(AuditEntry.who).where(AuditEntry.what == "sign_in", AuditEntry.result == "failed")
+        assert set(db.session.scalars(failed.order_by(AuditEntry.id.desc()).limit(10))) == {VIV}
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_browser_is_known_for_an_account_in_whatever_spelling_it_is_asked_for(app: Flask) -> None:
+    browser = app.test_client()
+    assert attempt(browser, "Viv@Example.com", PASSWORD).status_code == 302
+    browser.delete_cookie("session")
+    statuses(app, [(f"203.0.113.{n}", VIV) for n in range(11)])
+    assert attempt(app.test_client(), VIV, PASSWORD, OFFICE).status_code == 429
+    assert attempt(browser, "ｖｉｖ＠EXAMPLE.com", PASSWORD).status_code == 302

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from dashboard.app import create_app
-from dashboard.store import schema
+from dashboard.store import counts, people, schema
 from dashboard.store.database import db
+from dashboard.store.lists import ACCOUNTS, CONNECTIONS
 from tests.conftest import make_settings
 from tests.engines import Servers
 
@@ -114,6 +115,68 @@ def test_all_at_once_gives_what_the_models_say(empty: Flask) -> None:
     there = tables()
     for name, table in db.metadata.tables.items():
         assert {column.name for column in table.columns} == {column.name for column in there[name].columns}, name
+
+
+def add_account(number: int, name: str) -> None:
+    """An account with a connection, as version 0014 writes them."""
+    there = tables()
+    with db.engine.begin() as connection:
+        at = sa.text(f"'{AT}'")
+        new: dict[str, dict[str, Any]] = {
+            "account": {
+                "id": number, "name": name, "external_id": f"cust-{name}", "first_seen_at": at, "by_severity": sa.text("'{}'"),
+                "connections_count": 1, "severity_rank": 0, "search": f"{name} cust-{name} odoo".lower(),
+            },
+            "account_check": {"account_id": number},
+            "connection": {
+                "account_id": number, "id": 1, "name": f"c{name}", "connector": "odoo", "status": "ERROR", "severity": "error",
+                "severity_rank": 0, "status_since": at, "is_warehouse": False, "is_target": False, "scheduler_off": False,
+                "running": False, "first_seen_at": at, "looked_at": at, "always_loaded": False,
+            },
+            "connection_count": {"severity": "error", "status": "ERROR", "connector": f"odoo{number}", "connections": 1},
+        }  # fmt: skip
+        for table, values in new.items():
+            connection.execute(sa.insert(there[table]).values(values))
+
+
+def accounts_found(listing: Any, q: str) -> list[int]:
+    rows = listing.page(listing.read({"q": q})).items
+    return sorted({getattr(row, "account_id", None) or row.id for row in rows})
+
+
+def test_names_that_the_version_before_wrote_are_found_in_any_spelling(empty: Flask) -> None:
+    """What it had before the upgrade, and what it writes on the new schema while both run."""
+    schema.upgrade("0014")
+    names = {1: "E\u0301cole", 2: "РОМАШКА", 3: "Straße", 4: "\u212bngström"}
+    for number, name in names.items():
+        add_account(number, name)
+    schema.upgrade()
+    for number, spelling in {1: "ÉCOLE", 2: "ромашка", 3: "STRASSE", 4: "ångström"}.items():
+        for listing in (ACCOUNTS, CONNECTIONS):
+            assert accounts_found(listing, spelling) == [number]
+            assert accounts_found(listing, f"cust-{spelling}") == [number]
+        assert accounts_found(CONNECTIONS, f"c{spelling}") == [number]
+    add_account(5, "Ørsted")
+    with db.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE account SET name = 'Ａｃｍｅ', search = 'ａｃｍｅ odoo' WHERE id = 1"))
+    assert counts.repair_texts() > 0
+    for number, spelling in {1: "ACME", 5: "ØRSTED"}.items():
+        for listing in (ACCOUNTS, CONNECTIONS):
+            assert accounts_found(listing, spelling) == [number]
+    assert counts.repair_texts() == 0
+    assert accounts_found(ACCOUNTS, "cust-ÉCOLE") == [1]
+
+
+def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Flask) -> None:
+    schema.upgrade("0014")
+    there = tables()["user"]
+    with db.engine.begin() as connection:
+        for number, email in enumerate(("jan.straße@example.com", "jan.strasse@example.com", "zoé@bücher.example"), 1):
+            values = {"id": number, "email": email, "role": "viewer", "password_hash": "", "created_at": sa.text(f"'{AT}'")}
+            connection.execute(sa.insert(there).values(values))
+    schema.upgrade()
+    spellings = {"Jan.Straße@Example.com": 1, "JAN.STRASSE@example.com": 2, "ZOE\u0301@xn--bcher-kva.example": 3}
+    assert {spelling: found.id for spelling in spellings if (found := people.find_user(spelling))} == spellings
 
 
 @pytest.mark.parametrize("either_engine", ["servers"], indirect=True)

@@ -16,7 +16,7 @@ depends_on = None
 FOLDED = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 COLUMNS = {
     "account": ("name_folded", "external_id_folded"),
-    "action": ("words",),
+    "action": ("words", "reasons"),
     "alert_message": ("subject_folded", "error_folded"),
     "alert_rule": ("name_folded", "words"),
     "audit_entry": ("words",),
