@@ -18,6 +18,7 @@ from dashboard.store.models import (
     AlertMessage,
     AlertRule,
     AuditEntry,
+    BankTick,
     BulkItem,
     BulkJob,
     Cause,
@@ -119,6 +120,7 @@ def _work(number: int, name: str, audit_id: int) -> list[Any]:
             started_at=AT, connector=f"qf{name}", **place,
         ),
         BulkJob(id=number, who=f"qk{name}", why=f"ql{name}", canary_id=number, **job),
+        *([BankTick(account_id=1002, connection_id=102, at=AT, who="adam@example.com")] if number == 2 else []),
         Delivery(
             key=str(number), connection_id=number, who=f"qw{name}", state="dead", asked_at=AT, waits_since=AT, error=f"qx{name}",
             **place,

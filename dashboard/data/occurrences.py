@@ -19,6 +19,8 @@ def found_in(row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: 
     A number is the same however it is written: 12.5 is 12.50.
     """
     folded, number = comparable(wanted), _number(wanted)
+    if not folded:
+        return []
     found = []
     for column in columns:
         if column.type in _NO_WORDS:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased, contains_eager
 from dashboard.peliqan.vocabulary import is_saltedge
 from dashboard.store.counts import SHOWN
 from dashboard.store.database import change, db, upsert
-from dashboard.store.listing import Filter, Listing
+from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models import Account, BankTick, Connection, ConnectionCount, Finding
 
@@ -65,7 +65,7 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
             "age": (Connection.last_success_at, *_PLACE),
             "consent": (Connection.consent_expires_at, *_PLACE),
             "account": (Account.name_folded, Account.id, Connection.id),
-            "ticked": (BankTick.at, *_PLACE),
+            "ticked": (Outer(BankTick.at), *_PLACE),
         },
         default_sort="age",
     )

@@ -72,6 +72,13 @@ class Newest:
 
 
 @dataclass(frozen=True)
+class Outer:
+    """A column of a sort whose table is outer-joined: where there is no row of it, that is older than everything."""
+
+    column: Column
+
+
+@dataclass(frozen=True)
 class Choice:
     """A filter's value with how many rows it would give beside the other filters; ``chosen``: it is what was asked for."""
 
@@ -98,7 +105,7 @@ class Listing:
     exact: tuple[Column, ...] = ()
     indexed: Callable[[Sequence[str], bool], ColumnElement[bool]] | None = None
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    sorts: Mapping[str, tuple[Column | Newest, ...]] = field(default_factory=dict)
+    sorts: Mapping[str, tuple[Column | Newest | Outer, ...]] = field(default_factory=dict)
     default_sort: str = ""
     counts: Select[*tuple[Any, ...]] | None = None
     name: str = ""
@@ -230,7 +237,7 @@ class Listing:
         others = {key: values for key, values in meant.items() if key != name}
         rows = self._narrowed(query.q, others).order_by(None).join(each.column.table, each.through)
         last = self.sorts[self.default_sort.removeprefix("-")][-1]
-        assert not isinstance(last, Newest)
+        assert not isinstance(last, (Newest, Outer))
         counting = rows.with_only_columns(each.column, func.count(distinct(last))).group_by(each.column)
         return {str(value): count for value, count in db.session.execute(counting) if value is not None}
 
@@ -269,13 +276,13 @@ class Listing:
         order: list[ColumnElement[Any]] = []
         for column in self.sorts[sort.removeprefix("-")]:
             newest_first = isinstance(column, Newest)
-            plain = column.column if isinstance(column, Newest) else column
+            plain = column.column if isinstance(column, (Newest, Outer)) else column
             sorted_by: ColumnElement[Any] | InstrumentedAttribute[Any] = plain
             if is_postgresql and isinstance(plain.type, String) and not isinstance(plain.type, FoldedText):
                 # As SQLite sorts, whatever the locale of the database.
                 sorted_by = plain.collate("C")
             one = sorted_by.desc() if down != newest_first else sorted_by.asc()
-            if getattr(plain, "nullable", False):
+            if isinstance(column, Outer) or getattr(plain, "nullable", False):
                 # Said only where it matters: PostgreSQL looks no further than the words to see that an index serves.
                 one = one.nulls_last() if down != newest_first else one.nulls_first()
             order.append(one)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import undefer
 from dashboard.store import audit
 from dashboard.store.database import change, db, is_free
 from dashboard.store.folding import with_folds
-from dashboard.store.listing import Filter, Listing
+from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
 from dashboard.store.models import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
@@ -206,7 +206,7 @@ SCHEDULES = Listing(
     sorts={
         "name": (PullSchedule.name_folded, PullSchedule.id),
         "next": (PullSchedule.due_at, PullSchedule.id),
-        "last": (PullRun.began_at, PullSchedule.id),
+        "last": (Outer(PullRun.began_at), PullSchedule.id),
     },
     default_sort="name",
 )

@@ -7,7 +7,7 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.diagnosis.rules import BY_NAME
 from dashboard.store.actions import BANK_REFRESH, REAUTHORISE, SYNC
-from dashboard.store.listing import Filter, Listing
+from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
 from dashboard.store.models import Account, Action, Connection
 from dashboard.store.receipts import VERDICTS
@@ -36,7 +36,7 @@ RECEIPTS = Listing(
         "who": (Action.started_by, Action.id),
         "kind": (Action.kind, Action.id),
         "verdict": (Action.verdict, Action.id),
-        "account": (Account.name_folded, Action.id),
+        "account": (Outer(Account.name_folded), Action.id),
     },
     default_sort="-at",
 )

@@ -16,7 +16,7 @@ from dashboard.fleet import search as work
 from dashboard.fleet.search import Hit, Place
 from dashboard.store import searches
 from dashboard.store.models import Connection, ValueSearch
-from dashboard.store.text import clean
+from dashboard.store.text import clean, comparable
 from dashboard.views import htmx, masking
 from dashboard.views.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
@@ -99,11 +99,17 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Begin a search; the page that follows works at it."""
     connection = get_connection_or_404(account_id, connection_id)
     value = clean(request.form.get("value", "")).strip()
-    if not LEAST <= len(value) <= LONGEST:
-        flash(f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {len(value)}.", "danger")
+    seen = comparable(value)
+    if len(seen) < LEAST or len(value) > LONGEST:
+        length = len(value) if seen else 0
+        flash(f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {length}.", "danger")
         return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)
     at, who = console().clock(), visitor().email
-    same = (each for each in searches.latest_of(who, connection) if at - each.asked_at < SAME and _value(each) == value)
+    same = (
+        each
+        for each in searches.latest_of(who, connection)
+        if at - each.asked_at < SAME and comparable(_value(each) or "") == seen
+    )
     search = next(same, None) or searches.begin(who, connection, console().fleet.vault.encrypt(value), at)
     return redirect(_url(search), 303)
 

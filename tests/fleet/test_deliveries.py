@@ -349,7 +349,7 @@ class TestWhichTables:
             db.session.remove()
             db.engine.dispose()
 
-    @pytest.mark.parametrize("names", ["orders", " Shopify_ORDERS ,nothing"])
+    @pytest.mark.parametrize("names", ["orders", " Shopify_ORDERS ,nothing", "ｏｒｄｅｒｓ", "or\u00adders\u00a0"])
     def test_those_that_are_named_with_or_without_the_connectors_name_in_any_case(
         self, console: Console, sandbox: Sandbox, hook: Receiver
     ) -> None:

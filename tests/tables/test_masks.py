@@ -27,6 +27,9 @@ MASKS = read_masks(FILE)
         ("Zip code", "address"),
         ("ip_address", "network address"),
         ("API key", "secret"),
+        ("Ｅ－Ｍａｉｌ", "e-mail address"),
+        ("e\u00admail", "e-mail address"),
+        ("Full\u00a0name", "name of a person"),
     ],
 )
 def test_a_name_that_sounds_personal_is_masked(name: str, kind: str) -> None:
@@ -72,3 +75,12 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
         read_masks(file)
     with pytest.raises(MasksError):
         read_masks(tmp_path / "missing.ini")
+
+
+@pytest.mark.parametrize("rule", ["prénom", "pre\u0301nom", "PRÉNOM"])
+@pytest.mark.parametrize("column", ["prénom", "pre\u0301nom", "Prénom du client", "PRE\u0301NOM"])
+def test_a_name_in_the_file_means_a_column_in_any_spelling(tmp_path: Path, rule: str, column: str) -> None:
+    file = tmp_path / "masks.ini"
+    file.write_text(f"[name of a person]\nnames = {rule}\n", "utf-8")
+    assert read_masks(file).kind_of(column) == "name of a person"
+    assert read_masks(file).kind_of("nom") is None

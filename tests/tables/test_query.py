@@ -92,3 +92,20 @@ def test_the_address_gives_back_what_was_asked_and_lets_go_of_one_condition() ->
 def test_a_search_where_nothing_can_be_searched_is_refused_since_upstream_gives_all_rows() -> None:
     with pytest.raises(BadQuery, match="can be searched"):
         read(("column", "Active"), ("q", "x"))
+
+
+@pytest.mark.parametrize("typed", ["Größe", "Gro\u0308ße", "GRÖSSE", "Ｇröße", "größe\u00a0"])
+def test_a_column_is_meant_in_any_spelling_and_upstream_is_given_its_own(typed: str) -> None:
+    columns = [peliqan.Column(id=1, name="Größe", type="text"), peliqan.Column(id=2, name="Größe 2", type="text")]
+    pairs = MultiDict([(f"filter__{typed}__contains", "x"), ("sort", f"-{typed}"), ("column", typed)])
+    query = read_table_query(pairs, pairs.getlist("column"), columns)
+    assert query.upstream(columns) == {
+        "search": "", "order_by": "-Größe", "filters": {"filter__Größe__contains": "x"}, "include": ["Größe"],
+    }  # fmt: skip
+
+
+def test_of_columns_that_differ_in_spelling_alone_each_is_meant_by_its_own() -> None:
+    assert read(("sort", "Amount")).sort == "Amount"
+    assert read(("sort", "-amount")).sort == "-amount"
+    with pytest.raises(BadQuery, match="cannot be sorted by"):
+        read(("sort", "AMOUNT"))

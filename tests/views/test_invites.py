@@ -5,6 +5,9 @@ from flask import Flask
 
 from dashboard.app import Console
 from dashboard.fleet import refresh
+from dashboard.store import actions
+from dashboard.store.database import db
+from dashboard.store.models import Account
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_desk import entries, look, only
 
@@ -62,3 +65,17 @@ def test_an_invite_that_peliqan_refuses_says_why_and_leads_back(olga: Person, sa
     page = olga.get(olga.post("/accounts/1001/invite", connector="sftp_files").location)
     assert "No invites in this licence." in words(page)
     assert page.select("a[href*='/desk/invite?account=1001']")
+
+
+def test_an_invite_in_another_spelling_is_the_one_that_is_under_way(app: Flask, clock: Clock) -> None:
+    with app.app_context():
+        account = db.session.get_one(Account, 1001)
+        first, is_new = actions.begin_invite(account, "École Portal", "olga@example.com", clock())
+        assert is_new
+        for spelling in ("École Portal", "ÉCOLE PORTAL", "E\u0301cole portal", "ÉＣＯＬＥ\u3000portal"):
+            assert actions.invite_in_flight(1001, spelling) is first
+            again, is_new = actions.begin_invite(db.session.get_one(Account, 1001), spelling, "olga@example.com", clock())
+            assert (again.id, is_new) == (first.id, False)
+        other, is_new = actions.begin_invite(db.session.get_one(Account, 1001), "Ecole Portal", "olga@example.com", clock())
+        assert is_new
+        assert other.id != first.id

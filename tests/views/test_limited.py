@@ -114,6 +114,17 @@ def test_no_list_and_no_page_names_an_outsider(
     assert asked > (130 if name == "olga" else 100)
 
 
+def test_a_search_finds_nothing_by_words_that_are_not_shown(app: Flask, ids: dict[str, int], viv: Person, adam: Person) -> None:
+    lists = ("/accounts", "/connections", "/findings", "/causes", "/desk", "/desk/needed", "/receipts", "/bulk", "/deliveries")
+    found = {
+        path: (adam.json(f"{path}.json?q=outsider")["total"], viv.json(f"{path}.json?q=outsider")["total"]) for path in lists
+    }
+    # The causes are there for both, with an outsider's words in the store.
+    assert found["/causes"][0] > 0
+    assert viv.json("/causes.json")["total"] > 0
+    assert {path: mine for path, (_, mine) in found.items()} == dict.fromkeys(lists, 0)
+
+
 def test_a_token_shows_a_script_no_more_than_its_owner_sees(app: Flask, ids: dict[str, int], viv: Person) -> None:
     shown = viv.post("/me/tokens", name="report")
     token = re.search(r"pc_[\w-]{40,}", shown.text)

@@ -180,7 +180,7 @@ def test_when_peliqan_is_away_it_stops_and_goes_on_by_its_button(viv: Person, sa
     assert "Not found in" in words(to_its_end(viv, url).select_one("#search [role=status]"))
 
 
-@pytest.mark.parametrize("value", ["", " x ", "x" * 201])
+@pytest.mark.parametrize("value", ["", " x ", "x" * 201, "\u200b\u200b\u200b", "x\u00ad\u00ad"])
 def test_a_value_too_short_or_too_long_is_not_searched(viv: Person, sandbox: Sandbox, value: str) -> None:
     answer = viv.post(path_of(sandbox.healthy, "/search"), value=value)
     assert answer.location == path_of(sandbox.healthy, "/search")
@@ -211,8 +211,25 @@ def test_odd_values_are_looked_for_as_they_are(viv: Person, sandbox: Sandbox, va
         pytest.param(10**5000, "number", "1e5000", None, id="a very long number"),
         ("NaN", "formula", "nan", True),
         ("STRASSE", "text", "straße", True),
+        ("École", "text", "ÉCOLE", True),
+        ("École", "text", "ecole", None),
+        ("Ko\u0308ln", "text", "köln", True),
+        ("Crédit\u00a0 Agricole SA", "text", "crédit agricole", False),
+        ("ﬁnance", "text", "Finance", True),
+        ("İstanbul", "text", "ISTANBUL", True),
+        ("２０２６", "text", "2026", True),
+        ("micro\u00adchip", "text", "microchip", True),
+        ("anything", "text", "\u200b", None),
     ],
 )
 def test_a_value_is_found_in_a_cell_in_its_words_alone(cell: Any, type: str, wanted: str, exact: bool | None) -> None:
     found = found_in({"id": 1, "C": cell}, [Column(name="C", type=type)], wanted)
     assert [each for _, each in found] == ([] if exact is None else [exact])
+
+
+def test_a_value_that_is_typed_in_another_spelling_is_found_and_is_the_same_search(viv: Person, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    table = next(each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100)
+    page = ask(viv, connection, "２０２６\u200b-00042\u00a0")
+    assert f"{table.name} 42 Number is exactly it" in [words(each) for each in page.select("#search tbody tr")]
+    assert begin(viv, connection, "2026-00042") == begin(viv, connection, "２０２６-00042")

@@ -13,13 +13,13 @@ from dashboard.store import overview, questions
 from dashboard.store.database import db
 from dashboard.store.folding import refold
 from dashboard.store.text import comparable
+from dashboard.views.security import limiter
 from tests.conftest import Person, make_settings
 from tests.spelled import NAMES, SEARCHED, SPELLINGS, fill
 
-# How a PostgreSQL database is made, by what is known of letters there: of ASCII alone, by Unicode's code points, by a language.
+# How a PostgreSQL database is made, by what is known of letters there: those of ASCII alone, or those of a language.
 LOCALES = {
     "C": "LOCALE 'C' ENCODING 'UTF8'",
-    "C.UTF-8": "LOCALE 'C.UTF-8' ENCODING 'UTF8'",
     "en-US": "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8' ENCODING 'UTF8'",
 }
 
@@ -61,10 +61,11 @@ def adam_on_sqlite(on_sqlite: Flask) -> Person:
 
 
 def somebody(app: Flask) -> Person:
-    from dashboard.views.security import limiter
-
     limiter.enabled = False
-    return Person(app.test_client(), "adam@example.com")
+    if "adam" not in app.extensions:
+        app.extensions["adam"] = Person(app.test_client(), "adam@example.com")
+    found: Person = app.extensions["adam"]
+    return found
 
 
 def answer(person: Person, path: str, **args: str) -> Any:
@@ -84,6 +85,11 @@ def lists(app: Flask, person: Person) -> set[str]:
     return found
 
 
+def without_times(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Two stores were not filled in the same moment."""
+    return [{name: value for name, value in item.items() if not re.search(r"\bat$|_at$", name)} for item in items]
+
+
 def sorts(person: Person, path: str) -> list[str]:
     """What the list says that it can be sorted by."""
     said = person.client.get(f"{path}.json?sort=by-nothing").text
@@ -99,9 +105,9 @@ def test_a_list_is_searched_in_any_spelling(adam: Person, path: str) -> None:
     assert answer(adam, path, q="nobody is called so")["total"] == 0
     for place, (tag, count) in enumerate(SEARCHED[path].items()):
         for turn, (spelling, spell) in enumerate(SPELLINGS.items(), place):
-            # Two names for each spelling, others for each text; the largest lists have all of them below.
-            for name in (NAMES[2 * turn % len(NAMES)], NAMES[(2 * turn + 1) % len(NAMES)]):
-                assert answer(adam, path, q=spell(f"{tag}{name}"))["total"] == count, (spelling, tag, name)
+            # Another name for each spelling, and for each text; the largest lists have all of them below.
+            name = NAMES[turn % len(NAMES)]
+            assert answer(adam, path, q=spell(f"{tag}{name}"))["total"] == count, (spelling, tag, name)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -127,7 +133,7 @@ def test_a_bulk_job_is_for_what_the_list_shows(adam: Person) -> None:
 @pytest.mark.parametrize("path", SEARCHED)
 def test_a_filter_takes_its_values_in_any_spelling(adam: Person, path: str) -> None:
     for choice in adam.get(path).select("form.list-filters select"):
-        for option in choice.select("option[value]")[1:6]:
+        for option in choice.select("option[value]")[1:4]:
             expected = [repr(item) for item in answer(adam, path, **{choice["name"]: option["value"]})["items"]]
             assert expected, (choice["name"], option)
             for spelling in ("in capitals", "in small letters", "in NFD", "in full width", "with characters that nobody sees"):
@@ -144,7 +150,7 @@ def test_a_list_is_sorted_alike_on_every_database(adam: Person, adam_on_sqlite: 
     names = sorts(adam, path)
     assert names
     for sort in [each for name in names for each in (name, f"-{name}")]:
-        mine, theirs = (answer(person, path, sort=sort)["items"] for person in (adam, adam_on_sqlite))
+        mine, theirs = (without_times(answer(person, path, sort=sort)["items"]) for person in (adam, adam_on_sqlite))
         assert mine == theirs, sort
         if sort.removeprefix("-") in {"name", "email"}:
             shown = [comparable(item[sort.removeprefix("-")]) for item in mine]
