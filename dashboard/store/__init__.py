@@ -1,6 +1,8 @@
 """The snapshot, people and the audit trail, in SQLite or PostgreSQL through SQLAlchemy.
 
 ``models``     the tables
+``text``       text made storable and comparable; ``folding`` keeps comparable texts beside those that people search and sort by
+``addresses``  one form for all spellings of an e-mail address
 ``asked``      what is asked of a list, from its address; ``listing`` answers: search, filter, sort and page in one mechanism
 ``lists``      the console's lists, each a declaration for ``listing``
 ``findings``   what the rules say, kept from first seen to recovered; ``causes`` counts what is alike

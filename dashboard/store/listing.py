@@ -159,7 +159,7 @@ class Listing:
                 found = self._along(names.index(name), names, cube, meant)
             if each.choices is None:
                 found = _one_spelling_each(found)
-            wanted = comparable(query.filters.get(name, ""))
+            wanted = comparable(query.filters.get(name, "")) or None
             order = each.choices or sorted(found, key=comparable)
             counted[name] = [Choice(value, found[value], comparable(value) == wanted) for value in order if value in found]
         return counted
