@@ -16,6 +16,8 @@ _INVISIBLE = re.compile(
 )
 # Control characters, and the blank of Braille, which Unicode does not count among its spaces.
 _BLANK = re.compile("[\x00-\x1f\x7f-\x9f\u2800]")
+# What small letters make of İ.
+_DOTTED_I = re.compile("i\N{COMBINING DOT ABOVE}+")
 
 
 def clean(text: str) -> str:
@@ -58,5 +60,5 @@ def _folded(text: str, *, one_i: bool) -> str:
     # Decomposed first: folding case may need the marks in their order (Unicode, D146).
     text = normalize("NFD", text).casefold()
     if one_i:
-        text = text.replace("i\N{COMBINING DOT ABOVE}", "i").replace("ı", "i")
+        text = _DOTTED_I.sub("i", text.replace("ı", "i"))
     return " ".join(normalize("NFKC", normalize("NFKC", text).casefold()).split())

@@ -271,7 +271,7 @@ def test_another_spelling_of_an_address_is_no_other_account_to_guess_at(app: Fla
 def test_a_browser_is_known_for_an_account_in_whatever_spelling_it_is_asked_for(app: Flask) -> None:
     browser = app.test_client()
     assert attempt(browser, "Viv@Example.com", PASSWORD).status_code == 302
-    browser.delete_cookie("session")
+    Person(browser).post("/logout")
     statuses(app, [(f"203.0.113.{n}", VIV) for n in range(11)])
     assert attempt(app.test_client(), VIV, PASSWORD, OFFICE).status_code == 429
     assert attempt(browser, "ｖｉｖ＠EXAMPLE.com", PASSWORD).status_code == 302
