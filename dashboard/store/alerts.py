@@ -174,8 +174,9 @@ def _is_about(rule: AlertRule) -> Iterable[ColumnElement[bool]]:
     if rule.connector:
         # A cause that is no connector's own concerns each connector that has it.
         now = or_(Finding.recovered_at.is_(None), Cause.state == states.RECOVERED)
-        has_it = select(Finding.id).where(Finding.cause_id == Cause.id, Finding.connector_folded == comparable(rule.connector), now).exists()
-        yield or_(Cause.connector_folded == comparable(rule.connector), and_(Cause.connector == "", has_it))
+        connector = comparable(rule.connector)
+        has_it = select(Finding.id).where(Finding.cause_id == Cause.id, Finding.connector_folded == connector, now).exists()
+        yield or_(Cause.connector_folded == connector, and_(Cause.connector == "", has_it))
 
 
 def _over_lately(rule: AlertRule, at: datetime) -> list[Cause]:
