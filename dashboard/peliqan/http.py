@@ -102,8 +102,6 @@ class Transport:
         self._connect = min(CONNECT_TIMEOUT, read_timeout)
         self._timeout = (self._connect, read_timeout)
         self.read_timeout = read_timeout
-        # However slowly a body drips, it is at an end after this; waits before a retry do not count.
-        self._deadline = 3 * read_timeout
         # In bytes, unpacked; of a stream, a line's.
         self.largest = LARGEST_BODY
         self._retries, self._backoff = retries, backoff
@@ -188,7 +186,10 @@ class Transport:
     def _exchange(
         self, call: Call, headers: Mapping[str, str], adapter: BaseAdapter, timeout: tuple[float, float]
     ) -> "bytes | _Failed":
-        """Send a request and read its answer; raises nothing."""
+        """Send a request and read its answer; raises nothing.
+
+        ``timeout``: seconds to connect, and to wait for a byte. However slowly a body drips, it takes three times the latter.
+        """
         route, answered = call.route, False
         try:
             request = self._prepare(call)
@@ -196,7 +197,7 @@ class Transport:
             with adapter.send(request, True, timeout, self._verify, None, self._proxies) as response:
                 answered = True
                 if 200 <= response.status_code < 300:
-                    return read_body(route, response, self._deadline, self.largest)
+                    return read_body(route, response, 3 * timeout[1], self.largest)
                 content = self._read_refusal(route, response)
             return _Failed(refusal(route, response, content, call.token), route.is_safe and response.status_code in RETRIED)
         except errors.PeliqanError as error:
@@ -213,7 +214,7 @@ class Transport:
 
         Whoever stops asking, or calls ``hang_up`` meanwhile, closes the connection, and so tells Peliqan that nobody listens.
         It counts as a call in flight until the answer begins: one that takes a minute to read keeps no other waiting. A POST,
-        so it is tried again only where no connection came about: the beginning may have been used already.
+        so it is sent once.
 
         Raises:
             errors.PeliqanError: as ``send``.
@@ -246,7 +247,7 @@ class Transport:
             failure = error
         except (requests.RequestException, HTTPError) as error:
             failure = lost(route, error)
-        if not hang_up.was_called:
+        if not hang_up.was_called and not isinstance(failure, errors.NOT_SENT):
             with self._pace.slot:
                 self._record(call, _Failed(failure), answers)
         raise failure
@@ -316,7 +317,7 @@ class Transport:
     def _read_refusal(self, route: Route, response: requests.Response) -> bytes:
         """A refusal's body, or nothing: the status alone tells what happened."""
         try:
-            return read_body(route, response, min(REFUSAL_TIMEOUT, self._deadline), self.largest)
+            return read_body(route, response, min(REFUSAL_TIMEOUT, 3 * self._timeout[1]), self.largest)
         except (errors.PeliqanError, requests.RequestException, HTTPError):
             return b""
 
