@@ -1,11 +1,13 @@
 """What people tell each other and their customers, in a real browser."""
 
 import re
+from contextlib import suppress
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Error, Page, Route, expect
 
 from tests.browser.barriers import barriers
 from tests.browser.test_journeys import LIMIT
+from tests.engines import wait_for
 
 
 def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_back(
@@ -71,3 +73,22 @@ def test_a_message_has_no_serious_barrier_nor_overflows_a_phone(operator: Page) 
         operator.goto(path)
         problems[path] = barriers(operator)
     assert {path: found for path, found in problems.items() if found} == {}
+
+
+def test_a_language_that_was_chosen_stays_though_the_page_is_refreshed_behind_it(operator: Page, complaints: list[str]) -> None:
+    operator.goto("/desk/needed?q=Xero")
+    held: list[Route] = []
+    operator.route("**/live", lambda route: held.append(route))
+    operator.locator("tr[data-row]").first.get_by_role("button", name="Make a link").click()
+    body = operator.locator("#message-body")
+    expect(body).to_contain_text("Hello,")
+    operator.evaluate("document.querySelector('#connection').dispatchEvent(new Event('settled'))")
+    wait_for(lambda: held or operator.wait_for_timeout(50), "the refresh is under way")
+    operator.get_by_label("Message in").select_option("nl")
+    expect(body).to_contain_text("Goedendag,")
+    for route in held:
+        # The browser may have given it up, which is the point.
+        with suppress(Error):
+            route.continue_()
+    operator.wait_for_load_state("networkidle")
+    expect(body).to_contain_text("Goedendag,")
