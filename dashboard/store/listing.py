@@ -174,7 +174,7 @@ class Listing:
             if name in names:
                 there = {values[names.index(name)] for values in cube}
             elif each.known is not None:
-                there = db.session.scalars(select(each.known).distinct())
+                there = self._remembered(("known", name), partial(_values_of, each.known))
             meant[name] = each.meant(value, there)
         return meant
 
@@ -287,6 +287,10 @@ class Listing:
                 one = one.nulls_last() if down != newest_first else one.nulls_first()
             order.append(one)
         return order
+
+
+def _values_of(column: Column) -> list[str | None]:
+    return list(db.session.scalars(select(column).distinct()))
 
 
 def _one_spelling_each(found: Mapping[str, int]) -> dict[str, int]:
