@@ -12,7 +12,7 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.data.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value
 from dashboard.store.asked import BadQuery, ListQuery, read_query
-from dashboard.store.text import meant
+from dashboard.store.text import composed, meant
 
 PREFIX: Final = "filter__"
 _SIGNS: Final = ("-", "+")
@@ -136,8 +136,11 @@ def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column]) -> 
 
 
 def _meant_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str:
-    """Return the sort with the name of the column that is meant, whatever its spelling."""
-    name, sign = meant(query.sorted_column, by_name) or query.sorted_column, query.sort.removesuffix(query.sorted_column)
+    """Return the sort with the name of the column that is meant, whether typed in composed or decomposed letters."""
+    name, sign = (
+        meant(query.sorted_column, by_name, composed) or query.sorted_column,
+        query.sort.removesuffix(query.sorted_column),
+    )
     return f"{sign or ('+' if name[:1] in _SIGNS else '')}{name}"
 
 
@@ -149,7 +152,8 @@ def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column]) -> 
 
 
 def _known(name: str, by_name: Mapping[str, peliqan.Column]) -> peliqan.Column:
-    found = meant(name, by_name)
+    # Upper and lower case are two columns to Peliqan, and stay two here.
+    found = meant(name, by_name, composed)
     if found is None:
         some = ", ".join(list(by_name)[:12])
         raise BadQuery(f"The table has no column “{name[:60]}”. It has: {some[:300]}.")

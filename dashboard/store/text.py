@@ -5,7 +5,7 @@ by its own rules: SQLite and PostgreSQL with the locale C know upper and lower c
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from unicodedata import normalize
 
 # Unicode's Default_Ignorable_Code_Point (DerivedCoreProperties.txt): soft hyphen, zero-width characters, marks of direction,
@@ -23,6 +23,11 @@ _DOTTED_I = re.compile("i\N{COMBINING DOT ABOVE}+")
 def clean(text: str) -> str:
     """Text that both databases take: without NUL, and without half of a surrogate pair."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
+
+
+def composed(text: str) -> str:
+    """Text with each letter and its accents as one character where there is one (NFC), which looks the same."""
+    return normalize("NFC", text)
 
 
 def casefolded(text: str) -> str:
@@ -44,12 +49,12 @@ def comparable(text: str) -> str:
     return _folded(text, one_i=True)
 
 
-def meant(name: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` that somebody means who typed ``name``: itself, or else the only one that is comparable to it."""
+def meant(name: str, names: Iterable[str], fold: Callable[[str], str] = comparable) -> str | None:
+    """The one of ``names`` that somebody means who typed ``name``: itself, or else the only one that is folded to the same."""
     there = list(names)
     if name in there:
         return name
-    alike = [each for each in there if comparable(each) == comparable(name)]
+    alike = [each for each in there if fold(each) == fold(name)]
     return alike[0] if len(alike) == 1 else None
 
 

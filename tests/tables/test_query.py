@@ -94,8 +94,8 @@ def test_a_search_where_nothing_can_be_searched_is_refused_since_upstream_gives_
         read(("column", "Active"), ("q", "x"))
 
 
-@pytest.mark.parametrize("typed", ["Größe", "Gro\u0308ße", "GRÖSSE", "Ｇröße", "größe\u00a0"])
-def test_a_column_is_meant_in_any_spelling_and_upstream_is_given_its_own(typed: str) -> None:
+@pytest.mark.parametrize("typed", ["Größe", "Gro\u0308ße"])
+def test_a_column_is_meant_in_composed_and_decomposed_letters_and_upstream_is_given_its_own(typed: str) -> None:
     columns = [peliqan.Column(id=1, name="Größe", type="text"), peliqan.Column(id=2, name="Größe 2", type="text")]
     pairs = MultiDict([(f"filter__{typed}__contains", "x"), ("sort", f"-{typed}"), ("column", typed)])
     query = read_table_query(pairs, pairs.getlist("column"), columns)
