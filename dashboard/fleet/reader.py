@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
 from dashboard.fleet.reading import Fleet, read_account
+from dashboard.peliqan.breaker import IN_A_ROW
 from dashboard.store import due, findings, passes, snapshot, trend
 from dashboard.store.database import db, gather_statistics
 from dashboard.store.snapshot import Reading
@@ -161,6 +162,9 @@ class Reader:
         nothing_read = self._pass_id is not None and not self._read_any and self._patiently(due.listed) <= len(self._suspects)
         if nothing_read or not answers:
             self._outage = error.explained
+            if len(self._suspects) >= IN_A_ROW:
+                # Customers' routes can be down while the partner's, which a probe may have asked, are not.
+                self._api.breaker.open(error.sentence)
         else:
             self._batch += self._suspects
 

@@ -188,9 +188,18 @@ class Breaker:
             if answered:
                 self.answers += 1
                 self._forget()
-            elif answers == self.answers and self._outage is None:
-                self._outage = self._notes.begin(Outage(self._began or at, at + FIRST_WAIT, reason=reason))
-                self._looked_at = at
+            elif answers == self.answers:
+                self._open(at, reason)
+
+    def open(self, reason: str) -> None:
+        """Open without a probe, for a caller who knows that no account at all can be read. ``reason``: a sentence to show."""
+        with self._lock:
+            self._open(self._clock(), reason)
+
+    def _open(self, at: datetime, reason: str) -> None:
+        if self._outage is None:
+            self._outage = self._notes.begin(Outage(self._began or at, at + FIRST_WAIT, reason=reason))
+            self._looked_at = at
 
     def _forget(self) -> None:
         self._failures, self._began = 0, None

@@ -129,7 +129,7 @@ def test_a_link_whose_connection_cannot_be_read_for_a_day_ends_all_the_same(
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(parts, clock, connection)
-    sandbox.fault("server", status=404)
+    sandbox.fault("server", status=500)
     look(parts, clock, action)
     assert action.settled_at is None
     clock.move(hours=25)

@@ -174,10 +174,10 @@ def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
 
 
 def test_peliqan_being_away_is_waited_out(parts: Console, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock) -> None:
-    sandbox.fault("server", status=403, times=1)
+    sandbox.fault("server", status=500, times=1)
     work(parts)
     assert (the_delivery().state, the_delivery().tries) == ("waiting", 0)
-    assert "does not allow this" in the_delivery().error
+    assert "internal error" in the_delivery().error
     sandbox.fault("applications", status=403, times=1)
     work_after(parts, clock, minutes=2)
     assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])

@@ -65,7 +65,7 @@ def test_a_callback_is_kept_also_where_the_connection_cannot_be_read_yet(
 ) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
-    sandbox.fault("server", status=403, times=1)
+    sandbox.fault("server", status=500, times=1)
     answer = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
     assert "could not be read yet" in answer.text
     run_workers(app, parts)
