@@ -91,7 +91,7 @@ def test_pages_of_runs_are_asked_for_by_both_names_of_their_size(server: FaultSe
     account = server.client().for_account(1)
     account.runs(7, page=2, per_page=25)
     assert server.asked[-1].query == {"page": ["2"], "per_page": ["25"], "page_size": ["25"]}
-    account.run(9)
+    account.run(7, 9)
     assert server.asked[-1].query == {"run_id": ["9"], "page": ["1"], "per_page": ["10"], "page_size": ["10"]}
 
 

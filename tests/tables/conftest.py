@@ -103,7 +103,7 @@ def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
 def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
     """Three customers with two tables of three rows each; the first customer's own table comes before all of them."""
 
-    def of_account(account_id: int, _: Any) -> list[Table]:
+    def of_account(account_id: int, *_: Any) -> list[Table]:
         database = account_id * 10 + 1
         mine = [Table(TABLE, database, "Own table", "own", len(own.rows))] if account_id == ACCOUNT else []
         ids = [database * 1000 + 900 + number for number in range(2)]

@@ -82,8 +82,8 @@ def install_in(tables: Any, patch: pytest.MonkeyPatch, fields: Sequence[Field], 
     real = {name: getattr(tables, name) for name in ("of_account", "fields", "row", "ranked")}
     table = Table(TABLE, 10011, "Every type", "every type", len(rows))
 
-    def of_account(account_id: int, connectors: Any) -> list[Table]:
-        found: list[Table] = real["of_account"](account_id, connectors)
+    def of_account(account_id: int, *more: Any) -> list[Table]:
+        found: list[Table] = real["of_account"](account_id, *more)
         return [*found, table] if account_id == ACCOUNT else found
 
     def is_ours(asked: Table) -> bool:

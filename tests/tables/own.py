@@ -53,8 +53,8 @@ class OwnTable:
         tables = sandbox.app.extensions["sandbox"].tables
         real = {name: getattr(tables, name) for name in ("of_account", "fields", "row", "ranked")}
 
-        def of_account(account_id: int, connectors: Any) -> list[Table]:
-            found: list[Table] = real["of_account"](account_id, connectors)
+        def of_account(account_id: int, *more: Any) -> list[Table]:
+            found: list[Table] = real["of_account"](account_id, *more)
             mine = [] if self.gone else [Table(TABLE, 10011, "Own table", "own", len(self.rows))]
             return found + mine if account_id == ACCOUNT else found
 
