@@ -3,25 +3,19 @@
 from collections.abc import Iterator
 
 import pytest
-from flask import Flask
 
 from dashboard.app import Console
-from dashboard.store.folding import refold
 from tests.alerting import Clockwork, Receiver, receive
 from tests.conftest import Clock
+from tests.store.conftest import every_kept_text_is_that_of_its_row
+
+# Used for the tests here that have a console; those that open one of their own have a store of their own, too.
+__all__ = ["every_kept_text_is_that_of_its_row"]
 
 
 @pytest.fixture
 def engine(either_engine: str) -> str:
     return either_engine
-
-
-@pytest.fixture(autouse=True)
-def every_kept_text_is_that_of_its_row(app: Flask) -> Iterator[None]:
-    """After whatever a test did, nothing has to be folded anew: all that writes rows keeps their comparable texts."""
-    yield
-    with app.app_context():
-        assert refold() == 0
 
 
 @pytest.fixture
