@@ -27,6 +27,12 @@ def open_another(page: Page) -> Page:
     return other
 
 
+def wait_until_all_is_fetched(*tabs: Page) -> None:
+    """Wait for what the pages fetch once they are shown, which counts as use when it comes."""
+    for tab in tabs:
+        tab.wait_for_load_state("networkidle")
+
+
 def test_when_one_signs_out_the_other_tabs_leave_at_once(viewer: Page, complaints: list[str]) -> None:
     other, third = open_another(viewer), open_another(viewer)
     viewer.get_by_role("button", name="Sign out").click()
@@ -49,9 +55,11 @@ def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
     viewer.clock.install()
     viewer.goto("/accounts/1001")
     other = open_another(viewer)
+    wait_until_all_is_fetched(viewer, other)
     viewer.clock.fast_forward("50:00")
     viewer.evaluate("() => { window.heard = 0; new BroadcastChannel('session').onmessage = () => { window.heard += 1 } }")
     other.reload()
+    wait_until_all_is_fetched(other)
     # Or time would go on before the first tab has been told.
     wait_for(lambda: bool(viewer.evaluate("window.heard")), "the other tab's use is heard of")
     expect(other.get_by_role("heading", level=1)).to_have_text("Amber Foods BV")
