@@ -11,7 +11,7 @@ from dashboard.data.places import Place
 from dashboard.peliqan.service import LOOPBACK
 from dashboard.store.people import ROLES
 
-FUNCTION: Final = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
+FUNCTION: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII)
 
 
 def readable(read: Callable[[str], Any]) -> AfterValidator:

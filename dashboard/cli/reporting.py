@@ -11,6 +11,8 @@ from dashboard.cli.shared import make_current_app
 from dashboard.store import report as store
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_SPAN = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
+_WEB_ADDRESS = re.compile(r"https?://[^\s/]+")
 TEMPLATES = {"text": "report.txt", "markdown": "report.md", "html": "report.html"}
 
 
@@ -23,7 +25,7 @@ class Duration(click.ParamType[timedelta]):
         """Minutes, hours or days, one at least."""
         if isinstance(value, timedelta):
             return value
-        found = re.fullmatch(r"(\d{1,6})([mhd])", str(value).strip().lower(), re.ASCII)
+        found = _SPAN.fullmatch(str(value).strip().lower())
         if found is None:
             self.fail(f"“{str(value)[:40]}” is no length of time. Write 90m, 24h or 7d.", param, ctx)
         length = int(found[1]) * UNITS[found[2]]
@@ -61,7 +63,7 @@ def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     kept = parts.settings.dashboard_keep_history_days
     if since > timedelta(days=kept):
         raise click.BadParameter(f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since")
-    if url and not re.match(r"https?://[^\s/]+", url):
+    if url and not _WEB_ADDRESS.match(url):
         raise click.BadParameter("It must begin with https:// or http://.", param_hint="--url")
     routes = app.url_map.bind("localhost")
 

@@ -117,7 +117,7 @@ _COMPARED_AS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("duration", "formula duration"), "duration"),
 }
 # Baserow looks for ``[...]`` in order_by and takes what is in it for a way to sort (source: ``parse_order_string``).
-_SORT_TYPE: Final = re.compile(r"\[.*?\]")
+_SORT_TYPE: Final = re.compile(r"\[[^\[\]\n]*\]")
 # Names that its parser of filters does not find, or takes for its own (source: ``filter_by_fields_object``).
 _OWN_NAMES: Final = frozenset({"field_created_on", "field_updated_on", "field_id"})
 # Seconds of the smallest unit of a duration's format; the server rounds what it compares with to whole ones.

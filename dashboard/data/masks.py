@@ -20,6 +20,9 @@ from dashboard.store.text import comparable
 MASKED: Final = "••••••"
 SEES_ALL: Final = "admin"
 REMEMBERED: Final = 5_000
+# A longer name is masked unread: no database or table of Peliqan's has one.
+LONGEST_NAME: Final = 1_000
+TOO_LONG: Final = "a name too long to check"
 _WORDS = re.compile(r"[^\W_]+")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
@@ -45,6 +48,8 @@ class Masks:
 
     def kind_of(self, name: str, column_type: str = "") -> str | None:
         """What a column of this name and type looks like; None where it looks like nothing personal."""
+        if len(name) > LONGEST_NAME:
+            return TOO_LONG
         known, asked = self._known, (name, column_type)
         if asked not in known:
             if len(known) >= REMEMBERED:

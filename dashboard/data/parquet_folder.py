@@ -34,6 +34,7 @@ from dashboard.data.spool import Spool
 DIGITS, PLACES = 38, 10
 # Of a table's name in its file's, which has 255 at most with the table's id and the endings.
 MOST_BYTES: Final = 180
+_NOT_IN_NAMES: Final = re.compile(r"[^\w-]+")
 COPY: Final = b"copy"
 UNDER_WAY: Final = ".under-way"
 TYPES: Final[Mapping[str, Callable[[], pa.DataType]]] = {
@@ -95,7 +96,7 @@ class ParquetFolder(Destination):
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
         """Below its connection where that is known, else below the customer."""
-        words = re.sub(r"[^\w-]+", "_", table.name)[:60].encode()[:MOST_BYTES].decode(errors="ignore").strip("_") or "table"
+        words = _NOT_IN_NAMES.sub("_", table.name)[:60].encode()[:MOST_BYTES].decode(errors="ignore").strip("_") or "table"
         # Two names of one table never meet: the id is in it.
         below = "tables" if connection_id is None else f"connections/{connection_id}"
         return f"customers/{account_id}/{below}/{words}.{table.id}.parquet"

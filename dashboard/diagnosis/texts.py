@@ -8,7 +8,7 @@ LONGEST = 400
 # In this order: an address has numbers and hosts in it, a date has numbers.
 _OUT: Final = (
     (r"\b[a-z][a-z0-9+.-]*://[^\s'\"<>)\]]+", "<url>"),
-    (r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+", "<address>"),
+    (r"(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+", "<address>"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "<id>"),
     (r"“[^”]*”|\"[^\"]*\"|'[^']{0,200}'(?![a-z])|`[^`]*`", "<value>"),
     (r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?", "<time>"),
@@ -16,9 +16,9 @@ _OUT: Final = (
     (r"\b\d{1,2} (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? \d{4}\b", "<time>"),
     (r"\b\d{1,2}:\d\d(?::\d\d)?\b", "<time>"),
     (r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d+)?\b", "<host>"),
-    (r"\b(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+(?:com|net|org|io|eu|be|nl|de|fr|uk|dk|cloud|app|dev|local|internal)\b(?::\d+)?",
+    (r"\b(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.){1,20}(?:com|net|org|io|eu|be|nl|de|fr|uk|dk|cloud|app|dev|local|internal)\b(?::\d+)?",
      "<host>"),
-    (r"\b(?=[a-z_-]*\d)[a-z0-9_-]{16,}\b|\b(?=[a-f]*\d)[0-9a-f]{8,}\b", "<id>"),
+    (r"\b(?=[a-z_-]*+\d)[a-z0-9_-]{16,}\b|\b(?=[a-f]*\d)[0-9a-f]{8,}\b", "<id>"),
     (r"[+-]?\d+(?:[.,]\d+)*", "#"),
     (r"\s+", " "),
 )  # fmt: skip

@@ -32,22 +32,31 @@ def work_on(fleet: Fleet, masks: Masks, answer: Answer, stop: Event) -> None:
     if question is None:
         questions.end(answer, questions.FAILED, fleet.clock(), "The question can no longer be read: ask it again.")
         return
-    state, told = questions.DONE, ""
     try:
         with _watched(fleet, answer.id, stop) as watch:
-            if answer.direct:
-                _ask_directly(fleet, answer.account_id, question, result, watch)
-            else:
-                proxy.ask(fleet.api.for_account(answer.account_id), question, result, watch.cancels_with)
-        told = result.cut
-    except Failed as error:
-        state, told = (questions.INCOMPLETE if error.incomplete else questions.FAILED), str(error)
-    if stop.is_set():
-        state, told = questions.FAILED, questions.INTERRUPTED
-    masked = result.masked(masks, reveals.overrides_of(answer.account_id))
+            state, told = _ask(fleet, answer, question, result, watch)
+            masked = result.masked(masks, reveals.overrides_of(answer.account_id), watch.check)
+            kept = questions.packed(result.rows, keys, watch.check) if result.columns else None
+    except NotWanted:
+        # Where it was cancelled, it has ended already, and stays so.
+        questions.end(answer, questions.FAILED, fleet.clock(), questions.INTERRUPTED)
+        return
     columns = [[column.name, column.type, kind] for column, kind in zip(result.columns, masked, strict=True)]
-    kept = questions.packed(result.rows, keys) if result.columns else None
     questions.end(answer, state, fleet.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
+
+
+def _ask(fleet: Fleet, answer: Answer, question: str, result: Result, watch: "Watch") -> tuple[str, str]:
+    """Fill ``result``; return the answer's state and its sentence."""
+    try:
+        if answer.direct:
+            _ask_directly(fleet, answer.account_id, question, result, watch)
+        else:
+            proxy.ask(fleet.api.for_account(answer.account_id), question, result, watch.cancels_with)
+    except Failed as error:
+        return (questions.INCOMPLETE if error.incomplete else questions.FAILED), str(error)
+    finally:
+        watch.cancels_with(None)
+    return questions.DONE, result.cut
 
 
 def _ask_directly(fleet: Fleet, account_id: int, question: str, result: Result, watch: "Watch") -> None:
@@ -63,31 +72,45 @@ def _ask_directly(fleet: Fleet, account_id: int, question: str, result: Result, 
     postgresql.ask(address, question, result, watch.cancels_with)
 
 
-class Watch:
-    """Whether the answer is still wanted; what to do when it is not. ``ended``: it is there, and nobody need look."""
+class NotWanted(Exception):
+    """The answer was cancelled, or the worker is to end."""
 
-    def __init__(self) -> None:
+
+class Watch:
+    """Whether the answer is still wanted; what to do when it is not. ``ended``: it is there, and nobody need look.
+
+    ``stop``: the worker is to end.
+    """
+
+    def __init__(self, stop: Event) -> None:
         self.ended = Event()
+        self._stop, self._cancelled = stop, Event()
         self._cancel: Callable[[], None] | None = None
 
-    def cancels_with(self, cancel: Callable[[], None]) -> None:
-        """What to call when it is not wanted any more."""
+    def cancels_with(self, cancel: Callable[[], None] | None) -> None:
+        """What to call when it is not wanted any more; None when the database or Peliqan is done."""
         self._cancel = cancel
 
-    def look(self, fleet: Fleet, answer_id: int, stop: Event) -> None:
+    def check(self) -> None:
+        """Raise ``NotWanted`` where the answer was cancelled or the worker is to end."""
+        if self._stop.is_set() or self._cancelled.is_set():
+            raise NotWanted
+
+    def look(self, fleet: Fleet, answer_id: int) -> None:
         """Until the answer is there or nobody wants it."""
         with fleet.app.app_context():
             while not self.ended.wait(LOOK_EVERY):
-                is_wanted = not stop.is_set() and questions.keep(answer_id, fleet.clock())
-                if not is_wanted and self._cancel is not None:
-                    # It may have ended in this very moment.
-                    _quietly(self._cancel)
+                if self._stop.is_set() or not questions.keep(answer_id, fleet.clock()):
+                    self._cancelled.set()
+                    if (cancel := self._cancel) is not None:
+                        # It may have ended in this very moment.
+                        _quietly(cancel)
 
 
 @contextmanager
 def _watched(fleet: Fleet, answer_id: int, stop: Event) -> Iterator[Watch]:
-    watch = Watch()
-    thread = Thread(target=watch.look, args=(fleet, answer_id, stop), name="watch", daemon=True)
+    watch = Watch(stop)
+    thread = Thread(target=watch.look, args=(fleet, answer_id), name="watch", daemon=True)
     thread.start()
     try:
         yield watch

@@ -8,6 +8,8 @@ from typing import Final
 
 # Seconds. A server that asks for a longer wait is not waited for: the caller gets the wait as ``retry_after``.
 LONGEST_WAIT: Final = 20.0
+LONGEST_HEADER: Final = 100  # characters; a date has 29
+_SECONDS: Final = re.compile(r"[0-9]{1,9}")
 RETRIED: Final = frozenset({429, 502, 503, 504})
 
 
@@ -25,9 +27,9 @@ def next_wait(tried: int, retry_after: float | None, backoff: float) -> float | 
 
 def retry_wait(header: str | None, now: float | None = None) -> float | None:
     """A Retry-After header in seconds, from seconds or a date; None when it is absent or unreadable."""
-    if not header:
+    if not header or len(header) > LONGEST_HEADER:
         return None
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", header):
+    if _SECONDS.fullmatch(header.strip()):
         return float(header)
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - (time.time() if now is None else now))

@@ -37,6 +37,9 @@ TOKEN_PREFIX: Final = "pc_"
 # A provider says nothing of who left: their tokens rest when they were not here for so long.
 VOUCHED_FOR: Final = timedelta(days=30)
 _hasher = PasswordHasher()
+# Characters of an e-mail address (RFC 5321, and what email-validator takes).
+LONGEST_ADDRESS: Final = 254
+_NO_WORD: Final = re.compile(r"[^\w]+")
 # Of sign-ins: that nobody has ended them, and time has not (``limits``). Made once, as what every page asks.
 LASTING = (
     SignIn.ended_at.is_(None),
@@ -92,6 +95,8 @@ def checked_address(email: str) -> str:
     Raises:
         PeopleError: it is none.
     """
+    if len(email) > LONGEST_ADDRESS:
+        raise PeopleError(f"“{email[:80]}…” is no e-mail address: one has {LONGEST_ADDRESS} characters at most.")
     try:
         found = validate_email(email.strip(), check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
@@ -111,7 +116,7 @@ def hash_password(password: str, email: str) -> str:
     # Loaded here: its lists are megabytes, which a worker has no use for.
     from zxcvbn import zxcvbn
 
-    words = {*TRIED_FIRST, *(part for part in re.split(r"[^\w]+", email.lower()) if len(part) > 2)}
+    words = {*TRIED_FIRST, *(part for part in _NO_WORD.split(email.lower()) if len(part) > 2)}
     left = password.lower()
     # The longest first, so that nothing is left over of one that holds another.
     for word in sorted(words, key=len, reverse=True):

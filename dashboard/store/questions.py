@@ -6,7 +6,7 @@ kept). One whose worker was killed has failed: to ask once more is a person's to
 
 import json
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -142,9 +142,15 @@ def reveal(question: Question, user: User, why: str, at: datetime) -> None:
     db.session.commit()
 
 
-def packed(rows: Sequence[Any], keys: MultiFernet) -> bytes:
-    """Rows as they are kept: compressed and encrypted."""
-    return keys.encrypt(zlib.compress(json.dumps(rows, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")))
+def packed(rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None) -> bytes:
+    """Rows as they are kept: compressed and encrypted. ``check`` is called after each row and may raise, to end the work."""
+    compressor, parts = zlib.compressobj(), list[bytes]()
+    for number, row in enumerate(rows):
+        text = ("," if number else "[") + json.dumps(row, ensure_ascii=False, separators=(",", ":"))
+        parts.append(compressor.compress(text.encode("utf-8", "replace")))
+        check()
+    parts.append(compressor.compress(b"]" if rows else b"[]"))
+    return keys.encrypt(b"".join(parts) + compressor.flush())
 
 
 def unpacked(kept: bytes | None, keys: MultiFernet) -> list[list[Any]] | None:

@@ -20,6 +20,8 @@ EXPLAINED: Final = ("auth_failed", "consent_expiring")
 # Beyond this, some mail programs cut an address off, and with it the message.
 LONGEST_MAILTO: Final = 2000
 LONGEST_NAME: Final = 120
+_HEADING: Final = re.compile(r"^# (\w+)\n", re.MULTILINE)
+_WORD: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,13 @@ def write(language: str, about: Occasion, at: datetime, zone: ZoneInfo) -> Lette
 def texts(language: str) -> Mapping[str, str]:
     """A language's texts by heading."""
     file = ASSETS / "messages" / f"{language}.txt"
-    parts = re.split(r"^# (\w+)\n", file.read_text("utf-8"), flags=re.MULTILINE)
+    parts = _HEADING.split(file.read_text("utf-8"))
     return {name: text.strip() for name, text in zip(parts[1::2], parts[2::2], strict=True)}
 
 
 def _fill(text: str, words: Mapping[str, str]) -> str:
     """Words in their places. What is put in is never looked at again, whatever braces it has."""
-    return re.sub(r"\{(\w+)\}", lambda found: words[found.group(1)], text)
+    return _WORD.sub(lambda found: words[found.group(1)], text)
 
 
 def _one_line(name: str) -> str:

@@ -27,6 +27,7 @@ from dashboard.store.overview import accounts_by_reason
 from dashboard.views import htmx
 
 CSV_MOST = 100_000
+_INT_IN_RULE = re.compile(r"<int:(\w+)>")
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def _coverage() -> Coverage:
 @cache
 def _pattern(endpoint: str) -> str:
     """The endpoint's path with its numbers in braces."""
-    return re.sub(r"<int:(\w+)>", r"{\1}", next(current_app.url_map.iter_rules(endpoint)).rule)
+    return _INT_IN_RULE.sub(r"{\1}", next(current_app.url_map.iter_rules(endpoint)).rule)
 
 
 def row_url(endpoint: str, **numbers: int) -> str:

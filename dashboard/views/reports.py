@@ -21,6 +21,7 @@ from dashboard.views.access import requires, visitor
 bp = Blueprint("reports", __name__)
 DAY = timedelta(hours=24)
 HOURS = (8, 24, 72, 168)
+_SPACE_FOR_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|~&#])")
 # What a report leads to, with the name of its number; and that with a number as an address.
 _NUMBERS = {"causes.show": "cause_id", "accounts.show": "account_id"}
@@ -124,7 +125,7 @@ def _oldest(at: datetime) -> datetime:
 def _iso(text: str, zone: ZoneInfo) -> datetime:
     try:
         # A plus sign that nobody escaped arrives as a space.
-        time = datetime.fromisoformat(re.sub(r" (?=\d\d:?\d\d$)", "+", text) if "T" in text else text)
+        time = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text) if "T" in text else text)
         return time if time.tzinfo is not None else time.replace(tzinfo=zone)
     except ValueError:
         raise BadQuery(f"“{text[:40]}” is no time. Write it as 2026-03-31T17:40, or give hours instead.") from None

@@ -14,6 +14,7 @@ from dashboard.views.security import limiter
 bp = Blueprint("sessions", __name__)
 # Who has no password here has shown who they are by having come from their provider so lately.
 JUST_CAME = timedelta(minutes=10)
+_ID = re.compile(r"[0-9]{1,18}")
 
 
 @bp.post("/me/sessions/end")
@@ -46,7 +47,7 @@ def _shows_who_they_are() -> bool:
 
 def _number(text: str) -> int:
     """The id that a button sends; that of nothing where it is none."""
-    return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else 0
+    return int(text) if _ID.fullmatch(text) else 0
 
 
 def _how(issuer: str | None) -> str:

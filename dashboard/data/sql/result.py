@@ -1,8 +1,7 @@
 """An answer to a question: columns and rows within limits, and which of its columns are masked."""
 
 import json
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -10,16 +9,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from dashboard.data.masks import Masks
+from dashboard.data.sql.personal import shape_of
 
 MOST_ROWS: Final = 10_000
 MOST_BYTES: Final = 8_000_000
 SECONDS: Final = 60
 COMPUTED: Final = "computed from what may be personal"
-LOOKS_PERSONAL: Final = (
-    ("e-mail address", re.compile(r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}")),
-    ("bank account or card", re.compile(r"\b[A-Z]{2}\d{2}[ ]?(?:[A-Z0-9]{4}[ ]?){2,7}[A-Z0-9]{1,4}\b")),
-    ("telephone number", re.compile(r"\+\d[\d ()/.-]{7,}\d")),
-)
 
 
 class Failed(Exception):
@@ -67,16 +62,20 @@ class Result:
         first = f"these are the first {len(self.rows):,} rows" if self.rows else "the first row alone has more"
         self.cut = f"There is more than {MOST_BYTES // 1_000_000} MB; {first}."
 
-    def masked(self, masks: Masks, decided: dict[str, bool]) -> list[str | None]:
+    def masked(self, masks: Masks, decided: dict[str, bool], check: Callable[[], None] = lambda: None) -> list[str | None]:
         """What each column is masked as for those who do not see everything; None where it is shown.
 
         ``decided``: an administrator's word by a column's name. A column that the database says is one of a table's goes by that
         name; a computed one is shown where it holds nothing but numbers and truth. Where nothing is said (Peliqan's route), it
-        goes by its own name and by what its values look like.
+        goes by its own name and by what its values look like. ``check`` is called every few hundredths of a second and may raise,
+        to end the search through the values.
         """
-        return [self._masked(place, column, masks, decided) for place, column in enumerate(self.columns)]
+        return [self._masked(place, column, masks, decided, check) for place, column in enumerate(self.columns)]
 
-    def _masked(self, place: int, column: ResultColumn, masks: Masks, decided: dict[str, bool]) -> str | None:
+    def _masked(
+        self, place: int, column: ResultColumn, masks: Masks, decided: dict[str, bool], check: Callable[[], None]
+    ) -> str | None:
+        check()
         values = [row[place] for row in self.rows if row[place] is not None]
         only_numbers = all(isinstance(value, (int, float)) for value in values)
         if column.origin == "":
@@ -87,8 +86,7 @@ class Result:
             return (kind or "masked by an administrator") if decided[name] else None
         if kind is not None or only_numbers or column.origin is not None:
             return kind
-        texts = [value for value in values if isinstance(value, str)]
-        return next((what for what, like in LOOKS_PERSONAL if any(like.search(text) for text in texts)), None)
+        return shape_of(values, check)
 
 
 def _plain(value: Any) -> Any:

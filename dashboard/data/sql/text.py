@@ -1,7 +1,8 @@
 """A question with names in it, ``:since``, and the values that it is asked with.
 
 Peliqan's route for SQL takes nothing but a text, so values are written into it as literals, quoted; in words between quotes, in
-comments and in casts (``::date``) a colon is no name.
+comments and in casts (``::date``) a colon is no name. Quotes and comments that nothing closes reach to the end of the
+text, so that each character is read once.
 """
 
 import re
@@ -13,7 +14,8 @@ from typing import Final
 LONGEST: Final = 20_000
 TYPES: Final = ("text", "number", "date")
 _PARTS: Final = re.compile(
-    r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?\*/ | \$(\w*)\$.*?\$\1\$ | :: | :(?P<name>[A-Za-z_]\w*)""",
+    r"""'[^']*(?:'|\Z) | "[^"]*(?:"|\Z) | --[^\n]* | /\*.*?(?:\*/|\Z) | \$(?<!\w\$)((?!\d)\w*+)\$.*?(?:\$\1\$|\Z)
+    | :: | :(?P<name>[A-Za-z_]\w*)""",
     re.VERBOSE | re.DOTALL,
 )
 
