@@ -18,9 +18,9 @@ from sqlalchemy import select, update
 
 from dashboard.app import Console, create_app
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store import passes
+from dashboard.store import passes, people, questions
 from dashboard.store.database import db
-from dashboard.store.models import AccountCheck, Connection, Finding, Refresh
+from dashboard.store.models import AccountCheck, Answer, Connection, Finding, Refresh
 from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, wait_for
@@ -134,6 +134,31 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(parts: Con
     assert idle.wait(20) == 0
     # Each of six queues may wait a second for a message of Redis'; not one after another.
     assert time.monotonic() - asked < 4
+
+
+def test_a_worker_with_a_large_answer_in_hand_ends_soon_after_it_is_asked_to(
+    app: Flask, parts: Console, machines: Processes, sandbox: Sandbox, clock: Clock
+) -> None:
+    """700 letters in each of 10,000 rows: a pattern that goes over each of them again and again took minutes."""
+    text = (
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)"
+        " select replace(hex(zeroblob(350)), '0', 'x') as remark from n"
+    )
+    with app.app_context():
+        olga = people.find_user("olga@example.com")
+        assert olga is not None
+        question = questions.ask(olga, "large", questions.sealed(text, parts.fleet.vault.keys), [1001], "large", clock())
+        [answer] = questions.answers(question.id)
+        answer_id = answer.id
+        parts.work.find_out(answer)
+        db.session.remove()
+    before = sandbox.state()["calls"].get("proxy_db", 0)
+    worker = machines.start("worker")
+    wait_for(lambda: sandbox.state()["calls"].get("proxy_db", 0) > before, "the worker asks", within=60)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0
+    with app.app_context():
+        assert db.session.get_one(Answer, answer_id).state in {questions.DONE, questions.FAILED}
 
 
 def test_a_periodic_job_runs_once_however_many_workers_there_are(

@@ -2,7 +2,10 @@
 
 import csv
 import io
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from flask import Flask
@@ -10,6 +13,8 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.data.masks import MASKED
+from dashboard.data.sql import result
+from dashboard.fleet.questions import LOOK_EVERY
 from dashboard.store import questions
 from dashboard.store.database import db
 from dashboard.store.models import Answer, AuditEntry, Question
@@ -159,6 +164,53 @@ def test_cancelling_before_it_is_asked_asks_nothing(olga: Person, app: Flask, sa
     work(app)
     assert sandbox.state()["calls"].get("proxy_db", 0) == before
     assert "Cancelled" in words(olga.get(where))
+
+
+@pytest.mark.parametrize("how", ["cancelled by its person", "the worker is to end"])
+def test_the_search_through_an_answer_ends_when_it_is_not_wanted(
+    how: str, olga: Person, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The search itself is made to go on for ever; only ``check`` can end it."""
+    searching, deadline = threading.Event(), time.monotonic() + 60
+
+    def search_for_ever(_values: object, check: Callable[[], None]) -> None:
+        while time.monotonic() < deadline:
+            searching.set()
+            check()
+        raise AssertionError("nothing ended the search")
+
+    monkeypatch.setattr(result, "shape_of", search_for_ever)
+    where = asked(olga, app, "select 'x' as remark", run=False)
+    with ThreadPoolExecutor(1) as pool:
+        worker = pool.submit(work, app)
+        assert searching.wait(60)
+        if how == "cancelled by its person":
+            olga.post(f"{where}/cancel")
+        else:
+            parts(app).work.stop.set()
+        asked_at = time.monotonic()
+        worker.result(60)
+        # Twice what the watch waits between two looks at the answer, and some for a machine under load.
+        assert time.monotonic() - asked_at < 2 * LOOK_EVERY + 4
+    parts(app).work.stop.clear()
+    with app.app_context():
+        answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
+        assert answer.rows is None
+        wanted = (
+            (questions.CANCELLED, f"Cancelled by {OLGA}.") if how.startswith("c") else (questions.FAILED, questions.INTERRUPTED)
+        )
+        assert (answer.state, answer.told) == wanted
+
+
+def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(olga: Person, app: Flask) -> None:
+    text = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)"
+    where = asked(olga, app, f"{text} select replace(hex(zeroblob(350)), '0', 'x') as remark from n", run=False)
+    before = time.process_time()
+    work(app)
+    assert time.process_time() - before < 30
+    with app.app_context():
+        answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
+        assert (answer.state, answer.count) == (questions.DONE, 10_000)
 
 
 def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(olga: Person, app: Flask, clock: Clock) -> None:
