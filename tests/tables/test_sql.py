@@ -210,7 +210,16 @@ def test_names_are_found_where_they_are_names() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "value"),
-    [("number", "1; drop table t"), ("number", "nan"), ("date", "yesterday"), ("text", ""), ("text", "a\\'"), ("number", "")],
+    [
+        ("number", "1; drop table t"),
+        ("number", "nan"),
+        ("number", "1e1001"),
+        ("number", "1e-999999999"),
+        ("date", "yesterday"),
+        ("text", ""),
+        ("text", "a\\'"),
+        ("number", ""),
+    ],
 )
 def test_a_value_that_is_not_of_its_type_is_refused(kind: str, value: str) -> None:
     with pytest.raises(BadQuestion, match="“it”"):
@@ -246,3 +255,9 @@ def test_what_is_personal_is_masked_by_where_it_comes_from_and_by_what_it_looks_
         [["hidden", "write to a@example.com", "BE68 5390 0754 7034", "Ghent", 4]],
     )
     assert told.masked(masks, {}) == ["e-mail address", "e-mail address", "bank account or card", None, None]
+
+
+@pytest.mark.parametrize("text", ["select 'a :no", 'select "a :no', "select /* a :no", "select $x$ a :no", "select $$ a :no"])
+def test_what_nothing_closes_reaches_to_the_end(text: str) -> None:
+    assert names_in(f"select :yes, {text}") == ["yes"]
+    assert names_in("select price$usd$, :yes where n = $1$ and 2 = :also") == ["yes", "also"]

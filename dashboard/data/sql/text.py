@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 
 LONGEST: Final = 20_000
+MOST_DIGITS: Final = 1_000
 TYPES: Final = ("text", "number", "date")
 _PARTS: Final = re.compile(
     r"""'[^']*(?:'|\Z) | "[^"]*(?:"|\Z) | --[^\n]* | /\*.*?(?:\*/|\Z) | \$(?<!\w\$)((?!\d)\w*+)\$.*?(?:\$\1\$|\Z)
@@ -64,7 +65,8 @@ def _literal(name: str, kind: str, value: str) -> str:
             number = Decimal(value)
         except InvalidOperation:
             number = Decimal("NaN")
-        if not number.is_finite():
+        # Written out, as below, 1e999999999 has a thousand million digits.
+        if not number.is_finite() or abs(number.adjusted()) > MOST_DIGITS:
             raise BadQuestion(f"“{name}” is to be a number, such as 12.50.")
         return f"({number:f})"
     if kind == "date":
