@@ -19,10 +19,28 @@ from dashboard import peliqan
 Row = Mapping[str, Any]
 # What a row is known by at Peliqan, and on the console's own pages.
 ID: Final = "id"
-# A spreadsheet runs what begins so as a formula; a quote in front makes it text (OWASP, CSV injection).
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
-_LOOKED_AT = frozenset((*FORMULA_STARTS, " "))
-_PLAIN_NUMBER = re.compile(r"-\d+(\.\d+)?", re.ASCII)
+# A spreadsheet runs what begins so as a formula, in full-width and small forms too (OWASP, CSV injection).
+FORMULA_STARTS: Final = "=+-@＝＋－＠﹦﹢﹣﹫"
+# Ends a cell for a reader that separates by semicolons or tabs, or that does not read quotes.
+_SEPARATORS: Final = ";\t\n\r"
+# Readers drop these in front of a text: white space, control and invisible characters, byte order marks, quotes.
+_SKIPPED: Final = "".join(
+    chr(code)
+    for first, last in (
+        (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x1680, 0x1680),
+        (0x180E, 0x180E), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000), (0x3164, 0x3164),
+        (0xFEFF, 0xFEFF),
+    )
+    for code in range(first, last + 1)
+) + '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'  # fmt: skip
+_FIRST_LOOKED_AT = frozenset(FORMULA_STARTS + _SKIPPED)
+_FORMULA = re.compile(
+    # The whole cell. A tab or a line break is dropped by some spreadsheets and ends a cell for others.
+    rf"\A(?=[{re.escape(_SKIPPED)}]*[{re.escape(FORMULA_STARTS)}]|[ ]*[\t\r])"
+    # A part of it.
+    rf"|(?<=[{_SEPARATORS}])(?=[{re.escape(''.join(set(_SKIPPED) - set(_SEPARATORS)))}]*[{re.escape(FORMULA_STARTS)}])"
+)
+_PLAIN_NUMBER = re.compile(r"[+-]\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # Half of a pair of UTF-16: JSON can hold one alone, UTF-8 cannot.
 _LONE = re.compile("[\ud800-\udfff]")
 _TEXTS, _NUMBERS = frozenset({str, NoneType}), frozenset({int, NoneType})
@@ -32,10 +50,15 @@ _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", 
 
 
 def harmless(text: str) -> str:
-    """A text as CSV may hold it: with a quote in front where a spreadsheet would run it. A negative number is none of these."""
-    if text.lstrip(" ").startswith(FORMULA_STARTS) and not _PLAIN_NUMBER.fullmatch(text):
-        return "'" + text
-    return text
+    """Put an apostrophe in front of each part of a text that a spreadsheet would run as a formula; numbers stay numbers.
+
+    Parts are the whole text and what follows a line break, a tab or a semicolon in it. Quoting the cell does not keep such a part
+    from running: where semicolons separate, ``1,"a;=2"`` is the two cells ``1,"a`` and ``=2"``, since a quote counts at the
+    beginning of a cell alone. Made harmless twice, a text does not change again.
+    """
+    if text[:1] not in _FIRST_LOOKED_AT and not any(separator in text for separator in _SEPARATORS):
+        return text
+    return text if _PLAIN_NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
 
 
 def finite(value: Any, met: Callable[[], None] = lambda: None) -> Any:
@@ -147,15 +170,22 @@ class CsvFile(TextFile):
 
     def _column(self, values: list[Any]) -> list[Any]:
         kinds = set(map(type, values))
-        if kinds <= _NUMBERS or (kinds <= _TEXTS and _LOOKED_AT.isdisjoint({value[:1] for value in values if value})):
+        if kinds <= _NUMBERS or (kinds <= _TEXTS and self._all_harmless(values)):
             return values
         return [self._cell(value) for value in values]
 
+    def _all_harmless(self, texts: list[str | None]) -> bool:
+        """Whether no text needs a closer look: searching all of them at once is much faster than each."""
+        if not _FIRST_LOOKED_AT.isdisjoint({text[:1] for text in texts if text}):
+            return False
+        joined = "".join(filter(None, texts))
+        return not any(separator in joined for separator in _SEPARATORS)
+
     def _cell(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return harmless(value) if value[:1] in _LOOKED_AT else value
-        # What is no text begins with a digit, a sign or a bracket: nothing that a spreadsheet would run.
-        return value if value is None or type(value) is int else self._text(value)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value if value is None or type(value) is int else self._text(value)
+        # What has a shape holds texts.
+        return harmless(value if isinstance(value, str) else self._json(value))
 
 
 class JsonLinesFile(TextFile):

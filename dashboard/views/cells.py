@@ -2,7 +2,7 @@
 
 import json
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from dashboard.data.masks import MASKED
 
@@ -14,6 +14,8 @@ CHIPS, LONGEST_CHIP = 4, 40
 LARGE = 10**15
 # Types whose values are numbers, whatever shape they come in: a decimal comes as text.
 NUMBERS = frozenset({"number", "count", "rollup", "autonumber", "rating"})
+# What needs no encoding in a mailto address (RFC 6068).
+MAILTO_SAFE = "@+!$'*"
 
 
 class Cell(NamedTuple):
@@ -94,7 +96,7 @@ def raw(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A value as a file of text has it: JSON for what has a shape."""
-    return value if value is None or isinstance(value, (str, int, float)) else raw(value)
+    return value if value is None or isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _number(value: float) -> str:
@@ -113,7 +115,8 @@ def _text(value: str, column_type: str) -> Cell:
     if column_type in NUMBERS or value == "NaN":
         return Cell("number", value)
     if column_type == "email" and "@" in value and value.isprintable() and " " not in value:
-        return Cell("link", value, f"mailto:{value}")
+        # Encoded: what follows a question mark would be read as headers and the body of the message (RFC 6068).
+        return Cell("link", value, f"mailto:{quote(value, safe=MAILTO_SAFE)}")
     if _is_web(value):
         return Cell("link", value, value)
     if value[:1] in "[{" and value[-1:] in "]}":

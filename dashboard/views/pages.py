@@ -190,10 +190,10 @@ def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value as CSV holds it: numbers as they are, text that a spreadsheet would run with a quote in front."""
+    """A value as CSV holds it: numbers as they are, text that a spreadsheet would run made harmless."""
     if isinstance(value, dict):
         value = "; ".join(f"{key} {count}" for key, count in value.items())
-    return harmless(value) if isinstance(value, str) else value
+    return harmless(str(value)) if isinstance(value, (str, list, tuple)) else value
 
 
 def coverage() -> Coverage:

@@ -12,7 +12,7 @@ from dashboard.store.asked import BadQuery, Page
 from dashboard.store.lists import ACCOUNTS
 from dashboard.store.models import Account, SavedQuery
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import csv_cell, csv_response
+from dashboard.views.pages import csv_response
 from dashboard.views.sql import (
     answer_file,
     as_csv,
@@ -190,7 +190,7 @@ def _together(answers: list[Any]) -> list[dict[str, Any]]:
     for answer in answers:
         names, items = lines_of(answer, rows_of(answer) or (), hidden_in(answer))
         columns += [name for name in names if name not in columns]
-        account = {"account_id": answer.account_id, "account_name": csv_cell(answer.account.title)}
+        account = {"account_id": answer.account_id, "account_name": answer.account.title}
         # A column of the answer's that is called so as well comes behind.
         lines += [{**as_csv(item), **account} for item in items]
     return [{name: line.get(name) for name in columns} for line in lines]

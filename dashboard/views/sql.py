@@ -21,7 +21,7 @@ from dashboard.store.models import Account, Answer, Question
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import Cell, cell, masked, plain
-from dashboard.views.pages import Shown, csv_cell, csv_response
+from dashboard.views.pages import Shown, csv_response
 
 bp = Blueprint("sql", __name__)
 
@@ -230,8 +230,8 @@ def answer_file(response: Response, name: str, suffix: str, complete: bool) -> R
 
 
 def as_csv(item: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as CSV has it: JSON where a value has a shape, formulas made harmless."""
-    return {name: csv_cell(plain(value)) for name, value in item.items()}
+    """A row as CSV has it: JSON where a value has a shape."""
+    return {name: plain(value) for name, value in item.items()}
 
 
 def _page(answer: Answer, rows: Sequence[Any] | None, hidden: Sequence[str | None]) -> AnswerPage:

@@ -27,7 +27,7 @@ from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import plain, raw
 from dashboard.views.lines import cell_of, line
-from dashboard.views.pages import Shown, csv_cell, csv_response
+from dashboard.views.pages import Shown, csv_response
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
 # What an address may say beside conditions; nothing else goes from one to the next.
@@ -121,7 +121,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         return jsonify(columns=shape, items=items, masked=names, page=query.page, per_page=query.per_page, total=found.count)
     if request.path.endswith(".csv"):
         lines = [
-            {column.name: csv_cell(plain(value.get(column.name))) for column in shown}
+            {column.name: plain(value.get(column.name)) for column in shown}
             for value in (mask(row, sight.hidden) for row in found.rows)
         ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")

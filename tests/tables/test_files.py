@@ -73,7 +73,7 @@ def test_csv_has_text_that_a_spreadsheet_would_run_as_text_and_numbers_as_number
     file = CsvFile(columns("A", "=B"))
     found = as_csv(written(file, [{"id": 1, "A": value} for value in values]))
     assert found[0] == ["id", "A", "'=B"]
-    texts = ["'=1+1", "'+1", "'@SUM(A1)", "'-2+3", "'\tx", "' =1", "-12.50", "-3", "1" + "0" * 400, "plain", "", "", "true"]
+    texts = ["'=1+1", "+1", "'@SUM(A1)", "'-2+3", "'\tx", "' =1", "-12.50", "-3", "1" + "0" * 400, "plain", "", "", "true"]
     assert [line[1] for line in found[1:]] == [*texts, '[1,{"a":null}]']
 
 
