@@ -51,17 +51,24 @@ _OUT: Final = tuple(
         (r"\b(?=[a-f]*\d)[0-9a-f]{16,}\b", HIDDEN),
     )
 )  # fmt: skip
-# Nobody is called to a message, and no link is drawn, because an error says so.
-_CALLS = re.compile(r"@(?=(?:everyone|here|channel|all)\b)", re.IGNORECASE)
-_BRACKETS = str.maketrans({"<": "‹", ">": "›", "\0": ""})
 # What is read at all: an error may be megabytes long.
 _READ = 4_000
 
 
 def scrubbed(text: str, most: int = 300) -> str:
     """The text on one line without secrets, at most so many characters."""
-    text = text[:_READ]
+    # Control characters first: one of them within a word would keep a secret from being seen.
+    text = _without_controls(text[:_READ])
     for pattern, instead in _OUT:
         text = pattern.sub(instead, text)
-    text = " ".join(_CALLS.sub("@ ", text.translate(_BRACKETS)).split())
+    text = " ".join(text.split())
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def one_line(text: str) -> str:
+    """Put a text on one line, without control characters and other invisible ones."""
+    return " ".join(_without_controls(text).split())
+
+
+def _without_controls(text: str) -> str:
+    return "".join(character for character in text if character.isprintable() or character.isspace())

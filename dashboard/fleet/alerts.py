@@ -13,6 +13,7 @@ from threading import get_ident
 from typing import Any, Final
 
 from dashboard.data.places import EVERYWHERE, NotAllowed, Places
+from dashboard.fleet.chat import make_message_inert
 from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.fleet.reading import Fleet
 from dashboard.store import alert_rules, alerts
@@ -141,6 +142,8 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     server.socket_read_timeout = min(server.socket_read_timeout, LONGEST_WAIT)
     place = apprise.Apprise(asset=_asset())
     place.add(server)
+    # Apprise converts plain text for HTML alone, so that it would reach services that read Markdown as Markdown.
+    subject, body = make_message_inert(str(server.schema).lower(), subject, body)
     with _heard() as said:
         try:
             sent = place.notify(body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT)

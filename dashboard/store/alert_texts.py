@@ -1,6 +1,7 @@
 """What alerts say: plain and short, with counts of customers, times with their zone, and no secret.
 
-Whatever comes from outside, names and errors, goes through ``scrubbed``.
+Whatever comes from outside, names and errors, goes through ``scrubbed`` and so stays on its line. It is kept as the words are;
+markup in it is taken apart for the service that it is sent to (``fleet.chat``).
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
-from dashboard.diagnosis.scrub import scrubbed
+from dashboard.diagnosis.scrub import one_line, scrubbed
 from dashboard.store import diagnosed
 from dashboard.store.database import db
 from dashboard.store.models import Account, AlertRule, Cause, Finding
@@ -97,7 +98,7 @@ def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause],
 
 def of_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> Text:
     """A message that says nothing but that it arrived."""
-    lines = [f"{who} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."]
+    lines = [f"{one_line(who)} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."]
     return _text("Test of the Partner Console's alerts", lines, _link(base, "/alerts"))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from dashboard.app import ASSETS
+from dashboard.diagnosis.scrub import one_line
 
 LANGUAGES: Final = ("en", "nl", "fr", "de", "es")
 # Rules that the texts explain; whatever else is wrong is explained in general words.
@@ -103,7 +104,7 @@ def _fill(text: str, words: Mapping[str, str]) -> str:
 
 def _one_line(name: str) -> str:
     """A name from outside, fit for a subject."""
-    plain = " ".join("".join(character if character.isprintable() else " " for character in name).split())
+    plain = one_line(name)
     return plain if len(plain) <= LONGEST_NAME else plain[: LONGEST_NAME - 1] + "…"
 
 

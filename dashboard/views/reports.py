@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from jinja2 import Environment
 
 from dashboard.app import console
+from dashboard.diagnosis.scrub import one_line
 from dashboard.diagnosis.texts import span
 from dashboard.store import report
 from dashboard.store.asked import BadQuery, whole_number
@@ -95,14 +96,14 @@ def write(env: Environment, name: str, found: report.Report, zone: ZoneInfo, add
         when=when,
         address=address,
         span=span((found.at - found.since).total_seconds()),
-        plain=plain,
-        markdown=lambda text: _SPECIAL.sub(r"\\\1", plain(text)),
+        plain=one_line,
+        markdown=markdown,
     )
 
 
-def plain(text: str) -> str:
-    """A text on one line, without what a terminal would obey."""
-    return "".join(character for character in " ".join(text.split()) if character.isprintable())
+def markdown(text: str) -> str:
+    """A text as Markdown has it: escaped, and without a mention, which services look for whether it is escaped or not."""
+    return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", "@\u200b")
 
 
 def _read() -> tuple[Since, report.Report]:

@@ -73,8 +73,9 @@ def test_what_says_what_is_wrong_stays(text: str) -> None:
     assert scrubbed(text) == text
 
 
-def test_nobody_is_called_and_no_line_is_broken_by_an_error() -> None:
-    assert scrubbed("<!channel> @everyone\n\nread <b>this</b>") == "‹!channel› @ everyone read ‹b›this‹/b›"
+def test_an_error_is_one_line_without_characters_that_cannot_be_seen() -> None:
+    assert scrubbed("read\n\n<b>th\x1bi\u200bs\u202e</b>\u2028now\0") == "read <b>this</b> now"
+    assert scrubbed("pass\u200bword=hunter2") == "password [hidden]"
     assert len(scrubbed("word " * 5000)) == 300
 
 
