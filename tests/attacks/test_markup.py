@@ -19,6 +19,7 @@ from dashboard.cli.shared import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.database import db
+from dashboard.views.cells import cell
 from dashboard.views.security import limiter
 from tests.attacks.conftest import HOOK
 from tests.attacks.hostile import PAYLOAD, SCRIPT, HostileApi
@@ -176,3 +177,14 @@ def test_a_cell_that_says_it_is_an_address_leads_nowhere_but_to_the_web(app: Fla
     page = person.client.get("/accounts/1001/tables/10011900").text
     assert SCRIPT in page
     assert not BeautifulSoup(page, "html.parser").select("a[href^='javascript:']")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a@example.com?cc=b@example.com&body=x", "a@example.com,b@example.com", "a@example.com%0d%0aBcc:b@example.com", "a@x#y"],
+)
+def test_a_cell_with_an_email_address_brings_no_header_and_no_other_recipient_into_a_message(value: str) -> None:
+    href = cell(value, "email").href or ""
+    assert not set(href.removeprefix("mailto:")) & set("?&#,;")
+    assert unquote(href) == f"mailto:{value}"
+    assert cell("o'neil+x@example.com", "email").href == "mailto:o'neil+x@example.com"
