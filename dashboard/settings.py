@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from dashboard import spelling
-from dashboard.data.places import Places
+from dashboard.data.places import OwnFiles, Places
 from dashboard.diagnosis.facts import Thresholds
 from dashboard.peliqan.service import LOOPBACK
 
@@ -270,7 +270,9 @@ class Settings(BaseModel):
     @property
     def places(self) -> Places:
         """Where administrators may send the console."""
-        return Places(spelling.places(self.dashboard_places))
+        store = self.store_url.removeprefix("sqlite:///") if self.store_url.startswith("sqlite:///") else ""
+        own = OwnFiles(self.dashboard_data, Path(store.partition("?")[0]) if store else None)
+        return Places(spelling.places(self.dashboard_places), own)
 
     @property
     def secret_keys(self) -> list[str]:

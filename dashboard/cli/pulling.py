@@ -8,7 +8,7 @@ import click
 from dashboard.app import Console
 from dashboard.cli.shared import make_current_app
 from dashboard.cli.upkeep import WHO
-from dashboard.data import destinations
+from dashboard.data import addresses, destinations
 from dashboard.data.manifest import Copied, PullResult
 from dashboard.data.pull import FULL_EVERY, Selection
 from dashboard.fleet import pulls as pulling
@@ -49,11 +49,16 @@ def pull(
     sees half of one. Exit code 0: all copied; 1: some failed, and are named; 2: nothing could be copied.
     """
     try:
-        destination = destinations.open_destination(address)
+        where = addresses.read(address)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     app = make_current_app()
     parts: Console = app.extensions["console"]
+    try:
+        parts.fleet.places.ensure_not_own(where)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--to") from None
+    destination = destinations.open_destination(where)
 
     def progress(what: str) -> None:
         if not as_json:
@@ -61,7 +66,7 @@ def pull(
 
     with app.app_context():
         chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
-        place = destinations.name_of(address)
+        place = destinations.name_of(where)
         run = pulls.begin(None, "by hand", place, WHO, pulling.in_words(chosen), parts.clock())
         result = pulling.copy(parts.fleet, run, destination, chosen, full=full, full_every=full_every, progress=progress)
         pulls.end(run, None, pulling.ended(result), parts.clock())

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
 from dashboard.data import refusals
+from dashboard.data.addresses import Address, FileAddress
 from dashboard.data.database_tables import (
     CONNECTIONS,
     CUSTOMERS,
@@ -69,13 +70,17 @@ LOCK: Final = 7_206_184_513
 class DatabaseDestination(Destination):
     """A database, empty or with what earlier pulls brought. Other tables in it are left alone."""
 
-    def __init__(self, url: URL) -> None:
-        self._url = url
-        self._sqlite = url.get_backend_name() == "sqlite"
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._sqlite = isinstance(address, FileAddress)
         postgresql = NameRules(fold=False, most_bytes=MOST_BYTES, reserved=SYSTEM_COLUMNS)
         self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else postgresql
-        options: dict[str, Any] = {"connect_args": {"timeout": LOCK_SECONDS} if self._sqlite else {"connect_timeout": 10}}
-        self._engine = sa.create_engine(url, poolclass=sa.NullPool, hide_parameters=True, **options)
+        # Only the parts that were read (and checked) say where to connect: the URL says nothing.
+        if isinstance(address, FileAddress):
+            url, options = URL.create("sqlite", database=str(address.path)), {"timeout": LOCK_SECONDS}
+        else:
+            url, options = URL.create("postgresql+psycopg"), {**address.keywords(), "connect_timeout": 10}
+        self._engine = sa.create_engine(url, connect_args=options, poolclass=sa.NullPool, hide_parameters=True)
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
         if self._sqlite:
@@ -86,8 +91,8 @@ class DatabaseDestination(Destination):
     def open(self) -> None:
         """The file's lock or the server's, then the tables that say what is there."""
         with self._told():
-            if self._sqlite:
-                self._lock_file()
+            if isinstance(self._address, FileAddress):
+                self._lock_file(self._address.path)
             else:
                 self._guard = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
                 if not self._guard.scalar(sa.select(sa.func.pg_try_advisory_lock(LOCK))):
@@ -95,8 +100,8 @@ class DatabaseDestination(Destination):
             with self._engine.begin() as connection:
                 META.create_all(connection)
 
-    def _lock_file(self) -> None:
-        self._lock = Path(f"{self._url.database}.lock").open("w")  # noqa: SIM115 (open as long as the lock is held)
+    def _lock_file(self, path: Path) -> None:
+        self._lock = path.with_name(f"{path.name}.lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

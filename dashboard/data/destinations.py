@@ -3,17 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 from typing import Self
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from dashboard import peliqan
+from dashboard.data.addresses import FORMS, Address, FileAddress, read
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
 
-FORMS = "parquet://folder, sqlite:///file or postgresql://user@host/database"
+__all__ = ["FORMS", "Destination", "DestinationError", "Refused", "name_of", "open_destination"]
 
 
 class DestinationError(Exception):
@@ -94,39 +91,24 @@ class Destination(ABC):
         """
 
 
-def open_destination(address: str) -> Destination:
+def open_destination(address: Address | str) -> Destination:
     """The destination at an address.
 
     Raises:
         ValueError: it cannot be read; the message is a sentence that does not repeat it, since it may hold a password.
     """
+    found = read(address) if isinstance(address, str) else address
     # Both load much that no other command needs.
-    if address.startswith("parquet://"):
+    if isinstance(found, FileAddress) and found.scheme == "parquet":
         from dashboard.data.parquet_folder import ParquetFolder
 
-        folder = address.removeprefix("parquet://")
-        if not folder:
-            raise ValueError("The folder is missing: write parquet://folder.")
-        return ParquetFolder(Path(folder))
-    try:
-        url = make_url(address)
-    except (ArgumentError, ValueError):
-        raise ValueError(f"This is no address of a destination. It is one of {FORMS}.") from None
+        return ParquetFolder(found.path)
     from dashboard.data.databases import DatabaseDestination
 
-    kind = url.get_backend_name() if url.drivername.split("+")[0] in {"sqlite", "postgresql", "postgres"} else ""
-    if kind == "sqlite":
-        if not url.database or url.database == ":memory:":
-            raise ValueError("The file is missing: write sqlite:///file.")
-        if url.query:
-            # By ?uri=true the file would be another than the one that is looked at.
-            raise ValueError("An address of a file says where it is, and no more: write sqlite:///file.")
-        return DatabaseDestination(url.set(drivername="sqlite"))
-    if kind:
-        return DatabaseDestination(url.set(drivername="postgresql+psycopg"))
-    raise ValueError(f"Copies cannot go there. A destination is one of {FORMS}.")
+    return DatabaseDestination(found)
 
 
-def name_of(address: str) -> str:
-    """An address without its password, to be shown."""
-    return address if address.startswith("parquet://") else make_url(address).render_as_string(hide_password=True)
+def name_of(address: Address | str) -> str:
+    """What is shown of an address: a folder or file; host, port and database."""
+    found = read(address) if isinstance(address, str) else address
+    return found.shown if isinstance(found, FileAddress) else f"postgresql://{found.shown}"

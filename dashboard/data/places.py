@@ -1,16 +1,20 @@
 """Where administrators may have the console connect, post or write to, where the operator says so (``DASHBOARD_PLACES``)."""
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from sqlalchemy.engine import make_url
+from dashboard.data import addresses
 
 FILES: Final = frozenset({"parquet", "sqlite"})
+_PATTERN: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.*?-]*))(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII)
+OWN_FILES: Final = (
+    "The console keeps its own store and files there. Copies need a place of their own, outside of DASHBOARD_DATA:"
+    " choose another folder."
+)
 REFUSED: Final = "The console may not be sent there: its operator says where it may, in DASHBOARD_PLACES."
 
 
@@ -20,15 +24,17 @@ class NotAllowed(ValueError):
 
 @dataclass(frozen=True)
 class Place:
-    """One of them: a service or kind of database, at any host or at those that ``host`` fits; or a ``folder``."""
+    """One of them: a service or kind of database, at any host or at those that ``host`` fits, at any port or at ``port``; or a
+    ``folder``."""
 
     scheme: str
     host: str = "*"
     folder: Path | None = None
+    port: int | None = None
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """``slack://``, ``postgresql://*.example.com`` or ``parquet:///srv/copies``.
+        """``slack://``, ``postgresql://*.example.com:5432`` or ``parquet:///srv/copies``.
 
         Raises:
             ValueError: a sentence.
@@ -37,39 +43,88 @@ class Place:
         if not scheme or not separator:
             raise ValueError(f"“{text[:60]}” is no place: write slack://, postgresql://*.example.com or parquet:///srv/copies")
         if scheme.lower() not in FILES:
-            return cls(_plain(scheme), rest.rstrip("/").lower() or "*")
-        folder = Path((make_url(text).database or "") if scheme.lower() == "sqlite" else rest)
+            found = _PATTERN.fullmatch(rest.lower())
+            if found is None:
+                raise ValueError(f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else: *.example.com:5432")
+            host = found["address"] or found["name"] or "*"
+            return cls(_plain(scheme), host, port=int(found["port"]) if found["port"] else None)
+        folder = Path(rest.removeprefix("/") if scheme.lower() == "sqlite" else rest)
         if not folder.is_absolute():
             raise ValueError(f"“{text[:60]}” needs a whole path: parquet:///srv/copies, or sqlite:////srv/copies")
         return cls(scheme.lower(), folder=folder.resolve())
 
+    def is_of(self, host: str, port: int | None) -> bool:
+        """Whether a host, at the port that its address names, is one of these."""
+        return fnmatchcase(host.lower(), self.host) and self.port in (None, port)
+
+
+@dataclass(frozen=True)
+class OwnFiles:
+    """The console's own: all in the folder ``data``, and what SQLite keeps beside ``store``, whose name begins as that does."""
+
+    data: Path
+    store: Path | None = None
+
+    def ensure_none(self, address: addresses.Address) -> None:
+        """Return if copies that go to an address touch none of them.
+
+        Raises:
+            NotAllowed: they would.
+        """
+        if isinstance(address, addresses.PostgresAddress):
+            return
+        data = self.data.resolve()
+        # In a folder above it a pull would sweep and write as well.
+        above = address.scheme == "parquet" and address.path in data.parents
+        if above or data in (address.path, *address.path.parents) or self._is_store(address.path):
+            raise NotAllowed(OWN_FILES)
+
+    def _is_store(self, path: Path) -> bool:
+        if self.store is None:
+            return False
+        store = self.store.resolve()
+        name = store.name.casefold()
+        if any(each.parent == store.parent and each.name.casefold().startswith(name) for each in (path, *path.parents)):
+            return True
+        return path.exists() and store.exists() and path.samefile(store)
+
 
 class Places:
-    """All of them; everywhere where there are none."""
+    """All of them; everywhere where there are none, but never the console's own files."""
 
-    def __init__(self, allowed: Iterable[Place] = ()) -> None:
-        self._allowed = tuple(allowed)
+    def __init__(self, allowed: Iterable[Place] = (), own: OwnFiles | None = None) -> None:
+        self._allowed, self._own = tuple(allowed), own
 
-    def ensure(self, address: str) -> None:
-        """Return if the console may go to a database or a folder, as a warehouse's or a destination's address names it.
+    def ensure_not_own(self, address: addresses.Address) -> None:
+        """Return if copies may go to an address as far as the console's own files are concerned. Raises as ``ensure``."""
+        if self._own is not None:
+            self._own.ensure_none(address)
+
+    def ensure(self, address: addresses.Address | str) -> None:
+        """Return if the console may go to a database or a folder: a warehouse's or a destination's address.
+
+        A text is read as the one who opens it reads it.
 
         Raises:
             NotAllowed: it may not.
         """
+        if not self._allowed and self._own is None:
+            return
+        found = _read(address) if isinstance(address, str) else address
+        self.ensure_not_own(found)
         if not self._allowed:
             return
-        scheme = address.partition("://")[0].lower()
-        if scheme not in FILES:
-            self.ensure_service("postgresql", _hosts(address))
+        if isinstance(found, addresses.PostgresAddress):
+            self.ensure_service("postgresql", [found.host], found.port)
             return
-        path = _path(scheme, address)
-        if not any(each.scheme == scheme and each.folder in (path, *path.parents) for each in self._allowed):
+        folders = (found.path, *found.path.parents)
+        if not any(each.scheme == found.scheme and each.folder in folders for each in self._allowed):
             raise NotAllowed(REFUSED)
 
-    def ensure_service(self, scheme: str, hosts: Collection[str]) -> None:
+    def ensure_service(self, scheme: str, hosts: Collection[str], port: int | None = None) -> None:
         """The same of a service by its scheme; ``hosts``: whom it would ask, where that is not the service's own affair."""
         mine = [each for each in self._allowed if each.scheme == _plain(scheme)]
-        if self._allowed and not all(any(fnmatchcase(host.lower(), each.host) for each in mine) for host in hosts or [""]):
+        if self._allowed and not all(any(each.is_of(host, port) for each in mine) for host in hosts or [""]):
             raise NotAllowed(REFUSED)
 
 
@@ -81,15 +136,8 @@ def _plain(scheme: str) -> str:
     return "postgresql" if found == "postgres" else found
 
 
-def _path(scheme: str, address: str) -> Path:
-    """The file or folder, wherever a link leads."""
-    return Path(make_url(address).database or "" if scheme == "sqlite" else address.partition("://")[2]).resolve()
-
-
-def _hosts(address: str) -> list[str]:
-    """Everyone whom PostgreSQL's client would ask, however the address says it."""
+def _read(address: str) -> addresses.Address:
     try:
-        parts = conninfo_to_dict(address.replace("+psycopg", "", 1))
-    except ProgrammingError:
+        return addresses.read(address) if "://" in address.partition("=")[0] else addresses.read_postgresql(address)
+    except addresses.BadAddress:
         raise NotAllowed(REFUSED) from None
-    return [each for name in ("host", "hostaddr") for each in str(parts.get(name) or "").split(",") if each]

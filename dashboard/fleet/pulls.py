@@ -6,7 +6,7 @@ from threading import Event
 from typing import Final
 
 from dashboard import peliqan
-from dashboard.data import destinations
+from dashboard.data import addresses, destinations
 from dashboard.data.manifest import PullResult
 from dashboard.data.pull import FULL_EVERY, Pull, Selection
 from dashboard.fleet.reading import Fleet
@@ -63,12 +63,13 @@ def work_on(fleet: Fleet, schedule: PullSchedule, stop: Event) -> None:
     """One pull by a schedule whose lease the caller has."""
     chosen, at = selection_of(schedule), fleet.clock()
     run = pulls.begin(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
-    address = fleet.vault.decrypt(schedule.address)
+    text = fleet.vault.decrypt(schedule.address)
     try:
-        if address is None:
+        if text is None:
             raise ValueError(UNREADABLE)
-        destination = destinations.open_destination(address)
+        address = addresses.read(text)
         fleet.places.ensure(address)
+        destination = destinations.open_destination(address)
     except ValueError as error:
         pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), fleet.clock())
         return

@@ -12,6 +12,7 @@ from typing import Final
 
 import psycopg
 
+from dashboard.data import addresses
 from dashboard.data.masks import Masks
 from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql, proxy
@@ -61,13 +62,14 @@ def _ask(fleet: Fleet, answer: Answer, question: str, result: Result, watch: "Wa
 
 def _ask_directly(fleet: Fleet, account_id: int, question: str, result: Result, watch: "Watch") -> None:
     kept = questions.address_or_none(account_id)
-    address = fleet.vault.decrypt(kept.address) if kept is not None else None
+    text = fleet.vault.decrypt(kept.address) if kept is not None else None
     db.session.rollback()
-    if address is None:
+    if text is None:
         raise Failed(UNREADABLE)
     try:
+        address = addresses.read_postgresql(text)
         fleet.places.ensure(address)
-    except NotAllowed as error:
+    except (addresses.BadAddress, NotAllowed) as error:
         raise Failed(str(error)) from None
     postgresql.ask(address, question, result, watch.cancels_with)
 

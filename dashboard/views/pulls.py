@@ -1,19 +1,15 @@
 """For administrators: schedules by which tables are copied out, and how each pull went."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy.engine import make_url
 
 from dashboard.app import console
-from dashboard.data import destinations
+from dashboard.data import addresses, destinations
 from dashboard.data.pull import FULL_EVERY
 from dashboard.data.sql import postgresql
-from dashboard.fleet.exports import folder_of
 from dashboard.fleet.pulls import in_words, selection_of
-from dashboard.fleet.queue import queue_file
 from dashboard.store import audit, pulls
 from dashboard.store.models import PullSchedule
 from dashboard.store.pull_times import EVERY, when_words
@@ -180,33 +176,19 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
     schedule.at_minute, schedule.zone = minute, zone
 
 
-def _checked(address: str) -> str:
+def _checked(text: str) -> str:
     """What may be shown of the address, after its destination has let itself be opened."""
-    destination, place = destinations.open_destination(address), destinations.name_of(address)
+    address = addresses.read(text)
     console().fleet.places.ensure(address)
-    _is_not_ours(address)
+    if isinstance(address, addresses.PostgresAddress):
+        # Asked before anything is written there: by who answers, whatever the address calls it.
+        postgresql.check(address, console().settings.store_address)
     try:
-        with destination:
+        with destinations.open_destination(address):
             pass
     except destinations.DestinationError as error:
         raise ValueError(f"The destination cannot be used: {error}") from None
-    return place
-
-
-def _is_not_ours(address: str) -> None:
-    """Asked before anything is written there: opening a destination makes its own tables."""
-    settings = console().settings
-    if address.startswith("postgres"):
-        # By who answers there, whatever the address calls it.
-        postgresql.check(address.replace("+psycopg", "", 1), settings.store_address)
-        return
-    place = make_url(address).database or "" if address.startswith("sqlite") else address.removeprefix("parquet://")
-    theirs, data = Path(place).resolve(), settings.dashboard_data.resolve()
-    ours = [] if settings.store_address else [Path(make_url(settings.store_url).database or "").resolve()]
-    if theirs in {*ours, data / "console.db", data}:
-        raise ValueError("That is the console's own store. Copies need a place of their own.")
-    if theirs == queue_file(data) or folder_of(data) in {theirs, *theirs.parents}:
-        raise ValueError("The console keeps files of its own there. Copies need a place of their own.")
+    return destinations.name_of(address)
 
 
 def _numbers(text: str, what: str) -> list[int]:

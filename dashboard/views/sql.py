@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.data import addresses
 from dashboard.data.kinds import name_for
 from dashboard.data.masks import SEES_ALL, mask
 from dashboard.data.places import NotAllowed
@@ -93,14 +94,15 @@ def schema(account_id: int) -> ResponseReturnValue:
 @requires("admin")
 def keep_address(account_id: int) -> ResponseReturnValue:
     """Have the account's warehouse asked directly at this address, or without one through Peliqan again."""
-    account, address = get_account_or_404(account_id), request.form.get("address", "").strip()
-    vault = console().fleet.vault
+    account, text = get_account_or_404(account_id), request.form.get("address", "").strip()
+    vault, shown = console().fleet.vault, ""
     try:
-        shown = postgresql.shown(address) if address else ""
-        if address:
+        if text:
+            address = addresses.read_postgresql(text)
             console().fleet.places.ensure(address)
             postgresql.check(address, console().settings.store_address)
-        questions.keep_address(visitor().user, account, vault.encrypt(address) if address else None, shown, console().clock())
+            shown = address.shown
+        questions.keep_address(visitor().user, account, vault.encrypt(text) if text else None, shown, console().clock())
     except (postgresql.BadAddress, NotAllowed) as error:
         flash(f"Nothing was changed. {error} Enter it again.", "danger")
     return redirect(url_for("sql.ask", account_id=account_id))

@@ -93,7 +93,9 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
     adam.post(f"{account}/warehouse", address=text)
     send(adam, "/alerts/new", "/alerts", name=text, address="json://127.0.0.1:9/hook", sends="new")
     adam.post(f"/alerts/{newest(app, models.AlertRule)}/test")
-    place = f"sqlite:///{folder}/{text[:20].replace('/', '')}.db"
+    copies = folder.with_name(f"{folder.name}-copies")
+    copies.mkdir(exist_ok=True)
+    place = f"sqlite:///{copies}/{text[:20].replace('/', '')}.db"
     send(adam, "/pulls/new", "/pulls", name=text, address=place, accounts=str(ACCOUNT), tables=str(TABLE))
     bulk_new = f"/bulk/new?which=ticked&kind=sync&c=1002-{_connection_of(app, 1002)}"
     send(olga, bulk_new, "/bulk", why=text)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 from flask import Flask
 from sqlalchemy import select
 
@@ -19,11 +20,11 @@ WAREHOUSE = "postgresql://reader:s3cret@127.0.0.1:1/data"
 
 
 def test_other_places_can_be_neither_entered_nor_gone_to_any_more(
-    app: Flask, adam: Person, sandbox: Sandbox, store: dict[str, str], tmp_path: Path
+    app: Flask, adam: Person, sandbox: Sandbox, store: dict[str, str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     schedule = {
         "name": "Nightly",
-        "address": f"sqlite:///{tmp_path}/copies.db",
+        "address": f"sqlite:///{tmp_path_factory.mktemp('copies')}/copies.db",
         "every": "60",
         "full_every": "20",
         "accounts": "1002",

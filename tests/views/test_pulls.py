@@ -26,8 +26,8 @@ def parts(app: Flask) -> Console:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "copies.db"
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("copies") / "copies.db"
 
 
 def save(person: Person, place: Path, **typed: str) -> Any:
@@ -183,7 +183,7 @@ def test_switched_off_it_rests_and_deleted_its_copies_stay(adam: Person, app: Fl
 
 
 def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
-    adam: Person, app: Flask, clock: Clock, place: Path, tmp_path: Path
+    adam: Person, app: Flask, clock: Clock, place: Path
 ) -> None:
     where = save(adam, place).location
     work(app)
@@ -200,7 +200,7 @@ def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
     with sqlite3.connect(place) as copies:
         assert [row[0] for row in copies.execute("select id from _pull_customers order by id")] == [1001, 1002]
     assert [each.name for each in runs(app)] == ["Nightly", "Hourly"]
-    other = tmp_path / "elsewhere.db"
+    other = place.with_name("elsewhere.db")
     adam = Person(app.test_client(), "adam@example.com")
     adam.post(f"{where}/edit", page=f"{where}/edit", **{**typed, "address": f"sqlite:///{other}"})
     assert str(other) in words(adam.get(where))

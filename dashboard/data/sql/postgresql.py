@@ -6,59 +6,42 @@ from typing import Any, Final, cast
 
 import psycopg
 from psycopg import generators
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq.abc import PGresult
 
+from dashboard.data.addresses import BadAddress, PostgresAddress, read_postgresql
 from dashboard.data.sql.relay import LOOPBACK, Relay
 from dashboard.data.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
 
+__all__ = ["BadAddress", "ask", "check", "shown"]
 GIVES_NOTHING: Final = "That gives no rows, and has changed nothing. A question begins with select, as a rule."
 CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 5
 # What comes beside an answer of the most bytes that are kept: the rows after it, until the database has heard of it.
 MOST_RECEIVED: Final = 4 * MOST_BYTES
-NEEDED: Final = ("host", "dbname", "user")
-# What an address may say. Anything else could have libpq read files of this machine.
-KNOWN: Final = frozenset({*NEEDED, "port", "password", "sslmode"})
 ORIGINS: Final = """
     select attrelid, attnum, relname, attname from pg_attribute join pg_class on pg_class.oid = attrelid
     where (attrelid, attnum) in (select * from unnest(%s::oid[], %s::int2[]))
 """
 
 
-class BadAddress(ValueError):
-    """A sentence, with nothing of the address in it that is secret."""
-
-
-def shown(address: str) -> str:
+def shown(address: PostgresAddress | str) -> str:
     """What may be seen of an address: host, port and database.
 
     Raises:
         BadAddress: it is none of PostgreSQL's, lacks a part, or says more than where and who.
     """
-    try:
-        parts = conninfo_to_dict(address)
-    except psycopg.ProgrammingError:
-        raise BadAddress("That is no address of PostgreSQL's: postgresql://user:password@host:5432/database.") from None
-    if missing := [name for name in NEEDED if not parts.get(name)]:
-        raise BadAddress(f"The address lacks: {', '.join(missing)}.")
-    if unknown := sorted(set(parts) - KNOWN):
-        raise BadAddress(f"An address may say where and who, not {unknown[0]}.")
-    if "," in str(parts["host"]):
-        raise BadAddress("An address is one host's.")
-    if str(parts["host"]).startswith("/"):
-        raise BadAddress("A socket of this machine is no customer's warehouse: enter its host's name.")
-    return f"{parts['host']}:{parts.get('port', 5432)}/{parts['dbname']}"
+    return _parts(address).shown
 
 
-def check(address: str, not_this: str = "") -> None:
+def check(address: PostgresAddress | str, not_this: str = "") -> None:
     """Connect once, for an administrator who enters it. ``not_this``: the console's own store, where that is PostgreSQL.
 
     Raises:
         BadAddress: it cannot be reached, or leads to the console's own store.
     """
+    found = _parts(address)
     try:
-        with _reached(address) as relay, closing(_connect(address, relay)) as there:
+        with _reached(found) as relay, closing(_connect(found, relay)) as there:
             where = _identity(there)
         if not_this:
             with closing(psycopg.connect(not_this, connect_timeout=CONNECT_SECONDS)) as own:
@@ -67,27 +50,33 @@ def check(address: str, not_this: str = "") -> None:
     except Failed as error:
         raise BadAddress(str(error)) from None
     except psycopg.Error as error:
-        raise BadAddress(f"It cannot be reached: {_words(error, address)}") from None
+        raise BadAddress(f"It cannot be reached: {_words(error, found)}") from None
 
 
 def ask(
-    address: str, question: str, result: Result, begun: Callable[[Callable[[], None]], None], seconds: float = SECONDS
+    address: PostgresAddress | str,
+    question: str,
+    result: Result,
+    begun: Callable[[Callable[[], None]], None],
+    seconds: float = SECONDS,
 ) -> None:
     """Fill ``result``. ``begun`` is given what cancels the question in the database, for another thread to call.
 
     Raises:
+        BadAddress: as ``shown``.
         Failed: with what was read so far in ``result``.
     """
-    with _reached(address) as relay:
+    found = _parts(address)
+    with _reached(found) as relay:
         try:
-            with closing(_connect(address, relay, seconds)) as there:
+            with closing(_connect(found, relay, seconds)) as there:
                 begun(there.cancel_safe)
                 _read(there, question, result)
         except psycopg.Error as error:
             if relay.exceeded:
                 result.cut_by_size()
                 return
-            told = GIVES_NOTHING if error.sqlstate is None and "produce a result" in str(error) else _words(error, address)
+            told = GIVES_NOTHING if error.sqlstate is None and "produce a result" in str(error) else _words(error, found)
             raise Failed(told, incomplete=bool(result.rows)) from None
 
 
@@ -106,22 +95,21 @@ def _read(there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: R
 
 
 @contextmanager
-def _reached(address: str) -> Iterator[Relay]:
+def _reached(address: PostgresAddress) -> Iterator[Relay]:
     """The way to the database, for as long as it is asked.
 
     Raises:
         Failed: nobody answers there.
     """
-    parts = conninfo_to_dict(address)
     try:
-        relay = Relay(str(parts["host"]), int(parts.get("port") or 5432), MOST_RECEIVED, CONNECT_SECONDS)
+        relay = Relay(address.host, address.port, MOST_RECEIVED, CONNECT_SECONDS)
     except OSError as error:
         raise Failed(f"It cannot be reached: {error.strerror or 'it does not answer'}.") from None
     with relay:
         yield relay
 
 
-def _connect(address: str, relay: Relay, seconds: float = SECONDS) -> "psycopg.Connection[tuple[Any, ...]]":
+def _connect(address: PostgresAddress, relay: Relay, seconds: float = SECONDS) -> "psycopg.Connection[tuple[Any, ...]]":
     limits = {
         "default_transaction_read_only": "on",
         "statement_timeout": f"{int(seconds * 1000)}",
@@ -130,8 +118,8 @@ def _connect(address: str, relay: Relay, seconds: float = SECONDS) -> "psycopg.C
     }
     # The host's name stays, since its certificate is for that.
     options = " ".join(f"-c {name}={value}" for name, value in limits.items())
-    there = make_conninfo(address, hostaddr=LOOPBACK, port=relay.port, connect_timeout=CONNECT_SECONDS, options=options)
-    made = psycopg.connect(there, application_name="partner-console")
+    there = {**address.keywords(), "hostaddr": LOOPBACK, "port": relay.port, "options": options}
+    made = psycopg.connect(**there, connect_timeout=CONNECT_SECONDS, application_name="partner-console")
     made.read_only = True
     return made
 
@@ -170,13 +158,16 @@ def _with_origins(there: "psycopg.Connection[tuple[Any, ...]]", columns: Sequenc
     ]
 
 
+def _parts(address: PostgresAddress | str) -> PostgresAddress:
+    return read_postgresql(address) if isinstance(address, str) else address
+
+
 def _identity(there: "psycopg.Connection[Any]") -> Any:
     return there.execute("select current_database(), pg_postmaster_start_time()").fetchone()
 
 
-def _words(error: psycopg.Error, address: str) -> str:
+def _words(error: psycopg.Error, address: PostgresAddress) -> str:
     """The database's sentence. A password that stands in it is a fault of libpq's, and cut out all the same."""
     said = error.diag.message_primary or next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-    secret = str(conninfo_to_dict(address).get("password") or "")
-    said = said.replace(secret, "…") if secret else said
+    said = said.replace(address.password, "…") if address.password else said
     return f"{said[:1].upper()}{said[1:500]}."

@@ -1,0 +1,221 @@
+"""The host that is dialled is the host that was checked, however an address is written."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from unittest.mock import patch
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from dashboard.data import addresses
+from dashboard.data.destinations import DestinationError, name_of, open_destination
+from dashboard.data.places import NotAllowed, Place, Places
+from dashboard.data.sql import postgresql
+from dashboard.data.sql.result import Failed, Result
+
+ALLOWED, EVIL = "127.0.0.2", "127.0.0.3"
+MINE = Places([Place.read(f"postgresql://{ALLOWED}")])
+SECRET = "hush-hush-4711"
+# What addresses are made of, put together in any order: every part that some reader of addresses gives a meaning.
+PIECES = st.sampled_from([
+    "postgresql://", "postgres://", "postgresql+psycopg://", "POSTGRESQL://", "postgresql+psycopg2://", "//", "/", "@", ":", "?", "&",
+    "#", ",", "\\", "%", "%40", "%2F", "%3A", "%00", "%2C", "[", "]", "[::1]", "[::ffff:127.0.0.3]", "%25lo", " ", "\t", "\n", "\x00",
+    ALLOWED, EVIL, "127.0.0.2.", "0x7f000003", "2130706435", "127.3", "127。0。0。3", "localhost", "5432", ":PORT", "x", "db", "user",
+    f"user:{SECRET}", "sslmode=disable", "host=", "hostaddr=", "port=", "dbname=", "user=", "password=", "service=", "passfile=",
+    "options=", "'", "target_session_attrs=any", "postgresql://127.0.0.3:PORT/db",
+])  # fmt: skip
+ODD = st.lists(PIECES, min_size=1, max_size=14).map("".join)
+# And such as are nearly right, with one odd piece somewhere.
+NEARLY = st.builds(
+    lambda base, at, piece: base[: at % (len(base) + 1)] + piece + base[at % (len(base) + 1) :],
+    st.sampled_from([f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db", f"postgresql://user@{ALLOWED}:PORT/db?sslmode=disable"]),
+    st.integers(0, 200),
+    st.lists(PIECES, min_size=0, max_size=4).map("".join),
+)
+WRITTEN = [
+    f"postgresql://{ALLOWED}:PORT/x@{EVIL}:PORT/db?user=a&password=b",
+    f"postgresql://user@{ALLOWED}:PORT/db?host={ALLOWED}&host={EVIL}",
+    f"postgresql://user@{ALLOWED}:PORT/db?host={EVIL}",
+    f"postgresql://user@{ALLOWED}:PORT/db?hostaddr={EVIL}",
+    f"postgresql://user@{ALLOWED},{EVIL}:PORT/db",
+    f"postgresql://user@{ALLOWED}:PORT,{EVIL}:PORT/db",
+    f"postgresql://user@{ALLOWED}:PORT/db?passfile=/etc/passwd",
+    f"postgresql://user@{ALLOWED}:PORT/db?options=-c%20search_path%3Dx",
+    f"postgresql://user@{ALLOWED}:PORT/db?service=other",
+    f"postgresql://user@{ALLOWED}:PORT/db?sslmode=disable&sslmode=require",
+    f"postgresql://user@{ALLOWED}%2C{EVIL}:PORT/db",
+    f"postgresql://user:{SECRET}@{EVIL}@{ALLOWED}:PORT/db",
+    f"postgresql://{ALLOWED}\\@{EVIL}:PORT/db",
+    "postgresql://user@[fe80::1%25lo]:PORT/db",
+    "postgresql:///db?host=" + EVIL,
+    "postgresql://user@%2Ftmp/db",
+]  # fmt: skip
+
+
+class Doors:
+    """Listeners on one port of both addresses, which note who comes and hang up."""
+
+    def __init__(self) -> None:
+        self.dialled: list[str] = []
+        first = socket.create_server((ALLOWED, 0))
+        self.port: int = first.getsockname()[1]
+        self._all = [first, socket.create_server((EVIL, self.port))]
+        for each in self._all:
+            threading.Thread(target=self._listen, args=(each,), daemon=True).start()
+
+    def _listen(self, door: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = door.accept()
+                with near:
+                    self.dialled.append(door.getsockname()[0])
+
+    def came(self) -> set[str]:
+        """Who was dialled since the last time; waits until both listeners have noted all that came before."""
+        mine = []
+        for each in self._all:
+            with socket.socket() as near:
+                near.connect(each.getsockname())
+                near.settimeout(30)
+                mine.append(each.getsockname()[0])
+                assert near.recv(1) == b""
+        found, self.dialled = self.dialled, []
+        for each in mine:
+            found.remove(each)
+        return set(found)
+
+    def close(self) -> None:
+        for each in self._all:
+            each.shutdown(socket.SHUT_RDWR)
+            each.close()
+
+
+@pytest.fixture(autouse=True)
+def only_loopback() -> None:
+    """Instead of the fixture of all tests, which knows one address of this machine: names are looked up by ``lookups`` alone."""
+
+
+@pytest.fixture(scope="module")
+def doors() -> Iterator[Doors]:
+    made = Doors()
+    yield made
+    made.close()
+
+
+@contextmanager
+def lookups() -> Iterator[set[str]]:
+    """Hosts that are looked up meanwhile; names other than addresses of this machine are not found."""
+    found: set[str] = set()
+    real = socket.getaddrinfo
+
+    def look_up(host: Any, *args: Any, **more: Any) -> Any:
+        found.add(str(host))
+        if str(host) not in {ALLOWED, EVIL, postgresql.LOOPBACK}:
+            raise socket.gaierror(socket.EAI_NONAME, "not found")
+        return real(host, *args, **more)
+
+    with patch.object(socket, "getaddrinfo", look_up):
+        yield found
+
+
+def copy_to(address: str, places: Places) -> None:
+    found = addresses.read(address)
+    places.ensure(found)
+    with open_destination(found):
+        pass
+
+
+def ask_at(address: str, places: Places) -> None:
+    found = addresses.read_postgresql(address)
+    places.ensure(found)
+    postgresql.ask(found, "select 1", Result(), lambda _cancel: None)
+
+
+@pytest.mark.parametrize("go", [copy_to, ask_at])
+@pytest.mark.parametrize("address", [*WRITTEN, f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db"])
+def test_nobody_is_dialled_but_the_host_that_was_checked(doors: Doors, go: Any, address: str) -> None:
+    # Listeners hang up, so that even an accepted address ends with an error.
+    with lookups(), pytest.raises((addresses.BadAddress, NotAllowed, DestinationError, Failed)) as refused:
+        go(address.replace("PORT", str(doors.port)), MINE)
+    assert SECRET not in str(refused.value)
+    accepted = address not in WRITTEN
+    assert doors.came() == ({ALLOWED} if accepted else set())
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(address=st.one_of(ODD, NEARLY), limited=st.booleans())
+@example(address=WRITTEN[0], limited=True)
+def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(doors: Doors, address: str, limited: bool) -> None:
+    text = address.replace("PORT", str(doors.port))
+    try:
+        found = addresses.read_postgresql(text)
+    except addresses.BadAddress as error:
+        said = str(error)
+    else:
+        said = ""
+    assert SECRET not in said
+    if said:
+        with pytest.raises(NotAllowed):
+            MINE.ensure(text)
+        return
+    assert SECRET not in found.shown or SECRET in found.database + found.host
+    if limited and found.host != ALLOWED:
+        with pytest.raises(NotAllowed):
+            MINE.ensure(found)
+        return
+    with patch.dict(
+        "os.environ", PGHOST=EVIL, PGHOSTADDR=EVIL, PGPORT="1", PGDATABASE="other", PGUSER="other", PGOPTIONS="-c x=y"
+    ):
+        for go in (copy_to, ask_at):
+            if go is copy_to and "://" not in text.partition("=")[0]:
+                continue
+            with lookups() as looked_up, suppress(NotAllowed, DestinationError, Failed):
+                go(text, MINE if limited else Places())
+            assert looked_up <= {found.host, postgresql.LOOPBACK}
+            assert doors.came() <= {found.host}
+
+
+@given(
+    st.builds(
+        addresses.PostgresAddress,
+        host=st.sampled_from(["db.example.com", "127.0.0.2", "2001:db8::1"]),
+        port=st.integers(1, 65535),
+        database=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1),
+        user=st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1),
+        password=st.text(st.characters(exclude_categories=["C", "Z"])),
+        sslmode=st.sampled_from([None, *addresses.SSL_MODES]),
+    )
+)
+def test_libpq_gets_the_parts_and_nothing_else(address: addresses.PostgresAddress) -> None:
+    text = psycopg.conninfo.make_conninfo("", **address.keywords())
+    parts = psycopg.conninfo.conninfo_to_dict(text)
+    wanted = {**address.keywords(), "port": str(address.port)}
+    assert {name: str(value) for name, value in parts.items()} == wanted
+
+
+def test_a_service_of_the_environment_leads_nowhere_else(doors: Doors, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "services").write_text(f"[other]\nhost={EVIL}\nhostaddr={EVIL}\nport={doors.port}\ndbname=other\n")
+    monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
+    monkeypatch.setenv("PGSERVICE", "other")
+    for go in (copy_to, ask_at):
+        with pytest.raises((DestinationError, Failed)):
+            go(f"postgresql://user@{ALLOWED}:{doors.port}/db", MINE)
+        assert doors.came() == {ALLOWED}
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        (f"postgresql://user:{SECRET}@db.example.com/data?sslmode=require", "postgresql://db.example.com:5432/data"),
+        (f"postgres://user:{SECRET}@[2001:db8::1]:6000/data", "postgresql://[2001:db8::1]:6000/data"),
+        ("sqlite:////srv/copies.db", "sqlite:////srv/copies.db"),
+        ("parquet:///srv/copies", "parquet:///srv/copies"),
+    ],
+)
+def test_of_an_address_host_port_and_database_are_shown(address: str, shown: str) -> None:
+    assert name_of(address) == shown
