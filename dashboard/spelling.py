@@ -6,12 +6,20 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from dashboard.data.places import Place
 from dashboard.peliqan.service import LOOPBACK
 from dashboard.store.people import ROLES
 
 FUNCTION: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII)
+
+# What RFC 3986 lets an address have, with one @ at most in front of its path, and no zone of an IPv6 address.
+ADDRESS: Final = re.compile(
+    r"https?://(?:[\w.~!$&'()*+,;=:%-]*@)?(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#\[\]@!$&'()*+,;=%-]*)?",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 def readable(read: Callable[[str], Any]) -> AfterValidator:
@@ -25,13 +33,19 @@ def readable(read: Callable[[str], Any]) -> AfterValidator:
 
 
 def is_safe(value: str) -> bool:
-    """Whether it is an address of https, or of http on this machine."""
-    try:
-        parts = urlsplit(value)
-        _ = parts.port
-    except ValueError:
+    """Whether it is an address of https, or of http on this machine, and every reader of addresses finds the same host in it.
+
+    urllib3 is what requests dials by: in ``http://a\\@b/`` it finds the host ``a``, and Python's own ``urlsplit`` finds ``b``.
+    """
+    if not ADDRESS.fullmatch(value):
         return False
-    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK))
+    try:
+        parts, dialled = urlsplit(value), parse_url(value)
+        host, port = parts.hostname or "", parts.port
+    except (ValueError, LocationParseError):
+        return False
+    same = (dialled.scheme, (dialled.host or "").strip("[]"), dialled.port) == (parts.scheme, host, port)
+    return bool(host) and same and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
 
 
 def origin(value: str) -> str:

@@ -75,11 +75,12 @@ class DatabaseDestination(Destination):
         self._sqlite = isinstance(address, FileAddress)
         postgresql = NameRules(fold=False, most_bytes=MOST_BYTES, reserved=SYSTEM_COLUMNS)
         self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else postgresql
-        # Only the parts that were read (and checked) say where to connect: the URL says nothing.
+        # Only the parts that were read (and checked) say where to connect: the URL names the database alone, and reads nothing.
         if isinstance(address, FileAddress):
             url, options = URL.create("sqlite", database=str(address.path)), {"timeout": LOCK_SECONDS}
         else:
-            url, options = URL.create("postgresql+psycopg"), {**address.keywords(), "connect_timeout": 10}
+            url = URL.create("postgresql+psycopg", database=address.database)
+            options = {**address.keywords(), "connect_timeout": 10}
         self._engine = sa.create_engine(url, connect_args=options, poolclass=sa.NullPool, hide_parameters=True)
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None

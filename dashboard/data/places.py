@@ -123,9 +123,12 @@ class Places:
 
     def ensure_service(self, scheme: str, hosts: Collection[str], port: int | None = None) -> None:
         """The same of a service by its scheme; ``hosts``: whom it would ask, where that is not the service's own affair."""
-        mine = [each for each in self._allowed if each.scheme == _plain(scheme)]
-        if self._allowed and not all(any(each.is_of(host, port) for each in mine) for host in hosts or [""]):
+        if not all(self.allows(scheme, host, port) for host in hosts or [""]):
             raise NotAllowed(REFUSED)
+
+    def allows(self, scheme: str, host: str, port: int | None) -> bool:
+        """Whether a service may be asked at a host and a port."""
+        return not self._allowed or any(each.is_of(host, port) for each in self._allowed if each.scheme == _plain(scheme))
 
 
 EVERYWHERE: Final = Places()

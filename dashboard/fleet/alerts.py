@@ -12,8 +12,9 @@ from datetime import timedelta
 from threading import get_ident
 from typing import Any, Final
 
-from dashboard.data.places import EVERYWHERE, NotAllowed, Places
+from dashboard.data.places import EVERYWHERE, REFUSED, NotAllowed, Places
 from dashboard.fleet.chat import make_message_inert
+from dashboard.fleet.dialling import only_to
 from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.fleet.reading import Fleet
 from dashboard.store import alert_rules, alerts
@@ -59,16 +60,19 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
         raise BadAddress("That is no address: it is too long, or has characters that no address has.")
     if address.partition(":")[0].strip().lower() in LOCAL | {"file"}:
         raise BadAddress("That address leads to a file, a log or the screen of the console's own machine, not to people.")
-    server = _server(address)
+    server, schema = _server(address)
     if server is None:
         raise BadAddress(
             "Apprise cannot read that address. It begins with a service, as in slack://, msteams:// or mailto://, and has all of"
             " the service's parts; github.com/caronc/apprise/wiki lists them."
         )
-    schema = str(server.schema).lower()
-    if schema in LOCAL or not type(server).__module__.startswith("apprise.plugins.") or _reads_files(server):
+    if (
+        LOCAL & {schema, str(server.schema).lower()}
+        or not type(server).__module__.startswith("apprise.plugins.")
+        or _reads_files(server)
+    ):
         raise BadAddress("That address has the console read files of its own machine, or show something there.")
-    places.ensure_service(str(server.schema), _hosts(server))
+    places.ensure_service(schema, _hosts(server), server.port)
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
     port = f":{server.port}" if host and server.port else ""
     return f"{server.service_name} ({schema}://){host}{port}"
@@ -129,11 +133,11 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     """Send a message; a sentence that says why it was not sent, None where it was. ``tone``: Apprise's kind of a message."""
     import apprise
 
-    server = _server(address)
+    server, schema = _server(address)
     if server is None:
         return "Apprise cannot read the address. Type it into the rule again."
     try:
-        places.ensure_service(str(server.schema), _hosts(server))
+        places.ensure_service(schema, _hosts(server), server.port)
     except NotAllowed as error:
         return str(error)
     # Trying again is the console's; and no address keeps a worker waiting.
@@ -144,13 +148,16 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     place.add(server)
     # Apprise converts plain text for HTML alone, so that it would reach services that read Markdown as Markdown.
     subject, body = make_message_inert(str(server.schema).lower(), subject, body)
-    with _heard() as said:
+    # What a plug-in dials can be another host than the address's.
+    with _heard() as said, only_to(lambda host, port: places.allows(schema, host, port)) as limit:
         try:
             sent = place.notify(body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT)
         except Exception as error:  # noqa: BLE001  # two hundred plug-ins, whose errors may hold the address
             said.append(type(error).__name__)
             sent = False
-    return None if sent else _why(said)
+    if sent:
+        return None
+    return REFUSED if limit.refused else _why(said)
 
 
 def _hosts(server: Any) -> list[str]:
@@ -169,15 +176,24 @@ def _why(said: list[str]) -> str:
     return "The place did not take the message, and did not say why."
 
 
-def _server(address: str) -> Any:
-    """Apprise's view of an address; None where it has none."""
+def _server(address: str) -> tuple[Any, str]:
+    """Apprise's view of an address, and the service's scheme; None where it has none.
+
+    The scheme is that of Apprise's parsing: some plug-ins call theirs http afterwards.
+    """
     import apprise
 
     with _heard():
         try:
-            return apprise.Apprise.instantiate(address, asset=_asset(), suppress_exceptions=True)
+            parts = apprise.plugins.url_to_dict(address)  # type: ignore[no-untyped-call]
+            schema = str((parts or {}).get("schema", "")).lower()
+            server = apprise.Apprise.instantiate(parts, asset=_asset(), suppress_exceptions=True) if parts else None
         except Exception:  # noqa: BLE001  # as above
-            return None
+            return None, ""
+    if server is not None:
+        # An address could ask for it with ?redirect=yes, and whoever answers would say where to.
+        server.redirects = False
+    return server, schema
 
 
 def _asset() -> Any:
