@@ -15,6 +15,7 @@ from werkzeug.routing import IntegerConverter, Map
 
 from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
+from dashboard.data.private import make_private
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
@@ -83,7 +84,7 @@ def create_app(
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
     app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
     app.url_map.converters["int"] = Id
-    settings.dashboard_data.mkdir(parents=True, exist_ok=True)
+    make_private(settings.dashboard_data, *(each for each in settings.own_files if each.is_absolute()))
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],

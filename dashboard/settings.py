@@ -270,9 +270,14 @@ class Settings(BaseModel):
     @property
     def places(self) -> Places:
         """Where administrators may send the console."""
-        store = self.store_url.removeprefix("sqlite:///") if self.store_url.startswith("sqlite:///") else ""
-        own = OwnFiles(self.dashboard_data, Path(store.partition("?")[0]) if store else None)
+        own = OwnFiles(self.dashboard_data, next(iter(self.own_files), None))
         return Places(spelling.places(self.dashboard_places), own)
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The store's file, where it is one."""
+        path = self.store_url.removeprefix("sqlite:///").partition("?")[0] if self.store_url.startswith("sqlite:///") else ""
+        return (Path(path),) if path not in {"", ":memory:"} else ()
 
     @property
     def secret_keys(self) -> list[str]:

@@ -20,6 +20,7 @@ from dashboard import peliqan
 from dashboard.data import parquet
 from dashboard.data.files import make_file
 from dashboard.data.masks import mask
+from dashboard.data.private import make_private
 from dashboard.data.reading import TableChanged, TableReading
 from dashboard.fleet.reading import Clock
 from dashboard.store import exports
@@ -43,8 +44,8 @@ def folder_of(data: Path) -> Path:
 def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop: Event) -> None:
     """Go on with an export to its end, or until ``stop`` is set. The caller holds its lease."""
     folder = folder_of(data)
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     part = folder / f"{export.name}.part"
+    make_private(folder, part)
     with part.open("ab") as file:
         try:
             # A lease can end while a worker is merely slow; two must never write to one file.
@@ -56,7 +57,9 @@ def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop
             with _file_of(export, part) as finished:
                 remarks = work.read_on()
                 if remarks is not None:
-                    target = finished().replace(folder / export.name)
+                    made = finished()
+                    make_private(folder, made)
+                    target = made.replace(folder / export.name)
                     if not exports.finish(export, target.stat().st_size, remarks, clock()):
                         target.unlink(missing_ok=True)
         except PASSING as error:

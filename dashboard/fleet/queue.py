@@ -18,6 +18,7 @@ from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
 from dashboard.data.masks import Masks
+from dashboard.data.private import make_private
 from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import deliveries as delivery_work
@@ -66,7 +67,7 @@ def make_huey(name: str, settings: "Settings") -> Huey:
     more = {"results": False, "serializer": SignedMessages(settings.secret_keys)}
     if settings.redis_url:
         return RedisHuey(name, url=settings.redis_url, **more)
-    settings.dashboard_data.mkdir(parents=True, exist_ok=True)
+    make_private(settings.dashboard_data, queue_file(settings.dashboard_data))
     return SqliteHuey(name, filename=str(queue_file(settings.dashboard_data)), **more)
 
 

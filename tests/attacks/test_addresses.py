@@ -202,14 +202,25 @@ def test_an_invites_address_goes_through_the_same_door(app: Flask, sandbox: Sand
     sandbox.clear()
 
 
-@pytest.mark.parametrize("place", ["{data}/console.db", "{data}/../{name}/console.db", "{data}/queue.db"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{data}/console.db",
+        "{data}/../{name}/console.db",
+        "{data}/queue.db",
+        *(f"{{data}}/console.db{behind}" for behind in ("-journal", "-wal", "-shm", ".lock", "x", "-journal/copies.db")),
+        "{data}/CONSOLE.DB",
+        "{data}/new.db",
+        "{data}/below/new.db",
+    ],
+)
 def test_copies_never_go_into_the_consoles_own_files(app: Flask, folder: Path, place: str) -> None:
     adam = Person(app.test_client(), "adam@example.com")
     address = "sqlite:///" + place.format(data=folder, name=folder.name)
     _is_refused(app, adam, address)
 
 
-@pytest.mark.parametrize("place", ["{data}", "{data}/exports", "{data}/exports/x", "{data}/x/../exports"])
+@pytest.mark.parametrize("place", ["{data}", "{data}/exports", "{data}/x/../exports", "{data}/new", "{data}/.."])
 def test_nor_into_its_folders(app: Flask, folder: Path, place: str) -> None:
     _is_refused(app, Person(app.test_client(), "adam@example.com"), "parquet://" + place.format(data=folder))
 
