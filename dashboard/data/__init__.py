@@ -3,7 +3,8 @@
 ``query``    what is asked of a table: search, filters by type, sort, columns; checked against the table's own columns first
 ``reading``  a whole table, page by page with read-ahead; says where it changed meanwhile
 ``files``    a table as a file: CSV, JSON Lines, and ``parquet`` what that is made from
-``places``   where administrators may send the console
+``places``   where administrators may send the console; ``addresses`` reads what is checked and connected to
+``private``  the modes of the console's own folder and files
 ``masks``    which columns look like personal data, and who sees them
 
 ``sql``      questions in SQL to a customer's warehouse, a folder of its own
