@@ -34,11 +34,11 @@ _SKIPPED: Final = "".join(
     for code in range(first, last + 1)
 ) + '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'  # fmt: skip
 _FIRST_LOOKED_AT = frozenset(FORMULA_STARTS + _SKIPPED)
-_FORMULA = re.compile(
-    # The whole cell. A tab or a line break is dropped by some spreadsheets and ends a cell for others.
-    rf"\A(?=[{re.escape(_SKIPPED)}]*[{re.escape(FORMULA_STARTS)}]|[ ]*[\t\r])"
-    # A part of it.
-    rf"|(?<=[{_SEPARATORS}])(?=[{re.escape(''.join(set(_SKIPPED) - set(_SEPARATORS)))}]*[{re.escape(FORMULA_STARTS)}])"
+# The whole cell. A tab or a line break is dropped by some spreadsheets and ends a cell for others.
+_BEGINS_FORMULA = re.compile(rf"[{re.escape(_SKIPPED)}]*[{re.escape(FORMULA_STARTS)}]|[ ]*[\t\r]")
+# A part of it.
+_PART_BEGINS_FORMULA = re.compile(
+    rf"(?<=[{_SEPARATORS}])(?=[{re.escape(''.join(set(_SKIPPED) - set(_SEPARATORS)))}]*[{re.escape(FORMULA_STARTS)}])"
 )
 _PLAIN_NUMBER = re.compile(r"[+-]\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # Half of a pair of UTF-16: JSON can hold one alone, UTF-8 cannot.
@@ -58,7 +58,10 @@ def harmless(text: str) -> str:
     """
     if text[:1] not in _FIRST_LOOKED_AT and not any(separator in text for separator in _SEPARATORS):
         return text
-    return text if _PLAIN_NUMBER.fullmatch(text) else _FORMULA.sub("'", text)
+    if _PLAIN_NUMBER.fullmatch(text):
+        return text
+    parts = _PART_BEGINS_FORMULA.sub("'", text)
+    return "'" + parts if _BEGINS_FORMULA.match(text) else parts
 
 
 def finite(value: Any, met: Callable[[], None] = lambda: None) -> Any:
