@@ -93,36 +93,36 @@ def test_every_filter_that_the_real_server_answered_rightly_is_offered(listed: B
     assert not asked - WRONG_FILTERS.keys() - set(offered_filters(listed))
 
 
-@pytest.mark.parametrize(
-    ("name", "kinds"),
-    [
-        ("Day+30", ("date_is", "date_is_after", "date_is_before")),
-        ("Moment copy", ("date_is", "date_is_after", "date_is_before")),
-        ("Late?", ("boolean",)),
-        ("Double", ("higher_than", "lower_than")),
-        ("Ratio", ("higher_than", "lower_than")),
-        ("Age", ("higher_than", "lower_than")),
-        ("Names", ("has_value_equal", "has_not_value_equal", "has_value_contains", "has_not_value_contains")),
-        ("Credits", ("has_value_equal", "has_not_value_equal")),
-        ("Array", ("has_value_equal", "has_not_value_equal")),
-        ("Sinces", ("has_date_equal", "has_date_after", "has_date_before")),
-        ("Countries", ("has_value_contains", "has_not_value_contains")),
-        ("Customers", ("link_row_has", "link_row_contains")),
-        ("Status", ("single_select_equal", "single_select_not_equal")),
-        ("Status copy", ("single_select_equal", "single_select_not_equal")),
-        ("Tags", ("contains", "contains_not", "multiple_select_has")),
-        ("By", ("user_is", "user_is_not")),
-        ("Changed by", ("user_is", "user_is_not")),
-        ("Owners", ("multiple_collaborators_has",)),
-    ],
-)
-def test_filters_are_offered_by_the_type_of_a_formulas_result(listed: BeautifulSoup, name: str, kinds: tuple[str, ...]) -> None:
-    assert {(name, kind) for kind in kinds} <= set(offered_filters(listed))
+OFFERED = {
+    "Day+30": ("date_is", "date_is_after", "date_is_before"),
+    "Moment copy": ("date_is", "date_is_after", "date_is_before"),
+    "Late?": ("boolean",),
+    "Double": ("higher_than", "lower_than"),
+    "Ratio": ("higher_than", "lower_than"),
+    "Age": ("higher_than", "lower_than"),
+    "Names": ("has_value_equal", "has_not_value_equal", "has_value_contains", "has_not_value_contains"),
+    "Credits": ("has_value_equal", "has_not_value_equal"),
+    "Array": ("has_value_equal", "has_not_value_equal"),
+    "Sinces": ("has_date_equal", "has_date_after", "has_date_before"),
+    "Countries": ("has_value_contains", "has_not_value_contains"),
+    "Customers": ("link_row_has", "link_row_contains"),
+    "Status": ("single_select_equal", "single_select_not_equal"),
+    "Status copy": ("single_select_equal", "single_select_not_equal"),
+    "Tags": ("contains", "contains_not", "multiple_select_has"),
+    "By": ("user_is", "user_is_not"),
+    "Changed by": ("user_is", "user_is_not"),
+    "Owners": ("multiple_collaborators_has",),
+}
 
 
-@pytest.mark.parametrize("name", ["Link", "Button", "First file", "Lost"])
-def test_a_column_without_filters_is_not_in_the_forms_menu(listed: BeautifulSoup, name: str) -> None:
-    assert name not in {column for column, _ in offered_filters(listed)}
+def test_filters_are_offered_by_the_type_of_a_formulas_result(listed: BeautifulSoup) -> None:
+    expected = {(name, kind) for name, kinds in OFFERED.items() for kind in kinds}
+    assert expected - set(offered_filters(listed)) == set()
+
+
+def test_a_column_without_filters_is_not_in_the_forms_menu(listed: BeautifulSoup) -> None:
+    columns = {column for column, _ in offered_filters(listed)}
+    assert columns & {"Link", "Button", "First file", "Lost"} == set()
 
 
 def test_the_heads_that_sort_are_those_by_which_the_real_server_sorts(listed: BeautifulSoup) -> None:
@@ -161,31 +161,29 @@ def test_a_filter_that_a_column_does_not_have_is_a_sentence_and_nothing_is_sent(
     assert sandbox.state()["calls"]["rows"] == before
 
 
-@pytest.mark.parametrize(
-    ("name", "kind", "value", "said"),
-    [
-        ("Took", "equal", "90", "a multiple of 60"),
-        ("Took", "higher_than", "0.5", "a multiple of 60"),
-        ("Took fine", "equal", "0.0001", "a multiple of 0.001"),
-        ("Age", "lower_than", "11510999.123456", "a multiple of 1"),
-        ("Took", "equal", "9" * 30, "a multiple of 60"),
-        ("Nr", "higher_than", "12.5", "a whole number"),
-        ("Stars", "equal", "4.0", "a whole number"),
-        ("Customers", "link_row_has", "Ann", "the id of one row or user"),
-        ("Customers", "link_row_has", "1,2", "the id of one row or user"),
-        ("By", "user_is", "-1", "the id of one row or user"),
-        ("Status", "single_select_equal", "Closed", "has no choice “Closed”. It has: Open, open"),
-        ("Credits", "has_value_equal", "many", "a number"),
-        ("Names", "has_value_contains", "100%", "a text without %"),
-        ("Late?", "boolean", "perhaps", "true or false"),
-        ("Day+30", "date_is", "soon", "a day, such as 2026-03-31"),
-    ],
-)
-def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(
-    listed: BeautifulSoup, viv: Person, name: str, kind: str, value: str, said: str
-) -> None:
-    asked = urlencode({f"filter__{name}__{kind}": value})
-    assert said in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
+REFUSED_VALUES = [
+    ("Took", "equal", "90", "a multiple of 60"),
+    ("Took", "higher_than", "0.5", "a multiple of 60"),
+    ("Took fine", "equal", "0.0001", "a multiple of 0.001"),
+    ("Age", "lower_than", "11510999.123456", "a multiple of 1"),
+    ("Took", "equal", "9" * 30, "a multiple of 60"),
+    ("Nr", "higher_than", "12.5", "a whole number"),
+    ("Stars", "equal", "4.0", "a whole number"),
+    ("Customers", "link_row_has", "Ann", "the id of one row or user"),
+    ("Customers", "link_row_has", "1,2", "the id of one row or user"),
+    ("By", "user_is", "-1", "the id of one row or user"),
+    ("Status", "single_select_equal", "Closed", "has no choice “Closed”. It has: Open, open"),
+    ("Credits", "has_value_equal", "many", "a number"),
+    ("Names", "has_value_contains", "100%", "a text without %"),
+    ("Late?", "boolean", "perhaps", "true or false"),
+    ("Day+30", "date_is", "soon", "a day, such as 2026-03-31"),
+]
+
+
+def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(listed: BeautifulSoup, viv: Person) -> None:
+    for name, kind, value, said in REFUSED_VALUES:
+        asked = urlencode({f"filter__{name}__{kind}": value})
+        assert said in viv.json(f"{PATH}.json?{asked}", 400)["detail"], (name, kind, value)
     assert said in words(viv.get(f"{PATH}?{asked}", 400))
 
 
@@ -208,12 +206,10 @@ def test_more_than_a_number_leaves_out_what_is_no_number_also_beside_less_than(l
     assert viv.json(f"{PATH}.json?{both}")["total"] == sum(-1 < each < 1 for each in finite)
 
 
-@pytest.mark.parametrize("chosen", ["Took", "Age", "Names", "Credits", "Active", "Late?", "Customers", "Files", "Secret"])
-def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(
-    listed: BeautifulSoup, viv: Person, chosen: str
-) -> None:
-    asked = urlencode({"column": chosen, "q": "1"})
-    assert "None of the columns on the page can be searched" in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
+def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(listed: BeautifulSoup, viv: Person) -> None:
+    for chosen in ("Took", "Age", "Names", "Credits", "Active", "Late?", "Customers", "Files", "Secret"):
+        asked = urlencode({"column": chosen, "q": "1"})
+        assert "None of the columns on the page can be searched" in viv.json(f"{PATH}.json?{asked}", 400)["detail"], chosen
 
 
 # Names that Baserow's parameters take apart, or take for a sign; each is a column's.
