@@ -12,6 +12,10 @@ COPY static ./static
 COPY playbook ./playbook
 COPY masks.ini ./
 COPY messages ./messages
+# The version is that of the tag or commit. Files that are not sent here count as they are there, not as removed.
+RUN apt-get update && apt-get install --yes --no-install-recommends git && rm -rf /var/lib/apt/lists/*
+COPY .git ./.git
+RUN git ls-files -z | git update-index -z --skip-worktree --stdin
 RUN /console/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim
