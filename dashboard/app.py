@@ -15,11 +15,11 @@ from werkzeug.routing import IntegerConverter, Map
 
 from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
-from dashboard.data.private import make_private
+from dashboard.data.private import CannotBeMade, make_private
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
-from dashboard.settings import Settings
+from dashboard.settings import Settings, SettingsError
 from dashboard.store.database import db, prefer_indexes
 from dashboard.store.outages import StoreNotes
 from dashboard.store.tokens import TokenVault
@@ -74,6 +74,7 @@ def create_app(
     replaces the network. ``pages``: whether it answers anybody; a worker does not, and takes six megabytes less.
 
     Raises:
+        SettingsError: the data folder cannot be used.
         PlaybookError: a file of the playbook is missing or malformed.
         MasksError: the rules for masking cannot be read.
     """
@@ -84,7 +85,10 @@ def create_app(
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
     app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
     app.url_map.converters["int"] = Id
-    make_private(settings.dashboard_data, *(each for each in settings.own_files if each.is_absolute()))
+    try:
+        make_private(settings.dashboard_data, *(each for each in settings.own_files if each.is_absolute()))
+    except CannotBeMade as error:
+        raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {error}") from None
     app.config.update(
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],

@@ -178,9 +178,25 @@ class Settings(BaseModel):
         """``postgres://`` as hosting services write it, and SQLAlchemy's default driver, both mean psycopg 3 here."""
         for prefix in ("postgres://", "postgresql://"):
             if value.startswith(prefix):
-                return "postgresql+psycopg://" + value.removeprefix(prefix)
+                value = "postgresql+psycopg://" + value.removeprefix(prefix)
         if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must begin with sqlite:/// or postgresql://")
+        _ensure_database_url(value)
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        from redis.connection import parse_url
+
+        try:
+            parse_url(value)  # type: ignore[no-untyped-call]
+            readable = not value or value.startswith("unix://") or bool(urlsplit(value).hostname)
+        except ValueError:
+            readable = False
+        if value and not readable:
+            # redis' own sentence may quote a part of the password.
+            raise ValueError("must be an address such as redis://:password@host:6379/0, or rediss:// for TLS")
         return value
 
     @model_validator(mode="after")
@@ -328,6 +344,20 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
         raise SettingsError("Settings need attention:\n" + "\n".join(problems)) from None
     settings._unknown = unknown
     return settings
+
+
+def _ensure_database_url(value: str) -> None:
+    """Return if SQLAlchemy can read an address; its own sentence may quote a part of the password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        make_url(value)
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "must be an address such as postgresql://user:password@host:5432/database,"
+            " with special characters of the password as their codes: %40 for @, %2F for /"
+        ) from None
 
 
 def _name(location: tuple[int | str, ...]) -> str:

@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.app import Console, create_app
 from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
+from dashboard.diagnosis.scrub import scrubbed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade, upgrade
@@ -91,7 +92,7 @@ def store_problem(app: Flask) -> str | None:
         try:
             return "has an older schema than this version: run dashboard db upgrade" if needs_upgrade() else None
         except SQLAlchemyError as error:
-            return f"does not answer ({type(error.__cause__ or error).__name__}): check DATABASE_URL"
+            return f"does not answer ({_own_words(error)}): check DATABASE_URL"
 
 
 def queue_problem(redis_url: str) -> str | None:
@@ -102,8 +103,15 @@ def queue_problem(redis_url: str) -> str | None:
         with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5) as client:
             client.ping()
     except (RedisError, ValueError) as error:
-        return f"does not answer ({type(error).__name__}): check REDIS_URL"
+        return f"does not answer ({_own_words(error)}): check REDIS_URL"
     return None
+
+
+def _own_words(error: Exception) -> str:
+    """What a database or Redis says, in its first line, without secrets: a wrong password, name, host and port differ there."""
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return scrubbed(lines[0])[:300] if lines else type(cause).__name__
 
 
 def sharing_problem(settings: Settings, mounts: Path = MOUNTS) -> str | None:
