@@ -204,8 +204,8 @@ def can_search(column: peliqan.Column) -> bool:
     return type_of(column) in _SEARCHED
 
 
-def read_value(column: peliqan.Column, kind: str, value: str) -> str:
-    """Check a filter's value and return it as the address holds it.
+def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = False) -> str:
+    """Check a filter's value and return it as the address holds it. ``masked``: an error names no choices of the column.
 
     Raises:
         BadQuery: the server would ignore the value, or compare with another one.
@@ -229,7 +229,7 @@ def read_value(column: peliqan.Column, kind: str, value: str) -> str:
     elif takes == "date":
         return _day(value, refused)
     elif takes == "choice":
-        _choice_ids(column, value)
+        _choice_ids(column, value, masked=masked)
     elif kind in _LIST and set(value) & set("%_\\"):
         raise BadQuery(f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders.")
     return value
@@ -276,9 +276,10 @@ def _day(value: str, refused: str) -> str:
         raise BadQuery(f"{refused} a day, such as 2026-03-31.") from None
 
 
-def _choice_ids(column: peliqan.Column, value: str) -> list[int]:
+def _choice_ids(column: peliqan.Column, value: str, *, masked: bool = False) -> list[int]:
     ids = [option.id for option in column.options if option.value.strip() == value]
     if not ids:
         some = ", ".join(dict.fromkeys(option.value for option in column.options))[:300]
-        raise BadQuery(f"“{column.name[:60]}” has no choice “{value[:40]}”. It has: {some or 'none'}.")
+        has = "Its choices are masked for you, as its values are." if masked else f"It has: {some or 'none'}."
+        raise BadQuery(f"“{column.name[:60]}” has no choice “{value[:40]}”. {has}")
     return ids

@@ -211,7 +211,7 @@ def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column], mas
         raise BadQuery(f"The filter on “{column.name[:60]}” is too long: at most {LONGEST_VALUE} characters.")
     if not KINDS[kind].takes:
         return Filter(column.name, kind, "", ((name_of(column, kind), ""),))
-    value = read_value(column, kind, value)
+    value = read_value(column, kind, value, masked=column.name in masked)
     return Filter(column.name, kind, value, tuple(parameters(column, kind, value).items()))
 
 

@@ -292,6 +292,16 @@ def test_a_search_that_looks_into_nothing_says_so(app: Flask, viv: Person) -> No
     assert "show the masked columns first" in told
 
 
+def test_the_choices_of_a_masked_column_are_named_nowhere(app: Flask, viv: Person) -> None:
+    told = viv.json(f"{PATH}.json?{urlencode({'filter__Status__single_select_equal': 'Closed'})}", 400)["detail"]
+    assert "It has: Open" in told
+    decide(app, True, "Status", "Status copy")
+    asked = urlencode({"filter__Status__single_select_equal": "Closed"})
+    for text in (viv.json(f"{PATH}.json?{asked}", 400)["detail"], viv.client.get(PATH).text):
+        assert not [each["value"] for each in BY_NAME["Status"]["select_options"] if f"{each['value']}," in text]
+    assert "masked for you" in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
+
+
 def entries(app: Flask) -> list[AuditEntry]:
     with app.app_context():
         return list(db.session.scalars(select(AuditEntry).where(AuditEntry.what == reveals.COMPARED).order_by(AuditEntry.id)))
