@@ -186,7 +186,7 @@ def search_filter(column: peliqan.Column, text: str, *, masked: bool) -> dict[st
     A masked column is compared with the whole text, any other one contains it. Baserow's "contains" looks at the same text as its
     search (source: both use the field's display text), but is refused for the types in ``_NOT_CONTAINED``.
     """
-    if not can_search(column):
+    if not can_search(column) or not kinds_of(column):
         return {}
     if not masked and type_of(column) not in _NOT_CONTAINED:
         return {name_of(column, "contains"): text}

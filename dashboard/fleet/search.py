@@ -46,7 +46,9 @@ class Place:
 
 @dataclass(frozen=True)
 class Hit:
-    """Where the value is; ``exact``: it is all that stands there. ``type``: its column's; ``like``: what masking goes by."""
+    """Where the value is; ``exact``: it is all that stands there. ``type``: its column's; ``like``: what masking goes by;
+    ``masked``: the column was masked for the person, so that only the whole cell counted.
+    """
 
     table_id: int
     row_id: int | None
@@ -54,6 +56,7 @@ class Hit:
     exact: bool
     type: str = ""
     like: dict[str, Any] | None = None
+    masked: bool = False
 
 
 # Names of the columns of a table, by its id, whose values the person who asks does not see.
@@ -179,8 +182,8 @@ class _Turn:
                 if before + found <= OF_A_TABLE and len(self._hits) < MOST_HITS:
                     number = row.get("id")
                     row_id = number if type(number) is int and number >= 0 else None
-                    like = column.for_masking()
-                    self._hits.append(Hit(place.table_id, row_id, clean(column.name), exact, clean(column.type), like))
+                    kept = (clean(column.name), exact, clean(column.type), column.for_masking(), column.name in masked)
+                    self._hits.append(Hit(place.table_id, row_id, *kept))
         return found
 
     def _columns_of(self, place: Place) -> tuple[peliqan.Column, ...]:

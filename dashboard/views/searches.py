@@ -139,8 +139,8 @@ def _page(connection: Connection, search: ValueSearch) -> SearchPage:
     for table_id in {hit.table_id for hit in hits}:
         columns = tuple(_column(hit) for hit in hits if hit.table_id == table_id)
         masked[table_id] = {clean(name) for name in _masked(connection.account_id, table_id, columns)}
-    # What was seen when it was found may be masked now: then only whole values count, as in a new search.
-    hits = [hit for hit in hits if hit.exact or hit.column not in masked[hit.table_id]]
+    # What was found in a column that the person saw is not shown where that column is masked now.
+    hits = [hit for hit in hits if hit.masked or hit.column not in masked[hit.table_id]]
     return SearchPage(connection, search, _value(search), work.places_of(search), hits, masked)
 
 

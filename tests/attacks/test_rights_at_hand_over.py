@@ -281,7 +281,10 @@ def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
     who.reveal()
     url, text = search(who.person, path, "lovelace")
     assert "contains it" in text
+    exactly, text = search(who.person, path, "m2@example.com")
+    assert "is exactly it" in text
     later(who)
+    assert "is exactly it" not in who.person.client.get(exactly).text
     assert "contains it" not in who.person.client.get(url).text, "what was seen with a reason is not seen after it"
     visible, text = search(who.person, path, NAME)
     assert "contains it" in text
