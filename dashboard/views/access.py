@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, abort, current_app, flash, redirect, request, session, url_for
+from flask import Flask, Request, abort, current_app, flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
@@ -159,6 +159,15 @@ def _seeing(person: Visitor) -> Visitor:
 def is_for_scripts() -> bool:
     """Whether data is asked for rather than a page, by the path's ending."""
     return request.path.endswith((".json", ".csv", ".jsonl", ".parquet"))
+
+
+def guard_again() -> ResponseReturnValue | None:
+    """Load the person anew and check their role again, for an answer that took long to make.
+
+    Returns what to answer instead where they are not signed in any more; None where they may have it. Aborts as the guard does.
+    """
+    g.pop("_login_user", None)
+    return _guard()
 
 
 def _guard() -> ResponseReturnValue | None:

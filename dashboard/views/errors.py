@@ -51,6 +51,7 @@ TITLES = {
     403: ("forbidden", "Not with your role", "Ask an administrator, who can change your role."),
     404: ("not_found", "There is no such page", "Search for the customer above, or go to the overview."),
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
+    410: ("kept_back", "You cannot have this file any more", "Export the table again."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again. If it still says so, wait an hour."),
     500: (
