@@ -188,7 +188,9 @@ def test_every_pattern_is_a_constant_that_the_test_above_collects() -> None:
     for module_name in module_names():
         tree = syntax_of(module_name)
         uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and last_name(node.value) == "re"]
-        assert {node.attr for node in uses} <= {"compile", "escape", "Pattern", "Match", *FLAGS}, f"{module_name}: a pattern without a name"
+        assert {node.attr for node in uses} <= {"compile", "escape", "Pattern", "Match", *FLAGS}, (
+            f"{module_name}: a pattern without a name"
+        )
         compiled = [node for node in uses if node.attr == "compile"]
         late = {node for _, node in inside_functions(tree)} & set(compiled)
         assert not late, f"{module_name}: a pattern is compiled inside of a function"
