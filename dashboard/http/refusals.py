@@ -6,6 +6,7 @@ from typing import Final
 
 from gunicorn.http.errors import (
     ChunkMissingTerminator,
+    ConfigurationProblem,
     ExpectationFailed,
     ForbiddenProxyRequest,
     InvalidChunkExtension,
@@ -107,7 +108,16 @@ MISTAKE: Final = Refusal(
     "The request was not answered.",
     "Try again. If it happens again, tell your administrator when it happened.",
 )
+NOT_HERE: Final = Refusal(
+    404,
+    "Not Found",
+    "There is no such page",
+    "The console is under another path of this host.",
+    "Ask your administrator for its address.",
+)
 _OF_ERRORS: Final[dict[type[Exception], Refusal]] = {
+    # The path does not begin with the variable SCRIPT_NAME of this process.
+    ConfigurationProblem: NOT_HERE,
     LimitRequestLine: LINE_TOO_LONG,
     LimitRequestHeaders: HEAD_TOO_LARGE,
     UnsupportedTransferCoding: CODING,
