@@ -23,7 +23,10 @@ class Stage(Enum):
     HEAD = auto()
     BODY = auto()
     WHOLE = auto()
-    TOO_LARGE = auto()
+    LINE_TOO_LONG = auto()
+    HEAD_TOO_LARGE = auto()
+    BODY_TOO_LARGE = auto()
+    MALFORMED = auto()
 
 
 class Arriving:
@@ -38,7 +41,7 @@ class Arriving:
         self._head = self._end = self._searched = 0
         self._chunked = False
         self.expects_continue = False
-        # A body that is too large to be kept: what has come of it is handed over, and the rest is not read as a request.
+        # The application refuses the request for its Content-Length: what follows is the rest of its body and no request.
         self.cut = False
 
     def __len__(self) -> int:
@@ -55,14 +58,10 @@ class Arriving:
         if not self._head:
             self._find_head()
         if (self._head or len(self._data)) > HEAD_BYTES:
-            return Stage.TOO_LARGE
+            return Stage.HEAD_TOO_LARGE if self._data.find(b"\r\n", 0, HEAD_BYTES) >= 0 else Stage.LINE_TOO_LONG
         if not self._head:
             return Stage.HEAD
-        return Stage.WHOLE if self._has_body() else Stage.BODY
-
-    def has_line(self) -> bool:
-        """Whether the request line is there: if not, it is the line that is too long."""
-        return self._data.find(b"\r\n", 0, HEAD_BYTES) >= 0
+        return self._read_chunks() if self._chunked else self._wait_for_length()
 
     def take(self) -> bytes:
         """Give out a request that is whole. The rest is ``rest()``."""
@@ -85,36 +84,34 @@ class Arriving:
         if length and not self._chunked:
             self._end += int(length[1])
 
-    def _has_body(self) -> bool:
-        whole = self._has_chunks() if self._chunked else len(self._data) >= self._end
-        if not whole and max(self._end, len(self._data)) - self._head > BODY_BYTES:
-            return self._cut_here()
-        return whole
+    def _wait_for_length(self) -> Stage:
+        if self._end - self._head > BODY_BYTES:
+            self.cut, self._end = True, len(self._data)
+        return Stage.WHOLE if len(self._data) >= self._end else Stage.BODY
 
-    def _has_chunks(self) -> bool:
-        """Go on to the end of the last whole chunk (RFC 9112, section 7.1). What is malformed is whole: the parser refuses it."""
-        while True:
+    def _read_chunks(self) -> Stage:
+        """Go on to the end of the last whole chunk (RFC 9112, section 7.1)."""
+        while self._end - self._head <= BODY_BYTES:
             line = self._data.find(b"\r\n", self._end, self._end + _CHUNK_LINE)
             if line < 0:
-                return len(self._data) - self._end > _CHUNK_LINE and self._cut_here()
+                return Stage.MALFORMED if len(self._data) - self._end > _CHUNK_LINE else Stage.BODY
             found = _CHUNK.fullmatch(self._data[self._end : line])
             if not found:
-                return self._cut_here()
+                return Stage.MALFORMED
             size = int(found[1], 16)
             if not size:
-                return self._has_trailers(line + 2)
+                return self._read_trailers(line)
+            if size > BODY_BYTES:
+                break
             if len(self._data) < line + 2 + size + 2:
-                return False
+                return Stage.BODY
             self._end = line + 2 + size + 2
+        return Stage.BODY_TOO_LARGE
 
-    def _has_trailers(self, at: int) -> bool:
-        # From the end of the last chunk's own line, which ends the trailers too where there are none.
-        end = self._data.find(b"\r\n\r\n", at - 2, at + HEAD_BYTES)
+    def _read_trailers(self, at: int) -> Stage:
+        # The line of the last chunk ends the trailers too where there are none.
+        end = self._data.find(b"\r\n\r\n", at, at + HEAD_BYTES)
         if end < 0:
-            return len(self._data) - at > HEAD_BYTES and self._cut_here()
+            return Stage.BODY_TOO_LARGE if len(self._data) - at > HEAD_BYTES else Stage.BODY
         self._end = end + 4
-        return True
-
-    def _cut_here(self) -> bool:
-        self.cut, self._end = True, len(self._data)
-        return True
+        return Stage.WHOLE

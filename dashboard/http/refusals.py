@@ -5,12 +5,11 @@ from html import escape
 from typing import Final
 
 from gunicorn.http.errors import (
-    ChunkMissingTerminator,
     ConfigurationProblem,
     ExpectationFailed,
     ForbiddenProxyRequest,
-    InvalidChunkExtension,
-    InvalidChunkSize,
+    InvalidResponseHeader,
+    InvalidResponseHeaderName,
     LimitRequestHeaders,
     LimitRequestLine,
     NoMoreData,
@@ -96,6 +95,9 @@ HEAD_TOO_LARGE: Final = Refusal(
     " applications on the same domain are sent here too.",
     "Delete the cookies of this address and of its domain in the settings of your browser, then load the page again and sign in.",
 )
+BODY_TOO_LARGE: Final = Refusal(
+    413, "Content Too Large", "That is too much at once", "At most a megabyte is taken, so nothing was done.", "Send less."
+)
 EXPECTATION: Final = Refusal(
     417, "Expectation Failed", "That request cannot be answered", "Its Expect header is not known here.", _ODD
 )
@@ -125,12 +127,12 @@ _OF_ERRORS: Final[dict[type[Exception], Refusal]] = {
     ForbiddenProxyRequest: FORBIDDEN,
     NoMoreData: INCOMPLETE,
     ParseException: UNREADABLE,
-    InvalidChunkSize: UNREADABLE,
-    InvalidChunkExtension: UNREADABLE,
-    ChunkMissingTerminator: UNREADABLE,
 }
 
 
 def of_error(error: BaseException) -> Refusal | None:
     """Give the answer to a request that gunicorn's parser refused; None for any other error."""
+    if isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
+        # The application's own mistake.
+        return None
     return next((refusal for kind, refusal in _OF_ERRORS.items() if isinstance(error, kind)), None)

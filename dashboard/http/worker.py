@@ -14,11 +14,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
+from io import BytesIO
 from time import monotonic
 from typing import Any, Final
 
 from gunicorn import http
 from gunicorn.http import wsgi
+from gunicorn.http.body import ChunkedReader
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
 from dashboard.http import refusals
@@ -36,6 +38,12 @@ SWEEP: Final = 0.2
 NO_MORE_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 GONE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED})
 ENDED: Final = object()
+REFUSED: Final = {
+    Stage.LINE_TOO_LONG: refusals.LINE_TOO_LONG,
+    Stage.HEAD_TOO_LARGE: refusals.HEAD_TOO_LARGE,
+    Stage.BODY_TOO_LARGE: refusals.BODY_TOO_LARGE,
+    Stage.MALFORMED: refusals.UNREADABLE,
+}
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -129,8 +137,8 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._unpark(connection)
             connection.answer = self._answer(connection, *connection.take_request())
             self._resume(connection)
-        elif stage is Stage.TOO_LARGE:
-            self._refuse(connection, refusals.HEAD_TOO_LARGE if connection.arriving.has_line() else refusals.LINE_TOO_LONG)
+        elif stage in REFUSED:
+            self._refuse(connection, REFUSED[stage])
         elif stage is Stage.HEAD and connection.phase is not Phase.HEAD:
             connection.enter(Phase.HEAD)
         elif stage is Stage.BODY and connection.phase is not Phase.BODY:
@@ -251,6 +259,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         connection.keep = False
         try:
             req = next(http.get_parser(self.cfg, _pieces(request), connection.client))
+            if isinstance(req.body.reader, ChunkedReader):
+                # Read to its end here: what is malformed in it is the client's mistake and not the application's.
+                req.body = BytesIO(req.body.read())
             yield from self._call(connection, req, cut)
         except ClientLeft:
             connection.lost = True
