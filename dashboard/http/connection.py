@@ -116,3 +116,12 @@ class Connection:
             self._sent += sent
             self._unsent = self._unsent[sent:]
         return True
+
+    def drain(self) -> Generator[None, None, None]:
+        """Yield until everything is sent, each time the client's socket takes no more for now.
+
+        Raises:
+            ClientLeft: it takes no more.
+        """
+        while not self.flush():
+            yield

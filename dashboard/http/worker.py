@@ -274,7 +274,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             if not connection.began:
                 connection.send((refusal or refusals.MISTAKE).answer)
                 with suppress(ClientLeft):
-                    yield from _sent(connection)
+                    yield from connection.drain()
 
     def _call(self, connection: Connection, req: Any, cut: bool) -> Generator[None, None, None]:
         began, environ, resp = datetime.now(), dict[str, Any](), None  # gunicorn's access log reads a difference
@@ -291,9 +291,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             try:
                 for piece in answer:
                     resp.write(piece)
-                    yield from _sent(connection)
+                    yield from connection.drain()
                 resp.close()
-                yield from _sent(connection)
+                yield from connection.drain()
                 connection.keep = not resp.should_close()
             finally:
                 self.log.access(resp, req, environ, datetime.now() - began)
@@ -313,9 +313,3 @@ def _pieces(request: bytes) -> Iterator[bytes]:
     """As from a socket: of what it holds the parser copies the rest for each chunk of a body."""
     for at in range(0, len(request), PIECE):
         yield request[at : at + PIECE]
-
-
-def _sent(connection: Connection) -> Generator[None, None, None]:
-    """Yield until the client's socket has taken everything."""
-    while not connection.flush():
-        yield

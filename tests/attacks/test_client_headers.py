@@ -19,6 +19,7 @@ from tests.attacks.downloads import sign_in
 from tests.attacks.test_sign_in import attempt
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import free_port
+from tests.nginx import Nginx
 from tests.processes import make_environ
 
 VALUES = {
@@ -95,9 +96,11 @@ class Served:
         return answer[:12] + b"\n".join(ADDRESSES.findall(answer)) if own else CHANGING.sub(b"", answer)
 
 
-@pytest.fixture(
-    scope="module", params=[(door, proxies) for door in DOORS for proxies in (0, 1, 2)], ids=lambda each: "-".join(map(str, each))
-)
+# Each command and each number of proxies: both commands have the same settings, so not each with each.
+CONSOLES = (("dashboard serve", 0), ("dashboard serve", 1), ("gunicorn wsgi:app", 0), ("gunicorn wsgi:app", 2))
+
+
+@pytest.fixture(scope="module", params=CONSOLES, ids=lambda each: "-".join(map(str, each)))
 def served(
     request: pytest.FixtureRequest, filled: Path, tmp_path_factory: pytest.TempPathFactory, sandbox_server: Sandbox
 ) -> Iterator[Served]:
@@ -131,26 +134,39 @@ def test_no_header_makes_another_method_of_a_request(served: Served) -> None:
         assert status_of(served.ask("/healthz", (name, "GET"), method="DELETE")) == 405
 
 
+def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
+    """The statuses of tries to sign in, with other addresses each time in front of what the trusted proxies append."""
+    client, found = requests.Session(), set[int]()
+    token = client.get(f"{url}/login", timeout=20).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    for n in range(number):
+        forwarded = ", ".join([f'192.0.2.{n}, "198.51.100.{n}', *trusted])
+        told = {"csrf_token": token, "email": f"{n}@x{len(trusted)}.example.com", "password": ""}
+        found.add(client.post(f"{url}/login", data=told, headers={"X-Forwarded-For": forwarded}, timeout=20).status_code)
+    return found
+
+
 def test_only_as_many_entries_count_as_there_are_proxies(served: Served) -> None:
     """Ten tries at signing in a minute and address: whoever writes other addresses into the header has no more."""
-    client, url = requests.Session(), served.door.url
-    page = client.get(f"{url}/login", timeout=20).text
-    token = page.partition('name="csrf_token" value="')[2].partition('"')[0]
-
-    def attempts(number: int, trusted: list[str]) -> set[int]:
-        found = set()
-        for n in range(number):
-            # What a client writes itself, and what each proxy appends to it.
-            forwarded = ", ".join([f'192.0.2.{n}, "198.51.100.{n}', *trusted])
-            told = {"csrf_token": token, "email": f"{n}@x{len(trusted)}.example.com", "password": ""}
-            found.add(client.post(f"{url}/login", data=told, headers={"X-Forwarded-For": forwarded}, timeout=20).status_code)
-        return found
-
-    chain = [f"203.0.113.{n}" for n in range(1, served.proxies + 1)]
-    assert 429 not in attempts(8, chain)
-    assert 429 in attempts(8, chain)
+    chain, url = [f"203.0.113.{n}" for n in range(1, served.proxies + 1)], served.door.url
+    assert 429 not in attempts(url, 8, chain)
+    assert 429 in attempts(url, 8, chain)
     if served.proxies:
-        assert 429 not in attempts(8, ["203.0.113.99", *chain[1:]])
+        assert 429 not in attempts(url, 8, ["203.0.113.99", *chain[1:]])
+
+
+def test_behind_the_nginx_of_the_deployment_the_address_is_that_of_the_connection(
+    tmp_path: Path, filled: Path, sandbox_server: Sandbox
+) -> None:
+    shutil.copy(filled / "console.db", tmp_path / "console.db")
+    (tmp_path / "nginx").mkdir()
+    with serving("dashboard serve", sandbox_server.url, tmp_path, dashboard_proxies=1) as door:
+        nginx = Nginx(tmp_path / "nginx", door.url)
+        try:
+            assert 429 in attempts(nginx.deployed, 12, [])
+            # Another address has tries of its own: the one that nginx saw was counted, and not its own.
+            assert 429 not in attempts(door.url, 8, ["203.0.113.5"])
+        finally:
+            nginx.stop()
 
 
 @pytest.mark.parametrize(
