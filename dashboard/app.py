@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from requests.adapters import BaseAdapter
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from dashboard import peliqan
@@ -19,6 +18,7 @@ from dashboard.data.private import make_private
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
+from dashboard.http.client import FromClient
 from dashboard.settings import Settings
 from dashboard.store.database import db, prefer_indexes
 from dashboard.store.outages import StoreNotes
@@ -105,10 +105,10 @@ def create_app(
         MAX_CONTENT_LENGTH=1024 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
         WTF_CSRF_TIME_LIMIT=None,
+        # It would compare the Referer header with the Host header, which a proxy need not pass on. The token is enough.
+        WTF_CSRF_SSL_STRICT=False,
         RATELIMIT_STORAGE_URI=settings.redis_url or "memory://",
     )
-    if settings.dashboard_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.dashboard_proxies, x_proto=0)  # type: ignore[method-assign]
     app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
     with app.app_context():
@@ -145,6 +145,8 @@ def create_app(
         from dashboard.telemetry.requests import Watched
 
         views.register(app)
-        app.wsgi_app = Watched(app.wsgi_app)  # type: ignore[method-assign]
+        scheme = "http" if settings.dashboard_insecure_cookies else "https"
+        # In front of everything: who reads the address or the scheme reads these.
+        app.wsgi_app = FromClient(Watched(app.wsgi_app), settings.dashboard_proxies, scheme)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

@@ -60,6 +60,9 @@ def first_in_a_minute(what: str) -> bool:
 
 def _by_our_name() -> None:
     """Refuse a host name that is not ours, where they are set: what a page says of its own address must be true."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        # Werkzeug would read it as the path with one slash; what stands in front may have rules for that one alone.
+        abort(404)
     hosts = console().settings.hosts
     if hosts and urlsplit(f"//{request.host}").hostname not in hosts:
         abort(400, "The console is not reached by this host name. Its own is in DASHBOARD_URL.")
