@@ -129,7 +129,7 @@ def _csrf(error: CSRFError) -> ResponseReturnValue:
         audit.record(
             console().clock(),
             current_user.email,
-            request.endpoint or request.path[:60],
+            request.endpoint or "",
             audit.REFUSED,
             account_id=args.get("account_id"),
             connection_id=args.get("connection_id"),
