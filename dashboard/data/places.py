@@ -1,5 +1,6 @@
 """Where administrators may have the console connect, post or write to, where the operator says so (``DASHBOARD_PLACES``)."""
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ class OwnFiles:
         name = store.name.casefold()
         if any(each.parent == store.parent and each.name.casefold().startswith(name) for each in (path, *path.parents)):
             return True
-        return path.exists() and store.exists() and path.samefile(store)
+        # Unlike Path's, these take a name that is too long, or lies where nobody may look, for one of nothing.
+        return os.path.exists(path) and os.path.exists(store) and os.path.samefile(path, store)
 
 
 class Places:

@@ -78,6 +78,9 @@ def _only_forms() -> None:
         abort(415, "The console reads forms. Send the fields as application/x-www-form-urlencoded, as its pages do.")
     if request.files:
         abort(400, "No form of the console takes a file. Send each field as text.")
+    # Of a multipart form: what reads all fields would stumble over it.
+    if None in request.form:
+        abort(400, "A field of this form has no name. Send it again as the page does.")
 
 
 def _headers(response: Response) -> Response:
