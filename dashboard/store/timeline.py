@@ -215,7 +215,8 @@ def _action(row: Action) -> Event:
 def _entry(row: AuditEntry) -> Event:
     what = row.what.replace("_", " ").replace(".", " ")
     tone = _RESULTS.get(row.result, "unknown")
-    return Event(AUDIT, row.at, what, tone, row.result, row.detail, row.who, row.connection_id)
+    result = row.result if row.times == 1 else f"{row.result} {row.times} times"
+    return Event(AUDIT, row.at, what, tone, result, row.detail, row.who, row.connection_id)
 
 
 def _seen(row: Finding) -> Event:
