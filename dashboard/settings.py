@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from dashboard import spelling
 from dashboard.data.places import OwnFiles, Places
@@ -164,6 +164,7 @@ class Settings(BaseModel):
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
     )
+    _unknown: tuple[str, ...] = PrivateAttr(())
     paths: dict[str, str] = Field(
         default_factory=dict, description="PELIQAN_PATH_<NAME>: another path for one of the API's routes."
     )
@@ -272,6 +273,15 @@ class Settings(BaseModel):
         return spelling.some_roles(self.dashboard_second_factor_roles)
 
     @property
+    def unknown(self) -> tuple[str, ...]:
+        """Variables that are named as settings are and are none: mistyped, a newer version's, or the platform's.
+
+        Kubernetes sets DASHBOARD_PORT and DASHBOARD_SERVICE_HOST where a service is named dashboard
+        (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
+        """
+        return self._unknown
+
+    @property
     def places(self) -> Places:
         """Where administrators may send the console."""
         own = OwnFiles(self.dashboard_data, next(iter(self.own_files), None))
@@ -306,20 +316,21 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
         SettingsError: something is missing or wrong; the message has one line a setting and never a secret's value.
     """
     source: dict[str, str | None] = {**dotenv_values(env_file), **(os.environ if environ is None else environ)}
-    known = set(Settings.model_fields) - {"paths"}
-    values: dict[str, Any] = {name: source[name.upper()] for name in known if source.get(name.upper())}
-    values["paths"] = {
-        name.removeprefix(PATH_PREFIX).lower(): path for name, path in source.items() if name.startswith(PATH_PREFIX) and path
-    }
-    unknown = sorted(name for name in source if name.startswith("DASHBOARD_") and name.lower() not in known)
-    problems = [f"  {name}: there is no such setting" for name in unknown]
+    from dashboard.peliqan.routes import ROUTES
+
+    names = {name.upper() for name in Settings.model_fields if name != "paths"}
+    paths = {PATH_PREFIX + route.name.upper() for route in ROUTES}
+    values: dict[str, Any] = {name.lower(): source[name] for name in names if source.get(name)}
+    values["paths"] = {name.removeprefix(PATH_PREFIX).lower(): source[name] for name in paths if source.get(name)}
+    ours = {name for name in source if name.startswith(("DASHBOARD_", PATH_PREFIX))}
+    unknown = tuple(sorted(ours - names - paths))
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        problems += [f"  {_name(problem['loc'])}: {_reason(problem)}" for problem in error.errors(include_input=False)]
+        problems = [f"  {_name(problem['loc'])}: {_reason(problem)}" for problem in error.errors(include_input=False)]
+        problems += [f"  {name}: there is no such setting" for name in unknown]
         raise SettingsError("Settings need attention:\n" + "\n".join(problems)) from None
-    if problems:
-        raise SettingsError("Settings need attention:\n" + "\n".join(problems))
+    settings._unknown = unknown
     return settings
 
 

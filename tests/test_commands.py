@@ -12,7 +12,8 @@ import pytest
 from dashboard.cli.serving import free_port
 from dashboard.cli.shared import sharing_problem
 from tests.conftest import Sandbox, make_settings
-from tests.processes import make_environ, run_here
+from tests.engines import wait_for
+from tests.processes import Processes, make_environ, run_here
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -221,3 +222,29 @@ def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(tmp_path: Pa
     assert "network file system (nfs4)" in str(sharing_problem(there, mounts))
     elsewhere = there.model_copy(update={"database_url": "postgresql+psycopg://localhost/console"})
     assert sharing_problem(elsewhere, mounts) is None
+
+
+def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(run: Run, environ: dict[str, str], tmp_path: Path) -> None:
+    """Kubernetes sets the first ones where a service is named dashboard; of the last ones, a newer version knows more."""
+    of_the_platform = {
+        "DASHBOARD_PORT": "tcp://10.0.0.7:8900",
+        "DASHBOARD_PORT_8900_TCP_ADDR": "10.0.0.7",
+        "DASHBOARD_SERVICE_HOST": "10.0.0.7",
+    }
+    others = {"DASHBOARD_OF_NEXT_YEAR": "hunter2", "DASHBOARD_REFRESH_INTERVALL": "60", "PELIQAN_PATH_OF_NEXT_YEAR": "/hunter2"}
+    unknown = {**of_the_platform, **others}
+    assert run("db", "upgrade", **unknown).returncode == 0
+    told = run("check", "database", "data", **unknown)
+    assert told.returncode == 0, told.stdout
+    for name in unknown:
+        assert f"note      {name}: this version has no such setting" in told.stdout
+    assert "hunter2" not in told.stdout
+    processes, log = Processes({**environ, **unknown}), tmp_path / "log"
+    try:
+        with log.open("ab") as lines:
+            processes.serve(stderr=lines)
+            processes.start("worker", stderr=lines)
+            wait_for(lambda: all(log.read_text().count(f"{name}: this version") >= 2 for name in others), "both have said it")
+    finally:
+        processes.end_all()
+    assert "hunter2" not in log.read_text()

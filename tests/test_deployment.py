@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import requests
 import yaml
@@ -21,9 +22,11 @@ from tests.processes import TOKEN
 
 HERE = Path(__file__).parent.parent
 DOCKERFILE = (HERE / "Dockerfile").read_text()
-SERVICES: dict[str, Any] = yaml.safe_load((HERE / "compose.yaml").read_text())["services"]
+COMPOSE: dict[str, Any] = yaml.safe_load((HERE / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
 IGNORED = [line for line in (HERE / ".dockerignore").read_text().split() if not line.startswith("!")]
 OURS = ("migrate", "web", "worker")
+TABLE = 10011900
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("image") / "console"
     for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
         for name in names.split():
+            if name == ".git":
+                # The version is looked at in tests/test_versions.py.
+                continue
             if (HERE / name).is_dir():
                 shutil.copytree(HERE / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "sandbox"))
             else:
@@ -53,30 +59,70 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Deployment:
-    """The services' commands, each in the same empty folder with nothing but the settings in its environment."""
+    """The services' commands, each with nothing but the settings in its environment.
+
+    A service's folders are those that compose.yaml gives it: of a named volume the same one for all, of its own file system one
+    of its own, as different containers have it.
+    """
 
     def __init__(self, image: Path, folder: Path, environ: dict[str, str]) -> None:
         self.folder, self.port = folder, free_port()
-        self.environ = {"PATH": f"{image / 'bin'}:/usr/bin:/bin", "DASHBOARD_DATA": str(folder / "data"), **environ}
+        self.environ = {"PATH": f"{image / 'bin'}:/usr/bin:/bin", **environ}
         self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def place(self, service: str, path: str) -> Path:
+        """Where a path in a service's container is here."""
+        volumes = dict(each.split(":")[:2] for each in SERVICES[service].get("volumes", []))
+        for name, target in volumes.items():
+            if Path(path).is_relative_to(target):
+                assert name in COMPOSE["volumes"]
+                return self._made(self.folder / "volumes" / name / Path(path).relative_to(target))
+        return self._made(self.folder / "containers" / service / path.lstrip("/"))
+
+    def _made(self, place: Path) -> Path:
+        """As the Dockerfile makes the folders of the image, which a new volume begins with."""
+        (place if place.suffix == "" else place.parent).mkdir(parents=True, exist_ok=True)
+        return place
+
+    def environ_of(self, service: str) -> dict[str, str]:
+        [data] = re.findall(r"DASHBOARD_DATA=(\S+)", DOCKERFILE)
+        return {**self.environ, "DASHBOARD_DATA": str(self.place(service, data))}
 
     def words(self, service: str) -> list[str]:
         """Its command, on loopback and a free port."""
         words = ["dashboard", *SERVICES[service]["command"]]
         return [*(word.replace("0.0.0.0", "127.0.0.1") for word in words), *([f"--port={self.port}"] if service == "web" else [])]
 
-    def run(self, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, service: str = "web", **more: Any) -> subprocess.CompletedProcess[str]:
+        """A command in a new container of a service."""
         return subprocess.run(
-            words, env=self.environ, cwd=self.folder, capture_output=True, text=True, check=False, timeout=60, **more
+            words, env=self.environ_of(service), cwd=self.folder, capture_output=True, text=True, check=False, timeout=120, **more
         )
 
     def start(self, service: str) -> None:
-        self.running[service] = subprocess.Popen(self.words(service), env=self.environ, cwd=self.folder)
+        self.running[service] = subprocess.Popen(self.words(service), env=self.environ_of(service), cwd=self.folder)
 
     def is_healthy(self, service: str) -> bool:
         kind, *words = SERVICES[service]["healthcheck"]["test"]
         assert kind == "CMD"
-        return self.run(*(word.replace("8900", str(self.port)) for word in words)).returncode == 0
+        return self.run(*(word.replace("8900", str(self.port)) for word in words), service=service).returncode == 0
+
+    def come_up(self) -> None:
+        assert self.run(*self.words("migrate"), service="migrate").returncode == 0
+        for service in ("worker", "web"):
+            self.start(service)
+        for service in ("web", "worker"):
+            wait_for(lambda service=service: self.is_healthy(service), f"{service} is healthy", within=60)  # type: ignore[misc]
+
+    def end(self) -> None:
+        for service, process in self.running.items():
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0, service
+        self.running.clear()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 @pytest.fixture
@@ -88,6 +134,8 @@ def deployment(image: Path, servers: Servers, sandbox: Sandbox, tmp_path: Path) 
         "PELIQAN_PARTNER_TOKEN": TOKEN,
         "DATABASE_URL": servers.postgresql.create("deployed"),
         "REDIS_URL": servers.redis.url,
+        # No proxy here speaks https.
+        "DASHBOARD_INSECURE_COOKIES": "yes",
     }
     made = Deployment(image, tmp_path, environ)
     yield made
@@ -100,22 +148,62 @@ def deployment(image: Path, servers: Servers, sandbox: Sandbox, tmp_path: Path) 
 def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_when_asked(deployment: Deployment) -> None:
     refused = deployment.run(*deployment.words("web"))
     assert (refused.returncode, "older schema" in refused.stderr) == (2, True), refused.stderr
-    assert deployment.run(*deployment.words("migrate")).returncode == 0
     assert not deployment.is_healthy("worker")
-    for service in ("worker", "web"):
-        deployment.start(service)
-    for service in ("web", "worker"):
-        wait_for(lambda service=service: deployment.is_healthy(service), f"{service} is healthy", within=30)
-    made = deployment.run(
-        "dashboard", "users", "create", "you@example.com", "--role=admin", "--password-stdin", input="a long password here\n"
-    )
+    deployment.come_up()
+    create_administrator(deployment)
+    wait_for(lambda: requests.get(f"{deployment.url}/readyz", timeout=5).json()["stale"] is False, "the fleet is read", within=60)
+    assert b"Sign in" in requests.get(f"{deployment.url}/login", timeout=5).content
+    deployment.end()
+
+
+def create_administrator(deployment: Deployment) -> None:
+    words = ("dashboard", "users", "create", "you@example.com", "--role=admin", "--own-password", "--password-stdin")
+    made = deployment.run(*words, input="a long password here\n")
     assert made.returncode == 0, made.stderr
-    ready = f"http://127.0.0.1:{deployment.port}/readyz"
-    wait_for(lambda: requests.get(ready, timeout=5).json()["stale"] is False, "the fleet is read", within=60)
-    assert b"Sign in" in requests.get(f"http://127.0.0.1:{deployment.port}/login", timeout=5).content
-    for service, process in deployment.running.items():
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, service
+
+
+class Browser:
+    """Somebody who is signed in."""
+
+    def __init__(self, url: str) -> None:
+        self.url, self.session = url, requests.Session()
+        answer = self.post("/login", page="/login", email="you@example.com", password="a long password here")
+        assert answer.status_code == 302, answer.text
+
+    def get(self, path: str) -> requests.Response:
+        return self.session.get(self.url + path, timeout=30)
+
+    def post(self, path: str, page: str = "/me", **fields: str) -> requests.Response:
+        token = self.get(page).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+        data = {"csrf_token": token, **fields}
+        return self.session.post(self.url + path, data=data, timeout=30, allow_redirects=False)
+
+
+def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_back_a_version(deployment: Deployment) -> None:
+    deployment.come_up()
+    create_administrator(deployment)
+    browser = Browser(deployment.url)
+    begun = browser.post(f"/accounts/1001/tables/{TABLE}/exports", format="csv")
+    assert begun.status_code == 303, begun.text
+    file = f"{begun.headers['Location']}/file"
+    wait_for(lambda: browser.get(file).ok, "the worker's file is handed out by web", within=60)
+    rows = browser.get(file).text
+    copies = deployment.place("web", "/data/copies")
+    copied = deployment.run("dashboard", "pull", f"--to=parquet://{copies}", "--account=1001", f"--table={TABLE}")
+    assert copied.returncode == 0, copied.stderr
+    deployment.end()
+
+    kept = deployment.place("web", "/data/backups/before.console")
+    backup = deployment.run("dashboard", "backup", str(kept))
+    assert backup.returncode == 0, backup.stderr
+    # A newer version's migrations have run, and this is the older image again.
+    with psycopg.connect(deployment.environ["DATABASE_URL"], autocommit=True) as store:
+        store.execute("UPDATE alembic_version SET version_num = '9999'")
+    deployment.come_up()
+    assert Browser(deployment.url).get(file).text == rows
+    assert deployment.place("worker", "/data/backups/before.console").stat().st_size > 1000
+    assert list(deployment.place("worker", "/data/copies").rglob("*.parquet"))
+    deployment.end()
 
 
 def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:

@@ -77,6 +77,8 @@ def _settings(settings: Settings) -> Iterator[str]:
 
 def _notes(settings: Settings) -> Iterator[str]:
     """What works, but not as well as it could."""
+    for name in settings.unknown:
+        yield f"{name}: this version has no such setting, and goes on without it. Is it mistyped, or a newer version's?"
     if not settings.peliqan_webhook_secret:
         yield "PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events. Set it here and at Peliqan."
     if settings.dashboard_insecure_cookies:

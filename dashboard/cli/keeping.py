@@ -9,7 +9,7 @@ import click
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, utc_now
-from dashboard.cli.shared import close_store, make_app, make_current_app
+from dashboard.cli.shared import close_store, make_app
 from dashboard.cli.upkeep import WHO
 from dashboard.store import audit
 from dashboard.store import backup as keeping
@@ -21,22 +21,30 @@ FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.command()
 @FILE
 def backup(file: Path) -> None:
-    """Write the store to FILE, while everything runs. SECRET_KEY is not in it: keep that elsewhere."""
-    app = make_current_app()
+    """Write the store to FILE, while everything runs. SECRET_KEY is not in it: keep that elsewhere.
+
+    A store with an older version's schema is kept as it is, without an entry in its audit trail: it is made before an upgrade.
+    """
+    app = make_app()
     parts: Console = app.extensions["console"]
     with app.app_context(), _database():
+        is_older = needs_upgrade()
         # Written down before anything leaves.
-        entry = audit.record(utc_now(), WHO, "backup", audit.PENDING, detail=f"To {file.name}.")
+        entry = None if is_older else audit.record(utc_now(), WHO, "backup", audit.PENDING, detail=f"To {file.name}.")
+        problem = ""
         try:
             made = keeping.write(parts.settings, file, utc_now())
         except keeping.BackupError as error:
-            audit.settle(entry.id, audit.FAILED, str(error), utc_now())
+            problem = str(error)
+        if entry is not None:
+            audit.settle(entry.id, audit.FAILED if problem else audit.DONE, problem, utc_now())
             audit.commit()
-            raise click.ClickException(str(error)) from None
-        audit.settle(entry.id, audit.DONE, "", utc_now())
-        audit.commit()
+        if problem:
+            raise click.ClickException(problem)
     size = file.stat().st_size / (1 << 20)
     click.echo(f"{file} has the store as of {made.at} ({made.engine}, schema {made.schema}, {size:.1f} MB).")
+    if is_older:
+        click.echo("The audit trail does not have it: the schema is an older version's.")
 
 
 @click.command()

@@ -6,10 +6,11 @@ from importlib.util import find_spec
 import click
 
 from dashboard.cli import checking, keeping, pulling, reporting, serving, upkeep
+from dashboard.version import VERSION
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="partner-console")
+@click.version_option(VERSION)
 def main() -> None:
     """Partner Console: every customer's data connections, why one is broken, and the button that fixes it."""
 

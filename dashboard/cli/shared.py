@@ -63,6 +63,8 @@ def begin_telling(app: Flask) -> None:
     except tracing.Missing as missing:
         _refuse(str(missing))
     logs.begin(parts.settings.dashboard_log_level)
+    for name in parts.settings.unknown:
+        log.warning("%s: this version has no such setting, and goes on without it.", name)
 
 
 class _CannotRun(Exception):

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
 from dashboard.fleet import refresh as fleet
-from dashboard.store import audit, people, second, snapshot
+from dashboard.store import audit, people, schema, second, snapshot
 from dashboard.store.database import db
 from dashboard.store.models import User
 
@@ -148,12 +148,20 @@ def database() -> None:
 
 @database.command("upgrade")
 def upgrade_database() -> None:
-    """Bring it to this version's."""
+    """Bring it to this version's. A store of a newer version stays as it is: this version runs on it too."""
+    app = make_app()
     try:
-        upgrade_schema(make_app())
+        upgrade_schema(app)
+        with app.app_context():
+            found, ours = schema.current_version(), schema.newest_version()
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
             sentence = "Something else holds a table for more than ten seconds. Nothing was changed: try again."
             raise click.ClickException(sentence) from None
         raise click.ClickException(f"The database does not answer ({type(error.orig).__name__}): check DATABASE_URL.") from None
-    click.echo("The database is up to date.")
+    if found > ours:
+        click.echo(
+            f"The database is a newer version's (schema {found}; this version's is {ours}) and stays so: this one runs on it."
+        )
+    else:
+        click.echo("The database is up to date.")

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -27,6 +26,7 @@ from dashboard.data.files import finite
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.peliqan.events import signature_of
 from dashboard.peliqan.retries import retry_wait
+from dashboard.version import VERSION
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -140,7 +140,7 @@ class AddressHook:
         body = _encoded(message)
         timestamp = str(int(self._clock().timestamp()))
         headers = {
-            "User-Agent": f"partner-console/{version('partner-console')}",
+            "User-Agent": f"partner-console/{VERSION}",
             "Content-Type": "application/json",
             KEY: message["key"],
             TIMESTAMP: timestamp,

@@ -12,7 +12,6 @@ import time
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -31,6 +30,7 @@ from dashboard.peliqan.rate import Pace
 from dashboard.peliqan.retries import RETRIED, next_wait
 from dashboard.peliqan.routes import Route
 from dashboard.peliqan.watching import Unwatched, Watch
+from dashboard.version import VERSION
 
 log = logging.getLogger(__name__)
 CONNECT_TIMEOUT: Final = 5.0
@@ -92,7 +92,7 @@ class Transport:
         self.breaker = breaker or Breaker()
         self._base = base_url.rstrip("/")
         self._headers = {
-            "User-Agent": f"partner-console/{version('partner-console')}",
+            "User-Agent": f"partner-console/{VERSION}",
             "Accept": "application/json",
             "Accept-Encoding": "gzip, deflate",
         }

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +26,7 @@ from sqlalchemy import inspect, literal, select, table
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.store import schema
 from dashboard.store.database import db
+from dashboard.version import VERSION
 
 MANIFEST = "manifest.json"
 DATA = {"sqlite": "store.db", "postgresql": "store.dump"}
@@ -85,7 +85,7 @@ def write(where: Where, target: Path, at: datetime) -> Manifest:
     if target.exists():
         raise BackupError(f"{target} is there already. Choose another name.")
     engine = db.engine.dialect.name
-    made = Manifest(engine, schema.current_version(), at.isoformat(), version("partner-console"))
+    made = Manifest(engine, schema.current_version(), at.isoformat(), VERSION)
     if not made.schema:
         raise BackupError("The store is empty. There is nothing to keep.")
     with _no_room(f"{target} could not be written"), _workshop(target.parent) as folder:

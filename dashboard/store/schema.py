@@ -25,6 +25,11 @@ def needs_upgrade() -> bool:
     return current_version() < newest_version()
 
 
+def is_newer() -> bool:
+    """Whether the store has migrations that this version does not know: it was a newer version's, and this one serves it too."""
+    return current_version() > newest_version()
+
+
 def current_version() -> str:
     """The number of the last migration that was applied; empty where none was."""
     with db.engine.connect() as connection:
@@ -34,11 +39,15 @@ def current_version() -> str:
 
 
 def upgrade(version: str = "head", patience: str = "10s") -> None:
-    """Apply the migrations that have not been applied, up to one. ``patience``: how long each waits for a table, in PostgreSQL.
+    """Apply the migrations that have not been applied, up to one; none to a store that ``is_newer``.
+
+    ``patience``: how long each waits for a table, in PostgreSQL.
 
     A change of a table that waits for somebody's long transaction makes everybody else wait behind it: it gives up instead.
     Kept texts are filled after the last one, in small steps, so that the version before serves meanwhile.
     """
+    if is_newer():
+        return
     import flask_migrate
 
     flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience)

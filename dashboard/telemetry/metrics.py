@@ -12,7 +12,6 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
@@ -23,6 +22,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from dashboard.telemetry.folder import SHARED
+from dashboard.version import VERSION
 
 log = logging.getLogger(__name__)
 REGISTRY = CollectorRegistry()
@@ -94,7 +94,7 @@ def _never_in_the_way() -> Iterator[None]:
 
 class _Version(Collector):
     def collect(self) -> Iterator[Metric]:
-        yield InfoMetricFamily("console_build", "Which version runs.", {"version": version("partner-console")})
+        yield InfoMetricFamily("console_build", "Which version runs.", {"version": VERSION})
 
 
 class _Together(Collector):

@@ -11,6 +11,7 @@ from typing import Any
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.telemetry import ids
 from dashboard.telemetry.tracing import Missing
+from dashboard.version import VERSION
 
 SWITCH = "SENTRY_DSN"
 # What of an event leaves; the rest is what libraries found on the way.
@@ -40,6 +41,7 @@ def begin(environ: Mapping[str, str], transport: Any = None) -> None:
         raise Missing("SENTRY_DSN asks for Sentry, which is not installed: pip install 'partner-console[sentry]'") from None
     sentry_sdk.init(
         dsn=environ[SWITCH],
+        release=environ.get("SENTRY_RELEASE") or f"partner-console@{VERSION}",
         transport=transport,
         # Mistakes are logged, with their exception, by Flask and by the queue: that is where they are heard.
         default_integrations=False,

@@ -24,6 +24,7 @@ from dashboard.store.listing import Choice, Listing
 from dashboard.store.lists import Item
 from dashboard.store.models import Refresh
 from dashboard.store.overview import accounts_by_reason
+from dashboard.version import VERSION
 from dashboard.views import htmx
 
 CSV_MOST = 100_000
@@ -255,6 +256,7 @@ def init_app(app: Flask) -> None:
         is_htmx=htmx.is_htmx,
         row_url=row_url,
         url_for=quick_url_for,
+        version=VERSION,
     )
     app.context_processor(lambda: {"me": current_user if current_user.is_authenticated else None})
 

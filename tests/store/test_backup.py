@@ -17,12 +17,13 @@ from flask import Flask
 from sqlalchemy import MetaData, create_engine, func, select
 from sqlalchemy.exc import SAWarning
 
-from dashboard.app import Console
+from dashboard.app import Console, create_app
 from dashboard.cli import main
+from dashboard.cli.shared import close_store
 from dashboard.settings import Settings
-from dashboard.store import backup
+from dashboard.store import backup, schema
 from dashboard.store.database import db
-from tests.conftest import Sandbox
+from tests.conftest import Sandbox, make_settings
 from tests.engines import Servers
 from tests.processes import make_environ
 
@@ -311,3 +312,30 @@ def test_a_backup_while_others_write_is_of_one_moment(app: Flask, ours: Settings
         backup.restore(ours, file, replace=True)
         lengths = [db.session.scalar(select(func.count()).select_from(db.text(table))) for table in ("left_hand", "right_hand")]
     assert lengths[0] == lengths[1]
+
+
+@pytest.mark.parametrize("version", ["0001", "0008", "0014", "0017"])
+def test_a_store_with_an_older_schema_is_kept_before_its_upgrade_and_comes_back(
+    run: Run, elsewhere: dict[str, str], tmp_path: Path, version: str
+) -> None:
+    url = elsewhere.get("DATABASE_URL", "")
+    older = create_app(make_settings("http://127.0.0.1:1", tmp_path / "elsewhere", database_url=url))
+    with older.app_context():
+        schema.upgrade(version)
+    close_store(older)
+    file = str(tmp_path / "before.console")
+    kept = run("backup", file, **elsewhere)
+    assert kept.exit_code == 0, kept.output
+    assert f"schema {version}" in kept.output
+    assert "The audit trail does not have it" in kept.output
+    assert run("db", "upgrade", **elsewhere).exit_code == 0
+    back = run("restore", "--replace", file, **elsewhere)
+    assert back.exit_code == 0, back.output
+    assert "Its schema is older: run dashboard db upgrade." in back.output
+    assert run("db", "upgrade", **elsewhere).exit_code == 0
+    assert run("users", "list", **elsewhere).exit_code == 0
+
+
+def test_where_there_is_no_store_there_is_nothing_to_keep(run: Run, elsewhere: dict[str, str], tmp_path: Path) -> None:
+    done = run("backup", str(tmp_path / "kept.console"), **elsewhere)
+    assert (done.exit_code, "There is nothing to keep" in done.output) == (1, True), done.output
