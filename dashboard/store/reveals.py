@@ -69,15 +69,6 @@ def overrides(table_id: int) -> dict[str, bool]:
     return {row.column: row.masked for row in db.session.execute(_DECIDED, {"table_id": table_id})}
 
 
-def overrides_of(account_id: int) -> dict[str, bool]:
-    """The same by a column's name alone, in any of the account's tables; masked in one is masked."""
-    found = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.account_id == account_id)
-    decided: dict[str, bool] = {}
-    for row in db.session.execute(found):
-        decided[row.column] = decided.get(row.column, False) or row.masked
-    return decided
-
-
 def decide(user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime) -> None:
     """Mask a column, show it, or (None) leave it to the rules again. Written into the audit trail. Commits."""
     said = "left to the rules" if masked is None else "masked" if masked else "shown to everybody"
