@@ -80,21 +80,35 @@ def _safe(tokens: Sequence[str], place: int, known: Collection[str], after_colon
     if token[0].isalnum() or token[0] == "_":
         needs_known = after_colon or not token.isalpha() or following in {"(", "@", "="}
         return int(not needs_known or _is_known(token, known))
-    if token in _QUOTES or token == "(":
-        if token == "'" and _is_apostrophe(tokens, place):
-            return 1
-        closing = {")"} if token == "(" else _QUOTES
-        inside = list(takewhile(lambda each: each not in closing, tokens[place + 1 :]))
+    if token in _QUOTES:
+        return 1 if _is_apostrophe(tokens, place) else _quoted_names(tokens, place, known)
+    if token == "(":
+        inside = list(takewhile(lambda each: each != ")", tokens[place + 1 :]))
         closed = place + 1 + len(inside) < len(tokens)
         return len(inside) + 2 if closed and all(_is_known(each, known) for each in inside) else 0
     # In an address or between a name and a value nothing stands between the colon and what follows.
     return int(token == ":" and (not following or following.isspace() or following == "/"))
 
 
+def _quoted_names(tokens: Sequence[str], place: int, known: Collection[str]) -> int:
+    """Return the length of the quoted name that begins here; 0 where this or any that follows is not known.
+
+    A value may have quotes in it, after which the rest of it would look like plain words.
+    """
+    quotes = [at for at in range(place, len(tokens)) if tokens[at] in _QUOTES and not _is_apostrophe(tokens, at)]
+    names = [tokens[first + 1 : last] for first, last in zip(quotes[::2], quotes[1::2], strict=False)]
+    if len(quotes) % 2 or not all(name and all(part in known for part in _parts(name)) for name in names):
+        return 0
+    return quotes[1] - place + 1
+
+
 def _is_known(token: str, known: Collection[str]) -> bool:
-    if token.isspace() or token in {",", "."}:
-        return True
-    return all(part in _TYPES or part in known for part in token.lower().split("."))
+    return token.isspace() or token == "," or all(part in _TYPES or part in known for part in _parts([token]))
+
+
+def _parts(tokens: Sequence[str]) -> list[str]:
+    """Return the names in ``schema.table``."""
+    return "".join(tokens).lower().split(".")
 
 
 def _is_apostrophe(tokens: Sequence[str], place: int) -> bool:
