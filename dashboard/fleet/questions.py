@@ -40,7 +40,8 @@ def work_on(fleet: Fleet, answer: Answer, stop: Event) -> None:
         # Where it was cancelled, it has ended already, and stays so.
         questions.end(answer, questions.FAILED, fleet.clock(), questions.INTERRUPTED)
         return
-    columns = [[column.name, column.type, questions.MASKED_BEFORE] for column in result.columns]
+    # A column that has no name of its own is called after its expression, with the values in it.
+    columns = [[questions.sealed(each.name, keys).decode(), each.type, questions.MASKED_BEFORE] for each in result.columns]
     questions.end(answer, state, fleet.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
 
 

@@ -42,6 +42,7 @@ class AnswerPage:
     answer: Answer
     shown: bool
     text: str | None
+    columns: Sequence[tuple[str, str]]
     list: Shown | None
 
     @property
@@ -137,7 +138,7 @@ def show(answer_id: int) -> ResponseReturnValue:
     if suffix == "jsonl":
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         return answer_file(Response(lines, mimetype="application/jsonl"), f"answer-{answer.id}", "jsonl", complete)
-    shape = [{"name": name, "type": kind} for name, (_, kind, *_) in zip(names, answer.columns, strict=True)]
+    shape = [{"name": name, "type": kind} for name, (_, kind) in zip(names, columns_of(answer), strict=True)]
     return jsonify(columns=shape, items=items, total=len(items), complete=complete, told=answer.told)
 
 
@@ -224,6 +225,12 @@ def rows_of(answer: Answer) -> list[list[Any]] | None:
     return questions.unpacked(answer.rows, console().fleet.vault.keys)
 
 
+def columns_of(answer: Answer) -> list[tuple[str, str]]:
+    """Name and type of its columns. The version before this one kept names as they are."""
+    keys = console().fleet.vault.keys
+    return [(questions.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
+
+
 def text_of(answer: Answer) -> str | None:
     """Return the statement as it was asked; None after a day."""
     return questions.opened(answer.question.text, console().fleet.vault.keys)
@@ -237,7 +244,7 @@ def is_gone(answer: Answer) -> bool:
 def lines_of(answer: Answer, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
     """Its columns' names, and its rows by them. ``select a.id, b.id`` has two names: id, id_2."""
     names: list[str] = []
-    for name, *_ in answer.columns:
+    for name, _ in columns_of(answer):
         names.append(name_for(name, names, fold=False, most_bytes=None))
     return names, [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -269,7 +276,7 @@ def _page(answer: Answer) -> AnswerPage:
         start = (query.page - 1) * query.per_page
         cells = [[cell(value) for value in row] for row in rows[start : start + query.per_page]]
         list_ = Shown("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
-    return AnswerPage(answer, shown, text_of(answer), list_)
+    return AnswerPage(answer, shown, text_of(answer), columns_of(answer) if shown else (), list_)
 
 
 def _editor(account: Account, text: str, problem: str = "") -> str:

@@ -59,8 +59,8 @@ class Question(Model):
 class Answer(Model):
     """One account's answer to a question; states and their order: ``store.questions``.
 
-    ``columns``: of each its name and type, and a third part that is of no use any more; ``rows``: encrypted, None before there
-    are any and after a day. ``told``: why it failed, or what is missing, without values; gone after a day.
+    ``columns``: of each its encrypted name, its type, and a third part that is of no use any more; ``rows``: encrypted, None
+    before there are any and after a day. ``told``: why it failed, or what is missing, without values; gone after a day.
     """
 
     __tablename__ = "answer"
