@@ -181,6 +181,7 @@ def file(export_id: int) -> ResponseReturnValue:
     page = get_export_or_404(export_id)
     export = page.export
     refuse_others(export.account_id, export.table_id)
+    _ensure_masked(export)
     if export.state != exports.DONE:
         abort(404, "There is no file of this export: it is not ready, or was deleted after a day.")
     if not page.here:
@@ -198,6 +199,17 @@ def get_export_or_404(export_id: int) -> ExportPage:
     if export is None or not (export.who == visitor().email or visitor().may("admin")):
         abort(404, f"You have no export {export_id}.")
     return ExportPage(export, get_account_or_404(export.account_id), _path(export).is_file())
+
+
+def _ensure_masked(export: Export) -> None:
+    """Answer 403 where the file shows a column that is masked for the person now: their role or a mask has changed since."""
+    columns = [peliqan.Column(name=name, type=kind) for name, kind, _ in export.columns]
+    hidden = sight(export.account_id, export.table_id, columns).hidden
+    if shown := [each.name for each in columns if each.name in hidden and each.name not in export.hidden]:
+        names = ", ".join(shown)
+        abort(
+            403, f"This file has columns that are masked for you now: {names}. Show them on the table's page, or export it again."
+        )
 
 
 def _path(export: Export) -> Path:

@@ -4,9 +4,13 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from flask import Flask
 
+from dashboard.app import Console
 from dashboard.data.masks import MASKED
 from dashboard.sandbox.context import tables_of
+from dashboard.store import people
+from dashboard.store.database import db
 from tests.conftest import Clock, Person, Sandbox, words
 
 WHY = "The customer asks which address got the invoice."
@@ -144,3 +148,25 @@ def test_what_is_empty_is_seen_to_be_empty_and_a_masked_cell_is_not_whole_on_dem
     assert notes[:3] == [None, None, MASKED]
     assert "Met at the fair" not in str(viv.fragment(f"{table}/rows/3/cell?column=Notes"))
     assert "Met at the fair" not in str(viv.get(f"{table}/rows/3"))
+
+
+def test_an_exported_file_is_checked_again_when_it_is_fetched(app: Flask, adam: Person, olga: Person, table: str) -> None:
+    """By the role and the masks of that moment: an administrator's file has everything in it."""
+    whole, masked = (person.post(f"{table}/exports", format="csv").location for person in (adam, olga))
+    parts: Console = app.extensions["console"]
+    with app.app_context():
+        for path in (whole, masked):
+            parts.work.export(int(path.rsplit("/", 1)[1]))
+        db.session.remove()
+    assert "contact1@example.com" in adam.client.get(f"{whole}/file").text
+    assert MASKED in olga.client.get(f"{masked}/file").text
+    with app.app_context():
+        user = people.find_user("adam@example.com")
+        assert user is not None
+        people.set_role(user, "operator", parts.clock())
+    demoted = Person(app.test_client(), "adam@example.com")
+    refused = demoted.client.get(f"{whole}/file")
+    assert refused.status_code == 403
+    assert "contact1@example.com" not in refused.text
+    demoted.post(f"{table}/reveal", why=WHY)
+    assert demoted.client.get(f"{whole}/file").status_code == 200
