@@ -8,6 +8,8 @@ import re
 from typing import Final
 
 VALUE: Final = "?"
+# What is read of a statement: no longer one is asked.
+LONGEST: Final = 20_000
 # Behind these words a table's name stands, which may be quoted. Elsewhere double quotes are a value in some databases.
 _BEFORE_TABLES: Final = frozenset({"from", "join", "into", "update", "table"})
 # Each alternative ends where nothing closes it: at the end of the text. Nested comments, a backslash before a quote and
@@ -48,7 +50,7 @@ def without_literals(statement: str) -> str:
         before, earlier = kept, before
         return kept
 
-    return _TOKENS.sub(shortened, statement)
+    return _TOKENS.sub(shortened, statement[:LONGEST])
 
 
 def title_of(statement: str) -> str:
