@@ -139,7 +139,7 @@ def create_app(
         settings.dashboard_api_rate,
         settings.places,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks, around_task), clock, playbook, masks)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, around_task), clock, playbook, masks)
     if pages:
         from dashboard import views
         from dashboard.telemetry.requests import Watched

@@ -14,6 +14,7 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.data.occurrences import found_in
 from dashboard.data.reading import PAGE
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet.rows import OF_ONE_TABLE, tables_of
 from dashboard.store import searches
 from dashboard.store.models import Connection, ValueSearch
@@ -85,7 +86,7 @@ def go_on(
             _Turn(api.for_account(search.account_id), search, connection, value, clock, masked_in).work()
         except peliqan.PeliqanError as error:
             # Of the API as a whole: what is known stays, and the page offers to go on.
-            searches.let_go(search, error=f"{error.explained} {error.next_step}")
+            searches.let_go(search, error=f"{sentence_of(error)} {error.next_step}")
 
 
 class _Turn:

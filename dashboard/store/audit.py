@@ -113,4 +113,4 @@ def settle(entry_id: int, result: str, told: str, at: datetime) -> None:
     """The end of what an entry says was begun: ``told`` is put behind it. Does not commit."""
     with sight.everything():
         entry = db.session.get_one(AuditEntry, entry_id)
-    entry.result, entry.settled_at, entry.detail = result, at, f"{entry.detail} {told}"[:2000]
+    entry.result, entry.settled_at, entry.detail = result, at, f"{entry.detail} {told}".rstrip()[:2000]

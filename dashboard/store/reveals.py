@@ -82,15 +82,6 @@ def overrides_in(table_ids: Collection[int]) -> dict[int, dict[str, bool]]:
     return decided
 
 
-def overrides_of(account_id: int) -> dict[str, bool]:
-    """The names of columns that are masked in any of the account's tables, each with True: for SQL, which knows names alone.
-
-    A column that is shown in one table is not in it: the decision says nothing of a column of that name in another table.
-    """
-    masked = select(ColumnMask.column).where(ColumnMask.account_id == account_id, ColumnMask.masked)
-    return dict.fromkeys(db.session.scalars(masked), True)
-
-
 def record_comparison(user: User, account_id: int, table_id: int, columns: Sequence[str], at: datetime) -> None:
     """Write into the audit trail that masked columns of a table were compared with a value, once in ``LASTS``. Commits."""
     detail = f"table {table_id}, without the value: {', '.join(columns)}"[:1000]

@@ -19,6 +19,7 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.store import audit
 from dashboard.store.asked import BadQuery, NoSuchPage
 from dashboard.store.database import db
@@ -165,7 +166,7 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
         return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     again = request.full_path.rstrip("?") if request.endpoint == "tables.rows" else ""
-    detail = error.detail or error.error or error.found
+    detail = sentence_of(error) if isinstance(error, peliqan.QueryFailed) else error.detail or error.error or error.found
     return show(Problem(status, error.code, error.sentence, detail, error.next_step, again))
 
 

@@ -192,10 +192,7 @@ def cancel(export_id: int) -> ResponseReturnValue:
 @bp.get("/exports/<int:export_id>/file")
 @requires("viewer")
 def file(export_id: int) -> ResponseReturnValue:
-    """Answer with the whole file and its length, for the person who asked for it or an administrator.
-
-    What is in it may be masked for that person by now, so it is checked again.
-    """
+    """Answer with the whole file and its length, for the person who asked for it or an administrator."""
     page = get_export_or_404(export_id)
     export = page.export
     refuse_others(export.account_id, export.table_id)

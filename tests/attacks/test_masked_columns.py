@@ -397,8 +397,3 @@ def test_a_column_that_is_shown_in_one_table_is_shown_in_no_other(app: Flask, vi
         text = olga.client.get(f"{PATH}/export.{suffix}").text
         assert not [mail for mail in mails if f'"{mail}"' in text or f",{mail}," in text]
     assert viv.client.get(f"{PATH}.json?{urlencode({'filter__E-mail__contains': 'a'})}").status_code == 400
-    with app.app_context():
-        assert reveals.overrides_of(ACCOUNT) == {}, "to SQL, which knows names alone, a decision to show says nothing"
-    decide(app, True, "E-mail", table_id=TABLE)
-    with app.app_context():
-        assert reveals.overrides_of(ACCOUNT) == {"E-mail": True}

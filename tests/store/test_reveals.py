@@ -60,10 +60,6 @@ def test_a_decision_to_show_a_column_counts_for_its_table_alone() -> None:
     reveals.decide(adam, 1001, 8, "Notes", True, AT)
     assert reveals.overrides_in({7, 8, 9}) == {7: {"E-mail": False}, 8: {"Notes": True}}
     assert reveals.overrides_in(()) == {}
-    assert reveals.overrides_of(1001) == {"Notes": True}
-    reveals.decide(adam, 1001, 9, "Notes", False, AT)
-    assert reveals.overrides_of(1001) == {"Notes": True}, "masked in one is masked by its name"
-    assert reveals.overrides_of(1002) == {}
 
 
 def test_a_comparison_with_a_masked_column_is_one_entry_for_person_and_table_in_a_quarter_of_an_hour() -> None:
