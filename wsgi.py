@@ -4,6 +4,9 @@
 older schema, end the process with one message. No worker is embedded: run ``dashboard worker`` beside it.
 """
 
+import logging
+import sys
+
 from dashboard.cli.shared import begin_telling, make_current_app
 
 # gunicorn stops on this exit code of a process (Arbiter.WORKER_BOOT_ERROR); on any other it would start the process again.
@@ -15,3 +18,9 @@ try:
 except SystemExit:
     # The message is on stderr already.
     raise SystemExit(BOOT_ERROR) from None
+# gunicorn.conf.py is read from the working directory alone, and imports this.
+if "gunicorn.arbiter" in sys.modules and "dashboard.http.conf" not in sys.modules:
+    logging.getLogger("dashboard").warning(
+        "gunicorn runs without the console's settings for it, so that a few slow clients can keep everybody waiting."
+        " Start it with: gunicorn -c python:dashboard.http.conf wsgi:app"
+    )

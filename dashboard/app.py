@@ -1,6 +1,7 @@
 """The application: settings in, Flask out. Nothing imports this but the command line and the tests."""
 
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,6 @@ from urllib.parse import urlsplit
 
 from flask import Flask, current_app
 from requests.adapters import BaseAdapter
-from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from dashboard import peliqan
@@ -19,6 +19,7 @@ from dashboard.data.private import CannotBeMade, make_private
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
+from dashboard.http.client import FromClient
 from dashboard.settings import Settings, SettingsError
 from dashboard.store.database import db, prefer_indexes
 from dashboard.store.outages import StoreNotes
@@ -109,10 +110,10 @@ def create_app(
         MAX_CONTENT_LENGTH=1024 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
         WTF_CSRF_TIME_LIMIT=None,
+        # It would compare the Referer header with the Host header, which a proxy need not pass on. The token is enough.
+        WTF_CSRF_SSL_STRICT=False,
         RATELIMIT_STORAGE_URI=settings.redis_url or "memory://",
     )
-    if settings.dashboard_proxies:
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=settings.dashboard_proxies, x_proto=0)  # type: ignore[method-assign]
     app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
     with app.app_context():
@@ -143,12 +144,15 @@ def create_app(
         settings.dashboard_api_rate,
         settings.places,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, masks, around_task), clock, playbook, masks)
+    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, around_task), clock, playbook, masks)
     if pages:
         from dashboard import views
         from dashboard.telemetry.requests import Watched
 
         views.register(app)
-        app.wsgi_app = Watched(app.wsgi_app)  # type: ignore[method-assign]
+        scheme = "http" if settings.dashboard_insecure_cookies else "https"
+        # In front of everything: who reads the address or the scheme reads these.
+        root = os.environ.get("SCRIPT_NAME", "")
+        app.wsgi_app = FromClient(Watched(app.wsgi_app), settings.dashboard_proxies, scheme, root)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

@@ -67,7 +67,10 @@ class Settings(BaseModel):
     )
     dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
     dashboard_keep_history_days: int = Field(
-        90, ge=7, le=3650, description="Days that status changes, runs and passes are kept; the audit trail stays."
+        90,
+        ge=7,
+        le=3650,
+        description="Days that status changes, runs, passes and refused requests are kept; the rest of the audit trail stays.",
     )
     dashboard_watch_interval: float = Field(
         15, ge=0.1, le=600, description="Seconds between looks at a running sync; later 2x, 4x."
@@ -155,7 +158,8 @@ class Settings(BaseModel):
     dashboard_places: Annotated[str, spelling.readable(spelling.places)] = Field(
         "",
         description="Where administrators may send alerts, ask warehouses and keep copies, with commas between: a service, as"
-        " `slack://`; with a host, as `postgresql://*.example.com`; a folder, as `parquet:///srv/copies`. Anywhere when empty.",
+        " `slack://`; with a host, as `postgresql://*.example.com`; a folder, as `parquet:///srv/copies`. Anywhere when empty,"
+        " but alerts to this machine and into private networks only where a service is named with its host (`json://10.0.0.5`).",
     )
     dashboard_insecure_cookies: bool = Field(
         False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."

@@ -17,6 +17,11 @@ from dashboard.store.models import AlertMessage, AlertRule, Cause
 from tests.conftest import Clock
 
 SECRET = "hush-hush-4711"
+# What the operator of a test's console names: receivers on this machine, and whatever else its tests go to.
+RECEIVERS = {
+    "dashboard_places": "json://127.0.0.1, mmost://127.0.0.1, json://, jsons://, slack://, discord://, gchat://, postgresql://,"
+    " sqlite:////, parquet:///"
+}
 
 
 class Receiver:

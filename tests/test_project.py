@@ -22,6 +22,7 @@ GOOD = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
 # Who may import whom: downwards only.
 ALLOWED = {
     "peliqan": {"peliqan"},
+    "http": {"http"},
     "sandbox": {"sandbox"},
     "telemetry": {"telemetry", "diagnosis", "peliqan"},
     "diagnosis": {"diagnosis", "peliqan"},

@@ -1,4 +1,4 @@
-"""gunicorn, as the console uses it: threads, an end that waits for what is under way, a restart without a gap.
+"""gunicorn with the settings of ``dashboard.http.conf``: an end that waits for what is under way, a restart without a gap.
 
 SIGTERM     no new request is taken, those under way are answered for up to ``PATIENCE`` seconds
 SIGHUP      settings, playbook and masks are read anew; with a mistake in them everything stays as it is
@@ -19,9 +19,10 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
+from dashboard.http import conf
+
 log = logging.getLogger(__name__)
-# As long as the slowest page may take: an answer of the API's, three times over.
-PATIENCE = 30
+PATIENCE = conf.graceful_timeout
 # Set where the listening socket comes from outside: from systemd, or from the server before this one.
 HANDED_ON = ("LISTEN_FDS", "GUNICORN_FD")
 
@@ -47,14 +48,8 @@ def serve_app(
         "bind": f"{host}:{port}",
         "workers": workers,
         "threads": threads,
-        "worker_class": "gthread",
         "loglevel": "warning",
         "logger_class": _Lines,
-        "keepalive": 30,
-        # The boxes ticked on a whole page of a list stand in the address.
-        "limit_request_line": 8190,
-        "graceful_timeout": PATIENCE,
-        "control_socket_disable": True,
         "on_starting": _begin_again_as_begun,
         **hooks,
     }
@@ -85,8 +80,9 @@ class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         super().__init__()
 
     def load_config(self) -> None:
-        for name, value in self.options.items():
-            self.cfg.set(name, value)
+        for name, value in {**vars(conf), **self.options}.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
 
     def load(self) -> Flask:
         return self.app

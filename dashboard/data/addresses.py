@@ -100,7 +100,7 @@ def read(text: str) -> Address:
         folder = text.removeprefix("parquet://")
         if not folder:
             raise BadAddress("The folder is missing: write parquet://folder.")
-        return FileAddress("parquet", Path(folder).resolve(), text)
+        return FileAddress("parquet", _path(folder), text)
     if text.startswith("sqlite://"):
         return _sqlite(text)
     if not _POSTGRESQL.match(text):
@@ -132,7 +132,15 @@ def _sqlite(text: str) -> FileAddress:
     file = path.removeprefix("/")
     if not path.startswith("/") or file in {"", ":memory:"}:
         raise BadAddress("The file is missing: write sqlite:///file.")
-    return FileAddress("sqlite", Path(file).resolve(), text)
+    return FileAddress("sqlite", _path(file), text)
+
+
+def _path(text: str) -> Path:
+    """Return an absolute path with links resolved. Where one cannot be (a loop, a name too long, no right), it is no address."""
+    try:
+        return Path(text).resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise BadAddress("The console cannot follow that path: choose another folder or file.") from None
 
 
 def _url_parts(text: str) -> dict[str, str]:

@@ -94,6 +94,9 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     "array date": ("has_date_equal", "has_date_after", "has_date_before"),
     "array single_select": _LIST,
 }
+# Filters that compare a whole value, and those that only say whether there is one: all that a masked column has. No negation is
+# among them: several in one request would try several values at once.
+_OF_WHOLE: Final = frozenset({"equal", "boolean", "single_select_equal", "date_is", "user_is"})
 _NO_SORT: Final = frozenset(
     {
         *("file", "password", "json"),
@@ -110,6 +113,8 @@ _SEARCHED: Final = frozenset(
         *("formula single_select", "formula multiple_select"),
     }
 )
+# Searched, but without "contains" (recorded: refused).
+_NOT_CONTAINED: Final = frozenset({"uuid", "rating", "created_by", "last_modified_by"})
 _COMPARES_VALUE: Final = frozenset({*_COMPARED, "has_value_equal", "has_not_value_equal"})
 _COMPARED_AS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("number", "formula number", "array number"), "number"),
@@ -131,6 +136,7 @@ _UNITS: Final[Mapping[str, Decimal]] = {
 # Above every number that a formula can result in (50 digits), and below NaN, which PostgreSQL holds for more than any number.
 _ABOVE_ALL: Final = "1" + "0" * 60
 _WHOLE: Final = re.compile(r"-?[0-9]{1,18}")
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 # The longest duration that the server can hold (Python's ``timedelta``), in seconds.
 _LONGEST: Final = Decimal(999_999_999 * 86_400)
 
@@ -148,11 +154,23 @@ def type_of(column: peliqan.Column) -> str:
     return column.type
 
 
-def kinds_of(column: peliqan.Column) -> tuple[str, ...]:
-    """Return the filters that a column can have, the likeliest first."""
+def kinds_of(column: peliqan.Column, *, masked: bool = False) -> tuple[str, ...]:
+    """Return the filters that a column can have, the likeliest first; ``masked``: those for whom its values are masked.
+
+    A time is compared with a day, which is a part of it: a masked column of times has no such filter.
+    """
     if column.name in _OWN_NAMES or "\n" in column.name:
         return ()
-    return OFFERED.get(type_of(column), ())
+    offered = OFFERED.get(type_of(column), ())
+    if not masked:
+        return offered
+    refused = {"date_is"} if column.has_time else set()
+    return tuple(kind for kind in offered if kind in {*_OF_WHOLE, *_EMPTY} - refused)
+
+
+def key_of(column: peliqan.Column, *, masked: bool = False) -> str:
+    """Return what columns with the same ``kinds_of`` have in common, for the form's menu."""
+    return " | ".join(kinds_of(column, masked=True)) if masked else type_of(column)
 
 
 def can_sort(column: peliqan.Column) -> bool:
@@ -162,13 +180,32 @@ def can_sort(column: peliqan.Column) -> bool:
     return column.linked is None or type_of(column.linked) not in _NO_SORT
 
 
+def search_filter(column: peliqan.Column, text: str, *, masked: bool) -> dict[str, str]:
+    """Return the filter that finds what a search finds in a column, as its query parameters; empty where there is none.
+
+    A masked column is compared with the whole text, any other one contains it. Baserow's "contains" looks at the same text as its
+    search (source: both use the field's display text), but is refused for the types in ``_NOT_CONTAINED``.
+    """
+    if not can_search(column) or not kinds_of(column):
+        return {}
+    if not masked and type_of(column) not in _NOT_CONTAINED:
+        return {name_of(column, "contains"): text}
+    kind = next((each for each in kinds_of(column, masked=True) if each in _OF_WHOLE - {"user_is"}), None)
+    if kind is None or (type_of(column) == "uuid" and not _UUID.fullmatch(text)):
+        return {}
+    try:
+        return parameters(column, kind, read_value(column, kind, text))
+    except BadQuery:
+        return {}
+
+
 def can_search(column: peliqan.Column) -> bool:
     """Return whether the server's search looks into a column."""
     return type_of(column) in _SEARCHED
 
 
-def read_value(column: peliqan.Column, kind: str, value: str) -> str:
-    """Check a filter's value and return it as the address holds it.
+def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = False) -> str:
+    """Check a filter's value and return it as the address holds it. ``masked``: an error names no choices of the column.
 
     Raises:
         BadQuery: the server would ignore the value, or compare with another one.
@@ -192,7 +229,7 @@ def read_value(column: peliqan.Column, kind: str, value: str) -> str:
     elif takes == "date":
         return _day(value, refused)
     elif takes == "choice":
-        _choice_ids(column, value)
+        _choice_ids(column, value, masked=masked)
     elif kind in _LIST and set(value) & set("%_\\"):
         raise BadQuery(f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders.")
     return value
@@ -239,9 +276,10 @@ def _day(value: str, refused: str) -> str:
         raise BadQuery(f"{refused} a day, such as 2026-03-31.") from None
 
 
-def _choice_ids(column: peliqan.Column, value: str) -> list[int]:
+def _choice_ids(column: peliqan.Column, value: str, *, masked: bool = False) -> list[int]:
     ids = [option.id for option in column.options if option.value.strip() == value]
     if not ids:
         some = ", ".join(dict.fromkeys(option.value for option in column.options))[:300]
-        raise BadQuery(f"“{column.name[:60]}” has no choice “{value[:40]}”. It has: {some or 'none'}.")
+        has = "Its choices are masked for you, as its values are." if masked else f"It has: {some or 'none'}."
+        raise BadQuery(f"“{column.name[:60]}” has no choice “{value[:40]}”. {has}")
     return ids

@@ -2,8 +2,9 @@
 
 Administrators see everything. For others a masked column shows ``MASKED`` in place of every value, on pages, in
 exports and in JSON alike, unless they said why they need it: then they see that table's values for a while (``store.reveals``).
-What is empty stays empty: that something is missing is what support has to see. A search still finds a row by a masked value,
-since "is this customer in there?" is asked by exactly such values.
+What is empty stays empty: that something is missing is what support has to see. A whole value still finds its rows, by a search
+or a filter, since "is this customer in there?" is asked by exactly such values; part of one finds none, and no list is sorted by
+one, or the answers would spell the values out (``data.query``).
 """
 
 import configparser
@@ -75,20 +76,32 @@ class Masks:
         *,
         role: str,
         overrides: Mapping[str, bool] = {},
+        elsewhere: Mapping[int, Mapping[str, bool]] = {},
         revealed: bool = False,
     ) -> dict[str, str]:
         """The columns whose values this person does not see, with what each looks like.
 
-        ``overrides``: an administrator's word by column, True for masked; ``revealed``: the person said why they need them.
+        A column that shows another table's (a link_row's titles, a lookup) is masked where that one is.
+
+        ``overrides``: an administrator's word by column, True for masked; ``elsewhere``: the same for other tables, by their ids;
+        ``revealed``: the person said why they need them.
         """
         if role == SEES_ALL or revealed:
             return {}
         found = {}
         for column in columns:
-            kind = self.kind_of(column.name, column.type)
-            if overrides.get(column.name, kind is not None):
-                found[column.name] = kind or "masked by an administrator"
+            kind = self._kind(column, overrides)
+            if kind is None and column.linked is not None and column.name not in overrides:
+                kind = self._kind(column.linked, elsewhere.get(column.linked_table_id or 0, {}))
+            if kind is not None:
+                found[column.name] = kind
         return found
+
+    def _kind(self, column: peliqan.Column, overrides: Mapping[str, bool]) -> str | None:
+        kind = self.kind_of(column.name, column.type)
+        if not overrides.get(column.name, kind is not None):
+            return None
+        return kind or "masked by an administrator"
 
 
 def mask(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:

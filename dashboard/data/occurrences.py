@@ -1,6 +1,6 @@
 """Whether a value stands in a row: looked for in the cells themselves, since the API's search is only roughly right."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -13,10 +13,13 @@ _BESIDE: Final = frozenset({"id", "color", "order", "thumbnails", "mime_type", "
 _NO_WORDS: Final = frozenset({"boolean", "password"})
 
 
-def found_in(row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: str) -> list[tuple[peliqan.Column, bool]]:
-    """The columns that hold the value, in any spelling (``comparable``); with True where the value is all there is in the cell.
+def found_in(
+    row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: str, masked: Collection[str] = ()
+) -> list[tuple[peliqan.Column, bool]]:
+    """The columns that hold the value, in any spelling (``comparable``); with True where it is a whole text in the cell.
 
-    A number is the same however it is written: 12.5 is 12.50.
+    A number is the same however it is written: 12.5 is 12.50. In columns whose names are ``masked``, only the whole cell counts:
+    parts would tell its value letter by letter.
     """
     folded, number = comparable(wanted), _number(wanted)
     if not folded:
@@ -26,9 +29,11 @@ def found_in(row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: 
         if column.type in _NO_WORDS:
             continue
         texts = [comparable(text) for text in _texts(row.get(column.name))]
+        if column.name in masked and len(texts) != 1:
+            continue
         if folded in texts or (number is not None and any(_number(text) == number for text in texts)):
             found.append((column, True))
-        elif any(folded in text for text in texts):
+        elif column.name not in masked and any(folded in text for text in texts):
             found.append((column, False))
     return found
 

@@ -1,5 +1,6 @@
 """Where administrators may have the console connect, post or write to, where the operator says so (``DASHBOARD_PLACES``)."""
 
+import os
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
-from dashboard.data import addresses
+from dashboard.data import addresses, hosts
 
 FILES: Final = frozenset({"parquet", "sqlite"})
 _PATTERN: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.*?-]*))(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII)
@@ -16,6 +17,12 @@ OWN_FILES: Final = (
     " choose another folder."
 )
 REFUSED: Final = "The console may not be sent there: its operator says where it may, in DASHBOARD_PLACES."
+PRIVATE: Final = (
+    "The console may not be sent there: the address is on its own machine or in a private network. If it is meant, the operator"
+    " names the service with that host in DASHBOARD_PLACES, as in json://10.0.0.5, beside all others that are used."
+)
+# A pattern for addresses of IP; any other is for names.
+_OF_ADDRESSES: Final = re.compile(r"[0-9.*?]*[0-9][0-9.*?]*|[0-9a-f.*?]*:[0-9a-f:.*?]*")
 
 
 class NotAllowed(ValueError):
@@ -46,16 +53,24 @@ class Place:
             found = _PATTERN.fullmatch(rest.lower())
             if found is None:
                 raise ValueError(f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else: *.example.com:5432")
-            host = found["address"] or found["name"] or "*"
+            host = str(hosts.ip_of(found["address"])) if found["address"] else found["name"] or "*"
             return cls(_plain(scheme), host, port=int(found["port"]) if found["port"] else None)
         folder = Path(rest.removeprefix("/") if scheme.lower() == "sqlite" else rest)
         if not folder.is_absolute():
             raise ValueError(f"“{text[:60]}” needs a whole path: parquet:///srv/copies, or sqlite:////srv/copies")
         return cls(scheme.lower(), folder=folder.resolve())
 
+    @property
+    def names_a_host(self) -> bool:
+        """Whether it says more of hosts than that any will do."""
+        return any(each.isalnum() for each in self.host)
+
     def is_of(self, host: str, port: int | None) -> bool:
-        """Whether a host, at the port that its address names, is one of these."""
-        return fnmatchcase(host.lower(), self.host) and self.port in (None, port)
+        """Whether a host, at the port that its address names, is one of these. ``10.*`` is no pattern for 10.example.com."""
+        address = hosts.ip_of(host)
+        if address is None and _OF_ADDRESSES.fullmatch(self.host):
+            return False
+        return fnmatchcase(str(address or host.lower()), self.host) and self.port in (None, port)
 
 
 @dataclass(frozen=True)
@@ -86,7 +101,8 @@ class OwnFiles:
         name = store.name.casefold()
         if any(each.parent == store.parent and each.name.casefold().startswith(name) for each in (path, *path.parents)):
             return True
-        return path.exists() and store.exists() and path.samefile(store)
+        # Unlike Path's, these take a name that is too long, or lies where nobody may look, for one of nothing.
+        return os.path.exists(path) and os.path.exists(store) and os.path.samefile(path, store)
 
 
 class Places:
@@ -126,9 +142,28 @@ class Places:
         if not all(self.allows(scheme, host, port) for host in hosts or [""]):
             raise NotAllowed(REFUSED)
 
+    def ensure_public(self, scheme: str, names: Iterable[str], port: int | None = None) -> None:
+        """Return if no host of a service is private by what its text says, or else is named for it.
+
+        What a name is looked up to is another matter: that is checked where the connection is made.
+
+        Raises:
+            NotAllowed: one is.
+        """
+        for host in names:
+            address = hosts.ip_of(host)
+            is_inside = hosts.is_private(address) if address is not None else hosts.is_local_name(host)
+            if is_inside and not self.names(scheme, host, port):
+                raise NotAllowed(PRIVATE)
+
     def allows(self, scheme: str, host: str, port: int | None) -> bool:
         """Whether a service may be asked at a host and a port."""
         return not self._allowed or any(each.is_of(host, port) for each in self._allowed if each.scheme == _plain(scheme))
+
+    def names(self, scheme: str, host: str, port: int | None) -> bool:
+        """Whether one of the places names this very host for a service, and not just any."""
+        mine = (each for each in self._allowed if each.scheme == _plain(scheme) and each.names_a_host)
+        return any(each.is_of(host, port) for each in mine)
 
 
 EVERYWHERE: Final = Places()

@@ -19,6 +19,7 @@ from dashboard.data.destinations import Destination, DestinationError, Refused
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.store.text import comparable
 
 FULL_EVERY: Final = 20
@@ -96,7 +97,7 @@ class Pull:
         try:
             accounts = {account.id: account for account in self._api.accounts()}
         except peliqan.PeliqanError as error:
-            raise _Stop(f"The list of accounts could not be read. {error.explained} {error.next_step}") from None
+            raise _Stop(f"The list of accounts could not be read. {sentence_of(error)} {error.next_step}") from None
         for account_id in sorted(chosen.accounts or accounts):
             if account_id not in accounts:
                 result.failures.append(Failure(account_id, None, "", "Peliqan lists no account with this id."))
@@ -104,7 +105,7 @@ class Pull:
             try:
                 connections, tables = self._plan(account_id, chosen)
             except peliqan.PeliqanError as error:
-                result.failures.append(Failure(account_id, None, "", error.explained))
+                result.failures.append(Failure(account_id, None, "", sentence_of(error)))
                 _stop_if_away(error)
                 continue
             if tables:
@@ -163,7 +164,7 @@ class Pull:
             try:
                 result.copied.append(self._table(account_id, each, known.get(each.table.id)))
             except peliqan.PeliqanError as error:
-                result.failures.append(Failure(account_id, each.table.id, each.table.name, error.explained))
+                result.failures.append(Failure(account_id, each.table.id, each.table.name, sentence_of(error)))
                 _stop_if_away(error)
             except (TableChanged, Refused) as error:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
@@ -322,4 +323,4 @@ def _may_have_missed(told: Told) -> bool:
 def _stop_if_away(error: peliqan.PeliqanError) -> None:
     """End the pull if the API is down. An account that does not answer while others do is that account's failure alone."""
     if isinstance(error, peliqan.Away):
-        raise _Stop(f"{error.explained} Try again later.")
+        raise _Stop(f"{sentence_of(error)} Try again later.")

@@ -3,20 +3,31 @@
 Baserow's filters (``filter__<column>__<type>=value``) are offered by the type of the column (``filters``). A filter on an unknown
 column, on one that is not included, or with a value that cannot be read is silently ignored upstream (recorded from a real
 server), so nothing is sent on that was not understood here.
+
+Of a masked column only whole values and emptiness may be asked: filters by parts of a value, by more and less, and the order of
+rows tell it piece by piece, by the count alone. The server's search looks into parts of every column, so for a person with masked
+columns a search is sent as filters: contained in a column that is shown, or the whole value of a masked one. They are joined with
+the other conditions by Baserow's tree of filters (recorded: ``rows-filter-json.json``; its groups are from Baserow's source,
+``PublicViewFiltersSerializer``).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import quote
 
 from dashboard import peliqan
-from dashboard.data.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value
+from dashboard.data.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value, search_filter
 from dashboard.store.asked import BadQuery, ListQuery, read_query
 from dashboard.store.text import composed, meant
 
 PREFIX: Final = "filter__"
+_WAYS_OUT: Final = "Filter by a whole value, or show the masked columns first: the table's page asks for a reason."
 _SIGNS: Final = ("-", "+")
 MOST_FILTERS, LONGEST_VALUE = 20, 500
+# Characters of a tree of filters in an address, of which proxies take about 8,000 (nginx: ``large_client_header_buffers``).
+LONGEST_TREE: Final = 6_000
 
 
 @dataclass(frozen=True)
@@ -48,10 +59,13 @@ class TableQuery(ListQuery):
 
     ``sort`` is a column's name with its sign, as Baserow reads it: ``-`` in front for descending, ``+`` or nothing for ascending.
     A name that itself begins with a sign always has one in front, or it would be read as another column's.
+    ``masked``: the columns whose values the person does not see; ``searched``: the filters that stand for ``q``, where some are.
     """
 
     columns: tuple[str, ...] = ()
     conditions: tuple[Filter, ...] = ()
+    masked: frozenset[str] = frozenset()
+    searched: tuple[tuple[str, str], ...] = ()
 
     def url_args(self, **changes: Any) -> dict[str, Any]:
         """As of every list; ``column`` is there once for each column that was chosen."""
@@ -71,7 +85,26 @@ class TableQuery(ListQuery):
         names = [column.name for column in columns if column.name in used] if self.columns else []
         own = dict(each.parameters[0] for each in self.conditions)
         extra = dict(pair for each in self.conditions for pair in each.parameters[1:])
-        return {"search": self.q, "order_by": self.sort, "filters": {**extra, **own}, "include": names}
+        filters, search = {**extra, **own}, self.q
+        if self.searched:
+            filters, search = {"filters": _tree(filters, self.searched)}, ""
+        return {"search": search, "order_by": self.sort, "filters": filters, "include": names}
+
+    @property
+    def compared(self) -> list[str]:
+        """The masked columns that a value is compared with, by a filter or by the search."""
+        searched = {_parts_of(name)[0] for name, _ in self.searched}
+        filtered = {each.column for each in self.conditions if KINDS[each.kind].takes}
+        return sorted(self.masked & (searched | filtered))
+
+    def disclosed(self, columns: Sequence[peliqan.Column]) -> list[peliqan.Column]:
+        """The columns that only a person who sees them may ask for: shown, sorted by, or filtered by a part of their values."""
+        parts = {each.column for each in self.conditions}
+        if not self.q:
+            kept = {column.name: kinds_of(column, masked=True) for column in columns}
+            parts = {each.column for each in self.conditions if each.kind not in kept.get(each.column, ())}
+        shown = {column.name for column in self.shown(columns)}
+        return [column for column in columns if column.name in (shown | parts | {self.sorted_column}) - self.masked]
 
     @property
     def sorted_column(self) -> str:
@@ -96,32 +129,79 @@ class TableQuery(ListQuery):
         return tuple(column for column in columns if not chosen or column.name in chosen)
 
 
-def read_table_query(args: Mapping[str, str], chosen: Iterable[str], columns: Sequence[peliqan.Column]) -> TableQuery:
-    """A request's parameters as a query of this table. ``chosen``: the columns that were asked for.
+def read_table_query(
+    args: Mapping[str, str], chosen: Iterable[str], columns: Sequence[peliqan.Column], *, masked: Collection[str]
+) -> TableQuery:
+    """A request's parameters as a query of this table.
+
+    ``chosen``: the columns that were asked for; ``masked``: names of those whose values the person who asks does not see.
 
     Raises:
-        BadQuery: with a sentence: a column that the table does not have, a filter that does not fit, a value nobody can read.
+        BadQuery: with a sentence: a column that the table does not have, a filter that does not fit, a value nobody can read,
+            a filter or sort that would tell parts of masked values.
     """
     by_name = {column.name: column for column in columns}
     base = read_query(args, None)
-    conditions = tuple(_condition(name, value, by_name) for name, value in args.items() if name.startswith(PREFIX))
+    conditions = tuple(_condition(name, value, by_name, masked) for name, value in args.items() if name.startswith(PREFIX))
     if len(conditions) > MOST_FILTERS:
         raise BadQuery(f"There are {len(conditions)} filters; {MOST_FILTERS} at once are the most.")
     wanted = tuple(dict.fromkeys(_known(name, by_name).name for name in chosen))
     filters = {each.name: each.value or "1" for each in conditions}
-    query = TableQuery(base.q, filters, base.sort, base.page, base.per_page, wanted, conditions)
+    query = TableQuery(base.q, filters, base.sort, base.page, base.per_page, wanted, conditions, frozenset(masked))
     if query.sort:
         query = replace(query, sort=_meant_sort(query, by_name))
-        _check_sort(query.sort, query.sorted_column, by_name)
+        _check_sort(query.sort, query.sorted_column, by_name, masked)
     if query.q and not any(map(can_search, query.shown(columns))):
         # Upstream would answer with all rows (recorded).
         raise BadQuery("None of the columns on the page can be searched: choose one that holds text or numbers.")
-    return query
+    return replace(query, searched=_search_filters(query, columns)) if query.q and masked else query
 
 
-def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column]) -> Filter:
-    column_name, _, kind = name.removeprefix(PREFIX).rpartition("__")
+def _search_filters(query: TableQuery, columns: Sequence[peliqan.Column]) -> tuple[tuple[str, str], ...]:
+    """Return the filters, one of which a row has to fit, that stand for a search in a table with masked columns."""
+    found: dict[str, str] = {}
+    for column in query.shown(columns):
+        found |= search_filter(column, query.q, masked=column.name in query.masked)
+    if not found:
+        raise BadQuery(
+            "The search was not carried out: it can look into none of the columns on the page, since masked ones are compared"
+            f" with whole values and “{query.q[:40]}” cannot be one of theirs. {_WAYS_OUT}"
+        )
+    if len(quote(_tree({}, tuple(found.items())))) > LONGEST_TREE:
+        raise BadQuery(
+            f"The search was not carried out: {len(found)} columns are too many for one request where some of them are masked."
+            " Choose fewer columns, or filter one column instead."
+        )
+    return tuple(found.items())
+
+
+def _tree(all_of: Mapping[str, str], any_of: Sequence[tuple[str, str]]) -> str:
+    """Return filters as Baserow's JSON: all of the first, and any of the second. By the names of columns, as the other ones."""
+
+    def listed(pairs: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+        named = [(*_parts_of(name), value) for name, value in pairs]
+        return [{"type": kind, "field": column, "value": value} for column, kind, value in named]
+
+    groups = [{"filter_type": "OR", "filters": listed(any_of), "groups": []}]
+    tree = {"filter_type": "AND", "filters": listed(all_of.items()), "groups": groups}
+    return json.dumps(tree, ensure_ascii=False, separators=(",", ":"))
+
+
+def _parts_of(parameter: str) -> tuple[str, str]:
+    """Return the column and the kind of a filter's parameter."""
+    column, _, kind = parameter.removeprefix(PREFIX).rpartition("__")
+    return column, kind
+
+
+def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]) -> Filter:
+    column_name, kind = _parts_of(name)
     column = _known(column_name, by_name)
+    if column.name in masked and kind in KINDS and kind not in kinds_of(column, masked=True):
+        fits = " or ".join(f"“{KINDS[each].words}”" for each in kinds_of(column, masked=True))
+        raise BadQuery(
+            f"“{column.name[:60]}” is masked for you, so it cannot be filtered by “{KINDS[kind].words}”: the rows that fit would"
+            f" tell parts of its values. It can be by {fits or 'nothing'}. {_WAYS_OUT}"
+        )
     if kind not in kinds_of(column):
         some = ", ".join(kinds_of(column))
         can = f"It can be by: {some}." if some else "Peliqan has no filter for it."
@@ -131,7 +211,7 @@ def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column]) -> 
         raise BadQuery(f"The filter on “{column.name[:60]}” is too long: at most {LONGEST_VALUE} characters.")
     if not KINDS[kind].takes:
         return Filter(column.name, kind, "", ((name_of(column, kind), ""),))
-    value = read_value(column, kind, value)
+    value = read_value(column, kind, value, masked=column.name in masked)
     return Filter(column.name, kind, value, tuple(parameters(column, kind, value).items()))
 
 
@@ -144,10 +224,15 @@ def _meant_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str
     return f"{sign or ('+' if name[:1] in _SIGNS else '')}{name}"
 
 
-def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column]) -> None:
+def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]) -> None:
+    if name in by_name and name in masked:
+        raise BadQuery(
+            f"“{name[:60]}” is masked for you, so the list cannot be sorted by it: the order of the rows would tell its values."
+            " Sort by another column, or show the masked columns first: the table's page asks for a reason."
+        )
     if name in by_name and can_sort(by_name[name]):
         return
-    some = ", ".join([each for each, column in by_name.items() if can_sort(column)][:12])
+    some = ", ".join([each for each, column in by_name.items() if can_sort(column) and each not in masked][:12])
     raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {some[:300]}.")
 
 

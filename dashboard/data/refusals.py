@@ -6,13 +6,13 @@ columns, never a server's own text: that may quote values of a row.
 """
 
 import errno
-import re
 import sqlite3
 from typing import Any, Final
 
 from sqlalchemy import exc
 
 from dashboard.data.destinations import DestinationError, Refused
+from dashboard.diagnosis.error_values import without_values
 
 # PostgreSQL: no connection, no permission to connect, no resources (53100 is a full disk), a server that shuts down or was told
 # to cancel, and errors of its machine.
@@ -71,8 +71,6 @@ _SQLITE: Final = {
     sqlite3.SQLITE_TOOBIG: "A row or a value is larger than SQLite keeps; Parquet files take it.",
     sqlite3.SQLITE_CONSTRAINT: _CONSTRAINT,
 }
-_QUOTED: Final = re.compile(r"""'[^']*'|"[^"]*\"""")
-_LONGEST_TEXT: Final = 200
 UNCHANGED: Final = "An earlier copy stays as it was."
 
 
@@ -137,7 +135,7 @@ def _advice(cause: Any) -> str:
         return ""
     # What SQLite says of these names tables and columns; a trigger's text is somebody's own, and may hold anything.
     says_names = code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT} and code != sqlite3.SQLITE_CONSTRAINT_TRIGGER
-    text = f"SQLite says: {_QUOTED.sub('…', str(cause))[:_LONGEST_TEXT]}." if says_names else ""
+    text = f"SQLite says: {without_values(str(cause))}." if says_names else ""
     return f"{_SQLITE.get(code & 0xFF, '')} {text}".strip()
 
 

@@ -9,10 +9,11 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from threading import get_ident
 from typing import Any, Final
 
-from dashboard.data.places import EVERYWHERE, REFUSED, NotAllowed, Places
+from dashboard.data.places import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
 from dashboard.fleet.chat import make_message_inert
 from dashboard.fleet.dialling import only_to
 from dashboard.fleet.hook import keep_paths_from_logs
@@ -54,7 +55,7 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
 
     Raises:
         BadAddress: Apprise cannot read it, or it leads to the console's own machine and not to people.
-        NotAllowed: it is none of ``places``.
+        NotAllowed: it is none of ``places``, or in a private network and not named there.
     """
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
         raise BadAddress("That is no address: it is too long, or has characters that no address has.")
@@ -72,7 +73,7 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
         or _reads_files(server)
     ):
         raise BadAddress("That address has the console read files of its own machine, or show something there.")
-    places.ensure_service(schema, _hosts(server), server.port)
+    _ensure_allowed(places, schema, server)
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
     port = f":{server.port}" if host and server.port else ""
     return f"{server.service_name} ({schema}://){host}{port}"
@@ -137,7 +138,7 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     if server is None:
         return "Apprise cannot read the address. Type it into the rule again."
     try:
-        places.ensure_service(schema, _hosts(server), server.port)
+        _ensure_allowed(places, schema, server)
     except NotAllowed as error:
         return str(error)
     # Trying again is the console's; and no address keeps a worker waiting.
@@ -149,7 +150,7 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     # Apprise converts plain text for HTML alone, so that it would reach services that read Markdown as Markdown.
     subject, body = make_message_inert(str(server.schema).lower(), subject, body)
     # What a plug-in dials can be another host than the address's.
-    with _heard() as said, only_to(lambda host, port: places.allows(schema, host, port)) as limit:
+    with _heard() as said, only_to(partial(places.allows, schema), partial(places.names, schema)) as limit:
         try:
             sent = place.notify(body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT)
         except Exception as error:  # noqa: BLE001  # two hundred plug-ins, whose errors may hold the address
@@ -157,7 +158,16 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
             sent = False
     if sent:
         return None
-    return REFUSED if limit.refused else _why(said)
+    if limit.refused:
+        return PRIVATE if limit.refused_private else REFUSED
+    return _why(said)
+
+
+def _ensure_allowed(places: Places, schema: str, server: Any) -> None:
+    hosts = _hosts(server)
+    places.ensure_service(schema, hosts, server.port)
+    # In many services' addresses an id stands where others have a host: a number alone says nothing before it is dialled.
+    places.ensure_public(schema, [each for each in hosts if schema in WITH_HOST or not each.isalnum()], server.port)
 
 
 def _hosts(server: Any) -> list[str]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.data.files import with_id
 from dashboard.data.reading import Row, TableChanged, TableReading
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet import live
 from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.pace import next_look
@@ -64,9 +65,9 @@ def work_on(fleet: Fleet, target: Target, delivery: Delivery, interval: float, s
         _try_again(delivery, str(error), fleet.clock())
     except peliqan.Away as error:
         # Nobody was asked, so that is no try.
-        deliveries.let_go(delivery, fleet.clock() + WAITS[0], tries=delivery.tries, error=error.explained)
+        deliveries.let_go(delivery, fleet.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error))
     except peliqan.PeliqanError as error:
-        _try_again(delivery, error.explained, fleet.clock(), error.retry_after)
+        _try_again(delivery, sentence_of(error), fleet.clock(), error.retry_after)
 
 
 def _try_again(delivery: Delivery, error: str, at: datetime, retry_after: float | None = None) -> None:

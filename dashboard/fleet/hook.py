@@ -23,6 +23,7 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from dashboard.data.files import finite
+from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.peliqan.events import signature_of
 from dashboard.peliqan.retries import retry_wait
@@ -95,7 +96,8 @@ class FunctionHook:
             function(dict(message))
         except Exception as error:  # noqa: BLE001  # somebody else's code, which may raise anything
             raised = type(error).__name__
-            said = f" in {_where(error)}: {scrubbed(str(error))}".removesuffix(": ")
+            # It had rows in its hands, and may quote them.
+            said = f" in {_where(error)}: {scrubbed(without_values(str(error)))}".removesuffix(": ")
         else:
             return
         raise HookError(f"The function {self.name} raised {raised}{said}.")

@@ -3,15 +3,14 @@
 To reauthorise and to refresh a bank, until the connection is well again; to invite, until the account has the connection.
 """
 
-import ipaddress
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from dashboard import peliqan
+from dashboard.data.hosts import ip_of, is_private
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
 from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
@@ -56,10 +55,10 @@ def check_link(url: str, *, from_here: bool = True) -> SafeLink:
         raise UnsafeLink("it is no web address") from None
     if not host:
         raise UnsafeLink("it names no host")
-    number = _as_number(host)
+    number = ip_of(host)
     if number is None and not _NAME.fullmatch(host):
         raise UnsafeLink("its host has characters that no name of one has")
-    if not (from_here and _is_loopback(host)) and (_is_loopback(host) or (number is not None and not number.is_global)):
+    if not (from_here and _is_loopback(host)) and (_is_loopback(host) or (number is not None and is_private(number))):
         raise UnsafeLink("it leads into a private network")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise UnsafeLink(f"it is not https but “{parts.scheme[:20]}”")
@@ -183,18 +182,5 @@ def _followed_at(action: Action, before: datetime | None) -> datetime | None:
 
 
 def _is_loopback(host: str) -> bool:
-    name, number = host.rstrip(".").lower(), _as_number(host)
+    name, number = host.rstrip(".").lower(), ip_of(host)
     return name == "localhost" or name.endswith(".localhost") or (number is not None and number.is_loopback)
-
-
-def _as_number(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """The address that a browser reads a host as; also where it is written as one number, in octal or in hexadecimal digits."""
-    try:
-        found = ipaddress.ip_address(host)
-    except ValueError:
-        try:
-            # As old as the sockets themselves, and what browsers do (WHATWG URL, "IPv4 parser"): 2130706433 is 127.0.0.1.
-            found = ipaddress.ip_address(socket.inet_aton(host.rstrip(".")))
-        except OSError:
-            return None
-    return found.ipv4_mapped or found if isinstance(found, ipaddress.IPv6Address) else found

@@ -13,12 +13,11 @@ from typing import Final
 import psycopg
 
 from dashboard.data import addresses
-from dashboard.data.masks import Masks
 from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql, proxy
 from dashboard.data.sql.result import Failed, Result
 from dashboard.fleet.reading import Fleet
-from dashboard.store import questions, reveals
+from dashboard.store import questions
 from dashboard.store.database import db
 from dashboard.store.models import Answer
 
@@ -26,7 +25,7 @@ LOOK_EVERY: Final = 0.5
 UNREADABLE: Final = "The warehouse's address cannot be read with the console's keys: an administrator has to enter it again."
 
 
-def work_on(fleet: Fleet, masks: Masks, answer: Answer, stop: Event) -> None:
+def work_on(fleet: Fleet, answer: Answer, stop: Event) -> None:
     """Ask for one answer and keep it. ``stop``: the worker is to end; the answer is then given up."""
     keys, result = fleet.vault.keys, Result()
     question = questions.opened(answer.question.text, keys)
@@ -36,13 +35,13 @@ def work_on(fleet: Fleet, masks: Masks, answer: Answer, stop: Event) -> None:
     try:
         with _watched(fleet, answer.id, stop) as watch:
             state, told = _ask(fleet, answer, question, result, watch)
-            masked = result.masked(masks, reveals.overrides_of(answer.account_id), watch.check)
             kept = questions.packed(result.rows, keys, watch.check) if result.columns else None
     except NotWanted:
         # Where it was cancelled, it has ended already, and stays so.
         questions.end(answer, questions.FAILED, fleet.clock(), questions.INTERRUPTED)
         return
-    columns = [[column.name, column.type, kind] for column, kind in zip(result.columns, masked, strict=True)]
+    # A column that has no name of its own is called after its expression, with the values in it.
+    columns = [[questions.sealed(each.name, keys).decode(), each.type, questions.MASKED_BEFORE] for each in result.columns]
     questions.end(answer, state, fleet.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
 
 

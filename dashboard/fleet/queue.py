@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
-from dashboard.data.masks import Masks
 from dashboard.data.private import make_private
 from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
@@ -83,11 +82,10 @@ class Work:
         self,
         fleet: Fleet,
         settings: "Settings",
-        masks: Masks,
         around: Callable[[str], AbstractContextManager[None]] = lambda _task: nullcontext(),
     ) -> None:
         """``around``: entered around each task, by its name."""
-        self.fleet, self.settings, self.masks, self.around = fleet, settings, masks, around
+        self.fleet, self.settings, self.around = fleet, settings, around
         self.queues = {name: make_huey("console" if name == "jobs" else f"console-{name}", settings) for name in QUEUES}
         self.jobs, self.readings, self.exports, self.questions, self.pulls, self.deliveries = self.queues.values()
         self.hook: Hook | None = open_hook(settings, fleet.clock)
@@ -171,7 +169,7 @@ class Work:
         """Ask for one answer, unless somebody has."""
         answer = questions.lease(answer_id, self.fleet.clock())
         if answer is not None:
-            question_work.work_on(self.fleet, self.masks, answer, self.stop)
+            question_work.work_on(self.fleet, answer, self.stop)
 
     def pull_out(self, schedule: PullSchedule) -> None:
         """Ask a worker to run a schedule when it is due. Without the queue the next tick finds it."""

@@ -6,7 +6,7 @@ bound. How far it is stands in the store after every call: a turn that is cut of
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.data.occurrences import found_in
 from dashboard.data.reading import PAGE
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet.rows import OF_ONE_TABLE, tables_of
 from dashboard.store import searches
 from dashboard.store.models import Connection, ValueSearch
@@ -46,13 +47,21 @@ class Place:
 
 @dataclass(frozen=True)
 class Hit:
-    """Where the value is; ``exact``: it is all that stands there. ``type``: its column's."""
+    """Where the value is; ``exact``: it is all that stands there. ``type``: its column's; ``like``: what masking goes by;
+    ``masked``: the column was masked for the person, so that only the whole cell counted.
+    """
 
     table_id: int
     row_id: int | None
     column: str
     exact: bool
     type: str = ""
+    like: dict[str, Any] | None = None
+    masked: bool = False
+
+
+# Names of the columns of a table, by its id, whose values the person who asks does not see.
+MaskedIn = Callable[[int, tuple[peliqan.Column, ...]], Collection[str]]
 
 
 def places_of(search: ValueSearch) -> list[Place]:
@@ -65,19 +74,33 @@ def hits_of(search: ValueSearch) -> list[Hit]:
     return [Hit(**each) for each in search.hits]
 
 
-def go_on(api: peliqan.Peliqan, search: ValueSearch, connection: Connection, value: str, clock: Clock) -> None:
-    """One turn. Nothing is done where another turn is under way, or the search has ended."""
+def go_on(
+    api: peliqan.Peliqan, search: ValueSearch, connection: Connection, value: str, clock: Clock, masked_in: MaskedIn
+) -> None:
+    """One turn. Nothing is done where another turn is under way, or the search has ended.
+
+    In masked columns (``masked_in``) the value is found only where it is the whole cell.
+    """
     if searches.lease(search, clock()):
         try:
-            _Turn(api.for_account(search.account_id), search, connection, value, clock).work()
+            _Turn(api.for_account(search.account_id), search, connection, value, clock, masked_in).work()
         except peliqan.PeliqanError as error:
             # Of the API as a whole: what is known stays, and the page offers to go on.
-            searches.let_go(search, error=f"{error.explained} {error.next_step}")
+            searches.let_go(search, error=f"{sentence_of(error)} {error.next_step}")
 
 
 class _Turn:
-    def __init__(self, api: peliqan.AccountApi, search: ValueSearch, connection: Connection, value: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        api: peliqan.AccountApi,
+        search: ValueSearch,
+        connection: Connection,
+        value: str,
+        clock: Clock,
+        masked_in: MaskedIn,
+    ) -> None:
         self._api, self._search, self._connection, self._value, self._clock = api, search, connection, value, clock
+        self._masked_in = masked_in
         self._places, self._hits = places_of(search), hits_of(search)
         self._rows, self._seconds, self._began = search.rows_read, search.seconds, clock()
         self._columns: dict[int, tuple[peliqan.Column, ...]] = {}
@@ -153,13 +176,15 @@ class _Turn:
     def _check(self, place: Place, columns: tuple[peliqan.Column, ...], rows: tuple[dict[str, Any], ...], before: int) -> int:
         """Keep what is truly there; how much that is."""
         found = 0
+        masked = self._masked_in(place.table_id, columns)
         for row in rows:
-            for column, exact in found_in(row, columns, self._value):
+            for column, exact in found_in(row, columns, self._value, masked):
                 found += 1
                 if before + found <= OF_A_TABLE and len(self._hits) < MOST_HITS:
                     number = row.get("id")
                     row_id = number if type(number) is int and number >= 0 else None
-                    self._hits.append(Hit(place.table_id, row_id, clean(column.name), exact, clean(column.type)))
+                    kept = (clean(column.name), exact, clean(column.type), column.for_masking(), column.name in masked)
+                    self._hits.append(Hit(place.table_id, row_id, *kept))
         return found
 
     def _columns_of(self, place: Place) -> tuple[peliqan.Column, ...]:

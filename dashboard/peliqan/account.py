@@ -201,6 +201,8 @@ class AccountApi:
     def columns(self, table_id: int) -> tuple[Column, ...]:
         """A table's columns: the primary one first, then in their order (B)."""
         found = self._list(Column, self._send("fields", {"table_id": table_id}), "fields")
+        tables = {column.id: column.linked_table_id for column in found}
+        found = tuple(_with_target(column, tables) for column in found)
         return tuple(sorted(found, key=lambda column: (not column.primary, column.order)))
 
     def rows(
@@ -305,6 +307,17 @@ class AccountApi:
         token = self._identity(self.account_id)
         self._tokens.put(self.account_id, token)
         return self._transport.send(route, token, place=place, query=query, body=body, **more)
+
+
+def _with_target(column: Column, tables: Mapping[int, int | None]) -> Column:
+    """Return a lookup with the field looked up as ``linked`` (recorded: its name is in the list of fields), others as they are.
+
+    ``tables``: by the id of a link_row field, the table that it links to.
+    """
+    if not column.target_field_name or column.linked is not None:
+        return column
+    table_id = tables.get(column.through_field_id or 0)
+    return column.model_copy(update={"linked": Column(name=column.target_field_name), "linked_table_id": table_id})
 
 
 def _page_of_runs(page: int, size: int) -> dict[str, int]:

@@ -125,7 +125,12 @@ class QueryFailed(PeliqanError):
 
     code = "query_failed"
     sentence = "The warehouse did not carry this out."
-    next_step = "Read what the database says, change the question and ask again."
+    next_step = "Change the question and ask again."
+
+    @property
+    def explained(self) -> str:
+        """The sentence alone: what a database says may quote values. Who shows ``detail`` cuts it (``error_values``)."""
+        return self.sentence
 
 
 class Busy(Refused):

@@ -283,7 +283,10 @@ class Column(Answer):
 
     ``formula_type``: what a formula, lookup, rollup or count results in; ``array_formula_type``: the type of its items where that
     is "array" (recorded: Baserow's list of fields says both). Empty for every other type. ``options``: a select field's choices;
-    ``duration_format`` such as "h:mm"; ``linked``: the title column of the table that a link_row field links to.
+    ``duration_format`` such as "h:mm"; ``has_time``: a date's values have a time of day, unless the answer says they do not.
+    ``linked``: the column of another table whose values this one shows, where that is known, and ``linked_table_id``: that table.
+    For a link_row field it is the title of the table it links to; for a lookup, the field looked up, of which only the name is
+    known, and the table of the link it goes through (``AccountApi.columns``).
     """
 
     id: Id = 0
@@ -300,14 +303,27 @@ class Column(Answer):
         (), validation_alias=AliasChoices("select_options", "options")
     )
     duration_format: Word = ""
+    has_time: Annotated[bool, BeforeValidator(lambda value: value is not False)] = Field(
+        True, validation_alias=AliasChoices("date_include_time", "has_time")
+    )
     linked: Annotated["Column | None", WrapValidator(_none_if_unreadable)] = Field(
         None, validation_alias=AliasChoices("link_row_table_primary_field", "linked")
     )
+    linked_table_id: Annotated[Id | None, WrapValidator(_none_if_unreadable)] = Field(
+        None, validation_alias=AliasChoices("link_row_table_id", "linked_table_id")
+    )
+    through_field_id: Annotated[Id | None, WrapValidator(_none_if_unreadable)] = None
+    target_field_name: Word = ""
 
     @property
     def result_type(self) -> str:
         """The type of its values: what a formula, lookup or rollup results in, where that is said; else ``type``."""
         return self.formula_type or self.type if self.type in COMPUTED else self.type
+
+    def for_masking(self) -> dict[str, Any]:
+        """What masking goes by, as JSON that this class reads again."""
+        linked = None if self.linked is None else {"name": self.linked.name, "type": self.linked.type}
+        return {"name": self.name, "type": self.type, "linked": linked, "linked_table_id": self.linked_table_id}
 
 
 class RowPage(Answer):

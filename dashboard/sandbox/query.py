@@ -4,6 +4,7 @@ Filters and searches look at the first ``SCANNED`` rows of a larger table only; 
 """
 
 import csv
+import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -20,9 +21,24 @@ SCANNED = 20_000
 class Refused(Exception):
     """A query that is a 400: its error code and detail."""
 
-    def __init__(self, error: str, detail: str) -> None:
-        super().__init__(detail)
+    def __init__(self, error: str, detail: Any) -> None:
+        super().__init__(error)
         self.error, self.detail = error, detail
+
+
+@dataclass
+class Group:
+    """Filters of which a row has to fit all, or any, as it has to fit the groups in it."""
+
+    any_of: bool = False
+    filters: list[tuple[Field, str, str]] = field(default_factory=list)
+    groups: list["Group"] = field(default_factory=list)
+
+    def keeps(self, row: dict[str, Any]) -> bool:
+        """Whether a row fits. Where there is nothing to fit, every row does."""
+        results = [filters.keeps(kind, each, row[each.name], want) for each, kind, want in self.filters]
+        results += [group.keeps(row) for group in self.groups if group.filters or group.groups]
+        return not results or (any(results) if self.any_of else all(results))
 
 
 @dataclass
@@ -32,8 +48,7 @@ class Query:
     shown: list[Field]
     by_name: bool
     orders: list[tuple[Field, bool]] = field(default_factory=list)
-    filters: list[tuple[Field, str, str]] = field(default_factory=list)
-    any_of: bool = False
+    wanted: Group = field(default_factory=Group)
     search: str = ""
 
 
@@ -47,12 +62,16 @@ def read(fields: Sequence[Field], parameters: Iterable[tuple[str, str]]) -> Quer
     told = dict(reversed(pairs))
     query = Query(_shown(fields, told.get("include", ""), told.get("exclude", "")), by_name(told))
     query.search = told.get("search", "").casefold()
-    query.any_of = told.get("filter_type", "").upper() == "OR"
     query.orders = [_order(query.shown, part) for part in _split(told.get("order_by", ""))]
+    if told.get("filters"):
+        # Then no other filter of the request is looked at (source: ``AdHocFilters``).
+        query.wanted = _tree(query.shown, told["filters"])
+        return query
+    query.wanted.any_of = told.get("filter_type", "").upper() == "OR"
     for key, value in pairs:
         if key.startswith("filter__"):
             read_filter = _filter(query.shown, key.removeprefix("filter__"), value)
-            query.filters += [read_filter] if read_filter else []
+            query.wanted.filters += [read_filter] if read_filter else []
     return query
 
 
@@ -63,7 +82,7 @@ def by_name(told: dict[str, str]) -> bool:
 
 def page(tables: Tables, table: Table, query: Query, number: int, size: int) -> tuple[int, list[dict[str, Any]]]:
     """The count after search and filters, and the rows of page ``number`` (from 1)."""
-    start, narrowed = (number - 1) * size, bool(query.filters or query.search)
+    start, narrowed = (number - 1) * size, bool(query.wanted.filters or query.wanted.groups or query.search)
     if not narrowed and not (query.orders and tables.ranked(table, query.orders[0][0].name, 0) is None):
         ranks = range(min(start, table.count), min(start + size, table.count))
         rows = [tables.row(table, _at_rank(tables, table, query, rank)) for rank in ranks]
@@ -127,16 +146,33 @@ def _filter(shown: Sequence[Field], key: str, value: str) -> tuple[Field, str, s
     return None if filters.is_ignored(kind, found, value.strip()) else (found, kind, value.strip())
 
 
+def _tree(shown: Sequence[Field], text: str) -> Group:
+    """Read filters as JSON, refused with the codes that were recorded (``error-filters-*.json``)."""
+    try:
+        return _group(shown, json.loads(text))
+    except json.JSONDecodeError:
+        detail = {"error": "The provided filters are not valid JSON.", "code": "invalid_json"}
+        raise Refused("ERROR_FILTERS_PARAM_VALIDATION_ERROR", detail) from None
+
+
+def _group(shown: Sequence[Field], told: Any) -> Group:
+    if not isinstance(told, dict) or told.get("filter_type") not in {"AND", "OR"}:
+        kind = told.get("filter_type") if isinstance(told, dict) else told
+        wrong = {"filter_type": [{"error": f'"{kind}" is not a valid choice.', "code": "invalid_choice"}]}
+        raise Refused("ERROR_FILTERS_PARAM_VALIDATION_ERROR", wrong)
+    named = (_filter(shown, f"{each['field']}__{each['type']}", str(each["value"])) for each in told.get("filters", ()))
+    groups = [_group(shown, each) for each in told.get("groups", ())]
+    return Group(told["filter_type"] == "OR", [each for each in named if each], groups)
+
+
 def _split(names: str) -> list[str]:
     """Names with commas between, as Baserow splits them: a line of CSV in which ``\\`` takes the next character as it is."""
     return next(csv.reader([names], escapechar="\\")) if names else []
 
 
 def _is_wanted(row: dict[str, Any], query: Query) -> bool:
-    if query.filters:
-        results = (filters.keeps(kind, each, row[each.name], want) for each, kind, want in query.filters)
-        if not (any(results) if query.any_of else all(results)):
-            return False
+    if not query.wanted.keeps(row):
+        return False
     searched = [each for each in query.shown if each.type not in UNLIKE_TEXT]
     if not query.search or not searched:
         return True

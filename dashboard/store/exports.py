@@ -42,8 +42,11 @@ def open_export(
     hidden: Sequence[str],
     in_words: str,
     at: datetime,
+    disclosed: Sequence[Mapping[str, Any]] | None = None,
 ) -> Export:
     """Write down that somebody wants a table as a file, with its audit entry; due now. Commits.
+
+    ``disclosed``: the columns that only a person who sees them may be given the file of; None: administrators alone may.
 
     Raises:
         TooManyExports: five of theirs are not over yet.
@@ -60,6 +63,7 @@ def open_export(
         asked=dict(asked),
         columns=[list(each) for each in columns],
         hidden=list(hidden),
+        disclosed=None if disclosed is None else list(disclosed),
         in_words=in_words,
         who=user.email,
         audit_id=entry.id,

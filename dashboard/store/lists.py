@@ -179,6 +179,7 @@ def audit_item(entry: AuditEntry) -> dict[str, Any]:
         "account_id": entry.account_id,
         "connection_id": entry.connection_id,
         "detail": entry.detail,
+        "times": entry.times,
         "settled_at": shown_time(entry.settled_at),
     }
 

@@ -14,13 +14,14 @@ from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.store.addresses import LONGEST, canonical
+from dashboard.store.addresses import canonical
 from dashboard.store.database import db
 from dashboard.store.models import AccessToken, SignIn, User
 from dashboard.store.text import clean
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12
+LONGEST_PASSWORD: Final = 1000
 # What is tried first here, beside what is tried first everywhere; so much has to be left of a password without it.
 TRIED_FIRST: Final = (
     "peliqan", "partner", "console", "dashboard", "customer", "support", "viewer", "operator", "admin",
@@ -111,7 +112,7 @@ def hash_password(password: str, email: str) -> str:
         PeopleError: too short, absurdly long, or guessed easily: it is common, was found in breaches, or made of little but
             words, dates and rows of keys (zxcvbn's lists).
     """
-    if not SHORTEST_PASSWORD <= len(password) <= 1000:
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise PeopleError(f"A password needs {SHORTEST_PASSWORD} characters or more.")
     # Loaded here: its lists are megabytes, which a worker has no use for.
     from zxcvbn import zxcvbn
@@ -129,15 +130,15 @@ def hash_password(password: str, email: str) -> str:
 
 
 def find_user(email: str) -> User | None:
-    """The person with this address in any spelling, disabled ones included.
+    """Find the person with this address in any spelling, disabled ones included.
 
-    Where earlier versions let in two people whose addresses differ in spelling alone: the one whose spelling is this one, or
-    else the first.
+    Only by the canonical form, which is also what attempts are counted by: no text finds a person and is counted for another.
+    Where earlier versions let in two people with one canonical form: the one whose spelling is this one, or else the first.
     """
-    written = clean(email).strip().lower()[:LONGEST]
+    form, written = canonical(email), clean(email).strip().lower()
     # The second half: of a user whom a version made that kept no canonical form, until the daily repair.
-    same = select(User).where(or_(User.address == canonical(email), User.email == written)).order_by(User.id)
-    found = db.session.scalars(same).all()
+    same = select(User).where(or_(User.address == form, User.email.in_([form, written]))).order_by(User.id)
+    found = [user for user in db.session.scalars(same) if canonical(user.email) == form]
     return next((user for user in found if user.email == written), found[0] if found else None)
 
 
@@ -179,12 +180,16 @@ def set_role(user: User, role: str, at: datetime) -> None:
 def check_password(email: str, password: str) -> User | None:
     """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
     user = find_user(email)
+    return user if has_password(user, password) and user is not None and user.disabled_at is None else None
+
+
+def has_password(user: User | None, password: str) -> bool:
+    """Whether a password is this person's. Takes as long where there is no such person, or they have none."""
     try:
-        # Who signs in at a provider has none, and takes as long as nobody.
-        _hasher.verify((user.password_hash if user else "") or _nobodys_hash(), password)
+        # Who signs in at a provider has none.
+        return _hasher.verify((user.password_hash if user else "") or _nobodys_hash(), password)
     except (VerificationError, InvalidHashError):
-        return None
-    return user if user is not None and user.disabled_at is None else None
+        return False
 
 
 def sign_in(user: User, at: datetime, browser: str = "") -> Secret:

@@ -1,7 +1,8 @@
 """Questions in SQL, one answer an account: what was asked, how far each answer is, and the end of it in the audit trail.
 
 An answer is ``waiting``, ``running`` and then ``done``, ``failed``, ``cancelled`` or ``incomplete`` (it broke off: what came is
-kept). One whose worker was killed has failed: to ask once more is a person's to decide. Rows are gone after a day.
+kept). One whose worker was killed has failed: to ask once more is a person's to decide. After a day the statement and all that
+was answered are gone: rows, names of columns, counts and errors. What stays has no values in it.
 """
 
 import json
@@ -11,16 +12,19 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken, MultiFernet
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 
 from dashboard.store import audit, sight
 from dashboard.store.database import change, db
 from dashboard.store.models import Account, Answer, Question, SavedQuery, User, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
+from dashboard.store.statements import without_literals
 from dashboard.store.text import clean, comparable
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
 OPEN: Final = (WAITING, RUNNING)
+# The third part of a column: the version before this one masks by it. This one does not read it.
+MASKED_BEFORE: Final = "an answer in SQL"
 LEASE, KEPT = timedelta(seconds=180), timedelta(days=1)
 MOST_OPEN: Final = 300
 INTERRUPTED: Final = "The worker that asked was stopped. Nothing was changed by that: ask again."
@@ -30,17 +34,24 @@ class TooMany(ValueError):
     """A sentence: the person has enough questions under way."""
 
 
-def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: str, at: datetime) -> Question:
+class NotTheirs(ValueError):
+    """A sentence: somebody else may give the reason or make the change, and this person may not."""
+
+
+def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: str, at: datetime, reason: str = "") -> Question:
     """Write down a question to each of these accounts' warehouses, with one audit entry for all; due now. Commits.
 
-    ``text`` is encrypted; ``told``: the question as the audit trail has it, without its values.
+    ``text`` is encrypted; ``title`` and ``told``, the question as the audit trail has it, hold none of its values. ``reason``:
+    why the answers are needed, written into the audit trail before anything is asked.
 
     Raises:
         TooMany: of this person's questions too many wait for their answers.
+        reveals.BadReason: a reason was given, and is too short or too long.
     """
     waits = select(func.count()).select_from(Answer).join(Question).where(Question.who == user.email, Answer.state.in_(OPEN))
     if (db.session.scalar(waits) or 0) + len(accounts) > MOST_OPEN:
         raise TooMany(f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them.")
+    why = checked_reason(reason) if reason.strip() else ""
     only = next(iter(accounts)) if len(accounts) == 1 else None
     detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(told)}"[:1900]
     entry = audit.begin(at, user.email, "sql", account_id=only, detail=detail)
@@ -51,6 +62,8 @@ def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: st
     for account_id in sorted(accounts):
         answer = Answer(question_id=question.id, account_id=account_id, direct=account_id in direct, state=WAITING, due_at=at)
         db.session.add(answer)
+    if why:
+        _reveal(question, why, only, at)
     db.session.commit()
     return question
 
@@ -122,24 +135,47 @@ def give_up(at: datetime) -> int:
 
 
 def forget(at: datetime) -> int:
-    """Rows that are a day old, with the questions' own texts; how many answers. That they were asked stays. Commits."""
+    """Delete what was asked and answered a day ago, all but that it was; return how many answers had rows. Commits."""
     old = select(Question.id).where(Question.asked_at < at - KEPT)
     emptied = change(update(Answer).where(Answer.question_id.in_(old), Answer.rows.is_not(None)).values(rows=None))
+    said = or_(Answer.told != "", Answer.count.is_not(None))
+    over = update(Answer).where(Answer.question_id.in_(old), Answer.state.not_in(OPEN), said)
+    change(over.values(columns=[], count=None, told=""))
     change(update(Question).where(Question.id.in_(old), Question.text != b"").values(text=b""))
     db.session.commit()
     return emptied
 
 
 def reveal(question: Question, user: User, why: str, at: datetime) -> None:
-    """Show the masked columns of the answers to whoever asked, for a quarter of an hour; in the audit trail first. Commits.
+    """Show the answers to the person who asked for a quarter of an hour; in the audit trail first. Commits.
 
     Raises:
         reveals.BadReason: no reason was given, or one of more than 500 characters.
+        NotTheirs: somebody else asked the question: a reason holds for the person who gave it.
     """
     why = checked_reason(why)
-    audit.record(at, user.email, "reveal", audit.DONE, detail=f"answers to question {question.id}, for 15 minutes: {why}")
-    question.revealed_until = at + LASTS
+    if question.who != user.email:
+        raise NotTheirs(f"{question.who} asked this question, and has to say why they need the answers.")
+    accounts = set(db.session.scalars(select(Answer.account_id).where(Answer.question_id == question.id)))
+    _reveal(question, why, next(iter(accounts)) if len(accounts) == 1 else None, at)
     db.session.commit()
+
+
+def is_revealed(question: Question, at: datetime) -> bool:
+    """Return whether the person who asked gave a reason for which the answers are shown at this time."""
+    return question.revealed_until is not None and question.revealed_until > at
+
+
+def _reveal(question: Question, why: str, account_id: int | None, at: datetime) -> None:
+    entry = audit.begin(
+        at,
+        question.who,
+        "reveal",
+        account_id=account_id,
+        detail=f"answers to question {question.id}, for 15 minutes: {why}",
+    )
+    entry.result, entry.settled_at = audit.DONE, at
+    question.revealed_until = at + LASTS
 
 
 def packed(rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None) -> bytes:
@@ -211,27 +247,49 @@ def save(user: User, query: SavedQuery | None, name: str, text: str, parameters:
     """Keep a question under a name: anew, or in place of one. Commits.
 
     Raises:
+        NotTheirs: somebody else saved it, and the person is no administrator.
         ValueError: a sentence: it has no name, or another has it.
     """
+    if query is not None:
+        check_change(user, query)
     name = clean(name).strip()[:200]
     if not name:
         raise ValueError("Give it a name.")
-    other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
+    # Names are told apart over all, those included that a limited person does not see.
+    with sight.everything():
+        other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
     if other is not None and (query is None or other != query.id):
         raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
     query = query or SavedQuery()
     query.name, query.text, query.parameters, query.who, query.at = name, text, parameters, user.email, at
     db.session.add(query)
-    audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{name}”: {clean(text)}"[:2000])
+    audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{name}”: {clean(without_literals(text))}"[:2000])
     db.session.commit()
     return query
 
 
 def delete(user: User, query: SavedQuery, at: datetime) -> None:
-    """Forget a saved question. Commits."""
+    """Forget a saved question. Commits.
+
+    Raises:
+        NotTheirs: somebody else saved it, and the person is no administrator.
+    """
+    check_change(user, query)
     audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{query.name}” deleted")
     db.session.delete(query)
     db.session.commit()
+
+
+def may_change(user: User, query: SavedQuery) -> bool:
+    """Return whether the person may change or delete a saved question: whoever saved it last, and administrators."""
+    return query.who == user.email or user.role == "admin"
+
+
+def check_change(user: User, query: SavedQuery) -> None:
+    """Raise ``NotTheirs`` where the person may not change or delete a saved question."""
+    if not may_change(user, query):
+        rule = "only they and administrators change or delete it. Save one of your own instead."
+        raise NotTheirs(f"“{query.name}” was saved by {query.who}: {rule}")
 
 
 def _settle(question_id: int, at: datetime) -> None:
@@ -242,5 +300,5 @@ def _settle(question_id: int, at: datetime) -> None:
     if set(states) & set(OPEN):
         return
     result = audit.DONE if set(states) == {DONE} else audit.FAILED
-    said = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-    audit.settle(db.session.get_one(Question, question_id).audit_id, result, f"({said})", at)
+    said = f"({', '.join(f'{count} {state}' for state, count in sorted(states.items()))})" if sum(states.values()) > 1 else ""
+    audit.settle(db.session.get_one(Question, question_id).audit_id, result, said, at)

@@ -1,6 +1,6 @@
 """What is forgotten, and when: history, runs and what recovered, older than the operator wants to keep them.
 
-The audit trail stays whole.
+Of the audit trail goes what counts repetitions (what failed or was refused); the rest stays.
 """
 
 from datetime import datetime, timedelta
@@ -12,6 +12,7 @@ from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
 from dashboard.store.models import (
     AlertMessage,
+    AuditEntry,
     Cause,
     Delivery,
     Export,
@@ -31,7 +32,7 @@ EVENTS_KEPT = timedelta(days=14)
 
 def forget(before: datetime) -> int:
     """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, deliveries, looks,
-    sign-ins; how many rows.
+    sign-ins, refusals; how many rows.
 
     What is older than ``before`` goes; looks are those at customers' tables. ``before`` is days ago: no sign-in lasts as long.
 
@@ -61,7 +62,9 @@ def forget(before: datetime) -> int:
     delivered = select(Delivery.id).where(Delivery.settled_at < before)
     looked = select(TableLook.id).where(TableLook.at < before)
     signed_in = select(SignIn.id).where(SignIn.started_at < before)
+    refused = select(AuditEntry.id).where(AuditEntry.group_key.is_not(None), AuditEntry.at < before)
     olds = (
+        (refused, AuditEntry),
         (changes, HealthChange),
         (passes, Refresh),
         (recovered, Finding),

@@ -1,17 +1,20 @@
 """Who sees masked columns all the same: one person, one table, a quarter of an hour, with a reason in the audit."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import bindparam, delete, select
 
-from dashboard.store import audit
+from dashboard.store import audit, sight
 from dashboard.store.database import change, db
-from dashboard.store.models import ColumnMask, Reveal, User
+from dashboard.store.models import AuditEntry, ColumnMask, Reveal, User
 from dashboard.store.text import clean
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500
+# In the audit trail: a masked column was filtered or searched by a whole value.
+COMPARED: Final = "masked_compared"
 # Made once: every page of rows asks.
 _UNTIL = (
     select(Reveal.until)
@@ -69,13 +72,25 @@ def overrides(table_id: int) -> dict[str, bool]:
     return {row.column: row.masked for row in db.session.execute(_DECIDED, {"table_id": table_id})}
 
 
-def overrides_of(account_id: int) -> dict[str, bool]:
-    """The same by a column's name alone, in any of the account's tables; masked in one is masked."""
-    found = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.account_id == account_id)
-    decided: dict[str, bool] = {}
-    for row in db.session.execute(found):
-        decided[row.column] = decided.get(row.column, False) or row.masked
+def overrides_in(table_ids: Collection[int]) -> dict[int, dict[str, bool]]:
+    """What administrators decided for the columns of several tables, by table; those without a decision are left out."""
+    decided: dict[int, dict[str, bool]] = {}
+    if table_ids:
+        found = select(ColumnMask.table_id, ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id.in_(table_ids))
+        for row in db.session.execute(found):
+            decided.setdefault(row.table_id, {})[row.column] = row.masked
     return decided
+
+
+def record_comparison(user: User, account_id: int, table_id: int, columns: Sequence[str], at: datetime) -> None:
+    """Write into the audit trail that masked columns of a table were compared with a value, once in ``LASTS``. Commits."""
+    detail = f"table {table_id}, without the value: {', '.join(columns)}"[:1000]
+    of_table = AuditEntry.detail.startswith(f"table {table_id},", autoescape=True)
+    mine = (AuditEntry.who == user.email, AuditEntry.what == COMPARED, AuditEntry.account_id == account_id, of_table)
+    with sight.everything():
+        latest = db.session.scalars(select(AuditEntry.id).where(*mine, AuditEntry.at > at - LASTS).limit(1)).first()
+    if latest is None:
+        audit.record(at, user.email, COMPARED, audit.DONE, account_id=account_id, detail=detail)
 
 
 def decide(user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime) -> None:

@@ -26,8 +26,8 @@ from dashboard.store.models.findings import RECOVERED, STATES
 
 # Nothing of any customer's is in these.
 OPEN = {
-    "access_token", "account_search", "api_outage", "connector_median", "job", "recovery_code", "saved_query", "sign_in",
-    "snapshot_version", "user",
+    "access_token", "account_search", "api_outage", "connector_median", "job", "recovery_code", "sign_in", "snapshot_version",
+    "user",
 }  # fmt: skip
 # No limited person has a page of these, or they count the whole fleet.
 SHUT = {"alert_message", "alert_rule", "fleet_hour", "pull_run", "pull_schedule"}
@@ -89,6 +89,8 @@ SEEN = {
         "SELECT * FROM question WHERE EXISTS (SELECT 1 FROM answer"
         " WHERE answer.question_id = question.id AND answer.account_id IN ({ids}))"
     ),
+    # Others' may name customers in their text.
+    "saved_query": f"SELECT * FROM saved_query WHERE saved_query.who IN ({_MY_NAME})",
     "scope": "SELECT * FROM scope WHERE scope.user_id = {me}",
     "seen": "SELECT * FROM seen WHERE seen.user_id = {me}",
     "refresh": f"SELECT {_columns(Refresh, _PASS)} FROM refresh",

@@ -20,6 +20,8 @@ from dashboard.store.models import Action, AuditEntry, Connection, Finding, Heal
 HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"
 # By what people filter, in the order in which they are offered.
 KINDS = (HEALTH, RUN, ACTION, FINDING, NOTE, WEBHOOK, AUDIT)
+# What the audit trail calls a question in SQL.
+SQL = "sql"
 PAGE = 50
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
@@ -215,7 +217,11 @@ def _action(row: Action) -> Event:
 def _entry(row: AuditEntry) -> Event:
     what = row.what.replace("_", " ").replace(".", " ")
     tone = _RESULTS.get(row.result, "unknown")
-    return Event(AUDIT, row.at, what, tone, row.result, row.detail, row.who, row.connection_id)
+    result = row.result if row.times == 1 else f"{row.result} {row.times} times"
+    if row.what == SQL:
+        # Whether a question failed can say something of a value, as a division by zero does.
+        tone, result = "info", "asked"
+    return Event(AUDIT, row.at, what, tone, result, row.detail, row.who, row.connection_id)
 
 
 def _seen(row: Finding) -> Event:

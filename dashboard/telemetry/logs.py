@@ -13,6 +13,7 @@ from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
+from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.telemetry import ids
 
@@ -54,7 +55,7 @@ def in_words(error: BaseException) -> str:
     seen: BaseException | None = error
     while seen is not None and len(told) < 5:
         places = "".join(traceback.format_tb(seen.__traceback__, 30))
-        told.append(f"{places}{type(seen).__name__}: {scrubbed(str(seen))}")
+        told.append(f"{places}{type(seen).__name__}: {scrubbed(without_values(str(seen)))}")
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return "\nbecause of\n".join(told)
 

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.telemetry import ids
 from dashboard.telemetry.tracing import Missing
@@ -86,6 +87,6 @@ def _exception(found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "type": found.get("type"),
         "module": found.get("module"),
-        "value": scrubbed(str(found.get("value") or "")),
+        "value": scrubbed(without_values(str(found.get("value") or ""))),
         "stacktrace": {"frames": [{name: frame[name] for name in KEPT_OF_FRAME if name in frame} for frame in frames]},
     }

@@ -5,14 +5,16 @@ from datetime import datetime
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, abort, current_app, flash, redirect, request, session, url_for
+from flask import Flask, Request, abort, current_app, flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_login import LoginManager, UserMixin, current_user, login_user
+from limits import parse
 
 from dashboard.app import console
 from dashboard.store import audit, people, sight
 from dashboard.store.models import User
 from dashboard.views import browsers, htmx
+from dashboard.views.security import limiter
 
 View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC = "public"
@@ -28,6 +30,7 @@ FIRST = {
     ),
 }
 login_manager = LoginManager()
+MOST_SIGN_INS = parse("100 per hour")
 
 
 class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
@@ -102,7 +105,12 @@ def init_app(app: Flask) -> None:
 
 
 def let_in(user: User, detail: str = "") -> None:
-    """Begin a sign-in in this browser, and write it into the audit trail. Commits."""
+    """Begin a sign-in in this browser, and write it into the audit trail. Commits.
+
+    Aborts with 429 above ``MOST_SIGN_INS``: each is a row of the audit trail that stays.
+    """
+    if limiter.enabled and not limiter.limiter.hit(MOST_SIGN_INS, "signed in", str(user.id)):
+        abort(429, "You have signed in a hundred times within an hour. Wait until it is over, or use a session that is open.")
     begin_session(user)
     audit.record(console().clock(), user.email, "sign_in", audit.DONE, detail=detail)
 
@@ -159,6 +167,15 @@ def _seeing(person: Visitor) -> Visitor:
 def is_for_scripts() -> bool:
     """Whether data is asked for rather than a page, by the path's ending."""
     return request.path.endswith((".json", ".csv", ".jsonl", ".parquet"))
+
+
+def guard_again() -> ResponseReturnValue | None:
+    """Load the person anew and check their role again, for an answer that took long to make.
+
+    Returns what to answer instead where they are not signed in any more; None where they may have it. Aborts as the guard does.
+    """
+    g.pop("_login_user", None)
+    return _guard()
 
 
 def _guard() -> ResponseReturnValue | None:

@@ -5,6 +5,8 @@ account alone (OWASP, "Slow down online guessing attacks with device cookies"), 
 who use up an account's attempts, or those of an address that many share, keep nobody out who has been here before.
 """
 
+import hashlib
+import hmac
 import secrets
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, Final
@@ -18,6 +20,7 @@ from dashboard.store.addresses import canonical
 HALF_A_YEAR: Final = 180 * 86_400
 # An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.
 ONE_USERS_NETWORK: Final = 64
+SIGN_IN: Final = "people.login"
 
 
 def init_app(app: Flask) -> None:
@@ -27,12 +30,20 @@ def init_app(app: Flask) -> None:
 
 def by_address() -> str:
     """Who asks: a browser that is known for the account, or else a network."""
-    return _known_browser() or f"from {_network(request.remote_addr or '')}"
+    return count_key(_known_browser() or f"from {_network(request.remote_addr or '')}")
 
 
 def by_account() -> str:
     """For whom is asked: an account, whether there is one of that name or not; a browser that is known for it apart."""
-    return _known_browser() or f"for {_account()}"
+    return count_key(_known_browser() or f"for {account()}")
+
+
+def count_key(who: str) -> str:
+    """Return the key under which attempts of ``who`` are counted: a keyed hash.
+
+    The limiter logs its keys and keeps them in Redis, where neither a client's address nor an e-mail address has a place.
+    """
+    return hmac.digest(current_app.config["SECRET_KEY"].encode(), f"attempts {who}".encode(), hashlib.sha256).hex()[:40]
 
 
 def cookie_name() -> str:
@@ -40,8 +51,12 @@ def cookie_name() -> str:
     return "__Host-console_browser" if current_app.config["SESSION_COOKIE_SECURE"] else "console_browser"
 
 
-def _account() -> str:
-    return canonical(request.form.get("email", ""))
+def account() -> str:
+    """Return the canonical form of the address that somebody signs in with; empty for every other request.
+
+    Only of the sign-in form: a field of this name in another form would say that its sender is known for an account.
+    """
+    return canonical(request.form.get("email", "")) if request.endpoint == SIGN_IN else ""
 
 
 def _network(address: str) -> str:
@@ -58,14 +73,22 @@ def _network(address: str) -> str:
 
 def _known_browser() -> str:
     """What tells a browser that has signed in with the account that is asked for from all others; empty for any other."""
+    mark = _mark_for(account())
+    return f"browser {mark}" if mark else ""
+
+
+def _mark_for(address: str) -> str:
+    """The mark of this browser, where it is known for an account; empty for any other."""
     try:
-        return "browser " + _signer(_account()).unsign(request.cookies.get(cookie_name(), "")).decode()
+        return _signer(address).unsign(request.cookies.get(cookie_name(), "")).decode()
     except BadSignature:
         return ""
 
 
 def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
-    signed = _signer(canonical(user.email)).sign(secrets.token_urlsafe(16)).decode()
+    # It keeps the mark that it has: a new one each time would begin to count anew.
+    address = canonical(user.email)
+    signed = _signer(address).sign(_mark_for(address) or secrets.token_urlsafe(16)).decode()
 
     @after_this_request
     def keep(response: Response) -> Response:

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet import data_checks, links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.store import actions, audit, banks, deliveries, diagnosed, run_log, snapshot, together
@@ -192,8 +193,8 @@ def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
         except data_checks.CannotCheck as error:
             note, kind = str(error), "danger"
         except peliqan.PeliqanError as error:
-            words = (error.detail if isinstance(error, peliqan.QueryFailed) else "") or f"{error.explained} {error.next_step}"
-            note, kind = f"The data could not be checked. {words}", "danger"
+            step = "" if isinstance(error, peliqan.QueryFailed) else error.next_step
+            note, kind = f"The data could not be checked. {sentence_of(error)} {step}".strip(), "danger"
     if htmx.is_htmx():
         fresh = get_connection_or_404(account_id, connection_id)
         return render_template("fragments/_connection.html", page=connection_page(fresh, data_note=note))

@@ -7,6 +7,7 @@ cookies of the console's), or on a second host name where DASHBOARD_WIDGET_ORIGI
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
@@ -64,10 +65,7 @@ def show() -> ResponseReturnValue:
 @requires("operator")
 def token() -> ResponseReturnValue:
     """An integration token for the frame, with its end. Asks before it would create a sub-account."""
-    external_id = request.form.get("external_id", "").strip()
-    if not external_id or len(external_id) > 255:
-        raise BadQuery("An external id has 1 to 255 characters.")
-    _may_see_or_404(external_id)
+    external_id = _external_id(request.form)
     account = _account(external_id)
     if account is None and request.form.get("create") != "yes":
         return jsonify(error="unknown_account", detail="No account has this external id; it would be created."), 409
@@ -91,9 +89,8 @@ def token() -> ResponseReturnValue:
 @requires("operator")
 def connected() -> ResponseReturnValue:
     """After the callback: read the new connection at once and show it."""
-    external_id, server_id = request.form.get("external_id", ""), request.form.get("server_id", "")
-    connection_id, at = whole_number("connection id", server_id, 2**62), console().clock()
-    _may_see_or_404(external_id)
+    external_id, at = _external_id(request.form), console().clock()
+    connection_id = whole_number("connection id", request.form.get("server_id", ""), 2**62)
     delivery = None
     try:
         account = _account(external_id) or live.find_or_add_account(console().api, external_id, at)
@@ -138,11 +135,7 @@ def frame() -> ResponseReturnValue:
 
 def _page() -> EmbedPage:
     settings = console().settings
-    external_id = request.args.get("external_id", "").strip()
-    if len(external_id) > 255 or "\0" in external_id:
-        raise BadQuery("An external id has 1 to 255 characters.")
-    if external_id:
-        _may_see_or_404(external_id)
+    external_id = _external_id(request.args) if request.args.get("external_id", "").strip() else ""
     known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
     customers = (
         select(Account)
@@ -163,10 +156,17 @@ def _page() -> EmbedPage:
     )
 
 
-def _may_see_or_404(external_id: str) -> None:
-    """Peliqan would give a token for any: whoever may not see this customer gets none, and makes none."""
+def _external_id(fields: Mapping[str, str]) -> str:
+    """Return the external id that is asked for, of a customer whom this person may see.
+
+    Read once, so that what is checked is what Peliqan gets: it would give a token for any id.
+    """
+    external_id = fields.get("external_id", "").strip()
+    if not 1 <= len(external_id) <= 255 or not external_id.isprintable():
+        raise BadQuery("An external id has 1 to 255 characters, none of them a control character.")
     if not scopes.may_see(visitor().user, external_id):
         abort(404, "You see no customer with this external id.")
+    return external_id
 
 
 def _account(external_id: str) -> Account | None:

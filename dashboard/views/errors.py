@@ -19,12 +19,14 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
+from dashboard.diagnosis.error_values import sentence_of
 from dashboard.store import audit
 from dashboard.store.asked import BadQuery, NoSuchPage
 from dashboard.store.database import db
 from dashboard.telemetry import ids
 from dashboard.views import htmx, second
 from dashboard.views.access import is_for_scripts
+from dashboard.views.attempts import account
 from dashboard.views.security import first_in_a_minute
 from dashboard.views.table_files import TooLarge
 
@@ -51,7 +53,9 @@ TITLES = {
     403: ("forbidden", "Not with your role", "Ask an administrator, who can change your role."),
     404: ("not_found", "There is no such page", "Search for the customer above, or go to the overview."),
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
+    410: ("kept_back", "You cannot have this file any more", "Export the table again."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
+    415: ("not_a_form", "That cannot be read", "Use the form on the page."),
     429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again. If it still says so, wait an hour."),
     500: (
         "internal_error",
@@ -110,7 +114,7 @@ def _http(error: HTTPException) -> ResponseReturnValue:
         # What went wrong may have ended the transaction, and the page that says so asks the database, too.
         db.session.rollback()
     if _is_guessing(error) and first_in_a_minute("refused sign-in"):
-        who = request.form.get("email", "") if request.endpoint == "people.login" else second.who_is_half_in()
+        who = account() if request.endpoint == "people.login" else second.who_is_half_in()
         audit.record(console().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
@@ -127,7 +131,7 @@ def _csrf(error: CSRFError) -> ResponseReturnValue:
         audit.record(
             console().clock(),
             current_user.email,
-            request.endpoint or request.path[:60],
+            request.endpoint or "",
             audit.REFUSED,
             account_id=args.get("account_id"),
             connection_id=args.get("connection_id"),
@@ -162,7 +166,7 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
         return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     again = request.full_path.rstrip("?") if request.endpoint == "tables.rows" else ""
-    detail = error.detail or error.error or error.found
+    detail = sentence_of(error) if isinstance(error, peliqan.QueryFailed) else error.detail or error.error or error.found
     return show(Problem(status, error.code, error.sentence, detail, error.next_step, again))
 
 

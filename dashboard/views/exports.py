@@ -2,6 +2,7 @@
 progress on a page. Either is sent with its length once it is whole."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,17 @@ from werkzeug.wsgi import wrap_file
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.files import FORMATS, TextFile, make_file
-from dashboard.data.query import TableQuery, read_table_query
+from dashboard.data.filters import KINDS
+from dashboard.data.query import TableQuery
 from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
 from dashboard.store import audit, exports
 from dashboard.store.models import Account, Export
 from dashboard.store.text import clean
 from dashboard.views import htmx
-from dashboard.views.access import requires, visitor
+from dashboard.views.access import guard_again, requires, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.masking import sight
+from dashboard.views.masking import read_query, sight
 from dashboard.views.table_files import ClientLeft, make_whole_file
 
 bp = Blueprint("exports", __name__)
@@ -44,9 +46,11 @@ class Asked:
 
     @property
     def in_words(self) -> str:
-        """For the audit trail: table, format, what was asked of it, what was masked."""
+        """For the audit trail: table, format, what was asked of it, what was masked. Values of masked columns are left out."""
         parts = [f"Table {self.table_id} as {FORMATS[self.suffix].title}"]
-        parts += [f"filter: {each.in_words}" for each in self.query.conditions]
+        for each in self.query.conditions:
+            words = f"{each.column} {KINDS[each.kind].words} a value" if each.column in self.query.compared else each.in_words
+            parts.append(f"filter: {words}")
         named = {"search": self.query.q, "sort": self.query.sort, "columns": ", ".join(self.query.columns)}
         named["masked"] = ", ".join(self.hidden)
         parts += [f"{name}: {value}" for name, value in named.items() if value]
@@ -64,11 +68,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class ExportPage:
-    """An export as its page and the polled part of it show it. ``here``: whether its file is on this machine."""
+    """An export as its page and the polled part of it show it. ``here``: whether its file is on this machine; ``refusal``: why
+    the person who asks is not given it, empty where they are."""
 
     export: Export
     account: Account
     here: bool
+    refusal: str
 
     @property
     def moves(self) -> bool:
@@ -105,6 +111,14 @@ def export(account_id: int, table_id: int) -> ResponseReturnValue:
     except ClientLeft:
         # nginx's number in a log for a client that closed its connection: nobody reads this answer.
         return Response(status=499)
+    try:
+        ended = _check_again(asked)
+    except BaseException:
+        made.close()
+        raise
+    if ended is not None:
+        made.close()
+        return ended
     answer.content_length = os.fstat(made.fileno()).st_size
     answer.response, answer.direct_passthrough = wrap_file(request.environ, made, CHUNK), True
     return answer
@@ -131,6 +145,7 @@ def begin(account_id: int, table_id: int) -> ResponseReturnValue:
             asked.hidden,
             asked.in_words,
             console().clock(),
+            _kept(asked),
         )
     except exports.TooManyExports as error:
         flash(str(error), "warning")
@@ -177,7 +192,7 @@ def cancel(export_id: int) -> ResponseReturnValue:
 @bp.get("/exports/<int:export_id>/file")
 @requires("viewer")
 def file(export_id: int) -> ResponseReturnValue:
-    """The whole file, with its length, for whoever asked for it."""
+    """Answer with the whole file and its length, for the person who asked for it or an administrator."""
     page = get_export_or_404(export_id)
     export = page.export
     refuse_others(export.account_id, export.table_id)
@@ -185,6 +200,7 @@ def file(export_id: int) -> ResponseReturnValue:
         abort(404, "There is no file of this export: it is not ready, or was deleted after a day.")
     if not page.here:
         abort(404, "The file is on the machine whose worker made it. Machines that serve need a common exports folder.")
+    _refuse(export.account_id, page.refusal, export.in_words)
     audit.record(
         console().clock(), visitor().email, "export_file", audit.DONE, account_id=export.account_id, detail=export.in_words
     )
@@ -197,7 +213,51 @@ def get_export_or_404(export_id: int) -> ExportPage:
     export = exports.export_or_none(export_id)
     if export is None or not (export.who == visitor().email or visitor().may("admin")):
         abort(404, f"You have no export {export_id}.")
-    return ExportPage(export, get_account_or_404(export.account_id), _path(export).is_file())
+    account = get_account_or_404(export.account_id)
+    refusal = _refusal(export.account_id, export.table_id, export.disclosed)
+    return ExportPage(export, account, _path(export).is_file(), refusal)
+
+
+def _check_again(asked: Asked) -> ResponseReturnValue | None:
+    """Check the person's rights to a file that took a while to make; what to answer where their session has ended meanwhile."""
+    ended = guard_again()
+    if ended is None:
+        refuse_others(asked.account_id, asked.table_id)
+        get_account_or_404(asked.account_id)
+        _refuse(asked.account_id, _refusal(asked.account_id, asked.table_id, _kept(asked)), asked.in_words)
+    return ended
+
+
+def _kept(asked: Asked) -> list[dict[str, Any]]:
+    """Return the columns that only a person who sees them may be given the file of, with what masking goes by."""
+    return [column.for_masking() for column in asked.query.disclosed(asked.columns)]
+
+
+def _refusal(account_id: int, table_id: int, disclosed: Sequence[Any] | None) -> str:
+    """Return why the person who asks is not given a file that discloses these columns; empty where they are given it."""
+    if visitor().may("admin"):
+        return ""
+    if disclosed is None:
+        return (
+            "This file is of an earlier version of the console, which did not note whom it may be shown. Export the table again."
+        )
+    hidden = sight(account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]).hidden
+    if not hidden:
+        return ""
+    names = ", ".join(f"“{name[:60]}”" for name in list(hidden)[:5])
+    more = f" and {len(hidden) - 5} more" if len(hidden) > 5 else ""
+    return (
+        f"This file was made while you saw {names}{more} unmasked, and now you see that masked, so the file is kept back."
+        " Export the table again, or show its masked columns first: the table's page asks for a reason."
+    )
+
+
+def _refuse(account_id: int, refusal: str, in_words: str) -> None:
+    """A 410 with the sentence, and an entry in the audit trail, where there is one."""
+    if refusal:
+        detail = f"Shows columns that are masked now. {in_words}"
+        audit.record(console().clock(), visitor().email, "export_file", audit.REFUSED, account_id=account_id, detail=detail)
+        abort(410, refusal)
 
 
 def _path(export: Export) -> Path:
@@ -223,6 +283,5 @@ def read_asked(account_id: int, table_id: int, suffix: str, args: Any) -> Asked:
     """
     get_account_or_404(account_id)
     columns = console().api.for_account(account_id).columns(table_id)
-    query = read_table_query(args, args.getlist("column"), columns)
-    hidden = tuple(sight(account_id, table_id, columns).hidden)
-    return Asked(account_id, table_id, suffix, query, columns, query.shown(columns), hidden)
+    query, seen = read_query(account_id, table_id, args, args.getlist("column"), columns)
+    return Asked(account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden))

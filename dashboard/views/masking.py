@@ -1,12 +1,13 @@
 """What the person at the browser may see of a table: asked by pages, exports and searches alike."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.masks import SEES_ALL
+from dashboard.data.query import TableQuery, read_table_query
 from dashboard.store import reveals
 from dashboard.views.access import visitor
 
@@ -25,12 +26,34 @@ def sight(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> 
     if user.role == SEES_ALL:
         return Sight({})
     until = reveals.until(user, account_id, table_id, console().clock())
-    decided = reveals.overrides(table_id)
-    hidden = console().masks.hidden(columns, role=user.role, overrides=decided, revealed=until is not None)
-    return Sight(hidden, until)
+    return Sight(_hidden(table_id, columns, role=user.role, revealed=until is not None), until)
 
 
 def as_others_see(table_id: int, columns: Sequence[peliqan.Column]) -> tuple[dict[str, str], dict[str, bool]]:
     """For administrators: the columns that everybody else sees masked, and what was decided by hand (True: masked)."""
-    decided = reveals.overrides(table_id)
-    return console().masks.hidden(columns, role="viewer", overrides=decided), decided
+    return _hidden(table_id, columns, role="viewer"), reveals.overrides(table_id)
+
+
+def read_query(
+    account_id: int, table_id: int, args: Mapping[str, str], chosen: Iterable[str], columns: Sequence[peliqan.Column]
+) -> tuple[TableQuery, Sight]:
+    """Read a request's query of a table, with what the person may see of it.
+
+    That a masked column is compared with a value is written into the audit trail, without the value, once a quarter of an hour:
+    values can be guessed that way. Commits.
+
+    Raises:
+        BadQuery: it cannot be read, or would tell parts of masked values.
+    """
+    seen = sight(account_id, table_id, columns)
+    query = read_table_query(args, chosen, columns, masked=seen.hidden)
+    if query.compared:
+        reveals.record_comparison(visitor().user, account_id, table_id, query.compared, console().clock())
+    return query, seen
+
+
+def _hidden(table_id: int, columns: Sequence[peliqan.Column], *, role: str, revealed: bool = False) -> dict[str, str]:
+    linked = {column.linked_table_id for column in columns if column.linked_table_id is not None}
+    decided = reveals.overrides_in({table_id, *linked})
+    overrides = decided.get(table_id, {})
+    return console().masks.hidden(columns, role=role, overrides=overrides, elsewhere=decided, revealed=revealed)

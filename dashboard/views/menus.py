@@ -9,7 +9,7 @@ from flask import Flask, get_template_attribute
 from markupsafe import Markup
 
 from dashboard import peliqan
-from dashboard.data.filters import type_of
+from dashboard.data.filters import key_of
 
 # Names of columns have up to 255 characters: about 2 MB, for the menus of half a dozen wide tables.
 REMEMBERED = 4096
@@ -20,9 +20,16 @@ def init_app(app: Flask) -> None:
     app.jinja_env.globals["each_column"] = each_column
 
 
-def each_column(how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = ()) -> Markup:
-    """A macro of ``macros/column.html`` for every column, or name of one, side by side. ``marked``: names of those that are."""
-    told = ((each, "", "") if isinstance(each, str) else (each.name, each.type, type_of(each)) for each in columns)
+def each_column(
+    how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = (), masked: Collection[str] = ()
+) -> Markup:
+    """A macro of ``macros/column.html`` for every column, or name of one, side by side. ``marked``: names of those that are;
+    ``masked``: of those that have the filters of masked columns.
+    """
+    told = (
+        (each, "", "") if isinstance(each, str) else (each.name, each.type, key_of(each, masked=each.name in masked))
+        for each in columns
+    )
     # Joined as text: each is escaped already.
     return Markup("".join([_drawn(how, name, type_, key, name in marked) for name, type_, key in told]))  # noqa: S704
 

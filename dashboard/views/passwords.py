@@ -12,7 +12,7 @@ bp = Blueprint("passwords", __name__)
 
 
 def _myself() -> str:
-    return f"password of {visitor().email}"
+    return f"password of {visitor().user.id}"
 
 
 @bp.get("/me/password")
@@ -29,7 +29,7 @@ def change() -> ResponseReturnValue:
     """Set another; it ends every other session of this person, and this browser goes on with a new one."""
     at, user, new = console().clock(), visitor().user, request.form.get("new", "")
     try:
-        if people.check_password(user.email, request.form.get("current", "")) is None:
+        if not people.has_password(user, request.form.get("current", "")):
             raise people.PeopleError("The password that you have now is another one.")
         if new == request.form.get("current", ""):
             raise people.PeopleError("The new one is the one that you have now: choose another.")

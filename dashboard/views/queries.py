@@ -7,19 +7,22 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_values
-from dashboard.store import questions
+from dashboard.store import questions, reveals
 from dashboard.store.asked import BadQuery, Page
 from dashboard.store.lists import ACCOUNTS
-from dashboard.store.models import Account, SavedQuery
+from dashboard.store.models import Account, Answer, Question, SavedQuery
+from dashboard.store.statements import without_literals
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import csv_response
 from dashboard.views.sql import (
     answer_file,
     as_csv,
     ask_for,
+    ensure_shown,
     get_question_or_404,
-    hidden_in,
     is_complete,
+    is_gone,
+    is_shown,
     lines_of,
     rows_of,
 )
@@ -38,7 +41,14 @@ def index() -> ResponseReturnValue:
 @requires("operator")
 def new() -> ResponseReturnValue:
     """A form for one."""
-    return _form(None, {"text": request.args.get("text", "")})
+    return _form(None, {})
+
+
+@bp.post("/queries/new")
+@requires("operator")
+def draft() -> ResponseReturnValue:
+    """The same with a question that was written elsewhere: posted, since addresses are kept by browsers and proxies."""
+    return _form(None, {"text": request.form.get("text", "")})
 
 
 @bp.post("/queries")
@@ -59,7 +69,7 @@ def show(query_id: int) -> ResponseReturnValue:
 @requires("operator")
 def edit(query_id: int) -> ResponseReturnValue:
     """The form with what it says now."""
-    query = _query_or_404(query_id)
+    query = _changeable_or_404(query_id)
     kinds = {f"type-{name}": kind for name, kind in query.parameters.items()}
     return _form(query, {"name": query.name, "text": query.text, **kinds})
 
@@ -68,14 +78,14 @@ def edit(query_id: int) -> ResponseReturnValue:
 @requires("operator")
 def change(query_id: int) -> ResponseReturnValue:
     """Keep what was changed."""
-    return _save(_query_or_404(query_id))
+    return _save(_changeable_or_404(query_id))
 
 
 @bp.post("/queries/<int:query_id>/delete")
 @requires("operator")
 def delete(query_id: int) -> ResponseReturnValue:
     """Forget it; what was asked stays in the audit trail."""
-    questions.delete(visitor().user, _query_or_404(query_id), console().clock())
+    questions.delete(visitor().user, _changeable_or_404(query_id), console().clock())
     return redirect(url_for("queries.index"))
 
 
@@ -95,8 +105,9 @@ def ask(query_id: int) -> ResponseReturnValue:
             raise BadQuestion("No account fits: choose others.")
         values = {name: request.form.get(f"value-{name}", "") for name in names_in(query.text)}
         text = with_values(query.text, query.parameters, values)
-        answers = ask_for(query.name, text, [account.id for account in accounts], f"“{query.name}”: {query.text}")
-    except (BadQuestion, questions.TooMany) as error:
+        told = f"“{query.name}”: {without_literals(query.text)}"
+        answers = ask_for(query.name, text, [account.id for account in accounts], told)
+    except (BadQuestion, questions.TooMany, reveals.BadReason) as error:
         return _asking(query, str(error)), 422
     return redirect(url_for("queries.question", question_id=answers[0].question_id))
 
@@ -109,18 +120,18 @@ def question(question_id: int) -> ResponseReturnValue:
     found = get_question_or_404(question_id)
     answers = questions.answers(question_id)
     if request.path.endswith(".csv"):
+        if not all(map(is_gone, answers)):
+            ensure_shown(found)
         complete = all(is_complete(answer) and rows_of(answer) is not None for answer in answers)
         return answer_file(csv_response(_together(answers), ""), f"question-{question_id}", "csv", complete)
-    return render_template("pages/question.html", question=found, answers=answers, open=questions.OPEN)
+    return _answers("pages/question.html", found, answers)
 
 
 @bp.get("/questions/<int:question_id>/progress")
 @requires("operator", poll=True)
 def progress(question_id: int) -> ResponseReturnValue:
     """The polled part."""
-    found = get_question_or_404(question_id)
-    answers = questions.answers(question_id)
-    return render_template("fragments/_answers.html", question=found, answers=answers, open=questions.OPEN)
+    return _answers("fragments/_answers.html", get_question_or_404(question_id), questions.answers(question_id))
 
 
 @bp.post("/questions/<int:question_id>/cancel")
@@ -141,6 +152,20 @@ def _query_or_404(query_id: int) -> SavedQuery:
     return found
 
 
+def _changeable_or_404(query_id: int) -> SavedQuery:
+    """The saved question, for somebody who may change and delete it; 403 for others."""
+    query = _query_or_404(query_id)
+    try:
+        questions.check_change(visitor().user, query)
+    except questions.NotTheirs as error:
+        abort(403, str(error))
+    return query
+
+
+def _answers(template: str, question: Question, answers: list[Answer]) -> str:
+    return render_template(template, question=question, answers=answers, open=questions.OPEN, shown=is_shown(question))
+
+
 def _most() -> int:
     return questions.MOST_OPEN if visitor().may("admin") else min(questions.MOST_OPEN, console().settings.dashboard_bulk_most)
 
@@ -155,6 +180,7 @@ def _asking(query: SavedQuery, problem: str = "") -> str:
     return render_template(
         "pages/query.html",
         query=query,
+        may_change=questions.may_change(visitor().user, query),
         names=names_in(query.text),
         accounts=chosen.items[:12],
         total=chosen.total,
@@ -188,7 +214,7 @@ def _together(answers: list[Any]) -> list[dict[str, Any]]:
     """All rows of all answers, with every column that any of them has."""
     lines, columns = [], ["account_id", "account_name"]
     for answer in answers:
-        names, items = lines_of(answer, rows_of(answer) or (), hidden_in(answer))
+        names, items = lines_of(answer, rows_of(answer) or ())
         columns += [name for name in names if name not in columns]
         account = {"account_id": answer.account_id, "account_name": answer.account.title}
         # A column of the answer's that is called so as well comes behind.

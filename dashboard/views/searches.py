@@ -127,7 +127,7 @@ def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnV
 def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
     """One turn of about two seconds; where another tab has its turn, only how far that is."""
     connection, search = _mine_or_404(account_id, connection_id, search_id)
-    work.go_on(console().api, search, connection, _value(search), console().clock)
+    work.go_on(console().api, search, connection, _value(search), console().clock, lambda *table: _masked(account_id, *table))
     if not htmx.is_htmx():
         return redirect(_url(search), 303)
     return render_template("fragments/_search.html", page=_page(connection, search))
@@ -137,9 +137,20 @@ def _page(connection: Connection, search: ValueSearch) -> SearchPage:
     hits = work.hits_of(search)
     masked = {}
     for table_id in {hit.table_id for hit in hits}:
-        columns = [peliqan.Column(name=hit.column, type=hit.type) for hit in hits if hit.table_id == table_id]
-        masked[table_id] = set(masking.sight(connection.account_id, table_id, columns).hidden)
+        columns = tuple(_column(hit) for hit in hits if hit.table_id == table_id)
+        masked[table_id] = {clean(name) for name in _masked(connection.account_id, table_id, columns)}
+    # What was found in a column that the person saw is not shown where that column is masked now.
+    hits = [hit for hit in hits if hit.masked or hit.column not in masked[hit.table_id]]
     return SearchPage(connection, search, _value(search), work.places_of(search), hits, masked)
+
+
+def _column(hit: Hit) -> peliqan.Column:
+    return peliqan.Column.model_validate(hit.like or {"name": hit.column, "type": hit.type})
+
+
+def _masked(account_id: int, table_id: int, columns: tuple[peliqan.Column, ...]) -> set[str]:
+    """Return the names of the columns that are masked for the person who asks."""
+    return set(masking.sight(account_id, table_id, columns).hidden)
 
 
 def _mine_or_404(account_id: int, connection_id: int, search_id: int) -> tuple[Connection, ValueSearch]:

@@ -12,7 +12,7 @@ from dashboard.store import audit, people, second
 from dashboard.store.database import db
 from dashboard.store.models import User
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
-from dashboard.views.attempts import by_address
+from dashboard.views.attempts import by_address, count_key
 from dashboard.views.security import limiter
 
 bp = Blueprint("second", __name__)
@@ -28,9 +28,9 @@ def ask_for_code(user: User, target: str) -> ResponseReturnValue:
 
 
 def _whose() -> str:
-    """Attempts are counted by the person whose password was right, wherever they come from."""
+    """Return the key of a person whose password was right: their attempts count together, wherever they come from."""
     half = session.get("half")
-    return f"half {half[0]}" if half else by_address()
+    return count_key(f"half {half[0]}") if half else by_address()
 
 
 @bp.route("/login/code", methods=["GET", "POST"])
@@ -77,7 +77,7 @@ def switch_on() -> ResponseReturnValue:
         flash("Nothing was changed: this form was made for another moment. Begin again.", "warning")
         return redirect(url_for("people.me"), 303)
     step = second.step_of(secret, request.form.get("code", ""), at)
-    if step is None or people.check_password(user.email, request.form.get("password", "")) is None:
+    if step is None or not people.has_password(user, request.form.get("password", "")):
         audit.record(at, user.email, "second_factor_on", audit.FAILED)
         return _form(
             secret, "The code or the password does not fit. Nothing was changed. Wait for a new code and try again."
@@ -93,7 +93,7 @@ def switch_on() -> ResponseReturnValue:
 def switch_off() -> ResponseReturnValue:
     """Ask for none any more, with the password and a code."""
     user, vault, at = visitor().user, console().fleet.vault, console().clock()
-    knows = people.check_password(user.email, request.form.get("password", "")) is not None
+    knows = people.has_password(user, request.form.get("password", ""))
     code = request.form.get("code", "")
     if not knows or second.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None:
         audit.record(at, user.email, "second_factor_off", audit.FAILED)

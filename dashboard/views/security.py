@@ -27,11 +27,14 @@ POLICY = {
 }
 # All that the widget's own host name gives: nobody can sign in there, so nothing of the vendor's script can ask them to.
 OF_THE_WIDGET = frozenset({"embed.frame", "static"})
+# What browsers send forms as. Views read ``request.form`` alone, so that a body of any other kind is one that nobody checked.
+FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 def init_app(app: Flask) -> None:
     """Wire all of them; who is asked for comes before anything else."""
     app.before_request(_by_our_name)
+    app.before_request(_only_forms)
     csrf.init_app(app)
     limiter.init_app(app)
     attempts.init_app(app)
@@ -60,11 +63,27 @@ def first_in_a_minute(what: str) -> bool:
 
 def _by_our_name() -> None:
     """Refuse a host name that is not ours, where they are set: what a page says of its own address must be true."""
+    if request.environ["PATH_INFO"].startswith("//"):
+        # Werkzeug would read it as the path with one slash; what stands in front may have rules for that one alone.
+        abort(404)
     hosts = console().settings.hosts
     if hosts and urlsplit(f"//{request.host}").hostname not in hosts:
         abort(400, "The console is not reached by this host name. Its own is in DASHBOARD_URL.")
     if is_widgets_host() and request.endpoint not in OF_THE_WIDGET:
         abort(404, "This host name is for the widget's frame alone.")
+
+
+def _only_forms() -> None:
+    """Refuse a body that is no form, and a form with a file in it: what is checked and what is used is the text of its fields."""
+    if request.method in {"GET", "HEAD", "OPTIONS"} or not request.endpoint:
+        return
+    if request.content_type and request.mimetype not in FORMS:
+        abort(400, "The console reads forms. Send the fields as application/x-www-form-urlencoded, as its pages do.")
+    if request.files:
+        abort(400, "No form of the console takes a file. Send each field as text.")
+    # Of a multipart form: what reads all fields would stumble over it.
+    if None in request.form:
+        abort(400, "A field of this form has no name. Send it again as the page does.")
 
 
 def _headers(response: Response) -> Response:

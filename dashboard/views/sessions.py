@@ -40,7 +40,7 @@ def end() -> ResponseReturnValue:
 def _shows_who_they_are() -> bool:
     user, at = visitor().user, console().clock()
     if user.issuer is None:
-        return people.check_password(user.email, request.form.get("password", "")) is not None
+        return people.has_password(user, request.form.get("password", ""))
     mine = sessions.open_of(user, at, visitor().get_id())
     return any(each.is_here and at - each.started_at <= JUST_CAME for each in mine)
 

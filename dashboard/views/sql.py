@@ -12,33 +12,38 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data import addresses
 from dashboard.data.kinds import name_for
-from dashboard.data.masks import SEES_ALL, mask
+from dashboard.data.masks import SEES_ALL
 from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.store import questions, reveals
 from dashboard.store.asked import Page, read_query
 from dashboard.store.models import Account, Answer, Question
+from dashboard.store.statements import title_of, without_literals
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import Cell, cell, masked, plain
+from dashboard.views.cells import cell, plain
 from dashboard.views.pages import Shown, csv_response
 
 bp = Blueprint("sql", __name__)
 
 
+REASON_NEEDED = "This answer is not shown yet: say on its page why you need it. The reason stands in the audit trail."
+
+
 @dataclass(frozen=True)
 class AnswerPage:
-    """An answer as its page and the polled part show it. ``list``: a page of its rows as cells; None before there are any.
+    """An answer as its page and the polled part show it.
 
-    ``hidden``: what each column is masked as for this person, None where it is shown.
+    ``shown``: whether this person may see it now; where not, nothing that was answered is shown. ``list``: a page of its rows
+    as cells; None before there are any.
     """
 
     answer: Answer
+    shown: bool
     text: str | None
-    hidden: Sequence[str | None]
+    columns: Sequence[tuple[str, str]]
     list: Shown | None
-    gone: bool
 
     @property
     def moves(self) -> bool:
@@ -46,30 +51,30 @@ class AnswerPage:
         return self.answer.state in questions.OPEN
 
     @property
-    def masked_words(self) -> str:
-        """Which columns are masked for this person, and what each looks like; empty where none is."""
-        pairs = zip(self.answer.columns, self.hidden, strict=True)
-        return ", ".join(f"{name} ({kind})" for (name, _, _), kind in pairs if kind)
+    def gone(self) -> bool:
+        """Whether it was deleted because a day has passed."""
+        return is_gone(self.answer)
 
 
 @bp.get("/accounts/<int:account_id>/sql")
 @requires("operator")
 def ask(account_id: int) -> ResponseReturnValue:
-    """Where a question is written, and what one has asked here before."""
-    return _editor(get_account_or_404(account_id), request.args.get("text", ""))
+    """Show where a question is written, and what one has asked here before; ``answer``: begin with the question of that one."""
+    account, answer_id = get_account_or_404(account_id), request.args.get("answer", type=int)
+    return _editor(account, text_of(get_answer_or_404(answer_id)) or "" if answer_id is not None else "")
 
 
 @bp.post("/accounts/<int:account_id>/sql")
 @requires("operator")
 def begin(account_id: int) -> ResponseReturnValue:
-    """Have the question asked."""
+    """Have the question asked; with ``reason``, its answer is shown as soon as it is there."""
     account, written = get_account_or_404(account_id), request.form.get("text", "")
     try:
         text = checked(written)
         if names := names_in(text):
             raise BadQuestion(f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there.")
-        (answer,) = ask_for(text.splitlines()[0], text, [account_id], text)
-    except (BadQuestion, questions.TooMany) as error:
+        (answer,) = ask_for(title_of(text), text, [account_id], without_literals(text))
+    except (BadQuestion, questions.TooMany, reveals.BadReason) as error:
         return _editor(account, written, str(error)), 422
     return redirect(url_for("sql.show", answer_id=answer.id))
 
@@ -116,31 +121,32 @@ def keep_address(account_id: int) -> ResponseReturnValue:
 def show(answer_id: int) -> ResponseReturnValue:
     """An answer: a page of its rows; all of them for scripts."""
     answer = get_answer_or_404(answer_id)
-    rows, hidden = rows_of(answer), hidden_in(answer)
     suffix = request.path.rpartition(".")[2] if "." in request.path else ""
     if not suffix:
-        return render_template("pages/answer.html", page=_page(answer, rows, hidden), account=answer.account)
+        return render_template("pages/answer.html", page=_page(answer), account=answer.account)
+    if is_gone(answer):
+        abort(410, "The rows were deleted after a day. Ask again to have them.")
+    ensure_shown(answer.question)
+    rows = rows_of(answer)
     if rows is None:
         code = 409 if answer.state in questions.OPEN else 410
-        abort(code, "There are no rows: the answer is not there yet, it failed, or a day has passed.")
-    names, items = lines_of(answer, rows, hidden)
+        abort(code, "There are no rows: the answer is not there yet, or it failed.")
+    names, items = lines_of(answer, rows)
     complete = is_complete(answer)
     if suffix == "csv":
         return answer_file(csv_response([as_csv(item) for item in items], ""), f"answer-{answer.id}", "csv", complete)
     if suffix == "jsonl":
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
         return answer_file(Response(lines, mimetype="application/jsonl"), f"answer-{answer.id}", "jsonl", complete)
-    shape = [{"name": name, "type": kind} for name, (_, kind, _) in zip(names, answer.columns, strict=True)]
-    hidden_names = [name for name, kind in zip(names, hidden, strict=True) if kind]
-    return jsonify(columns=shape, items=items, masked=hidden_names, total=len(items), complete=complete, told=answer.told)
+    shape = [{"name": name, "type": kind} for name, (_, kind) in zip(names, columns_of(answer), strict=True)]
+    return jsonify(columns=shape, items=items, total=len(items), complete=complete, told=answer.told)
 
 
 @bp.get("/answers/<int:answer_id>/progress")
 @requires("operator", poll=True)
 def progress(answer_id: int) -> ResponseReturnValue:
     """The polled part: the answer as soon as it is there."""
-    answer = get_answer_or_404(answer_id)
-    return render_template("fragments/_answer.html", page=_page(answer, rows_of(answer), hidden_in(answer)))
+    return render_template("fragments/_answer.html", page=_page(get_answer_or_404(answer_id)))
 
 
 @bp.post("/answers/<int:answer_id>/cancel")
@@ -155,11 +161,11 @@ def cancel(answer_id: int) -> ResponseReturnValue:
 @bp.post("/questions/<int:question_id>/reveal")
 @requires("operator")
 def reveal(question_id: int) -> ResponseReturnValue:
-    """Somebody says why they have to see what is masked in the answers to their question."""
+    """The person who asked says why they need the answers; they are shown for a quarter of an hour then."""
     question = get_question_or_404(question_id)
     try:
         questions.reveal(question, visitor().user, request.form.get("why", ""), console().clock())
-    except reveals.BadReason as error:
+    except (reveals.BadReason, questions.NotTheirs) as error:
         flash(f"Nothing was shown. {error}", "danger")
     answer_id = request.form.get("answer", type=int)
     back = url_for("sql.show", answer_id=answer_id) if answer_id else url_for("queries.question", question_id=question_id)
@@ -167,16 +173,35 @@ def reveal(question_id: int) -> ResponseReturnValue:
 
 
 def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[Answer]:
-    """Write the question down, and ask the workers for its answers, one an account.
+    """Write the question down, with the form's reason where it has one, and ask the workers for its answers, one an account.
+
+    ``title`` and ``told`` stay, and hold no values.
 
     Raises:
         questions.TooMany: too many of this person's are under way.
+        reveals.BadReason: the reason is too short or too long.
     """
-    sealed = questions.sealed(text, console().fleet.vault.keys)
-    found = questions.answers(questions.ask(visitor().user, title, sealed, accounts, told, console().clock()).id)
+    sealed, reason = questions.sealed(text, console().fleet.vault.keys), request.form.get("reason", "")
+    asked = questions.ask(visitor().user, title, sealed, accounts, told, console().clock(), reason)
+    found = questions.answers(asked.id)
     for answer in found:
         console().work.find_out(answer)
     return found
+
+
+def is_shown(question: Question) -> bool:
+    """Return whether the person may see the answers to a question now; decided with each request, whatever is handed over.
+
+    Administrators may; whoever asked it may for a quarter of an hour after they gave a reason.
+    """
+    user = visitor().user
+    return user.role == SEES_ALL or (question.who == user.email and questions.is_revealed(question, console().clock()))
+
+
+def ensure_shown(question: Question) -> None:
+    """Answer 403, with what to do, where the person may not see the answers now."""
+    if not is_shown(question):
+        abort(403, REASON_NEEDED)
 
 
 def get_question_or_404(question_id: int) -> Question:
@@ -200,20 +225,28 @@ def rows_of(answer: Answer) -> list[list[Any]] | None:
     return questions.unpacked(answer.rows, console().fleet.vault.keys)
 
 
-def hidden_in(answer: Answer) -> list[str | None]:
-    """What each column is masked as for the person who asks; None where it is shown."""
-    until = answer.question.revealed_until
-    sees = visitor().user.role == SEES_ALL or (until is not None and until > console().clock())
-    return [None if sees else kind for _, _, kind in answer.columns]
+def columns_of(answer: Answer) -> list[tuple[str, str]]:
+    """Name and type of its columns. The version before this one kept names as they are."""
+    keys = console().fleet.vault.keys
+    return [(questions.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
 
 
-def lines_of(answer: Answer, rows: Sequence[Any], hidden: Sequence[str | None]) -> tuple[list[str], list[dict[str, Any]]]:
-    """Its columns' names, and its rows by them as this person may see them. ``select a.id, b.id`` has two names: id, id_2."""
+def text_of(answer: Answer) -> str | None:
+    """Return the statement as it was asked; None after a day."""
+    return questions.opened(answer.question.text, console().fleet.vault.keys)
+
+
+def is_gone(answer: Answer) -> bool:
+    """Return whether what was answered was deleted because a day has passed."""
+    return answer.state not in questions.OPEN and not answer.question.text
+
+
+def lines_of(answer: Answer, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Its columns' names, and its rows by them. ``select a.id, b.id`` has two names: id, id_2."""
     names: list[str] = []
-    for name, _, _ in answer.columns:
+    for name, _ in columns_of(answer):
         names.append(name_for(name, names, fold=False, most_bytes=None))
-    unseen = {name for name, kind in zip(names, hidden, strict=True) if kind}
-    return names, [mask(dict(zip(names, row, strict=True)), unseen) for row in rows]
+    return names, [dict(zip(names, row, strict=True)) for row in rows]
 
 
 def is_complete(answer: Answer) -> bool:
@@ -236,23 +269,25 @@ def as_csv(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in item.items()}
 
 
-def _page(answer: Answer, rows: Sequence[Any] | None, hidden: Sequence[str | None]) -> AnswerPage:
-    text = questions.opened(answer.question.text, console().fleet.vault.keys)
-    shown = None
-    if rows is not None:
+def _page(answer: Answer) -> AnswerPage:
+    shown, list_ = is_shown(answer.question), None
+    if shown and (rows := rows_of(answer)) is not None:
         query = read_query(request.args, {}, {})
         start = (query.page - 1) * query.per_page
-        cells = [_cells(row, hidden) for row in rows[start : start + query.per_page]]
-        shown = Shown("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
-    gone = rows is None and bool(answer.columns) and answer.state not in questions.OPEN
-    return AnswerPage(answer, text, hidden, shown, gone)
-
-
-def _cells(row: Sequence[Any], hidden: Sequence[str | None]) -> list[Cell]:
-    return [masked(kind) if kind and value not in (None, "") else cell(value) for value, kind in zip(row, hidden, strict=True)]
+        cells = [[cell(value) for value in row] for row in rows[start : start + query.per_page]]
+        list_ = Shown("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
+    return AnswerPage(answer, shown, text_of(answer), columns_of(answer) if shown else (), list_)
 
 
 def _editor(account: Account, text: str, problem: str = "") -> str:
     address = questions.address_or_none(account.id)
-    latest = questions.latest_of(visitor().email, account.id)
-    return render_template("pages/sql.html", account=account, text=text, problem=problem, address=address, latest=latest)
+    return render_template(
+        "pages/sql.html",
+        account=account,
+        text=text,
+        reason=request.form.get("reason", ""),
+        problem=problem,
+        address=address,
+        latest=questions.latest_of(visitor().email, account.id),
+        is_shown=is_shown,
+    )

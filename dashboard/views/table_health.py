@@ -9,11 +9,10 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data.query import read_table_query
 from dashboard.fleet import table_health
 from dashboard.store import looks
 from dashboard.store.models import Account, TableLook, WatchedTable
-from dashboard.views import htmx
+from dashboard.views import htmx, masking
 from dashboard.views.access import requires
 from dashboard.views.accounts import get_account_or_404
 
@@ -68,7 +67,7 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
 def _look(account_id: int, table_id: int) -> None:
     api = console().api.for_account(account_id)
     table, columns = api.table(table_id), api.columns(table_id)
-    query = read_table_query(request.args, (), columns)
+    query, _ = masking.read_query(account_id, table_id, request.args, (), columns)
     table_health.look(api, table, columns, query, console().clock())
 
 

@@ -16,9 +16,9 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data.filters import KINDS, can_sort, kinds_of, type_of
+from dashboard.data.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.data.masks import mask
-from dashboard.data.query import PREFIX, TableQuery, read_table_query
+from dashboard.data.query import PREFIX, TableQuery
 from dashboard.store import reveals
 from dashboard.store.asked import BadQuery, Page
 from dashboard.store.models import Account
@@ -57,12 +57,12 @@ class RowsPage:
     @cached_property
     def filterable(self) -> Sequence[peliqan.Column]:
         """The columns that have a filter."""
-        return [column for column in self.columns if kinds_of(column)]
+        return [column for column in self.columns if self._kinds_of(column)]
 
     @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
-        """The filters by the types of columns that have them (``type_of``), for the form's menu."""
-        return {type_of(column): kinds_of(column) for column in self.filterable}
+        """The filters by the keys of columns that have them (``key_of``), for the form's menu."""
+        return {key_of(column, masked=column.name in self.sight.hidden): self._kinds_of(column) for column in self.filterable}
 
     @cached_property
     def families(self) -> dict[str, Sequence[str]]:
@@ -75,8 +75,12 @@ class RowsPage:
         return groups
 
     def sort_url(self, column: peliqan.Column) -> str:
-        """The address of the rows sorted by a column; empty where Peliqan cannot sort by it."""
-        return self.list.url(sort=self.query.sort_by(column.name)) if can_sort(column) else ""
+        """The address of the rows sorted by a column; empty where Peliqan cannot sort by it, or it is masked for this person."""
+        can = can_sort(column) and column.name not in self.sight.hidden
+        return self.list.url(sort=self.query.sort_by(column.name)) if can else ""
+
+    def _kinds_of(self, column: peliqan.Column) -> tuple[str, ...]:
+        return kinds_of(column, masked=column.name in self.sight.hidden)
 
     @cached_property
     def shown_names(self) -> frozenset[str]:
@@ -107,8 +111,8 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
     if request.endpoint == "tables.rows" and (shorter := _plain_address(columns)) is not None:
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
-    query = read_table_query(request.args, request.args.getlist("column"), columns)
-    shown, sight = query.shown(columns), masking.sight(account_id, table_id, columns)
+    query, sight = masking.read_query(account_id, table_id, request.args, request.args.getlist("column"), columns)
+    shown = query.shown(columns)
     if request.endpoint == "tables.rows" and _can_fill_itself():
         # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
         page: Page[Any] = Page([], query.page * query.per_page, query)
@@ -151,8 +155,9 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
     """One cell's whole value, as a fragment for the table or as a page of its own. What is masked stays so."""
     account = get_account_or_404(account_id)
     api = console().api.for_account(account_id)
-    column = _column(api.columns(table_id), request.args.get("column", ""))
-    sight = masking.sight(account_id, table_id, [column])
+    columns = api.columns(table_id)
+    column = _column(columns, request.args.get("column", ""))
+    sight = masking.sight(account_id, table_id, columns)
     values = api.row(table_id, row_id)
     each = cell_of(values.get(column.name), column, sight.hidden)
     template = "fragments/_cell.html" if htmx.is_htmx() else "pages/cell.html"

@@ -14,6 +14,7 @@ from dashboard.app import create_app
 from dashboard.cli.shared import close_store
 from dashboard.store.database import db
 from dashboard.views.security import limiter
+from tests.alerting import RECEIVERS
 from tests.attacks.places import Places
 from tests.attacks.seeded import make_one_of_each
 from tests.conftest import Clock, Person, Sandbox, make_settings
@@ -54,7 +55,7 @@ def used(
     shutil.copy(filled / "console.db", folder / "console.db")
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
     limiter.enabled = False
-    made = create_app(make_settings(sandbox_server.url, folder, **HOOK))
+    made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS))
     made.jinja_env.bytecode_cache = compiled
     olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
     make_one_of_each(made, olga, adam, folder, "Of the test")
@@ -86,7 +87,7 @@ def app(
         servers.postgresql.drop("attacked")
         url = servers.postgresql.create("attacked", like="filled")
         changes = {**changes, "database_url": url, "redis_url": servers.redis.url}
-    made = create_app(make_settings(sandbox_server.url, folder, **changes), clock=clock)
+    made = create_app(make_settings(sandbox_server.url, folder, **{**RECEIVERS, **changes}), clock=clock)
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     yield made

@@ -13,6 +13,7 @@ from flask import Flask
 from markdown_it import MarkdownIt
 from requests.adapters import HTTPAdapter
 
+from dashboard.data.places import Place, Places
 from dashboard.fleet import alerts as sending
 from dashboard.peliqan.models import Account
 from dashboard.store import alerts
@@ -28,6 +29,12 @@ from tests.made import refused_fleet
 LINK = "https://console.example.com/causes/17"
 MARK = "marked"
 SOME = TEXTS[::4]
+# Every service, and this machine for each: what is sent there is kept by the test.
+HERE = Places(
+    Place.read(f"{address.partition(':')[0]}://{host}")
+    for address in (*ADDRESSES, "json:", "mailto:", "https:")
+    for host in ("", "127.0.0.1")
+)
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def test_no_text_is_acted_upon_by_a_chat_service(address: str, sent: list[reques
     for text in TEXTS:
         sent.clear()
         body = f"{text} {MARK} has it.\nFor example: {text}, x{text}{text}\n\n{LINK}"
-        assert sending.send(address, f"Critical: {text} {MARK}", body) is None, address
+        assert sending.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None, address
         words = [word for request in sent for word in words_of(request)]
         assert sum(MARK in word for word in words) in (1, 2), words
         assert any(LINK in word.replace("\\", "") for word in words), words
@@ -74,14 +81,14 @@ def test_words_without_markup_reach_every_service_as_they_are(sent: list[request
         if "mdv=2" in address or "format=html" in address:
             continue
         sent.clear()
-        sending.send(address, "Title", text)
+        sending.send(address, "Title", text, places=HERE)
         words = [word.replace("&amp;", "&") for request in sent for word in words_of(request)]
         assert any(text in word for word in words), (address, words)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_receiver_of_json_gets_the_words_unchanged(text: str, place: Receiver) -> None:
-    assert sending.send(place.address, text, f"{text}\n\n{LINK}") is None
+    assert sending.send(place.address, text, f"{text}\n\n{LINK}", places=HERE) is None
     assert (place.got[0]["title"], place.got[0]["message"]) == (text, f"{text}\n\n{LINK}")
 
 
@@ -103,7 +110,8 @@ def test_an_email_holds_every_text_as_text(options: str, monkeypatch: pytest.Mon
     for text in TEXTS:
         written.clear()
         body = f"For example: {text}\n\n{LINK}"
-        assert sending.send(f"mailto://bob:pw@127.0.0.1?to=a@example.com&from=b@example.com{options}", "Critical", body) is None
+        address = f"mailto://bob:pw@127.0.0.1?to=a@example.com&from=b@example.com{options}"
+        assert sending.send(address, "Critical", body, places=HERE) is None
         parts = {part.get_content_type(): part for part in message_from_string(written[0]).walk()}
         part = parts.get("text/html", parts["text/plain"])
         shown = part.get_payload(decode=True).decode()  # type: ignore[union-attr]

@@ -20,6 +20,7 @@ from dashboard.store.database import db
 from dashboard.store.models import Cause
 from dashboard.views.pages import csv_response
 from dashboard.views.security import limiter
+from tests.alerting import RECEIVERS
 from tests.attacks.conftest import HOOK
 from tests.attacks.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula
 from tests.attacks.places import Places, ask
@@ -80,7 +81,7 @@ def app(
 ) -> Iterator[Flask]:
     """A console whose customers' every text begins with a formula of some kind, used by people who type formulas."""
     sandbox_server.app.test_client().post("/sandbox/control/reset")
-    made = create_app(make_settings(sandbox_server.url, folder, **HOOK), clock=clock, adapter=api)
+    made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS), clock=clock, adapter=api)
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     upgrade_schema(made)

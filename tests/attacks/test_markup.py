@@ -21,6 +21,7 @@ from dashboard.store import people
 from dashboard.store.database import db
 from dashboard.views.cells import cell
 from dashboard.views.security import limiter
+from tests.alerting import RECEIVERS
 from tests.attacks.conftest import HOOK
 from tests.attacks.hostile import PAYLOAD, SCRIPT, HostileApi
 from tests.attacks.places import Place, Places, ask
@@ -49,7 +50,7 @@ def app(folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSyste
     # A few customers, and those with something for the desk to do.
     wanting = (sandbox_server.find(failure="expired", auth="oauth2"), sandbox_server.find(auth="saltedge"))
     accounts = {*range(1001, 1007), *(each.account_id for each in wanting)}
-    made = create_app(make_settings(sandbox_server.url, folder, **HOOK), clock=clock, adapter=HostileApi(accounts))
+    made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS), clock=clock, adapter=HostileApi(accounts))
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     upgrade_schema(made)

@@ -20,10 +20,12 @@ import dashboard
 from dashboard.app import ASSETS
 from dashboard.data.masks import read_masks
 from dashboard.diagnosis.access import refuses_access
+from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.diagnosis.texts import normalised
 from dashboard.peliqan.retries import retry_wait
 from dashboard.store.people import PeopleError, checked_address
+from dashboard.store.statements import without_literals
 from tests.attacks.patterns import MEGABYTE, hostile_texts
 
 LIMIT = 0.2  # seconds of processor time for 1 MB
@@ -47,6 +49,8 @@ CUT_FIRST: dict[str, tuple[str, Callable[[str], object]]] = {
     "dashboard.diagnosis.access._SIGNS": ("refuses_access", refuses_access),
     "dashboard.diagnosis.access._HARMLESS": ("refuses_access", refuses_access),
     "dashboard.diagnosis.access._ADDRESS": ("refuses_access", refuses_access),
+    "dashboard.diagnosis.error_values._TOKENS": ("without_values", without_values),
+    "dashboard.store.statements._TOKENS": ("without_literals", without_literals),
     "dashboard.data.masks._HUMP": ("_find", lambda text: MASKS.kind_of(text)),
 }
 MASKS = read_masks(ASSETS / "masks.ini")

@@ -80,9 +80,9 @@ REFUSED = {
     "no version": head(line="GET /login") + HIDDEN,
     "another version": head(line="GET /login HTTP/3.0") + HIDDEN,
     "a method that is none": head(line="G\x01T /login HTTP/1.1") + HIDDEN,
-    "a line of many kilobytes": head(line=f"GET /{'a' * 9000} HTTP/1.1") + HIDDEN,
-    "more headers than anybody has": head(*(f"X-{n}: y" for n in range(200))) + HIDDEN,
-    "a header of many kilobytes": head("X: " + "y" * 20_000) + HIDDEN,
+    "a line of many kilobytes": head(line=f"GET /{'a' * 70_000} HTTP/1.1") + HIDDEN,
+    "more headers than anybody has": head(*(f"X-{n}: y" for n in range(2000))) + HIDDEN,
+    "a header of many kilobytes": head("X: " + "y" * 70_000) + HIDDEN,
 }
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dashboard.app import Console
-from tests.alerting import Clockwork, Receiver, receive
+from tests.alerting import RECEIVERS, Clockwork, Receiver, receive
 from tests.conftest import Clock
 from tests.store.conftest import every_kept_text_is_that_of_its_row
 
@@ -16,6 +16,12 @@ __all__ = ["every_kept_text_is_that_of_its_row"]
 @pytest.fixture
 def engine(either_engine: str) -> str:
     return either_engine
+
+
+@pytest.fixture
+def store(store: dict[str, str]) -> dict[str, str]:
+    """With an operator who names the place where alerts go."""
+    return {**store, **RECEIVERS}
 
 
 @pytest.fixture

@@ -136,10 +136,10 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(parts: Con
     assert time.monotonic() - asked < 4
 
 
-def test_a_worker_masks_a_large_answer_in_seconds_and_then_ends_when_it_is_asked_to(
+def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked_to(
     app: Flask, parts: Console, machines: Processes, clock: Clock
 ) -> None:
-    """700 letters in each of 10,000 rows: a pattern that goes over each of them again and again took minutes."""
+    """700 letters in each of 10,000 rows: work that goes over each of them again and again took minutes."""
     text = (
         "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)"
         " select replace(hex(zeroblob(350)), '0', 'x') as remark from n"

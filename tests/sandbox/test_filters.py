@@ -1,7 +1,9 @@
 """Filters and sorts of a column of every type: the sandbox answers as the recorded server did."""
 
+import json
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.tables.every_type import (
     values_for,
 )
 
+BASEROW = Path(__file__).parents[1] / "data" / "baserow"
 BY_NAME = {each["name"]: each for each in FIELDS}
 
 
@@ -31,6 +34,29 @@ def every(api: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
 
 def ask(api: Caller, **asked: str) -> Any:
     return api.get(f"database/rows/table/{TABLE}/?{urlencode({'user_field_names': 'True', 'size': '200', **asked})}")
+
+
+@pytest.mark.parametrize("name", ["error-filters-not-json.json", "error-filters-bad-json-shape.json"])
+def test_a_tree_of_filters_that_cannot_be_read_is_refused_as_the_recorded_server_did(every: Caller, name: str) -> None:
+    [recorded] = [each for each in json.loads((BASEROW / "index.json").read_text())["files"] if each["file"] == name]
+    answer = ask(every, filters=dict(parse_qsl(urlsplit(recorded["path"]).query))["filters"])
+    assert answer.status_code == recorded["status"] == 400
+    assert answer.json == json.loads((BASEROW / name).read_text())
+
+
+def test_a_tree_of_filters_keeps_the_rows_that_fit_it_and_no_other_filter_counts_beside_it(every: Caller) -> None:
+    either = [{"type": "contains", "field": "Title", "value": "a"}, {"type": "empty", "field": "E-mail", "value": ""}]
+    groups = [{"filter_type": "OR", "filters": either, "groups": []}]
+    active = {"type": "boolean", "field": "Active", "value": "true"}
+    tree = {"filter_type": "AND", "filters": [active], "groups": groups}
+    expected = [
+        row["id"] for row in ROWS if row["Active"] and ("a" in (row["Title"] or "").casefold() or row["E-mail"] in (None, ""))
+    ]
+    assert 0 < len(expected) < len(ROWS)
+    answer = ask(every, filters=json.dumps(tree), filter__Title__equal="nothing has this title").json
+    assert [row["id"] for row in answer["results"]] == expected
+    named = {"filter_type": "OR", "filters": either}
+    assert ask(every, filters=json.dumps(named)).json["count"] > len(expected)
 
 
 def sent(name: str, kind: str, value: str) -> str:

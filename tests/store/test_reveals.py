@@ -52,3 +52,24 @@ def test_an_administrators_word_is_kept_and_taken_back() -> None:
     reveals.decide(adam, 1001, 7, "Notes", None, AT)
     assert reveals.overrides(7) == {"E-mail": False}
     assert len(db.session.scalars(select(AuditEntry).where(AuditEntry.what == "mask")).all()) == 3
+
+
+def test_a_decision_to_show_a_column_counts_for_its_table_alone() -> None:
+    adam = person("adam")
+    reveals.decide(adam, 1001, 7, "E-mail", False, AT)
+    reveals.decide(adam, 1001, 8, "Notes", True, AT)
+    assert reveals.overrides_in({7, 8, 9}) == {7: {"E-mail": False}, 8: {"Notes": True}}
+    assert reveals.overrides_in(()) == {}
+
+
+def test_a_comparison_with_a_masked_column_is_one_entry_for_person_and_table_in_a_quarter_of_an_hour() -> None:
+    olga, viv = person("olga"), person("viv")
+    for user, table_id, minutes in ((olga, 7, 0), (olga, 7, 14), (olga, 70, 14), (viv, 7, 14), (olga, 7, 15), (olga, 7, 29)):
+        reveals.record_comparison(user, 1001, table_id, ["E-mail", "100%_x"], AT + timedelta(minutes=minutes))
+    entries = db.session.scalars(select(AuditEntry).where(AuditEntry.what == reveals.COMPARED).order_by(AuditEntry.id)).all()
+    assert [(entry.who.partition("@")[0], entry.detail.split(",")[0], entry.at - AT) for entry in entries] == [
+        ("olga", "table 7", timedelta()),
+        ("olga", "table 70", timedelta(minutes=14)),
+        ("viv", "table 7", timedelta(minutes=14)),
+        ("olga", "table 7", timedelta(minutes=15)),
+    ]

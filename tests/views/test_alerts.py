@@ -10,9 +10,15 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store.database import db
 from dashboard.store.models import AlertMessage, AlertRule
-from tests.alerting import SECRET, Receiver, receive
+from tests.alerting import RECEIVERS, SECRET, Receiver, receive
 from tests.conftest import Clock, Person, words
 from tests.made import refused_fleet
+
+
+@pytest.fixture
+def store(store: dict[str, str]) -> dict[str, str]:
+    """With an operator who names the place where alerts go."""
+    return {**store, **RECEIVERS}
 
 
 @pytest.fixture

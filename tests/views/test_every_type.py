@@ -33,9 +33,9 @@ from tests.views.test_recorded_rows import RECORDED, run
 
 
 @pytest.fixture
-def listed(viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> BeautifulSoup:
+def listed(adam: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> BeautifulSoup:
     install(sandbox, monkeypatch, sandbox_fields(), ROWS)
-    return viv.get(PATH)
+    return adam.get(PATH)
 
 
 def offered_filters(soup: BeautifulSoup) -> list[tuple[str, str]]:
@@ -68,7 +68,7 @@ def test_no_filter_that_the_page_offers_is_one_that_the_real_server_refused_or_a
     assert not [pair for pair in offered if pair in WRONG_FILTERS]
 
 
-def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(listed: BeautifulSoup, viv: Person) -> None:
+def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(listed: BeautifulSoup, adam: Person) -> None:
     wrong, tried = [], 0
     for name, kind in offered_filters(listed):
         values = values_for(name, kind)
@@ -77,8 +77,8 @@ def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(lis
             expected = sum(fits(row[name], kind, value, is_number=is_number(BY_NAME[name])) for row in ROWS)
             added = urlencode([("add_column", name), ("add_kind", kind), ("add_value", value), ("column", "Title")])
             # As the form sends it, and from there to the rows for scripts.
-            location = viv.client.get(f"{PATH}?{added}").location
-            answer = viv.client.get(as_json(location))
+            location = adam.client.get(f"{PATH}?{added}").location
+            answer = adam.client.get(as_json(location))
             tried += 1
             if answer.status_code != 200 or answer.json["total"] != expected:
                 wrong.append((name, kind, value, expected, answer.json))
@@ -133,31 +133,31 @@ def test_the_heads_that_sort_are_those_by_which_the_real_server_sorts(listed: Be
     assert {head["aria-sort"] for head in listed.select(".rows thead th[aria-sort]")} == {"none"}
 
 
-def test_every_head_sorts_both_ways_and_says_so(listed: BeautifulSoup, viv: Person) -> None:
+def test_every_head_sorts_both_ways_and_says_so(listed: BeautifulSoup, adam: Person) -> None:
     for name, link in sort_links(listed).items():
         for direction in ("ascending", "descending"):
-            answer = viv.client.get(as_json(link))
+            answer = adam.client.get(as_json(link))
             assert answer.status_code == 200, (name, direction, answer.json)
             assert answer.json["total"] == len(ROWS)
-            alone = viv.get(link if "column=" in link else f"{link}&{urlencode({'column': name})}")
+            alone = adam.get(link if "column=" in link else f"{link}&{urlencode({'column': name})}")
             heads = alone.select(".rows th[aria-sort]")
             assert [head["aria-sort"] for head in heads] == [direction], name
             link = str(heads[0].a["href"])  # type: ignore[index]
     ids = [each["id"] for each in sorted(ROWS, key=lambda row: row["Nr"], reverse=True)]
-    assert [item["id"] for item in viv.json(f"{PATH}.json?sort=-Nr")["items"]] == ids
+    assert [item["id"] for item in adam.json(f"{PATH}.json?sort=-Nr")["items"]] == ids
 
 
 def test_a_filter_that_a_column_does_not_have_is_a_sentence_and_nothing_is_sent(
-    listed: BeautifulSoup, viv: Person, sandbox: Sandbox
+    listed: BeautifulSoup, adam: Person, sandbox: Sandbox
 ) -> None:
     before = sandbox.state()["calls"]["rows"]
     for name, kind in WRONG_FILTERS:
         asked = urlencode({f"filter__{name}__{kind}": WRONG_FILTERS[name, kind][0]})
-        assert "cannot be filtered by" in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
+        assert "cannot be filtered by" in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
     for name in ("Files", "-Files", "Secret", "Tags copy", "-Lost", "First file"):
         for path in (f"{PATH}.json", f"{PATH}/export.csv"):
-            assert viv.client.get(f"{path}?{urlencode({'sort': name})}").status_code in {400, 403}
-        assert "cannot be sorted by" in viv.json(f"{PATH}.json?{urlencode({'sort': name})}", 400)["detail"]
+            assert adam.client.get(f"{path}?{urlencode({'sort': name})}").status_code in {400, 403}
+        assert "cannot be sorted by" in adam.json(f"{PATH}.json?{urlencode({'sort': name})}", 400)["detail"]
     assert sandbox.state()["calls"]["rows"] == before
 
 
@@ -180,36 +180,36 @@ REFUSED_VALUES = [
 ]
 
 
-def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(listed: BeautifulSoup, viv: Person) -> None:
+def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(listed: BeautifulSoup, adam: Person) -> None:
     for name, kind, value, said in REFUSED_VALUES:
         asked = urlencode({f"filter__{name}__{kind}": value})
-        assert said in viv.json(f"{PATH}.json?{asked}", 400)["detail"], (name, kind, value)
-    assert said in words(viv.get(f"{PATH}?{asked}", 400))
+        assert said in adam.json(f"{PATH}.json?{asked}", 400)["detail"], (name, kind, value)
+    assert said in words(adam.get(f"{PATH}?{asked}", 400))
 
 
-def test_a_choice_whose_text_several_have_is_any_of_them(listed: BeautifulSoup, viv: Person) -> None:
+def test_a_choice_whose_text_several_have_is_any_of_them(listed: BeautifulSoup, adam: Person) -> None:
     ids = [option["id"] for option in BY_NAME["Status"]["select_options"] if option["value"] == "Open"]
     assert len(ids) == 2
     for name in ("Status", "Status copy"):
         have = sum(row[name] is not None and row[name]["id"] in ids for row in ROWS)
         assert 0 < have < len(ROWS)
         for kind, total in (("single_select_equal", have), ("single_select_not_equal", len(ROWS) - have)):
-            assert viv.json(f"{PATH}.json?{urlencode({f'filter__{name}__{kind}': 'Open'})}")["total"] == total
+            assert adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__{kind}': 'Open'})}")["total"] == total
 
 
-def test_more_than_a_number_leaves_out_what_is_no_number_also_beside_less_than(listed: BeautifulSoup, viv: Person) -> None:
+def test_more_than_a_number_leaves_out_what_is_no_number_also_beside_less_than(listed: BeautifulSoup, adam: Person) -> None:
     finite = [float(row["Ratio"]) for row in ROWS if row["Ratio"] != "NaN"]
     assert 0 < len(finite) < len(ROWS)
     more = urlencode({"filter__Ratio__higher_than": "-1"})
-    assert viv.json(f"{PATH}.json?{more}")["total"] == sum(each > -1 for each in finite)
+    assert adam.json(f"{PATH}.json?{more}")["total"] == sum(each > -1 for each in finite)
     both = urlencode({"filter__Ratio__higher_than": "-1", "filter__Ratio__lower_than": "1"})
-    assert viv.json(f"{PATH}.json?{both}")["total"] == sum(-1 < each < 1 for each in finite)
+    assert adam.json(f"{PATH}.json?{both}")["total"] == sum(-1 < each < 1 for each in finite)
 
 
-def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(listed: BeautifulSoup, viv: Person) -> None:
+def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(listed: BeautifulSoup, adam: Person) -> None:
     for chosen in ("Took", "Age", "Names", "Credits", "Active", "Late?", "Customers", "Files", "Secret"):
         asked = urlencode({"column": chosen, "q": "1"})
-        assert "None of the columns on the page can be searched" in viv.json(f"{PATH}.json?{asked}", 400)["detail"], chosen
+        assert "None of the columns on the page can be searched" in adam.json(f"{PATH}.json?{asked}", 400)["detail"], chosen
 
 
 # Names that Baserow's parameters take apart, or take for a sign; each is a column's.
@@ -228,30 +228,30 @@ def odd(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any
     return rows
 
 
-def test_a_column_of_any_name_is_sorted_by_both_ways_shown_alone_and_filtered_by(viv: Person, odd: list[dict[str, Any]]) -> None:
-    heads = viv.get(PATH).select(".rows thead th")[1:]
+def test_a_column_of_any_name_is_sorted_by_both_ways_shown_alone_and_filtered_by(adam: Person, odd: list[dict[str, Any]]) -> None:
+    heads = adam.get(PATH).select(".rows thead th")[1:]
     for name, head in zip(ODD_NAMES, heads, strict=True):
         assert head.a is not None, name
         link = str(head.a["href"])
         up = sorted(odd, key=lambda row: row[name])
         for expected, direction in ((up, "ascending"), (up[::-1], "descending")):
-            found = viv.json(as_json(link))
+            found = adam.json(as_json(link))
             assert [item["id"] for item in found["items"]] == [row["id"] for row in expected], (name, direction)
             alone = dict(parse_qsl(urlsplit(link).query)) | {"column": name}
-            assert viv.json(f"{PATH}.json?{urlencode(alone)}")["columns"] == [{"name": name, "type": "text"}]
-            sorted_heads = viv.get(link).select(".rows thead th")[1:]
+            assert adam.json(f"{PATH}.json?{urlencode(alone)}")["columns"] == [{"name": name, "type": "text"}]
+            sorted_heads = adam.get(link).select(".rows thead th")[1:]
             ours = sorted_heads[ODD_NAMES.index(name)]
             assert ours["aria-sort"] == direction, name
             assert sum(each["aria-sort"] != "none" for each in sorted_heads) == 1, name
             link = str(ours.a["href"])  # type: ignore[index]
         for pairs in ([], [("column", "Plain")]):
             asked = urlencode([(f"filter__{name}__equal", "05"), *pairs])
-            assert viv.json(f"{PATH}.json?{asked}")["total"] == 1, name
+            assert adam.json(f"{PATH}.json?{asked}")["total"] == 1, name
 
 
 @pytest.mark.parametrize("name", ["Amount [EUR]", "[x]", "a[]", "[,]"])
 def test_a_name_with_brackets_is_no_link_since_the_server_takes_them_for_a_way_to_sort(
-    viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
+    adam: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     install(
         sandbox,
@@ -259,16 +259,16 @@ def test_a_name_with_brackets_is_no_link_since_the_server_takes_them_for_a_way_t
         [Field(1, "Plain", "text", True), Field(2, name, "text")],
         [{"id": 1, "order": "1", "Plain": "", name: "v"}],
     )
-    heads = viv.get(PATH).select(".rows thead th")[1:]
+    heads = adam.get(PATH).select(".rows thead th")[1:]
     assert [head.a is not None for head in heads] == [True, False]
     asked = urlencode({"sort": f"-{name}"})
-    assert "cannot be sorted" in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
-    assert viv.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v', 'column': name})}")["total"] == 1
+    assert "cannot be sorted" in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
+    assert adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v', 'column': name})}")["total"] == 1
 
 
 @pytest.mark.parametrize("name", ["field_created_on", "field_id", "two\nlines"])
 def test_a_name_under_which_the_server_finds_no_column_has_no_filter(
-    viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
+    adam: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     install(
         sandbox,
@@ -276,8 +276,8 @@ def test_a_name_under_which_the_server_finds_no_column_has_no_filter(
         [Field(1, "Plain", "text", True), Field(2, name, "text")],
         [{"id": 1, "order": "1", "Plain": "", name: "v"}],
     )
-    assert {column for column, _ in offered_filters(viv.get(PATH))} == {"Plain"}
-    assert "cannot be filtered" in viv.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v'})}", 400)["detail"]
+    assert {column for column, _ in offered_filters(adam.get(PATH))} == {"Plain"}
+    assert "cannot be filtered" in adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v'})}", 400)["detail"]
 
 
 REFUSALS = [

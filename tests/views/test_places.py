@@ -15,7 +15,7 @@ from dashboard.store.models import PullRun
 from tests.conftest import Person, Sandbox, make_settings
 
 REFUSED = "its operator says where it may"
-RULE = {"name": "Support", "address": "json://127.0.0.1:9/in", "severity": "critical", "zone": "UTC", "sends": ["new"]}
+RULE = {"name": "Support", "address": "json://hooks.example.com:9/in", "severity": "critical", "zone": "UTC", "sends": ["new"]}
 WAREHOUSE = "postgresql://reader:s3cret@127.0.0.1:1/data"
 
 

@@ -34,7 +34,7 @@ def test_personal_columns_are_masked_wherever_rows_leave_the_console(engine: str
     person: Person = request.getfixturevalue(name)
     for path in (
         table,
-        f"{table}?q=contact1@",
+        f"{table}?q=1.example.com",
         f"{table}?column=E-mail",
         f"{table}/rows/1",
         f"{table}/rows/1/cell?column=E-mail",

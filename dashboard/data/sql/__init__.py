@@ -1,4 +1,4 @@
-"""Questions in SQL to one customer's warehouse, by either of two doors, and what of an answer may be shown.
+"""Questions in SQL to one customer's warehouse, by either of two ways.
 
 ``text``        the question: one with names in it becomes one with values
 ``result``      an answer: its columns and rows, within limits

@@ -1,5 +1,6 @@
 """A question by a direct connection to a customer's warehouse. The database itself keeps it read-only, short and a single one."""
 
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Final, cast
@@ -11,6 +12,8 @@ from psycopg.pq.abc import PGresult
 from dashboard.data.addresses import BadAddress, PostgresAddress, read_postgresql
 from dashboard.data.sql.relay import LOOPBACK, Relay
 from dashboard.data.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
+from dashboard.diagnosis.error_values import without_values
+from dashboard.store.statements import names_in_statement
 
 __all__ = ["BadAddress", "ask", "check", "shown"]
 GIVES_NOTHING: Final = "That gives no rows, and has changed nothing. A question begins with select, as a rule."
@@ -18,10 +21,9 @@ CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 5
 # What comes beside an answer of the most bytes that are kept: the rows after it, until the database has heard of it.
 MOST_RECEIVED: Final = 4 * MOST_BYTES
-ORIGINS: Final = """
-    select attrelid, attnum, relname, attname from pg_attribute join pg_class on pg_class.oid = attrelid
-    where (attrelid, attnum) in (select * from unnest(%s::oid[], %s::int2[]))
-"""
+_HUMP: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
+# A function of the customer's own raised these, with a text that may hold anything.
+_RAISED: Final = "P0"
 
 
 def shown(address: PostgresAddress | str) -> str:
@@ -69,21 +71,41 @@ def ask(
     found = _parts(address)
     with _reached(found) as relay:
         try:
-            with closing(_connect(found, relay, seconds)) as there:
+            there = _connect(found, relay, seconds)
+        except psycopg.Error as error:
+            raise Failed(_words(error, found)) from None
+        try:
+            with closing(there):
                 begun(there.cancel_safe)
                 _read(there, question, result)
         except psycopg.Error as error:
             if relay.exceeded:
                 result.cut_by_size()
                 return
-            told = GIVES_NOTHING if error.sqlstate is None and "produce a result" in str(error) else _words(error, found)
-            raise Failed(told, incomplete=bool(result.rows)) from None
+            raise Failed(refusal(error, question), incomplete=bool(result.rows)) from None
+
+
+def refusal(error: psycopg.Error, question: str) -> str:
+    """Return why the database did not carry a question out: the class of its error, and its words without values.
+
+    DETAIL, HINT and CONTEXT are left out: they hold values without any quotes.
+    """
+    if error.sqlstate is None and "produce a result" in str(error):
+        return GIVES_NOTHING
+    said = without_values(error.diag.message_primary or str(error), names_in_statement(question))
+    if error.sqlstate is None:
+        return f"{said[:1].upper()}{said[1:]}." if said else "The database did not answer."
+    try:
+        known = psycopg.errors.lookup(error.sqlstate).__name__
+    except KeyError:
+        known = "Error"
+    title = f"{_HUMP.sub(' ', known).capitalize()} ({error.sqlstate})"
+    return f"{title}: {said}." if said and not error.sqlstate.startswith(_RAISED) else f"{title}."
 
 
 def _read(there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result) -> None:
     # Before the rows, which may be none, or too large for the connection to live on.
-    columns = _described(there, question)
-    result.columns = _with_origins(there, columns)
+    result.columns = columns = _described(there, question)
     there.rollback()
     # With the protocol that takes one statement alone; a row at a time, so that what is too much is left where it is.
     with there.cursor() as cursor, closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))) as rows:
@@ -125,13 +147,9 @@ def _connect(address: PostgresAddress, relay: Relay, seconds: float = SECONDS) -
 
 
 def _columns(there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult) -> Sequence[ResultColumn]:
-    """Each with the place that it comes from as yet: ``oid.number`` of a table's column."""
-    columns = []
-    for at in range(found.nfields):
-        kind = there.adapters.types.get(found.ftype(at))
-        origin = f"{found.ftable(at)}.{found.ftablecol(at)}" if found.ftable(at) else ""
-        columns.append(ResultColumn((found.fname(at) or b"").decode("utf-8", "replace"), kind.name if kind else "", origin))
-    return columns
+    kinds = [there.adapters.types.get(found.ftype(at)) for at in range(found.nfields)]
+    names = [(found.fname(at) or b"").decode("utf-8", "replace") for at in range(found.nfields)]
+    return [ResultColumn(name, kind.name if kind else "") for name, kind in zip(names, kinds, strict=True)]
 
 
 def _described(there: "psycopg.Connection[tuple[Any, ...]]", question: str) -> Sequence[ResultColumn]:
@@ -143,21 +161,6 @@ def _described(there: "psycopg.Connection[tuple[Any, ...]]", question: str) -> S
     return _columns(there, there.wait(generators.execute(there.pgconn))[-1])
 
 
-def _with_origins(there: "psycopg.Connection[tuple[Any, ...]]", columns: Sequence[ResultColumn]) -> Sequence[ResultColumn]:
-    """The places by their names."""
-    places = [tuple(map(int, column.origin.split("."))) for column in columns if column.origin]
-    if not places:
-        return columns
-    oids, numbers = zip(*places, strict=True)
-    rows = there.execute(ORIGINS, [list(oids), list(numbers)])
-    names = {f"{oid}.{number}": f"{table}.{column}" for oid, number, table, column in rows}
-    return [
-        # What cannot be told counts as computed.
-        ResultColumn(column.name, column.type, names.get(column.origin, "") if column.origin else "")
-        for column in columns
-    ]
-
-
 def _parts(address: PostgresAddress | str) -> PostgresAddress:
     return read_postgresql(address) if isinstance(address, str) else address
 
@@ -167,7 +170,7 @@ def _identity(there: "psycopg.Connection[Any]") -> Any:
 
 
 def _words(error: psycopg.Error, address: PostgresAddress) -> str:
-    """The database's sentence. A password that stands in it is a fault of libpq's, and cut out all the same."""
+    """Why there is no connection. A password that stands in it is a fault of libpq's, and cut out all the same."""
     said = error.diag.message_primary or next(iter(str(error).strip().splitlines()), "") or type(error).__name__
     said = said.replace(address.password, "…") if address.password else said
     return f"{said[:1].upper()}{said[1:500]}."

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from dashboard import peliqan
 from dashboard.data.sql.result import SECONDS, Failed, Result, ResultColumn
+from dashboard.diagnosis.error_values import sentence_of, without_values
+from dashboard.store.statements import names_in_statement
 
 
 def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[[Callable[[], None]], None]) -> None:
@@ -12,7 +14,7 @@ def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[
     Raises:
         Failed: with what was read so far in ``result``.
     """
-    hang_up = peliqan.HangUp()
+    hang_up, known = peliqan.HangUp(), names_in_statement(question)
     begun(hang_up)
     try:
         for part in api.ask(question, quiet=SECONDS, hang_up=hang_up):
@@ -21,8 +23,9 @@ def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[
             if not result.take(part.records):
                 return
     except peliqan.BrokenAnswer as error:
-        raise Failed(f"{error.explained} Ask again.", incomplete=bool(result.columns)) from None
+        raise Failed(f"{sentence_of(error, known)} Ask again.", incomplete=bool(result.columns)) from None
     except peliqan.QueryFailed as error:
-        raise Failed(error.detail or error.sentence, incomplete=bool(result.rows)) from None
+        said = without_values(error.detail or "", known) or error.sentence
+        raise Failed(f"{said[:1].upper()}{said[1:].rstrip('.')}.", incomplete=bool(result.rows)) from None
     except peliqan.PeliqanError as error:
-        raise Failed(f"{error.explained} {error.next_step}", incomplete=bool(result.rows)) from None
+        raise Failed(f"{sentence_of(error, known)} {error.next_step}", incomplete=bool(result.rows)) from None

@@ -1,20 +1,16 @@
-"""An answer to a question: columns and rows within limits, and which of its columns are masked."""
+"""An answer to a question: columns and rows within limits."""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from dashboard.data.masks import Masks
-from dashboard.data.sql.personal import shape_of
-
 MOST_ROWS: Final = 10_000
 MOST_BYTES: Final = 8_000_000
 SECONDS: Final = 60
-COMPUTED: Final = "computed from what may be personal"
 
 
 class Failed(Exception):
@@ -27,11 +23,10 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class ResultColumn:
-    """A column. ``origin``: the table's column that it is; empty where it is computed; None where that is not said."""
+    """A column."""
 
     name: str
     type: str = ""
-    origin: str | None = None
 
 
 @dataclass
@@ -61,32 +56,6 @@ class Result:
         """Say that there is more than may be kept."""
         first = f"these are the first {len(self.rows):,} rows" if self.rows else "the first row alone has more"
         self.cut = f"There is more than {MOST_BYTES // 1_000_000} MB; {first}."
-
-    def masked(self, masks: Masks, decided: dict[str, bool], check: Callable[[], None] = lambda: None) -> list[str | None]:
-        """What each column is masked as for those who do not see everything; None where it is shown.
-
-        ``decided``: an administrator's word by a column's name. A column that the database says is one of a table's goes by that
-        name; a computed one is shown where it holds nothing but numbers and truth. Where nothing is said (Peliqan's route), it
-        goes by its own name and by what its values look like. ``check`` is called every few hundredths of a second and may raise,
-        to end the search through the values.
-        """
-        return [self._masked(place, column, masks, decided, check) for place, column in enumerate(self.columns)]
-
-    def _masked(
-        self, place: int, column: ResultColumn, masks: Masks, decided: dict[str, bool], check: Callable[[], None]
-    ) -> str | None:
-        check()
-        values = [row[place] for row in self.rows if row[place] is not None]
-        only_numbers = all(isinstance(value, (int, float)) for value in values)
-        if column.origin == "":
-            return None if only_numbers else COMPUTED
-        name = (column.origin or column.name).rpartition(".")[2]
-        kind = masks.kind_of(name)
-        if name in decided:
-            return (kind or "masked by an administrator") if decided[name] else None
-        if kind is not None or only_numbers or column.origin is not None:
-            return kind
-        return shape_of(values, check)
 
 
 def _plain(value: Any) -> Any:

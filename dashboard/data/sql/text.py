@@ -11,7 +11,8 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-LONGEST: Final = 20_000
+from dashboard.store.statements import LONGEST
+
 MOST_DIGITS: Final = 1_000
 TYPES: Final = ("text", "number", "date")
 _PARTS: Final = re.compile(

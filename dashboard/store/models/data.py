@@ -41,7 +41,8 @@ class Export(Model):
     """A whole table to be made a file of, and how far that is; states and their order: ``store.exports``.
 
     ``asked``: what the reading is given (search, order_by, filters, include); ``columns``: name, type and decimal places of
-    each; ``hidden``: names of those that are masked. ``page`` and ``offset``: the last page that is in the file, and where the
+    each; ``hidden``: names of those that are masked; ``disclosed``: those that only a person who sees them may be given the file
+    of, as ``peliqan.Column`` reads them. ``page`` and ``offset``: the last page that is in the file, and where the
     file ends after it; ``total``: rows as counted first; ``rate``: rows a second; ``counted``: what remarks will be made of.
     """
 
@@ -56,6 +57,7 @@ class Export(Model):
     asked: Mapped[dict[str, Any]] = mapped_column(JSON)
     columns: Mapped[list[Any]] = mapped_column(JSON)
     hidden: Mapped[list[str]] = mapped_column(JSON)
+    disclosed: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     in_words: Mapped[str] = mapped_column(Text)
     who: Mapped[str] = mapped_column(Text)
     audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))

@@ -11,7 +11,10 @@ from dashboard.store.folding import folded
 
 
 class AuditEntry(Model):
-    """Who did what, when, on which connection, with which result. ``what`` and ``result`` are words of ``store.audit``."""
+    """Who did what, when, on which connection, with which result. ``what`` and ``result`` are words of ``store.audit``.
+
+    ``times``: how often, from ``at`` to ``settled_at``, where ``group_key`` says that repetitions are counted here.
+    """
 
     __tablename__ = "audit_entry"
 
@@ -25,6 +28,8 @@ class AuditEntry(Model):
     detail: Mapped[str] = mapped_column(Text, default="")
     words: Mapped[str] = folded("who", "what", "detail")
     settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    times: Mapped[int] = mapped_column(default=1, server_default="1")
+    group_key: Mapped[str | None] = mapped_column(String(80), index=True, unique=True)
 
 
 class User(Model):

@@ -38,9 +38,10 @@ class SavedQuery(Model):
 
 
 class Question(Model):
-    """What somebody asked, of one account or of many; ``text`` has its values in it and is encrypted.
+    """What somebody asked, of one account or of many; ``text`` has its values in it, is encrypted, and is gone after a day.
 
-    ``title``: the saved query's name, or the first line. ``revealed_until``: until when its masked columns are shown to ``who``.
+    ``title``: the saved query's name, or the first line without values. ``revealed_until``: until when its answers are shown to
+    ``who``, who gave a reason; administrators need none.
     """
 
     __tablename__ = "question"
@@ -58,8 +59,8 @@ class Question(Model):
 class Answer(Model):
     """One account's answer to a question; states and their order: ``store.questions``.
 
-    ``columns``: of each its name, type, and what it is masked as, if it is; ``rows``: encrypted, None before there are any and
-    after a day. ``told``: why it failed, or what is missing.
+    ``columns``: of each its encrypted name, its type, and a third part that is of no use any more; ``rows``: encrypted, None
+    before there are any and after a day. ``told``: why it failed, or what is missing, without values; gone after a day.
     """
 
     __tablename__ = "answer"

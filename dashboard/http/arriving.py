@@ -1,0 +1,117 @@
+"""Find where a request ends in the bytes that have arrived, so that no thread waits for the rest of one."""
+
+import re
+from enum import Enum, auto
+from typing import Final
+
+# Request line and headers together. Browsers keep up to 180 cookies of 4 kB for a domain, of all applications on it.
+HEAD_BYTES: Final = 64 * 1024
+# As app.py's MAX_CONTENT_LENGTH, and the framing of chunks: what is larger is refused by the application.
+BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+_CODING: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
+_EXPECT: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
+_CHUNK: Final = re.compile(rb"([0-9a-f]{1,16})[ \t]*(?:;.*)?", re.IGNORECASE)
+# The longest first line of a chunk.
+_CHUNK_LINE: Final = 8190
+
+
+class Stage(Enum):
+    """How much of a request has arrived."""
+
+    NOTHING = auto()
+    HEAD = auto()
+    BODY = auto()
+    WHOLE = auto()
+    LINE_TOO_LONG = auto()
+    HEAD_TOO_LARGE = auto()
+    BODY_TOO_LARGE = auto()
+    MALFORMED = auto()
+
+
+class Arriving:
+    """The bytes of a connection's next request, and whatever the client sent behind it.
+
+    Decides only when a thread is taken. What the request means is decided by gunicorn's parser, which reads the same bytes from
+    memory: where the two disagree, the parser finds too few bytes or leaves some, and the connection is closed.
+    """
+
+    def __init__(self, held: bytes = b"") -> None:
+        self._data = bytearray(held)
+        self._head = self._end = self._searched = 0
+        self._chunked = False
+        self.expects_continue = False
+        # The application refuses the request for its Content-Length: what follows is the rest of its body and no request.
+        self.cut = False
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def add(self, data: bytes) -> None:
+        """Keep what was received."""
+        self._data += data
+
+    def stage(self) -> Stage:
+        """Say how much is there."""
+        if not self._data:
+            return Stage.NOTHING
+        if not self._head:
+            self._find_head()
+        if (self._head or len(self._data)) > HEAD_BYTES:
+            return Stage.HEAD_TOO_LARGE if self._data.find(b"\r\n", 0, HEAD_BYTES) >= 0 else Stage.LINE_TOO_LONG
+        if not self._head:
+            return Stage.HEAD
+        return self._read_chunks() if self._chunked else self._wait_for_length()
+
+    def take(self) -> bytes:
+        """Give out a request that is whole. The rest is ``rest()``."""
+        return bytes(self._data[: self._end])
+
+    def rest(self) -> bytes:
+        """What the client sent behind the request."""
+        return bytes(self._data[self._end :])
+
+    def _find_head(self) -> None:
+        at = self._data.find(b"\r\n\r\n", max(0, self._searched - 3))
+        self._searched = len(self._data)
+        if at < 0:
+            return
+        self._head = self._end = at + 4
+        head = bytes(self._data[: self._head])
+        self.expects_continue = head.partition(b"\r\n")[0].endswith(b"HTTP/1.1") and bool(_EXPECT.search(head))
+        self._chunked = bool(_CODING.search(head))
+        length = _LENGTH.search(head)
+        if length and not self._chunked:
+            self._end += int(length[1])
+
+    def _wait_for_length(self) -> Stage:
+        if self._end - self._head > BODY_BYTES:
+            self.cut, self._end = True, len(self._data)
+        return Stage.WHOLE if len(self._data) >= self._end else Stage.BODY
+
+    def _read_chunks(self) -> Stage:
+        """Go on to the end of the last whole chunk (RFC 9112, section 7.1)."""
+        while self._end - self._head <= BODY_BYTES:
+            line = self._data.find(b"\r\n", self._end, self._end + _CHUNK_LINE)
+            if line < 0:
+                return Stage.MALFORMED if len(self._data) - self._end > _CHUNK_LINE else Stage.BODY
+            found = _CHUNK.fullmatch(self._data[self._end : line])
+            if not found:
+                return Stage.MALFORMED
+            size = int(found[1], 16)
+            if not size:
+                return self._read_trailers(line)
+            if size > BODY_BYTES:
+                break
+            if len(self._data) < line + 2 + size + 2:
+                return Stage.BODY
+            self._end = line + 2 + size + 2
+        return Stage.BODY_TOO_LARGE
+
+    def _read_trailers(self, at: int) -> Stage:
+        # The line of the last chunk ends the trailers too where there are none.
+        end = self._data.find(b"\r\n\r\n", at, at + HEAD_BYTES)
+        if end < 0:
+            return Stage.BODY_TOO_LARGE if len(self._data) - at > HEAD_BYTES else Stage.BODY
+        self._end = end + 4
+        return Stage.WHOLE

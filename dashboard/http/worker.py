@@ -1,0 +1,315 @@
+"""gunicorn's threaded worker with one loop that reads and writes all sockets, so that no thread waits for a client.
+
+gunicorn's own gthread takes a thread as soon as a connection has its first byte, and reads and writes in it without a limit: as
+many slow clients as there are threads stop a process. Here the loop collects a request until it is whole, each part of it within
+a limit of time, and a thread then reads it from memory. An answer that the client does not take at once goes on, in whichever
+thread is free, when its socket takes more. Signals, restarts and settings are gunicorn's.
+"""
+
+import errno
+import selectors
+import socket
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future
+from contextlib import suppress
+from datetime import datetime
+from functools import partial
+from io import BytesIO
+from time import monotonic
+from typing import Any, Final
+
+from gunicorn import http
+from gunicorn.http import wsgi
+from gunicorn.http.body import ChunkedReader
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
+
+from dashboard.http import refusals
+from dashboard.http.arriving import Stage
+from dashboard.http.connection import ClientLeft, Connection, Phase
+from dashboard.http.refusals import Refusal
+
+# What the bodies and answers of all connections may take of memory, in bytes. The largest goes where it is more.
+HELD_BYTES: Final = 64 * 1024 * 1024
+# Bytes that are read to let a client see the last answer before its connection is closed.
+DRAINED_BYTES: Final = 4 * 1024 * 1024
+PIECE: Final = 8192
+# Seconds between two looks for connections whose time is over.
+SWEEP: Final = 0.2
+NO_MORE_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
+GONE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED})
+ENDED: Final = object()
+REFUSED: Final = {
+    Stage.LINE_TOO_LONG: refusals.LINE_TOO_LONG,
+    Stage.HEAD_TOO_LARGE: refusals.HEAD_TOO_LARGE,
+    Stage.BODY_TOO_LARGE: refusals.BODY_TOO_LARGE,
+    Stage.MALFORMED: refusals.UNREADABLE,
+}
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """The loop is the main thread. A connection belongs to it (then it is in ``_parked``) or to one thread, never to both."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        self.alive: bool
+        self._open: set[Connection] = set()
+        self._parked: set[Connection] = set()
+        self._swept = 0.0
+
+    @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Refuse what this worker does not do.
+
+        Raises:
+            RuntimeError: TLS, the PROXY protocol or uWSGI's is configured.
+        """
+        if cfg.is_ssl or cfg.proxy_protocol != "off" or cfg.protocol != "http":
+            raise RuntimeError(
+                "The console speaks plain HTTP/1.1 alone: leave TLS to a proxy, and switch the PROXY and uwsgi protocols off."
+            )
+
+    # The loop: accept, read, write, close.
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a connection; where there are too many, the one that has waited longest is closed."""
+        try:
+            sock, client = listener.accept()
+        except OSError as error:
+            if error.errno in NO_MORE_FILES:
+                self._make_room()
+            elif error.errno not in GONE:
+                raise
+            return
+        self.nr_conns += 1
+        connection = Connection(sock, client, listener.getsockname())
+        self._open.add(connection)
+        self._park(connection, Phase.NEW)
+        self._read(connection)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
+
+    def _make_room(self) -> None:
+        if self._parked:
+            self._drop(min(self._parked, key=lambda each: each.since))
+
+    def _park(self, connection: Connection, phase: Phase, seconds: float | None = None) -> None:
+        """Wait for the client, for as long as the phase may take."""
+        connection.enter(phase, seconds)
+        self._parked.add(connection)
+        event = selectors.EVENT_WRITE if phase is Phase.WRITING else selectors.EVENT_READ
+        self.poller.register(connection.sock, event, partial(self._ready, connection))
+        self._bound_memory(connection)
+
+    def _unpark(self, connection: Connection) -> None:
+        connection.leave()
+        self._parked.discard(connection)
+        self.poller.unregister(connection.sock)
+
+    def _ready(self, connection: Connection, _sock: socket.socket) -> None:
+        # Another event of the same round may have closed it.
+        if connection in self._parked:
+            (self._write if connection.phase is Phase.WRITING else self._read)(connection)
+
+    def _read(self, connection: Connection) -> None:
+        try:
+            data = connection.sock.recv(65536)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._drop(connection)
+            return
+        if connection.phase is Phase.LINGERING:
+            connection.drained += len(data)
+            if not data or connection.drained > DRAINED_BYTES:
+                self._drop(connection)
+        elif data:
+            connection.arriving.add(data)
+            self._consider(connection)
+        elif len(connection.arriving):
+            self._refuse(connection, refusals.INCOMPLETE)
+        else:
+            self._drop(connection)
+
+    def _consider(self, connection: Connection) -> None:
+        """Go on as far as the request has arrived."""
+        stage = connection.arriving.stage()
+        if stage is Stage.WHOLE:
+            self._unpark(connection)
+            connection.answer = self._answer(connection, *connection.take_request())
+            self._resume(connection)
+        elif stage in REFUSED:
+            self._refuse(connection, REFUSED[stage])
+        elif stage is Stage.HEAD and connection.phase is not Phase.HEAD:
+            connection.enter(Phase.HEAD)
+        elif stage is Stage.BODY and connection.phase is not Phase.BODY:
+            connection.enter(Phase.BODY)
+            if connection.arriving.expects_continue:
+                connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+                with suppress(ClientLeft):
+                    connection.flush()
+        self._bound_memory(connection)
+
+    def _write(self, connection: Connection) -> None:
+        try:
+            if connection.flush():
+                self._unpark(connection)
+                self._resume(connection)
+            else:
+                connection.renew()
+        except ClientLeft:
+            self._drop(connection)
+
+    def _refuse(self, connection: Connection, refusal: Refusal) -> None:
+        """Answer by the server itself, and end the connection."""
+        self._unpark(connection)
+        self.log.info("A request was refused: %s %s", refusal.status, refusal.reason)
+        try:
+            connection.send(refusal.answer)
+            connection.flush()
+        except ClientLeft:
+            self._close(connection)
+        else:
+            self._linger(connection)
+
+    def _linger(self, connection: Connection) -> None:
+        """End the answer, and read on for a moment: closing with bytes unread would destroy it (RFC 9112, section 9.6)."""
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._close(connection)
+        else:
+            self._park(connection, Phase.LINGERING)
+
+    def _drop(self, connection: Connection) -> None:
+        self._unpark(connection)
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        self.nr_conns -= 1
+        self._open.discard(connection)
+        connection.sock.close()
+        if connection.answer is not None:
+            # Closes what the application has open for it, which may take its time.
+            self.tpool.submit(self._abandon, connection.answer)
+
+    def _abandon(self, answer: Generator[None, None, None]) -> None:
+        try:
+            answer.close()
+        except Exception:
+            self.log.exception("Error while closing an answer.")
+
+    def _bound_memory(self, grown: Connection) -> None:
+        if grown.held > PIECE and sum(each.held for each in self._open) > HELD_BYTES and self._parked:
+            self._drop(max(self._parked, key=lambda each: each.held))
+
+    # What gunicorn's loop calls once a second, and when it ends.
+
+    def murder_keepalived(self, force: bool = False) -> None:
+        """Close connections whose time is over; ``force``: all that no thread works on."""
+        now = monotonic()
+        if force:
+            for connection in tuple(self._parked):
+                self._drop(connection)
+        elif now >= self._swept + SWEEP:
+            self._swept = now
+            for connection in [each for each in self._parked if each.deadline <= now]:
+                self._expire(connection)
+
+    def murder_pending(self) -> None:
+        """Nothing is pending that ``murder_keepalived`` does not close."""
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """Close connections without a request by ``deadline``: the server ends."""
+        for connection in self._parked:
+            if connection.phase in {Phase.NEW, Phase.IDLE}:
+                connection.deadline = min(connection.deadline, deadline)
+
+    def _expire(self, connection: Connection) -> None:
+        if connection.phase in {Phase.HEAD, Phase.BODY}:
+            self._refuse(connection, refusals.TOO_SLOW)
+        else:
+            self._drop(connection)
+
+    # Threads: run the application.
+
+    def _resume(self, connection: Connection) -> None:
+        future = self.tpool.submit(next, connection.answer, ENDED)
+        future.add_done_callback(lambda done: self.method_queue.defer(self._paused, connection, done))
+
+    def _paused(self, connection: Connection, done: "Future[object]") -> None:
+        """A thread is done with the connection: for now, or with the whole answer."""
+        if (error := done.exception()) is not None:
+            self.log.error("Error while answering.", exc_info=error)
+            connection.keep = False
+        elif done.result() is not ENDED:
+            self._park(connection, Phase.WRITING)
+            return
+        connection.answer, connection.working = None, 0
+        if connection.lost:
+            self._close(connection)
+        elif not connection.keep:
+            self._linger(connection)
+        else:
+            self._park(connection, Phase.IDLE, self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
+            if len(connection.arriving):
+                self._consider(connection)
+
+    def _answer(self, connection: Connection, request: bytes, cut: bool) -> Generator[None, None, None]:
+        """Answer one request; yields where the client takes no more for now. Threads run it, one after another."""
+        connection.keep = False
+        try:
+            req = next(http.get_parser(self.cfg, _pieces(request), connection.client))
+            if isinstance(req.body.reader, ChunkedReader):
+                # Read to its end here: what is malformed in it is the client's mistake and not the application's.
+                req.body = BytesIO(req.body.read())
+            yield from self._call(connection, req, cut)
+        except ClientLeft:
+            connection.lost = True
+        except (Exception, SystemExit) as error:  # whatever the application raises is answered
+            refusal = refusals.of_error(error)
+            if refusal is None:
+                self.log.exception("Error while answering.")
+            else:
+                self.log.warning("A request could not be read: %s", type(error).__name__)
+            if not connection.began:
+                connection.send((refusal or refusals.MISTAKE).answer)
+                with suppress(ClientLeft):
+                    yield from connection.drain()
+
+    def _call(self, connection: Connection, req: Any, cut: bool) -> Generator[None, None, None]:
+        began, environ, resp = datetime.now(), dict[str, Any](), None  # gunicorn's access log reads a difference
+        # The loop has answered that already.
+        req._expected_100_continue = False
+        try:
+            self.cfg.pre_request(self, req)
+            resp, environ = wsgi.create(req, connection, connection.client, connection.server, self.cfg)
+            environ.update({"gunicorn.socket": connection.sock, "wsgi.multithread": True})
+            self._count_request()
+            if cut or not self.alive or not self.cfg.keepalive:
+                resp.force_close()
+            answer = self.wsgi(environ, resp.start_response)
+            try:
+                for piece in answer:
+                    resp.write(piece)
+                    yield from connection.drain()
+                resp.close()
+                yield from connection.drain()
+                connection.keep = not resp.should_close()
+            finally:
+                self.log.access(resp, req, environ, datetime.now() - began)
+                if hasattr(answer, "close"):
+                    answer.close()
+        finally:
+            self.cfg.post_request(self, req, environ, resp)
+
+    def _count_request(self) -> None:
+        self.nr += 1
+        if self.nr >= self.max_requests and self.alive:
+            self.log.info("Autorestarting worker after current request.")
+            self.alive = False
+
+
+def _pieces(request: bytes) -> Iterator[bytes]:
+    """As from a socket: of what it holds the parser copies the rest for each chunk of a body."""
+    for at in range(0, len(request), PIECE):
+        yield request[at : at + PIECE]
