@@ -151,7 +151,9 @@ def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
 
     found = cut_in_the_middle(served, upstream, streamed, end)
     assert looks_whole_and_is_not(found, whole, upstream.rows) == []
-    assert not any(received.looks_whole for name, received in found.items() if "/export." in name)
+    if number == signal.SIGKILL:
+        # At the other signal a file may be ready and sent before the process is gone.
+        assert not any(received.looks_whole for name, received in found.items() if "/export." in name)
 
 
 def test_no_client_takes_what_a_restart_could_not_wait_for_for_a_whole_answer(
