@@ -1,0 +1,132 @@
+"""``dashboard check`` where it is wanted most: each broken thing is a sentence with what to do, and an exit code."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Sandbox
+from tests.engines import Servers, free_port
+from tests.processes import make_environ, run_here
+
+Run = Callable[..., Any]
+SECRET = "hunter2"
+
+
+@pytest.fixture
+def run(sandbox: Sandbox, tmp_path: Path) -> Run:
+    environ = make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
+    return lambda *words, **more: run_here(words, {**environ, **more})
+
+
+@pytest.fixture(scope="module")
+def broken_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
+    """Data folders that cannot be used, and what is said of each."""
+    file = tmp_path_factory.mktemp("broken") / "file"
+    file.write_text("")
+    return {
+        "a file": (str(file), f"{file} is a file, or lies below one: name a folder"),
+        "below a file": (str(file / "below"), "is a file, or lies below one: name a folder"),
+        "that nobody may make": ("/proc/nowhere/data", "cannot be made (No such file or directory): name another folder"),
+    }
+
+
+@pytest.mark.parametrize("broken", ["a file", "below a file", "that nobody may make"])
+@pytest.mark.parametrize(
+    "words",
+    [("check",), ("db", "upgrade"), ("serve",), ("worker",), ("backup", "x"), ("users", "list"), ("refresh",)],
+    ids=" ".join,
+)
+def test_a_data_folder_that_cannot_be_used_is_a_sentence_of_every_command(
+    run: Run, broken_folders: dict[str, tuple[str, str]], words: tuple[str, ...], broken: str
+) -> None:
+    folder, sentence = broken_folders[broken]
+    ended = run(*words, DASHBOARD_DATA=folder)
+    assert (ended.returncode, "DASHBOARD_DATA: " in ended.stderr, sentence in ended.stderr) == (2, True, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("REDIS_URL", each)
+            for each in ("localhost:6379", "localhost", "redis://", f"redis://:{SECRET}@h:port/0", "http://h/0")
+        ),
+        *(("REDIS_URL", each) for each in (f"redis://:a/{SECRET}@h:6379/0", "redis://h:99999999/0")),
+        *(
+            ("DATABASE_URL", each)
+            for each in (f"postgresql://u:{SECRET}@h:port/x", f"mysql://u:{SECRET}@h/x", "postgresql:", "/some/file.db")
+        ),
+    ],
+)
+def test_an_address_that_cannot_be_read_is_a_setting_that_needs_attention(run: Run, name: str, value: str) -> None:
+    ended = run("check", **{name: value})
+    assert (ended.returncode, f"  {name}: must be" in ended.stderr) == (2, True), ended.stderr
+    assert SECRET not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@contextmanager
+def database_that_says(sqlstate: str, sentence: str) -> Iterator[int]:
+    """The port of a server that answers each connection with an error of PostgreSQL's protocol, version 3."""
+    fields = b"SFATAL\0" + b"C" + sqlstate.encode() + b"\0M" + sentence.encode() + b"\0\0"
+    answer = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    there, _ = server.accept()
+                except OSError:
+                    return
+                with there:
+                    there.recv(10_000)
+                    there.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "sentence"),
+    [("28P01", 'password authentication failed for user "console"'), ("53300", "sorry, too many clients already")],
+)
+def test_what_the_database_says_is_said(run: Run, sqlstate: str, sentence: str) -> None:
+    with database_that_says(sqlstate, sentence) as port:
+        address = f"postgresql://console:{SECRET}@127.0.0.1:{port}/console?sslmode=disable"
+        ended = run("check", "database", DATABASE_URL=address)
+    assert (ended.returncode, sentence in ended.stdout) == (1, True), ended.stdout
+    assert "check DATABASE_URL" in ended.stdout
+    assert SECRET not in ended.stdout + ended.stderr
+
+
+def test_a_wrong_host_port_user_and_database_are_told_apart(run: Run, servers: Servers) -> None:
+    url = servers.postgresql.create("for_the_check")
+    base, _, _ = url.rpartition("/")
+    said = {
+        "port": run("check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:{free_port()}/x").stdout,
+        "host": run("check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@nowhere.invalid/x").stdout,
+        "database": run("check", "database", DATABASE_URL=f"{base}/no_such_database").stdout,
+    }
+    servers.postgresql.drop("for_the_check")
+    assert "Connection refused" in said["port"]
+    assert "nowhere.invalid" in said["host"]
+    assert 'database "no_such_database" does not exist' in said["database"]
+    assert SECRET not in "".join(said.values())
+
+
+def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
+    url = servers.postgresql.create("for_the_check")
+    ended = run("check", "Redis", DATABASE_URL=url, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:{free_port()}/0")
+    servers.postgresql.drop("for_the_check")
+    assert (ended.returncode, "Connection refused" in ended.stdout) == (1, True), ended.stdout
+    assert "check REDIS_URL" in ended.stdout
+    assert SECRET not in ended.stdout + ended.stderr
