@@ -22,7 +22,7 @@ PRIVATE: Final = (
     " names the service with that host in DASHBOARD_PLACES, as in json://10.0.0.5, beside all others that are used."
 )
 # A pattern for addresses of IP; any other is for names.
-_OF_ADDRESSES: Final = re.compile(r"[0-9.*?]*[0-9][0-9.*?]*|[0-9a-f.*?]*:[0-9a-f:.*?]*")
+_OF_ADDRESSES: Final = re.compile(r"(?=[.*?]*[0-9])[0-9.*?]+|[0-9a-f.*?]*:[0-9a-f:.*?]*")
 
 
 class NotAllowed(ValueError):

@@ -15,8 +15,18 @@ _OTHERS = ("a", "A", "1", " ", "\n", ".", "@", "\x00")
 _MOST_WITNESSES, _MOST_LETTERS = 60, 16
 
 
-def hostile_texts(pattern: "re.Pattern[str]") -> list[Callable[[int], str]]:
-    """Functions that make a text of a given length."""
+def hostile_texts(pattern: "re.Pattern[Any]") -> list[Callable[[int], Any]]:
+    """Functions that make a text of a given length, or bytes where the pattern is of bytes."""
+    if isinstance(pattern.pattern, bytes):
+        return [partial(_as_bytes, build) for build in _texts(pattern)]
+    return list(_texts(pattern))
+
+
+def _as_bytes(build: Callable[[int], str], size: int) -> bytes:
+    return build(size).encode("latin-1", "replace")
+
+
+def _texts(pattern: "re.Pattern[Any]") -> list[Callable[[int], str]]:
     tree = list(parser.parse(pattern.pattern, pattern.flags))
     letters = list(dict.fromkeys(_letters(tree)))
     ends = list(dict.fromkeys([*letters[:_MOST_LETTERS], *_OTHERS]))
