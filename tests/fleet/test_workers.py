@@ -23,7 +23,7 @@ from dashboard.store.database import db
 from dashboard.store.models import AccountCheck, Answer, Connection, Finding, Refresh
 from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
-from tests.engines import Servers, wait_for
+from tests.engines import Servers, free_port, wait_for
 from tests.processes import Processes, make_environ
 
 
@@ -248,7 +248,9 @@ class TestServersThatGoAway:
         self, machines: Processes, servers: Servers, which: str, name: str, command: str
     ) -> None:
         getattr(servers, which).stop()
-        process = machines.start(command, stderr=subprocess.PIPE)
+        # Never the default port, where something else may listen.
+        options = [f"--port={free_port()}"] if command == "serve" else []
+        process = machines.start(command, *options, stderr=subprocess.PIPE)
         said = process.communicate(timeout=30)[1].decode()
         assert process.returncode == 2
         assert said.startswith(f"{name} does not answer")

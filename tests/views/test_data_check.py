@@ -61,12 +61,13 @@ def test_a_warehouse_that_does_not_answer_is_said_and_the_last_figures_stay(
     assert "counted 2 minutes ago" in line(viv, connection)
 
 
-def test_the_databases_own_words_are_shown(viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_databases_own_words_are_shown_without_values(viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouses = sandbox.app.extensions["sandbox"].warehouses
     refusal = [{"status": "failed", "error": "permission denied for schema <b>"}]
     monkeypatch.setattr(warehouses, "ask", lambda *_: iter(refusal))
     answer = viv.post(path_of(sandbox.healthy, "/data-check"), htmx=True)
-    assert "The data could not be checked. permission denied for schema &lt;b&gt;" in answer.text
+    assert "The data could not be checked. permission denied for schema" in answer.text
+    assert "&lt;b&gt;" not in answer.text
 
 
 def test_a_stranger_and_an_unknown_connection_get_nothing(mallory: Person, viv: Person, sandbox: Sandbox) -> None:
