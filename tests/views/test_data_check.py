@@ -66,7 +66,8 @@ def test_the_databases_own_words_are_shown_without_values(viv: Person, sandbox: 
     refusal = [{"status": "failed", "error": "permission denied for schema <b>"}]
     monkeypatch.setattr(warehouses, "ask", lambda *_: iter(refusal))
     answer = viv.post(path_of(sandbox.healthy, "/data-check"), htmx=True)
-    assert "The data could not be checked. permission denied for schema" in answer.text
+    assert "The data could not be checked." in answer.text
+    assert "Peliqan says: permission denied for schema …." in answer.text
     assert "&lt;b&gt;" not in answer.text
 
 
