@@ -36,7 +36,8 @@ def test_a_bulk_job_reaches_nobody_else(app: Flask, ids: dict[str, int], olga: P
     begun = olga.post("/bulk", kind="sync", which="ticked", c=outsider, first=outsider, why="to try", seen="x")
     assert begun.status_code in {400, 409}
     assert sandbox.state()["syncs"] == {}
-    answer = olga.post("/queries/1/ask", seen="60")
+    own = olga.post("/queries", name="Of one's own", text="select 1 as one").location
+    answer = olga.post(f"{own}/ask", seen="60")
     assert "Other accounts fit by now" in answer.text
 
 
