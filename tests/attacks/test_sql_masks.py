@@ -62,13 +62,6 @@ def table(sandbox_server: Sandbox) -> str:
     return f'"{name}"'
 
 
-def channel_on(engine: str, name: str) -> Channel:
-    """A channel; on PostgreSQL, where the store alone is another, the first stands for all."""
-    if engine == "servers" and name != next(iter(CHANNELS)):
-        pytest.skip("what the warehouse answers does not hang on the store")
-    return CHANNELS[name]
-
-
 def parts(app: Flask) -> Console:
     found: Console = app.extensions["console"]
     return found
@@ -132,7 +125,7 @@ def seen(app: Flask, person: Person, channel: Channel, answer_id: int, question_
 def test_an_operator_sees_nothing_before_a_reason_and_all_of_it_after(
     app: Flask, clock: Clock, table: str, engine: str, name: str
 ) -> None:
-    channel = channel_on(engine, name)
+    channel = CHANNELS[name]
     olga = newcomer(app, "operator")
     ids = asked(app, olga, channel.statement.format(table=table))
     assert seen(app, olga, channel, *ids) == []
@@ -150,7 +143,7 @@ def test_an_operator_sees_nothing_before_a_reason_and_all_of_it_after(
 def test_an_answer_is_checked_again_for_an_administrator_who_is_one_no_more(
     app: Flask, table: str, engine: str, name: str
 ) -> None:
-    channel = channel_on(engine, name)
+    channel = CHANNELS[name]
     adam = newcomer(app, "admin")
     ids = asked(app, adam, channel.statement.format(table=table))
     assert bool(seen(app, adam, channel, *ids, refused=200)) is channel.is_shown_ever

@@ -73,7 +73,7 @@ def outages(app: Flask) -> int:
         return db.session.scalar(select(func.count()).select_from(ApiOutage).where(begun)) or 0
 
 
-def check_pass(server: ManyAccounts, app: Flask, broken: list[int], *, passes: int = 2) -> None:
+def check_pass(server: ManyAccounts, app: Flask, broken: list[int], *, passes: int) -> None:
     for _ in range(passes):
         result = read(app)
         assert (result.error, result.accounts, sorted(result.unreadable)) == (None, ACCOUNTS, broken)
@@ -89,7 +89,8 @@ def test_broken_accounts_are_unreadable_and_all_others_are_read(
     with many_accounts(ACCOUNTS) as server:
         broken = SHARES[share](server.ids)
         server.broken = dict.fromkeys(broken, way)
-        check_pass(server, open_console(server.url, dashboard_api_concurrency=concurrency), broken)
+        passes = 2 if share == "six" else 1
+        check_pass(server, open_console(server.url, dashboard_api_concurrency=concurrency), broken, passes=passes)
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
@@ -111,7 +112,7 @@ def test_whichever_route_of_theirs_is_broken(open_console: OpenConsole, way: str
     with many_accounts(ACCOUNTS) as server:
         broken = SHARES["six"](server.ids)
         server.broken, server.on = dict.fromkeys(broken, way), {route}
-        check_pass(server, open_console(server.url, dashboard_api_concurrency=8), broken)
+        check_pass(server, open_console(server.url, dashboard_api_concurrency=8), broken, passes=1)
 
 
 @pytest.mark.parametrize("way", ["502", "reset", "hangs"])
@@ -149,11 +150,11 @@ def test_an_api_that_is_down_is_noticed_within_ten_seconds_and_nothing_is_said_o
         assert read(app).error is None
         ids = server.ids[:broken]
         server.broken = dict.fromkeys(ids, "502")
-        before = server.calls["servers"]
+        # Within the pass, however quick it is.
+        server.down, server.down_from = way, server.calls["servers"] + ACCOUNTS // 2
         passing = threading.Thread(target=read, args=(app,))
         passing.start()
-        wait_for(lambda: server.calls["servers"] - before >= ACCOUNTS // 2, "the pass is under way")
-        server.down = way
+        wait_for(lambda: server.calls["servers"] >= server.down_from, "the pass is under way")
         began = time.monotonic()
         wait_for(lambda: outages(app) == 1, "the outage is noticed", within=10)
         assert time.monotonic() - began < 10

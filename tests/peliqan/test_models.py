@@ -63,7 +63,7 @@ KNOWN: list[tuple[type[Answer], dict[str, Any]]] = [
     (
         Connection,
         {"id": 2, "name": "c", "server_type": "exact", "health_status": "OK", "is_datawarehouse": True, "is_target": False,
-         "target": 3, "run_interval": 3600, "disable_scheduler": True, "auth_type": "oauth2", "consent_expires_at": "2026-12-01T00:00:00Z"},
+         "target": 3, "target_schema": {"schema_name": "s"}, "run_interval": 3600, "disable_scheduler": True, "auth_type": "oauth2", "consent_expires_at": "2026-12-01T00:00:00Z"},
     ),
     (
         Run,

@@ -18,7 +18,8 @@ PAGE = 200
 
 
 class ManyAccounts(ThreadingHTTPServer):
-    """``broken`` maps accounts to how they fail (one of ``WAYS``), on the routes in ``on``; ``down``: how everything fails.
+    """``broken`` maps accounts to how they fail (one of ``WAYS``), on the routes in ``on``; ``down``: how everything fails, once
+    connections were asked for ``down_from`` times.
 
     ``workers``: how many requests are worked on at a time, each for ``seconds``; the others wait their turn, as behind gunicorn,
     also when the client that sent them has left.
@@ -34,6 +35,7 @@ class ManyAccounts(ThreadingHTTPServer):
         self.broken: dict[int, str] = {}
         self.on: set[str] = {"servers"}
         self.down: str | None = None
+        self.down_from = 0
         self.seconds, self.rows = seconds, rows
         self.calls: Counter[str] = Counter()
         self.over = threading.Event()
@@ -74,7 +76,8 @@ class _Handler(BaseHTTPRequestHandler):
         account = int(token or query.get("account_id", ["0"])[0])
         route, body = server.answer(parts.path, query, account)
         server.calls[route] += 1
-        way = server.down or (server.broken.get(account) if route in server.on else None)
+        is_down = server.calls["servers"] >= server.down_from
+        way = (server.down if is_down else None) or (server.broken.get(account) if route in server.on else None)
         with server.working:
             if server.seconds:
                 server.over.wait(server.seconds)
