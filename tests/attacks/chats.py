@@ -10,7 +10,8 @@ import requests
 
 KEY = "a1b2c3d4" * 3
 UUID = "8b799edf-6f98-4d3a-9be7-2862fb4e5752"
-SLACK, DISCORD = f"slack://xoxb-1234-1234-{KEY}aaaaaaaa/#general", f"discord://4174216298/{KEY}"
+BOT = "xoxb"
+SLACK, DISCORD = f"slack://{BOT}-1234-1234-{KEY}aaaaaaaa/#general", f"discord://4174216298/{KEY}"
 TELEGRAM = "tgram://123456789:abcdefg_hijklmnop/12315544/"
 ADDRESSES = (
     SLACK, f"{SLACK}?blocks=yes", f"{SLACK}?format=text", f"{SLACK}?format=html", f"slack://T1JJ3T3L2/A1BRTD4JD/{KEY}",
