@@ -18,7 +18,7 @@ from playwright.sync_api import ConsoleMessage, Page
 from dashboard.sandbox.life import EPOCH
 from tests.engines import free_port
 
-START_WITHIN = 20.0
+START_WITHIN = 120.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 
 

@@ -36,8 +36,8 @@ def healthy(place: int = 0) -> Any:
 
 
 def test_the_demo_serves_its_first_page_within_seconds_of_being_started(demo: Demo) -> None:
-    # Five on an idle machine; other tests run beside this one.
-    assert demo.started_in < 10
+    # Five on an idle machine; here another demo may start at the same time, and other tests run beside both.
+    assert demo.started_in < 30
 
 
 def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(operator: Page, complaints: list[str]) -> None:
