@@ -185,7 +185,8 @@ class Settings(BaseModel):
                 value = "postgresql+psycopg://" + value.removeprefix(prefix)
         if value and not value.startswith(("sqlite:///", "postgresql+psycopg://")):
             raise ValueError("must begin with sqlite:/// or postgresql://")
-        _ensure_database_url(value)
+        if value:
+            _ensure_database_url(value)
         return value
 
     @field_validator("redis_url")
