@@ -26,12 +26,19 @@ def sight(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> 
     if user.role == SEES_ALL:
         return Sight({})
     until = reveals.until(user, account_id, table_id, console().clock())
-    return Sight(_hidden(table_id, columns, role=user.role, revealed=until is not None), until)
+    decided = _decided(table_id, columns)
+    revealed = until is not None
+    hidden = console().masks.hidden(
+        columns, role=user.role, overrides=decided.get(table_id, {}), elsewhere=decided, revealed=revealed
+    )
+    return Sight(hidden, until)
 
 
 def as_others_see(table_id: int, columns: Sequence[peliqan.Column]) -> tuple[dict[str, str], dict[str, bool]]:
     """For administrators: the columns that everybody else sees masked, and what was decided by hand (True: masked)."""
-    return _hidden(table_id, columns, role="viewer"), reveals.overrides(table_id)
+    decided = _decided(table_id, columns)
+    own = decided.get(table_id, {})
+    return console().masks.hidden(columns, role="viewer", overrides=own, elsewhere=decided), own
 
 
 def read_query(
@@ -52,8 +59,7 @@ def read_query(
     return query, seen
 
 
-def _hidden(table_id: int, columns: Sequence[peliqan.Column], *, role: str, revealed: bool = False) -> dict[str, str]:
+def _decided(table_id: int, columns: Sequence[peliqan.Column]) -> dict[int, dict[str, bool]]:
+    """Return what administrators decided for the columns of a table and of those that it links to, by table."""
     linked = {column.linked_table_id for column in columns if column.linked_table_id is not None}
-    decided = reveals.overrides_in({table_id, *linked})
-    overrides = decided.get(table_id, {})
-    return console().masks.hidden(columns, role=role, overrides=overrides, elsewhere=decided, revealed=revealed)
+    return reveals.overrides_in({table_id, *linked})
