@@ -9,7 +9,7 @@ from typing import NoReturn
 import click
 from flask import Flask
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, create_app
@@ -17,6 +17,7 @@ from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.settings import Settings, SettingsError, read_settings
+from dashboard.store import vitals
 from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade, upgrade
 from dashboard.telemetry import logs, mistakes, tracing
@@ -90,9 +91,15 @@ def store_problem(app: Flask) -> str | None:
     """What is wrong with the database, in words that follow its name."""
     with app.app_context():
         try:
-            return "has an older schema than this version: run dashboard db upgrade" if needs_upgrade() else None
+            if needs_upgrade():
+                return "has an older schema than this version: run dashboard db upgrade"
         except SQLAlchemyError as error:
             return f"does not answer ({_own_words(error)}): check DATABASE_URL"
+        try:
+            vitals.ensure_writable(app.extensions["console"].clock())
+        except SQLAlchemyError as error:
+            return f"cannot be written to ({_own_words(error)}): make room on its disk, or lift what makes it read-only"
+    return None
 
 
 def queue_problem(redis_url: str) -> str | None:
@@ -102,6 +109,9 @@ def queue_problem(redis_url: str) -> str | None:
     try:
         with Redis.from_url(redis_url, socket_timeout=5, socket_connect_timeout=5) as client:
             client.ping()
+            client.set("console.written", "1", ex=60)
+    except ResponseError as error:
+        return f"takes no value ({_own_words(error)}): give it more memory, or let it write to its disk"
     except (RedisError, ValueError) as error:
         return f"does not answer ({_own_words(error)}): check REDIS_URL"
     return None

@@ -47,6 +47,7 @@ from dashboard.store import (
 from dashboard.store import data_checks as checked_data
 from dashboard.store.database import db
 from dashboard.store.models import Action, Answer, BulkJob, Delivery, Export, PullSchedule
+from dashboard.store.vitals import WRITTEN, WRITTEN_EVERY
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings
@@ -107,6 +108,7 @@ class Work:
         self._taking, self._more = Lock(), Event()
         self._again_at: datetime | None = None
         self._asks_at: datetime | None = None
+        self._written_at: datetime | None = None
         self.jobs.periodic_task(crontab(), name="tick")(self._in_context(self.tick))
 
     def waiting(self) -> dict[str, int]:
@@ -116,6 +118,16 @@ class Work:
             RedisError, sqlite3.Error: the queue is away.
         """
         return {name: int(huey.pending_count()) for name, huey in self.queues.items()}
+
+    def ensure_writable(self, at: datetime) -> None:
+        """Return if the queue takes a value: one is written at most every ten seconds by each process.
+
+        Raises:
+            RedisError, sqlite3.Error: it does not, since Redis is at its limit of memory or the disk is full.
+        """
+        if self._written_at is None or not timedelta() <= at - self._written_at < WRITTEN_EVERY:
+            self.jobs.put(WRITTEN, at.isoformat())
+            self._written_at = at
 
     def follow(self, action: Action) -> None:
         """Ask the worker to look at an action when it is due. Without the queue the next tick finds it."""

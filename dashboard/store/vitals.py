@@ -2,14 +2,21 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import passes
-from dashboard.store.database import db
+from dashboard.store.database import db, upsert
 from dashboard.store.models import SEVERITIES, Account, AccountCheck, ConnectionCount, Finding, Job
+
+# The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a
+# replica. All processes write it together, once in so long.
+WRITTEN: Final = "written"
+WRITTEN_EVERY: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,23 @@ def read() -> Vitals:
     ticked = db.session.scalar(select(Job.due_at).where(Job.name == "tick"))
     answered = db.session.scalar(select(func.max(AccountCheck.checked_at)))
     return Vitals(ticked, complete, latest.alive_at if latest is not None else None, answered)
+
+
+def ensure_writable(at: datetime) -> None:
+    """Return if the store takes a row: one is written at most every ten seconds. Commits.
+
+    Raises:
+        SQLAlchemyError: it does not.
+    """
+    last = db.session.scalar(select(Job.due_at).where(Job.name == WRITTEN))
+    if last is not None and timedelta() <= at - last < WRITTEN_EVERY:
+        return
+    try:
+        upsert(Job, [{"name": WRITTEN, "due_at": at}])
+        db.session.commit()
+    except SQLAlchemyError:
+        db.session.rollback()
+        raise
 
 
 def count() -> Counts:

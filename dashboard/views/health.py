@@ -49,8 +49,9 @@ def alive() -> ResponseReturnValue:
 def ready() -> ResponseReturnValue:
     """What is not ready. Says nothing that is not for everybody.
 
-    503 only where the store or the queue is away: then another machine serves better. A worker or Peliqan that is not heard of
-    is told as well, but pages show what is known, and say how old it is; to take every machine out for it would help nobody.
+    503 only where the store or the queue is away or takes nothing, so that nobody could sign in: then another machine serves
+    better. A worker or Peliqan that is not heard of is told as well, but pages show what is known, and say how old it is; to take
+    every machine out for it would help nobody.
     """
     found = look(console())
     checks = {"store": found.store, "queue": found.queue, "worker": found.worker, "peliqan": found.peliqan}
@@ -68,7 +69,7 @@ def ready() -> ResponseReturnValue:
 def look(parts: Console) -> Readiness:
     """How it stands at the moment; never raises."""
     at = parts.clock()
-    queue = _queue(parts)
+    queue = _queue(parts, at)
     unknown = "cannot be told without the store"
     try:
         if schema.needs_upgrade():
@@ -76,20 +77,31 @@ def look(parts: Console) -> Readiness:
         found = vitals.read()
     except SQLAlchemyError:
         return Readiness("the database does not answer", queue, unknown, unknown, None)
+    try:
+        vitals.ensure_writable(at)
+        store = OK
+    except SQLAlchemyError:
+        store = "the database cannot be written to: its disk may be full"
     age = at - found.pass_alive_at if found.pass_alive_at is not None else None
     lately = timedelta(seconds=max(600, 3 * parts.settings.dashboard_refresh_interval))
     # The minute's job is due a while after it was taken.
     worker = _since(found.ticked_at - MINUTE if found.ticked_at else None, at, SEEN_WITHIN, "no worker has done anything")
-    return Readiness(OK, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age)
+    return Readiness(store, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age)
 
 
-def _queue(parts: Console) -> str:
+def _queue(parts: Console, at: datetime) -> str:
     try:
         parts.work.waiting()
     except RedisError:
         return "Redis does not answer"
     except sqlite3.Error:
         return "the queue's file cannot be read"
+    try:
+        parts.work.ensure_writable(at)
+    except RedisError:
+        return "Redis takes no value: it may have no memory left"
+    except sqlite3.Error:
+        return "the queue's file cannot be written to: its disk may be full"
     return OK
 
 

@@ -1,16 +1,20 @@
 """/readyz: what is not ready, and what of that takes a machine out."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import text
+from sqlalchemy import event, select, text
 
-from dashboard.app import Console
+from dashboard.app import Console, create_app
+from dashboard.cli.shared import close_store, queue_problem, store_problem
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store.database import db
-from tests.conftest import Clock
+from dashboard.store.models import Job
+from dashboard.store.vitals import WRITTEN
+from tests.conftest import Clock, Sandbox
 from tests.engines import Servers
 
 WORKER, PELIQAN = "no worker has done anything", "no account could be read"
@@ -75,3 +79,62 @@ def test_a_server_that_is_away_is_named(app: Flask, servers: Servers, which: str
     assert (status, told["ready"], told["reason"]) == (503, False, reason)
     getattr(servers, which).start()
     assert ask(app)[0] == 200
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("host", ["10.0.0.7:8900", "[fd00::7]:8900", "console-web.default.svc:8900"])
+def test_a_probe_may_name_the_address_that_it_asks(sandbox: Sandbox, app: Flask, tmp_path: Path, path: str, host: str) -> None:
+    settings = app.extensions["console"].settings.model_copy(update={"dashboard_url": "https://console.example.com"})
+    named = create_app(settings)
+    client = named.test_client()
+    assert client.get(path, headers={"Host": host}).status_code == 200
+    assert client.get("/login", headers={"Host": host}).status_code == 400
+    close_store(named)
+
+
+@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+def test_a_redis_without_memory_is_not_ready(app: Flask, servers: Servers) -> None:
+    client = servers.redis.client
+    client.config_set("maxmemory", 1)
+    try:
+        assert ask(app)[1].get("reason") == "Redis takes no value: it may have no memory left"
+        assert "takes no value" in (queue_problem(servers.redis.url) or "")
+    finally:
+        client.config_set("maxmemory", 0)
+    assert ask(app)[0] == 200
+
+
+def test_a_store_that_takes_no_row_is_not_ready(app: Flask, engine: str, clock: Clock) -> None:
+    with app.app_context():
+        close_store(app)
+
+    def make_read_only(connection: Any, _: Any) -> None:
+        connection.execute("PRAGMA query_only = ON" if engine == "embedded" else "SET default_transaction_read_only = on")
+        if engine == "servers":
+            connection.commit()
+
+    with app.app_context():
+        event.listen(db.engine, "connect", make_read_only)
+    try:
+        status, told = ask(app)
+        assert (status, told["reason"]) == (503, "the database cannot be written to: its disk may be full")
+        assert "cannot be written to" in (store_problem(app) or "")
+    finally:
+        with app.app_context():
+            event.remove(db.engine, "connect", make_read_only)
+            close_store(app)
+    assert ask(app)[0] == 200
+
+
+def test_readiness_writes_once_in_ten_seconds(app: Flask, clock: Clock) -> None:
+    def written() -> Any:
+        with app.app_context():
+            return db.session.scalar(select(Job.due_at).where(Job.name == WRITTEN))
+
+    ask(app)
+    first = written()
+    ask(app)
+    assert written() == first
+    clock.move(seconds=11)
+    ask(app)
+    assert written() > first
