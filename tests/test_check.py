@@ -1,6 +1,8 @@
 """``dashboard check`` where it is wanted most: each broken thing is a sentence with what to do, and an exit code."""
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -130,3 +132,43 @@ def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
     assert (ended.returncode, "Connection refused" in ended.stdout) == (1, True), ended.stdout
     assert "check REDIS_URL" in ended.stdout
     assert SECRET not in ended.stdout + ended.stderr
+
+
+@contextmanager
+def server_without_tls() -> Iterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    there, _ = server.accept()
+                except OSError:
+                    return
+                with there:
+                    there.recv(10_000)
+                    there.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join(5)
+
+
+def test_refused_unknown_and_without_tls_are_told_apart(sandbox: Sandbox, tmp_path: Path) -> None:
+    """In a process of its own each, since a test looks no name up."""
+    with server_without_tls() as port:
+        said = {
+            address: subprocess.run(
+                [sys.executable, "-m", "dashboard", "check", "API"],
+                env=make_environ(address, tmp_path / "data"),
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
+            for address in (f"http://127.0.0.1:{free_port()}", "https://nowhere.invalid", f"https://127.0.0.1:{port}")
+        }
+    assert [ended.returncode for ended in said.values()] == [1, 1, 1]
+    expected = ("The connection was refused.", "Its host name cannot be resolved.", "TLS could not be agreed on")
+    assert [sentence in ended.stdout for sentence, ended in zip(expected, said.values(), strict=True)] == [True] * 3, said

@@ -1,6 +1,7 @@
 """What kept a call from giving its answer, as one of ``errors``: never with a token or a whole address in it."""
 
 import json
+import socket
 import ssl
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -38,7 +39,21 @@ def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.P
     if not isinstance(error, requests.RequestException) and not isinstance(cause, OSError):
         return broken(route, "it was cut off")
     never_sent = isinstance(cause, (NewConnectionError, ConnectionRefusedError, ssl.SSLCertVerificationError))
-    return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent)
+    return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent, note=_why(error, cause))
+
+
+def _why(error: BaseException, cause: BaseException) -> str | None:
+    """Why there was no connection, for whom it is to mend: each of these is mended elsewhere."""
+    said = repr(error)
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {cause.verify_message}"
+    if isinstance(cause, ssl.SSLError):
+        return "TLS could not be agreed on: is PELIQAN_API_URL the address of a server that speaks https?"
+    if isinstance(cause, socket.gaierror) or "NameResolutionError" in said:
+        return "its host name cannot be resolved"
+    if isinstance(cause, ConnectionRefusedError) or "Connection refused" in said:
+        return "the connection was refused"
+    return None
 
 
 def away(route: Route, outage: Outage) -> errors.Away:
