@@ -6,6 +6,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +137,8 @@ def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
 
 
 @contextmanager
-def server_without_tls() -> Iterator[int]:
+def server_that_answers(head: str) -> Iterator[int]:
+    """The port of a server that answers whatever it is sent with this head, without TLS."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -146,7 +149,7 @@ def server_without_tls() -> Iterator[int]:
                     return
                 with there:
                     there.recv(10_000)
-                    there.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+                    there.sendall(f"HTTP/1.1 400 Bad Request\r\n{head}Content-Length: 0\r\n\r\n".encode())
 
         thread = threading.Thread(target=serve, daemon=True)
         thread.start()
@@ -157,7 +160,7 @@ def server_without_tls() -> Iterator[int]:
 
 def test_refused_unknown_and_without_tls_are_told_apart(sandbox: Sandbox, tmp_path: Path) -> None:
     """In a process of its own each, since a test looks no name up."""
-    with server_without_tls() as port:
+    with server_that_answers("") as port:
         said = {
             address: subprocess.run(
                 [sys.executable, "-m", "dashboard", "check", "API"],
@@ -172,3 +175,14 @@ def test_refused_unknown_and_without_tls_are_told_apart(sandbox: Sandbox, tmp_pa
     assert [ended.returncode for ended in said.values()] == [1, 1, 1]
     expected = ("The connection was refused.", "Its host name cannot be resolved.", "TLS could not be agreed on")
     assert [sentence in ended.stdout for sentence, ended in zip(expected, said.values(), strict=True)] == [True] * 3, said
+
+
+@pytest.mark.parametrize(
+    ("hours", "sentence"),
+    [(2, "is 2 hours behind Peliqan's: set this machine's time"), (-2, "is 2 hours ahead of Peliqan's"), (0, "clock     fine")],
+)
+def test_a_clock_that_is_off_is_noticed(run: Run, hours: int, sentence: str) -> None:
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=hours, minutes=1 if hours > 0 else 0), usegmt=True)
+    with server_that_answers(f"Date: {date}\r\n") as port:
+        ended = run("check", "clock", PELIQAN_API_URL=f"http://127.0.0.1:{port}")
+    assert (ended.returncode, sentence in ended.stdout) == (1 if hours else 0, True), ended.stdout

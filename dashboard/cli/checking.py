@@ -4,13 +4,16 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from itertools import compress
 from urllib.parse import urlsplit
 
 import click
+import requests
 from flask import Flask
+from humanize import naturaldelta
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -26,7 +29,9 @@ from dashboard.store.backup import missing_programs
 from dashboard.telemetry import mistakes, tracing
 
 LITTLE_ROOM = 1 << 30
-USUAL = ("database", "API", "Redis", "data")
+# Codes of a second factor are good for half a minute before and after their own.
+CLOCK_MAY_DIFFER = timedelta(seconds=60)
+USUAL = ("database", "API", "clock", "Redis", "data")
 # Looked at where they are set up, or named.
 SET_UP = ("hook", "provider")
 
@@ -47,6 +52,7 @@ def check(what: tuple[str, ...]) -> None:
     checks: dict[str, Callable[[], str | None]] = {
         "database": lambda: store_problem(app) or sharing_problem(parts.settings),
         "API": lambda: _api_problem(app, parts.api),
+        "clock": lambda: _clock_problem(parts.settings, parts.clock()),
         "Redis": lambda: queue_problem(parts.settings.redis_url),
         "data": lambda: _data_problem(parts.settings),
         "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
@@ -147,6 +153,22 @@ def provider_problem(app: Flask) -> str | None:
         except Away as away:
             return f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER; people with a password can sign in all the same"
     return None
+
+
+def _clock_problem(settings: Settings, at: datetime) -> str | None:
+    """Compare this machine's clock with the Date header of Peliqan's API; None also where that does not tell."""
+    try:
+        answer = requests.head(settings.peliqan_api_url, timeout=5, allow_redirects=False)
+        difference = at - parsedate_to_datetime(answer.headers["Date"])
+    except (requests.RequestException, KeyError, ValueError, TypeError):
+        return None
+    if abs(difference) <= CLOCK_MAY_DIFFER:
+        return None
+    way = "ahead of" if difference > timedelta() else "behind"
+    return (
+        f"is {naturaldelta(difference)} {way} Peliqan's: set this machine's time."
+        " The ages on pages, the ends of sessions and the codes of a second factor go by it"
+    )
 
 
 def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:
