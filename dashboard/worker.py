@@ -77,20 +77,20 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
 
     ``exit_with_parent``: end as well when the process that started this one is gone, however it ended.
     """
-    memory = Memory()
-    memory.keep_together()
-    if exit_with_parent:
-        # It shares its machine with those who answer people: they come first.
-        os.nice(NICE)
     work, stop = parts.work, threading.Event()
-    refresh.let_threads_take_turns()
-    consumers = make_consumers(work, threads)
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
+    memory = Memory()
+    memory.keep_together()
+    if exit_with_parent:
+        # It shares its machine with those who answer people: they come first.
+        os.nice(NICE)
+    refresh.let_threads_take_turns()
+    consumers = make_consumers(work, threads)
     parent = os.getppid()
     with work.fleet.app.app_context():
         work.begin()

@@ -18,7 +18,7 @@ from sqlalchemy import select, update
 
 from dashboard.app import Console, create_app
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store import passes, people, questions
+from dashboard.store import passes, people, questions, vitals
 from dashboard.store.database import db
 from dashboard.store.models import AccountCheck, Answer, Connection, Finding, Refresh
 from dashboard.worker import NICE
@@ -125,10 +125,19 @@ def test_a_worker_beside_the_pages_lets_them_have_the_processor_first(machines: 
     wait_for(lambda: os.getpriority(os.PRIO_PROCESS, beside.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE, "it steps back")
 
 
-def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(parts: Console, machines: Processes) -> None:
-    parts.work.events_came()
+def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
+    app: Flask, parts: Console, machines: Processes, clock: Clock
+) -> None:
+    started = clock()
+
+    def idle_and_working() -> bool:
+        with app.app_context():
+            db.session.remove()
+            ticked = vitals.read().ticked_at
+        return ticked is not None and ticked >= started and not any(parts.work.waiting().values())
+
     idle = machines.start("worker")
-    wait_for(lambda: not any(parts.work.waiting().values()), "it has taken what there was")
+    wait_for(idle_and_working, "it has taken what there was")
     asked = time.monotonic()
     idle.send_signal(signal.SIGTERM)
     assert idle.wait(20) == 0
