@@ -2,6 +2,8 @@
 
 import logging
 import os
+import shutil
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,7 +77,7 @@ def create_app(
     replaces the network. ``pages``: whether it answers anybody; a worker does not, and takes six megabytes less.
 
     Raises:
-        SettingsError: the data folder cannot be used.
+        SettingsError: the data folder cannot be used, or takes no file of the queue.
         PlaybookError: a file of the playbook is missing or malformed.
         MasksError: the rules for masking cannot be read.
     """
@@ -144,7 +146,15 @@ def create_app(
         settings.dashboard_api_rate,
         settings.places,
     )
-    app.extensions["console"] = Console(settings, api, fleet, Work(fleet, settings, around_task), clock, playbook, masks)
+    try:
+        work = Work(fleet, settings, around_task)
+    except sqlite3.Error as error:
+        # SQLite writes when it opens the queue's file: "database or disk is full", "attempt to write a readonly database".
+        free = shutil.disk_usage(settings.dashboard_data).free >> 20
+        problem = f"the work queue in {settings.dashboard_data} cannot be used ({error}; {free:,} MB are free on its disk)"
+        next_step = "make room, or give the folder and its files to the user who runs the console"
+        raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {problem}: {next_step}") from None
+    app.extensions["console"] = Console(settings, api, fleet, work, clock, playbook, masks)
     if pages:
         from dashboard import views
         from dashboard.telemetry.requests import Watched

@@ -1,10 +1,14 @@
 """``dashboard check`` where it is wanted most: each broken thing is a sentence with what to do, and an exit code."""
 
+import os
+import re
+import resource
+import shutil
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -52,6 +56,87 @@ def test_a_data_folder_that_cannot_be_used_is_a_sentence_of_every_command(
     ended = run(*words, DASHBOARD_DATA=folder)
     assert (ended.returncode, "DASHBOARD_DATA: " in ended.stderr, sentence in ended.stderr) == (2, True, True), ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+WITHOUT_PRIVILEGES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+COMMANDS = [
+    ("check",),
+    ("db", "upgrade"),
+    ("serve", "--no-worker"),
+    ("worker",),
+    ("backup", "{folder}/kept"),
+    ("restore", "{folder}/kept", "--replace"),
+    ("users", "list"),
+    ("users", "create", "olga@example.com", "--role", "admin", "--password-stdin"),
+    ("refresh",),
+    ("report",),
+]
+
+
+def run_held(
+    words: tuple[str, ...], environ: dict[str, str], before: Sequence[str] = (), largest_file: int | None = None
+) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, which may be given a program that starts it, and a limit that no file may pass."""
+
+    def hold() -> None:
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+
+    return subprocess.run(
+        [*before, sys.executable, "-m", "dashboard", *words],
+        env=environ,
+        input="correct horse battery\n",
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=hold,
+    )
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_a_data_folder_of_another_user_is_a_sentence_of_every_command(tmp_path: Path, words: tuple[str, ...]) -> None:
+    folder = Path("/root")
+    if os.geteuid() == 0:
+        folder = tmp_path / "of-another"
+        folder.mkdir(mode=0o700)
+        shutil.chown(folder, "nobody")
+    environ = make_environ("http://127.0.0.1:9", folder / "data")
+    ended = run_held(tuple(word.format(folder=tmp_path) for word in words), environ, before=WITHOUT_PRIVILEGES)
+    sentence = f"DASHBOARD_DATA: {folder / 'data'} may not be made or used by this user"
+    assert (ended.returncode, sentence in ended.stderr) == (2, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a store, ``data``, and a backup of it, ``kept``."""
+    folder = tmp_path_factory.mktemp("kept")
+    environ = make_environ("http://127.0.0.1:9", folder / "data")
+    for words in (("db", "upgrade"), ("backup", f"{folder}/kept")):
+        assert run_here(words, environ).returncode == 0
+    return folder
+
+
+@pytest.mark.parametrize("largest_file", [0, 60 << 10])
+@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in {"serve", "worker"}], ids=" ".join)
+def test_a_disk_that_takes_no_more_is_a_sentence_of_every_command(
+    kept: Path, tmp_path: Path, words: tuple[str, ...], largest_file: int
+) -> None:
+    """Where a file may not grow, its writer fails as on a full disk. With some room, a command may need no more than there is."""
+    shutil.copytree(kept, tmp_path / "here")
+    if words == ("db", "upgrade"):
+        shutil.rmtree(tmp_path / "here" / "data")
+    if words[0] == "backup":
+        words = ("backup", "{folder}/another")
+    words = tuple(word.format(folder=tmp_path / "here") for word in words)
+    environ = make_environ("http://127.0.0.1:9", tmp_path / "here" / "data")
+    ended = run_held(words, environ, largest_file=largest_file)
+    said = ended.stdout + ended.stderr
+    assert "Traceback" not in said
+    if largest_file == 0 or words == ("db", "upgrade"):
+        assert ended.returncode in {1, 2}, said
+        assert re.search("make room|room|run dashboard check", said), said
 
 
 @pytest.mark.parametrize(

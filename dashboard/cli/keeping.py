@@ -1,12 +1,8 @@
 """The store as a file, and back: ``dashboard backup`` and ``dashboard restore``."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import close_store, make_app
@@ -27,7 +23,7 @@ def backup(file: Path) -> None:
     """
     app = make_app()
     parts: Console = app.extensions["console"]
-    with app.app_context(), _database():
+    with app.app_context():
         is_older = needs_upgrade()
         # Written down before anything leaves.
         entry = None if is_older else audit.record(utc_now(), WHO, "backup", audit.PENDING, detail=f"To {file.name}.")
@@ -54,7 +50,7 @@ def restore(file: Path, replace: bool) -> None:
     """Put what FILE has in the store's place. End the console and its workers first."""
     app = make_app()
     parts: Console = app.extensions["console"]
-    with app.app_context(), _database():
+    with app.app_context():
         try:
             made = keeping.restore(parts.settings, file, replace=replace)
         except keeping.BackupError as error:
@@ -64,15 +60,3 @@ def restore(file: Path, replace: bool) -> None:
             audit.record(utc_now(), WHO, "restore", audit.DONE, detail=f"From {file.name}, as of {made.at}.")
     close_store(app)
     click.echo(f"The store is as of {made.at}.{' Its schema is older: run dashboard db upgrade.' if older else ''}")
-
-
-@contextmanager
-def _database() -> Iterator[None]:
-    """What the database says against it, as one sentence."""
-    try:
-        yield
-    except SQLAlchemyError as error:
-        cause = error.__cause__
-        # SQLite says "database or disk is full"; PostgreSQL's words may quote its address.
-        said = str(cause) if isinstance(cause, sqlite3.Error) else type(cause or error).__name__
-        raise click.ClickException(f"The database cannot be used ({said}): run dashboard check.") from None

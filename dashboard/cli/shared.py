@@ -94,11 +94,11 @@ def store_problem(app: Flask) -> str | None:
             if needs_upgrade():
                 return "has an older schema than this version: run dashboard db upgrade"
         except SQLAlchemyError as error:
-            return f"does not answer ({_own_words(error)}): check DATABASE_URL"
+            return f"does not answer ({own_words(error)}): check DATABASE_URL"
         try:
             vitals.ensure_writable(app.extensions["console"].clock())
         except SQLAlchemyError as error:
-            return f"cannot be written to ({_own_words(error)}): make room on its disk, or lift what makes it read-only"
+            return f"cannot be written to ({own_words(error)}): make room on its disk, or lift what makes it read-only"
     return None
 
 
@@ -111,13 +111,13 @@ def queue_problem(redis_url: str) -> str | None:
             client.ping()
             client.set("console.written", "1", ex=60)
     except ResponseError as error:
-        return f"takes no value ({_own_words(error)}): give it more memory, or let it write to its disk"
+        return f"takes no value ({own_words(error)}): give it more memory, or let it write to its disk"
     except (RedisError, ValueError) as error:
-        return f"does not answer ({_own_words(error)}): check REDIS_URL"
+        return f"does not answer ({own_words(error)}): check REDIS_URL"
     return None
 
 
-def _own_words(error: Exception) -> str:
+def own_words(error: Exception) -> str:
     """What a database or Redis says, in its first line, without secrets: a wrong password, name, host and port differ there."""
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]

@@ -158,7 +158,7 @@ def upgrade_database() -> None:
         if isinstance(error.orig, LockNotAvailable):
             sentence = "Something else holds a table for more than ten seconds. Nothing was changed: try again."
             raise click.ClickException(sentence) from None
-        raise click.ClickException(f"The database does not answer ({type(error.orig).__name__}): check DATABASE_URL.") from None
+        raise
     if found > ours:
         click.echo(
             f"The database is a newer version's (schema {found}; this version's is {ours}) and stays so: this one runs on it."
