@@ -7,7 +7,7 @@ import click
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import close_store, make_app
 from dashboard.cli.upkeep import WHO
-from dashboard.store import audit
+from dashboard.store import audit, vitals
 from dashboard.store import backup as keeping
 from dashboard.store.schema import needs_upgrade
 
@@ -34,6 +34,8 @@ def backup(file: Path) -> None:
             problem = str(error)
         if entry is not None:
             audit.settle(entry.id, audit.FAILED if problem else audit.DONE, problem, utc_now())
+            if not problem:
+                vitals.backup_made(utc_now())
             audit.commit()
         if problem:
             raise click.ClickException(problem)

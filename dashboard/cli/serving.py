@@ -101,7 +101,8 @@ def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metri
         # Loaded here, where it is known whether this process counts for itself.
         from dashboard.telemetry import metrics
 
-        metrics.serve(metrics_host, metrics_port, parts.settings.dashboard_metrics_token)
+        disk = metrics.Disk(parts.settings.dashboard_data)
+        metrics.serve(metrics_host, metrics_port, parts.settings.dashboard_metrics_token, [disk])
     run_worker(parts, threads, exit_with_parent=exit_with_parent)
 
 

@@ -17,17 +17,21 @@ from dashboard.store.models import SEVERITIES, Account, AccountCheck, Connection
 # replica. All processes write it together, once in so long.
 WRITTEN: Final = "written"
 WRITTEN_EVERY: Final = timedelta(seconds=10)
+# The job's row that holds when a backup was last made.
+BACKUP: Final = "backup"
 
 
 @dataclass(frozen=True)
 class Vitals:
     """Each None where it has not happened yet. ``snapshot_at``: when the last complete pass ended; ``pass_alive_at``: when the
-    pass under way, or else the last one, was last written to; ``answered_at``: when an account was last read well."""
+    pass under way, or else the last one, was last written to; ``answered_at``: when an account was last read well;
+    ``backup_at``: when ``dashboard backup`` last wrote a file."""
 
     ticked_at: datetime | None
     snapshot_at: datetime | None
     pass_alive_at: datetime | None
     answered_at: datetime | None
+    backup_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,17 @@ class Counts:
 
 
 def read() -> Vitals:
-    """As of now; four rows are looked at."""
+    """As of now; five rows are looked at."""
     latest, complete, _ = passes.known()
     ticked = db.session.scalar(select(Job.due_at).where(Job.name == "tick"))
     answered = db.session.scalar(select(func.max(AccountCheck.checked_at)))
-    return Vitals(ticked, complete, latest.alive_at if latest is not None else None, answered)
+    backup = db.session.scalar(select(Job.due_at).where(Job.name == BACKUP))
+    return Vitals(ticked, complete, latest.alive_at if latest is not None else None, answered, backup)
+
+
+def backup_made(at: datetime) -> None:
+    """Note that a backup was made. Does not commit."""
+    upsert(Job, [{"name": BACKUP, "due_at": at}])
 
 
 def ensure_writable(at: datetime) -> None:

@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import InfoMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from werkzeug.serving import WSGIRequestHandler, make_server
@@ -95,6 +96,27 @@ def _never_in_the_way() -> Iterator[None]:
 class _Version(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("console_build", "Which version runs.", {"version": VERSION})
+
+
+class Disk(Collector):
+    """How much room the disk of a folder has, on the machine that is asked: each process of its own answers for its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def describe(self) -> list[Metric]:
+        """Nothing beforehand."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The room that a user without privileges has; nothing where the folder is gone."""
+        try:
+            disk = shutil.disk_usage(self._folder)
+        except OSError as error:
+            log.warning("The disk of DASHBOARD_DATA cannot be measured: %s", error.strerror)
+            return
+        yield GaugeMetricFamily("console_disk_free_bytes", "Room on the disk of DASHBOARD_DATA.", disk.free)
+        yield GaugeMetricFamily("console_disk_size_bytes", "Size of the disk of DASHBOARD_DATA.", disk.total)
 
 
 class _Together(Collector):

@@ -29,7 +29,7 @@ def show() -> ResponseReturnValue:
     parts = console()
     if not metrics.may_read(request.environ, parts.settings.dashboard_metrics_token):
         abort(403, "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.")
-    return metrics.page(Moment(parts)), {"Content-Type": CONTENT_TYPE_LATEST}
+    return metrics.page(Moment(parts), metrics.Disk(parts.settings.dashboard_data)), {"Content-Type": CONTENT_TYPE_LATEST}
 
 
 class Moment(Collector):
@@ -64,6 +64,7 @@ class Moment(Collector):
             ("console_pass_idle_seconds", "Seconds since a pass over the fleet was last written to.", found.pass_alive_at),
             ("console_api_answered_seconds", "Seconds since an account was last read well.", found.answered_at),
             ("console_worker_due_seconds", "Seconds since the job of every minute became due; below 0: until.", found.ticked_at),
+            ("console_backup_age_seconds", "Seconds since dashboard backup last wrote a file.", found.backup_at),
         ):
             if last is not None:
                 yield _one(name, text, (now - last).total_seconds())

@@ -18,7 +18,7 @@ from dashboard.fleet.refresh import refresh_fleet
 from dashboard.telemetry import metrics
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of
 from tests.engines import free_port, wait_for
-from tests.processes import Processes, answering, make_environ
+from tests.processes import Processes, answering, make_environ, run_here
 
 ROOT = Path(__file__).parent.parent.parent
 Found = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -85,6 +85,24 @@ def test_the_fleets_state_is_read_when_somebody_asks(app: Flask, parts: Console,
     assert value(found, "console_findings", severity="critical") > 0
     assert value(found, "console_connections", severity="ok") > 0
     assert any(name == "console_build_info" for name, _ in found)
+    assert 0 < value(found, "console_disk_free_bytes") < value(found, "console_disk_size_bytes")
+
+
+def test_a_backup_s_age_is_measured_from_the_last_file_that_was_written(
+    app: Flask, sandbox: Sandbox, clock: Clock, store: dict[str, str], tmp_path: Path
+) -> None:
+    def age() -> float | None:
+        return read(app.test_client().get("/metrics").text).get(("console_backup_age_seconds", frozenset()))
+
+    environ = make_environ(sandbox.url, tmp_path, **store)
+    assert age() is None
+    assert run_here(["backup", str(tmp_path / "nowhere" / "kept.console")], environ).returncode == 1
+    assert age() is None
+    assert run_here(["backup", str(tmp_path / "kept.console")], environ).returncode == 0
+    clock.move(hours=37)
+    found = age()
+    assert found is not None
+    assert 37 * 3600 <= found < 37 * 3600 + 120
 
 
 @pytest.mark.parametrize(
@@ -137,6 +155,7 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
         worker = f"http://127.0.0.1:{own}"
         answering(worker, "/metrics")
         assert value(page(worker), "console_request_seconds_count", endpoint="health.alive", status="200") == 0
+        assert value(page(worker), "console_disk_free_bytes") > 0
         assert requests.get(f"{worker}/", timeout=5).status_code == 404
     finally:
         machines.end_all()
@@ -146,11 +165,14 @@ def named(expressions: list[str]) -> set[str]:
     return {name for text in expressions for name in re.findall(r"\bconsole_[a-z_]+", text)}
 
 
-def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(olga: Person, sandbox: Sandbox, parts: Console) -> None:
+def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
+    olga: Person, sandbox: Sandbox, parts: Console, store: dict[str, str], tmp_path: Path
+) -> None:
     dashboard = json.loads((ROOT / "deploy/grafana.json").read_text())
     shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     rules: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prometheus-alerts.yml").read_text())["groups"][0]["rules"]
     olga.client.get("/connections")
+    assert run_here(["backup", str(tmp_path / "kept.console")], make_environ(sandbox.url, tmp_path, **store)).returncode == 0
     with olga.client.application.app_context():
         parts.api.account_page()
         parts.work.begin()
