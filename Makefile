@@ -12,13 +12,13 @@ help: ## This list
 demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this machine alone
 	@exec $(BIN)/dashboard demo
 
-test: $(VENV)/dev programs lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL, Redis and nginx
+test: programs $(VENV)/dev lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL, Redis and nginx
 	$(BIN)/pytest $(TESTS)
 
-soak: $(VENV)/dev programs ## Two hundred kills at random moments on either pair of engines, under load: half an hour
+soak: programs $(VENV)/dev ## Two hundred kills at random moments on either pair of engines, under load: half an hour
 	CRASHES=200 $(BIN)/pytest -n 0 tests/crash
 
-bench: $(VENV)/dev programs ## One table: passes, watching and pages, beside what they are measured against; three quarters of an hour
+bench: programs $(VENV)/dev ## One table: passes, watching and pages, beside what they are measured against; three quarters of an hour
 	@$(BIN)/python -m bench $(PARTS)
 
 lint: $(VENV)/dev
@@ -51,10 +51,8 @@ vendor: ## Fetch the vendored assets anew (needs npm)
 sbom: $(VENV)/dev ## What a release is made of: dist/sbom.cdx.json (CycloneDX)
 	@$(BIN)/python scripts/bill.py dist/sbom.cdx.json
 
-release: clean-dist $(VENV)/dev secrets audit sbom ## A wheel with everything in it, its bill of materials and checksums, in dist/
-	@$(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
-	@cp requirements.txt dist/
-	@cd dist && sha256sum *.whl sbom.cdx.json requirements.txt > SHA256SUMS && cat SHA256SUMS
+release: clean-dist $(VENV)/dev secrets audit ## A wheel with everything in it, locks, deploy/, bill of materials and checksums, in dist/
+	@./scripts/make-release $(BIN)/python dist && cat dist/SHA256SUMS
 
 .PHONY: clean-dist
 clean-dist:

@@ -1,0 +1,182 @@
+"""docs/operations.md by the letter: each of its commands in their order, in an empty folder, as a user without privileges."""
+
+import getpass
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from dashboard.store.schema import newest_version
+from tests.conftest import Sandbox
+from tests.engines import free_port, wait_for
+from tests.operations.systemd import Systemd, ended
+from tests.processes import TOKEN
+
+HERE = Path(__file__).parent.parent.parent
+DOCUMENT = (HERE / "docs" / "operations.md").read_text()
+INSTALL, SET_UP, UPGRADE, RESTORE = (
+    block.strip().splitlines() for block in re.findall(r"^```sh\n(.+?)^```$", DOCUMENT, re.M | re.S)
+)
+WITHOUT_PRIVILEGES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+PASSWORD = "a long password here"
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``make release`` puts into ``dist/``."""
+    folder = tmp_path_factory.mktemp("release") / "dist"
+    subprocess.run([HERE / "scripts" / "make-release", sys.executable, folder], cwd=HERE, check=True, timeout=300)
+    return folder
+
+
+class Machine:
+    """An empty folder that stands for a machine: /opt, /etc, /usr/local and /var/lib lie in it, the ports are free ones."""
+
+    def __init__(self, root: Path, release: Path) -> None:
+        self.root, self.port = root, free_port()
+        self._ports = {"127.0.0.1:8900": f"127.0.0.1:{self.port}", "--metrics-port=9101": f"--metrics-port={free_port()}"}
+        self.dist = root / "dist"
+        shutil.copytree(release, self.dist)
+        for name in ("opt", "etc/systemd/system", "usr/local/bin", "var/lib"):
+            (root / name).mkdir(parents=True)
+        self.systemd = Systemd(root / "etc/systemd/system", self.place, root / "var/lib")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def place(self, text: str) -> str:
+        """A command or file with the paths and ports of this folder in the place of the machine's."""
+        text = re.sub(r"(?<![\w/.])/(opt|etc|var/lib|usr/local)/", rf"{self.root}/\1/", text)
+        for theirs, ours in self._ports.items():
+            text = text.replace(theirs, ours)
+        return text
+
+    def follow(self, lines: list[str]) -> dict[str, str]:
+        """Carry out each line, and return what each said."""
+        return {line: self.carry_out(line) for line in lines}
+
+    def carry_out(self, line: str) -> str:
+        """One command of the document; AssertionError where it fails."""
+        match line.split():
+            case ["systemctl", *words]:
+                self.systemd.run(*words)
+            case ["useradd", "--system", "--home-dir", "/var/lib/partner-console", "--shell", "/usr/sbin/nologin", "console"]:
+                pass
+            case ["python3", "-m", "venv", folder]:
+                self._make_environment(Path(self.place(folder)))
+            case [pip, "install", "--require-hashes", "-r", file] if pip.endswith("/bin/pip"):
+                ensure_satisfied(self.dist / file)
+            case ["dashboard", "users", "create", *_]:
+                return self.run(line, given=f"{PASSWORD}\n{PASSWORD}\n")
+            case _:
+                # Nobody here may give a file to another user.
+                return self.run(re.sub(r" (-o console )?-g console\b", "", line))
+        return ""
+
+    def run(self, line: str, given: str = "") -> str:
+        """A command in the folder of the release; what it said."""
+        environ = {"PATH": f"{self.root}/usr/local/bin:/usr/bin:/bin", "HOME": str(self.root), "LANG": "C.UTF-8"}
+        done = subprocess.run(
+            [*WITHOUT_PRIVILEGES, "/bin/sh", "-c", self.place(line)],
+            env=environ,
+            cwd=self.dist,
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+    def _make_environment(self, folder: Path) -> None:
+        """With the packages of the tests, since nothing is fetched here; pip itself is in it as in any other."""
+        subprocess.run([sys.executable, "-m", "venv", folder], check=True, timeout=120)
+        [packages] = folder.glob("lib/python3*/site-packages")
+        (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+
+    def install_wrapper(self) -> None:
+        """What stands in the wrapper is of a machine: here it is this folder's, and this user's."""
+        wrapper = self.root / "usr/local/bin/dashboard"
+        wrapper.write_text(self.place(wrapper.read_text()).replace("user=console", f"user={getpass.getuser()}"))
+
+    def write_settings(self, **settings: str) -> None:
+        """Fill in those of the file that was installed, and add others."""
+        file = self.root / "etc/partner-console.env"
+        text = file.read_text()
+        for name, value in settings.items():
+            text, found = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.M)
+            text += "" if found else f'{name}="{value}"\n'
+        file.write_text(text)
+
+
+def ensure_satisfied(lock: Path) -> None:
+    """The lock has a hash of every package, and this environment has each in the version that it names, if it applies here."""
+    from importlib.metadata import version
+
+    from packaging.requirements import Requirement
+
+    entries = re.findall(r"^([a-z0-9].*?)((?:\s*\\\n\s+--hash=sha256:[0-9a-f]{64})+)", lock.read_text(), re.M)
+    assert len(entries) == len(re.findall(r"^[a-z0-9]", lock.read_text(), re.M))
+    for text, _ in entries:
+        needed = Requirement(text.strip())
+        if needed.marker is None or needed.marker.evaluate():
+            assert version(needed.name) in needed.specifier, text
+
+
+@pytest.fixture
+def machine(release: Path, tmp_path: Path) -> Iterator[Machine]:
+    found = Machine(tmp_path / "machine", release)
+    with ended(found.systemd):
+        yield found
+
+
+def sign_in(url: str) -> requests.Session:
+    session = requests.Session()
+    token = session.get(f"{url}/login", timeout=30).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    fields = {"csrf_token": token, "email": "you@example.com", "password": PASSWORD}
+    answer = session.post(f"{url}/login", data=fields, timeout=30, allow_redirects=False)
+    assert answer.status_code == 302, answer.text
+    return session
+
+
+def test_every_command_of_the_document_works_in_its_order(machine: Machine, sandbox: Sandbox) -> None:
+    machine.follow(INSTALL)
+    machine.install_wrapper()
+    machine.write_settings(
+        SECRET_KEY="k" * 40,
+        PELIQAN_PARTNER_TOKEN=TOKEN,
+        PELIQAN_API_URL=sandbox.url,
+        DASHBOARD_URL=machine.url,
+        DASHBOARD_PROXIES="0",
+        DASHBOARD_INSECURE_COOKIES="yes",
+    )
+    said = machine.follow(SET_UP)
+    assert "database  fine" in said["dashboard check"]
+    wait_for(lambda: requests.get(f"{machine.url}/readyz", timeout=60).json()["stale"] is False, "the fleet is read", within=60)
+    assert "worker    fine" in machine.run("dashboard check worker")
+    session = sign_in(machine.url)
+    connections = session.get(f"{machine.url}/connections.json", timeout=30).json()["total"]
+    assert connections > 0
+
+    said = machine.follow(UPGRADE)
+    assert f"schema {newest_version()}" in said["dashboard backup before.console"]
+    assert session.get(f"{machine.url}/connections.json", timeout=60).json()["total"] == connections
+
+    machine.run("dashboard users create later@example.com --role viewer --password-stdin", given=f"{PASSWORD}\n")
+    machine.follow(RESTORE)
+    assert session.get(f"{machine.url}/connections.json", timeout=60).json()["total"] == connections
+    assert "later@example.com" not in machine.run("dashboard users list")
+
+    machine.systemd.run_once("partner-console-backup.service")
+    [kept] = (machine.root / "var/lib/partner-console/backups").glob("*.console")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    machine.carry_out("systemctl stop partner-console-web.socket partner-console-web partner-console-worker")
