@@ -87,16 +87,16 @@ class Sandbox:
         return self.app.extensions["sandbox"].life
 
     def fault(self, route: str, **fault: Any) -> None:
-        requests.post(f"{self.url}/sandbox/control/faults", json={"route": route, **fault}, timeout=5).raise_for_status()
+        requests.post(f"{self.url}/sandbox/control/faults", json={"route": route, **fault}, timeout=30).raise_for_status()
 
     def clear(self) -> None:
-        requests.delete(f"{self.url}/sandbox/control/faults", timeout=5)
+        requests.delete(f"{self.url}/sandbox/control/faults", timeout=30)
 
     def set(self, connection_id: int, **state: Any) -> None:
-        requests.post(f"{self.url}/sandbox/control/connections/{connection_id}", json=state, timeout=5).raise_for_status()
+        requests.post(f"{self.url}/sandbox/control/connections/{connection_id}", json=state, timeout=30).raise_for_status()
 
     def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=5).json()
+        found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=30).json()
         return found
 
     def find(self, **wanted: Any) -> Any:
@@ -135,7 +135,7 @@ def sandbox_server() -> Iterator[Sandbox]:
 @pytest.fixture
 def sandbox(sandbox_server: Sandbox) -> Iterator[Sandbox]:
     """The stand-in, with nothing left over from another test."""
-    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
+    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     yield sandbox_server
     sandbox_server.life.run_seconds = (0, 0)
 
@@ -159,7 +159,7 @@ def make_settings(sandbox_url: str, folder: Path, **changes: Any) -> Settings:
 
 def fill(settings: Settings) -> None:
     """Everybody into a new store, and one pass over the fleet, as it is before any test changes it."""
-    requests.post(f"{settings.peliqan_api_url}/sandbox/control/reset", timeout=5)
+    requests.post(f"{settings.peliqan_api_url}/sandbox/control/reset", timeout=30)
     app = create_app(settings)
     upgrade_schema(app)
     with app.app_context():

@@ -18,7 +18,7 @@ import redis
 
 from dashboard.cli.serving import end
 
-START_WITHIN = 30.0
+START_WITHIN = 60.0
 # Memory that looks like a disk, where there is some: a database is copied for every test, which takes a disk ten times as long.
 MEMORY, ENOUGH = Path("/dev/shm"), 3 * 1024**3
 
@@ -156,7 +156,7 @@ class Redis(Server):
 
     @property
     def client(self) -> redis.Redis:
-        return redis.Redis.from_url(self.url, socket_timeout=5)
+        return redis.Redis.from_url(self.url, socket_timeout=30)
 
     def answers(self) -> bool:
         try:

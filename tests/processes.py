@@ -73,7 +73,7 @@ def answering(url: str, path: str) -> str:
 
     def answers() -> bool:
         try:
-            return requests.get(url + path, timeout=5).ok
+            return requests.get(url + path, timeout=30).ok
         except (requests.ConnectionError, requests.Timeout):
             return False
 

@@ -117,7 +117,7 @@ class Deployment:
     def end(self) -> None:
         for service, process in self.running.items():
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, service
+            assert process.wait(60) == 0, service
         self.running.clear()
 
     @property
@@ -151,8 +151,10 @@ def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_whe
     assert not deployment.is_healthy("worker")
     deployment.come_up()
     create_administrator(deployment)
-    wait_for(lambda: requests.get(f"{deployment.url}/readyz", timeout=5).json()["stale"] is False, "the fleet is read", within=60)
-    assert b"Sign in" in requests.get(f"{deployment.url}/login", timeout=5).content
+    wait_for(
+        lambda: requests.get(f"{deployment.url}/readyz", timeout=30).json()["stale"] is False, "the fleet is read", within=60
+    )
+    assert b"Sign in" in requests.get(f"{deployment.url}/login", timeout=30).content
     deployment.end()
 
 

@@ -53,7 +53,7 @@ def used(
     """A folder whose console has one of each thing that people make; copied for each file of tests."""
     folder = tmp_path_factory.mktemp("used")
     shutil.copy(filled / "console.db", folder / "console.db")
-    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
+    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     limiter.enabled = False
     made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS))
     made.jinja_env.bytecode_cache = compiled
@@ -79,7 +79,7 @@ def app(
     servers: Servers | None = None
     if engine == "embedded":
         shutil.copytree(request.getfixturevalue("used"), folder, dirs_exist_ok=True)
-        requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
+        requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     else:
         servers = request.getfixturevalue("filled_servers")
         assert servers is not None

@@ -190,7 +190,7 @@ def test_a_restart_in_the_middle_of_five_thousand_rows_finishes_them_for_every_c
     found = cut_in_the_middle(served, upstream, paths, restart)
     assert looks_whole_and_is_not(found, whole, upstream.rows) == []
     assert [name for name, received in found.items() if not received.looks_whole] == []
-    assert served.process.wait(40) == 0
+    assert served.process.wait(60) == 0
 
 
 def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(

@@ -115,15 +115,15 @@ def test_a_port_that_the_operator_names_is_the_one_that_is_dialled() -> None:
 def test_a_limit_holds_for_its_thread_and_while_it_lasts() -> None:
     with answering(200) as (port, came):
         with only_to(lambda host, _port: host == "127.0.0.1", lambda host, _port: host == "127.0.0.1") as limit:
-            requests.get(f"http://127.0.0.1:{port}/", timeout=5)
+            requests.get(f"http://127.0.0.1:{port}/", timeout=30)
             assert not limit.refused
             with pytest.raises(requests.ConnectionError):
-                requests.get(f"http://localhost:{port}/", timeout=5)
+                requests.get(f"http://localhost:{port}/", timeout=30)
             assert limit.refused
             thread = threading.Thread(target=requests.get, args=(f"http://localhost:{port}/",), kwargs={"timeout": 5})
             thread.start()
             thread.join(30)
-        requests.get(f"http://localhost:{port}/", timeout=5)
+        requests.get(f"http://localhost:{port}/", timeout=30)
     assert came == [f"127.0.0.1:{port}", f"localhost:{port}", f"localhost:{port}"]
     assert issubclass(NotDialled, OSError)
 

@@ -62,7 +62,7 @@ def end_demo(demo: Demo) -> None:
     """Ctrl-C, by its own handle."""
     if demo.process.poll() is None:
         demo.process.send_signal(signal.SIGINT)
-    demo.process.wait(20)
+    demo.process.wait(60)
 
 
 @pytest.fixture(scope="session")

@@ -64,19 +64,19 @@ def test_a_few_of_two_hundred_columns_are_found_and_chosen(operator: Page, compl
 def test_rows_that_take_long_leave_the_page_free_and_a_failure_is_said_in_their_place(operator: Page, demo: Demo) -> None:
     faults = f"{demo.sandbox}/sandbox/control/faults"
     try:
-        requests.post(faults, json={"route": "rows", "delay_ms": 1500}, timeout=5).raise_for_status()
+        requests.post(faults, json={"route": "rows", "delay_ms": 1500}, timeout=30).raise_for_status()
         operator.goto(EVERYTHING)
         expect(operator.get_by_text("Asking Peliqan for the rows")).to_be_visible()
         # Rows have that, too: whichever answer is there when it is looked at.
         operator.locator("#filter-q").type("alert")
         expect(operator.locator(".rows tbody tr").first).to_be_visible()
         assert operator.locator("#filter-q").input_value() == "alert"
-        requests.delete(faults, timeout=5)
-        requests.post(faults, json={"route": "rows", "status": 500}, timeout=5).raise_for_status()
+        requests.delete(faults, timeout=30)
+        requests.post(faults, json={"route": "rows", "status": 500}, timeout=30).raise_for_status()
         operator.goto(EVERYTHING)
         expect(operator.locator("#rows .alert")).to_contain_text("internal error", timeout=15_000)
     finally:
-        requests.delete(faults, timeout=5)
+        requests.delete(faults, timeout=30)
 
 
 def test_a_whole_value_opens_in_a_dialog_and_is_copied(operator: Page, complaints: list[str]) -> None:
@@ -145,11 +145,11 @@ def test_the_head_and_the_first_column_stay_while_one_scrolls(operator: Page, co
 
 def test_rows_that_failed_come_with_try_again_and_health_opens_in_place(operator: Page, demo: Demo) -> None:
     fault = f"{demo.sandbox}/sandbox/control/faults"
-    requests.post(fault, json={"route": "rows", "match": "10011900", "status": 503}, timeout=5).raise_for_status()
+    requests.post(fault, json={"route": "rows", "match": "10011900", "status": 503}, timeout=30).raise_for_status()
     operator.goto(f"{EVERYTHING}?sort=-Stars")
     again = operator.locator("#rows").get_by_role("link", name="Try again")
     again.wait_for()
-    requests.delete(fault, timeout=5)
+    requests.delete(fault, timeout=30)
     again.click()
     expect(operator.locator(".rows tbody tr")).to_have_count(50)
     assert operator.url.endswith("?sort=-Stars")

@@ -40,7 +40,7 @@ class Killable:
         if self._process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(20)
+            self._process.wait(60)
 
 
 class KillableServer:
@@ -57,7 +57,7 @@ class KillableServer:
         """As kill -9 does."""
         assert self._server.process is not None
         self._server.process.kill()
-        self._server.process.wait(20)
+        self._server.process.wait(60)
 
 
 @dataclass

@@ -157,7 +157,7 @@ def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
-        assert worker.place.arrived.wait(10)
+        assert worker.place.arrived.wait(60)
         db.session.rollback()
         rule = alert_rules.rule_or_none(rule_id)
         assert rule is not None

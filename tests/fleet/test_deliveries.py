@@ -322,7 +322,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
 ) -> None:
     hook.holds_from = 2
     victim = machines.start("worker")
-    wait_for(lambda: len(hook.posts) >= 2, "the second part is on its way", within=30)
+    wait_for(lambda: len(hook.posts) >= 2, "the second part is on its way")
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert (the_delivery().state, the_delivery().parts) == ("sending", 1)
@@ -332,7 +332,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     hook.holds_from = None
     hook.may_go_on.set()
     machines.start("worker")
-    wait_for(lambda: the_delivery().state == "delivered", "another worker goes on", within=30)
+    wait_for(lambda: the_delivery().state == "delivered", "another worker goes on")
     sent = keys(hook)
     assert sent[1] == sent[2], "nobody knows whether it was taken, so it comes again with its key"
     assert len(set(sent)) == len(sent) - 1

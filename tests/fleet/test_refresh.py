@@ -210,7 +210,7 @@ def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Co
 
 
 def test_a_revoked_token_is_fetched_anew_once(parts: Console, sandbox: Sandbox) -> None:
-    requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=5)
+    requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=30)
     before = sandbox.state()["tokens"]
     assert refresh.refresh_account(parts.fleet, 1001).unreadable == {}
     assert sandbox.state()["tokens"] == before + 1

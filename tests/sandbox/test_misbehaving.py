@@ -129,10 +129,10 @@ def test_a_closed_connection_is_one_for_a_real_client() -> None:
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
     try:
-        requests.post(f"{url}/sandbox/control/faults", json={"route": "sub_accounts", "kind": "close", "times": 1}, timeout=5)
+        requests.post(f"{url}/sandbox/control/faults", json={"route": "sub_accounts", "kind": "close", "times": 1}, timeout=30)
         with pytest.raises(requests.ConnectionError):
-            requests.get(f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=5)
-        assert requests.get(f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=5).status_code == 200
+            requests.get(f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=30)
+        assert requests.get(f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=30).status_code == 200
     finally:
         server.shutdown()
         thread.join(5)

@@ -227,10 +227,10 @@ def test_the_process_that_serves_is_the_one_that_posts(receiver: Receiver, tmp_p
         told = [f"--port={port}", "--accounts=5", "--run-seconds=0,0", f"--webhook-url={receiver.url}"]
         processes.start(*told, module="dashboard.sandbox")
         url = answering(f"http://127.0.0.1:{port}", "/")
-        asked = requests.get(f"{url}/api/partner/sub-account/identity/?account_id=1001", headers=PARTNER, timeout=5).json()
+        asked = requests.get(f"{url}/api/partner/sub-account/identity/?account_id=1001", headers=PARTNER, timeout=30).json()
         mine = {"Authorization": f"JWT {asked['token']}"}
         quiet = create_sandbox(5).extensions["sandbox"].life.connections(1001)
-        started = [requests.get(f"{url}/api/servers/{each.id}/syncdb/", headers=mine, timeout=5) for each in quiet]
+        started = [requests.get(f"{url}/api/servers/{each.id}/syncdb/", headers=mine, timeout=30) for each in quiet]
         count = 2 * sum(each.status_code == 200 for each in started)
         assert count
         receiver.wait_for(count)

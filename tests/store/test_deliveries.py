@@ -51,7 +51,7 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Console)
 
     def tell(number: int) -> list[int]:
         with app.app_context():
-            barrier.wait(10)
+            barrier.wait(60)
             found = deliveries.begin([PLACE], f"{number}", parts.clock())
             db.session.commit()
             db.session.remove()

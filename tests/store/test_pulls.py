@@ -55,7 +55,7 @@ def test_of_many_workers_one_has_a_schedule_that_is_due(app: Flask, schedule: Pu
 
     def take(_: int) -> bool:
         with app.app_context():
-            together.wait(20)
+            together.wait(60)
             found = pulls.lease(schedule_id, at) is not None
             db.session.remove()
             return found

@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, way: str | None, body: Any) -> None:
         if way == "hangs":
-            self.server.over.wait(30)
+            self.server.over.wait(60)
         if way in {"hangs", "reset"}:
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -141,10 +141,10 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
         machines.start("serve", "--workers=2", f"--port={port}")
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
         for _ in range(30):
-            requests.get(f"{url}/healthz", headers={"Connection": "close"}, timeout=5)
+            requests.get(f"{url}/healthz", headers={"Connection": "close"}, timeout=30)
 
         def page(url: str) -> Found:
-            return read(requests.get(f"{url}/metrics", timeout=5).text)
+            return read(requests.get(f"{url}/metrics", timeout=30).text)
 
         wait_for(lambda: value(page(url), "console_tasks_total", task="alert", result="ok") > 0, "the worker's tasks count")
         # Whichever of the processes answers, it knows of all: those from before, and each time one more.
@@ -156,7 +156,7 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
         answering(worker, "/metrics")
         assert value(page(worker), "console_request_seconds_count", endpoint="health.alive", status="200") == 0
         assert value(page(worker), "console_disk_free_bytes") > 0
-        assert requests.get(f"{worker}/", timeout=5).status_code == 404
+        assert requests.get(f"{worker}/", timeout=30).status_code == 404
     finally:
         machines.end_all()
 

@@ -68,7 +68,7 @@ def way_back(person: Person, page: str = "/login/provider") -> str:
     """To the provider and back: the console's address with the code."""
     there = person.client.get(page)
     assert there.status_code == 302, there.text
-    answer = requests.get(there.location, allow_redirects=False, timeout=5)
+    answer = requests.get(there.location, allow_redirects=False, timeout=30)
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"].removeprefix("http://localhost")
 

@@ -114,7 +114,7 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
     for number in range(100):
         asked.append(number)
         hints()
-    assert all_given.wait(10)
+    assert all_given.wait(60)
     assert len(given) <= 3
 
 
@@ -154,7 +154,7 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 def send_to(sandbox: Sandbox, url: str) -> None:
     told = {"url": url + ADDRESS, "secret": SECRET}
-    requests.post(f"{sandbox.url}/sandbox/control/webhooks", json=told, timeout=5).raise_for_status()
+    requests.post(f"{sandbox.url}/sandbox/control/webhooks", json=told, timeout=30).raise_for_status()
 
 
 def test_from_the_stand_in_to_whoever_watches_in_no_time(app: Flask, sandbox: Sandbox, machines: Processes) -> None:
@@ -173,11 +173,11 @@ def test_from_the_stand_in_to_whoever_watches_in_no_time(app: Flask, sandbox: Sa
         return db.session.scalar(select(Action).where(Action.settled_at.is_not(None)))
 
     # Ten minutes lie between two looks: what is seen before that is seen because it was told.
-    wait_for(settled, "the sync is settled", within=30)
+    wait_for(settled, "the sync is settled")
     action = settled()
     assert action is not None
     assert action.state == "done"
-    wait_for(lambda: set(states()) == {"done"} and len(states()) == 2, "both events are settled", within=20)
+    wait_for(lambda: set(states()) == {"done"} and len(states()) == 2, "both events are settled")
     run = run_of(connection, action.run_id or 0)
     assert run is not None
     assert run.ended_at is not None
@@ -198,7 +198,7 @@ def test_a_worker_that_is_killed_between_taking_and_settling_loses_nothing(
         db.session.rollback()
         return not db.session.scalars(select(WebhookEvent.id).where(WebhookEvent.applied_at.is_(None))).all()
 
-    wait_for(lambda: taken() and sandbox.state()["calls"].get("servers", 0) > 0, "the worker has them in hand", within=30)
+    wait_for(lambda: taken() and sandbox.state()["calls"].get("servers", 0) > 0, "the worker has them in hand")
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert set(states()) == {"waiting"}
