@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app
+from flask import Flask, Request, current_app
 from requests.adapters import BaseAdapter
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import IntegerConverter, Map, MapAdapter
 
 from dashboard import peliqan
 from dashboard.data.masks import Masks, read_masks
@@ -56,6 +56,20 @@ def console() -> Console:
     return found
 
 
+class _Flask(Flask):
+    """Flask whose external addresses (``url_for(..., _external=True)``, Werkzeug's own redirects) begin with ``own_url``."""
+
+    own_url: str | None = None
+
+    def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
+        """Without ``own_url``, by the host that was asked for and the scheme of ``FromClient``."""
+        adapter = super().create_url_adapter(request)
+        if adapter is not None and self.own_url is not None:
+            parts = urlsplit(self.own_url)
+            adapter.url_scheme, adapter.server_name, adapter.script_name = parts.scheme, parts.netloc, f"{parts.path}/"
+        return adapter
+
+
 class Id(IntegerConverter):
     """``<int:…>`` in a path: a number that a column of ids can hold. Any other is the id of nothing, on either database."""
 
@@ -86,7 +100,8 @@ def create_app(
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
-    app = Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
+    app = _Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
+    app.own_url = settings.dashboard_url
     app.url_map.converters["int"] = Id
     try:
         make_private(settings.dashboard_data, *(each for each in settings.own_files if each.is_absolute()))
@@ -104,11 +119,15 @@ def create_app(
             "pool_use_lifo": True,
             "hide_parameters": True,
         },
-        # A browser takes a cookie of such a name over https alone, for this host alone, and from nobody but this host.
-        SESSION_COOKIE_NAME="console_session" if settings.dashboard_insecure_cookies else "__Host-console_session",
+        SESSION_COOKIE_PATH=settings.path or "/",
+        SESSION_COOKIE_NAME=f"{settings.cookie_prefix}console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
+        # Never set: signing out would delete the cookie of that name, which another application on this host may have.
+        REMEMBER_COOKIE_NAME=f"{settings.cookie_prefix}console_remember",
+        REMEMBER_COOKIE_PATH=settings.path or "/",
+        REMEMBER_COOKIE_SECURE=not settings.dashboard_insecure_cookies,
         MAX_CONTENT_LENGTH=1024 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=3600,
         WTF_CSRF_TIME_LIMIT=None,
@@ -158,11 +177,14 @@ def create_app(
     if pages:
         from dashboard import views
         from dashboard.telemetry.requests import Watched
+        from dashboard.views import security
 
         views.register(app)
-        scheme = "http" if settings.dashboard_insecure_cookies else "https"
-        # In front of everything: who reads the address or the scheme reads these.
-        root = os.environ.get("SCRIPT_NAME", "")
-        app.wsgi_app = FromClient(Watched(app.wsgi_app), settings.dashboard_proxies, scheme, root)  # type: ignore[method-assign]
+        # gunicorn would take the path from there; it is that of DASHBOARD_URL alone.
+        os.environ.pop("SCRIPT_NAME", None)
+        # In front of every view: who reads the client's address, the scheme or the path reads these.
+        probes = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in security.PROBES}
+        inner = FromClient(app.wsgi_app, settings.dashboard_proxies, settings.path, probes)
+        app.wsgi_app = Watched(inner)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app

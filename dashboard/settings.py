@@ -24,6 +24,8 @@ class SettingsError(Exception):
 
 
 Origin = Annotated[str, BeforeValidator(spelling.origin)]
+ConsoleUrl = Annotated[str, BeforeValidator(spelling.console_url)]
+ConsoleHost = Annotated[str, BeforeValidator(spelling.console_host)]
 
 
 class Settings(BaseModel):
@@ -50,12 +52,12 @@ class Settings(BaseModel):
         "X-Peliqan-Signature", pattern=r"^[A-Za-z0-9-]{1,64}$", description="The header that carries a webhook's signature."
     )
     dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
-    dashboard_url: Origin | None = Field(
+    dashboard_url: ConsoleUrl | None = Field(
         None,
-        description="Where people reach this console: alerts link there, and it answers to this host name alone"
-        " (and on its own machine); without it, to any.",
+        description="Where people reach this console, with its path where it has one (`https://example.com/console`): all links"
+        " begin with it, and it answers to this host name alone (and on its own machine); without it, to any.",
     )
-    dashboard_widget_origin: Origin | None = Field(
+    dashboard_widget_origin: ConsoleHost | None = Field(
         None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
     )
     dashboard_proxies: int = Field(
@@ -63,7 +65,7 @@ class Settings(BaseModel):
         ge=0,
         le=9,
         description="How many proxies stand in front, each of which adds to X-Forwarded-For whom it was asked by: attempts to"
-        " sign in are counted by that address.",
+        " sign in are counted by that address. Without `DASHBOARD_URL`, X-Forwarded-Proto is read in the same manner.",
     )
     dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
     dashboard_keep_history_days: int = Field(
@@ -272,6 +274,18 @@ class Settings(BaseModel):
         return spelling.netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
 
     @property
+    def path(self) -> str:
+        """The path below which the console answers, without a slash at its end; empty where it has the whole host."""
+        return urlsplit(self.dashboard_url).path if self.dashboard_url else ""
+
+    @property
+    def cookie_prefix(self) -> str:
+        """Make browsers hold a cookie to https, and with ``__Host-`` to this host and the path ``/`` (RFC 6265bis, 4.1.3)."""
+        if self.dashboard_insecure_cookies:
+            return ""
+        return "__Secure-" if self.path else "__Host-"
+
+    @property
     def hosts(self) -> frozenset[str]:
         """The host names that the console answers to, without ports; empty where it answers to any."""
         if self.dashboard_url is None:
@@ -339,7 +353,8 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
     paths = {PATH_PREFIX + route.name.upper() for route in ROUTES}
     values: dict[str, Any] = {name.lower(): source[name] for name in names if source.get(name)}
     values["paths"] = {name.removeprefix(PATH_PREFIX).lower(): source[name] for name in paths if source.get(name)}
-    ours = {name for name in source if name.startswith(("DASHBOARD_", PATH_PREFIX))}
+    # SCRIPT_NAME said the path once: DASHBOARD_URL does now.
+    ours = {name for name in source if name.startswith(("DASHBOARD_", PATH_PREFIX)) or name == "SCRIPT_NAME"}
     unknown = tuple(sorted(ours - names - paths))
     try:
         settings = Settings(**values)

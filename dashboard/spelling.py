@@ -21,6 +21,8 @@ ADDRESS: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 
+SEGMENT: Final = re.compile(r"[\w.~-]+", re.ASCII)
+
 
 def readable(read: Callable[[str], Any]) -> AfterValidator:
     """For a setting that is kept as it is written: ``read`` is tried, and says what is wrong with it."""
@@ -57,6 +59,34 @@ def origin(value: str) -> str:
     if not is_safe(value):
         raise ValueError("must be an https address (http only on this machine, for the sandbox)")
     return value.rstrip("/")
+
+
+def console_url(value: str) -> str:
+    """Read the console's own address in one form: ``https://host`` or ``https://host/path``.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found = origin(value)
+    parts = urlsplit(found)
+    if {"?", "#", "@"} & set(value):
+        raise ValueError("must be an address alone: without a user name, “?” and “#”")
+    segments = parts.path.split("/")[1:]
+    if not all(SEGMENT.fullmatch(each) and each not in {".", ".."} for each in segments):
+        raise ValueError("must have a path of letters, digits, “.”, “_”, “~” and “-” between single slashes, without “..”")
+    return f"{parts.scheme}://{netloc(found)}{parts.path}"
+
+
+def console_host(value: str) -> str:
+    """Read an address of the console's that has no path.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    found = console_url(value)
+    if urlsplit(found).path:
+        raise ValueError("must have no path: there, too, the console is below the path of DASHBOARD_URL")
+    return found
 
 
 def hook(value: str) -> str:

@@ -1,7 +1,8 @@
 // Leaves when the session is over: by time, and at once when another tab of this browser is signed out. Nothing goes into storage.
 (() => {
   const { signIn, idle, lasts } = document.body.dataset;
-  const tabs = new BroadcastChannel("session");
+  // Another console may be below another path of this host.
+  const tabs = new BroadcastChannel(`session of ${document.documentElement.dataset.root}`);
   if (!signIn) {
     if (document.querySelector("[data-signed-out]")) {
       // htmx keeps the address that a tab was at.

@@ -7,5 +7,5 @@
   dark.addEventListener("change", set);
   root.classList.add("js");
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone && !document.cookie.includes(`tz=${zone}`)) document.cookie = `tz=${zone}; path=/; max-age=31536000; samesite=lax`;
+  if (zone && !document.cookie.includes(`tz=${zone}`)) document.cookie = `tz=${zone}; path=${root.dataset.root}; max-age=31536000; samesite=lax`;
 })();

@@ -158,6 +158,8 @@ def test_the_report_is_text_markdown_or_html_of_the_same(run: Run) -> None:
     linked = run("report", "--since", "7d", "--url", "https://console.example.com/", "--zone", "Asia/Tokyo").stdout
     assert "  https://console.example.com/causes/" in linked
     assert " JST" in linked
+    own = run("report", DASHBOARD_URL="https://example.com/console").stdout
+    assert "  https://example.com/console/causes/" in own
 
 
 @pytest.mark.parametrize(
@@ -230,6 +232,7 @@ def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(run: Run, envir
         "DASHBOARD_PORT": "tcp://10.0.0.7:8900",
         "DASHBOARD_PORT_8900_TCP_ADDR": "10.0.0.7",
         "DASHBOARD_SERVICE_HOST": "10.0.0.7",
+        "SCRIPT_NAME": "/elsewhere",
     }
     others = {"DASHBOARD_OF_NEXT_YEAR": "hunter2", "DASHBOARD_REFRESH_INTERVALL": "60", "PELIQAN_PATH_OF_NEXT_YEAR": "/hunter2"}
     unknown = {**of_the_platform, **others}

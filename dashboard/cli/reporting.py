@@ -52,7 +52,7 @@ class Zone(click.ParamType[ZoneInfo]):
 @click.option("--since", type=Duration(), default="24h", show_default=True, help="How far back: 90m, 24h, 7d.")
 @click.option("--format", "form", type=click.Choice(list(TEMPLATES)), default="text", show_default=True)
 @click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Time zone of the times in it.")
-@click.option("--url", default="", help="The console's address, for links that open it: https://console.example.com")
+@click.option("--url", default="", help="The console's address, for links that open it; DASHBOARD_URL by default.")
 def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     """What is wrong, what changed since then, and how much is known: for the morning meeting."""
     # The pages are loaded for this alone: with them comes what has to know the environment first (see ``telemetry.metrics``).
@@ -65,6 +65,7 @@ def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
         raise click.BadParameter(f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since")
     if url and not _WEB_ADDRESS.match(url):
         raise click.BadParameter("It must begin with https:// or http://.", param_hint="--url")
+    url = url or parts.settings.dashboard_url or ""
     routes = app.url_map.bind("localhost")
 
     def address(endpoint: str, number: int) -> str:

@@ -4,7 +4,7 @@
 ``worker``    the worker: one loop reads and writes all sockets, threads run the application
 ``arriving``  where a request ends in the bytes that have arrived
 ``refusals``  answers of the server itself, for what never reaches the application
-``client``    the client's address and the scheme of the URL, from trusted proxies and settings alone
+``client``    the client's address and scheme, from trusted proxies alone, and the path below which the console answers
 
 Nothing here imports the rest of the console.
 """

@@ -1,10 +1,15 @@
-"""The client's address and the scheme of URLs: from trusted proxies and from settings, never from a client's header."""
+"""The client's address and scheme, from trusted proxies alone, and the path below which the console answers, from settings."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from ipaddress import IPv6Address, ip_address
+from ssl import SSLSocket
 from typing import TYPE_CHECKING
 
 OTHER_ROOT = b"The header SCRIPT_NAME is not the client's to send. Send the request without it.\n"
+NOT_HERE = b"""There is no such page: the console is below another path of this host. Ask your administrator for its address.
+
+For administrators: the path is that of DASHBOARD_URL, and a proxy has to pass it on. See "Below a path" in docs/proxies.md.
+"""
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,31 +35,70 @@ def client_of(peer: str, forwarded: str, proxies: int) -> str:
     written by trusted proxies: the first of these is the client. Where it is no address, the proxy that wrote it stands for the
     client. Entries are counted by commas alone: a quotation mark that a client sent must not swallow what a proxy appended.
     """
-    entries = forwarded.split(",")
-    trusted = entries[-proxies:] if 0 < proxies <= len(entries) else []
-    return next((found for each in (*trusted, peer) if (found := canonical(each))), peer)
+    return next((found for each in (*_trusted(forwarded, proxies), peer) if (found := canonical(each))), peer)
+
+
+def scheme_of(connection: str, forwarded: str, proxies: int) -> str:
+    """Give the scheme that the client used: ``https`` or ``http``.
+
+    ``connection`` is the scheme of the connection itself, ``forwarded`` the header X-Forwarded-Proto, read as ``client_of`` reads
+    X-Forwarded-For: with fewer entries than proxies, or none that names one of the two schemes, the connection's counts.
+    """
+    schemes = (each.strip().lower() for each in _trusted(forwarded, proxies))
+    return next((each for each in schemes if each in {"http", "https"}), connection)
 
 
 class FromClient:
-    """WSGI: ``inner``, with REMOTE_ADDR by ``client_of`` and the URL scheme of the settings.
+    """WSGI: ``inner``, with client and scheme by ``client_of`` and ``scheme_of``, below the path ``root`` alone.
 
-    ``root``: the path below which the operator has the console (gunicorn's SCRIPT_NAME). Where a request has another one, the
-    server took it from a header, as gunicorn does by default: the path that a proxy's rules saw is not the one that would be
-    answered, so it is refused.
+    ``root``: as ``/console``, without a slash at its end; empty for the whole host. A proxy passes paths on as they are. The
+    ``probes``, paths too, answer above it as well: Kubernetes and Prometheus ask the process itself. A server may take
+    SCRIPT_NAME from a header, as gunicorn does by default. What would be answered then is not what a proxy's rules saw, so it is
+    refused.
     """
 
-    def __init__(self, inner: "WSGIApplication", proxies: int, scheme: str, root: str = "") -> None:
-        self._inner, self._proxies, self._scheme, self._root = inner, proxies, scheme, root
+    def __init__(self, inner: "WSGIApplication", proxies: int, root: str = "", probes: Collection[str] = ()) -> None:
+        self._inner, self._proxies, self._root, self._probes = inner, proxies, root, probes
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Pass the request on."""
-        if environ.get("SCRIPT_NAME", "") not in {"", self._root}:
-            start_response("400 Bad Request", [("Content-Type", "text/plain"), ("Content-Length", str(len(OTHER_ROOT)))])
-            return [OTHER_ROOT]
+        if environ.get("SCRIPT_NAME"):
+            return _answer(start_response, "400 Bad Request", "text/plain", OTHER_ROOT)
+        path = environ.get("PATH_INFO", "")
+        if self._root and path == self._root:
+            query = environ.get("QUERY_STRING", "")
+            location = f"{self._root}/?{query}" if query else f"{self._root}/"
+            return _answer(start_response, "308 Permanent Redirect", "text/plain", b"", ("Location", location))
+        if self._root and path not in self._probes:
+            if not path.startswith(f"{self._root}/"):
+                return _answer(start_response, "404 Not Found", "text/plain", NOT_HERE)
+            environ["PATH_INFO"] = path.removeprefix(self._root)
+        environ["SCRIPT_NAME"] = self._root
         peer, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
         environ["REMOTE_ADDR"] = client_of(peer, forwarded, self._proxies)
-        environ["wsgi.url_scheme"] = self._scheme
+        protocols = environ.get("HTTP_X_FORWARDED_PROTO", "")
+        environ["wsgi.url_scheme"] = scheme_of(_scheme_of_connection(environ), protocols, self._proxies)
         return self._inner(environ, start_response)
+
+
+def _trusted(forwarded: str, proxies: int) -> list[str]:
+    """The entries of a header that trusted proxies wrote; none where there are fewer entries than proxies."""
+    entries = forwarded.split(",")
+    return entries[-proxies:] if 0 < proxies <= len(entries) else []
+
+
+def _scheme_of_connection(environ: "WSGIEnvironment") -> str:
+    """By the socket where gunicorn gives it: without the console's settings it would believe clients' headers, too."""
+    connection = environ.get("gunicorn.socket")
+    if connection is None:
+        return str(environ["wsgi.url_scheme"])
+    return "https" if isinstance(connection, SSLSocket) else "http"
+
+
+def _answer(start_response: "StartResponse", status: str, kind: str, body: bytes, *more: tuple[str, str]) -> list[bytes]:
+    head = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    start_response(status, [*head, ("X-Content-Type-Options", "nosniff"), *more])
+    return [body]
 
 
 def _read(text: str) -> str | None:

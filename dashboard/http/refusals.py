@@ -5,7 +5,6 @@ from html import escape
 from typing import Final
 
 from gunicorn.http.errors import (
-    ConfigurationProblem,
     ExpectationFailed,
     ForbiddenProxyRequest,
     InvalidResponseHeader,
@@ -110,16 +109,7 @@ MISTAKE: Final = Refusal(
     "The request was not answered.",
     "Try again. If it happens again, tell your administrator when it happened.",
 )
-NOT_HERE: Final = Refusal(
-    404,
-    "Not Found",
-    "There is no such page",
-    "The console is under another path of this host.",
-    "Ask your administrator for its address.",
-)
 _OF_ERRORS: Final[dict[type[Exception], Refusal]] = {
-    # The path does not begin with the variable SCRIPT_NAME of this process.
-    ConfigurationProblem: NOT_HERE,
     LimitRequestLine: LINE_TOO_LONG,
     LimitRequestHeaders: HEAD_TOO_LARGE,
     UnsupportedTransferCoding: CODING,

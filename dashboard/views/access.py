@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from flask import Flask, Request, abort, current_app, flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -123,14 +123,22 @@ def begin_session(user: User) -> None:
 
 
 def safe_next(target: str | None) -> str:
-    """Where to go after signing in: a path of this console, or its overview."""
+    """Where to go after signing in: an address of this console, from its host's root on, or its overview."""
+    target, overview = target or "", url_for("overview.show")
     try:
-        parts = urlsplit(target or "")
+        parts = urlsplit(target)
     except ValueError:
-        return url_for("overview.show")
-    local = target and not parts.scheme and not parts.netloc and target.startswith("/") and target[1:2] not in {"/", "\\"}
-    clean = local and target and target.isprintable() and "\\" not in target
-    return target if clean and target else url_for("overview.show")
+        return overview
+    local = not parts.scheme and not parts.netloc and target[1:2] not in {"/", "\\"}
+    clean = local and target.isprintable() and "\\" not in target
+    # Browsers resolve “..” and “%2e%2e”: below a path, another application may be there.
+    leaves = ".." in unquote(parts.path).split("/") or not target.startswith(overview)
+    return target if clean and not leaves else overview
+
+
+def address_asked_for() -> str:
+    """Path and query of this request, from its host's root on."""
+    return request.root_path + request.full_path.rstrip("?")
 
 
 def _view_mark(name: str, otherwise: Any = None) -> Any:
@@ -220,5 +228,5 @@ def _sign_in_first() -> ResponseReturnValue:
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
     # What a form would have done is not done by signing in; its page is where to press again.
-    target = request.full_path.rstrip("?") if request.method == "GET" else htmx.path_here(request.referrer)
+    target = address_asked_for() if request.method == "GET" else htmx.path_here(request.referrer)
     return redirect(url_for("people.login", next=target))

@@ -15,6 +15,7 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
+from dashboard.app import console
 from dashboard.store.addresses import canonical
 
 HALF_A_YEAR: Final = 180 * 86_400
@@ -47,8 +48,8 @@ def count_key(who: str) -> str:
 
 
 def cookie_name() -> str:
-    """A browser takes one of such a name over https alone, for this host alone, and from nobody but this host."""
-    return "__Host-console_browser" if current_app.config["SESSION_COOKIE_SECURE"] else "console_browser"
+    """The name of the cookie by which a browser is known for an account."""
+    return f"{console().settings.cookie_prefix}console_browser"
 
 
 def account() -> str:
@@ -93,7 +94,8 @@ def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
     @after_this_request
     def keep(response: Response) -> Response:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
-        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, secure=secure, httponly=True, samesite="Lax")
+        path = current_app.config["SESSION_COOKIE_PATH"]
+        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, path=path, secure=secure, httponly=True, samesite="Lax")
         return response
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
-from flask import Blueprint, abort, jsonify, render_template, request
+from flask import Blueprint, abort, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
@@ -113,7 +113,10 @@ def frame() -> ResponseReturnValue:
     settings = console().settings
     script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
     own_host = is_widgets_host()
-    here = settings.dashboard_widget_origin if own_host and settings.dashboard_widget_origin else _origin(request.host_url)
+    # Its own files: by the address that people open, or by another of this machine's. An opaque origin has no 'self'.
+    here = f"{_origin(url_for('static', filename='', _external=True))} {_origin(request.host_url)}"
+    if own_host and settings.dashboard_widget_origin:
+        here = settings.dashboard_widget_origin
     sandboxed = "sandbox allow-scripts allow-forms allow-popups allow-popups-to-escape-sandbox"
     policy = [
         "default-src 'none'",
@@ -152,7 +155,7 @@ def _page() -> EmbedPage:
         known_connectors=sorted(known, key=comparable),
         customers=list(db.session.scalars(customers)),
         script_url=settings.peliqan_embed_script_url,
-        frame_url=f"{settings.dashboard_widget_origin or ''}/embed/frame",
+        frame_url=f"{settings.dashboard_widget_origin or ''}{url_for('.frame')}",
     )
 
 

@@ -25,7 +25,7 @@ from dashboard.store.asked import BadQuery, NoSuchPage
 from dashboard.store.database import db
 from dashboard.telemetry import ids
 from dashboard.views import htmx, second
-from dashboard.views.access import is_for_scripts
+from dashboard.views.access import address_asked_for, is_for_scripts
 from dashboard.views.attempts import account
 from dashboard.views.security import first_in_a_minute
 from dashboard.views.table_files import TooLarge
@@ -165,7 +165,7 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
         next_step = "Remove the filter or the sort, or choose another one: the table's columns may have changed."
         return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
-    again = request.full_path.rstrip("?") if request.endpoint == "tables.rows" else ""
+    again = address_asked_for() if request.endpoint == "tables.rows" else ""
     detail = sentence_of(error) if isinstance(error, peliqan.QueryFailed) else error.detail or error.error or error.found
     return show(Problem(status, error.code, error.sentence, detail, error.next_step, again))
 

@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from flask import Response, request
+from flask import Response, request, url_for
 
 
 def is_htmx() -> bool:
@@ -26,7 +26,8 @@ def path_here(url: str | None) -> str | None:
         parts = urlsplit(url or "")
     except ValueError:
         return None
-    if parts.netloc != request.host:
+    # Behind a proxy that passes no Host on, the browser knows the console by its external address alone.
+    if parts.netloc not in {request.host, urlsplit(url_for("overview.show", _external=True)).netloc}:
         return None
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 

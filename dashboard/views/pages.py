@@ -26,6 +26,7 @@ from dashboard.store.models import Refresh
 from dashboard.store.overview import accounts_by_reason
 from dashboard.version import VERSION
 from dashboard.views import htmx
+from dashboard.views.access import address_asked_for
 
 CSV_MOST = 100_000
 _INT_IN_RULE = re.compile(r"<int:(\w+)>")
@@ -250,6 +251,7 @@ def init_app(app: Flask) -> None:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(duration=_duration, number=_number, words=_words, host=_host)
     app.jinja_env.globals.update(
+        address_asked_for=address_asked_for,
         coverage=coverage,
         severity_of_health=severity_of_health,
         severity_of_run=severity_of_run,

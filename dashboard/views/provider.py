@@ -190,7 +190,7 @@ def sign_in_page(target: str, email: str = "", problem: str = "") -> str:
 def sign_out_there() -> ResponseReturnValue:
     """After signing out here: on to the provider, where it knows how. A form may not lead to another host, a page may."""
     there = provider()
-    url = there.end_url(_own_url("people.login")) if there is not None else None
+    url = there.end_url(url_for("people.login", _external=True)) if there is not None else None
     if there is None or url is None:
         name = there.name if there is not None else "your provider"
         flash(f"You are signed out here. {name} may still know you: sign out there too on a shared computer.", "info")
@@ -210,7 +210,7 @@ def begin() -> ResponseReturnValue:
     if current_user.is_authenticated:
         return redirect(target)
     try:
-        answer = there.begin(_own_url(".back"))
+        answer = there.begin(url_for(".back", _external=True))
     except Away as away:
         return _away(there, target, away)
     session["target"] = target
@@ -250,14 +250,6 @@ def _away(there: Provider, target: str, away: Away) -> ResponseReturnValue:
         " Who has a password here can use it meanwhile."
     )
     return sign_in_page(target, problem=sentence), 503
-
-
-def _own_url(endpoint: str) -> str:
-    """An address of the console's as others reach it: the provider compares it with what was registered there."""
-    settings = console().settings
-    scheme = "http" if settings.dashboard_insecure_cookies else "https"
-    base = settings.dashboard_url or f"{scheme}://{request.host}{request.root_path}"
-    return base + url_for(endpoint).removeprefix(request.root_path)
 
 
 def _values(claims: Mapping[str, Any], name: str) -> list[str]:

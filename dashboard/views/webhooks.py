@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
@@ -75,9 +75,8 @@ def _get_or_404(event_id: int) -> WebhookEvent:
 
 def _setup() -> Setup:
     settings = console().settings
-    scheme = "http" if settings.dashboard_insecure_cookies else "https"
     return Setup(
-        f"{scheme}://{request.host}{request.root_path}{ADDRESS}",
+        url_for("overview.show", _external=True).rstrip("/") + ADDRESS,
         settings.peliqan_webhook_header,
         bool(settings.peliqan_webhook_secret),
         events.latest_at(),

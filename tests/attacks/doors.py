@@ -85,7 +85,7 @@ def serving(
         else:
             process = processes.start(*words, module=module, stderr=stderr)
         os.chdir(here)
-        parts = urlsplit(answering(f"http://127.0.0.1:{port}", f"{settings.get('script_name', '')}/healthz"))
+        parts = urlsplit(answering(f"http://127.0.0.1:{port}", "/healthz"))
         yield Door(parts.hostname or "", parts.port or 0, process.pid)
     finally:
         os.chdir(here)

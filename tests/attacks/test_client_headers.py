@@ -67,6 +67,7 @@ HEADERS = [
 PATHS = ("/login?next=/accounts", "/accounts", "/healthz", "/webhooks/peliqan")
 # For somebody who is signed in: links with scheme and host, and the addresses of a page.
 OWN_PATHS = ("/since.txt?hours=24",)
+BELIEVED = ("X-Forwarded-Proto", "https")
 # Different in every answer, whatever is asked.
 CHANGING = re.compile(
     rb"""(?m)^(?:Date|X-Request-ID|Content-Length|Set-Cookie: [^=]+=)[^\r]*|(?<=")[\w.-]{60,}(?=")|\d\d:\d\d(:\d\d)?|[0-9a-f]{16}|data-lasts="\d+"|\b\d+ (s|min|h)\b"""
@@ -122,7 +123,10 @@ def test_no_header_of_a_client_changes_an_answer(served: Served) -> None:
         for (path, own), answer in plain.items()
         if served.ask(path, header, own=own) != answer
     ]
-    assert changed == []
+    # Who asks stands where the proxy would, so the one header that a proxy says the scheme in counts, and links have it.
+    assert changed == ([(OWN_PATHS[0], BELIEVED)] if served.proxies == 1 else [])
+    if served.proxies == 1:
+        assert b"https://console.example/" in served.ask(OWN_PATHS[0], BELIEVED, own=True)
     assert not re.search(rb"192\.0\.2\.66|evil\.example", served.log.read_bytes())
 
 
@@ -273,17 +277,30 @@ def test_gunicorn_without_the_consoles_settings_says_so_and_takes_no_path_from_a
         processes.end_all()
 
 
-def test_under_a_path_of_the_operators_no_header_leads_out_of_it(tmp_path: Path, filled: Path, sandbox_server: Sandbox) -> None:
+OUTSIDE = ("/", "/accounts", "/consoles/login", "/console/../login", "//console/login", "/CONSOLE/login", "/webhooks/peliqan")
+
+
+@pytest.mark.parametrize("way", DOORS)
+def test_below_a_path_no_header_and_no_variable_leads_out_of_it(
+    tmp_path: Path, filled: Path, sandbox_server: Sandbox, way: str
+) -> None:
     shutil.copy(filled / "console.db", tmp_path / "console.db")
-    with serving("gunicorn wsgi:app", sandbox_server.url, tmp_path, script_name="/console", dashboard_proxies=1) as door:
-        under = Served(door, 1, sign_in(f"{door.url}/console"), tmp_path)
-        page = under.ask("/console/accounts", own=True)
+    # SCRIPT_NAME in the environment is what gunicorn takes the path from.
+    settings = {"dashboard_url": "https://console.example/console", "script_name": "/elsewhere", "dashboard_proxies": 1}
+    with serving(way, sandbox_server.url, tmp_path, **settings) as door:
+        below = Served(door, 1, sign_in(f"{door.url}/console"), tmp_path)
+        page = below.ask("/console/accounts", own=True)
         assert page.startswith(b"HTTP/1.1 200")
-        paths = [path for path in re.findall(rb'="(/[^"]*)"', page) if not path.startswith(b"/console/")]
-        assert paths == []
-        assert b"\r\nLocation: /console/login?next=/accounts\r\n" in under.ask("/console/accounts")
-        outside = under.ask("/login")
-        assert status_of(outside) == 404
+        paths = re.findall(rb'="(/[^"]*)"', page)
+        assert len(paths) > 50
+        assert [path for path in paths if not path.startswith(b"/console/")] == []
+        assert b"\r\nLocation: /console/login?next=/console/accounts\r\n" in below.ask("/console/accounts")
+        assert b"\r\nLocation: /console/?x=1\r\n" in below.ask("/console?x=1")
+        outside = below.ask("/login")
+        assert {status_of(outside), *(status_of(below.ask(path)) for path in OUTSIDE)} == {404}
         for header in (("SCRIPT_NAME", ""), ("SCRIPT_NAME", "/"), ("SCRIPT_NAME", "/login"), ("X-Forwarded-Prefix", "/")):
-            assert under.ask("/login", header) == outside
-            assert under.ask("/console/accounts", header, own=True) == page
+            assert below.ask("/login", header) == outside
+            assert below.ask("/console/accounts", header, own=True) == page
+        assert [status_of(below.ask(f"{root}{probe}")) for root in ("", "/console") for probe in ("/healthz", "/readyz")] == [
+            200
+        ] * 4

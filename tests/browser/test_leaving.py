@@ -57,7 +57,7 @@ def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
     other = open_another(viewer)
     wait_until_all_is_fetched(viewer, other)
     viewer.clock.fast_forward("50:00")
-    viewer.evaluate("() => { window.heard = 0; new BroadcastChannel('session').onmessage = () => { window.heard += 1 } }")
+    viewer.evaluate("() => { window.heard = 0; new BroadcastChannel('session of /').onmessage = () => { window.heard += 1 } }")
     other.reload()
     wait_until_all_is_fetched(other)
     # Or time would go on before the first tab has been told.

@@ -40,17 +40,18 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(worker: Cl
         assert worker.minute(minutes=10) == []
 
 
+@pytest.mark.parametrize("url", ["https://console.example.com/", "https://example.com/console/"])
 def test_what_the_platform_did_is_said_so_with_a_link(
-    app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, place: Receiver
+    app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, place: Receiver, url: str
 ) -> None:
-    linked = make_settings(sandbox.url, tmp_path, dashboard_url="https://console.example.com/", **store)
+    linked = make_settings(sandbox.url, tmp_path, dashboard_url=url, **store)
     worker = Clockwork(create_app(linked, clock=clock).extensions["console"], clock, place)
     worker.rule()
     dark_fleet(clock, 12)
     assert len(worker.minute(minutes=6)) == 1
     text = worker.place.got[0]["message"]
     assert "it lies on the platform's side" in text
-    assert text.splitlines()[-1] == f"https://console.example.com/causes/{the_cause().id}"
+    assert text.splitlines()[-1] == f"{url}causes/{the_cause().id}"
     with app.test_request_context():
         from flask import url_for
 

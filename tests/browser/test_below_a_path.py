@@ -1,0 +1,109 @@
+"""A person's way through the console below a path, through nginx with TLS as it is deployed, in Chromium."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, Request, Response, expect
+
+from tests.attacks.doors import serving
+from tests.attacks.places import ACCOUNT, TABLE
+from tests.conftest import PASSWORD, Sandbox, path_of
+from tests.engines import free_port
+from tests.nginx import TlsNginx
+
+
+@dataclass
+class Browsing:
+    """A page in a browser of its own, and what it asked for, by whichever element or script."""
+
+    page: Page
+    base: str
+    asked: list[str]
+    failed: list[str]
+
+    def hear(self, request: Request) -> None:
+        self.asked.append(request.url)
+
+    def see(self, response: Response) -> None:
+        if response.status >= 400:
+            self.failed.append(f"{response.status} {response.url}")
+
+
+def is_fragment(answer: Response) -> bool:
+    """Whether htmx asked for it."""
+    return answer.request.headers.get("hx-request") == "true"
+
+
+@pytest.fixture
+def browsing(filled: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser) -> Iterator[Browsing]:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "nginx").mkdir()
+    shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
+    port = free_port()
+    base = f"https://127.0.0.1:{port}/console"
+    settings = {"dashboard_url": base, "dashboard_proxies": 1, "dashboard_insecure_cookies": "no"}
+    with serving("dashboard serve", sandbox.url, tmp_path / "data", **settings) as door:
+        nginx = TlsNginx(tmp_path / "nginx", door.url, port, below_path=True)
+        # The certificate is nobody's but the test's.
+        context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
+        try:
+            found = Browsing(context.new_page(), base, [], [])
+            context.on("request", found.hear)
+            context.on("response", found.see)
+            yield found
+        finally:
+            context.close()
+            nginx.stop()
+
+
+def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(browsing: Browsing, sandbox: Sandbox) -> None:
+    page, base = browsing.page, browsing.base
+    path = path_of(sandbox.healthy)
+    page.goto(f"{base}{path}")
+    expect(page).to_have_url(f"{base}/login?next={urlsplit(base).path}{path}")
+    page.get_by_label("E-mail").fill("adam@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(f"{base}{path}")
+
+    # The press's fragment, and those that the page then asks for by itself.
+    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
+        page.get_by_role("button", name="Sync now").first.click()
+    with page.expect_response(lambda answer: is_fragment(answer) and answer.request.method == "GET" and answer.ok):
+        pass
+    page.get_by_role("link", name="Overview", exact=True).click()
+    expect(page).to_have_url(f"{base}/")
+    page.get_by_role("searchbox").press_sequentially("amber")
+    page.locator("#found a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Amber")
+    assert page.url.startswith(f"{base}/accounts/")
+
+    # A list whose filters are htmx's, and its address in the browser's bar.
+    page.goto(f"{base}/connections")
+    page.locator("#list .sort-link").first.click()
+    page.wait_for_url(f"{base}/connections?*")
+    page.reload()
+    expect(page.locator("#list")).to_be_visible()
+
+    page.goto(f"{base}/accounts/{ACCOUNT}/tables/{TABLE}")
+    expect(page.locator(".rows tbody tr").first).to_be_visible(timeout=60_000)
+    with page.expect_download() as download:
+        page.evaluate("path => { location.href = path }", f"{base}/accounts.csv")
+    assert download.value.suggested_filename == "accounts.csv"
+
+    cookies = {str(each.get("name")): each.get("path") for each in page.context.cookies()}
+    assert cookies == {"__Secure-console_session": "/console", "__Secure-console_browser": "/console", "tz": "/console/"}
+    second = page.context.new_page()
+    second.goto(f"{base}/accounts")
+    page.get_by_role("button", name="Sign out").click()
+    for tab in (page, second):
+        expect(tab.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert tab.url == f"{base}/login"
+
+    assert len(browsing.asked) > 50
+    assert [url for url in browsing.asked if not url.startswith((f"{base}/", "data:", "blob:"))] == []
+    assert browsing.failed == []
