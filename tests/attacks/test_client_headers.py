@@ -273,6 +273,10 @@ def test_gunicorn_without_the_consoles_settings_says_so_and_takes_no_path_from_a
         for path, root in (("/webhooks/peliqan/login", "/webhooks/peliqan"), ("/static/login", "/static"), ("/x/healthz", "/x")):
             answer = requests.get(url + path, headers={"SCRIPT_NAME": root}, timeout=10)
             assert (answer.status_code, "SCRIPT_NAME" in answer.text) == (400, True)
+        # The router's own redirect has scheme and host.
+        headers = {"X-Forwarded-Proto": "https"}
+        moved = requests.get(f"{url}/accounts//1001", headers=headers, allow_redirects=False, timeout=10)
+        assert moved.headers["Location"] == f"{url}/accounts/1001"
     finally:
         processes.end_all()
 
