@@ -63,6 +63,7 @@ SHARED = """
   }}
 """
 DEPLOY = Path(__file__).parent.parent / "deploy"
+OPERATIONS = DEPLOY.parent / "docs" / "operations.md"
 UPSTREAM = "http://127.0.0.1:8900"
 
 
@@ -89,13 +90,18 @@ class TlsNginx:
     def __init__(self, folder: Path, console: str, port: int, *, below_path: bool) -> None:
         """Start it; ``folder`` is empty. ``certificate``: a file with the one that clients have to trust."""
         self.certificate, key = make_certificate(folder)
+        # And the location for long downloads, where docs/operations.md says that it goes.
+        [downloads] = re.findall(r"```\n(location .*?)```", OPERATIONS.read_text(), re.DOTALL)
         if below_path:
-            locations = _deployed("nginx-path.conf", **{UPSTREAM: console})
+            inside = downloads.replace("^/accounts", "^/console/accounts")
+            end_of_it = "    client_max_body_size 1m;\n"
+            locations = _deployed("nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: console})
             servers = SHARED.format(port=port, certificate=self.certificate, key=key, locations=locations)
         else:
             servers = _deployed(
                 "nginx.conf",
                 **{
+                    "location / {": f"{downloads}location / {{",
                     UPSTREAM: console,
                     "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
                     "/etc/ssl/console.example.com.pem": str(self.certificate),
