@@ -12,7 +12,7 @@ help: ## This list
 demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this machine alone
 	@exec $(BIN)/dashboard demo
 
-test: programs $(VENV)/dev lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL, Redis and nginx
+test: programs $(VENV)/dev lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL, PgBouncer, Redis and nginx
 	$(BIN)/pytest $(TESTS)
 
 soak: programs $(VENV)/dev ## Two hundred kills at random moments on either pair of engines, under load: half an hour

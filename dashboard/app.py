@@ -23,7 +23,7 @@ from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
 from dashboard.http.client import FromClient
 from dashboard.settings import Settings, SettingsError
-from dashboard.store.database import db, prefer_indexes
+from dashboard.store.database import db, engine_options, prefer_indexes
 from dashboard.store.outages import StoreNotes
 from dashboard.store.tokens import TokenVault
 
@@ -111,14 +111,7 @@ def create_app(
         SECRET_KEY=settings.secret_keys[0],
         SECRET_KEY_FALLBACKS=settings.secret_keys[1:],
         SQLALCHEMY_DATABASE_URI=settings.store_url,
-        # As many connections as a process has threads by default: what is more would be closed after each request.
-        # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
-        SQLALCHEMY_ENGINE_OPTIONS={
-            "pool_size": 16,
-            "pool_pre_ping": True,
-            "pool_use_lifo": True,
-            "hide_parameters": True,
-        },
+        SQLALCHEMY_ENGINE_OPTIONS=engine_options(settings.store_url),
         SESSION_COOKIE_PATH=settings.path or "/",
         SESSION_COOKIE_NAME=f"{settings.cookie_prefix}console_session",
         SESSION_COOKIE_SECURE=not settings.dashboard_insecure_cookies,

@@ -89,7 +89,7 @@ class PostgreSQL(Server):
         super().__init__(folder)
         account = "postgres" if os.geteuid() == 0 else None
         prepare = [
-            _program("initdb"),
+            find_program("initdb"),
             "-D",
             str(folder / "data"),
             "-U",
@@ -112,7 +112,7 @@ class PostgreSQL(Server):
             "full_page_writes": "off",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
+        return [find_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
 
     def stop(self) -> None:
         if self.process is not None:
@@ -148,7 +148,7 @@ class Redis(Server):
     """Redis that writes nothing to disk."""
 
     def command(self) -> list[str]:
-        return [_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return [find_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
 
     @property
     def url(self) -> str:
@@ -199,9 +199,9 @@ def run_servers() -> Iterator[Servers]:
             shutil.rmtree(folder)
 
 
-def _program(name: str) -> str:
-    """Debian keeps PostgreSQL's programs out of the PATH."""
+def find_program(name: str) -> str:
+    """Return a program's path; Debian keeps PostgreSQL's programs, and PgBouncer for everybody but root, out of the PATH."""
     places = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
-    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *reversed(places)]))
+    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *reversed(places), "/usr/sbin"]))
     assert found, f"{name} is missing: scripts/need-programs says what to install"
     return found

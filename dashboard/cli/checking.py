@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
@@ -25,7 +26,7 @@ from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.service import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.store import due
-from dashboard.store.backup import missing_programs
+from dashboard.store.backup import is_pooled, missing_programs
 from dashboard.telemetry import mistakes, tracing
 
 LITTLE_ROOM = 1 << 30
@@ -66,7 +67,7 @@ def check(what: tuple[str, ...]) -> None:
         problems[extra] = problem
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
-    for note in _notes(parts.settings):
+    for note in _notes(app, parts.settings):
         click.echo(f"note      {note}")
     sys.exit(1 if any(problems.values()) else 0)
 
@@ -81,7 +82,7 @@ def _settings(settings: Settings) -> Iterator[str]:
             yield f"{name.upper()} = {value}" if field.repr else f"{name.upper()} is set"
 
 
-def _notes(settings: Settings) -> Iterator[str]:
+def _notes(app: Flask, settings: Settings) -> Iterator[str]:
     """What works, but not as well as it could."""
     for name in settings.unknown:
         yield f"{name}: this version has no such setting, and goes on without it. Is it mistyped, or a newer version's?"
@@ -95,6 +96,9 @@ def _notes(settings: Settings) -> Iterator[str]:
         yield f"{name} leads to {place} without TLS: what is asked and answered can be overheard, unless the network is your own."
     if missing := missing_programs(settings):
         yield f"{' and '.join(missing)} cannot be found: dashboard backup and restore need them. Install PostgreSQL's client."
+    with app.app_context(), suppress(SQLAlchemyError):
+        if is_pooled():
+            yield "DATABASE_URL leads through a pooler: backup and restore need the address of the database server itself."
 
 
 def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:

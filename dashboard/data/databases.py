@@ -77,10 +77,12 @@ class DatabaseDestination(Destination):
         self.rules = NameRules(fold=True, most_bytes=None) if self._sqlite else postgresql
         # Only the parts that were read (and checked) say where to connect: the URL names the database alone, and reads nothing.
         if isinstance(address, FileAddress):
-            url, options = URL.create("sqlite", database=str(address.path)), {"timeout": LOCK_SECONDS}
+            url = URL.create("sqlite", database=str(address.path))
+            options: dict[str, Any] = {"timeout": LOCK_SECONDS}
         else:
             url = URL.create("postgresql+psycopg", database=address.database)
-            options = {**address.keywords(), "connect_timeout": 10}
+            # A prepared statement belongs to one server connection, and a pooler may give each transaction another.
+            options = {**address.keywords(), "connect_timeout": 10, "prepare_threshold": None}
         self._engine = sa.create_engine(url, connect_args=options, poolclass=sa.NullPool, hide_parameters=True)
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
@@ -95,11 +97,16 @@ class DatabaseDestination(Destination):
             if isinstance(self._address, FileAddress):
                 self._lock_file(self._address.path)
             else:
-                self._guard = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-                if not self._guard.scalar(sa.select(sa.func.pg_try_advisory_lock(LOCK))):
-                    raise DestinationError("Another pull is writing to this database. Wait until it has ended.")
+                self._lock_database()
             with self._engine.begin() as connection:
                 META.create_all(connection)
+
+    def _lock_database(self) -> None:
+        """Take the lock for as long as a transaction that nothing else is done in: a session's would stay with a pooler."""
+        self._guard = self._engine.connect()
+        self._guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+        if not self._guard.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK))):
+            raise DestinationError("Another pull is writing to this database. Wait until it has ended.")
 
     def _lock_file(self, path: Path) -> None:
         self._lock = path.with_name(f"{path.name}.lock").open("w")
@@ -111,7 +118,7 @@ class DatabaseDestination(Destination):
     def close(self) -> None:
         """Nothing is left to be written here: each copy was whole by itself."""
         if self._guard is not None:
-            # The lock goes with the connection, which may be gone already.
+            # The lock goes with the transaction, whose connection may be gone already.
             with suppress(SQLAlchemyError):
                 self._guard.close()
         if self._lock is not None:

@@ -106,10 +106,9 @@ def run_migrations_online():
             **conf_args
         )
 
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(f"SET lock_timeout = '{lock_timeout}'")
-            connection.commit()
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{lock_timeout}'")
             context.run_migrations()
 
 

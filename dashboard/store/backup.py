@@ -18,10 +18,11 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, cast
 
+import psycopg
 from psycopg import conninfo
-from sqlalchemy import inspect, literal, select, table
+from sqlalchemy import func, inspect, literal, select, table
 
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.store import schema
@@ -76,6 +77,33 @@ def missing_programs(where: Where) -> list[str]:
     return [name for name in PROGRAMS if where.store_address and shutil.which(name) is None]
 
 
+def is_pooled() -> bool:
+    """Tell whether a pooler such as PgBouncer stands before the store. In an app context.
+
+    It is known by the connection's process id: a pooler tells one of its own, and not that of the server's process.
+
+    Raises:
+        SQLAlchemyError: the database does not answer.
+    """
+    if db.engine.dialect.name != "postgresql":
+        return False
+    with db.engine.connect() as connection:
+        told = cast("psycopg.Connection[Any]", connection.connection.dbapi_connection).info.backend_pid
+        return connection.scalar(select(func.pg_backend_pid())) != told
+
+
+def _ensure_direct() -> None:
+    """Refuse a pooler. PostgreSQL's programs set what they need for their session (an empty search_path, for one), and that would
+    stay on a server connection of the pooler, for the console's next transaction.
+    """
+    if is_pooled():
+        raise BackupError(
+            "DATABASE_URL leads through a connection pooler, such as PgBouncer, and PostgreSQL's own programs would change"
+            " settings of connections that the console shares. Nothing was done. For this command alone, set DATABASE_URL to the"
+            " address of the database server itself."
+        )
+
+
 def write(where: Where, target: Path, at: datetime) -> Manifest:
     """Make the file. In an app context; does not write to the store.
 
@@ -84,6 +112,7 @@ def write(where: Where, target: Path, at: datetime) -> Manifest:
     """
     if target.exists():
         raise BackupError(f"{target} is there already. Choose another name.")
+    _ensure_direct()
     engine = db.engine.dialect.name
     made = Manifest(engine, schema.current_version(), at.isoformat(), VERSION)
     if not made.schema:
@@ -133,6 +162,7 @@ def restore(where: Where, source: Path, *, replace: bool = False) -> Manifest:
         BackupError: it was refused, or failed.
     """
     made = read_manifest(source)
+    _ensure_direct()
     engine = db.engine.dialect.name
     if made.engine != engine:
         raise BackupError(f"{source} is of {made.engine}, and this store is {engine}. Set DATABASE_URL accordingly.")

@@ -9,6 +9,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
+    Connection,
     CursorResult,
     DateTime,
     Dialect,
@@ -42,6 +43,8 @@ class Base(DeclarativeBase):
 db = SQLAlchemy(model_class=Base)
 
 if TYPE_CHECKING:
+    import psycopg
+
     Model = Base
 else:
     Model = db.Model
@@ -82,18 +85,36 @@ def _prepare_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
+def engine_options(url: str) -> dict[str, Any]:
+    """Return the options of the store's engine for an address.
+
+    A pooler such as PgBouncer may give each transaction another server connection. A prepared statement belongs to one of them,
+    so the driver makes none.
+    """
+    return {
+        # As many connections as a process has threads by default: what is more would be closed after each request.
+        "pool_size": 16,
+        "pool_pre_ping": True,
+        "pool_use_lifo": True,
+        # What a statement was about is nothing for a log: hashes of passwords, people's words, customers' names.
+        "hide_parameters": True,
+        **({"connect_args": {"prepare_threshold": None}} if url.startswith("postgresql") else {}),
+    }
+
+
 def prefer_indexes(engine: Engine) -> None:
     """Tell PostgreSQL that its tables lie in memory or on a disk that does not seek; its own guess is the other kind.
 
-    Without it a search by a word reads all connections from the first to the last: five times as long.
+    Without it a search by a word reads all connections from the first to the last: five times as long. It is set for each
+    transaction: a setting of the session would stay on a pooler's server connection, for whoever gets that next.
     """
     if engine.dialect.name != "postgresql":
         return
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        connection.execute("SET random_page_cost = 1.1")
-        connection.commit()
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # Below SQLAlchemy's events: it is no statement of a page's.
+        cast("psycopg.Connection[Any]", connection.connection.dbapi_connection).execute("SET LOCAL random_page_cost = 1.1")
 
 
 def gather_statistics() -> None:

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from typing import Any, Final, cast
 
 import psycopg
-from psycopg import generators
+from psycopg import generators, sql
 from psycopg.pq.abc import PGresult
 
 from dashboard.data.addresses import BadAddress, PostgresAddress, read_postgresql
@@ -71,13 +71,13 @@ def ask(
     found = _parts(address)
     with _reached(found) as relay:
         try:
-            there = _connect(found, relay, seconds)
+            there = _connect(found, relay)
         except psycopg.Error as error:
             raise Failed(_words(error, found)) from None
         try:
             with closing(there):
                 begun(there.cancel_safe)
-                _read(there, question, result)
+                _read(there, question, result, seconds)
         except psycopg.Error as error:
             if relay.exceeded:
                 result.cut_by_size()
@@ -103,10 +103,12 @@ def refusal(error: psycopg.Error, question: str) -> str:
     return f"{title}: {said}." if said and not error.sqlstate.startswith(_RAISED) else f"{title}."
 
 
-def _read(there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result) -> None:
+def _read(there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result, seconds: float) -> None:
     # Before the rows, which may be none, or too large for the connection to live on.
+    _begin(there, seconds)
     result.columns = columns = _described(there, question)
     there.rollback()
+    _begin(there, seconds)
     # With the protocol that takes one statement alone; a row at a time, so that what is too much is left where it is.
     with there.cursor() as cursor, closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))) as rows:
         for row in rows:
@@ -131,19 +133,28 @@ def _reached(address: PostgresAddress) -> Iterator[Relay]:
         yield relay
 
 
-def _connect(address: PostgresAddress, relay: Relay, seconds: float = SECONDS) -> "psycopg.Connection[tuple[Any, ...]]":
+def _connect(address: PostgresAddress, relay: Relay) -> "psycopg.Connection[tuple[Any, ...]]":
+    """Connect with what a pooler such as PgBouncer takes, too: no option of the session, no prepared statement.
+
+    Whoever closes the connection leaves the question's transaction open: the server rolls it back, and a pooler closes the server
+    connection instead of giving it to somebody else, with whatever the question has left there (a lock, a prepared statement).
+    """
+    # The host's name stays, since its certificate is for that.
+    there = {**address.keywords(), "hostaddr": LOOPBACK, "port": relay.port, "prepare_threshold": None}
+    made = psycopg.connect(**there, connect_timeout=CONNECT_SECONDS, application_name="partner-console")
+    made.read_only = True
+    return made
+
+
+def _begin(there: "psycopg.Connection[tuple[Any, ...]]", seconds: float) -> None:
+    """Begin a transaction that is read-only, with the limits as its own settings. Its first query makes read-only final."""
     limits = {
-        "default_transaction_read_only": "on",
         "statement_timeout": f"{int(seconds * 1000)}",
         "lock_timeout": f"{LOCK_SECONDS * 1000}",
         "idle_in_transaction_session_timeout": f"{int(seconds * 1000)}",
     }
-    # The host's name stays, since its certificate is for that.
-    options = " ".join(f"-c {name}={value}" for name, value in limits.items())
-    there = {**address.keywords(), "hostaddr": LOOPBACK, "port": relay.port, "options": options}
-    made = psycopg.connect(**there, connect_timeout=CONNECT_SECONDS, application_name="partner-console")
-    made.read_only = True
-    return made
+    calls = sql.SQL(", ").join(sql.SQL("set_config({}, {}, true)").format(*each) for each in limits.items())
+    there.execute(sql.SQL("SELECT {}").format(calls))
 
 
 def _columns(there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult) -> Sequence[ResultColumn]:
@@ -155,9 +166,9 @@ def _columns(there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult) -> S
 def _described(there: "psycopg.Connection[tuple[Any, ...]]", question: str) -> Sequence[ResultColumn]:
     """The columns that the answer will have; none where the question is refused, which asking it tells in words."""
     # libpq's own calls that wait would keep all other threads waiting, the relay's among them.
-    there.pgconn.send_prepare(b"described", question.encode())
+    there.pgconn.send_prepare(b"", question.encode())
     there.wait(generators.execute(there.pgconn))
-    there.pgconn.send_describe_prepared(b"described")
+    there.pgconn.send_describe_prepared(b"")
     return _columns(there, there.wait(generators.execute(there.pgconn))[-1])
 
 

@@ -1,0 +1,46 @@
+"""A pooler before the tests' PostgreSQL, and the console's processes."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Sandbox
+from tests.engines import Servers, quick_place
+from tests.pooler import PgBouncer
+from tests.processes import Processes, make_environ
+
+# Server connections of the pooler for one database: far fewer than the console's processes open to it.
+POOL_SIZE = 3
+
+
+@pytest.fixture(scope="module")
+def pooler(servers: Servers) -> Iterator[PgBouncer]:
+    """A PgBouncer in transaction mode."""
+    folder = Path(tempfile.mkdtemp(prefix="console-pgbouncer-", dir=quick_place()))
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres")
+    made = PgBouncer(folder, servers.postgresql, POOL_SIZE)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def engine() -> str:
+    """PostgreSQL and Redis."""
+    return "servers"
+
+
+@pytest.fixture
+def processes(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Processes]:
+    """The console's processes over the test's store."""
+    found = Processes(make_environ(sandbox.url, tmp_path, **store))
+    yield found
+    found.end_all()
