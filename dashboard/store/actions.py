@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
 
 from dashboard.store import audit, diagnosed, receipts, sight
-from dashboard.store.database import change, db, is_free
+from dashboard.store.database import add_if_new, change, db, is_free
 from dashboard.store.models import Account, Action, AuditEntry, Connection
 from dashboard.store.text import comparable
 
@@ -44,8 +43,8 @@ def begin(
     why = " ".join(why.replace("\0", "").split())[:500]
     worst = next(iter(diagnosed.of_connection(account_id, connection_id)), None)
     entry = audit.begin(at, who, kind, account_id=account_id, connection_id=connection_id, detail=_told(why, ""))
-    try:
-        action = Action(
+    action = add_if_new(
+        Action(
             kind=kind,
             state=STARTING,
             in_flight=f"{account_id}/{connection_id}/{kind}",
@@ -64,18 +63,17 @@ def begin(
             severity_before=worst.severity if worst is not None else None,
             cause_id=worst.cause_id if worst is not None else None,
         )
-        db.session.add(action)
-        if along is not None:
-            db.session.flush()
-            along(action)
-        db.session.commit()
-    except IntegrityError:
+    )
+    if action is None:
         db.session.rollback()
         existing = in_flight(account_id, connection_id, kind)
         if existing is None:
             # It ended between our try and our look: then this press came while that one was still in flight.
             existing = latest(account_id, connection_id, 1)[0]
         return existing, False
+    if along is not None:
+        along(action)
+    db.session.commit()
     return action, True
 
 
@@ -169,8 +167,8 @@ def _told(why: str, detail: str) -> str:
 def begin_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
     """Write down that a customer is about to be invited to connect something, and commit; returns as ``begin`` does."""
     entry = audit.begin(at, who, INVITE, account_id=account.id, detail=connector)
-    try:
-        action = Action(
+    action = add_if_new(
+        Action(
             kind=INVITE,
             state=STARTING,
             in_flight=_invite_key(account.id, connector),
@@ -182,14 +180,14 @@ def begin_invite(account: Account, connector: str, who: str, at: datetime) -> tu
             due_at=at + LEASE,
             connector=connector,
         )
-        db.session.add(action)
-        db.session.commit()
-    except IntegrityError:
+    )
+    if action is None:
         db.session.rollback()
         # Of those that are under way or ended just now, the one that was in our way is the newest.
         mine = select(Action).where(Action.account_id == account.id, Action.kind == INVITE).order_by(Action.id.desc())
         wanted = comparable(connector)
         return next(each for each in db.session.scalars(mine) if comparable(each.connector) == wanted), False
+    db.session.commit()
     return action, True
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import (
@@ -41,6 +41,7 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
+Row = TypeVar("Row", bound=Base)
 
 if TYPE_CHECKING:
     import psycopg
@@ -150,6 +151,17 @@ def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], sessio
 def insert_for(dialect: str) -> Any:
     """The ``insert`` of ``postgresql`` or ``sqlite``, which knows what to do where a row is there already."""
     return postgresql.insert if dialect == "postgresql" else sqlite.insert
+
+
+def add_if_new(row: Row) -> Row | None:
+    """Insert a row and return it as it is stored, or None where a unique column has its value already. Does not commit.
+
+    PostgreSQL logs each violation of a constraint as an error and ends the transaction with it, so none is provoked.
+    """
+    kind = type(row)
+    values = {name: value for name, value in vars(row).items() if not name.startswith("_sa_")}
+    statement = insert_for(db.engine.dialect.name)(kind).values(**values).on_conflict_do_nothing().returning(kind)
+    return cast("Row | None", db.session.scalar(statement))
 
 
 def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool = False, session: Session | None = None) -> None:

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
-from dashboard.store.database import change, db
+from dashboard.store.database import add_if_new, change, db
 from dashboard.store.models import Account, AccountCheck, ApiOutage, Refresh
 
 # Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
@@ -82,11 +81,8 @@ def open_or_join(at: datetime) -> Refresh:
     found = current()
     if found is not None:
         return found
-    opened = Refresh(active=1, started_at=at, alive_at=at)
-    db.session.add(opened)
-    try:
-        db.session.flush()
-    except IntegrityError:
+    opened = add_if_new(Refresh(active=1, started_at=at, alive_at=at))
+    if opened is None:
         db.session.rollback()
         # Another opened it; should it be closed again already, it will do for the asker as well.
         found = latest()

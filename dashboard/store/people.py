@@ -12,10 +12,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import bindparam, or_, select, update
-from sqlalchemy.exc import IntegrityError
 
 from dashboard.store.addresses import canonical
-from dashboard.store.database import db
+from dashboard.store.database import add_if_new, db
 from dashboard.store.models import AccessToken, SignIn, User
 from dashboard.store.text import clean
 
@@ -80,13 +79,11 @@ def create_user(email: str, role: str, password: str, at: datetime, *, given: bo
     hashed_password = hash_password(password, address)
     if find_user(address) is not None:
         raise PeopleError(f"There is a user {address} already.")
-    user = User(email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given)
-    db.session.add(user)
-    try:
-        db.session.commit()
-    except IntegrityError:
-        db.session.rollback()
-        raise PeopleError(f"There is a user {address} already.") from None
+    new = User(email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given)
+    user = add_if_new(new)
+    db.session.commit()
+    if user is None:
+        raise PeopleError(f"There is a user {address} already.")
     return user
 
 

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from dashboard.store import people, second
-from dashboard.store.database import db
+from dashboard.store.database import add_if_new, db
 from dashboard.store.models import User
 
 
@@ -115,12 +114,8 @@ def _end(vouched: Vouched, at: datetime) -> None:
 
 def _make(vouched: Vouched, address: str, at: datetime) -> User:
     assert vouched.role is not None
-    user = User(email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject)
-    db.session.add(user)
-    try:
-        db.session.commit()
-    except IntegrityError:
-        # Two first sign-ins at once: the other one has made them.
-        db.session.rollback()
-        return admit(vouched, at)
-    return user
+    new = User(email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject)
+    user = add_if_new(new)
+    db.session.commit()
+    # Of two first sign-ins at once, the other one has made them.
+    return admit(vouched, at) if user is None else user

@@ -14,7 +14,7 @@ from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import undefer
 
 from dashboard.store import audit
-from dashboard.store.database import change, db, is_free
+from dashboard.store.database import add_if_new, change, db, is_free
 from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
@@ -59,10 +59,28 @@ def is_full() -> bool:
     return (db.session.scalar(select(func.count(PullSchedule.id))) or 0) >= MOST_SCHEDULES
 
 
-def save(schedule: PullSchedule, at: datetime) -> None:
-    """Write a new or a changed schedule down, and when it is due. Commits."""
+def create(schedule: PullSchedule, at: datetime) -> PullSchedule:
+    """Write a new schedule down, and when it is due; return it as it is stored. Commits.
+
+    Raises:
+        ValueError: a sentence: another one has its name.
+    """
     schedule.due_at = next_due(schedule, at) if schedule.on else None
-    db.session.add(schedule)
+    made = add_if_new(schedule)
+    db.session.commit()
+    if made is None:
+        raise ValueError(name_is_taken(schedule.name))
+    return made
+
+
+def name_is_taken(name: str) -> str:
+    """Return the sentence that says so."""
+    return f"There is a schedule “{name}” already: choose another name."
+
+
+def save(schedule: PullSchedule, at: datetime) -> None:
+    """Write a changed schedule down, and when it is due. Commits."""
+    schedule.due_at = next_due(schedule, at) if schedule.on else None
     db.session.commit()
 
 

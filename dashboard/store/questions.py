@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from cryptography.fernet import InvalidToken, MultiFernet
+from sqlalchemy import delete as delete_from
 from sqlalchemy import func, or_, select, update
 
 from dashboard.store import audit, sight
-from dashboard.store.database import change, db
+from dashboard.store.database import add_if_new, change, db, upsert
 from dashboard.store.models import Account, Answer, Question, SavedQuery, User, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
 from dashboard.store.statements import without_literals
@@ -222,14 +223,11 @@ def keep_address(user: User, account: Account, address: bytes | None, shown: str
     """Have an account's warehouse asked at this encrypted address, or (None) through Peliqan's API again. Commits."""
     said = f"asked directly, at {shown}" if address is not None else "asked through Peliqan's API again"
     audit.record(at, user.email, "warehouse", audit.DONE, account_id=account.id, detail=said)
-    kept = db.session.get(WarehouseAddress, account.id)
     if address is None:
-        if kept is not None:
-            db.session.delete(kept)
+        change(delete_from(WarehouseAddress).where(WarehouseAddress.account_id == account.id))
     else:
-        kept = kept or WarehouseAddress(account_id=account.id)
-        kept.address, kept.shown, kept.who, kept.at = address, shown, user.email, at
-        db.session.add(kept)
+        row = {"account_id": account.id, "address": address, "shown": shown, "who": user.email, "at": at}
+        upsert(WarehouseAddress, [row])
     db.session.commit()
 
 
@@ -260,9 +258,12 @@ def save(user: User, query: SavedQuery | None, name: str, text: str, parameters:
         other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
     if other is not None and (query is None or other != query.id):
         raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
-    query = query or SavedQuery()
+    if query is None:
+        query = add_if_new(SavedQuery(name=name, text=text, parameters=parameters, who=user.email, at=at))
+        if query is None:
+            # Saved by somebody else in this very moment.
+            raise ValueError(f"There is a saved question “{name}” already: choose another name.")
     query.name, query.text, query.parameters, query.who, query.at = name, text, parameters, user.email, at
-    db.session.add(query)
     audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{name}”: {clean(without_literals(text))}"[:2000])
     db.session.commit()
     return query

@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select
 
 from dashboard.store import audit, sight
-from dashboard.store.database import change, db
+from dashboard.store.database import change, db, upsert
 from dashboard.store.models import AuditEntry, ColumnMask, Reveal, User
 from dashboard.store.text import clean
 
@@ -97,7 +97,9 @@ def decide(user: User, account_id: int, table_id: int, column: str, masked: bool
     """Mask a column, show it, or (None) leave it to the rules again. Written into the audit trail. Commits."""
     said = "left to the rules" if masked is None else "masked" if masked else "shown to everybody"
     audit.record(at, user.email, "mask", audit.DONE, account_id=account_id, detail=f"table {table_id}, “{column[:200]}”: {said}")
-    change(delete(ColumnMask).where(ColumnMask.table_id == table_id, ColumnMask.column == column))
-    if masked is not None:
-        db.session.add(ColumnMask(table_id=table_id, column=column, account_id=account_id, masked=masked, who=user.email, at=at))
+    if masked is None:
+        change(delete(ColumnMask).where(ColumnMask.table_id == table_id, ColumnMask.column == column))
+    else:
+        row = {"table_id": table_id, "column": column, "account_id": account_id, "masked": masked, "who": user.email, "at": at}
+        upsert(ColumnMask, [row])
     db.session.commit()

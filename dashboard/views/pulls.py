@@ -47,9 +47,9 @@ def create() -> ResponseReturnValue:
         if pulls.is_full():
             raise ValueError(f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first.")
         _read_into(schedule, form)
+        schedule = pulls.create(schedule, at)
     except ValueError as error:
         return _form(form, problem=str(error)), 422
-    pulls.save(schedule, at)
     _note("create_pull_schedule", schedule)
     pulls.run_now(schedule, visitor().email, at)
     console().work.pull_out(schedule)
@@ -155,7 +155,7 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
     if not name:
         raise ValueError("Give it a name.")
     if name != schedule.name and pulls.is_taken(name):
-        raise ValueError(f"There is a schedule “{name}” already: choose another name.")
+        raise ValueError(pulls.name_is_taken(name))
     if not every.isdecimal() or int(every) not in EVERY:
         raise ValueError("Choose how often it runs.")
     minute, zone = read_minute(form.get("at", "")), read_zone(form.get("zone", "UTC"))

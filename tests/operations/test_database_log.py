@@ -1,0 +1,209 @@
+"""PostgreSQL's own log: whoever reads it finds no error that the console causes in its ordinary work."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from bs4 import BeautifulSoup
+from flask import Flask
+from sqlalchemy import event, func, select, update
+
+from dashboard.app import Console
+from dashboard.store import actions, passes, people, provided, pulls, questions, reveals
+from dashboard.store.database import db
+from dashboard.store.models import Account, Connection, Export, PullSchedule, Refresh, User, WebhookEvent
+from tests import webhooks
+from tests.alerting import RECEIVERS, Clockwork, receive
+from tests.conftest import Clock, Sandbox
+from tests.engines import Servers, wait_for
+from tests.operations.visits import sign_in
+from tests.processes import Processes, make_environ
+
+TABLE = "/accounts/1001/tables/10011900"
+
+
+@pytest.fixture
+def errors(servers: Servers) -> Iterator[Callable[[], list[str]]]:
+    """What PostgreSQL has logged since the test began, beyond connections and checkpoints."""
+    log = servers.postgresql.folder / "log"
+    begin = log.stat().st_size
+
+    def found() -> list[str]:
+        lines = log.read_bytes()[begin:].decode().splitlines()
+        return [line for line in lines if any(f" {level}: " in line for level in ("ERROR", "FATAL", "PANIC"))]
+
+    yield found
+
+
+def twice_at_once(app: Flask, table: str, write: Callable[[], Any]) -> list[Any]:
+    """Run ``write`` in two threads that meet right before their first INSERT into the table; what each returned or raised."""
+    met, barrier, has_met = threading.Event(), threading.Barrier(2, timeout=30), threading.local()
+
+    def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith((f"INSERT INTO {table} ", f'INSERT INTO "{table}" ')) and not getattr(has_met, "yes", False):
+            has_met.yes = True
+            barrier.wait()
+            met.set()
+
+    def run(_: int) -> Any:
+        with app.app_context():
+            try:
+                return write()
+            except ValueError as refusal:
+                return refusal
+            finally:
+                db.session.remove()
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", wait)
+    try:
+        with ThreadPoolExecutor(2) as threads:
+            found = list(threads.map(run, range(2)))
+    finally:
+        event.remove(engine, "before_cursor_execute", wait)
+    assert met.is_set(), f"nothing was inserted into {table} by two at once"
+    return found
+
+
+def adam() -> User:
+    found = people.find_user("adam@example.com")
+    assert found is not None
+    return found
+
+
+def save_schedule(clock: Clock) -> int:
+    made = PullSchedule(on=True, asked_by="", created_at=clock(), created_by="adam@example.com", name="Nightly", every=1440)
+    made.place, made.address, made.chosen, made.full_every, made.zone = "parquet://x", b"x", {}, 7, "UTC"
+    return pulls.create(made, clock()).id
+
+
+def begin_sync(clock: Clock) -> tuple[int, bool]:
+    connection = db.session.scalars(select(Connection).where(Connection.account_id == 1001).order_by(Connection.id)).first()
+    assert connection is not None
+    action, is_new = actions.begin(actions.SYNC, connection, "olga@example.com", clock())
+    return action.id, is_new
+
+
+def begin_invite(clock: Clock) -> tuple[int, bool]:
+    action, is_new = actions.begin_invite(db.session.get_one(Account, 1001), "shopify", "olga@example.com", clock())
+    return action.id, is_new
+
+
+# Each place that inserts what two may insert at once, with the table, and how many of the two are refused by a sentence.
+PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
+    "a pass": ("refresh", lambda clock: passes.open_or_join(clock()).id, 0),
+    "a sync": ("action", begin_sync, 0),
+    "an invite": ("action", begin_invite, 0),
+    "a person": ("user", lambda clock: people.create_user("new@example.com", "viewer", "a long password of theirs", clock()), 1),
+    "a person of a provider's": (
+        "user",
+        lambda clock: provided.admit(
+            provided.Vouched("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
+        ).id,
+        0,
+    ),
+    "a schedule of copies": ("pull_schedule", save_schedule, 1),
+    "a saved question": (
+        "saved_query",
+        lambda clock: questions.save(adam(), None, "Invoices", "select 1", {}, clock()).id,
+        1,
+    ),
+    "a warehouse's address": (
+        "warehouse_address",
+        lambda clock: questions.keep_address(adam(), db.session.get_one(Account, 1001), b"x", "db.example.com", clock()),
+        0,
+    ),
+    "a decision on a column": (
+        "column_mask",
+        lambda clock: reveals.decide(adam(), 1001, 10011000, "name", masked=True, at=clock()),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_two_who_write_the_same_at_once_cause_no_error_in_the_database(
+    app: Flask, clock: Clock, errors: Callable[[], list[str]], place: str
+) -> None:
+    table, write, refused = PLACES[place]
+    found = twice_at_once(app, table, lambda: write(clock))
+    assert sum(isinstance(each, ValueError) for each in found) == refused, found
+    done = [each[0] if isinstance(each, tuple) else each for each in found if isinstance(each, int | tuple)]
+    assert len(set(done)) <= 1, "each has another one"
+    if isinstance(found[0], tuple):
+        assert sorted(is_new for _, is_new in found) == [False, True]
+    assert errors() == []
+
+
+def token_of(session: requests.Session, url: str) -> str:
+    field = BeautifulSoup(session.get(f"{url}/me", timeout=60).text, "html.parser").select_one("input[name=csrf_token]")
+    assert field is not None
+    return str(field["value"])
+
+
+def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
+    app: Flask,
+    parts: Console,
+    clock: Clock,
+    store: dict[str, str],
+    sandbox: Sandbox,
+    errors: Callable[[], list[str]],
+    tmp_path: Path,
+) -> None:
+    sandbox.life.run_seconds = (0, 1)
+    own = {"dashboard_refresh_interval": 5, "dashboard_watch_interval": 1, "peliqan_webhook_secret": webhooks.SECRET}
+    processes = Processes(make_environ(sandbox.url, tmp_path, **store, **RECEIVERS, **own))
+    connection = sandbox.healthy
+    page = f"/accounts/{connection.account_id}/connections/{connection.id}"
+    with receive() as receiver:
+        with app.app_context():
+            Clockwork(parts, clock, receiver).rule()
+            db.session.execute(update(Refresh).values(started_at=Refresh.started_at.op("-")(db.text("interval '1 hour'"))))
+            db.session.commit()
+            before = db.session.scalar(select(func.max(Refresh.id))) or 0
+            db.session.remove()
+        try:
+            url = processes.serve()
+            for _ in range(2):
+                processes.start("worker")
+
+            def work(number: int) -> list[int]:
+                session = sign_in(url, ("olga@example.com", "adam@example.com")[number % 2])
+                form = {"csrf_token": token_of(session, url)}
+                answers = [session.post(f"{url}{page}/sync", data=form, timeout=60, allow_redirects=False).status_code]
+                answers.append(
+                    session.post(
+                        f"{url}{TABLE}/exports", data={**form, "format": "csv"}, timeout=60, allow_redirects=False
+                    ).status_code
+                )
+                for event_id in ("one", "two", f"own {number}"):
+                    told = webhooks.made(connection, "pipeline_run_ended", 7, "SUCCESS", event_id=event_id)
+                    body = json.dumps(told).encode()
+                    sent = {"X-Peliqan-Signature": webhooks.sign(body)}
+                    answers.append(requests.post(f"{url}{webhooks.ADDRESS}", body, headers=sent, timeout=60).status_code)
+                answers += [session.get(url + path, timeout=60).status_code for path in ("/", page, "/since", "/exports")]
+                return answers
+
+            with ThreadPoolExecutor(6) as threads:
+                answers = [status for each in threads.map(work, range(6)) for status in each]
+            assert set(answers) <= {200, 204, 302, 303}, answers
+
+            def is_done() -> bool:
+                with app.app_context():
+                    over = Refresh.id > before, Refresh.ended_at.is_not(None)
+                    passed = db.session.scalar(select(func.count(Refresh.id)).where(*over)) or 0
+                    made = db.session.scalar(select(func.count(Export.id)).where(Export.state == "done")) or 0
+                    events = db.session.scalar(select(func.count(WebhookEvent.id))) or 0
+                    db.session.remove()
+                    return passed >= 3 and made >= 2 and events >= 8
+
+            wait_for(is_done, "three passes, exports and events", within=120)
+        finally:
+            processes.end_all()
+    assert errors() == []
