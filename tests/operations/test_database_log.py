@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ TABLE = "/accounts/1001/tables/10011900"
 
 
 @pytest.fixture
-def errors(servers: Servers) -> Iterator[Callable[[], list[str]]]:
+def errors(servers: Servers) -> Callable[[], list[str]]:
     """What PostgreSQL has logged since the test began, beyond connections and checkpoints."""
     log = servers.postgresql.folder / "log"
     begin = log.stat().st_size
@@ -37,7 +37,7 @@ def errors(servers: Servers) -> Iterator[Callable[[], list[str]]]:
         lines = log.read_bytes()[begin:].decode().splitlines()
         return [line for line in lines if any(f" {level}: " in line for level in ("ERROR", "FATAL", "PANIC"))]
 
-    yield found
+    return found
 
 
 def twice_at_once(app: Flask, table: str, write: Callable[[], Any]) -> list[Any]:
@@ -103,9 +103,11 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     "a person": ("user", lambda clock: people.create_user("new@example.com", "viewer", "a long password of theirs", clock()), 1),
     "a person of a provider's": (
         "user",
-        lambda clock: provided.admit(
-            provided.Vouched("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
-        ).id,
+        lambda clock: (
+            provided.admit(
+                provided.Vouched("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
+            ).id
+        ),
         0,
     ),
     "a schedule of copies": ("pull_schedule", save_schedule, 1),
