@@ -97,7 +97,10 @@ class Systemd:
         return shlex.split(command.replace("%%", "%"))
 
     def _environ(self, unit: dict[str, list[str]]) -> dict[str, str]:
-        return {"PATH": "/usr/bin:/bin", **read_environment(Path(unit["EnvironmentFile"][0]).read_text())}
+        found = {"PATH": "/usr/bin:/bin"}
+        for file in unit["EnvironmentFile"]:
+            found |= read_environment(Path(file).read_text())
+        return found
 
     def _folder(self, unit: dict[str, list[str]]) -> Path:
         for name in unit["StateDirectory"][0].split():

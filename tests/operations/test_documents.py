@@ -9,6 +9,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -16,6 +17,7 @@ import requests
 from dashboard.store.schema import newest_version
 from tests.conftest import Sandbox
 from tests.engines import free_port, wait_for
+from tests.nginx import TlsNginx
 from tests.operations.systemd import Systemd, ended
 from tests.processes import TOKEN
 
@@ -47,10 +49,6 @@ class Machine:
         for name in ("opt", "etc/systemd/system", "usr/local/bin", "var/lib"):
             (root / name).mkdir(parents=True)
         self.systemd = Systemd(root / "etc/systemd/system", self.place, root / "var/lib")
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def place(self, text: str) -> str:
         """A command or file with the paths and ports of this folder in the place of the machine's."""
@@ -132,50 +130,92 @@ def ensure_satisfied(lock: Path) -> None:
             assert version(needed.name) in needed.specifier, text
 
 
+class Place:
+    """Where the console is set up: its settings, its address behind nginx, and the database server's own address."""
+
+    def __init__(self, settings: dict[str, str], url: str, certificate: Path, direct: str) -> None:
+        """``direct``: empty where nothing stands before the database."""
+        self.settings, self.url, self.certificate, self.direct = settings, url, str(certificate), direct
+        self.session = requests.Session()
+
+    def as_the_document_says(self, lines: list[str]) -> list[str]:
+        """Give the database server's own address to the commands that need it."""
+        needs = ("dashboard backup", "dashboard restore")
+        return [f"DATABASE_URL={self.direct} {line}" if self.direct and line.startswith(needs) else line for line in lines]
+
+    def get(self, path: str) -> requests.Response:
+        """Through nginx, which answers 502 while a socket is closed."""
+        return self.session.get(self.url + path, timeout=60, verify=self.certificate)
+
+    def sign_in(self) -> None:
+        """Sign in as the first administrator."""
+        token = self.get("/login").text.partition('name="csrf_token" value="')[2].partition('"')[0]
+        fields = {"csrf_token": token, "email": "you@example.com", "password": PASSWORD}
+        headers = {"Referer": f"{self.url}/login"}
+        answer = self.session.post(
+            f"{self.url}/login", data=fields, headers=headers, timeout=60, allow_redirects=False, verify=self.certificate
+        )
+        assert (answer.status_code, answer.headers["Location"]) == (302, urlsplit(self.url).path + "/"), answer.text
+
+
 @pytest.fixture
 def machine(release: Path, tmp_path: Path) -> Iterator[Machine]:
+    """An empty one."""
     found = Machine(tmp_path / "machine", release)
     with ended(found.systemd):
         yield found
 
 
-def sign_in(url: str) -> requests.Session:
-    session = requests.Session()
-    token = session.get(f"{url}/login", timeout=30).text.partition('name="csrf_token" value="')[2].partition('"')[0]
-    fields = {"csrf_token": token, "email": "you@example.com", "password": PASSWORD}
-    answer = session.post(f"{url}/login", data=fields, timeout=30, allow_redirects=False)
-    assert answer.status_code == 302, answer.text
-    return session
+@pytest.fixture(params=["alone at the root", "pooled below a path"])
+def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> Iterator[Place]:
+    """With SQLite, for a host of its own; and with PostgreSQL behind PgBouncer, with Redis, below a path."""
+    below_path = request.param == "pooled below a path"
+    (tmp_path / "nginx").mkdir()
+    port = free_port()
+    nginx = TlsNginx(tmp_path / "nginx", f"http://127.0.0.1:{machine.port}", port, below_path=below_path)
+    url = f"https://127.0.0.1:{port}{'/console' if below_path else ''}"
+    settings = {"DASHBOARD_URL": url, "DASHBOARD_PROXIES": "1"}
+    direct = ""
+    if below_path:
+        servers, pooler = request.getfixturevalue("servers"), request.getfixturevalue("pooler")
+        servers.redis.client.flushall()
+        direct = servers.postgresql.create("documents")
+        settings |= {"DATABASE_URL": pooler.url("documents"), "REDIS_URL": servers.redis.url}
+    yield Place(settings, url, nginx.certificate, direct)
+    nginx.stop()
+    machine.systemd.end_all()
+    if below_path:
+        servers.postgresql.drop("documents")
 
 
-def test_every_command_of_the_document_works_in_its_order(machine: Machine, sandbox: Sandbox) -> None:
+def test_every_command_of_the_document_works_in_its_order(machine: Machine, place: Place, sandbox: Sandbox) -> None:
     machine.follow(INSTALL)
     machine.install_wrapper()
-    machine.write_settings(
-        SECRET_KEY="k" * 40,
-        PELIQAN_PARTNER_TOKEN=TOKEN,
-        PELIQAN_API_URL=sandbox.url,
-        DASHBOARD_URL=machine.url,
-        DASHBOARD_PROXIES="0",
-        DASHBOARD_INSECURE_COOKIES="yes",
-    )
+    secrets = {"SECRET_KEY": "k" * 40, "PELIQAN_PARTNER_TOKEN": TOKEN, "PELIQAN_API_URL": sandbox.url}
+    machine.write_settings(**secrets, **place.settings)
     said = machine.follow(SET_UP)
     assert "database  fine" in said["dashboard check"]
-    wait_for(lambda: requests.get(f"{machine.url}/readyz", timeout=60).json()["stale"] is False, "the fleet is read", within=60)
+    wait_for(lambda: place.get("/readyz").json()["stale"] is False, "the fleet is read")
     assert "worker    fine" in machine.run("dashboard check worker")
-    session = sign_in(machine.url)
-    connections = session.get(f"{machine.url}/connections.json", timeout=30).json()["total"]
+    place.sign_in()
+    connections = place.get("/connections.json").json()["total"]
     assert connections > 0
 
-    said = machine.follow(UPGRADE)
-    assert f"schema {newest_version()}" in said["dashboard backup before.console"]
-    assert session.get(f"{machine.url}/connections.json", timeout=60).json()["total"] == connections
+    said = machine.follow(place.as_the_document_says(UPGRADE))
+    assert any(f"schema {newest_version()}" in each for line, each in said.items() if "dashboard backup" in line)
+    assert place.get("/connections.json").json()["total"] == connections
 
     machine.run("dashboard users create later@example.com --role viewer --password-stdin", given=f"{PASSWORD}\n")
-    machine.follow(RESTORE)
-    assert session.get(f"{machine.url}/connections.json", timeout=60).json()["total"] == connections
+    machine.follow(place.as_the_document_says(RESTORE))
+    wait_for(lambda: place.get("/connections.json").status_code == 200, "nginx finds the console again")
+    assert place.get("/connections.json").json()["total"] == connections
     assert "later@example.com" not in machine.run("dashboard users list")
 
+    if place.direct:
+        (machine.root / "etc/direct.env").write_text(f"DATABASE_URL={place.direct}\n")
+        unit = machine.root / "etc/systemd/system/partner-console-backup.service"
+        settings = "EnvironmentFile=/etc/partner-console.env\n"
+        unit.write_text(unit.read_text().replace(settings, f"{settings}EnvironmentFile=/etc/direct.env\n"))
     machine.systemd.run_once("partner-console-backup.service")
     [kept] = (machine.root / "var/lib/partner-console/backups").glob("*.console")
     assert kept.stat().st_mode & 0o777 == 0o600
