@@ -4,7 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from flask import Flask
@@ -65,7 +65,7 @@ def run_console(
 
     def start_worker() -> None:
         if with_worker:
-            children.append(subprocess.Popen([*DASHBOARD, "worker", "--exit-with-parent"], env=environ))
+            children.append(start_child("worker", "--exit-with-parent", environ=environ))
 
     def ready(_server: "Arbiter") -> None:
         start_worker()
@@ -104,6 +104,14 @@ def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metri
         disk = metrics.Disk(parts.settings.dashboard_data)
         metrics.serve(metrics_host, metrics_port, parts.settings.dashboard_metrics_token, [disk])
     run_worker(parts, threads, exit_with_parent=exit_with_parent)
+
+
+def start_child(*words: str, environ: dict[str, str] | None = None, **more: Any) -> subprocess.Popen[bytes]:
+    """Start another command of the console, which this process ends.
+
+    In a process group of its own: a terminal sends Ctrl-C to all of a group, and the child ends when its parent says so.
+    """
+    return subprocess.Popen([*DASHBOARD, *words], env=environ, process_group=0, **more)
 
 
 def end(child: subprocess.Popen[bytes], patience: float = 10) -> None:

@@ -10,7 +10,7 @@ import click
 from flask import Flask
 
 from dashboard.app import create_app, utc_now
-from dashboard.cli.serving import DASHBOARD, end, free_port, run_console
+from dashboard.cli.serving import end, free_port, run_console, start_child
 from dashboard.cli.shared import close_store, upgrade_schema
 from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
@@ -107,7 +107,7 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
         f"--accounts={accounts}",
         *([f"--scenario={scenario}"] if scenario else []),
     ]
-    child = subprocess.Popen([*DASHBOARD, "sandbox", f"--port={sandbox_port}", *fleet], env=environ, stdout=subprocess.DEVNULL)
+    child = start_child("sandbox", f"--port={sandbox_port}", *fleet, environ=environ, stdout=subprocess.DEVNULL)
     try:
         app = create_app(read_settings(environ, Path(os.devnull)))
         made = _prepare(app)

@@ -8,6 +8,7 @@ thread is free, when its socket takes more. Signals, restarts and settings are g
 
 import errno
 import selectors
+import signal
 import socket
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future
@@ -67,6 +68,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             raise RuntimeError(
                 "The console speaks plain HTTP/1.1 alone: leave TLS to a proxy, and switch the PROXY and uwsgi protocols off."
             )
+
+    def init_signals(self) -> None:
+        """As gunicorn has it, without SIGINT: a terminal sends it to all processes at once, and the arbiter passes it on."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     # The loop: accept, read, write, close.
 

@@ -1,11 +1,22 @@
 """Serves the stand-in on one address with gunicorn's threads: one process, since what was done is kept in memory."""
 
+import signal
 import socket
 import sys
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's, which leaves SIGINT to the arbiter: a terminal sends it to all processes at once."""
+
+    def init_signals(self) -> None:
+        """As gunicorn has it, without SIGINT."""
+        super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -29,5 +40,6 @@ def serve(app: Flask, host: str = "127.0.0.1", port: int = 8901, threads: int = 
             probe.bind((host, port))
         except OSError as error:
             sys.exit(f"The sandbox cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.")
-    options = {"bind": f"{host}:{port}", "workers": 1, "threads": threads, "worker_class": "gthread", "loglevel": "warning"}
-    _Server(app, {**options, "keepalive": 30, "control_socket_disable": True, "graceful_timeout": 1}).run()
+    options = {"bind": f"{host}:{port}", "workers": 1, "threads": threads, "worker_class": Worker, "loglevel": "warning"}
+    # Longer than gunicorn waits for kept-alive connections at its end.
+    _Server(app, {**options, "keepalive": 30, "control_socket_disable": True, "graceful_timeout": 5}).run()

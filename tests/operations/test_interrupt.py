@@ -1,0 +1,94 @@
+"""Ctrl-C: a terminal sends SIGINT to the whole process group, and everything ends in order and without a word."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conftest import Sandbox
+from tests.engines import free_port, wait_for
+from tests.processes import make_environ
+
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def engine() -> str:
+    """SQLite alone."""
+    return "embedded"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "log"
+
+
+@pytest.fixture
+def start(log: Path, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Start]:
+    """A command in a process group of its own, as a shell starts it."""
+    started = []
+
+    def begin(*words: str) -> subprocess.Popen[bytes]:
+        with log.open("wb") as said:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "dashboard", *words],
+                env=make_environ(sandbox.url, tmp_path, **store),
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(20)
+
+
+def children(pid: int) -> list[int]:
+    found = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return found + [below for child in found for below in children(child)]
+
+
+def is_gone(pid: int) -> bool:
+    place = Path(f"/proc/{pid}/stat")
+    return not place.exists() or place.read_text().rpartition(")")[2].split()[0] == "Z"
+
+
+def interrupt(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Press Ctrl-C; what was written from then on."""
+    family, before = children(process.pid), len(log.read_text())
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) in {0, 130}
+    wait_for(lambda: all(map(is_gone, family)), "all processes have ended", within=60)
+    return log.read_text()[before:].strip()
+
+
+def test_ctrl_c_ends_a_demo_in_order(start: Start, log: Path) -> None:
+    # At once: sandbox and worker have hardly begun.
+    process = start("demo", "--accounts=20", f"--port={free_port()}")
+    wait_for(lambda: "Ctrl-C ends all" in log.read_text(), "the demo says where it is", within=60)
+    assert interrupt(process, log) == ""
+
+
+@pytest.mark.parametrize("command", ["serve", "sandbox"])
+def test_ctrl_c_ends_a_server_in_order_while_browsers_hold_connections(start: Start, log: Path, command: str) -> None:
+    port = free_port()
+    process = start(command, f"--port={port}")
+    with requests.Session() as browser:
+
+        def answers() -> bool:
+            try:
+                return browser.get(f"http://127.0.0.1:{port}/login", timeout=20).status_code < 500
+            except requests.ConnectionError:
+                return False
+
+        wait_for(answers, "it answers", within=60)
+        assert interrupt(process, log) == ""
