@@ -61,12 +61,14 @@ def make_consumers(work: Work, threads: int) -> list[Consumer]:
 
 
 def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:
+    # Redis tells at once what there is to do: the delay is for when it is away. A file is looked at again and again.
+    delay, longest = (0.5, 2.0) if huey.storage.blocking else (0.05, 0.5)
     return huey.create_consumer(
         workers=threads,
         periodic=periodic,
-        initial_delay=0.05,
+        initial_delay=delay,
         backoff=1.15,
-        max_delay=0.5,
+        max_delay=longest,
         scheduler_interval=1,
         check_worker_health=True,
     )

@@ -10,6 +10,7 @@ import click
 from flask import Flask
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, create_app
@@ -20,7 +21,7 @@ from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import vitals
 from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade, upgrade
-from dashboard.telemetry import logs, mistakes, tracing
+from dashboard.telemetry import logs, mistakes, outages, tracing
 
 log = logging.getLogger(__name__)
 MOUNTS = Path("/proc/mounts")
@@ -52,7 +53,7 @@ def make_current_app_anew() -> Flask | None:
     except (SettingsError, PlaybookError, MasksError, _CannotRun) as refusal:
         log.error("Everything stays as it was: %s", refusal)
         return None
-    logs.begin(settings.dashboard_log_level)
+    logs.begin(settings.dashboard_log_level, sys.stderr, _outages(app))
     return app
 
 
@@ -64,9 +65,20 @@ def begin_telling(app: Flask) -> None:
         tracing.begin(os.environ)
     except tracing.Missing as missing:
         _refuse(str(missing))
-    logs.begin(parts.settings.dashboard_log_level)
+    logs.begin(parts.settings.dashboard_log_level, sys.stderr, _outages(app))
     for name in parts.settings.unknown:
         log.warning("%s: this version has no such setting, and goes on without it.", name)
+
+
+def _outages(app: Flask) -> outages.Outages:
+    """What says once in the log that the database or Redis is away."""
+    parts: Console = app.extensions["console"]
+
+    def ask_database() -> None:
+        with app.app_context(), db.engine.connect() as connection:
+            connection.execute(select(1))
+
+    return outages.Outages({outages.DATABASE: ask_database, outages.REDIS: parts.work.waiting})
 
 
 class _CannotRun(Exception):

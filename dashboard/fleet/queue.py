@@ -224,7 +224,13 @@ class Work:
         try:
             task.schedule(args=(row.id,), delay=delay)
         except (RedisError, sqlite3.Error) as error:
-            log.warning("The queue is away (%s): the next tick comes back to %s %s.", type(error).__name__, what, row.id)
+            log.warning(
+                "The queue is away (%s): the next tick comes back to %s %s.",
+                type(error).__name__,
+                what,
+                row.id,
+                extra={"away": error},
+            )
 
     def open_pass(self) -> None:
         """Begin a pass if one is due, and have the fleet read. While Peliqan answers nobody, none begins."""
@@ -304,7 +310,9 @@ class Work:
         try:
             self._events_task()
         except (RedisError, sqlite3.Error) as error:
-            log.warning("The queue is away (%s): events are taken with the next tick.", type(error).__name__)
+            log.warning(
+                "The queue is away (%s): events are taken with the next tick.", type(error).__name__, extra={"away": error}
+            )
 
     def tick(self) -> None:
         """Every minute, once however many workers there are: whatever is due, asked for again."""

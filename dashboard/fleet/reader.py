@@ -16,7 +16,7 @@ from dashboard import peliqan
 from dashboard.fleet.reading import Fleet, read_account
 from dashboard.peliqan.breaker import IN_A_ROW
 from dashboard.store import due, findings, passes, snapshot, trend
-from dashboard.store.database import db, gather_statistics
+from dashboard.store.database import db, gather_statistics, leave_transaction
 from dashboard.store.snapshot import Reading
 
 V = TypeVar("V")
@@ -261,8 +261,8 @@ class Reader:
             except DBAPIError as error:
                 if not _is_away(error):
                     raise
-                log.warning("The database is away (%s); waiting for it.", type(error.orig).__name__)
-                db.session.rollback()
+                log.warning("The database is away (%s); waiting for it.", type(error.orig).__name__, extra={"away": error})
+                leave_transaction()
                 if self._stop.wait(LOOK_AGAIN):
                     raise
 

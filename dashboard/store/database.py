@@ -23,6 +23,7 @@ from sqlalchemy import (
     or_,
 )
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
 
@@ -128,6 +129,14 @@ def gather_statistics() -> None:
         connection.exec_driver_sql("PRAGMA analysis_limit = 400")
         connection.exec_driver_sql("ANALYZE")
         db.session.commit()
+
+
+def leave_transaction() -> None:
+    """Roll the session back, also where that fails since its connection is broken: the next statement has another one."""
+    try:
+        db.session.rollback()
+    except DBAPIError:
+        db.session().invalidate()
 
 
 def change(statement: UpdateBase, session: Session | None = None) -> int:

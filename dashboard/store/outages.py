@@ -76,4 +76,6 @@ class StoreNotes:
             with Session(self._engine) as session, session.begin():
                 yield session
         except SQLAlchemyError as error:
-            log.warning("The store is away (%s): what is known of the API stays as it is.", type(error).__name__)
+            log.warning(
+                "The store is away (%s): what is known of the API stays as it is.", type(error).__name__, extra={"away": error}
+            )

@@ -16,6 +16,7 @@ from pythonjsonlogger.json import JsonFormatter
 from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.telemetry import ids
+from dashboard.telemetry.outages import AWAY
 
 OURS = "dashboard"
 LONGEST = 1_000
@@ -39,6 +40,7 @@ class Lines(JsonFormatter):
         if told.name.partition(".")[0] != OURS:
             told.msg, told.args = scrubbed(record.getMessage(), LONGEST), ()
         told.exc_text = told.stack_info = None
+        vars(told).pop(AWAY, None)
         if request_id := ids.current():
             told.request_id = request_id
         line: str = super().format(told)
@@ -60,10 +62,12 @@ def in_words(error: BaseException) -> str:
     return "\nbecause of\n".join(told)
 
 
-def begin(level: str, stream: TextIO = sys.stderr) -> None:
+def begin(level: str, stream: TextIO = sys.stderr, *filters: logging.Filter) -> None:
     """From now on this process speaks in lines of JSON. ``level``: the least that is told, as logging names it."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(Lines())
+    for each in filters:
+        handler.addFilter(each)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())

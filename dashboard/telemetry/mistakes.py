@@ -11,6 +11,7 @@ from typing import Any
 from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
 from dashboard.telemetry import ids
+from dashboard.telemetry.outages import what_is_away
 from dashboard.telemetry.tracing import Missing
 from dashboard.version import VERSION
 
@@ -70,8 +71,11 @@ def end() -> None:
     sentry_sdk.Scope.get_global_scope().set_client(None)
 
 
-def clean(event: Any, _hint: Any = None) -> Any:
-    """An event of Sentry's with what may leave the console, and nothing else."""
+def clean(event: Any, hint: Any = None) -> Any:
+    """An event of Sentry's with what may leave the console, and nothing else; None for one of thousands in an outage."""
+    record = (hint or {}).get("log_record")
+    if record is not None and what_is_away(record):
+        return None
     kept: dict[str, Any] = {name: event[name] for name in KEPT if name in event}
     kept["tags"] = {"request_id": ids.current()} if ids.current() else {}
     message = event.get("logentry", {}).get("message") or event.get("message")

@@ -12,6 +12,7 @@ from flask_login import current_user
 from limits import parse_many
 from redis.exceptions import RedisError
 
+from dashboard.telemetry.outages import AWAY
 from dashboard.views.access import PUBLIC, role_of_view, visitor
 from dashboard.views.security import limiter
 
@@ -47,7 +48,7 @@ def _count() -> None:
         fits = all(limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in _parsed(amount))
     except RedisError as error:
         # What does not need Redis otherwise goes on without it, uncounted.
-        logging.getLogger(__name__).warning("Amounts are not counted: %s", type(error).__name__)
+        logging.getLogger(__name__).warning("Amounts are not counted: %s", type(error).__name__, extra={AWAY: error})
         return
     if not fits:
         abort(429, f"One person may have {amount.replace('; ', ' and ')} of {called}.")

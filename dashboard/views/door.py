@@ -21,6 +21,7 @@ from dashboard.store import due
 from dashboard.store.database import db
 from dashboard.store.events import Intake
 from dashboard.store.text import clean
+from dashboard.telemetry.outages import AWAY
 from dashboard.telemetry.requests import ENDPOINT
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Door:
         except _Refusal as refusal:
             return _say(start_response, refusal.status, refusal.code, refusal.detail)
         except (OperationalError, InterfaceError) as error:
-            self._app.logger.error("An event could not be kept: %s.", type(error.orig).__name__)
+            self._app.logger.error("An event could not be kept: %s.", type(error.orig).__name__, extra={AWAY: error})
             return _say(start_response, "503 Service Unavailable", "store_away", "Nothing is kept; send it again.", RETRY_AFTER)
         start_response("204 No Content", [("Cache-Control", "no-store")])
         return []

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError, PendingRollbackError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
@@ -22,8 +22,8 @@ from dashboard.data.reading import TableChanged
 from dashboard.diagnosis.error_values import sentence_of
 from dashboard.store import audit
 from dashboard.store.asked import BadQuery, NoSuchPage
-from dashboard.store.database import db
-from dashboard.telemetry import ids
+from dashboard.store.database import db, leave_transaction
+from dashboard.telemetry import ids, outages
 from dashboard.views import htmx, second
 from dashboard.views.access import address_asked_for, is_for_scripts
 from dashboard.views.attempts import account
@@ -63,6 +63,8 @@ TITLES = {
         "Try again. If it happens again, tell your administrator the number of the request.",
     ),
 }
+# What says that the database or Redis does not answer.
+AWAY = (OperationalError, InterfaceError, RedisError)
 STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503, peliqan.Away: 503}
 # Seconds: until something that was away may be back; until the shortest of all limits is over.
 RETRY_AFTER, A_MINUTE = 10, 60
@@ -84,9 +86,9 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(TableChanged, _no_file)
     app.register_error_handler(NotMade, _no_file)
     app.register_error_handler(DataError, _unfit)
-    app.register_error_handler(OperationalError, _away)
-    app.register_error_handler(InterfaceError, _away)
-    app.register_error_handler(RedisError, _away)
+    for each in AWAY:
+        app.register_error_handler(each, _away)
+    app.register_error_handler(PendingRollbackError, _broken_off)
     # By its name: Flask's own way to it gives it a handler, where none is there yet.
     logging.getLogger(app.name).addFilter(_on_one_line)
 
@@ -111,8 +113,12 @@ def _is_guessing(error: HTTPException) -> bool:
 def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if isinstance(error, InternalServerError):
+        original = error.original_exception
+        if isinstance(original, AWAY) or outages.follows_lost_connection(original):
+            # In the midst of another error's page.
+            return _away(original)
         # What went wrong may have ended the transaction, and the page that says so asks the database, too.
-        db.session.rollback()
+        leave_transaction()
     if _is_guessing(error) and first_in_a_minute("refused sign-in"):
         who = account() if request.endpoint == "people.login" else second.who_is_half_in()
         audit.record(console().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
@@ -186,10 +192,21 @@ def _unfit(_error: DataError) -> ResponseReturnValue:
     return show(Problem(400, code, title, detail, next_step))
 
 
-def _away(error: Exception) -> ResponseReturnValue:
+def _broken_off(error: PendingRollbackError) -> ResponseReturnValue:
+    if not outages.follows_lost_connection(error):
+        raise error
+    return _away(error)
+
+
+def _away(error: BaseException | None) -> ResponseReturnValue:
     """The database or Redis is away: said without either, so the page stands by itself."""
     name = "Redis" if isinstance(error, RedisError) else "database"
-    current_app.logger.error("The %s is away: %s", name, type(getattr(error, "orig", None) or error).__name__)
+    if name == "database":
+        # What follows in this request, and the next one of this thread, begins a new transaction.
+        leave_transaction()
+    current_app.logger.error(
+        "The %s is away: %s", name, type(getattr(error, "orig", None) or error).__name__, extra={outages.AWAY: error}
+    )
     problem = Problem(
         503,
         "store_away" if name == "database" else "queue_away",

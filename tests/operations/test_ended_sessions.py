@@ -1,0 +1,72 @@
+"""PostgreSQL ends sessions (a restart, a failover, an administrator): before a request, and at each statement in the midst of one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from sqlalchemy import event
+
+from dashboard.store.database import db
+from tests.attacks.places import Place, Places, ask
+from tests.conftest import Person
+from tests.engines import Servers
+
+
+@pytest.fixture
+def end_sessions(servers: Servers) -> Iterator[Callable[[], None]]:
+    """What ends every session on the test's database."""
+    with psycopg.connect(servers.postgresql.url("postgres"), autocommit=True) as there:
+
+        def end() -> None:
+            there.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'test'")
+
+        yield end
+
+
+def pages(app: Flask) -> list[Place]:
+    return Places(app).all("GET")
+
+
+@contextmanager
+def ended_at(app: Flask, number: int, end: Callable[[], None]) -> Iterator[list[int]]:
+    """End all sessions right before the so manieth statement; how many statements there were."""
+    seen = [0]
+
+    def count(*_: Any) -> None:
+        seen[0] += 1
+        if seen[0] == number:
+            end()
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+
+
+def test_sessions_that_end_before_a_request_or_in_its_midst_are_no_error_of_the_consoles(
+    app: Flask, adam: Person, end_sessions: Callable[[], None]
+) -> None:
+    """Before a request: it is answered as ever. In its midst: by the page that says so, or, at its end, by the page itself."""
+    wrong, unavailable, asked = [], 0, pages(app)
+    assert len(asked) > 80
+    for turn, place in enumerate(asked):
+        end_sessions()
+        with ended_at(app, 0, end_sessions) as statements:
+            answer = ask(adam.client, place)
+        if answer.status_code >= 500:
+            wrong.append((str(place), 0, answer.status_code, answer.data[:200]))
+        for number in {1 + turn % max(1, statements[0]), statements[0]} - {0}:
+            with ended_at(app, number, end_sessions):
+                answer = ask(adam.client, place)
+            unavailable += answer.status_code == 503
+            explains = b"does not answer" in answer.data or place.endpoint == "health.ready"
+            if answer.status_code >= 500 and not (answer.status_code == 503 and explains):
+                wrong.append((str(place), number, answer.status_code, answer.data[:200]))
+    assert wrong == []
+    assert unavailable > 100
