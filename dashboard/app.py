@@ -25,6 +25,7 @@ from dashboard.http.client import FromClient
 from dashboard.settings import Settings, SettingsError
 from dashboard.store.database import db, engine_options, leave_transaction, prefer_indexes
 from dashboard.store.outages import StoreNotes
+from dashboard.store.processes import Presence
 from dashboard.store.tokens import TokenVault
 
 HERE = Path(__file__).parent
@@ -160,6 +161,7 @@ def create_app(
         settings.dashboard_api_rate,
         settings.places,
     )
+    app.extensions["presence"] = Presence(app, clock)
     try:
         work = Work(fleet, settings, around_task)
     except sqlite3.Error as error:

@@ -14,6 +14,7 @@ from huey.consumer import Consumer
 from dashboard.app import Console
 from dashboard.fleet import refresh
 from dashboard.fleet.queue import Work
+from dashboard.store.processes import Presence
 
 # glibc's name for "at most so many arenas", in mallopt(3).
 M_ARENA_MAX = -8
@@ -94,6 +95,8 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
     refresh.let_threads_take_turns()
     consumers = make_consumers(work, threads)
     parent = os.getppid()
+    presence: Presence = work.fleet.app.extensions["presence"]
+    presence.begin()
     with work.fleet.app.app_context():
         work.begin()
     for consumer in consumers:
@@ -110,3 +113,4 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
     for consumer in consumers:
         consumer.stop(graceful=True)
         consumer.huey.storage.close()
+    presence.end()

@@ -7,7 +7,7 @@ import click
 from dashboard.app import Console, utc_now
 from dashboard.cli.shared import close_store, make_app
 from dashboard.cli.upkeep import WHO
-from dashboard.store import audit, vitals
+from dashboard.store import audit, processes, vitals
 from dashboard.store import backup as keeping
 from dashboard.store.schema import needs_upgrade
 
@@ -53,10 +53,16 @@ def restore(file: Path, replace: bool) -> None:
     app = make_app()
     parts: Console = app.extensions["console"]
     with app.app_context():
+        if seconds := processes.seconds_in_use(utc_now()):
+            raise click.ClickException(
+                "The console or a worker uses this store. Nothing was changed: end all of them, then restore. One that was"
+                f" killed counts as running for {seconds} seconds more."
+            )
         try:
             made = keeping.restore(parts.settings, file, replace=replace)
         except keeping.BackupError as error:
             raise click.ClickException(str(error)) from None
+        processes.forget()
         older = needs_upgrade()
         if not older:
             audit.record(utc_now(), WHO, "restore", audit.DONE, detail=f"From {file.name}, as of {made.at}.")

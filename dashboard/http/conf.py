@@ -3,6 +3,8 @@
 Where ``gunicorn wsgi:app`` is not started in a checkout: ``gunicorn -c python:dashboard.http.conf wsgi:app``.
 """
 
+from typing import Any
+
 from dashboard.http.arriving import HEAD_BYTES
 
 worker_class = "dashboard.http.worker.Worker"
@@ -22,3 +24,14 @@ limit_request_fields = 1000
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
 header_map = "drop"
+
+
+def post_worker_init(worker: Any) -> None:
+    """Have the store know that this process uses it."""
+    worker.wsgi.extensions["presence"].begin()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Have it know that it does no more. gunicorn calls this in its arbiter, too, for a worker whose application is not there."""
+    if (app := getattr(worker, "wsgi", None)) is not None:
+        app.extensions["presence"].end()

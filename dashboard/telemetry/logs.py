@@ -74,5 +74,6 @@ def begin(level: str, stream: TextIO = sys.stderr, *filters: logging.Filter) -> 
     # Each tells its own every request, or every call.
     for loud in ("huey", "werkzeug", "alembic"):
         logging.getLogger(loud).setLevel(max(logging.WARNING, root.level))
-    # Each try again of a call: how the call ended is told anyway.
-    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    # Each try again of a call, and what is left of a connection that was lost: how the call ended is told anyway.
+    for chatty in ("urllib3", "psycopg"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
