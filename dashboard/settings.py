@@ -146,6 +146,16 @@ class Settings(BaseModel):
     dashboard_oidc_scope: str = Field(
         "openid email profile", description="What is asked for; some providers want `groups` added to tell them."
     )
+    dashboard_oidc_email_claim: str = Field(
+        "email",
+        min_length=1,
+        description="The claim that tells a person's e-mail address: `preferred_username` or `upn` for Entra ID.",
+    )
+    dashboard_oidc_domains: Annotated[str, spelling.readable(spelling.domains)] = Field(
+        "",
+        description="Domains whose addresses are the provider's own, as `example.com, example.org`: these count as verified"
+        " without `email_verified`, which Entra ID does not send. An address of any other domain needs it.",
+    )
     dashboard_oidc_role_claim: str = Field(
         "roles", min_length=1, description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`."
     )
@@ -297,6 +307,11 @@ class Settings(BaseModel):
     def oidc_roles(self) -> dict[str, str]:
         """Roles by the claim's values."""
         return spelling.roles(self.dashboard_oidc_roles)
+
+    @property
+    def oidc_domains(self) -> frozenset[str]:
+        """Domains whose addresses count as verified."""
+        return spelling.domains(self.dashboard_oidc_domains)
 
     @property
     def second_factor_roles(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 
 from dashboard.data.places import Place
 from dashboard.peliqan.service import LOOPBACK
-from dashboard.store.people import ROLES
+from dashboard.store.people import ROLES, PeopleError, checked_address
 
 FUNCTION: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII)
 
@@ -131,6 +131,19 @@ def some_roles(text: str) -> frozenset[str]:
     if not found <= set(ROLES):
         raise ValueError("must be roles with commas between: viewer, operator and admin are there")
     return found
+
+
+def domains(text: str) -> frozenset[str]:
+    """``example.com, example.org`` as domains of e-mail addresses, in the form in which addresses are kept.
+
+    Raises:
+        ValueError: a sentence.
+    """
+    try:
+        names = [name.strip().removeprefix("@") for name in text.split(",") if name.strip()]
+        return frozenset(checked_address(f"somebody@{name}").rpartition("@")[2] for name in names)
+    except PeopleError:
+        raise ValueError("must be domains of e-mail addresses with commas between, as example.com, example.org") from None
 
 
 def places(text: str) -> list[Place]:

@@ -25,7 +25,7 @@ from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.service import LOOPBACK
 from dashboard.settings import Settings
-from dashboard.store import due
+from dashboard.store import due, issuers
 from dashboard.store.backup import is_pooled, missing_programs
 from dashboard.telemetry import mistakes, tracing
 
@@ -67,7 +67,8 @@ def check(what: tuple[str, ...]) -> None:
         problems[extra] = problem
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
-    for note in _notes(app, parts.settings):
+    notes = [*_notes(app, parts.settings), *([] if problems.get("database") else _notes_on_people(app, parts.settings))]
+    for note in notes:
         click.echo(f"note      {note}")
     sys.exit(1 if any(problems.values()) else 0)
 
@@ -99,6 +100,29 @@ def _notes(app: Flask, settings: Settings) -> Iterator[str]:
     with app.app_context(), suppress(SQLAlchemyError):
         if is_pooled():
             yield "DATABASE_URL leads through a pooler: backup and restore need the address of the database server itself."
+
+
+def _notes_on_people(app: Flask, settings: Settings) -> Iterator[str]:
+    """Who cannot sign in at the provider of the settings, or has not yet; nothing where the store cannot be asked."""
+    issuer = settings.dashboard_oidc_issuer
+    if issuer is not None and issuers.is_microsoft(issuer) and not settings.oidc_domains:
+        yield (
+            "DASHBOARD_OIDC_DOMAINS is empty, and Entra ID does not send email_verified: nobody new, or handed over, can sign in"
+            " there. Name the domains of your people's addresses."
+        )
+    try:
+        with app.app_context():
+            bound, waiting = issuers.bound_elsewhere(issuer), issuers.count_waiting()
+    except SQLAlchemyError:
+        return
+    for elsewhere, count in bound:
+        people = f"{count} {'person is' if count == 1 else 'people are'}"
+        yield (
+            f"{people} bound to {elsewhere}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign in. If its address changed:"
+            f" dashboard users move-issuer {elsewhere} NEW; otherwise hand them over under Admin, Users."
+        )
+    if waiting:
+        yield f"People who are handed over and have not signed in at the provider yet: {waiting}. Their passwords still work."
 
 
 def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -147,13 +171,15 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
 def provider_problem(app: Flask) -> str | None:
     """What is wrong with where people sign in, if that is set up."""
     # Loaded here: the views load what a command has no use for.
-    from dashboard.views.provider import Away, provider
+    from dashboard.views.provider import Away, SharedIssuer, provider
 
     with app.app_context():
         there = provider()
         try:
             if there is not None:
-                there.metadata()
+                there.metadata(anew=True)
+        except SharedIssuer as shared:
+            return f"signs nobody in: {shared}"
         except Away as away:
             return f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER; people with a password can sign in all the same"
     return None

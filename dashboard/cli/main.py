@@ -10,7 +10,7 @@ import click
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.cli import checking, keeping, pulling, reporting, serving, upkeep
+from dashboard.cli import checking, identities, keeping, pulling, reporting, serving, upkeep
 from dashboard.cli.shared import own_words
 from dashboard.version import VERSION
 
@@ -61,6 +61,8 @@ for command in (
     pulling.pull,
 ):
     main.add_command(command)
+for command in (identities.hand_over, identities.move_issuer):
+    upkeep.users.add_command(command)
 if find_spec("dashboard.sandbox"):
     # Where a partner's console runs, it need not be installed.
     from dashboard.cli import trying

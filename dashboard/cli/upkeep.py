@@ -81,6 +81,7 @@ def list_users() -> None:
         for user in db.session.scalars(select(User).order_by(User.email_folded, User.id)):
             marks = [
                 user.issuer or "",
+                f"handed over to {user.handed_to}" if user.handed_to else "",
                 "some customers" if user.sees_some else "",
                 "password to be changed" if user.password_given else "",
                 "disabled" if user.disabled_at else "",
@@ -93,7 +94,7 @@ def list_users() -> None:
 def disable_user(email: str) -> None:
     """Shut a person out, now."""
     with make_current_app().app_context():
-        user = _user(email)
+        user = get_user(email)
         people.disable(user, utc_now())
         audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{user.email}: disable")
         click.echo(f"{user.email} is shut out.")
@@ -107,7 +108,7 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
     """Give a person a new password, to be changed when they sign in; it ends their sessions."""
     password = _password(password_stdin)
     with make_current_app().app_context():
-        user = _user(email)
+        user = get_user(email)
         try:
             people.set_password(user, password, utc_now(), given=not own_password)
         except people.PeopleError as error:
@@ -121,7 +122,7 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
 def remove_second_factor(email: str) -> None:
     """For an administrator who has lost telephone and recovery codes: the password alone signs them in again."""
     with make_current_app().app_context():
-        user = _user(email)
+        user = get_user(email)
         second.switch_off(user)
         audit.record(utc_now(), WHO, "second_factor_off", audit.DONE, detail=user.email)
         click.echo(f"{user.email} signs in with their password alone.")
@@ -134,7 +135,8 @@ def _password(from_stdin: bool) -> str:
     return typed
 
 
-def _user(email: str) -> User:
+def get_user(email: str) -> User:
+    """The person with this address; ends the command where there is none."""
     user = people.find_user(email)
     if user is None:
         raise click.ClickException(f"There is no user {email}.")

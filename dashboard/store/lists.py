@@ -205,6 +205,7 @@ def user_item(user: User) -> dict[str, Any]:
         "role": user.role,
         "disabled": user.disabled_at is not None,
         "from": user.issuer or "here",
+        "handed_to": user.handed_to,
         "limited": user.limited,
         "second_factor": user.totp_secret is not None,
         "created_at": shown_time(user.created_at),

@@ -142,12 +142,16 @@ def find_user(email: str) -> User | None:
 def set_password(user: User, password: str, at: datetime, *, given: bool = False) -> None:
     """A new password; it ends every sign-in of that person. ``given``: as in ``create_user``. Commits.
 
+    Whom a version before 0023 handed over to a provider, and who never signed in there, has a password again.
+
     Raises:
         PeopleError: it is none (see ``hash_password``), or a provider vouches for them.
     """
-    if user.issuer is not None:
+    if user.issuer is not None and user.subject is not None:
         raise PeopleError(f"{user.email} signs in at {user.issuer} and has no password here.")
     user.password_hash, user.password_given = hash_password(password, user.email), given
+    if user.issuer is not None:
+        user.handed_to, user.issuer = user.issuer, None
     end_all(user, at)
 
 

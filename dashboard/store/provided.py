@@ -1,15 +1,20 @@
 """People whom an OpenID Connect provider vouches for: made when they first come, known by the provider's own name for them.
 
 Their address is the one they came with first: what they own in the console hangs on it, so another one later changes nothing.
+
+Somebody new, or handed over, is known by an address alone, so something must vouch for it: the provider says ``email_verified``,
+or the settings say that the address's domain is the provider's own (Entra ID sends no ``email_verified``). Its optional claim
+``xms_edov`` is not read: where the issuer is one tenant's and the domains are named, it adds nothing.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select, update
 
-from dashboard.store import people, second
-from dashboard.store.database import add_if_new, db
+from dashboard.store import audit, people, second
+from dashboard.store.database import add_if_new, change, db
 from dashboard.store.models import User
 
 
@@ -17,7 +22,7 @@ from dashboard.store.models import User
 class Vouched:
     """What a provider says of somebody. ``subject``: its name for them; ``verified``: of the address, None where not told.
 
-    ``role``: what its claim means here; None where it means nothing.
+    ``role``: what its claim means here; None where it means nothing. ``claim``: where the address was looked for.
     """
 
     issuer: str
@@ -25,14 +30,17 @@ class Vouched:
     email: str
     verified: bool | None
     role: str | None
+    claim: str = "email"
 
 
 class NotAdmitted(ValueError):
     """Sentences for whoever was not let in: what happened, and what to do."""
 
 
-def admit(vouched: Vouched, at: datetime) -> User:
+def admit(vouched: Vouched, at: datetime, domains: Collection[str] = ()) -> User:
     """The person, with the role that the provider gives them today; made where they are new. Commits.
+
+    ``domains``: addresses in these are the provider's own and count as verified, unless it says that they are not.
 
     Raises:
         NotAdmitted: they are not let in.
@@ -41,81 +49,124 @@ def admit(vouched: Vouched, at: datetime) -> User:
         raise NotAdmitted(
             "Your e-mail address is not verified there, so it could be anybody’s. Verify it with your provider, then come again."
         )
-    try:
-        address = people.checked_address(vouched.email)
-    except people.PeopleError:
-        raise NotAdmitted(
-            "Your provider did not tell your e-mail address. Ask whoever looks after it to send the e-mail claim."
-        ) from None
+    address = _address(vouched)
     if vouched.role is None:
         _end(vouched, at)
         raise NotAdmitted(
             "Your account there has no role in this console. Ask whoever looks after your accounts to give you one, then come"
             " again."
         )
-    user = _known(vouched, address)
+    user = _bound(vouched)
     if user is None:
-        return _make(vouched, address, at)
+        namesake = people.find_user(address)
+        _check_namesake(namesake, vouched, address)
+        _check_vouched_for(vouched, address, domains, is_waiting=namesake is not None)
+        if namesake is None:
+            return _make(vouched, address, at, domains)
+        if namesake.disabled_at is None and not _bind(namesake, vouched, at):
+            return admit(vouched, at, domains)
+        user = namesake
     if user.disabled_at is not None:
         raise NotAdmitted("You are shut out of this console. Ask an administrator to let you in again.")
-    user.subject = vouched.subject
     if user.role != vouched.role:
         people.set_role(user, vouched.role, at)
     db.session.commit()
     return user
 
 
-def hand_over(user: User, issuer: str, at: datetime) -> None:
-    """From now on the provider vouches for this person: who comes first with their verified address. Ends sign-ins. Commits.
+def hand_over(user: User, issuer: str) -> None:
+    """The provider vouches for this person as soon as somebody signs in there with their verified address. Commits.
 
-    Their password is forgotten, and their second factor.
+    Until then they sign in as before: nobody is locked out by a provider that cannot vouch for them. Then their password, their
+    second factor and whatever account they had at a provider before are worth nothing, and their sessions end (``_bind``).
     """
-    user.issuer, user.subject, user.password_hash, user.password_given = issuer, None, "", False
+    user.handed_to = issuer
+    db.session.commit()
+
+
+def _bind(user: User, vouched: Vouched, at: datetime) -> bool:
+    """The first sign-in of somebody handed over: from now on the provider's account is the only way in. Commits.
+
+    False where another request was first: they may be bound to another account by now.
+    """
+    waits = or_(User.handed_to == vouched.issuer, (User.issuer == vouched.issuer) & User.subject.is_(None))
+    bound = {"issuer": vouched.issuer, "subject": vouched.subject, "handed_to": None}
+    no_password = {"password_hash": "", "password_given": False}
+    if not change(update(User).where(User.id == user.id, waits).values(**bound, **no_password)):
+        db.session.rollback()
+        return False
+    db.session.expire(user)
     second.switch_off(user)
     people.end_all(user, at)
+    detail = f"First sign-in at {vouched.issuer}: the password and the second factor are removed."
+    audit.record(at, user.email, "hand_over", audit.DONE, detail=detail)
+    return True
 
 
-def _known(vouched: Vouched, address: str) -> User | None:
-    """Who that is; None for somebody new.
+def _address(vouched: Vouched) -> str:
+    try:
+        return people.checked_address(vouched.email)
+    except people.PeopleError:
+        says = f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)" if vouched.email else ""
+        raise NotAdmitted(
+            f"Your provider did not tell your e-mail address{says}. Ask whoever looks after it to send the {vouched.claim} claim,"
+            " or whoever runs this console to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has the address."
+        ) from None
+
+
+def _bound(vouched: Vouched) -> User | None:
+    return db.session.scalar(select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject))
+
+
+def _check_namesake(namesake: User | None, vouched: Vouched, address: str) -> None:
+    """Return where nobody has the address, or whoever has it is handed over to this provider.
 
     Raises:
         NotAdmitted: the address is somebody else's.
     """
-    here = select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject)
-    found = db.session.scalar(here)
-    if found is not None:
-        return found
-    namesake = people.find_user(address)
-    if namesake is None:
-        return None
+    if namesake is None or namesake.handed_to == vouched.issuer:
+        return
     if namesake.issuer is None:
         raise NotAdmitted(
             f"{address} signs in with a password here, and is not taken over by somebody else’s word. Sign in below, or ask an"
             " administrator to hand this person over to the provider under Admin, Users."
         )
+    # Handed over by a version before 0023, which took the password at once.
     if namesake.issuer != vouched.issuer or namesake.subject is not None:
         raise NotAdmitted(
             f"{address} belongs to another account of a provider’s. Ask an administrator to hand this person over to the provider"
             " anew under Admin, Users."
         )
-    if vouched.verified is not True:
-        raise NotAdmitted(
-            f"{address} was handed over to the provider, which does not say that the address is verified. Verify it there first."
-        )
-    return namesake
+
+
+def _check_vouched_for(vouched: Vouched, address: str, domains: Collection[str], *, is_waiting: bool) -> None:
+    """Return if the address is verified.
+
+    Raises:
+        NotAdmitted: neither the provider nor the settings vouch for it.
+    """
+    domain = address.rpartition("@")[2]
+    if vouched.verified or domain in domains:
+        return
+    waits = " was handed over to the provider, which" if is_waiting else ": your provider"
+    raise NotAdmitted(
+        f"{address}{waits} does not say that the address is verified, so it could be anybody’s. Ask whoever looks after the"
+        f" provider to send email_verified, or, if all addresses of {domain} are your provider’s own, whoever runs this console"
+        f" to name {domain} in DASHBOARD_OIDC_DOMAINS." + (" Until then sign in as before." if is_waiting else "")
+    )
 
 
 def _end(vouched: Vouched, at: datetime) -> None:
     """Who had a role here once, and has none now, does not stay signed in elsewhere."""
-    gone = db.session.scalar(select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject))
+    gone = _bound(vouched)
     if gone is not None:
         people.end_all(gone, at)
 
 
-def _make(vouched: Vouched, address: str, at: datetime) -> User:
+def _make(vouched: Vouched, address: str, at: datetime, domains: Collection[str]) -> User:
     assert vouched.role is not None
     new = User(email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject)
     user = add_if_new(new)
     db.session.commit()
     # Of two first sign-ins at once, the other one has made them.
-    return admit(vouched, at) if user is None else user
+    return admit(vouched, at, domains) if user is None else user

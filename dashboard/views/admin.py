@@ -10,7 +10,7 @@ from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store.models import User
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
-from dashboard.views.provider import provider
+from dashboard.views.provider import Away, provider
 
 bp = Blueprint("admin", __name__)
 
@@ -109,15 +109,25 @@ def limit(user_id: int) -> ResponseReturnValue:
 @bp.post("/users/<int:user_id>/provider")
 @requires("admin")
 def hand_over(user_id: int) -> ResponseReturnValue:
-    """From now on the provider vouches for this person, who has no password here any more."""
+    """The provider vouches for this person from their first sign-in there on; until then their password works."""
     person, there = _user_or_404(user_id), provider()
     if there is None:
         abort(404, "No provider is set up.")
     if person.id == visitor().user.id:
         abort(400, "Somebody with a password must be left: ask another administrator.")
-    provided.hand_over(person, there.issuer, console().clock())
+    try:
+        there.metadata(anew=True)
+    except Away as away:
+        _note("hand_over", audit.FAILED, f"{person.email} to {there.issuer}")
+        flash(f"Nothing was changed: {there.name} cannot be asked ({away}), so {person.email} could not sign in there.", "danger")
+        return redirect(url_for(".user", user_id=user_id), 303)
+    provided.hand_over(person, there.issuer)
     _note("hand_over", audit.DONE, f"{person.email} to {there.issuer}")
-    flash(f"{person.email} signs in with {there.name} from now on, as whoever comes first with that verified address.", "success")
+    flash(
+        f"{person.email} is handed over. As soon as they sign in with {there.name} it is their only way in; until then they sign"
+        " in as before.",
+        "success",
+    )
     return redirect(url_for(".user", user_id=user_id), 303)
 
 
@@ -159,6 +169,7 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
     limited = person.limited if typed is None else True
     text = scopes.as_text(mine) if typed is None else typed
     count = scopes.count(person) if person.limited else 0
+    there = provider()
     open_ones = sessions.open_of(person, console().clock(), visitor().get_id())
     return render_template(
         "pages/user.html",
@@ -167,7 +178,8 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
         customers=text,
         count=count,
         problem=problem,
-        provider=provider(),
+        provider=there,
+        is_vouched_for=there is not None and person.email.rpartition("@")[2] in there.domains,
         sessions=open_ones,
     )
 

@@ -15,9 +15,10 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from dashboard.app import console
-from dashboard.store import audit, provided
+from dashboard.store import audit, issuers, provided
 from dashboard.store.addresses import canonical
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next
+from dashboard.views.claims import find, values, verified
 from dashboard.views.security import limiter
 
 bp = Blueprint("provider", __name__)
@@ -40,32 +41,52 @@ class Away(Exception):
     """The provider does not answer, or not as it should."""
 
 
+class SharedIssuer(Away):
+    """The issuer stands for the accounts of many organisations: none of them may say who has which address."""
+
+    sentence = (
+        "its issuer stands for the accounts of many organisations, any of which could give its people your people's addresses."
+        " Set DASHBOARD_OIDC_ISSUER to your own tenant's, https://login.microsoftonline.com/<tenant-id>/v2.0"
+    )
+
+    def __init__(self) -> None:
+        super().__init__(self.sentence)
+
+
 @dataclass(frozen=True)
 class Provider:
-    """The one of the settings. ``roles``: by the values of ``role_claim``.
+    """The one of the settings. ``roles``: by the values of ``role_claim``. ``domains``: those whose addresses are its own.
 
     ``client``: Authlib's, which reads the provider's own description when first needed.
     """
 
     issuer: str
     name: str
+    email_claim: str
+    domains: frozenset[str]
     role_claim: str
     roles: Mapping[str, str]
     client: Any
 
-    def metadata(self) -> dict[str, Any]:
-        """How the provider describes itself.
+    def metadata(self, *, anew: bool = False) -> dict[str, Any]:
+        """How the provider describes itself; kept from the first time on, and read again where ``anew``.
 
         Raises:
             Away: it does not answer, or describes another issuer than the settings name.
+            SharedIssuer: neither may be believed.
         """
+        if issuers.is_shared(self.issuer):
+            raise SharedIssuer
+        if anew:
+            self.client.server_metadata.pop("_loaded_at", None)
         try:
             found: dict[str, Any] = self.client.load_server_metadata()
         except (requests.RequestException, ValueError) as error:
             raise Away(type(error).__name__) from None
-        if str(found.get("issuer", "")).rstrip("/") != self.issuer:
+        said = str(found.get("issuer", "")).rstrip("/")
+        if said != self.issuer:
             found.pop("_loaded_at", None)
-            raise Away("its description names another issuer")
+            raise SharedIssuer if issuers.is_shared(said) else Away(f"its description names another issuer, “{said[:120]}”")
         offered = found.get("id_token_signing_alg_values_supported") or ["RS256"]
         found["id_token_signing_alg_values_supported"] = [name for name in offered if name in SIGNATURES]
         return found
@@ -130,7 +151,7 @@ class Provider:
 
     def _more(self, metadata: Mapping[str, Any], token: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[str, Any]:
         """What only the userinfo route says: asked for where the id_token lacks something, and believed of the same person."""
-        is_whole = claims.get("email") and _values(claims, self.role_claim)
+        is_whole = find(claims, self.email_claim) and values(claims, self.role_claim)
         if is_whole or not metadata.get("userinfo_endpoint"):
             return {}
         told = dict(self.client.userinfo(token=token))
@@ -139,14 +160,15 @@ class Provider:
         return told
 
     def _read(self, claims: Mapping[str, Any]) -> provided.Vouched:
-        given = {self.roles[value] for value in _values(claims, self.role_claim) if value in self.roles}
-        verified = claims.get("email_verified")
+        given = {self.roles[value] for value in values(claims, self.role_claim) if value in self.roles}
+        email = find(claims, self.email_claim)
         return provided.Vouched(
             issuer=self.issuer,
             subject=str(claims["sub"])[:255],
-            email=str(claims.get("email") or ""),
-            verified=None if verified is None else verified is True or verified == "true",
+            email=email if isinstance(email, str) else "",
+            verified=verified(claims, email),
             role=next((role for role in STRONGEST if role in given), None),
+            claim=self.email_claim,
         )
 
 
@@ -172,8 +194,15 @@ def init_app(app: Flask) -> None:
         },
     )
     name = settings.dashboard_oidc_name or urlsplit(settings.dashboard_oidc_issuer).hostname
-    issuer, claim, roles = settings.dashboard_oidc_issuer, settings.dashboard_oidc_role_claim, settings.oidc_roles
-    app.extensions["provider"] = Provider(issuer, name, claim, roles, client)
+    app.extensions["provider"] = Provider(
+        issuer=settings.dashboard_oidc_issuer,
+        name=name,
+        email_claim=settings.dashboard_oidc_email_claim,
+        domains=settings.oidc_domains,
+        role_claim=settings.dashboard_oidc_role_claim,
+        roles=settings.oidc_roles,
+        client=client,
+    )
 
 
 def provider() -> Provider | None:
@@ -229,7 +258,7 @@ def back() -> ResponseReturnValue:
     try:
         vouched = there.person()
         email = canonical(vouched.email)
-        user = provided.admit(vouched, console().clock())
+        user = provided.admit(vouched, console().clock(), there.domains)
     except Away as away:
         return _away(there, target, away)
     except Refused as refused:
@@ -245,20 +274,7 @@ def back() -> ResponseReturnValue:
 
 def _away(there: Provider, target: str, away: Away) -> ResponseReturnValue:
     audit.record(console().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name} cannot be asked: {away}.")
-    sentence = (
-        f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute."
-        " Who has a password here can use it meanwhile."
-    )
-    return sign_in_page(target, problem=sentence), 503
-
-
-def _values(claims: Mapping[str, Any], name: str) -> list[str]:
-    """A claim's values as words: by its whole name, else by the parts between dots."""
-    found: Any = claims.get(name)
-    if found is None:
-        found = claims
-        for part in name.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-    if isinstance(found, str):
-        return [found]
-    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    sentence = f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute."
+    if isinstance(away, SharedIssuer):
+        sentence = f"Nobody is signed in by {there.name}: {away}."
+    return sign_in_page(target, problem=f"{sentence} Who has a password here can use it meanwhile."), 503

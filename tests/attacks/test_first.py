@@ -79,7 +79,10 @@ def test_who_is_handed_over_to_a_provider_has_no_password_to_change(app: Flask, 
         user = people.find_user(new)
         assert user is not None
         assert user.password_given
-        provided.hand_over(user, "https://login.example.com", app.extensions["console"].clock())
+        provided.hand_over(user, "https://login.example.com")
+        assert user.password_given
+        vouched = provided.Vouched("https://login.example.com", "s1", new, verified=True, role="admin")
+        provided.admit(vouched, app.extensions["console"].clock())
         assert not user.password_given
 
 

@@ -50,7 +50,7 @@ def test_a_provider_vouches_for_the_person_whatever_its_spelling() -> None:
         claims = {"issuer": "https://id.example.com", "verified": True, "role": "viewer"}
         with pytest.raises(provided.NotAdmitted, match="signs in with a password here"):
             provided.admit(provided.Vouched(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
-        provided.hand_over(made, "https://id.example.com", AT)
+        provided.hand_over(made, "https://id.example.com")
         admitted = provided.admit(provided.Vouched(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
         assert admitted.id == made.id
         db.session.delete(made)

@@ -183,13 +183,14 @@ def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administr
         assert (viv.role, viv.issuer) == ("viewer", None)
         number = viv.id
     assert adam.post(f"/users/{number}/provider").status_code == 303
-    assert mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code == 403
     provider.comes("viv", email_verified=None)
     assert "does not say that the address is verified" in told(sign_in(mallory))
     provider.comes("viv")
     assert sign_in(mallory).status_code == 302
     assert "operator" in words(mallory.get("/me"))
-    assert entries(adam, what="hand_over")
+    assert len(entries(adam, what="hand_over")) == 2
+    mallory.post("/logout")
+    assert mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code == 403
 
 
 def test_two_accounts_of_the_provider_are_never_one_person_here(mallory: Person, app: Flask, provider: Provider) -> None:

@@ -12,7 +12,7 @@
 ``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
-from dashboard.store.models.data import ColumnMask, DataCheck, Export, Reveal, TableLook, ValueSearch, WatchedTable
+from dashboard.store.models.data import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import (
@@ -74,6 +74,7 @@ __all__ = [
     "SignIn",
     "SnapshotVersion",
     "TableLook",
+    "TableView",
     "User",
     "ValueSearch",
     "WarehouseAddress",

@@ -92,6 +92,21 @@ class Export(Model):
         return f"{self.id}.{self.suffix}"
 
 
+class TableView(Model):
+    """What is asked of a table (columns, filters, sort), kept since it is too long for an address; see ``store.table_views``.
+
+    ``id``: a digest of the content and its table; ``content``: JSON, encrypted; ``used_at``: to the day.
+    """
+
+    __tablename__ = "table_view"
+
+    id: Mapped[str] = mapped_column(String(22), primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId)
+    table_id: Mapped[int] = mapped_column(BigId)
+    content: Mapped[bytes] = mapped_column(LargeBinary)
+    used_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
 class TableLook(Model):
     """What somebody, or the worker, saw of a table: how many rows, and of a page of them what else can be told.
 

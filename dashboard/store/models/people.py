@@ -36,7 +36,8 @@ class User(Model):
     """A person. ``role`` is viewer, operator or admin; a disabled one cannot sign in.
 
     ``left_at``: when their visit before this one ended. ``issuer``: the provider that vouches for them, None for local users;
-    ``subject`` is its name for them, None until they sign in. Such a person has no password: ``password_hash`` is empty.
+    ``subject`` is its name for them. Such a person has no password: ``password_hash`` is empty. ``handed_to``: the provider that
+    an administrator handed them over to; until they first sign in there, everything else stays as it was (``store.provided``).
     ``limited``: they see no more than the customers that their ``Scope`` names. ``totp_secret``: encrypted, of who has a second
     factor; ``totp_step``: the latest step of time of which a code was taken. ``password_given``: somebody else chose their
     password, so that they must choose another.
@@ -58,6 +59,7 @@ class User(Model):
     disabled_at: Mapped[datetime | None] = mapped_column(UtcTime)
     issuer: Mapped[str | None] = mapped_column(Text)
     subject: Mapped[str | None] = mapped_column(Text)
+    handed_to: Mapped[str | None] = mapped_column(Text)
     limited: Mapped[bool] = mapped_column(default=False)
     totp_secret: Mapped[bytes | None] = mapped_column(LargeBinary)
     totp_step: Mapped[int | None] = mapped_column(BigInteger)
