@@ -11,6 +11,7 @@ the other conditions by Baserow's tree of filters (recorded: ``rows-filter-json.
 ``PublicViewFiltersSerializer``).
 """
 
+import hashlib
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ _SIGNS: Final = ("-", "+")
 MOST_FILTERS, LONGEST_VALUE = 20, 500
 # Characters of a tree of filters in an address, of which proxies take about 8,000 (nginx: ``large_client_header_buffers``).
 LONGEST_TREE: Final = 6_000
+# Characters of a column's name in an address: Peliqan's have up to 255, each of which may take nine.
+LONGEST_NAME: Final = 300
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class TableQuery(ListQuery):
 
     def url_args(self, **changes: Any) -> dict[str, Any]:
         """As of every list; ``column`` is there once for each column that was chosen."""
-        args = super().url_args(**{"column": list(self.columns), **changes})
+        args = super().url_args(**{"column": list(self.columns), "sort": self._short_sort(self.sort), **changes})
         return {name: value for name, value in args.items() if value != []}
 
     def without(self, gone: Filter) -> dict[str, Any]:
@@ -81,14 +84,28 @@ class TableQuery(ListQuery):
 
         Columns that are filtered or sorted by are included as well: upstream ignores a filter on any other, and says nothing.
         """
-        used = {*self.columns, *(each.column for each in self.conditions), self.sorted_column}
-        names = [column.name for column in columns if column.name in used] if self.columns else []
+        names, others = self._included(columns)
         own = dict(each.parameters[0] for each in self.conditions)
         extra = dict(pair for each in self.conditions for pair in each.parameters[1:])
         filters, search = {**extra, **own}, self.q
         if self.searched:
             filters, search = {"filters": _tree(filters, self.searched)}, ""
-        return {"search": search, "order_by": self.sort, "filters": filters, "include": names}
+        asked = {"search": search, "order_by": self.sort, "filters": filters, "include": names}
+        return {**asked, "exclude": others} if others else asked
+
+    def _included(self, columns: Sequence[peliqan.Column]) -> tuple[list[str], list[str]]:
+        """Names to include, or those to exclude where they are fewer and the first are too many for an address; else neither.
+
+        Neither: all columns are read, and those that were chosen are shown. The server searches in what it reads.
+        """
+        if not self.columns:
+            return [], []
+        used = {*self.columns, *(each.column for each in self.conditions), self.sorted_column}
+        names = [column.name for column in columns if column.name in used]
+        if _fit_an_address(names):
+            return names, []
+        others = [column.name for column in columns if column.name not in used]
+        return [], others if _fit_an_address(others) else []
 
     @property
     def compared(self) -> list[str]:
@@ -109,7 +126,7 @@ class TableQuery(ListQuery):
     @property
     def sorted_column(self) -> str:
         """The name of the column that is sorted by; empty where none is."""
-        return self.sort[1:] if self.sort[:1] in _SIGNS else self.sort
+        return _unsigned(self.sort)
 
     def direction_of(self, name: str) -> str:
         """How a column is sorted, in the words of ``aria-sort``: ascending, descending or none."""
@@ -120,13 +137,40 @@ class TableQuery(ListQuery):
     def sort_by(self, name: str) -> str:
         """The ``sort`` of a link at a column's head: ascending first, then the other way round."""
         if self.direction_of(name) == "ascending":
-            return f"-{name}"
-        return f"+{name}" if name[:1] in _SIGNS else name
+            return self._short_sort(f"-{name}")
+        return self._short_sort(f"+{name}" if name[:1] in _SIGNS else name)
+
+    @staticmethod
+    def _short_sort(sort: str) -> str:
+        name = _unsigned(sort)
+        return f"{sort.removesuffix(name)}{reference(name)}" if name else ""
 
     def shown(self, columns: Sequence[peliqan.Column]) -> tuple[peliqan.Column, ...]:
         """The columns that were chosen, in the table's order."""
         chosen = frozenset(self.columns)
         return tuple(column for column in columns if not chosen or column.name in chosen)
+
+
+def reference(name: str) -> str:
+    """A column's name as addresses have it: itself, or a digest of it where it is too long once it is encoded."""
+    return name if len(quote(name)) <= LONGEST_NAME else f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+
+
+def meant_column(name: str, names: Iterable[str]) -> str | None:
+    """The one of a table's columns that is meant by its name or ``reference``, in composed or decomposed letters."""
+    known = list(names)
+    found = meant(name, known, composed)
+    if found is None and name.startswith("~"):
+        return next((each for each in known if reference(each) == name), None)
+    return found
+
+
+def _fit_an_address(names: Sequence[str]) -> bool:
+    return len(quote(",".join(names))) <= LONGEST_TREE
+
+
+def _unsigned(sort: str) -> str:
+    return sort[1:] if sort[:1] in _SIGNS else sort
 
 
 def read_table_query(
@@ -154,6 +198,11 @@ def read_table_query(
     if query.q and not any(map(can_search, query.shown(columns))):
         # Upstream would answer with all rows (recorded).
         raise BadQuery("None of the columns on the page can be searched: choose one that holds text or numbers.")
+    if query.q and not masked and query.columns and not any(query._included(columns)):
+        raise BadQuery(
+            f"The search was not carried out: {len(query.columns)} of {len(columns)} columns are too many to name, and the others"
+            " would be searched as well. Choose fewer columns or all of them, or filter one column instead."
+        )
     return replace(query, searched=_search_filters(query, columns)) if query.q and masked else query
 
 
@@ -218,7 +267,7 @@ def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column], mas
 def _meant_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str:
     """Return the sort with the name of the column that is meant, whether typed in composed or decomposed letters."""
     name, sign = (
-        meant(query.sorted_column, by_name, composed) or query.sorted_column,
+        meant_column(query.sorted_column, by_name) or query.sorted_column,
         query.sort.removesuffix(query.sorted_column),
     )
     return f"{sign or ('+' if name[:1] in _SIGNS else '')}{name}"

@@ -43,6 +43,7 @@ from dashboard.store import (
     questions,
     retention,
     searches,
+    table_views,
 )
 from dashboard.store import data_checks as checked_data
 from dashboard.store.database import db
@@ -337,6 +338,7 @@ class Work:
         for export_id in exports.due(at):
             self._export_task(export_id)
         searches.forget(at)
+        table_views.forget(at)
         pulls.close_lost(at)
         for schedule_id in pulls.due(at):
             self._pull_task(schedule_id)

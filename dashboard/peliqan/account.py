@@ -215,11 +215,12 @@ class AccountApi:
         order_by: str = "",
         filters: Mapping[str, str] = {},
         include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         retry_timeouts: bool = True,
     ) -> RowPage:
         """One page of rows (D B). ``size`` up to 200; ``order_by`` a column's name, ``-`` in front for descending,
-        ``+`` for ascending, which a name that begins with a sign needs. ``include``: these columns only; mind that the server
-        then ignores a filter on any other, and says nothing.
+        ``+`` for ascending, which a name that begins with a sign needs. ``include``: these columns only, or all but those
+        to ``exclude``; mind that the server then ignores a filter on any other, and says nothing.
         ``retry_timeouts``: False for a caller that asks for fewer pages at a time after a time-out.
 
         A page past the end is an empty one with the true count, as newer servers say it; older ones answer
@@ -227,6 +228,7 @@ class AccountApi:
         """
         query: dict[str, Any] = {"user_field_names": "True", "page": page, "size": size, **filters}
         more = {"search": search, "order_by": _quoted(order_by), "include": ",".join(map(_quoted, include))}
+        more["exclude"] = ",".join(map(_quoted, exclude))
         query |= {name: value for name, value in more.items() if value}
         try:
             data = self._send("rows", {"table_id": table_id}, query, retry_timeouts=retry_timeouts)

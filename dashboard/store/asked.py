@@ -11,6 +11,8 @@ from dashboard.store.text import comparable, meant
 
 PAGE_SIZES = (25, 50, 100, 200)
 LONGEST_SEARCH = 200
+# As long as an e-mail address, the longest of what lists are filtered by: it stands in every link of the page.
+LONGEST_FILTER = 254
 Row = TypeVar("Row")
 # Names of filters, and how many rows have which values of them.
 Counted = tuple[list[str], dict[tuple[str | None, ...], int]]
@@ -116,6 +118,8 @@ def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: 
         raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {some[:300]}.")
     chosen = {name: args[name] for name in filters if args.get(name)}
     for name, value in chosen.items():
+        if len(value) > LONGEST_FILTER:
+            raise BadQuery(f"That {name} is too long to filter by: at most {LONGEST_FILTER} characters.")
         choices = filters[name].choices
         if choices is not None:
             choice = meant(value, choices)

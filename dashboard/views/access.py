@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from flask import Flask, Request, abort, current_app, flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -30,6 +30,9 @@ FIRST = {
     ),
 }
 login_manager = LoginManager()
+# Characters of where to go after signing in, as it stands in the address of the sign-in page. What the console links to is
+# shorter; of a longer one the path stays.
+LONGEST_NEXT = 1_800
 MOST_SIGN_INS = parse("100 per hour")
 
 
@@ -123,7 +126,17 @@ def begin_session(user: User) -> None:
 
 
 def safe_next(target: str | None) -> str:
-    """Where to go after signing in: an address of this console, from its host's root on, or its overview."""
+    """Where to go after signing in: an address of this console, from its host's root on, or its overview; cut to what fits."""
+    return _short(_own_address(target)) or url_for("overview.show")
+
+
+def _short(target: str | None) -> str | None:
+    """A path with its query, or without it where that is too long for an address; None where the path is, too."""
+    target = target or ""
+    return next((each for each in (target, target.partition("?")[0]) if each and len(quote(each, safe="")) <= LONGEST_NEXT), None)
+
+
+def _own_address(target: str | None) -> str:
     target, overview = target or "", url_for("overview.show")
     try:
         parts = urlsplit(target)
@@ -224,9 +237,9 @@ def _sign_in_first() -> ResponseReturnValue:
     if is_for_scripts():
         abort(401, "Sign in, or send a personal access token: Authorization: Bearer <token>.")
     if htmx.is_htmx():
-        return htmx.go_to(url_for("people.login", next=htmx.path_of_page()), status=401)
+        return htmx.go_to(url_for("people.login", next=_short(htmx.path_of_page())), status=401)
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
     # What a form would have done is not done by signing in; its page is where to press again.
     target = address_asked_for() if request.method == "GET" else htmx.path_here(request.referrer)
-    return redirect(url_for("people.login", next=target))
+    return redirect(url_for("people.login", next=_short(target)))

@@ -97,11 +97,12 @@ def index() -> ResponseReturnValue:
     return answer_list(JOBS, job_item, "pages/bulk_jobs.html", "fragments/_bulk_jobs.html")
 
 
-@bp.get("/bulk/new")
+@bp.route("/bulk/new", methods=["GET", "POST"])
 @requires("operator")
 def new() -> ResponseReturnValue:
-    """What would be done, to be confirmed."""
-    return render_template("pages/bulk_new.html", page=_confirm(plan(read_selection(request.args, request.args.getlist("c")))))
+    """What would be done, to be confirmed; posted where boxes are ticked, which are too many for an address. Does nothing."""
+    asked = request.form if request.method == "POST" else request.args
+    return render_template("pages/bulk_new.html", page=_confirm(plan(read_selection(asked, asked.getlist("c")))))
 
 
 @bp.post("/bulk")

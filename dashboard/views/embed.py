@@ -31,6 +31,8 @@ bp = Blueprint("embed", __name__)
 TOKEN_LIFE = timedelta(minutes=30)
 # Customers offered while one types; any other external id can be typed all the same.
 OFFERED = 500
+# Characters of the connectors to offer, which stand in the page's address.
+LONGEST_CONNECTORS = 1_000
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,8 @@ def _page() -> EmbedPage:
         .limit(OFFERED)
     )
     asked = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
+    if sum(map(len, asked)) > LONGEST_CONNECTORS:
+        raise BadQuery(f"The connectors to offer are too many: their names may have {LONGEST_CONNECTORS} characters together.")
     return EmbedPage(
         external_id=external_id,
         account=_account(external_id),

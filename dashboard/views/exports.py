@@ -21,7 +21,7 @@ from dashboard.fleet.exports import folder_of
 from dashboard.store import audit, exports
 from dashboard.store.models import Account, Export
 from dashboard.store.text import clean
-from dashboard.views import htmx
+from dashboard.views import htmx, table_views
 from dashboard.views.access import guard_again, requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.masking import read_query, sight
@@ -283,5 +283,6 @@ def read_asked(account_id: int, table_id: int, suffix: str, args: Any) -> Asked:
     """
     get_account_or_404(account_id)
     columns = console().api.for_account(account_id).columns(table_id)
+    args = table_views.read(account_id, table_id, args).args
     query, seen = read_query(account_id, table_id, args, args.getlist("column"), columns)
     return Asked(account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden))

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, cached_property, lru_cache
@@ -80,6 +80,18 @@ def _encoded(name: str, values: tuple[str, ...]) -> str:
     return urlencode([(name, value) for value in values], safe=_SAFE)
 
 
+def query_of(args: Mapping[str, Any]) -> str:
+    """Parameters as they stand in an address; lists are there once for each value."""
+    asked, repeated = [], []
+    for name, value in args.items():
+        if isinstance(value, list):
+            # The columns that were chosen of a wide table are the longest part of dozens of links.
+            repeated.append(_encoded(name, tuple(value)))
+        else:
+            asked.append((name, value))
+    return "&".join([urlencode(asked, safe=_SAFE), *repeated] if asked else repeated)
+
+
 @dataclass(frozen=True)
 class Shown:
     """One page of any list as a template shows it: with the addresses of its neighbours. ``args``: of the path."""
@@ -96,14 +108,7 @@ class Shown:
 
     def url(self, **changes: Any) -> str:
         """This list with the query changed."""
-        asked, repeated = [], []
-        for name, value in self.page.query.url_args(**changes).items():
-            if isinstance(value, list):
-                # The columns that were chosen of a wide table are the longest part of dozens of links.
-                repeated.append(_encoded(name, tuple(value)))
-            else:
-                asked.append((name, value))
-        query = "&".join([urlencode(asked, safe=_SAFE), *repeated] if asked else repeated)
+        query = query_of(self.page.query.url_args(**changes))
         return f"{self.plain}?{query}" if query else self.plain
 
     def twin(self, extension: str) -> str:

@@ -12,7 +12,7 @@ from dashboard.app import console
 from dashboard.fleet import table_health
 from dashboard.store import looks
 from dashboard.store.models import Account, TableLook, WatchedTable
-from dashboard.views import htmx, masking
+from dashboard.views import htmx, masking, table_views
 from dashboard.views.access import requires
 from dashboard.views.accounts import get_account_or_404
 
@@ -67,7 +67,8 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
 def _look(account_id: int, table_id: int) -> None:
     api = console().api.for_account(account_id)
     table, columns = api.table(table_id), api.columns(table_id)
-    query, _ = masking.read_query(account_id, table_id, request.args, (), columns)
+    asked = table_views.read(account_id, table_id, request.args).args
+    query, _ = masking.read_query(account_id, table_id, asked, (), columns)
     table_health.look(api, table, columns, query, console().clock())
 
 

@@ -1,5 +1,7 @@
 """The data: databases, tables, rows, one row and one cell, all asked for live; the URL is the state.
 
+How long it may become, and what is kept beyond that: ``table_views``.
+
 Where rows are slow to come, the page does not wait for them: a browser that runs scripts (it has sent its time zone in a cookie)
 gets the frame at once, heading, filters and columns, and asks for the rows itself. Without that cookie, or with ``fill=1``, the
 page has its rows, so nothing needs a script.
@@ -13,25 +15,26 @@ from typing import Any
 
 from flask import Blueprint, abort, flash, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.data.masks import mask
-from dashboard.data.query import PREFIX, TableQuery
+from dashboard.data.query import PREFIX, TableQuery, reference
 from dashboard.store import reveals
 from dashboard.store.asked import BadQuery, Page
 from dashboard.store.models import Account
-from dashboard.views import htmx, masking, recent
+from dashboard.views import htmx, masking, recent, table_views
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import plain, raw
 from dashboard.views.lines import cell_of, line
-from dashboard.views.pages import Shown, csv_response
+from dashboard.views.pages import csv_response
+from dashboard.views.security import limiter
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
-# What an address may say beside conditions; nothing else goes from one to the next.
-ASKED = frozenset({"q", "column", "sort", "page", "per_page", "fill"})
+bp.add_app_template_filter(reference, "column_reference")
 DECISIONS = {"mask": True, "show": False, "rules": None}
 
 
@@ -47,7 +50,7 @@ class RowsPage:
     table: peliqan.Table
     columns: Sequence[peliqan.Column]
     shown: Sequence[peliqan.Column]
-    list: Shown
+    list: table_views.ShownRows
     query: TableQuery
     sight: masking.Sight
     others: Mapping[str, str]
@@ -109,14 +112,15 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     api = console().api.for_account(account_id)
     columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
-    if request.endpoint == "tables.rows" and (shorter := _plain_address(columns)) is not None:
+    asked = table_views.read(account_id, table_id, request.args)
+    if request.endpoint == "tables.rows" and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None:
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
-    query, sight = masking.read_query(account_id, table_id, request.args, request.args.getlist("column"), columns)
+    query, sight = masking.read_query(account_id, table_id, asked.args, asked.args.getlist("column"), columns)
     shown = query.shown(columns)
     if request.endpoint == "tables.rows" and _can_fill_itself():
         # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
         page: Page[Any] = Page([], query.page * query.per_page, query)
-        return _show_rows(account, table_id, columns, page, sight, is_frame=True)
+        return _show_rows(account, table_id, columns, page, sight, asked, is_frame=True)
     found = api.rows(table_id, page=query.page, size=query.per_page, **query.upstream(columns))
     if request.path.endswith(".json"):
         shape = [{"name": column.name, "type": column.type} for column in shown]
@@ -130,7 +134,21 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         ]
         return csv_response(lines, f"table-{table_id}-page-{query.page}.csv")
     page = Page([line(row, shown, sight.hidden) for row in found.rows], found.count, query)
-    return _show_rows(account, table_id, columns, page, sight)
+    return _show_rows(account, table_id, columns, page, sight, asked)
+
+
+@bp.post("/tables/<int:table_id>")
+@requires("viewer")
+@limiter.limit("120 per minute")
+def ask(account_id: int, table_id: int) -> ResponseReturnValue:
+    """The forms for columns and conditions, which can be longer than an address: redirect to the address of what they ask."""
+    get_account_or_404(account_id)
+    columns = console().api.for_account(account_id).columns(table_id)
+    given = table_views.read(account_id, table_id, request.form).args
+    shorter = table_views.plain_args(given, request.form, columns)
+    asked = given if shorter is None else MultiDict(shorter)
+    query, _ = masking.read_query(account_id, table_id, asked, asked.getlist("column"), columns)
+    return redirect(table_views.address(account_id, table_id, query), 303)
 
 
 @bp.get("/tables/<int:table_id>/rows/<int:row_id>")
@@ -199,11 +217,14 @@ def _show_rows(
     columns: Sequence[peliqan.Column],
     page: Page[Any],
     sight: masking.Sight,
+    asked: table_views.Asked,
     is_frame: bool = False,
 ) -> ResponseReturnValue:
     query = page.query
     assert isinstance(query, TableQuery)
-    list_ = Shown("tables.rows", {"account_id": account.id, "table_id": table_id}, page, default_sort="")
+    place = {"account_id": account.id, "table_id": table_id}
+    kept = table_views.kept_for(account.id, table_id, query, asked.kept)
+    list_ = table_views.ShownRows("tables.rows", place, page, default_sort="", kept=kept)
     api = console().api.for_account(account.id)
     # Its name stands above the rows: a part of the page does without.
     table = (
@@ -216,26 +237,6 @@ def _show_rows(
     # Into the frame go the rows alone: what stands above them is there.
     part = "fragments/_rows_table.html" if htmx.target() == "rows" else "fragments/_rows.html"
     return render_template(part if htmx.is_htmx() else "pages/rows.html", page=shown, kind_words=KINDS)
-
-
-def _plain_address(columns: Sequence[peliqan.Column]) -> dict[str, Any] | None:
-    """Where the page's forms lead: a condition in three fields becomes one parameter, all columns become none chosen.
-
-    None where the address is plain already.
-    """
-    given = request.args.to_dict(flat=False)
-    args = {name: values for name, values in given.items() if name in ASKED or name.startswith(PREFIX)}
-    everything = len(columns) > 1 and set(args.get("column", [])) == {column.name for column in columns}
-    if not any(name.startswith("add_") for name in given) and not everything:
-        return None
-    if everything:
-        del args["column"]
-    if column := request.args.get("add_column", ""):
-        value = request.args.get("add_value", "").strip()
-        kind = request.args.get("add_kind", "")
-        args[f"{PREFIX}{column}__{kind}"] = [value if kind not in KINDS or KINDS[kind].takes else "1"]
-        args.pop("page", None)
-    return {name: values for name, values in args.items() if values != [""] or name.startswith(PREFIX)}
 
 
 def _can_fill_itself() -> bool:
@@ -266,8 +267,8 @@ def _speakable(value: Any) -> Any:
     return {name: _speakable(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
-def _column(columns: Iterable[peliqan.Column], name: str) -> peliqan.Column:
-    found = next((column for column in columns if column.name == name), None)
+def _column(columns: Sequence[peliqan.Column], name: str) -> peliqan.Column:
+    found = next((column for column in columns if name in (column.name, reference(column.name))), None)
     if found is None:
         raise BadQuery(f"The table has no column “{name[:60]}”.")
     return found

@@ -69,7 +69,7 @@ def connection(account_id: int, connection_id: int) -> ResponseReturnValue:
 
 
 def _show(account: Account, connection: Connection | None) -> ResponseReturnValue:
-    kinds = request.args.getlist("kind")
+    kinds = list(dict.fromkeys(request.args.getlist("kind")))
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise BadQuery(f"“{unknown[0][:40]}” is no kind of event. There are: {', '.join(KINDS)}.")
     try:

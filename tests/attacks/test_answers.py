@@ -4,9 +4,10 @@ where one came from; and every form in it leads here, with its token.
 
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import pytest
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
@@ -17,6 +18,8 @@ from dashboard.store.database import db
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 
+# What browsers, proxies and mail programs take.
+LONGEST_ADDRESS = 2_000
 ELSEWHERE = {"Origin": "https://evil.example"}
 
 
@@ -138,6 +141,44 @@ def test_a_form_of_every_page_carries_its_token_and_leads_to_this_console(shown:
                 assert not form.select("input[name=csrf_token], input[type=password]"), (
                     f"{each}: {action} puts it into an address"
                 )
+    assert forms > 60
+
+
+def _longest(form: Tag) -> int:
+    """Characters of the longest address that a form with method GET can lead to, of letters that stay as they are."""
+    length = len(str(form["action"]))
+    page = next(each for each in form.parents if each.parent is None)
+    theirs = page.select(f"[form='{form['id']}']") if form.has_attr("id") else []
+    for field in [*form.select("input[name], select[name], textarea[name]"), *theirs]:
+        kind = field.get("type", "text")
+        if field.name == "select":
+            filled = max([len(quote_plus(str(each.get("value", each.text)))) for each in field.select("option")], default=0)
+        elif kind in {"hidden", "checkbox", "radio", "submit"}:
+            filled = len(quote_plus(str(field.get("value", "on"))))
+        else:
+            # A field that takes any number of characters makes an address of any length.
+            filled = int(str(field.get("maxlength", "10000" if kind in {"text", "search"} else "20")))
+        length += len(str(field.get("name", ""))) + filled + 2
+    return length
+
+
+def test_no_page_has_a_link_or_a_form_that_leads_to_an_address_of_two_thousand_characters(
+    app: Flask, shown: list[tuple[Answered, BeautifulSoup]]
+) -> None:
+    adam, wide = Person(app.test_client(), "adam@example.com"), "/accounts/1001/tables/10011903"
+    half = "&".join(f"column=Column+{number:03d}" for number in range(2, 200, 2))
+    long = ["/connections?per_page=200&q=e", f"{wide}?{half}", f"{wide}?{half}&filter__Column+002__higher_than=590&q=5"]
+    links = forms = 0
+    for each, page in [*shown, *((path, adam.get(path)) for path in long)]:
+        for name in ("href", "src", "action", "hx-get", "hx-post", "hx-push-url"):
+            for tag in page.select(f"[{name}]"):
+                links += 1
+                assert len(str(tag[name])) < LONGEST_ADDRESS, f"{each}: {name}={str(tag[name])[:200]}"
+        for form in page.select("form"):
+            if str(form.get("method", "get")).lower() == "get":
+                forms += 1
+                assert _longest(form) < LONGEST_ADDRESS, f"{each}: {form['action']} takes {_longest(form)} characters"
+    assert links > 3000
     assert forms > 60
 
 

@@ -19,7 +19,7 @@ OF_EVERYBODY = {
 OF_VIEWERS = {
     "people.logout", "people.create_token", "people.revoke_token", "connections.check", "connections.check_rows",
     "connections.check_data", "searches.begin",
-    "searches.go_on", "exports.begin", "exports.cancel", "tables.reveal", "passwords.change",
+    "searches.go_on", "exports.begin", "exports.cancel", "tables.ask", "tables.reveal", "passwords.change",
     "second.switch_on", "second.switch_off", "sessions.end",
 }  # fmt: skip
 # Pages of administrators, by how their addresses begin.
