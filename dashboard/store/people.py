@@ -142,7 +142,7 @@ def find_user(email: str) -> User | None:
 def set_password(user: User, password: str, at: datetime, *, given: bool = False) -> None:
     """A new password; it ends every sign-in of that person. ``given``: as in ``create_user``. Commits.
 
-    Whom a version before 0023 handed over to a provider, and who never signed in there, has a password again.
+    Whom a version before schema 0022 handed over to a provider, and who never signed in there, has a password again.
 
     Raises:
         PeopleError: it is none (see ``hash_password``), or a provider vouches for them.

@@ -131,7 +131,7 @@ def _check_namesake(namesake: User | None, vouched: Vouched, address: str) -> No
             f"{address} signs in with a password here, and is not taken over by somebody else’s word. Sign in below, or ask an"
             " administrator to hand this person over to the provider under Admin, Users."
         )
-    # Handed over by a version before 0023, which took the password at once.
+    # Handed over by a version before schema 0022, which took the password at once.
     if namesake.issuer != vouched.issuer or namesake.subject is not None:
         raise NotAdmitted(
             f"{address} belongs to another account of a provider’s. Ask an administrator to hand this person over to the provider"

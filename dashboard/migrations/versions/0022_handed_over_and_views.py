@@ -1,12 +1,12 @@
 """People who are handed over to a provider and have not come from there yet; what is asked of tables, kept by a short name.
 
-Revision ID: 0023
+Revision ID: 0022
 Revises: 0021
 """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0023"
+revision = "0022"
 down_revision = "0021"
 branch_labels = None
 depends_on = None
