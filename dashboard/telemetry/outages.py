@@ -34,7 +34,11 @@ CONNECTION_LOST: Final = "8s2b"
 
 def what_is_away(record: logging.LogRecord) -> tuple[str, BaseException] | None:
     """Return which of the two a record says is away, and the exception that says so; None for any other record."""
-    error: BaseException | None = getattr(record, AWAY, None) or (record.exc_info[1] if record.exc_info else None)
+    return what_failed(getattr(record, AWAY, None) or (record.exc_info[1] if record.exc_info else None))
+
+
+def what_failed(error: BaseException | None) -> tuple[str, BaseException] | None:
+    """Return which of the two was away when an exception was raised, and the exception in its chain that says so; else None."""
     seen = 0
     while error is not None and seen < 10:
         if isinstance(error, RedisConnectionError | RedisTimeoutError):

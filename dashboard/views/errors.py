@@ -114,9 +114,10 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if isinstance(error, InternalServerError):
         original = error.original_exception
-        if isinstance(original, AWAY) or outages.follows_lost_connection(original):
-            # In the midst of another error's page.
-            return _away(original)
+        found = outages.what_failed(original)
+        if isinstance(original, AWAY) or found is not None:
+            # In the midst of another error's page, or of putting away what was under way.
+            return _away(found[1] if found is not None else original)
         # What went wrong may have ended the transaction, and the page that says so asks the database, too.
         leave_transaction()
     if _is_guessing(error) and first_in_a_minute("refused sign-in"):
