@@ -22,6 +22,7 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
+from dashboard import unreachable
 from dashboard.data.files import finite
 from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
@@ -158,10 +159,9 @@ class AddressHook:
                     response.raw.read1(READ)
         except requests.Timeout:
             failure = HookError("The hook did not answer in time.")
-        except requests.exceptions.SSLError:
-            failure = HookError("The hook's certificate is not valid, or not for its host.")
-        except (requests.RequestException, HTTPError, OSError):
-            failure = HookError("No connection to the hook came about, or it broke off.")
+        except (requests.RequestException, HTTPError, OSError) as error:
+            why = unreachable.reason(error)
+            failure = HookError(f"The hook cannot be reached: {why}." if why else "The connection to the hook broke off.")
         if failure is not None:
             raise failure
 

@@ -1,7 +1,6 @@
 """What kept a call from giving its answer, as one of ``errors``: never with a token or a whole address in it."""
 
 import json
-import socket
 import ssl
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -9,6 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
 
+from dashboard import unreachable
 from dashboard.peliqan import errors
 from dashboard.peliqan.breaker import Open, Outage
 from dashboard.peliqan.rate import CountAway
@@ -25,7 +25,7 @@ def broken(route: Route, what: str, status: int | None = None) -> errors.BrokenA
 
 def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.PeliqanError:
     """A failure without an answer, by whether the request can have reached the other side."""
-    cause = _deepest(error)
+    cause = unreachable.deepest(error)
     if isinstance(cause, CountAway):
         return errors.NoPace(route.name)
     if isinstance(cause, Open):
@@ -39,21 +39,7 @@ def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.P
     if not isinstance(error, requests.RequestException) and not isinstance(cause, OSError):
         return broken(route, "it was cut off")
     never_sent = isinstance(cause, (NewConnectionError, ConnectionRefusedError, ssl.SSLCertVerificationError))
-    return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent, note=_why(error, cause))
-
-
-def _why(error: BaseException, cause: BaseException) -> str | None:
-    """Why there was no connection, for whom it is to mend: each of these is mended elsewhere."""
-    said = repr(error)
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {cause.verify_message}"
-    if isinstance(cause, ssl.SSLError):
-        return "TLS could not be agreed on: is PELIQAN_API_URL the address of a server that speaks https?"
-    if isinstance(cause, socket.gaierror) or "NameResolutionError" in said:
-        return "its host name cannot be resolved"
-    if isinstance(cause, ConnectionRefusedError) or "Connection refused" in said:
-        return "the connection was refused"
-    return None
+    return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent, note=unreachable.reason(error))
 
 
 def away(route: Route, outage: Outage) -> errors.Away:
@@ -62,17 +48,6 @@ def away(route: Route, outage: Outage) -> errors.Away:
     last = f" (the last with: {outage.reason.rstrip('.')})" if outage.reason else ""
     what = "it is asked now and then only" if route.is_safe else "this was not sent"
     return errors.Away(route.name, note=f"every try since {since} has failed{last}, so {what}")
-
-
-def _deepest(error: BaseException) -> BaseException:
-    """The cause behind requests' and urllib3's wrappings; each keeps it in another place."""
-    for _ in range(6):
-        kept = (getattr(error, "reason", None), getattr(error, "original_error", None), *error.args)
-        inner = next((each for each in kept if isinstance(each, BaseException)), None)
-        if inner is None:
-            break
-        error = inner
-    return error
 
 
 def refusal(route: Route, response: requests.Response, content: bytes, token: str) -> errors.PeliqanError:

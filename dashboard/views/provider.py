@@ -14,6 +14,7 @@ from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
+from dashboard import unreachable
 from dashboard.app import console
 from dashboard.store import audit, issuers, provided
 from dashboard.store.addresses import canonical
@@ -82,7 +83,7 @@ class Provider:
         try:
             found: dict[str, Any] = self.client.load_server_metadata()
         except (requests.RequestException, ValueError) as error:
-            raise Away(type(error).__name__) from None
+            raise Away(unreachable.reason(error) or type(error).__name__) from None
         said = str(found.get("issuer", "")).rstrip("/")
         if said != self.issuer:
             found.pop("_loaded_at", None)
@@ -127,7 +128,7 @@ class Provider:
                 raise Refused("no id_token came with the code")
             return self._read({**self._more(metadata, token, claims), **claims})
         except requests.RequestException as error:
-            raise Away(type(error).__name__) from None
+            raise Away(unreachable.reason(error) or type(error).__name__) from None
         except AuthlibBaseError as error:
             raise Refused(str(error.error)[:80]) from None
         except (JoseError, ValueError, TypeError, KeyError, RuntimeError) as error:

@@ -266,7 +266,7 @@ class TestAHookThatIsAway:
             work_after(parts, clock, seconds=wait_of(number))
         delivery = the_delivery()
         assert (delivery.state, delivery.tries) == ("dead", 6)
-        assert delivery.error == "No connection to the hook came about, or it broke off."
+        assert delivery.error == "The hook cannot be reached: the connection was refused."
         assert "hush" not in caplog.text + delivery.error
         assert audited() == [("deliver", WHO, "failed")]
         work_after(parts, clock, days=1)

@@ -18,6 +18,7 @@ from dashboard.fleet.hook import AddressHook, FunctionHook, HookError
 from dashboard.settings import SettingsError, read_settings
 from dashboard.store.database import db
 from tests.conftest import Clock, Sandbox, make_settings
+from tests.engines import free_port
 from tests.hooking import SECRET, connect, tables_at_peliqan, the_delivery, work
 from tests.sandbox.receiver import receiving
 
@@ -107,6 +108,13 @@ def test_what_a_function_raises_is_said_without_secrets_and_where(tmp_path: Path
     assert FunctionHook("broken_hook:thing").problem() == "broken_hook:thing is no function."
     for path in ("broken_hook:nothing", "nowhere_at_all:take"):
         assert "could not be imported" in (FunctionHook(path).problem() or "")
+
+
+def test_an_address_that_refuses_and_one_without_tls_are_told_apart(clock: Clock) -> None:
+    with pytest.raises(HookError, match=r"^The hook cannot be reached: the connection was refused\.$"):
+        AddressHook(f"http://127.0.0.1:{free_port()}/hook", SECRET, clock).send(MESSAGE)
+    with receiving() as receiver, pytest.raises(HookError, match=r"^The hook cannot be reached: TLS could not be agreed on"):
+        AddressHook(receiver.url.replace("http://", "https://"), SECRET, clock).send(MESSAGE)
 
 
 def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
