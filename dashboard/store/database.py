@@ -42,6 +42,7 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(model_class=Base)
+_NOT_WRITABLE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR}
 Row = TypeVar("Row", bound=Base)
 
 if TYPE_CHECKING:
@@ -137,6 +138,16 @@ def leave_transaction() -> None:
         db.session.rollback()
     except DBAPIError:
         db.session().invalidate()
+
+
+def takes_no_rows(error: BaseException | None) -> bool:
+    """Tell whether the database answers, but cannot write: its disk is full, or it is read-only, as a replica is."""
+    found = error.orig if isinstance(error, DBAPIError) else None
+    if isinstance(found, sqlite3.Error):
+        # The first byte of an extended code is the code itself: https://www.sqlite.org/rescode.html
+        return getattr(found, "sqlite_errorcode", 0) & 0xFF in _NOT_WRITABLE
+    # disk_full, read_only_sql_transaction: https://www.postgresql.org/docs/current/errcodes-appendix.html
+    return getattr(found, "sqlstate", None) in {"53100", "25006"}
 
 
 def change(statement: UpdateBase, session: Session | None = None) -> int:

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError, PendingRollbackError
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
@@ -22,7 +22,7 @@ from dashboard.data.reading import TableChanged
 from dashboard.diagnosis.error_values import sentence_of
 from dashboard.store import audit
 from dashboard.store.asked import BadQuery, NoSuchPage
-from dashboard.store.database import db, leave_transaction
+from dashboard.store.database import db, leave_transaction, takes_no_rows
 from dashboard.telemetry import ids, outages
 from dashboard.views import htmx, second
 from dashboard.views.access import address_asked_for, is_for_scripts
@@ -88,7 +88,8 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(DataError, _unfit)
     for each in AWAY:
         app.register_error_handler(each, _away)
-    app.register_error_handler(PendingRollbackError, _broken_off)
+    for kind in (PendingRollbackError, InternalError):
+        app.register_error_handler(kind, _broken_off)
     # By its name: Flask's own way to it gives it a handler, where none is there yet.
     logging.getLogger(app.name).addFilter(_on_one_line)
 
@@ -193,8 +194,8 @@ def _unfit(_error: DataError) -> ResponseReturnValue:
     return show(Problem(400, code, title, detail, next_step))
 
 
-def _broken_off(error: PendingRollbackError) -> ResponseReturnValue:
-    if not outages.follows_lost_connection(error):
+def _broken_off(error: PendingRollbackError | DBAPIError) -> ResponseReturnValue:
+    if not outages.follows_lost_connection(error) and not takes_no_rows(error):
         raise error
     return _away(error)
 
@@ -206,7 +207,11 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
         # What follows in this request, and the next one of this thread, begins a new transaction.
         leave_transaction()
     current_app.logger.error(
-        "The %s is away: %s", name, type(getattr(error, "orig", None) or error).__name__, extra={outages.AWAY: error}
+        "The %s %s: %s",
+        name,
+        "cannot be written to" if takes_no_rows(error) else "is away",
+        type(getattr(error, "orig", None) or error).__name__,
+        extra={outages.AWAY: error},
     )
     problem = Problem(
         503,
@@ -215,6 +220,14 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
         "What you see here comes from there, so nothing can be shown. Nothing is lost.",
         "This page tries again by itself. If it lasts for more than a minute, tell your administrator.",
     )
+    if takes_no_rows(error):
+        problem = Problem(
+            503,
+            "store_not_writable",
+            "The console's database cannot be written to",
+            "Its disk may be full. Nobody can sign in or change anything until there is room; what you asked for was not done.",
+            "Tell your administrator: dashboard check says what is wrong.",
+        )
     headers = {"Retry-After": str(RETRY_AFTER)}
     if is_for_scripts():
         return jsonify(error=problem.code, detail=problem.title), problem.status, headers

@@ -95,7 +95,7 @@ def _queue(parts: Console, at: datetime) -> str:
     except RedisError:
         return "Redis does not answer"
     except sqlite3.Error:
-        return "the queue's file cannot be read"
+        return "the queue's file cannot be used: its disk may be full"
     try:
         parts.work.ensure_writable(at)
     except RedisError:

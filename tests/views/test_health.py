@@ -1,5 +1,7 @@
 """/readyz: what is not ready, and what of that takes a machine out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store.database import db
 from dashboard.store.models import Job
 from dashboard.store.vitals import WRITTEN
-from tests.conftest import Clock, Sandbox
+from tests.conftest import PASSWORD, Clock, Person, Sandbox
 from tests.engines import Servers
 
 WORKER, PELIQAN = "no worker has done anything", "no account could be read"
@@ -104,7 +106,9 @@ def test_a_redis_without_memory_is_not_ready(app: Flask, servers: Servers) -> No
     assert ask(app)[0] == 200
 
 
-def test_a_store_that_takes_no_row_is_not_ready(app: Flask, engine: str, clock: Clock) -> None:
+@contextmanager
+def read_only(app: Flask, engine: str) -> Iterator[None]:
+    """The database takes no row, as on a full disk."""
     with app.app_context():
         close_store(app)
 
@@ -116,14 +120,28 @@ def test_a_store_that_takes_no_row_is_not_ready(app: Flask, engine: str, clock: 
     with app.app_context():
         event.listen(db.engine, "connect", make_read_only)
     try:
-        status, told = ask(app)
-        assert (status, told["reason"]) == (503, "the database cannot be written to: its disk may be full")
-        assert "cannot be written to" in (store_problem(app) or "")
+        yield
     finally:
         with app.app_context():
             event.remove(db.engine, "connect", make_read_only)
             close_store(app)
+
+
+def test_a_store_that_takes_no_row_is_not_ready(app: Flask, engine: str, clock: Clock) -> None:
+    with read_only(app, engine):
+        status, told = ask(app)
+        assert (status, told["reason"]) == (503, "the database cannot be written to: its disk may be full")
+        assert "cannot be written to" in (store_problem(app) or "")
     assert ask(app)[0] == 200
+
+
+def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(app: Flask, olga: Person, engine: str) -> None:
+    with read_only(app, engine):
+        assert olga.client.get("/connections").status_code == 200
+        answer = Person(app.test_client()).post("/login", page="/login", email="adam@example.com", password=PASSWORD)
+    assert answer.status_code == 503
+    assert "The console&#39;s database cannot be written to" in answer.text
+    assert "Its disk may be full." in answer.text
 
 
 def test_readiness_writes_once_in_ten_seconds(app: Flask, clock: Clock) -> None:
