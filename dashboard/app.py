@@ -23,7 +23,7 @@ from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
 from dashboard.http.client import FromClient
 from dashboard.settings import Settings, SettingsError
-from dashboard.store.database import db, engine_options, leave_transaction, prefer_indexes
+from dashboard.store.database import db, end_session, engine_options, prefer_indexes
 from dashboard.store.outages import StoreNotes
 from dashboard.store.processes import Presence
 from dashboard.store.tokens import TokenVault
@@ -132,7 +132,7 @@ def create_app(
     app.extensions["thresholds"] = settings.thresholds
     db.init_app(app)
     # Before Flask-SQLAlchemy's own: an error at the end of a request would be the server's bare 500, in the place of the page.
-    app.teardown_appcontext(lambda _error: leave_transaction())
+    app.teardown_appcontext(lambda _error: end_session())
     with app.app_context():
         prefer_indexes(db.engine)
         vault = TokenVault(db.engine, settings.secret_keys)

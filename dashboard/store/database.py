@@ -140,6 +140,14 @@ def leave_transaction() -> None:
         db.session().invalidate()
 
 
+def end_session() -> None:
+    """Close the session, also where its connection is broken. What was read keeps its values, unlike after a rollback."""
+    try:
+        db.session.close()
+    except DBAPIError:
+        db.session().invalidate()
+
+
 def takes_no_rows(error: BaseException | None) -> bool:
     """Tell whether the database answers, but cannot write: its disk is full, or it is read-only, as a replica is."""
     found = error.orig if isinstance(error, DBAPIError) else None
