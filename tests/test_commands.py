@@ -119,6 +119,10 @@ def test_check_says_in_words_what_is_wrong(run: Run) -> None:
     assert "  DASHBOARD_API_TIMEOUT = 3.0\n" in told.stdout
     assert "note      PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events." in told.stdout
     assert "without TLS" not in told.stdout
+    assert "DASHBOARD_PROXIES" not in told.stdout
+    url = {"DASHBOARD_URL": "https://console.example.com"}
+    assert "note      DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https" in run("check", "data", **url).stdout
+    assert "DASHBOARD_PROXIES is 0" not in run("check", "data", **url, DASHBOARD_PROXIES="1").stdout
     away = {"REDIS_URL": "redis://:hunter2@queue.example.com/0", "DATABASE_URL": "postgresql://c:hunter2@store.example.com/c"}
     noted = run("check", "data", **away).stdout
     assert "note      DATABASE_URL leads to store.example.com without TLS" in noted

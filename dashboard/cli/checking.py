@@ -91,6 +91,11 @@ def _notes(app: Flask, settings: Settings) -> Iterator[str]:
         yield "PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events. Set it here and at Peliqan."
     if settings.dashboard_insecure_cookies:
         yield "DASHBOARD_INSECURE_COOKIES is on: sessions can be overheard. Unset it where people sign in over https."
+    if settings.dashboard_url and settings.dashboard_url.startswith("https:") and not settings.dashboard_proxies:
+        yield (
+            "DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https: behind a proxy, all attempts to sign in count as its own."
+            " Set it to the number of proxies in front."
+        )
     if not settings.dashboard_url:
         yield "DASHBOARD_URL is empty: alerts have no links. Set it to the address that people open."
     for name, place in _in_the_clear(settings):

@@ -49,7 +49,14 @@ CALL_RESULTS = Counter(
 )
 TASKS = Counter("console_tasks", "Tasks that a worker carried out, by name and result.", ["task", "result"], registry=REGISTRY)
 # What a proxy puts before a request of somebody else's: it then comes from this machine, and yet does not.
-FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_VIA")
+FORWARDED = (
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_FORWARDED",
+    "HTTP_X_REAL_IP",
+    "HTTP_VIA",
+)
 
 
 def request_ended(endpoint: str, status: int, seconds: float) -> None:

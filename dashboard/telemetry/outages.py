@@ -66,9 +66,12 @@ def _is_connection_lost(error: BaseException) -> bool:
 class Outages(logging.Filter):
     """A filter of a log's handler. Its own lines go through the same log."""
 
-    def __init__(self, probes: Mapping[str, Callable[[], object]]) -> None:
-        """``probes``: by name, what raises while that is away. Records about others pass."""
+    def __init__(
+        self, probes: Mapping[str, Callable[[], object]], look_every: float = LOOK_EVERY, tell_every: float = TELL_EVERY
+    ) -> None:
+        """``probes``: by name, what raises while that is away. Records about others pass. Both times in seconds."""
         super().__init__()
+        self._look_every, self._tell_every = look_every, tell_every
         self._probes = probes
         self._lock = Lock()
         self._lasting: set[str] = set()
@@ -103,10 +106,10 @@ class Outages(logging.Filter):
                 MEANING[name],
             )
             while not self._answers(name):
-                if monotonic() - told >= TELL_EVERY:
+                if monotonic() - told >= self._tell_every:
                     told = monotonic()
                     log.error("%s has not answered for %d seconds.", name, told - began)
-                self._pause.wait(LOOK_EVERY)
+                self._pause.wait(self._look_every)
             log.warning("%s answers again after %d seconds.", name, round(monotonic() - began))
         with self._lock:
             self._ended[name] = monotonic()

@@ -113,6 +113,7 @@ def test_a_backup_s_age_is_measured_from_the_last_file_that_was_written(
         ("", {"REMOTE_ADDR": "192.0.2.7"}, 403),
         ("", {"REMOTE_ADDR": ""}, 403),
         ("", {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "192.0.2.7"}, 403),
+        ("", {"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_PROTO": "https"}, 403),
         ("m" * 32, {"REMOTE_ADDR": "127.0.0.1"}, 403),
         ("m" * 32, {"REMOTE_ADDR": "192.0.2.7", "HTTP_AUTHORIZATION": "Bearer " + "m" * 32}, 200),
         ("m" * 32, {"REMOTE_ADDR": "192.0.2.7", "HTTP_AUTHORIZATION": "Bearer " + "n" * 32}, 403),

@@ -1,0 +1,38 @@
+"""An outage in the log: one line when it begins, more of them while it lasts, one when it ends, and nothing of what failed."""
+
+import logging
+from threading import Event
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from dashboard.telemetry import outages
+from tests.engines import wait_for
+
+
+def test_while_an_outage_lasts_it_is_said_again_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+    back = Event()
+
+    def ask() -> None:
+        if not back.is_set():
+            raise RedisConnectionError("refused")
+
+    failing = logging.getLogger("failing")
+    caplog.set_level(logging.INFO)
+    caplog.handler.addFilter(held := outages.Outages({outages.REDIS: ask}, look_every=0.01, tell_every=0.05))
+    try:
+        for _ in range(50):
+            try:
+                ask()
+            except RedisConnectionError:
+                failing.exception("A task failed")
+        wait_for(lambda: sum("has not answered for" in each for each in caplog.messages) >= 2, "it is said twice more")
+        back.set()
+        wait_for(lambda: "answers again" in caplog.text, "its end is said")
+    finally:
+        caplog.handler.removeFilter(held)
+    first, *between, last = caplog.messages
+    assert first.startswith("Redis does not answer (ConnectionError).")
+    assert all(each.startswith("Redis has not answered for ") for each in between)
+    assert last.startswith("Redis answers again after ")
+    assert "A task failed" not in caplog.text
