@@ -37,7 +37,7 @@ def schedule(clock: Clock) -> PullSchedule:
         created_at=clock(),
         created_by=WHO,
     )
-    pulls.save(made, clock())
+    made = pulls.create(made, clock())
     pulls.run_now(made, WHO, clock())
     return made
 
