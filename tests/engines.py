@@ -82,6 +82,15 @@ class Server:
             self.process = None
 
 
+def accepts_connections(url: str) -> bool:
+    """Whether one can connect to a database, through a pooler or not."""
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
 class PostgreSQL(Server):
     """PostgreSQL without fsync: nothing here outlives the tests."""
 
@@ -124,11 +133,7 @@ class PostgreSQL(Server):
         return f"postgresql://console@127.0.0.1:{self.port}/{name}"
 
     def answers(self) -> bool:
-        try:
-            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        return accepts_connections(self.url("postgres"))
 
     def create(self, name: str, like: str = "template1", locale: str = "") -> str:
         """A new database, with what ``like`` has in it; its address. ``locale``: how it is to compare text, in SQL."""

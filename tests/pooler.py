@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-import psycopg
-
-from tests.engines import PostgreSQL, Server, find_program
+from tests.engines import PostgreSQL, Server, accepts_connections, find_program
 
 CONFIG = """
 [databases]
@@ -40,8 +38,4 @@ class PgBouncer(Server):
 
     def answers(self) -> bool:
         """Whether it leads to the server."""
-        try:
-            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        return accepts_connections(self.url("postgres"))

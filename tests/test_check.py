@@ -161,10 +161,8 @@ def test_an_address_that_cannot_be_read_is_a_setting_that_needs_attention(run: R
 
 
 @contextmanager
-def database_that_says(sqlstate: str, sentence: str) -> Iterator[int]:
-    """The port of a server that answers each connection with an error of PostgreSQL's protocol, version 3."""
-    fields = b"SFATAL\0" + b"C" + sqlstate.encode() + b"\0M" + sentence.encode() + b"\0\0"
-    answer = b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+def server_that_answers(answer: bytes) -> Iterator[int]:
+    """The port of a server that answers whatever it is sent with these bytes, without TLS."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -184,12 +182,23 @@ def database_that_says(sqlstate: str, sentence: str) -> Iterator[int]:
     thread.join(5)
 
 
+def database_error(sqlstate: str, sentence: str) -> bytes:
+    """An error of PostgreSQL's protocol, version 3."""
+    fields = b"SFATAL\0" + b"C" + sqlstate.encode() + b"\0M" + sentence.encode() + b"\0\0"
+    return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
+
+
+def http_answer(head: str) -> bytes:
+    """A refusal over HTTP, with a header."""
+    return f"HTTP/1.1 400 Bad Request\r\n{head}Content-Length: 0\r\n\r\n".encode()
+
+
 @pytest.mark.parametrize(
     ("sqlstate", "sentence"),
     [("28P01", 'password authentication failed for user "console"'), ("53300", "sorry, too many clients already")],
 )
 def test_what_the_database_says_is_said(run: Run, sqlstate: str, sentence: str) -> None:
-    with database_that_says(sqlstate, sentence) as port:
+    with server_that_answers(database_error(sqlstate, sentence)) as port:
         address = f"postgresql://console:{SECRET}@127.0.0.1:{port}/console?sslmode=disable"
         ended = run("check", "database", DATABASE_URL=address)
     assert (ended.returncode, sentence in ended.stdout) == (1, True), ended.stdout
@@ -221,34 +230,12 @@ def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
     assert SECRET not in ended.stdout + ended.stderr
 
 
-@contextmanager
-def server_that_answers(head: str) -> Iterator[int]:
-    """The port of a server that answers whatever it is sent with this head, without TLS."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-
-        def serve() -> None:
-            while True:
-                try:
-                    there, _ = server.accept()
-                except OSError:
-                    return
-                with there:
-                    there.recv(10_000)
-                    there.sendall(f"HTTP/1.1 400 Bad Request\r\n{head}Content-Length: 0\r\n\r\n".encode())
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-    thread.join(5)
-
-
 @pytest.mark.parametrize("what", ["API", "provider"])
 def test_refused_unknown_and_without_tls_are_told_apart(sandbox: Sandbox, tmp_path: Path, what: str) -> None:
     """In a process of its own each, since a test looks no name up."""
     setting = {"API": "peliqan_api_url", "provider": "dashboard_oidc_issuer"}[what]
     more = {"dashboard_oidc_client_id": "console", "dashboard_oidc_roles": "admins=admin"} if what == "provider" else {}
-    with server_that_answers("") as port:
+    with server_that_answers(http_answer("")) as port:
         addresses = (f"http://127.0.0.1:{free_port()}", "https://nowhere.invalid", f"https://127.0.0.1:{port}")
         said = [
             run_held(("check", what), make_environ(sandbox.url, tmp_path / "data", **{**more, setting: address}))
@@ -266,6 +253,6 @@ def test_refused_unknown_and_without_tls_are_told_apart(sandbox: Sandbox, tmp_pa
 )
 def test_a_clock_that_is_off_is_noticed(run: Run, hours: int, sentence: str) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(hours=hours, minutes=1 if hours > 0 else 0), usegmt=True)
-    with server_that_answers(f"Date: {date}\r\n") as port:
+    with server_that_answers(http_answer(f"Date: {date}\r\n")) as port:
         ended = run("check", "clock", PELIQAN_API_URL=f"http://127.0.0.1:{port}")
     assert (ended.returncode, sentence in ended.stdout) == (1 if hours else 0, True), ended.stdout

@@ -182,7 +182,7 @@ def provider_problem(app: Flask) -> str | None:
         there = provider()
         try:
             if there is not None:
-                there.metadata(anew=True)
+                there.metadata(refresh=True)
         except SharedIssuer as shared:
             return f"signs nobody in: {shared}"
         except Away as away:

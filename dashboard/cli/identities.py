@@ -20,7 +20,7 @@ def hand_over(email: str) -> None:
         if there is None:
             raise click.ClickException("No provider is set up: set DASHBOARD_OIDC_ISSUER. Nothing was changed.")
         try:
-            there.metadata(anew=True)
+            there.metadata(refresh=True)
         except Away as away:
             sentence = f"{there.name} cannot be asked ({away}), so {user.email} could not sign in there. Nothing was changed."
             raise click.ClickException(sentence) from None
@@ -35,7 +35,7 @@ def hand_over(email: str) -> None:
 def move_issuer(old: str, new: str) -> None:
     """Bind everybody of the issuer OLD to NEW, where its address changed and it calls people by the same subjects.
 
-    All or nothing. Entra ID has other subjects in another tenant and for another client: hand people over anew there.
+    All or nothing. Entra ID has other subjects in another tenant and for another client: hand people over again there.
     """
     try:
         there = origin(new)

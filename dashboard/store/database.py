@@ -1,7 +1,7 @@
 """The database handle and what SQLite needs to be shared by threads and processes."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -134,16 +134,17 @@ def gather_statistics() -> None:
 
 def leave_transaction() -> None:
     """Roll the session back, also where that fails since its connection is broken: the next statement has another one."""
-    try:
-        db.session.rollback()
-    except DBAPIError:
-        db.session().invalidate()
+    _or_invalidate(db.session.rollback)
 
 
 def end_session() -> None:
     """Close the session, also where its connection is broken. What was read keeps its values, unlike after a rollback."""
+    _or_invalidate(db.session.close)
+
+
+def _or_invalidate(end: Callable[[], None]) -> None:
     try:
-        db.session.close()
+        end()
     except DBAPIError:
         db.session().invalidate()
 

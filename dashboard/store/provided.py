@@ -109,8 +109,8 @@ def _address(vouched: Vouched) -> str:
     except people.PeopleError:
         says = f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)" if vouched.email else ""
         raise NotAdmitted(
-            f"Your provider did not tell your e-mail address{says}. Ask whoever looks after it to send the {vouched.claim} claim,"
-            " or whoever runs this console to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has the address."
+            f"Your provider did not tell your e-mail address{says}. Ask its administrator to send the {vouched.claim} claim,"
+            " or this console's operator to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has the address."
         ) from None
 
 
@@ -119,7 +119,7 @@ def _bound(vouched: Vouched) -> User | None:
 
 
 def _check_namesake(namesake: User | None, vouched: Vouched, address: str) -> None:
-    """Return where nobody has the address, or whoever has it is handed over to this provider.
+    """Return where nobody has the address, or its person is handed over to this provider.
 
     Raises:
         NotAdmitted: the address is somebody else's.
@@ -150,9 +150,9 @@ def _check_vouched_for(vouched: Vouched, address: str, domains: Collection[str],
         return
     waits = " was handed over to the provider, which" if is_waiting else ": your provider"
     raise NotAdmitted(
-        f"{address}{waits} does not say that the address is verified, so it could be anybody’s. Ask whoever looks after the"
-        f" provider to send email_verified, or, if all addresses of {domain} are your provider’s own, whoever runs this console"
-        f" to name {domain} in DASHBOARD_OIDC_DOMAINS." + (" Until then sign in as before." if is_waiting else "")
+        f"{address}{waits} does not say that the address is verified, so it could be anybody’s. Ask the provider's"
+        f" administrator to send email_verified, or, if all addresses of {domain} are your provider’s own, this console's"
+        f" operator to name {domain} in DASHBOARD_OIDC_DOMAINS." + (" Until then sign in as before." if is_waiting else "")
     )
 
 

@@ -45,12 +45,11 @@ class Counts:
 
 
 def read() -> Vitals:
-    """As of now; five rows are looked at."""
+    """Read the latest of each from the store."""
     latest, complete, _ = passes.known()
-    ticked = db.session.scalar(select(Job.due_at).where(Job.name == "tick"))
+    jobs = dict(db.session.execute(select(Job.name, Job.due_at).where(Job.name.in_(("tick", BACKUP)))).all())
     answered = db.session.scalar(select(func.max(AccountCheck.checked_at)))
-    backup = db.session.scalar(select(Job.due_at).where(Job.name == BACKUP))
-    return Vitals(ticked, complete, latest.alive_at if latest is not None else None, answered, backup)
+    return Vitals(jobs.get("tick"), complete, latest.alive_at if latest is not None else None, answered, jobs.get(BACKUP))
 
 
 def backup_made(at: datetime) -> None:

@@ -116,7 +116,7 @@ def hand_over(user_id: int) -> ResponseReturnValue:
     if person.id == visitor().user.id:
         abort(400, "Somebody with a password must be left: ask another administrator.")
     try:
-        there.metadata(anew=True)
+        there.metadata(refresh=True)
     except Away as away:
         _note("hand_over", audit.FAILED, f"{person.email} to {there.issuer}")
         flash(f"Nothing was changed: {there.name} cannot be asked ({away}), so {person.email} could not sign in there.", "danger")

@@ -213,21 +213,7 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
         type(getattr(error, "orig", None) or error).__name__,
         extra={outages.AWAY: error},
     )
-    problem = Problem(
-        503,
-        "store_away" if name == "database" else "queue_away",
-        f"The console's {name} does not answer",
-        "What you see here comes from there, so nothing can be shown. Nothing is lost.",
-        "This page tries again by itself. If it lasts for more than a minute, tell your administrator.",
-    )
-    if takes_no_rows(error):
-        problem = Problem(
-            503,
-            "store_not_writable",
-            "The console's database cannot be written to",
-            "Its disk may be full. Nobody can sign in or change anything until there is room; what you asked for was not done.",
-            "Tell your administrator: dashboard check says what is wrong.",
-        )
+    problem = _problem_of(error, name)
     headers = {"Retry-After": str(RETRY_AFTER)}
     if is_for_scripts():
         return jsonify(error=problem.code, detail=problem.title), problem.status, headers
@@ -246,6 +232,25 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
         request_id=problem.request_id,
     )
     return text, problem.status, headers
+
+
+def _problem_of(error: BaseException | None, name: str) -> Problem:
+    """Tell a database that cannot be written to, as on a full disk, from one that does not answer."""
+    if takes_no_rows(error):
+        return Problem(
+            503,
+            "store_not_writable",
+            "The console's database cannot be written to",
+            "Its disk may be full. Nobody can sign in or change anything until there is room; what you asked for was not done.",
+            "Tell your administrator: dashboard check says what is wrong.",
+        )
+    return Problem(
+        503,
+        "store_away" if name == "database" else "queue_away",
+        f"The console's {name} does not answer",
+        "What you see here comes from there, so nothing can be shown. Nothing is lost.",
+        "This page tries again by itself. If it lasts for more than a minute, tell your administrator.",
+    )
 
 
 @contextmanager

@@ -69,8 +69,8 @@ class Provider:
     roles: Mapping[str, str]
     client: Any
 
-    def metadata(self, *, anew: bool = False) -> dict[str, Any]:
-        """How the provider describes itself; kept from the first time on, and read again where ``anew``.
+    def metadata(self, *, refresh: bool = False) -> dict[str, Any]:
+        """How the provider describes itself; kept from the first time on, and read again with ``refresh``.
 
         Raises:
             Away: it does not answer, or describes another issuer than the settings name.
@@ -78,7 +78,7 @@ class Provider:
         """
         if issuers.is_shared(self.issuer):
             raise SharedIssuer
-        if anew:
+        if refresh:
             self.client.server_metadata.pop("_loaded_at", None)
         try:
             found: dict[str, Any] = self.client.load_server_metadata()

@@ -143,7 +143,9 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
 def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     """The forms for columns and conditions, which can be longer than an address: redirect to the address of what they ask."""
     get_account_or_404(account_id)
-    columns = console().api.for_account(account_id).columns(table_id)
+    api = console().api.for_account(account_id)
+    # Kept for the page that the browser is sent to.
+    columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=True)
     given = table_views.read(account_id, table_id, request.form).args
     shorter = table_views.plain_args(given, request.form, columns)
     asked = given if shorter is None else MultiDict(shorter)

@@ -60,6 +60,14 @@ def test_the_same_choice_is_one_short_address_for_everybody(viv: Person, olga: P
     assert choose(viv, WIDE, column=[f"Column {number:03d}" for number in range(1, 201)]) == WIDE
 
 
+def test_to_choose_columns_asks_peliqan_for_them_once(viv: Person, sandbox: Sandbox) -> None:
+    before = sandbox.state()["calls"].get("fields", 0)
+    chosen = choose(viv, WIDE, column=HALF[:2])
+    # As htmx follows the answer to a form.
+    viv.fragment(chosen)
+    assert sandbox.state()["calls"]["fields"] == before + 1
+
+
 def test_what_stands_beside_a_view_goes_over_it(viv: Person) -> None:
     view = choose(viv, WIDE, column=HALF, sort="-Column 002", per_page="25")
     page = viv.get(view)
