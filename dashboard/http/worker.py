@@ -7,6 +7,7 @@ thread is free, when its socket takes more. Signals, restarts and settings are g
 """
 
 import errno
+import os
 import selectors
 import signal
 import socket
@@ -47,11 +48,16 @@ REFUSED: Final = {
 }
 
 
+os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ThreadWorker.SIGNALS))
+
+
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """The loop is the main thread. A connection belongs to it (then it is in ``_parked``) or to one thread, never to both."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
+        # gunicorn makes a worker right before it forks. Until the child has its own handlers, signals wait for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
         self.alive: bool
         self._open: set[Connection] = set()
         self._parked: set[Connection] = set()
@@ -73,6 +79,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         """As gunicorn has it, without SIGINT: a terminal sends it to all processes at once, and the arbiter passes it on."""
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
 
     # The loop: accept, read, write, close.
 

@@ -1,22 +1,32 @@
 """Serves the stand-in on one address with gunicorn's threads: one process, since what was done is kept in memory."""
 
+import os
 import signal
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
+os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ThreadWorker.SIGNALS))
+
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's, which leaves SIGINT to the arbiter: a terminal sends it to all processes at once."""
+
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+        # gunicorn makes a worker right before it forks. Until the child has its own handlers, signals wait for them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
 
     def init_signals(self) -> None:
         """As gunicorn has it, without SIGINT."""
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
