@@ -12,7 +12,8 @@ from bench.report import Figure, middle
 from bench.served import site
 from dashboard.store import findings
 from dashboard.store.database import db
-from dashboard.store.models import Account, Cause, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Account
 from tests.engines import Servers
 
 CONNECTIONS, ROUNDS, CHANGED = 100_000, 3, 100

@@ -13,7 +13,7 @@ from flask_admin.contrib.sqla import ModelView
 from dashboard.cli.server import serve_app
 from dashboard.settings import read_settings
 from dashboard.store.database import db
-from dashboard.store.models import Connection
+from dashboard.store.models.fleet import Connection
 
 
 class ConnectionView(ModelView):

@@ -12,7 +12,8 @@ from dashboard.peliqan.vocabulary import severity_of_health
 from dashboard.sandbox.world import World
 from dashboard.store import counts, findings, people
 from dashboard.store.database import db, gather_statistics
-from dashboard.store.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Refresh, Run
+from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
+from dashboard.store.models.work import Refresh
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
 STATUSES = (

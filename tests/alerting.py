@@ -13,7 +13,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store import alert_rules, alerts
 from dashboard.store.database import db
-from dashboard.store.models import AlertMessage, AlertRule, Cause
+from dashboard.store.models.findings import Cause
+from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.conftest import Clock
 
 SECRET = "hush-hush-4711"

@@ -8,7 +8,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store import deliveries
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, Delivery
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.people import AuditEntry
 from tests.conftest import Clock, Sandbox
 from tests.sandbox.receiver import Receiver
 

@@ -8,7 +8,12 @@ from sqlalchemy import String, cast, literal, select, update
 from dashboard.store import actions, bulk, deliveries, exports, people, questions, scopes, searches
 from dashboard.store.counts import recount
 from dashboard.store.database import db
-from dashboard.store.models import Account, AuditEntry, Cause, Connection, Finding, Note, Run, SavedQuery, WebhookEvent
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Account, Connection, Run
+from dashboard.store.models.messages import WebhookEvent
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.sql import SavedQuery
+from dashboard.store.models.together import Note
 
 # Accounts 1001 to 1060 are there, cust-00001 to cust-00060.
 CHOSEN = "cust-0001*\ncust-0002*\ncust-00003\nnorth-*"

@@ -11,26 +11,15 @@ from flask import Flask
 from dashboard.cli.shared import upgrade_schema
 from dashboard.store import people
 from dashboard.store.database import db
-from dashboard.store.models import (
-    Account,
-    AccountCheck,
-    Action,
-    AlertMessage,
-    AlertRule,
-    AuditEntry,
-    BankTick,
-    BulkItem,
-    BulkJob,
-    Cause,
-    Connection,
-    Delivery,
-    Finding,
-    PullRun,
-    PullSchedule,
-    SavedQuery,
-    User,
-    WebhookEvent,
-)
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Account, AccountCheck, Connection
+from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
+from dashboard.store.models.people import AuditEntry, User
+from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.store.models.sql import SavedQuery
+from dashboard.store.models.together import BankTick, BulkItem, BulkJob
+from dashboard.store.models.work import Action
 from tests.conftest import PASSWORD, PASSWORD_HASH
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
 from dashboard.fleet import refresh as fleet
 from dashboard.store import audit, people, schema, second, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 
 WHO = "command line"
 own_password = click.option(

@@ -20,7 +20,7 @@ from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.fleet.reading import Fleet
 from dashboard.store import alert_rules, alerts
 from dashboard.store.database import db
-from dashboard.store.models import AlertMessage, AlertRule
+from dashboard.store.models.messages import AlertMessage, AlertRule
 
 # What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of
 # Apprise's places are across the network, so these are named and not those. None of Apprise's reads ``file://`` or takes plug-ins

@@ -16,7 +16,8 @@ from dashboard.fleet.reading import Clock
 from dashboard.store import actions, bulk, snapshot
 from dashboard.store.bulk_plan import why_not
 from dashboard.store.database import db
-from dashboard.store.models import Action, BulkItem, BulkJob
+from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.store.models.work import Action
 
 Follow = Callable[[Action], None]
 

@@ -17,7 +17,8 @@ from dashboard import peliqan
 from dashboard.data import kinds
 from dashboard.store import data_checks, snapshot
 from dashboard.store.data_checks import CountedTable
-from dashboard.store.models import Connection, DataCheck
+from dashboard.store.models.data import DataCheck
+from dashboard.store.models.fleet import Connection
 from dashboard.store.text import clean
 
 MOST_TABLES: Final = 50

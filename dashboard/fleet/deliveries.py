@@ -23,7 +23,8 @@ from dashboard.fleet.rows import tables_of
 from dashboard.peliqan.vocabulary import RunOutcome, outcome_of_run, run_is_over
 from dashboard.store import deliveries, run_log, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Delivery, Run
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.fleet import Connection, Run
 from dashboard.store.text import clean, comparable
 
 # So long a completed run is waited for.

@@ -24,7 +24,7 @@ from dashboard.data.private import make_private
 from dashboard.data.reading import TableChanged, TableReading
 from dashboard.fleet.reading import Clock
 from dashboard.store import exports
-from dashboard.store.models import Export
+from dashboard.store.models.data import Export
 
 NOTED_EVERY: Final = 1.0
 # What passes by itself, after the client's own tries: gone on with later, so often in a row without a new page.

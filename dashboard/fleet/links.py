@@ -15,7 +15,8 @@ from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
 from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
 from dashboard.store import actions, desk
-from dashboard.store.models import Account, Action, Connection
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.work import Action
 
 GIVE_UP_AFTER = timedelta(hours=24)
 # A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.

@@ -9,7 +9,8 @@ from dashboard.fleet.reading import Fleet
 from dashboard.store import due, findings, run_log, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
-from dashboard.store.models import Account, Action, Connection
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.work import Action
 
 # Fresh enough not to be asked for again when somebody opens the page.
 FRESH = timedelta(seconds=30)

@@ -12,7 +12,8 @@ from dashboard.data.pull import FULL_EVERY, Pull, Selection
 from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.store import pulls
-from dashboard.store.models import Connection, PullRun, PullSchedule
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.text import clean
 
 BEAT_EVERY: Final = timedelta(seconds=30)

@@ -19,7 +19,7 @@ from dashboard.data.sql.result import Failed, Result
 from dashboard.fleet.reading import Fleet
 from dashboard.store import questions
 from dashboard.store.database import db
-from dashboard.store.models import Answer
+from dashboard.store.models.sql import Answer
 
 LOOK_EVERY: Final = 0.5
 UNREADABLE: Final = "The warehouse's address cannot be read with the console's keys: an administrator has to enter it again."

@@ -47,7 +47,12 @@ from dashboard.store import (
 )
 from dashboard.store import data_checks as checked_data
 from dashboard.store.database import db
-from dashboard.store.models import Action, Answer, BulkJob, Delivery, Export, PullSchedule
+from dashboard.store.models.data import Export
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.pulls import PullSchedule
+from dashboard.store.models.sql import Answer
+from dashboard.store.models.together import BulkJob
+from dashboard.store.models.work import Action
 from dashboard.store.vitals import WRITTEN, WRITTEN_EVERY
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from dashboard.fleet.reader import LOOK_AGAIN, Reader
 from dashboard.fleet.reading import Fleet, read_account
 from dashboard.store import passes, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import AccountCheck
+from dashboard.store.models.fleet import AccountCheck
 
 # Seconds until a thread that computes lets another go on; Python's own is twenty-five times this.
 SWITCH = 0.0002

@@ -15,7 +15,7 @@ from dashboard.data.filters import can_sort
 from dashboard.store import findings, looks, run_log, snapshot
 from dashboard.store.counts import begin_change
 from dashboard.store.database import db
-from dashboard.store.models import Connection
+from dashboard.store.models.fleet import Connection
 from dashboard.store.text import clean
 
 MOST_DATABASES, MOST_TABLES = 3, 5

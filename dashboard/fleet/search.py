@@ -17,7 +17,8 @@ from dashboard.data.reading import PAGE
 from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet.rows import OF_ONE_TABLE, tables_of
 from dashboard.store import searches
-from dashboard.store.models import Connection, ValueSearch
+from dashboard.store.models.data import ValueSearch
+from dashboard.store.models.fleet import Connection
 from dashboard.store.text import clean
 
 Clock = Callable[[], datetime]

@@ -11,7 +11,8 @@ from dashboard import peliqan
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
 from dashboard.store import actions, run_log
-from dashboard.store.models import Action, Connection
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.work import Action
 
 # "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).
 CONTRADICTIONS_BELIEVED = 3

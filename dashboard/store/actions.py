@@ -12,7 +12,9 @@ from sqlalchemy import select, update
 
 from dashboard.store import audit, diagnosed, receipts, sight
 from dashboard.store.database import add_if_new, change, db, is_free
-from dashboard.store.models import Account, Action, AuditEntry, Connection
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action
 from dashboard.store.text import comparable
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"

@@ -9,7 +9,8 @@ from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store.alerts import KNOWN, MESSAGE_STATES
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
-from dashboard.store.models import Account, AlertMessage, AlertRule
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.messages import AlertMessage, AlertRule
 from dashboard.store.wall import shown_minute
 
 ALERT_RULES = Listing(

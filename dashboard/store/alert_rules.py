@@ -12,7 +12,8 @@ from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alerts
 from dashboard.store.database import change, db
 from dashboard.store.folding import with_folds
-from dashboard.store.models import Account, AlertMessage, AlertRule, ConnectionCount
+from dashboard.store.models.fleet import Account, ConnectionCount
+from dashboard.store.models.messages import AlertMessage, AlertRule
 from dashboard.store.text import comparable
 from dashboard.store.wall import read_minute, read_zone, shown_minute
 

@@ -14,7 +14,9 @@ from sqlalchemy import func, select
 from dashboard.diagnosis.scrub import one_line, scrubbed
 from dashboard.store import diagnosed
 from dashboard.store.database import db
-from dashboard.store.models import Account, AlertRule, Cause, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.messages import AlertRule
 
 LONGEST_SUBJECT = 200
 LINES = 10

@@ -21,8 +21,9 @@ from dashboard.store.alert_texts import Text
 from dashboard.store.alert_times import digest_due, quiet_until
 from dashboard.store.database import change, db, upsert
 from dashboard.store.folding import with_folds
-from dashboard.store.models import AlertMessage, AlertRule, Cause, Finding
 from dashboard.store.models import findings as states
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.messages import AlertMessage, AlertRule
 from dashboard.store.text import comparable
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"

@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 
 from dashboard.store import sight
 from dashboard.store.database import change, db, insert_for
-from dashboard.store.models import AuditEntry, User
+from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.text import clean
 
 PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"

@@ -12,7 +12,9 @@ from dashboard.store.counts import SHOWN
 from dashboard.store.database import change, db, upsert
 from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import CONNECTIONS, shown_time
-from dashboard.store.models import Account, BankTick, Connection, ConnectionCount, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Account, Connection, ConnectionCount
+from dashboard.store.models.together import BankTick
 
 TODO, TICKED, BACK = "to_do", "ticked", "back"
 ROUND = (TODO, TICKED, BACK)

@@ -16,7 +16,11 @@ from sqlalchemy import func, insert, select, update
 from dashboard.store import actions, audit, sight
 from dashboard.store.database import change, db, is_free
 from dashboard.store.folding import with_folds
-from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Connection, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.store.models.work import Action
 
 TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", "cancelled"
 STATES = (TRYING, TRIED, RUNNING, DONE, CANCELLED)

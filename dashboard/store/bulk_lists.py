@@ -10,7 +10,9 @@ from dashboard.store import bulk
 from dashboard.store.database import db
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import CONNECTIONS, shown_time
-from dashboard.store.models import Account, Action, BulkItem, BulkJob, Connection
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.store.models.work import Action
 
 
 def _count(*states: str) -> ColumnElement[int]:

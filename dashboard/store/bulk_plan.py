@@ -19,7 +19,10 @@ from dashboard.store.database import db
 from dashboard.store.finding_lists import FINDINGS
 from dashboard.store.listing import Listing
 from dashboard.store.lists import CONNECTIONS
-from dashboard.store.models import Account, Action, BulkItem, BulkJob, Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.store.models.work import Action
 
 MOST = 1_000_000
 AT_ONCE = 500

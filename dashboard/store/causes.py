@@ -17,8 +17,7 @@ from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.diagnosis.texts import normalised
 from dashboard.store.database import change, db
 from dashboard.store.folding import with_folds
-from dashboard.store.models import STATES, Cause, Finding
-from dashboard.store.models.findings import NEW, RECOVERED, SUPPRESSED
+from dashboard.store.models.findings import NEW, RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
 DARK = "dark"
 HOUR = timedelta(hours=1)

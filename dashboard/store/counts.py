@@ -21,7 +21,7 @@ from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from dashboard.store import sight
 from dashboard.store.database import change, change_many, db
 from dashboard.store.folding import AT_ONCE, refold
-from dashboard.store.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
+from dashboard.store.models.fleet import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
 V = TypeVar("V")
 _VERSION = select(SnapshotVersion.version)

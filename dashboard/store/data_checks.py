@@ -14,7 +14,8 @@ from sqlalchemy import delete, select, update
 from dashboard.store import findings, looks
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db, is_free
-from dashboard.store.models import DataCheck, Finding
+from dashboard.store.models.data import DataCheck
+from dashboard.store.models.findings import Finding
 
 DAY, WEEK, LEASE = timedelta(days=1), findings.DATA_LASTS, timedelta(minutes=5)
 # A table that gets no rows may be one that never changes: that is no reason to count it each day for good.

@@ -19,7 +19,8 @@ from dashboard.store.database import change, db, is_free
 from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import CONNECTIONS, shown_time
-from dashboard.store.models import Account, Connection, Delivery
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.fleet import Account, Connection
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"
 STATES: Final = (WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED)

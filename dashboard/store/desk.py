@@ -16,8 +16,9 @@ from dashboard.store.database import change, db
 from dashboard.store.finding_lists import FINDINGS
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
-from dashboard.store.models import Account, Action, Connection, Finding, HealthChange
-from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Finding
+from dashboard.store.models.fleet import Account, Connection, HealthChange
+from dashboard.store.models.work import Action
 from dashboard.store.text import comparable
 
 # A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.

@@ -10,8 +10,8 @@ from sqlalchemy.orm import contains_eager
 from dashboard.store import sight
 from dashboard.store.counts import remembered
 from dashboard.store.database import db
-from dashboard.store.models import Account, Cause, Connection, Finding
-from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Cause, Finding
+from dashboard.store.models.fleet import Account, Connection
 
 DAY = timedelta(hours=24)
 TREND_POINTS = 56

@@ -18,7 +18,8 @@ from dashboard.store.database import change, change_many, db, insert_for
 from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
-from dashboard.store.models import Connection, WebhookEvent
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.messages import WebhookEvent
 
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
 STATES = (WAITING, DONE, IGNORED, FAILED)

@@ -12,7 +12,8 @@ from sqlalchemy import select, update
 
 from dashboard.store import audit
 from dashboard.store.database import change, db, is_free
-from dashboard.store.models import Export, User
+from dashboard.store.models.data import Export
+from dashboard.store.models.people import User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = "waiting", "running", "done", "failed", "cancelled", "expired"
 OPEN: Final = (WAITING, RUNNING)

@@ -8,8 +8,8 @@ from sqlalchemy.orm import contains_eager
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
 from dashboard.store.listing import Filter, Listing, Newest
 from dashboard.store.lists import shown_time
-from dashboard.store.models import STATES, Account, Cause, Connection, Finding
-from dashboard.store.models.findings import CAUSE_STATES, RECOVERED, SUPPRESSED
+from dashboard.store.models.findings import CAUSE_STATES, RECOVERED, STATES, SUPPRESSED, Cause, Finding
+from dashboard.store.models.fleet import Account, Connection
 
 _SETTLED = (SUPPRESSED, RECOVERED)
 _CONTRADICTS = case((Finding.contradicts, "yes"), else_="no")

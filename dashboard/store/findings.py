@@ -22,19 +22,9 @@ from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
 from dashboard.store.folding import with_folds
-from dashboard.store.models import (
-    STATES,
-    Account,
-    AccountCheck,
-    Cause,
-    Connection,
-    ConnectorMedian,
-    DataCheck,
-    Finding,
-    Run,
-    WatchedTable,
-)
-from dashboard.store.models.findings import NEW, OPEN, RECOVERED, SUPPRESSED, UNCHECKED
+from dashboard.store.models.data import DataCheck, WatchedTable
+from dashboard.store.models.findings import NEW, OPEN, RECOVERED, STATES, SUPPRESSED, UNCHECKED, Cause, ConnectorMedian, Finding
+from dashboard.store.models.fleet import Account, AccountCheck, Connection, Run
 from dashboard.store.text import clean, comparable
 
 # So long a finding, or a cause, is new.

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from dashboard.store import audit
 from dashboard.store.database import change, db
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 
 MICROSOFT: Final = frozenset({
     "login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net", "login.microsoftonline.us",

@@ -11,7 +11,8 @@ from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
 from dashboard.store.listing import Filter, Listing, Newest
-from dashboard.store.models import SEVERITIES, Account, AccountCheck, AuditEntry, Connection, ConnectionCount, User
+from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
+from dashboard.store.models.people import AuditEntry, User
 
 
 def shown_time(value: datetime | None) -> str | None:

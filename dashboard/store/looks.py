@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from dashboard.store import findings
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db, is_free
-from dashboard.store.models import TableLook, WatchedTable
+from dashboard.store.models.data import TableLook, WatchedTable
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)

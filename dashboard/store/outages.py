@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from dashboard.peliqan import Outage
 from dashboard.store.database import change, upsert
-from dashboard.store.models import ApiOutage
+from dashboard.store.models.work import ApiOutage
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from dashboard.peliqan.vocabulary import Severity
 from dashboard.store import diagnosed
 from dashboard.store.counts import SHOWN, remembered
 from dashboard.store.database import db
-from dashboard.store.models import SEVERITIES, Account, Cause, Connection, ConnectionCount, Finding, HealthChange
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
 from dashboard.store.text import comparable
 
 Conditions = tuple[ColumnElement[bool], ...]

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 
 from dashboard.store.database import add_if_new, change, db
-from dashboard.store.models import Account, AccountCheck, ApiOutage, Refresh
+from dashboard.store.models.fleet import Account, AccountCheck
+from dashboard.store.models.work import ApiOutage, Refresh
 
 # Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
 LEASE = timedelta(seconds=30)

@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, or_, select, update
 
 from dashboard.store.addresses import canonical
 from dashboard.store.database import add_if_new, db
-from dashboard.store.models import AccessToken, SignIn, User
+from dashboard.store.models.people import AccessToken, SignIn, User
 from dashboard.store.text import clean
 
 ROLES: Final = ("viewer", "operator", "admin")

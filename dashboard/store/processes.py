@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.store.database import change, db, upsert
-from dashboard.store.models import Job
+from dashboard.store.models.work import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

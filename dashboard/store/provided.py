@@ -15,7 +15,7 @@ from sqlalchemy import or_, select, update
 
 from dashboard.store import audit, people, second
 from dashboard.store.database import add_if_new, change, db
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from dashboard.store.models import PullSchedule
+from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.wall import MINUTES_A_DAY, on_wall, shown_minute
 
 HOUR: Final = 60

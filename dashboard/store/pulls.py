@@ -18,7 +18,7 @@ from dashboard.store.database import add_if_new, change, db, is_free
 from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
-from dashboard.store.models import PullRun, PullSchedule
+from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
 from dashboard.store.text import clean, comparable
 

@@ -17,7 +17,9 @@ from sqlalchemy import func, or_, select, update
 
 from dashboard.store import audit, sight
 from dashboard.store.database import add_if_new, change, db, upsert
-from dashboard.store.models import Account, Answer, Question, SavedQuery, User, WarehouseAddress
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.people import User
+from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
 from dashboard.store.statements import without_literals
 from dashboard.store.text import clean, comparable

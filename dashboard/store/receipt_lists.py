@@ -9,7 +9,8 @@ from dashboard.diagnosis.rules import BY_NAME
 from dashboard.store.actions import BANK_REFRESH, REAUTHORISE, SYNC
 from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
-from dashboard.store.models import Account, Action, Connection
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.work import Action
 from dashboard.store.receipts import VERDICTS
 
 RECEIPTS = Listing(

@@ -15,7 +15,9 @@ from sqlalchemy import func, select
 from dashboard.diagnosis.rules import GRAVITIES, PARTIAL, WITHOUT_SUCCESS
 from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run, severity_of_health
 from dashboard.store.database import db
-from dashboard.store.models import Action, Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.work import Action
 
 WORKED, NO_EFFECT, WORSE = "worked", "no_effect", "worse"
 VERDICTS = (WORKED, NO_EFFECT, WORSE)

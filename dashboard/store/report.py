@@ -15,9 +15,9 @@ from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
 from dashboard.store import passes
 from dashboard.store.counts import remembered
 from dashboard.store.database import db
-from dashboard.store.models import SEVERITIES, Account, Cause, ConnectionCount, Finding
 from dashboard.store.models.findings import RECOVERED as CAUSE_RECOVERED
-from dashboard.store.models.findings import SUPPRESSED
+from dashboard.store.models.findings import SUPPRESSED, Cause, Finding
+from dashboard.store.models.fleet import SEVERITIES, Account, ConnectionCount
 from dashboard.store.overview import accounts_by_reason
 
 NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"

@@ -10,21 +10,13 @@ from sqlalchemy.orm import aliased
 
 from dashboard.store.alerts import WAITING
 from dashboard.store.database import change, db
-from dashboard.store.models import (
-    AlertMessage,
-    AuditEntry,
-    Cause,
-    Delivery,
-    Export,
-    Finding,
-    FleetHour,
-    HealthChange,
-    Refresh,
-    Run,
-    SignIn,
-    TableLook,
-    WebhookEvent,
-)
+from dashboard.store.models.data import Export, TableLook
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import FleetHour, HealthChange, Run
+from dashboard.store.models.messages import AlertMessage, WebhookEvent
+from dashboard.store.models.people import AuditEntry, SignIn
+from dashboard.store.models.work import Refresh
 
 MOST_AT_ONCE = 5_000
 EVENTS_KEPT = timedelta(days=14)

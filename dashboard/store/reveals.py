@@ -8,7 +8,8 @@ from sqlalchemy import bindparam, delete, select
 
 from dashboard.store import audit, sight
 from dashboard.store.database import change, db, upsert
-from dashboard.store.models import AuditEntry, ColumnMask, Reveal, User
+from dashboard.store.models.data import ColumnMask, Reveal
+from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.text import clean
 
 LASTS: Final = timedelta(minutes=15)

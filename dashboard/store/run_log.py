@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from dashboard import peliqan
 from dashboard.store.database import change, db, upsert
-from dashboard.store.models import Connection, Run
+from dashboard.store.models.fleet import Connection, Run
 from dashboard.store.text import clean
 
 KEPT = 20

@@ -7,7 +7,8 @@ from sqlalchemy import delete, func, select
 from dashboard.store import sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db
-from dashboard.store.models import Account, Scope, Seen, User
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.people import Scope, Seen, User
 from dashboard.store.text import comparable
 
 MOST = 500

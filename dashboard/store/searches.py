@@ -8,7 +8,8 @@ from sqlalchemy import delete, select, update
 
 from dashboard.store import audit
 from dashboard.store.database import change, db, is_free
-from dashboard.store.models import Connection, ValueSearch
+from dashboard.store.models.data import ValueSearch
+from dashboard.store.models.fleet import Connection
 
 KEPT: Final = timedelta(days=1)
 # Longer than a turn takes, unless Peliqan is very slow.

@@ -16,7 +16,7 @@ from sqlalchemy import delete, or_, select, update
 
 from dashboard.store import people
 from dashboard.store.database import change, db
-from dashboard.store.models import RecoveryCode, User
+from dashboard.store.models.people import RecoveryCode, User
 
 STEP: Final = 30
 # A telephone's clock may be so many steps off.

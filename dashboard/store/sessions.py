@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 
 from dashboard.store import people
 from dashboard.store.database import change, db
-from dashboard.store.models import SignIn, User
+from dashboard.store.models.people import SignIn, User
 
 
 @dataclass(frozen=True)

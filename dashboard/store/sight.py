@@ -21,8 +21,10 @@ from sqlalchemy import BigInteger, Connection, Dialect, bindparam, case, delete,
 from sqlalchemy.orm import Session
 
 from dashboard.store.database import change, db
-from dashboard.store.models import Account, Cause, Refresh, Scope, Seen, User
-from dashboard.store.models.findings import RECOVERED, STATES
+from dashboard.store.models.findings import RECOVERED, STATES, Cause
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.people import Scope, Seen, User
+from dashboard.store.models.work import Refresh
 
 # Nothing of any customer's is in these.
 OPEN = {

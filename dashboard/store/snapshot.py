@@ -18,7 +18,7 @@ from dashboard.peliqan.vocabulary import ASSUMED_INTERVAL
 from dashboard.store import events, findings, run_log
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db
-from dashboard.store.models import Account, AccountCheck, Connection, HealthChange
+from dashboard.store.models.fleet import Account, AccountCheck, Connection, HealthChange
 from dashboard.store.text import clean
 
 LOOK = timedelta(seconds=15)

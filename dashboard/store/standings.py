@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, tuple_, update
 
 from dashboard.peliqan.vocabulary import outcome_of_run, run_is_over
 from dashboard.store.database import change, change_many, db, upsert
-from dashboard.store.models import Connection, Run
+from dashboard.store.models.fleet import Connection, Run
 
 # An account's and a connection's id.
 Place = tuple[int, int]

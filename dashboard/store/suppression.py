@@ -7,8 +7,7 @@ from sqlalchemy import update
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, db
 from dashboard.store.findings import grow_older
-from dashboard.store.models import STATES, Cause, Finding
-from dashboard.store.models.findings import RECOVERED, SUPPRESSED
+from dashboard.store.models.findings import RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
 DAYS = (1, 3, 7, 30)
 _RANK = STATES.index(SUPPRESSED)

@@ -15,7 +15,12 @@ from sqlalchemy.orm import aliased, defer, load_only
 from dashboard.store import audit
 from dashboard.store.counts import SHOWN
 from dashboard.store.database import db
-from dashboard.store.models import Action, AuditEntry, Connection, Finding, HealthChange, Note, Run, WebhookEvent
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection, HealthChange, Run
+from dashboard.store.models.messages import WebhookEvent
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.together import Note
+from dashboard.store.models.work import Action
 
 HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"
 # By what people filter, in the order in which they are offered.

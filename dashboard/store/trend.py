@@ -8,7 +8,7 @@ from itertools import groupby
 from sqlalchemy import func, select
 
 from dashboard.store.database import db, upsert
-from dashboard.store.models import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.store.models.fleet import SEVERITIES, ConnectionCount, FleetHour
 
 
 @dataclass(frozen=True)

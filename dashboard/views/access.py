@@ -12,7 +12,7 @@ from limits import parse
 
 from dashboard.app import console
 from dashboard.store import audit, people, sight
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 from dashboard.views import browsers, htmx
 from dashboard.views.security import limiter
 

@@ -11,7 +11,7 @@ from dashboard.fleet import live
 from dashboard.store import desk, diagnosed, snapshot, timeline, together
 from dashboard.store.asked import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
-from dashboard.store.models import Account
+from dashboard.store.models.fleet import Account
 from dashboard.views.access import requires
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import STRIP_DAYS, worst_strip

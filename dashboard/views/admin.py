@@ -7,7 +7,7 @@ from dashboard.app import console
 from dashboard.store import audit, people, provided, scopes, second, sessions
 from dashboard.store.database import db
 from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list
 from dashboard.views.provider import Away, provider

@@ -11,7 +11,7 @@ from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, audit
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.store.database import db
-from dashboard.store.models import AlertRule
+from dashboard.store.models.messages import AlertRule
 from dashboard.store.wall import shown_minute
 from dashboard.views import times
 from dashboard.views.access import requires, visitor

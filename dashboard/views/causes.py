@@ -11,7 +11,8 @@ from dashboard.app import console
 from dashboard.store import audit, diagnosed, receipts, suppression, together
 from dashboard.store.finding_lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.store.listing import Filter
-from dashboard.store.models import Cause, Finding, Note
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.together import Note
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list

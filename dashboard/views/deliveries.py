@@ -7,7 +7,7 @@ from dashboard.app import console
 from dashboard.fleet.hook import NONE
 from dashboard.store import audit, deliveries
 from dashboard.store.deliveries import DELIVERIES, delivery_item
-from dashboard.store.models import Delivery
+from dashboard.store.models.deliveries import Delivery
 from dashboard.views.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.views.pages import answer_list

@@ -10,7 +10,9 @@ from dashboard.store import actions, audit, desk
 from dashboard.store.asked import whole_number
 from dashboard.store.database import db
 from dashboard.store.finding_lists import finding_item
-from dashboard.store.models import Account, Action, Connection, ConnectionCount, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Account, Connection, ConnectionCount
+from dashboard.store.models.work import Action
 from dashboard.store.text import comparable
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

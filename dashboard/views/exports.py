@@ -19,7 +19,8 @@ from dashboard.data.query import TableQuery
 from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
 from dashboard.store import audit, exports
-from dashboard.store.models import Account, Export
+from dashboard.store.models.data import Export
+from dashboard.store.models.fleet import Account
 from dashboard.store.text import clean
 from dashboard.views import htmx, table_views
 from dashboard.views.access import guard_again, requires, visitor

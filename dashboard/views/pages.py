@@ -22,7 +22,7 @@ from dashboard.store import passes
 from dashboard.store.asked import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.store.listing import Choice, Listing
 from dashboard.store.lists import Item
-from dashboard.store.models import Refresh
+from dashboard.store.models.work import Refresh
 from dashboard.store.overview import accounts_by_reason
 from dashboard.version import VERSION
 from dashboard.views import htmx

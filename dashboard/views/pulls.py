@@ -11,7 +11,7 @@ from dashboard.data.pull import FULL_EVERY
 from dashboard.data.sql import postgresql
 from dashboard.fleet.pulls import in_words, selection_of
 from dashboard.store import audit, pulls
-from dashboard.store.models import PullSchedule
+from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.pull_times import EVERY, when_words
 from dashboard.store.wall import MINUTES_A_DAY, read_minute, read_zone, shown_minute
 from dashboard.views import times

@@ -10,7 +10,8 @@ from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_
 from dashboard.store import questions, reveals
 from dashboard.store.asked import BadQuery, Page
 from dashboard.store.lists import ACCOUNTS
-from dashboard.store.models import Account, Answer, Question, SavedQuery
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.sql import Answer, Question, SavedQuery
 from dashboard.store.statements import without_literals
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import csv_response

@@ -15,7 +15,8 @@ from dashboard.data.occurrences import LONGEST
 from dashboard.fleet import search as work
 from dashboard.fleet.search import Hit, Place
 from dashboard.store import searches
-from dashboard.store.models import Connection, ValueSearch
+from dashboard.store.models.data import ValueSearch
+from dashboard.store.models.fleet import Connection
 from dashboard.store.text import clean, comparable
 from dashboard.views import htmx, masking
 from dashboard.views.access import requires, visitor

@@ -18,7 +18,8 @@ from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.store import questions, reveals
 from dashboard.store.asked import Page, read_query
-from dashboard.store.models import Account, Answer, Question
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.sql import Answer, Question
 from dashboard.store.statements import title_of, without_literals
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

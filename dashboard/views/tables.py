@@ -24,7 +24,7 @@ from dashboard.data.masks import mask
 from dashboard.data.query import PREFIX, TableQuery, reference
 from dashboard.store import reveals
 from dashboard.store.asked import BadQuery, Page
-from dashboard.store.models import Account
+from dashboard.store.models.fleet import Account
 from dashboard.views import htmx, masking, recent, table_views
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.store import timeline
 from dashboard.store.asked import BadQuery
-from dashboard.store.models import Account, Connection
+from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.timeline import KINDS, Cursor, Event
 from dashboard.views import htmx, times
 from dashboard.views.access import requires

@@ -5,7 +5,8 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.store import audit, together
-from dashboard.store.models import Account, Cause
+from dashboard.store.models.findings import Cause
+from dashboard.store.models.fleet import Account
 from dashboard.store.together import Place
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.store import trend
 from dashboard.store.lists import shown_time
-from dashboard.store.models import SEVERITIES
+from dashboard.store.models.fleet import SEVERITIES
 from dashboard.views import times
 from dashboard.views.access import requires
 from dashboard.views.pages import coverage, csv_response

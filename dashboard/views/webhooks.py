@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.store import audit, due, events
 from dashboard.store.events import EVENTS, event_item
-from dashboard.store.models import WebhookEvent
+from dashboard.store.models.messages import WebhookEvent
 from dashboard.views.access import requires, visitor
 from dashboard.views.door import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.views.pages import answer_list

@@ -13,6 +13,13 @@ from werkzeug.test import TestResponse
 
 from dashboard.store import models
 from dashboard.store.database import db
+from dashboard.store.models.data import ValueSearch
+from dashboard.store.models.fleet import Run
+from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
+from dashboard.store.models.people import AccessToken
+from dashboard.store.models.pulls import PullSchedule
+from dashboard.store.models.sql import SavedQuery
+from dashboard.store.models.together import BulkJob
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 FOR_SCRIPTS = (".json", ".csv", ".jsonl", ".parquet")
@@ -20,8 +27,8 @@ FOR_SCRIPTS = (".json", ".csv", ".jsonl", ".parquet")
 ACCOUNT, DATABASE, TABLE, ROW = 1001, 10011, 10011900, 3
 # Where the number of a row is not called after its model.
 MODELS: dict[str, Any] = {
-    "rule": models.AlertRule, "schedule": models.PullSchedule, "event": models.WebhookEvent, "message": models.AlertMessage,
-    "query": models.SavedQuery, "job": models.BulkJob, "search": models.ValueSearch, "token": models.AccessToken,
+    "rule": AlertRule, "schedule": PullSchedule, "event": WebhookEvent, "message": AlertMessage,
+    "query": SavedQuery, "job": BulkJob, "search": ValueSearch, "token": AccessToken,
 }  # fmt: skip
 
 
@@ -84,9 +91,7 @@ class Places:
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(numbers[found[1]]), rule.rule)
 
     def _numbers(self, rule: Rule) -> dict[str, int]:
-        run = db.session.scalars(
-            select(models.Run).where(models.Run.account_id == ACCOUNT).order_by(models.Run.id.desc())
-        ).first()
+        run = db.session.scalars(select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())).first()
         assert run is not None
         known = {
             "account_id": ACCOUNT, "connection_id": run.connection_id, "run_id": run.id, "database_id": DATABASE,

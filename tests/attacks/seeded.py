@@ -8,8 +8,13 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console
-from dashboard.store import actions, bulk, models, pulls, questions
+from dashboard.store import actions, bulk, pulls, questions
 from dashboard.store.database import db
+from dashboard.store.models.data import Export
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Connection, Run
+from dashboard.store.models.messages import AlertRule
+from dashboard.store.models.sql import SavedQuery
 from tests.attacks.places import ACCOUNT, TABLE
 from tests.conftest import Person
 from tests.webhooks import ADDRESS
@@ -42,7 +47,7 @@ def work(app: Flask, folder: Path) -> None:
         at = parts.clock()
         for answer_id in questions.due(at):
             parts.work.question(answer_id)
-        for export_id in db.session.scalars(select(models.Export.id)).all():
+        for export_id in db.session.scalars(select(Export.id)).all():
             parts.work.export(export_id)
         for schedule_id in pulls.due(at):
             parts.work.pull(schedule_id)
@@ -57,12 +62,12 @@ def work(app: Flask, folder: Path) -> None:
 def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = "") -> None:
     """``column``: the name of a column of the table with everything in it."""
     with app.app_context():
-        runs = select(models.Run).where(models.Run.account_id == ACCOUNT).order_by(models.Run.id.desc())
+        runs = select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
         connection_id = db.session.scalars(runs).first().connection_id  # type: ignore[union-attr]
-        cause = db.session.scalars(select(models.Cause.id).order_by(models.Cause.id.desc())).first()
-        finding = db.session.scalars(select(models.Finding).order_by(models.Finding.id.desc())).first()
+        cause = db.session.scalars(select(Cause.id).order_by(Cause.id.desc())).first()
+        finding = db.session.scalars(select(Finding).order_by(Finding.id.desc())).first()
         consent = db.session.scalars(
-            select(models.Connection).where(models.Connection.auth_type == "oauth2", models.Connection.account_id != ACCOUNT)
+            select(Connection).where(Connection.auth_type == "oauth2", Connection.account_id != ACCOUNT)
         ).first()
         assert cause is not None
         assert finding is not None
@@ -87,12 +92,12 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
     for suffix in ("csv", "jsonl"):
         adam.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/exports", format=suffix)
     send(olga, "/queries/new", "/queries", name=text[:60], text=f"select 1 as one -- {text}")
-    saved = newest(app, models.SavedQuery)
+    saved = newest(app, SavedQuery)
     send(adam, f"/queries/{saved}?q={ACCOUNT}", f"/queries/{saved}/ask")
     olga.post(f"{account}/sql", text=f'select * from "Everything" -- {text}')
     adam.post(f"{account}/warehouse", address=text)
     send(adam, "/alerts/new", "/alerts", name=text, address="json://127.0.0.1:9/hook", sends="new")
-    adam.post(f"/alerts/{newest(app, models.AlertRule)}/test")
+    adam.post(f"/alerts/{newest(app, AlertRule)}/test")
     copies = folder.with_name(f"{folder.name}-copies")
     copies.mkdir(exist_ok=True)
     place = f"sqlite:///{copies}/{text[:20].replace('/', '')}.db"
@@ -112,9 +117,7 @@ def newest(app: Flask, model: Any) -> int:
 
 def _connection_of(app: Flask, account_id: int) -> int:
     with app.app_context():
-        wanted = select(models.Connection.id).where(
-            models.Connection.account_id == account_id, models.Connection.is_warehouse.is_(False)
-        )
+        wanted = select(Connection.id).where(Connection.account_id == account_id, Connection.is_warehouse.is_(False))
         found = db.session.scalars(wanted).first()
         assert found is not None
         return found

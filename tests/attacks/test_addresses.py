@@ -14,7 +14,8 @@ from dashboard.fleet import links
 from dashboard.settings import SettingsError, read_settings
 from dashboard.store import actions
 from dashboard.store.database import db
-from dashboard.store.models import Action, PullSchedule
+from dashboard.store.models.pulls import PullSchedule
+from dashboard.store.models.work import Action
 from dashboard.views.access import safe_next
 from dashboard.views.security import PROBES
 from tests.attacks.places import Places, ask

@@ -13,8 +13,12 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
-from dashboard.store import models
 from dashboard.store.database import db
+from dashboard.store.models.data import Export
+from dashboard.store.models.people import AccessToken, SignIn, User
+from dashboard.store.models.sql import Question
+from dashboard.store.models.together import BulkJob, Note
+from dashboard.store.models.work import Action
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 
@@ -65,14 +69,14 @@ def shown(answers: list[Answered]) -> list[tuple[Answered, BeautifulSoup]]:
 def _done(app: Flask) -> dict[str, int]:
     """What people have begun, made and been given, in numbers."""
     made = (
-        models.Action,
-        models.Note,
-        models.Export,
-        models.BulkJob,
-        models.Question,
-        models.AccessToken,
-        models.User,
-        models.SignIn,
+        Action,
+        Note,
+        Export,
+        BulkJob,
+        Question,
+        AccessToken,
+        User,
+        SignIn,
     )
     with app.app_context():
         found = {model.__tablename__: db.session.scalar(select(func.count(model.id))) or 0 for model in made}

@@ -18,7 +18,7 @@ from dashboard.fleet import alerts as sending
 from dashboard.peliqan.models import Account
 from dashboard.store import alerts
 from dashboard.store.database import db
-from dashboard.store.models import AlertMessage
+from dashboard.store.models.messages import AlertMessage
 from dashboard.store.snapshot import save_accounts
 from dashboard.views.reports import markdown
 from tests.alerting import Clockwork, Receiver, messages, receive

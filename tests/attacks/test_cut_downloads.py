@@ -17,7 +17,8 @@ from sqlalchemy import select
 
 from dashboard.sandbox import query
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, Export
+from dashboard.store.models.data import Export
+from dashboard.store.models.people import AuditEntry
 from dashboard.views import pages
 from tests.attacks.downloads import (
     CLIENTS,

@@ -17,7 +17,7 @@ from dashboard.data.files import CsvFile, harmless
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.database import db
-from dashboard.store.models import Cause
+from dashboard.store.models.findings import Cause
 from dashboard.views.pages import csv_response
 from dashboard.views.security import limiter
 from tests.alerting import RECEIVERS

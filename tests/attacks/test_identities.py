@@ -16,7 +16,7 @@ from sqlalchemy import select
 from dashboard.store import people
 from dashboard.store.addresses import LONGEST, canonical
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, SignIn
+from dashboard.store.models.people import AuditEntry, SignIn
 from dashboard.views import attempts
 from dashboard.views.security import limiter
 from tests.attacks.test_sign_in import OFFICE, VIV, attempt, statuses

@@ -16,7 +16,8 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from dashboard.store import people
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, User
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.people import User
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD_HASH, Person
 

@@ -24,7 +24,8 @@ from dashboard.sandbox.tables import Field
 from dashboard.store import reveals
 from dashboard.store.asked import BadQuery
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, ColumnMask, Reveal, User
+from dashboard.store.models.data import ColumnMask, Reveal
+from dashboard.store.models.people import AuditEntry, User
 from tests.attacks.places import ACCOUNT
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.every_type import BY_NAME, COLUMNS, FIELDS, PATH, ROWS, TABLE, install_in, sandbox_fields, values_for

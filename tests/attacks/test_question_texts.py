@@ -12,7 +12,7 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store import people, questions, scopes
 from dashboard.store.database import db
-from dashboard.store.models import Question, SavedQuery
+from dashboard.store.models.sql import Question, SavedQuery
 from dashboard.store.statements import names_in_statement, title_of, without_literals
 from tests.attacks.places import ACCOUNT
 from tests.conftest import PASSWORD, PASSWORD_HASH, Person

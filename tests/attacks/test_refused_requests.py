@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from dashboard.store import audit, people, retention
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry
+from dashboard.store.models.people import AuditEntry
 from tests.attacks.places import Places, ask
 from tests.attacks.test_sign_in import VIV, attempt
 from tests.conftest import PASSWORD_HASH, Clock, Person

@@ -18,7 +18,8 @@ from dashboard.fleet import search as search_work
 from dashboard.sandbox.tables import Field
 from dashboard.store import exports, people, reveals, scopes
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, ColumnMask, Export, Reveal, User
+from dashboard.store.models.data import ColumnMask, Export, Reveal
+from dashboard.store.models.people import AuditEntry, User
 from tests.attacks.places import ACCOUNT
 from tests.attacks.seeded import work
 from tests.conftest import Person, Sandbox

@@ -13,8 +13,9 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console
 from dashboard.cli.shared import close_store
-from dashboard.store import models
 from dashboard.store.database import db
+from dashboard.store.models.messages import AlertRule
+from dashboard.store.models.people import User
 from tests.attacks.conftest import HOOK
 from tests.attacks.places import ACCOUNT, Place, Places, ask
 from tests.attacks.seeded import newest, send
@@ -64,7 +65,7 @@ def seen(app: Flask, places: Places) -> Seen:
         warehouse = f"postgresql://bob:{WAREHOUSE_PASSWORD}@127.0.0.1:9/x"
         hook = f"json://bob:{ALERT_SECRET}@127.0.0.1:9/hook/{ALERT_SECRET}?+X={ALERT_SECRET}"
         send(adam, "/alerts/new", "/alerts", name="With a secret", address=hook, sends="new")
-        adam.post(f"/alerts/{newest(app, models.AlertRule)}/test")
+        adam.post(f"/alerts/{newest(app, AlertRule)}/test")
         adam.post(f"/accounts/{ACCOUNT}/warehouse", address=warehouse)
         send(adam, "/pulls/new", "/pulls", 422, name="With a secret", address=warehouse)
         shown = re.search(r"pc_[\w-]{40,}", olga.post("/me/tokens", name="secret").text)
@@ -81,7 +82,7 @@ def seen(app: Flask, places: Places) -> Seen:
         app.test_client().get("/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"})
         with app.app_context():
             secrets["customer's token"] = parts.api.tokens.get(ACCOUNT) or ""
-            hashes = db.session.execute(select(models.User.email, models.User.password_hash)).tuples()
+            hashes = db.session.execute(select(User.email, User.password_hash)).tuples()
             secrets |= {f"hash of {email}": kept for email, kept in hashes}
             db.session.remove()
         assert secrets["customer's token"]

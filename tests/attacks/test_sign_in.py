@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from dashboard.app import Console, create_app
 from dashboard.store import people
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry
+from dashboard.store.models.people import AuditEntry
 from dashboard.views.security import limiter
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
 

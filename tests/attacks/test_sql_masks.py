@@ -16,7 +16,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store import people, questions, scopes
 from dashboard.store.database import db
-from dashboard.store.models import Answer, AuditEntry, Question
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.sql import Answer, Question
 from tests.attacks.places import ACCOUNT
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox
 

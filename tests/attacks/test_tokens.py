@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from dashboard.store import people
 from dashboard.store.database import db
-from dashboard.store.models import AccessToken
+from dashboard.store.models.people import AccessToken
 from tests.attacks.places import Places, ask
 from tests.conftest import Person
 

@@ -17,7 +17,10 @@ from sqlalchemy import func, select, text
 
 from dashboard.store import actions, audit, exports, people
 from dashboard.store.database import Model, db
-from dashboard.store.models import Action, AuditEntry, Connection, Export, Refresh
+from dashboard.store.models.data import Export
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action, Refresh
 from tests.conftest import Sandbox
 from tests.crash.chaos import KillableServer, console, kill_at_random, pressing
 from tests.engines import Servers, wait_for

@@ -16,7 +16,10 @@ from dashboard.cli.shared import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.database import db
-from dashboard.store.models import Account, Action, AuditEntry, Connection, Export, Run, TableLook, WatchedTable
+from dashboard.store.models.data import Export, TableLook, WatchedTable
+from dashboard.store.models.fleet import Account, Connection, Run
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings
 from tests.faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
 

@@ -18,7 +18,8 @@ from dashboard.cli.shared import close_store, upgrade_schema
 from dashboard.data.reading import TableReading
 from dashboard.fleet.refresh import Result, refresh_fleet
 from dashboard.store.database import db
-from dashboard.store.models import Account, ApiOutage
+from dashboard.store.models.fleet import Account
+from dashboard.store.models.work import ApiOutage
 from tests.conftest import make_settings
 from tests.engines import wait_for
 from tests.support.many_accounts import WAYS, ManyAccounts, many_accounts

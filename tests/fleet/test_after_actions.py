@@ -10,7 +10,9 @@ from dashboard.app import Console
 from dashboard.fleet import links
 from dashboard.store import actions, diagnosed, findings
 from dashboard.store.database import db
-from dashboard.store.models import Action, Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 from tests.fleet.test_sync import WHO, known, look, start
 

@@ -14,7 +14,8 @@ from dashboard.app import Console, create_app
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, retention
 from dashboard.store.database import db
-from dashboard.store.models import AlertMessage, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.messages import AlertMessage
 from tests.alerting import SECRET, Clockwork, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import wait_for

@@ -15,7 +15,10 @@ from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import live, sync
 from dashboard.store import actions, bulk, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Action, AuditEntry, BulkItem, BulkJob, Cause, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.store.models.work import Action
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ

@@ -13,7 +13,9 @@ from dashboard.fleet import data_checks
 from dashboard.store import data_checks as stored
 from dashboard.store import findings, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Connection, DataCheck, Finding
+from dashboard.store.models.data import DataCheck
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")

@@ -18,7 +18,7 @@ from dashboard.peliqan import Outage
 from dashboard.peliqan.events import is_signed
 from dashboard.store import deliveries
 from dashboard.store.database import db
-from dashboard.store.models import Delivery
+from dashboard.store.models.deliveries import Delivery
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import free_port, wait_for
 from tests.hooking import (

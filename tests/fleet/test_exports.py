@@ -16,7 +16,8 @@ from dashboard.app import Console
 from dashboard.fleet import exports as work
 from dashboard.store import exports
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, Export, User
+from dashboard.store.models.data import Export
+from dashboard.store.models.people import AuditEntry, User
 from tests.conftest import Clock
 
 ACCOUNT, TABLE, PAGE = 1001, 10011903, 200

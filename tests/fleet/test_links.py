@@ -11,7 +11,9 @@ from dashboard.app import Console
 from dashboard.fleet import links, live, refresh
 from dashboard.store import actions, desk, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, Action, AuditEntry, Connection
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

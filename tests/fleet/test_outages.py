@@ -17,7 +17,10 @@ from dashboard.fleet import links, refresh, sync
 from dashboard.peliqan.breaker import FIRST_WAIT, Outage
 from dashboard.store import actions, bulk, exports, looks, passes, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, AccountCheck, Action, ApiOutage, AuditEntry, BulkItem, Connection, User
+from dashboard.store.models.fleet import Account, AccountCheck, Connection
+from dashboard.store.models.people import AuditEntry, User
+from dashboard.store.models.together import BulkItem
+from dashboard.store.models.work import Action, ApiOutage
 from dashboard.store.outages import StoreNotes
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 

@@ -12,7 +12,7 @@ from dashboard.app import Console
 from dashboard.fleet import reader, refresh
 from dashboard.store import due, passes, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, AccountCheck, Connection, HealthChange
+from dashboard.store.models.fleet import Account, AccountCheck, Connection, HealthChange
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for

@@ -13,7 +13,8 @@ from dashboard.fleet import live, rows
 from dashboard.fleet.rows import RowsLook, read_time, tables_of
 from dashboard.store import snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 NAME = "_sdc_received_at"

@@ -14,7 +14,7 @@ from dashboard.fleet import live, sync
 from dashboard.peliqan.vocabulary import OUTCOME_OF_RUN, RunOutcome
 from dashboard.store import actions, diagnosed, findings, report, timeline
 from dashboard.store.database import db
-from dashboard.store.models import Cause, Finding
+from dashboard.store.models.findings import Cause, Finding
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.fleet.told.telling import NEW_RUN, known, take, tell
 from tests.hooking import connect, the_delivery, work

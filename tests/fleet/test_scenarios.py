@@ -19,7 +19,8 @@ from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
 from dashboard.store.database import db
-from dashboard.store.models import Cause, Connection, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Connection
 from tests.conftest import make_settings
 
 ACCOUNTS = 120

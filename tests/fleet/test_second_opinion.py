@@ -24,7 +24,8 @@ from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.connectors import CLOSED, EXPIRED, NO_MODULE, SCHEMA
 from dashboard.sandbox.stage import EVERY_ONE, Change, Scenario, failing, placed
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
 from tests.fleet.test_scenarios import NOON, read_once, served
 from tests.second_opinion import Fleet, Opinion, Warehouse, of_runs, of_structure
 

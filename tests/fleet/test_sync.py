@@ -10,7 +10,9 @@ from dashboard.app import Console
 from dashboard.fleet import links, sync
 from dashboard.store import actions, run_log, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Action, AuditEntry, Connection
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

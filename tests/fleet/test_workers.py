@@ -20,7 +20,10 @@ from dashboard.app import Console, create_app
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import passes, people, questions, vitals
 from dashboard.store.database import db
-from dashboard.store.models import AccountCheck, Answer, Connection, Finding, Refresh
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import AccountCheck, Connection
+from dashboard.store.models.sql import Answer
+from dashboard.store.models.work import Refresh
 from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, free_port, wait_for

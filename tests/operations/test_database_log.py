@@ -16,7 +16,12 @@ from sqlalchemy import event, func, select, update
 from dashboard.app import Console
 from dashboard.store import actions, passes, people, provided, pulls, questions, reveals
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, Export, PullSchedule, Refresh, User, WebhookEvent
+from dashboard.store.models.data import Export
+from dashboard.store.models.fleet import Account, Connection
+from dashboard.store.models.messages import WebhookEvent
+from dashboard.store.models.people import User
+from dashboard.store.models.pulls import PullSchedule
+from dashboard.store.models.work import Refresh
 from tests import webhooks
 from tests.alerting import RECEIVERS, Clockwork, receive
 from tests.conftest import Clock, Sandbox

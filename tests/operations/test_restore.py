@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from dashboard.cli import main
 from dashboard.store.database import db
-from dashboard.store.models import Job
+from dashboard.store.models.work import Job
 from tests.conftest import Clock
 from tests.engines import wait_for
 from tests.processes import Processes

@@ -7,7 +7,9 @@ from sqlalchemy import delete, update
 
 from dashboard.store import causes
 from dashboard.store.database import db
-from dashboard.store.models import Account, Cause, ConnectionCount, Finding, Refresh
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Account, ConnectionCount
+from dashboard.store.models.work import Refresh
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 

@@ -9,7 +9,7 @@ from flask import Flask
 from dashboard.store import people, provided
 from dashboard.store.counts import repair_texts
 from dashboard.store.database import db
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 PASSWORD = "correct horse battery"

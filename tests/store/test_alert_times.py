@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.models import AlertRule
+from dashboard.store.models.messages import AlertRule
 
 
 def rule(quiet: tuple[int, int] | None = None, zone: str = "UTC", digest_at: int | None = None) -> AlertRule:

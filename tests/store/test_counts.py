@@ -11,7 +11,7 @@ from dashboard.app import Console
 from dashboard.peliqan import models
 from dashboard.store import counts, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, Connection, ConnectionCount
+from dashboard.store.models.fleet import Account, Connection, ConnectionCount
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Person
 

@@ -14,7 +14,8 @@ from dashboard.fleet import live, refresh
 from dashboard.peliqan import models
 from dashboard.store import causes, findings, retention, snapshot, suppression
 from dashboard.store.database import db
-from dashboard.store.models import Account, Cause, Connection, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Sandbox
 from tests.made import dark_fleet

@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from dashboard.store import looks
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TABLE = 77

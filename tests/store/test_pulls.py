@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from dashboard.store import pulls
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, PullRun, PullSchedule
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.pulls import PullRun, PullSchedule
 from tests.conftest import Clock
 
 WHO, MANY = "adam@example.com", 8

@@ -12,7 +12,10 @@ from dashboard.app import Console
 from dashboard.fleet import live
 from dashboard.store import actions, causes, receipts, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Action, AuditEntry, Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

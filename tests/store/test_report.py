@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from dashboard.store import report
 from dashboard.store.database import db
-from dashboard.store.models import Account
+from dashboard.store.models.fleet import Account
 from dashboard.views import reports
 from tests.conftest import words
 from tests.store.made_up import AT, add_cause, add_finding, ago, begin_anew

@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from dashboard.app import Console
 from dashboard.store import people, retention, sessions, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import HealthChange, Run, SignIn
+from dashboard.store.models.fleet import HealthChange, Run
+from dashboard.store.models.people import SignIn
 from tests.conftest import Clock, Sandbox
 
 

@@ -7,7 +7,9 @@ from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.store import people, scopes, sight, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, BulkItem, Connection, Finding, Run
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Account, Connection, Run
+from dashboard.store.models.together import BulkItem
 from tests.limited import INSIDE, add_outsiders
 
 

@@ -11,7 +11,8 @@ from sqlalchemy import select, update
 from dashboard.app import Console
 from dashboard.store import causes, due, findings, suppression, together
 from dashboard.store.database import db
-from dashboard.store.models import Cause, Connection, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.fleet import Connection
 from tests.conftest import Clock
 
 WHO = "olga@example.com"

@@ -13,7 +13,7 @@ from dashboard.fleet import live
 from dashboard.peliqan import models
 from dashboard.store import snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Finding
+from dashboard.store.models.findings import Finding
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Sandbox
 

@@ -9,7 +9,12 @@ from sqlalchemy import delete
 
 from dashboard.store import timeline
 from dashboard.store.database import db
-from dashboard.store.models import Action, AuditEntry, Finding, HealthChange, Note, Run, WebhookEvent
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import HealthChange, Run
+from dashboard.store.models.messages import WebhookEvent
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.together import Note
+from dashboard.store.models.work import Action
 from dashboard.store.timeline import KINDS, BadCursor, Cursor
 from tests.conftest import Sandbox
 from tests.store.made_up import add_cause, add_finding

@@ -12,7 +12,7 @@ from dashboard.app import Console
 from dashboard.fleet import refresh
 from dashboard.store import retention, trend
 from dashboard.store.database import db
-from dashboard.store.models import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.store.models.fleet import SEVERITIES, ConnectionCount, FleetHour
 from tests.conftest import Clock, Sandbox
 
 

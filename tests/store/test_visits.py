@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from dashboard.store import people
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 

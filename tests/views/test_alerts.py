@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.store.database import db
-from dashboard.store.models import AlertMessage, AlertRule
+from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.alerting import RECEIVERS, SECRET, Receiver, receive
 from tests.conftest import Clock, Person, words
 from tests.made import refused_fleet

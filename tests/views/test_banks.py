@@ -10,7 +10,8 @@ from sqlalchemy import update
 from dashboard.app import Console
 from dashboard.store import findings
 from dashboard.store.database import db
-from dashboard.store.models import BankTick, Connection
+from dashboard.store.models.fleet import Connection
+from dashboard.store.models.together import BankTick
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 ALL = "/desk/banks.json?per_page=200"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.store.models import DataCheck
+from dashboard.store.models.data import DataCheck
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

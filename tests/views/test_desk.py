@@ -11,7 +11,7 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store import actions, findings
 from dashboard.store.database import db
-from dashboard.store.models import Connection
+from dashboard.store.models.fleet import Connection
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.views.test_cost import counted
 

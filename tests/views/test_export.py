@@ -25,7 +25,7 @@ from dashboard.app import Console, create_app
 from dashboard.data.masks import MASKED
 from dashboard.store import exports, people
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, User
+from dashboard.store.models.people import AuditEntry, User
 from dashboard.views import table_files
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 from tests.engines import wait_for

@@ -14,7 +14,7 @@ from dashboard.app import Console, create_app
 from dashboard.cli.shared import close_store, queue_problem, store_problem
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store.database import db
-from dashboard.store.models import Job
+from dashboard.store.models.work import Job
 from dashboard.store.vitals import WRITTEN
 from tests.conftest import PASSWORD, Clock, Person, Sandbox
 from tests.engines import Servers

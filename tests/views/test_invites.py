@@ -7,7 +7,7 @@ from dashboard.app import Console
 from dashboard.fleet import refresh
 from dashboard.store import actions
 from dashboard.store.database import db
-from dashboard.store.models import Account
+from dashboard.store.models.fleet import Account
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_desk import entries, look, only
 

@@ -11,7 +11,8 @@ from werkzeug.routing import Rule
 
 from dashboard.store import people, scopes
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 

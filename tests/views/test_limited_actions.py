@@ -6,7 +6,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.store import bulk
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Connection
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 from tests.views.test_people import entries

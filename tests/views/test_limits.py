@@ -7,7 +7,7 @@ from sqlalchemy import update
 from dashboard.store import people, scopes
 from dashboard.store.counts import recount
 from dashboard.store.database import db
-from dashboard.store.models import Account
+from dashboard.store.models.fleet import Account
 from tests.conftest import Person, words
 from tests.limited import INSIDE
 from tests.views.test_cost import counted

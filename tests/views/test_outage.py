@@ -9,7 +9,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.peliqan.breaker import FIRST_WAIT, Outage
 from dashboard.store.database import db
-from dashboard.store.models import Action, AuditEntry
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001", "/audit", "/me")

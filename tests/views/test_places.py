@@ -11,7 +11,7 @@ from dashboard.cli.shared import close_store
 from dashboard.data import places
 from dashboard.store import pulls
 from dashboard.store.database import db
-from dashboard.store.models import PullRun
+from dashboard.store.models.pulls import PullRun
 from tests.conftest import Person, Sandbox, make_settings
 
 REFUSED = "its operator says where it may"

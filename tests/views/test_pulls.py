@@ -15,7 +15,8 @@ from dashboard.app import Console
 from dashboard.fleet import pulls as pulling
 from dashboard.store import pulls
 from dashboard.store.database import db
-from dashboard.store.models import AuditEntry, PullRun, PullSchedule
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.pulls import PullRun, PullSchedule
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.own import TABLE, OwnTable
 

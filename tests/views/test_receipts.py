@@ -15,7 +15,8 @@ from dashboard.app import Console, create_app
 from dashboard.diagnosis.playbook import PLATFORM, read_playbook
 from dashboard.store import actions, diagnosed, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Action, Cause, Finding
+from dashboard.store.models.findings import Cause, Finding
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.diagnosis.test_playbook import FOLDER
 from tests.views.test_actions import look

@@ -12,7 +12,8 @@ from dashboard.app import Console
 from dashboard.fleet import refresh
 from dashboard.store import people, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Account, Finding
+from dashboard.store.models.findings import Finding
+from dashboard.store.models.fleet import Account
 from tests.conftest import Clock, Person, Sandbox, words
 
 

@@ -11,7 +11,7 @@ from flask import Flask
 from dashboard.app import Console
 from dashboard.store import people, second
 from dashboard.store.database import db
-from dashboard.store.models import RecoveryCode, User
+from dashboard.store.models.people import RecoveryCode, User
 from dashboard.views.security import limiter
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.views.test_people import entries

@@ -15,7 +15,8 @@ from dashboard.app import Console
 from dashboard.fleet.questions import LOOK_EVERY
 from dashboard.store import questions
 from dashboard.store.database import db
-from dashboard.store.models import Answer, AuditEntry, Question
+from dashboard.store.models.people import AuditEntry
+from dashboard.store.models.sql import Answer, Question
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_cost import counted
 

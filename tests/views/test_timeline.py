@@ -6,7 +6,8 @@ import pytest
 from flask import Flask
 
 from dashboard.store.database import db
-from dashboard.store.models import HealthChange, Note
+from dashboard.store.models.fleet import HealthChange
+from dashboard.store.models.together import Note
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

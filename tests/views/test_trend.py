@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from dashboard.store import trend
 from dashboard.store.database import db
-from dashboard.store.models import SEVERITIES, FleetHour
+from dashboard.store.models.fleet import SEVERITIES, FleetHour
 from tests.conftest import Clock, Person, words
 
 

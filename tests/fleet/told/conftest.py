@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store.database import db
-from dashboard.store.models import AccountCheck
+from dashboard.store.models.fleet import AccountCheck
 from tests.webhooks import SECRET
 
 

@@ -10,7 +10,8 @@ from dashboard.app import Console
 from dashboard.fleet import webhooks
 from dashboard.store import snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Connection, Run, WebhookEvent
+from dashboard.store.models.fleet import Connection, Run
+from dashboard.store.models.messages import WebhookEvent
 from tests.webhooks import post
 
 NEW_RUN = 2**62

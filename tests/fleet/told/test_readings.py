@@ -10,7 +10,8 @@ from dashboard.fleet import webhooks
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import due, events
 from dashboard.store.database import db
-from dashboard.store.models import Account, AccountCheck, WebhookEvent
+from dashboard.store.models.fleet import Account, AccountCheck
+from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, known, states, take, tell
 from tests.webhooks import made

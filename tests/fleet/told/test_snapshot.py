@@ -12,7 +12,8 @@ from dashboard.app import Console
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import diagnosed, events, retention, run_log, snapshot
 from dashboard.store.database import db
-from dashboard.store.models import Run, WebhookEvent
+from dashboard.store.models.fleet import Run
+from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
 from tests.webhooks import made

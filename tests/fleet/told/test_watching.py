@@ -19,7 +19,8 @@ from dashboard.fleet.hints import Seldom
 from dashboard.fleet.pace import EVENTS_COME
 from dashboard.store import actions
 from dashboard.store.database import db
-from dashboard.store.models import Action, WebhookEvent
+from dashboard.store.models.messages import WebhookEvent
+from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox, path_of
 from tests.engines import wait_for
 from tests.fleet.test_workers import sign_in

@@ -12,7 +12,7 @@ from dashboard.cli.checking import _notes_on_people, provider_problem
 from dashboard.cli.main import main
 from dashboard.store import audit, issuers, people, provided, second
 from dashboard.store.database import db
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.provider import Provider
 from tests.views.test_people import entries

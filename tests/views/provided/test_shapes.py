@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from dashboard.store import people
-from dashboard.store.models import User
+from dashboard.store.models.people import User
 from tests.conftest import Person
 from tests.provider import Provider
 from tests.views.test_provider import sign_in, told
