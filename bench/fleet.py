@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import insert
 
-from dashboard.peliqan.vocabulary import severity_of_health
+from dashboard.peliqan.statuses import severity_of_health
 from dashboard.sandbox.world import World
 from dashboard.store import counts, findings, people
 from dashboard.store.database import db, gather_statistics

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from dashboard import spelling
 from dashboard.data.places import OwnFiles, Places
 from dashboard.diagnosis.facts import Thresholds
-from dashboard.peliqan.service import LOOPBACK
+from dashboard.peliqan.client import LOOPBACK
 
 PATH_PREFIX = "PELIQAN_PATH_"
 

@@ -10,7 +10,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from dashboard.data.places import Place
-from dashboard.peliqan.service import LOOPBACK
+from dashboard.peliqan.client import LOOPBACK
 from dashboard.store.people import ROLES, PeopleError, checked_address
 
 FUNCTION: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII)

@@ -23,7 +23,7 @@ from dashboard.app import Console
 from dashboard.cli.shared import make_app, queue_problem, sharing_problem, store_problem
 from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
-from dashboard.peliqan.service import LOOPBACK
+from dashboard.peliqan.client import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.store import due, issuers
 from dashboard.store.backup import is_pooled, missing_programs

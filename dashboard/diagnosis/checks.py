@@ -7,7 +7,7 @@ from typing import Final
 from dashboard.diagnosis.access import refuses_access
 from dashboard.diagnosis.facts import Around, Facts, TableFigures
 from dashboard.diagnosis.texts import span
-from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
+from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 
 # The source's exit code for "I switched myself off" (seen in Peliqan's published programs).
 SWITCHED_ITSELF_OFF: Final = 2

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from dashboard.peliqan.vocabulary import ASSUMED_INTERVAL, RunOutcome, outcome_of_run
+from dashboard.peliqan.statuses import ASSUMED_INTERVAL, RunOutcome, outcome_of_run
 
 
 class Facts(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from dashboard.diagnosis import checks
 from dashboard.diagnosis.facts import Around, Facts
-from dashboard.peliqan.vocabulary import RunOutcome, Severity
+from dashboard.peliqan.statuses import RunOutcome, Severity
 
 
 class Gravity(StrEnum):

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from dashboard.diagnosis.facts import Facts
-from dashboard.peliqan.vocabulary import Severity
+from dashboard.peliqan.statuses import Severity
 
 # So many runs of a connection are read at once: where there are fewer, these are all.
 READ_AT_ONCE: Final = 10

@@ -20,7 +20,7 @@ from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.pace import next_look
 from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
-from dashboard.peliqan.vocabulary import RunOutcome, outcome_of_run, run_is_over
+from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.store import deliveries, run_log, snapshot
 from dashboard.store.database import db
 from dashboard.store.models.deliveries import Delivery

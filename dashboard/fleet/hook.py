@@ -26,8 +26,8 @@ from dashboard import unreachable
 from dashboard.data.files import finite
 from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
-from dashboard.peliqan.events import signature_of
 from dashboard.peliqan.retries import retry_wait
+from dashboard.peliqan.webhooks import signature_of
 from dashboard.version import VERSION
 
 if TYPE_CHECKING:

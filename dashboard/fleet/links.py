@@ -13,7 +13,7 @@ from dashboard import peliqan
 from dashboard.data.hosts import ip_of, is_private
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
-from dashboard.peliqan.vocabulary import RunOutcome, Severity, outcome_of_run
+from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 from dashboard.store import actions, desk
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.work import Action

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
 from dashboard.fleet.reading import Fleet, read_account
-from dashboard.peliqan.breaker import IN_A_ROW
+from dashboard.peliqan.circuit_breaker import IN_A_ROW
 from dashboard.store import due, findings, passes, snapshot, trend
 from dashboard.store.database import db, gather_statistics, leave_transaction
 from dashboard.store.snapshot import Reading

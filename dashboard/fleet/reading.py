@@ -9,7 +9,7 @@ from flask import Flask
 from dashboard import peliqan
 from dashboard.data.places import EVERYWHERE, Places
 from dashboard.fleet.pace import SHORTEST, next_reading
-from dashboard.peliqan.vocabulary import Severity
+from dashboard.peliqan.statuses import Severity
 from dashboard.store.outages import StoreNotes
 from dashboard.store.snapshot import Known, Reading, is_news
 from dashboard.store.tokens import TokenVault

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dashboard.peliqan.events import ADDED, REMOVED, is_known, run_status
-from dashboard.peliqan.vocabulary import run_is_over
+from dashboard.peliqan.statuses import run_is_over
+from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
 from dashboard.store import actions, deliveries, due, events, standings
 from dashboard.store.counts import begin_change, version
 from dashboard.store.database import db

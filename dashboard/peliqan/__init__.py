@@ -20,7 +20,8 @@
 
 from dashboard.peliqan.account import AccountApi
 from dashboard.peliqan.adapter import HangUp
-from dashboard.peliqan.breaker import Breaker, MemoryNotes, Outage, OutageNotes
+from dashboard.peliqan.circuit_breaker import Breaker, MemoryNotes, Outage, OutageNotes
+from dashboard.peliqan.client import Peliqan
 from dashboard.peliqan.errors import (
     NOT_SENT,
     OUTAGE,
@@ -39,6 +40,7 @@ from dashboard.peliqan.errors import (
     TimedOut,
     Unreachable,
 )
+from dashboard.peliqan.interfaces import MemoryTokens, TokenStore
 from dashboard.peliqan.models import (
     Account,
     Column,
@@ -53,12 +55,10 @@ from dashboard.peliqan.models import (
     Table,
     Token,
 )
-from dashboard.peliqan.rate import Pace
+from dashboard.peliqan.observers import Watch
+from dashboard.peliqan.rate_limit import Pace
 from dashboard.peliqan.routes import Routes
-from dashboard.peliqan.service import Peliqan
 from dashboard.peliqan.sql import SqlColumn, SqlPart
-from dashboard.peliqan.tokens import MemoryTokens, TokenStore
-from dashboard.peliqan.watching import Watch
 
 __all__ = [
     "NOT_SENT",

@@ -5,8 +5,7 @@ from typing import Any, TypeVar
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.adapter import HangUp
-from dashboard.peliqan.answers import parse, parse_list
-from dashboard.peliqan.http import Transport
+from dashboard.peliqan.interfaces import TokenStore
 from dashboard.peliqan.models import (
     Answer,
     Column,
@@ -20,9 +19,10 @@ from dashboard.peliqan.models import (
     Table,
     Warehouse,
 )
+from dashboard.peliqan.responses import parse, parse_list
 from dashboard.peliqan.routes import Route, Routes
 from dashboard.peliqan.sql import SqlPart, read_parts
-from dashboard.peliqan.tokens import TokenStore
+from dashboard.peliqan.transport import Transport
 
 A = TypeVar("A", bound=Answer)
 V = TypeVar("V")

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from dashboard.peliqan.loads import read_count, table_loads
-from dashboard.peliqan.vocabulary import Severity, is_saltedge, outcome_of_run, run_is_over, severity_of_health, severity_of_run
+from dashboard.peliqan.statuses import Severity, is_saltedge, outcome_of_run, run_is_over, severity_of_health, severity_of_run
 
 
 def _utc(value: datetime) -> datetime:

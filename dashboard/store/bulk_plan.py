@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
-from dashboard.peliqan.vocabulary import is_oauth, is_saltedge
+from dashboard.peliqan.statuses import is_oauth, is_saltedge
 from dashboard.store import actions, bulk
 from dashboard.store.asked import BadQuery, ListQuery, whole_number
 from dashboard.store.bulk import Place

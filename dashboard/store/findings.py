@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, case, delete, func, insert, or_, select, updat
 from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
 from dashboard.diagnosis.siblings import made_anew, same_name
-from dashboard.peliqan.vocabulary import RUNNING_WORDS, Severity
+from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
 from dashboard.store import causes, receipts, sight
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db

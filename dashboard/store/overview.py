@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
-from dashboard.peliqan.vocabulary import Severity
+from dashboard.peliqan.statuses import Severity
 from dashboard.store import diagnosed
 from dashboard.store.counts import SHOWN, remembered
 from dashboard.store.database import db

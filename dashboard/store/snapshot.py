@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import contains_eager
 
 from dashboard import peliqan
-from dashboard.peliqan.vocabulary import ASSUMED_INTERVAL
+from dashboard.peliqan.statuses import ASSUMED_INTERVAL
 from dashboard.store import events, findings, run_log
 from dashboard.store.counts import begin_change
 from dashboard.store.database import change, change_many, db

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import bindparam, func, select, tuple_, update
 
-from dashboard.peliqan.vocabulary import outcome_of_run, run_is_over
+from dashboard.peliqan.statuses import outcome_of_run, run_is_over
 from dashboard.store.database import change, change_many, db, upsert
 from dashboard.store.models.fleet import Connection, Run
 

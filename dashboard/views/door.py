@@ -16,7 +16,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
 from dashboard.app import Console
-from dashboard.peliqan import events as told
+from dashboard.peliqan import webhooks as told
 from dashboard.store import due
 from dashboard.store.database import db
 from dashboard.store.events import Intake

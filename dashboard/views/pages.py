@@ -17,7 +17,7 @@ from jinja2 import StrictUndefined
 
 from dashboard.app import console
 from dashboard.data.files import harmless
-from dashboard.peliqan.vocabulary import severity_of_health, severity_of_run
+from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.store import passes
 from dashboard.store.asked import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.store.listing import Choice, Listing

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dashboard import spelling
 from dashboard.fleet.hook import AddressHook, HookError
-from dashboard.peliqan.service import LOOPBACK
+from dashboard.peliqan.client import LOOPBACK
 
 ODD = [
     "http://evil.example\\@127.0.0.1/hook",

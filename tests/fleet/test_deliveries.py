@@ -15,7 +15,7 @@ from sqlalchemy import update
 from dashboard.app import Console, create_app
 from dashboard.fleet.deliveries import WAITS
 from dashboard.peliqan import Outage
-from dashboard.peliqan.events import is_signed
+from dashboard.peliqan.webhooks import is_signed
 from dashboard.store import deliveries
 from dashboard.store.database import db
 from dashboard.store.models.deliveries import Delivery

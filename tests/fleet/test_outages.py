@@ -14,7 +14,7 @@ from dashboard.data.parquet_folder import ParquetFolder
 from dashboard.data.pull import Pull, Selection
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import links, refresh, sync
-from dashboard.peliqan.breaker import FIRST_WAIT, Outage
+from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.store import actions, bulk, exports, looks, passes, snapshot
 from dashboard.store.database import db
 from dashboard.store.models.fleet import Account, AccountCheck, Connection

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.fleet import live, sync
-from dashboard.peliqan.vocabulary import OUTCOME_OF_RUN, RunOutcome
+from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
 from dashboard.store import actions, diagnosed, findings, report, timeline
 from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding

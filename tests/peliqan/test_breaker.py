@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dashboard import peliqan
-from dashboard.peliqan.breaker import FIRST_WAIT, IN_A_ROW, LONGEST_WAIT, OVERDUE, PROBE_EVERY, Breaker, MemoryNotes, Open
+from dashboard.peliqan.circuit_breaker import FIRST_WAIT, IN_A_ROW, LONGEST_WAIT, OVERDUE, PROBE_EVERY, Breaker, MemoryNotes, Open
 from tests.peliqan.conftest import CUSTOMER, Answer, FaultServer, html
 
 BEGAN = datetime(2026, 1, 2, 10, 42, tzinfo=UTC)

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dashboard import peliqan
-from dashboard.peliqan.answers import parse
 from dashboard.peliqan.models import AccountPage, Connection, Run, SyncStarted, SyncStatus
+from dashboard.peliqan.responses import parse
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import ROUTES
 from tests.conftest import TOKEN, Sandbox

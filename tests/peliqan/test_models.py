@@ -24,10 +24,10 @@ from dashboard.peliqan import (
     Table,
     Token,
 )
-from dashboard.peliqan.answers import parse, parse_list
-from dashboard.peliqan.events import parse_event
 from dashboard.peliqan.models import AccountPage, Answer
+from dashboard.peliqan.responses import parse, parse_list
 from dashboard.peliqan.routes import ROUTES
+from dashboard.peliqan.webhooks import parse_event
 
 MODELS: list[type[Answer]] = [
     Account, AccountPage, Column, Connection, Database, Link, RowPage, Run, SyncStarted, SyncStatus, Table, Token

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
-from dashboard.peliqan.breaker import FIRST_WAIT, Outage
+from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action

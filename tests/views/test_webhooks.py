@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.app import Console, create_app
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.peliqan.events import is_signed
+from dashboard.peliqan.webhooks import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.database import db

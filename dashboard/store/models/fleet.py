@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
-from dashboard.peliqan import vocabulary
+from dashboard.peliqan import statuses as vocabulary
 from dashboard.store.database import BigId, Model, UtcTime
 from dashboard.store.folding import folded
 

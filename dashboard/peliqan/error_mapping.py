@@ -10,8 +10,8 @@ from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadT
 
 from dashboard import unreachable
 from dashboard.peliqan import errors
-from dashboard.peliqan.breaker import Open, Outage
-from dashboard.peliqan.rate import CountAway
+from dashboard.peliqan.circuit_breaker import Open, Outage
+from dashboard.peliqan.rate_limit import CountAway
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import Route
 

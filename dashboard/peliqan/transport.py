@@ -23,13 +23,13 @@ from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.adapter import BoundedAdapter, HangUp, OneHostAdapter
-from dashboard.peliqan.answers import decode, lines, read_body
-from dashboard.peliqan.breaker import Breaker
-from dashboard.peliqan.failures import away, lost, refusal
-from dashboard.peliqan.rate import Pace
+from dashboard.peliqan.circuit_breaker import Breaker
+from dashboard.peliqan.error_mapping import away, lost, refusal
+from dashboard.peliqan.observers import Unwatched, Watch
+from dashboard.peliqan.rate_limit import Pace
+from dashboard.peliqan.responses import decode, lines, read_body
 from dashboard.peliqan.retries import RETRIED, next_wait
 from dashboard.peliqan.routes import Route
-from dashboard.peliqan.watching import Unwatched, Watch
 from dashboard.version import VERSION
 
 log = logging.getLogger(__name__)

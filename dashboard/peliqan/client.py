@@ -10,14 +10,14 @@ from requests.adapters import BaseAdapter
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi, MissingRoutes
-from dashboard.peliqan.answers import parse
-from dashboard.peliqan.breaker import Breaker
-from dashboard.peliqan.http import Call, Transport
+from dashboard.peliqan.circuit_breaker import Breaker
+from dashboard.peliqan.interfaces import TokenStore
 from dashboard.peliqan.models import Account, AccountPage, Token
-from dashboard.peliqan.rate import Pace
+from dashboard.peliqan.observers import Watch
+from dashboard.peliqan.rate_limit import Pace
+from dashboard.peliqan.responses import parse
 from dashboard.peliqan.routes import Route, Routes
-from dashboard.peliqan.tokens import TokenStore
-from dashboard.peliqan.watching import Watch
+from dashboard.peliqan.transport import Call, Transport
 
 MOST_PAGES = 10_000
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final
 from pydantic import AliasChoices, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from dashboard.peliqan.models import Answer, Id, Text, Time, Word
-from dashboard.peliqan.vocabulary import RunOutcome, outcome_of_run
+from dashboard.peliqan.statuses import RunOutcome, outcome_of_run
 
 ADDED: Final = "connection_added"
 REMOVED: Final = "connection_removed"

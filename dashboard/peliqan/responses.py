@@ -12,7 +12,7 @@ from urllib3 import BaseHTTPResponse
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.adapter import Answer
-from dashboard.peliqan.failures import SHOWN_DETAIL, broken
+from dashboard.peliqan.error_mapping import SHOWN_DETAIL, broken
 from dashboard.peliqan.routes import Route
 
 PIECE: Final = 64 * 1024
