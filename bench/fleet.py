@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import insert
 
 from dashboard.peliqan.statuses import severity_of_health
-from dashboard.sandbox.world import World
+from dashboard.sandbox.seed import World
 from dashboard.store import counts, findings, people
 from dashboard.store.database import db, gather_statistics
 from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from urllib.parse import urlsplit
 
-from dashboard.sandbox.world import World
+from dashboard.sandbox.seed import World
 
 CONNECTIONS = 32
 FIRST_RUN = 2**62

@@ -29,7 +29,7 @@ from dashboard.app import Console, create_app
 from dashboard.cli.shared import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
-from dashboard.sandbox.life import EPOCH
+from dashboard.sandbox.simulation import EPOCH
 from dashboard.settings import Settings
 from dashboard.store import people
 from dashboard.store.database import db

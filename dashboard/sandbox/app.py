@@ -9,17 +9,18 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from dashboard.sandbox import openapi
 from dashboard.sandbox.auth import Tokens
-from dashboard.sandbox.catalogue import ROUTES
-from dashboard.sandbox.context import Sandbox
+from dashboard.sandbox.deps import Sandbox
 from dashboard.sandbox.faults import Faults
-from dashboard.sandbox.life import Life
-from dashboard.sandbox.routes import control, data, partner, people, servers
+from dashboard.sandbox.route_specs import ROUTES
+from dashboard.sandbox.routes import control, data, partner, servers
+from dashboard.sandbox.routes import pages as people
 from dashboard.sandbox.scenarios import staged
+from dashboard.sandbox.seed import World
+from dashboard.sandbox.simulation import Life
 from dashboard.sandbox.tables import Tables
 from dashboard.sandbox.warehouse import SqliteWarehouses
 from dashboard.sandbox.warehouse_postgresql import PostgresqlWarehouses
 from dashboard.sandbox.webhooks import Webhooks
-from dashboard.sandbox.world import World
 
 # The widget's script calls from the partner's pages, and from sandboxed frames, whose origin is "null".
 CORS = {

@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from dashboard.sandbox.fields import DURATION_FORMAT
+from dashboard.sandbox.baserow_fields import DURATION_FORMAT
 from dashboard.sandbox.tables import Field
 
 _TEXTS = {"text", "long_text", "url", "email", "phone_number"}

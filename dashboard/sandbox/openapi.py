@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox.catalogue import ROUTES, Described
+from dashboard.sandbox.route_specs import ROUTES, Described
 
 bp = Blueprint("openapi", __name__)
 SOURCES = (

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from dashboard.sandbox import filters
-from dashboard.sandbox.fields import UNLIKE_TEXT
+from dashboard.sandbox.baserow_fields import UNLIKE_TEXT
 from dashboard.sandbox.tables import Field, Table, Tables
 
 SCANNED = 20_000

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from dashboard.sandbox.connectors import Connector
-from dashboard.sandbox.world import Connection, World
+from dashboard.sandbox.seed import Connection, World
 
 EPOCH = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
 RUN_IDS = 10**9

@@ -4,9 +4,9 @@ import textwrap
 from datetime import datetime
 from typing import Final
 
-from dashboard.sandbox import stage
+from dashboard.sandbox import scenario_builder as stage
 from dashboard.sandbox.connectors import CLOSED, CONSENT, EXPIRED, NO_MODULE, OUT_OF_MEMORY, SCHEMA, TIMEOUT
-from dashboard.sandbox.stage import EVERY_ONE, EVERY_SECOND, Change, Scenario, Staged, failing, placed
+from dashboard.sandbox.scenario_builder import EVERY_ONE, EVERY_SECOND, Change, Scenario, Staged, failing, placed
 
 _EXPIRED_TOKENS = Change("exact_online", EVERY_SECOND, failing(EXPIRED, hours=5))
 _OUTAGE = Change("xero", EVERY_ONE, stage.resting_since_the_outage)

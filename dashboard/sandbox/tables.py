@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dashboard.sandbox.connectors import Connector
-from dashboard.sandbox.world import FIRST_ACCOUNT, World
+from dashboard.sandbox.seed import FIRST_ACCOUNT, World
 
 MILLION = 1_000_000
 # The million rows hold each amount from 0.00 to 9999.99 once, mixed by a multiplier without common factors with the count,

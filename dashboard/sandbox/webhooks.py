@@ -17,9 +17,9 @@ from uuid import uuid4
 
 import requests
 
-from dashboard.sandbox.life import Life
 from dashboard.sandbox.runs import Run
-from dashboard.sandbox.world import Connection
+from dashboard.sandbox.seed import Connection
+from dashboard.sandbox.simulation import Life
 
 SIGNATURE = "X-Peliqan-Signature"
 LOOK_EVERY = 0.2

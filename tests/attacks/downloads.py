@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pyarrow.parquet
 import requests
 
-from dashboard.sandbox.context import refuse
+from dashboard.sandbox.deps import refuse
 from tests.conftest import PASSWORD, Sandbox
 from tests.engines import free_port, wait_for
 from tests.nginx import Nginx

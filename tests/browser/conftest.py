@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import ConsoleMessage, Page
 
-from dashboard.sandbox.life import EPOCH
+from dashboard.sandbox.simulation import EPOCH
 from tests.engines import free_port
 
 START_WITHIN = 120.0

@@ -19,10 +19,11 @@ from sqlalchemy import select
 
 from dashboard.diagnosis.rules import BY_NAME
 from dashboard.fleet import data_checks, rows
-from dashboard.sandbox import scenarios, stage
+from dashboard.sandbox import scenario_builder as stage
+from dashboard.sandbox import scenarios
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.connectors import CLOSED, EXPIRED, NO_MODULE, SCHEMA
-from dashboard.sandbox.stage import EVERY_ONE, Change, Scenario, failing, placed
+from dashboard.sandbox.scenario_builder import EVERY_ONE, Change, Scenario, failing, placed
 from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection
@@ -322,7 +323,7 @@ def test_a_table_of_seven_and_a_half_days_is_stale_to_the_console_and_not_yet_to
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # "More than seven days" is what both say; the application counts whole days. The console is right.
-    monkeypatch.setattr("dashboard.sandbox.context.STALE_FOR", timedelta(days=7.5))
+    monkeypatch.setattr("dashboard.sandbox.deps.STALE_FOR", timedelta(days=7.5))
     sandbox = create_sandbox(20, scenario="wrong-data", clock=lambda: NOON)
     stale = next(each for each in connections_of(sandbox).values() if each.fate.data_fault == "table_stale")
     with read_once(sandbox, tmp_path) as parts, served(sandbox) as url:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from dashboard.sandbox.catalogue import ROUTES
+from dashboard.sandbox.route_specs import ROUTES
 from tests.sandbox.caller import PARTNER, Caller
 
 

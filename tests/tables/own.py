@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.sandbox import fields as sandbox_fields
+from dashboard.sandbox import baserow_fields as sandbox_fields
 from dashboard.sandbox.tables import Field, Table
 from tests.conftest import Sandbox
 

@@ -6,7 +6,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from dashboard.data.masks import MASKED
-from dashboard.sandbox.context import tables_of
+from dashboard.sandbox.deps import tables_of
 from tests.conftest import Clock, Person, Sandbox, words
 
 WHY = "The customer asks which address got the invoice."

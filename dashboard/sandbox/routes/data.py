@@ -10,11 +10,11 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox import fields as columns
+from dashboard.sandbox import baserow_fields as columns
 from dashboard.sandbox import query as asked
-from dashboard.sandbox.context import body, need_account, own_table, refuse, sandbox, tables_now, tables_of, whole
+from dashboard.sandbox.deps import body, need_account, own_table, refuse, sandbox, tables_now, tables_of, whole
+from dashboard.sandbox.seed import FIRST_ACCOUNT
 from dashboard.sandbox.tables import Table
-from dashboard.sandbox.world import FIRST_ACCOUNT
 
 bp = Blueprint("data", __name__)
 LARGEST_PAGE = 200

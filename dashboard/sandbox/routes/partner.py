@@ -5,8 +5,8 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from dashboard.sandbox.context import account_or_404, body, need_partner, refuse, sandbox, whole
-from dashboard.sandbox.world import Account
+from dashboard.sandbox.deps import account_or_404, body, need_partner, refuse, sandbox, whole
+from dashboard.sandbox.seed import Account
 
 bp = Blueprint("partner", __name__)
 LARGEST_PAGE = 200

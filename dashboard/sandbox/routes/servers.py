@@ -6,10 +6,10 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import runs as shown
-from dashboard.sandbox.context import body, need_account, own_connection, public_link, refuse, sandbox, whole
-from dashboard.sandbox.life import BANK_PAUSE, UNTOUCHED, AlreadyRunning
+from dashboard.sandbox.deps import body, need_account, own_connection, public_link, refuse, sandbox, whole
 from dashboard.sandbox.runs import Run
-from dashboard.sandbox.world import Connection
+from dashboard.sandbox.seed import Connection
+from dashboard.sandbox.simulation import BANK_PAUSE, UNTOUCHED, AlreadyRunning
 
 bp = Blueprint("servers", __name__)
 # What PATCH may change, and the JSON type that each has; other names are taken and ignored, as a lenient API does.

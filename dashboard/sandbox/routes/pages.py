@@ -7,9 +7,9 @@ from flask import Blueprint, Response, abort, jsonify, redirect, request, send_f
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox.connectors import BY_NAME, CONNECTORS
-from dashboard.sandbox.context import body, sandbox
-from dashboard.sandbox.life import TooMany
-from dashboard.sandbox.world import Connection
+from dashboard.sandbox.deps import body, sandbox
+from dashboard.sandbox.seed import Connection
+from dashboard.sandbox.simulation import TooMany
 
 bp = Blueprint("people", __name__)
 STATIC = Path(__file__).parent.parent / "static"

@@ -10,10 +10,10 @@ from itertools import islice
 from typing import Any
 
 from dashboard.sandbox import runs as made
+from dashboard.sandbox.accounts import Fleet
 from dashboard.sandbox.connectors import BY_NAME, CONSENT
-from dashboard.sandbox.fleet import Fleet
 from dashboard.sandbox.runs import EPOCH, RUN_IDS, Run, Schedule
-from dashboard.sandbox.world import Connection, World
+from dashboard.sandbox.seed import Connection, World
 
 AUTHORIZING_FOR = timedelta(seconds=2)
 CHECKING_FOR = timedelta(seconds=2)

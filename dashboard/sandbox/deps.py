@@ -7,11 +7,11 @@ from flask import abort, current_app, jsonify, make_response, request
 
 from dashboard.sandbox.auth import Tokens
 from dashboard.sandbox.faults import Faults
-from dashboard.sandbox.life import Life
+from dashboard.sandbox.seed import Account, Connection
+from dashboard.sandbox.simulation import Life
 from dashboard.sandbox.tables import STALE_FOR, Table, Tables
 from dashboard.sandbox.warehouse import Warehouses
 from dashboard.sandbox.webhooks import Webhooks
-from dashboard.sandbox.world import Account, Connection
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from functools import cached_property
 from itertools import groupby
 
 from dashboard.sandbox.connectors import CONSENT, TARGET, TIMEOUT, Failure
-from dashboard.sandbox.life import STUCK_FOR
 from dashboard.sandbox.runs import EPOCH
-from dashboard.sandbox.world import FIRST_ACCOUNT, Connection, Fate, World
+from dashboard.sandbox.seed import FIRST_ACCOUNT, Connection, Fate, World
+from dashboard.sandbox.simulation import STUCK_FOR
 
 LONGEST_INTERVAL = 3600
 OUTAGE_BEGAN = timedelta(hours=5)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from threading import RLock
 
-from dashboard.sandbox.world import FIRST_ACCOUNT, Account, Connection, World
+from dashboard.sandbox.seed import FIRST_ACCOUNT, Account, Connection, World
 
 
 class Fleet:
