@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dashboard.cli.serving import end
+from dashboard.cli.serve import end
 from tests.engines import free_port
 from tests.processes import answering
 

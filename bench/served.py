@@ -13,7 +13,7 @@ from flask import Flask
 
 from bench.fleet import EMAIL, PASSWORD
 from dashboard.app import create_app
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.settings import read_settings
 from tests.engines import Servers
 from tests.processes import Processes, make_environ

@@ -26,7 +26,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console, create_app
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.simulation import EPOCH

@@ -16,7 +16,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from dashboard.cli.serving import end
+from dashboard.cli.serve import end
 
 START_WITHIN = 60.0
 # Memory that looks like a disk, where there is some: a database is copied for every test, which takes a disk ten times as long.

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from dashboard.cli.serving import end
+from dashboard.cli.serve import end
 from tests.engines import free_port, wait_for
 
 # ``user`` only counts where the test runs as root, whose folders no other account may enter.

@@ -11,7 +11,7 @@ import requests
 from click.testing import CliRunner
 
 from dashboard.cli import main
-from dashboard.cli.serving import end
+from dashboard.cli.serve import end
 from tests.engines import free_port, wait_for
 
 TOKEN = "sandbox-partner-token"

@@ -8,7 +8,7 @@ from unicodedata import normalize
 
 from flask import Flask
 
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.store import people
 from dashboard.store.database import db
 from dashboard.store.models.deliveries import Delivery

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.cli.serving import free_port
-from dashboard.cli.shared import sharing_problem
+from dashboard.cli.common import sharing_problem
+from dashboard.cli.serve import free_port
 from tests.conftest import Sandbox, make_settings
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ, run_here

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.peliqan.routes import ROUTES
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN
 from dashboard.settings import Settings, SettingsError, read_settings

@@ -3,8 +3,8 @@
 import click
 
 from dashboard.app import utc_now
-from dashboard.cli.shared import make_current_app
-from dashboard.cli.upkeep import WHO, get_user
+from dashboard.cli.common import make_current_app
+from dashboard.cli.manage import WHO, get_user
 from dashboard.spelling import origin
 from dashboard.store import audit, issuers, provided
 

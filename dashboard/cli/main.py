@@ -10,8 +10,14 @@ import click
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.cli import checking, identities, keeping, pulling, reporting, serving, upkeep
-from dashboard.cli.shared import own_words
+from dashboard.cli import backup as keeping
+from dashboard.cli import check as checking
+from dashboard.cli import identities
+from dashboard.cli import manage as upkeep
+from dashboard.cli import pull as pulling
+from dashboard.cli import report as reporting
+from dashboard.cli import serve as serving
+from dashboard.cli.common import own_words
 from dashboard.version import VERSION
 
 # What a full, read-only or foreign disk answers; Python's search for a temporary folder says ENOENT of all of them.
@@ -65,7 +71,7 @@ for command in (identities.hand_over, identities.move_issuer):
     upkeep.users.add_command(command)
 if find_spec("dashboard.sandbox"):
     # Where a partner's console runs, it need not be installed.
-    from dashboard.cli import trying
+    from dashboard.cli import demo as trying
 
     main.add_command(trying.demo)
     main.add_command(trying.sandbox)

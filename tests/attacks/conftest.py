@@ -11,7 +11,7 @@ from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
-from dashboard.cli.shared import close_store
+from dashboard.cli.common import close_store
 from dashboard.store.database import db
 from dashboard.views.security import limiter
 from tests.alerting import RECEIVERS

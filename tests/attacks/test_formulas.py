@@ -12,7 +12,7 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import create_app
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.data.files import CsvFile, harmless
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people

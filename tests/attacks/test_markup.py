@@ -15,7 +15,7 @@ from flask import Flask
 from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.database import db

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.app import create_app
-from dashboard.cli.shared import close_store, upgrade_schema
+from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.data import addresses
 from dashboard.data.places import NotAllowed, OwnFiles
 from dashboard.fleet.queue import queue_file

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console
-from dashboard.cli.shared import close_store
+from dashboard.cli.common import close_store
 from dashboard.store.database import db
 from dashboard.store.models.messages import AlertRule
 from dashboard.store.models.people import User

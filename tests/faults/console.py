@@ -12,7 +12,7 @@ from sqlalchemy import delete, select
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console, create_app
-from dashboard.cli.shared import upgrade_schema
+from dashboard.cli.common import upgrade_schema
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.database import db

@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 
 from dashboard import peliqan
 from dashboard.app import Console, create_app
-from dashboard.cli.shared import close_store, upgrade_schema
+from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.data.reading import TableReading
 from dashboard.fleet.refresh import Result, refresh_fleet
 from dashboard.store.database import db

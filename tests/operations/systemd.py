@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dashboard.cli.serving import end
+from dashboard.cli.serve import end
 
 
 def read_unit(text: str) -> dict[str, list[str]]:

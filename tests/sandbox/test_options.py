@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from dashboard.cli import main, trying
+from dashboard.cli import demo as trying
+from dashboard.cli import main
 from dashboard.sandbox import __main__ as module
 from dashboard.sandbox.scenarios import SCENARIOS
 from tests.sandbox.receiver import SECRET

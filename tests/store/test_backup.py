@@ -19,7 +19,7 @@ from sqlalchemy.exc import SAWarning
 
 from dashboard.app import Console, create_app
 from dashboard.cli import main
-from dashboard.cli.shared import close_store
+from dashboard.cli.common import close_store
 from dashboard.settings import Settings
 from dashboard.store import backup, schema
 from dashboard.store.database import db

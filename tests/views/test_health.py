@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import event, select, text
 
 from dashboard.app import Console, create_app
-from dashboard.cli.shared import close_store, queue_problem, store_problem
+from dashboard.cli.common import close_store, queue_problem, store_problem
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store.database import db
 from dashboard.store.models.work import Job

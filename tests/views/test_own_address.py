@@ -13,7 +13,7 @@ from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
-from dashboard.cli.shared import close_store
+from dashboard.cli.common import close_store
 from dashboard.http.client import scheme_of
 from dashboard.settings import SettingsError, read_settings
 from dashboard.views.security import limiter

@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console, create_app
-from dashboard.cli.shared import close_store
+from dashboard.cli.common import close_store
 from dashboard.data import places
 from dashboard.store import pulls
 from dashboard.store.database import db

@@ -15,7 +15,7 @@ from jinja2 import FileSystemBytecodeCache
 from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
-from dashboard.cli.checking import provider_problem
+from dashboard.cli.check import provider_problem
 from dashboard.settings import SettingsError, read_settings
 from dashboard.store import people
 from dashboard.store.database import db

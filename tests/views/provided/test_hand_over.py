@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
-from dashboard.cli.checking import _notes_on_people, provider_problem
+from dashboard.cli.check import _notes_on_people, provider_problem
 from dashboard.cli.main import main
 from dashboard.store import audit, issuers, people, provided, second
 from dashboard.store.database import db

@@ -10,8 +10,8 @@ import click
 from flask import Flask
 
 from dashboard.app import create_app, utc_now
-from dashboard.cli.serving import end, free_port, run_console, start_child
-from dashboard.cli.shared import close_store, upgrade_schema
+from dashboard.cli.common import close_store, upgrade_schema
+from dashboard.cli.serve import end, free_port, run_console, start_child
 from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing

@@ -10,7 +10,7 @@ import click
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.cli.shared import begin_telling, make_current_app, make_current_app_anew
+from dashboard.cli.common import begin_telling, make_current_app, make_current_app_anew
 from dashboard.telemetry.folder import shared_counts
 from dashboard.worker import run_worker
 
@@ -32,7 +32,7 @@ REFUSED_BY_BROWSERS = frozenset(
 @click.option("--no-worker", is_flag=True, help="Without the embedded worker: one runs elsewhere.")
 def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> None:
     """The console under gunicorn, with an embedded worker."""
-    from dashboard.cli.server import has_socket
+    from dashboard.cli.gunicorn_server import has_socket
 
     if not has_socket():
         refuse_taken_port(host, port)
@@ -59,7 +59,7 @@ def run_console(
     ``anew``: the app as the settings are now, at SIGHUP. The worker is another one then; the old one ends what it has in hand.
     """
     # Loaded here: a worker needs no gunicorn.
-    from dashboard.cli.server import PATIENCE, serve_app
+    from dashboard.cli.gunicorn_server import PATIENCE, serve_app
 
     children: list[subprocess.Popen[bytes]] = []
 

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import click
 
 from dashboard.app import Console
-from dashboard.cli.shared import make_current_app
+from dashboard.cli.common import make_current_app
 from dashboard.store import report as store
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

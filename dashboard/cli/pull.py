@@ -6,8 +6,8 @@ import sys
 import click
 
 from dashboard.app import Console
-from dashboard.cli.shared import make_current_app
-from dashboard.cli.upkeep import WHO
+from dashboard.cli.common import make_current_app
+from dashboard.cli.manage import WHO
 from dashboard.data import addresses, destinations
 from dashboard.data.manifest import Copied, PullResult
 from dashboard.data.pull import FULL_EVERY, Selection

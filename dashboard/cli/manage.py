@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from dashboard.app import Console, utc_now
-from dashboard.cli.shared import make_app, make_current_app, upgrade_schema
+from dashboard.cli.common import make_app, make_current_app, upgrade_schema
 from dashboard.fleet import refresh as fleet
 from dashboard.store import audit, people, schema, second, snapshot
 from dashboard.store.database import db

@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from dashboard.app import Console, utc_now
-from dashboard.cli.shared import close_store, make_app
-from dashboard.cli.upkeep import WHO
+from dashboard.cli.common import close_store, make_app
+from dashboard.cli.manage import WHO
 from dashboard.store import audit, processes, vitals
 from dashboard.store import backup as keeping
 from dashboard.store.schema import needs_upgrade

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
 from dashboard.app import Console
-from dashboard.cli.shared import make_app, queue_problem, sharing_problem, store_problem
+from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
 from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.client import LOOPBACK
