@@ -96,8 +96,8 @@ def create_app(
         PlaybookError: a file of the playbook is missing or malformed.
         MasksError: the rules for masking cannot be read.
     """
-    from dashboard.telemetry.calls import Watch
-    from dashboard.telemetry.tasks import around_task
+    from dashboard.telemetry.api_calls import Watch
+    from dashboard.telemetry.task_runs import around_task
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
@@ -173,7 +173,7 @@ def create_app(
     app.extensions["console"] = Console(settings, api, fleet, work, clock, playbook, masks)
     if pages:
         from dashboard import views
-        from dashboard.telemetry.requests import Watched
+        from dashboard.telemetry.access_log import Watched
         from dashboard.views import security
 
         views.register(app)

@@ -14,7 +14,7 @@ from packaging.version import Version
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.store.schema import newest_version
-from dashboard.telemetry import mistakes
+from dashboard.telemetry import sentry as mistakes
 from dashboard.version import VERSION
 from tests.conftest import Person, Sandbox, words
 from tests.processes import make_environ, run_here

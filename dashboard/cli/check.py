@@ -27,7 +27,8 @@ from dashboard.peliqan.client import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.store import due, issuers
 from dashboard.store.backup import is_pooled, missing_programs
-from dashboard.telemetry import mistakes, tracing
+from dashboard.telemetry import sentry as mistakes
+from dashboard.telemetry import tracing
 
 LITTLE_ROOM = 1 << 30
 # Codes of a second factor are good for half a minute before and after their own.

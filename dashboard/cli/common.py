@@ -21,7 +21,8 @@ from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import vitals
 from dashboard.store.database import db
 from dashboard.store.schema import needs_upgrade, upgrade
-from dashboard.telemetry import logs, mistakes, outages, tracing
+from dashboard.telemetry import logs, outages, tracing
+from dashboard.telemetry import sentry as mistakes
 
 log = logging.getLogger(__name__)
 MOUNTS = Path("/proc/mounts")

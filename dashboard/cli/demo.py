@@ -17,7 +17,7 @@ from dashboard.diagnosis.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.store import people
-from dashboard.telemetry.folder import SHARED, shared_counts, temporary_folder
+from dashboard.telemetry.shared_counts import SHARED, shared_counts, temporary_folder
 
 SCENARIO = click.option(
     "--scenario",

@@ -15,7 +15,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
-from dashboard.telemetry import ids
+from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.outages import AWAY
 
 OURS = "dashboard"

@@ -21,8 +21,8 @@ from dashboard.store import due
 from dashboard.store.database import db
 from dashboard.store.events import Intake
 from dashboard.store.text import clean
+from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY
-from dashboard.telemetry.requests import ENDPOINT
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

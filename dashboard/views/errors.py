@@ -23,7 +23,8 @@ from dashboard.diagnosis.error_values import sentence_of
 from dashboard.store import audit
 from dashboard.store.asked import BadQuery, NoSuchPage
 from dashboard.store.database import db, leave_transaction, takes_no_rows
-from dashboard.telemetry import ids, outages
+from dashboard.telemetry import outages
+from dashboard.telemetry import request_id as ids
 from dashboard.views import htmx, second
 from dashboard.views.access import address_asked_for, is_for_scripts
 from dashboard.views.attempts import account

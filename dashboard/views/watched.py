@@ -2,7 +2,7 @@
 
 from flask import Flask, request
 
-from dashboard.telemetry.requests import ENDPOINT, PLACE
+from dashboard.telemetry.access_log import ENDPOINT, PLACE
 
 
 def init_app(app: Flask) -> None:

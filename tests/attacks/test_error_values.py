@@ -21,7 +21,8 @@ from dashboard.data.sql.result import Failed, Result
 from dashboard.diagnosis.error_values import sentence_of, without_values
 from dashboard.fleet.hook import FunctionHook, HookError
 from dashboard.store.statements import names_in_statement
-from dashboard.telemetry import logs, mistakes
+from dashboard.telemetry import logs
+from dashboard.telemetry import sentry as mistakes
 from tests.conftest import Person
 from tests.engines import Servers
 

@@ -24,7 +24,7 @@ NAMES = {"redis": "Redis", "postgresql": "The database"}
 def lines_of(log: Path) -> list[dict[str, Any]]:
     """What a process has written, but for its line a request."""
     found = [json.loads(line) for line in log.read_text().splitlines()]
-    return [each for each in found if each["logger"] != "dashboard.telemetry.requests" and each["level"] != "INFO"]
+    return [each for each in found if each["logger"] != "dashboard.telemetry.access_log" and each["level"] != "INFO"]
 
 
 def says(words: str) -> Callable[[Path], bool]:

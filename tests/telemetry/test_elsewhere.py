@@ -15,7 +15,8 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from dashboard.telemetry import mistakes, tracing
+from dashboard.telemetry import sentry as mistakes
+from dashboard.telemetry import tracing
 from tests.conftest import Person, Sandbox
 from tests.processes import make_environ
 

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from dashboard.app import Console
 from dashboard.fleet import refresh
 from dashboard.store.database import db
-from dashboard.telemetry import ids
-from dashboard.telemetry.tasks import around_task
+from dashboard.telemetry import request_id as ids
+from dashboard.telemetry.task_runs import around_task
 from tests.conftest import Person, Sandbox, path_of, words
 from tests.telemetry.conftest import Lines
 
@@ -26,7 +26,7 @@ def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(tol
     before = len(told())
     assert olga.client.get(path_of(well), headers={"X-Request-ID": "from-the-proxy.1"}).text
     assert olga.client.get("/connections?q=Somebody%20Secret", headers={"User-Agent": "Secret/1"}).text
-    first, second = [line for line in told()[before:] if line["logger"] == "dashboard.telemetry.requests"]
+    first, second = [line for line in told()[before:] if line["logger"] == "dashboard.telemetry.access_log"]
     assert (first["endpoint"], first["status"], first["account_id"], first["connection_id"]) == (
         "connections.show", 200, well.account_id, well.id,
     )  # fmt: skip
@@ -71,7 +71,7 @@ def test_the_id_goes_to_peliqan_with_every_call_and_stands_on_the_page_of_an_err
     assert answer.status_code == 502
     assert "walks-through-1" in seen
     assert "Request walks-through-1" in words(BeautifulSoup(answer.text, "html.parser"))
-    (failed,) = [line for line in told() if line["logger"] == "dashboard.telemetry.calls"]
+    (failed,) = [line for line in told() if line["logger"] == "dashboard.telemetry.api_calls"]
     assert (failed["route"], failed["result"], failed["request_id"]) == ("applications", "server_error", "walks-through-1")
 
 

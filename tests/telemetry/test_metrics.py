@@ -177,7 +177,7 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
     with olga.client.application.app_context():
         parts.api.account_page()
         parts.work.begin()
-    from dashboard.telemetry.tasks import around_task
+    from dashboard.telemetry.task_runs import around_task
 
     with around_task("tick"):
         pass

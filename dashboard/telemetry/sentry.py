@@ -10,7 +10,7 @@ from typing import Any
 
 from dashboard.diagnosis.error_values import without_values
 from dashboard.diagnosis.scrub import scrubbed
-from dashboard.telemetry import ids
+from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.outages import what_is_away
 from dashboard.telemetry.tracing import Missing
 from dashboard.version import VERSION

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from dashboard.telemetry import ids, metrics, tracing
+from dashboard.telemetry import metrics, tracing
+from dashboard.telemetry import request_id as ids
 
 log = logging.getLogger(__name__)
 

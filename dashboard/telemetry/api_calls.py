@@ -7,7 +7,8 @@ from time import perf_counter
 from types import TracebackType
 
 from dashboard import peliqan
-from dashboard.telemetry import ids, metrics, tracing
+from dashboard.telemetry import metrics, tracing
+from dashboard.telemetry import request_id as ids
 
 log = logging.getLogger(__name__)
 

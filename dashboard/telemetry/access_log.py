@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from dashboard.telemetry import ids, metrics, tracing
+from dashboard.telemetry import metrics, tracing
+from dashboard.telemetry import request_id as ids
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
