@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from bench.fleet import fill
 from bench.report import Figure, middle
 from bench.served import site
+from dashboard.core.database import db
 from dashboard.store import findings
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Account
 from tests.engines import Servers

@@ -11,8 +11,8 @@ from flask_admin import Admin
 from flask_admin.contrib.sqla import ModelView
 
 from dashboard.cli.gunicorn_server import serve_app
+from dashboard.core.database import db
 from dashboard.settings import read_settings
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Connection
 
 

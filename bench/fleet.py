@@ -8,10 +8,10 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import insert
 
+from dashboard.core.database import db, gather_statistics
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.sandbox.seed import World
 from dashboard.store import counts, findings, people
-from dashboard.store.database import db, gather_statistics
 from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
 from dashboard.store.models.work import Refresh
 

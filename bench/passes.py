@@ -11,9 +11,9 @@ from bench.report import Figure, middle
 from bench.served import Site, site
 from bench.stand_in import StandIn, stand_in
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import refresh
 from dashboard.store import passes
-from dashboard.store.database import db
 from tests.engines import Servers, wait_for
 
 LATENCY, ACCOUNTS, PASSES = 0.1, 1_600, 3

@@ -20,7 +20,7 @@ from bench.passes import run_pass
 from bench.report import Figure
 from bench.served import Site, seconds, sign_in, site
 from bench.stand_in import StandIn, stand_in
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.work import Refresh
 from tests.engines import Servers, free_port, wait_for

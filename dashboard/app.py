@@ -16,16 +16,16 @@ from requests.adapters import BaseAdapter
 from werkzeug.routing import IntegerConverter, Map, MapAdapter
 
 from dashboard import peliqan
+from dashboard.core.database import db, end_session, engine_options, prefer_indexes
+from dashboard.core.private_files import CannotBeMade, make_private
+from dashboard.core.processes import Presence
 from dashboard.data.masks import Masks, read_masks
-from dashboard.data.private import CannotBeMade, make_private
 from dashboard.diagnosis.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
 from dashboard.http.client import FromClient
 from dashboard.settings import Settings, SettingsError
-from dashboard.store.database import db, end_session, engine_options, prefer_indexes
 from dashboard.store.outages import StoreNotes
-from dashboard.store.processes import Presence
 from dashboard.store.tokens import TokenVault
 
 HERE = Path(__file__).parent

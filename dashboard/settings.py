@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from dashboard import spelling
-from dashboard.data.places import OwnFiles, Places
+from dashboard.core.egress import OwnFiles, Places
 from dashboard.diagnosis.facts import Thresholds
 from dashboard.peliqan.client import LOOPBACK
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from dashboard.data.places import Place
+from dashboard.core.egress import Place
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.store.people import ROLES, PeopleError, checked_address
 

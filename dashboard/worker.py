@@ -12,9 +12,9 @@ from huey import Huey
 from huey.consumer import Consumer
 
 from dashboard.app import Console
+from dashboard.core.processes import Presence
 from dashboard.fleet import refresh
 from dashboard.fleet.queue import Work
-from dashboard.store.processes import Presence
 
 # glibc's name for "at most so many arenas", in mallopt(3).
 M_ARENA_MAX = -8

@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import alert_rules, alerts
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause
 from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.conftest import Clock

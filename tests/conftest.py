@@ -27,12 +27,12 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console, create_app
 from dashboard.cli.common import upgrade_schema
+from dashboard.core.database import db
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.simulation import EPOCH
 from dashboard.settings import Settings
 from dashboard.store import people
-from dashboard.store.database import db
 from tests.engines import Servers, quick_place, run_servers
 from tests.processes import TOKEN
 

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import deliveries
-from dashboard.store.database import db
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.people import AuditEntry
 from tests.conftest import Clock, Sandbox

@@ -5,9 +5,9 @@ from datetime import datetime
 from flask import Flask
 from sqlalchemy import String, cast, literal, select, update
 
+from dashboard.core.database import db
 from dashboard.store import actions, bulk, deliveries, exports, people, questions, scopes, searches
 from dashboard.store.counts import recount
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Account, Connection, Run
 from dashboard.store.models.messages import WebhookEvent

@@ -9,8 +9,8 @@ from unicodedata import normalize
 from flask import Flask
 
 from dashboard.cli.common import upgrade_schema
+from dashboard.core.database import db
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Account, AccountCheck, Connection

@@ -17,8 +17,8 @@ import requests
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard.core.database import db
 from dashboard.store import passes
-from dashboard.store.database import db
 from dashboard.store.models.fleet import AccountCheck
 from tests.conftest import PASSWORD, Clock, Sandbox
 from tests.engines import free_port, wait_for

@@ -13,7 +13,7 @@ import pytest
 from packaging.version import Version
 from prometheus_client.parser import text_string_to_metric_families
 
-from dashboard.store.schema import newest_version
+from dashboard.core.schema import newest_version
 from dashboard.telemetry import sentry as mistakes
 from dashboard.version import VERSION
 from tests.conftest import Person, Sandbox, words

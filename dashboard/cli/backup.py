@@ -7,9 +7,10 @@ import click
 from dashboard.app import Console, utc_now
 from dashboard.cli.common import close_store, make_app
 from dashboard.cli.manage import WHO
-from dashboard.store import audit, processes, vitals
-from dashboard.store import backup as keeping
-from dashboard.store.schema import needs_upgrade
+from dashboard.core import backup as keeping
+from dashboard.core import processes
+from dashboard.core.schema import needs_upgrade
+from dashboard.store import audit, vitals
 
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 

@@ -21,12 +21,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
+from dashboard.core.backup import is_pooled, missing_programs
 from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.store import due, issuers
-from dashboard.store.backup import is_pooled, missing_programs
 from dashboard.telemetry import sentry as mistakes
 from dashboard.telemetry import tracing
 

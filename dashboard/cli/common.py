@@ -14,13 +14,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
+from dashboard.core.redaction import scrubbed
+from dashboard.core.schema import needs_upgrade, upgrade
 from dashboard.data.masks import MasksError
 from dashboard.diagnosis.playbook import PlaybookError
-from dashboard.diagnosis.scrub import scrubbed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import vitals
-from dashboard.store.database import db
-from dashboard.store.schema import needs_upgrade, upgrade
 from dashboard.telemetry import logs, outages, tracing
 from dashboard.telemetry import sentry as mistakes
 

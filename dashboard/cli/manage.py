@@ -10,9 +10,10 @@ from sqlalchemy.exc import OperationalError
 
 from dashboard.app import Console, utc_now
 from dashboard.cli.common import make_app, make_current_app, upgrade_schema
+from dashboard.core import schema
+from dashboard.core.database import db
 from dashboard.fleet import refresh as fleet
-from dashboard.store import audit, people, schema, second, snapshot
-from dashboard.store.database import db
+from dashboard.store import audit, people, second, snapshot
 from dashboard.store.models.people import User
 
 WHO = "command line"

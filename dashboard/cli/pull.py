@@ -8,12 +8,13 @@ import click
 from dashboard.app import Console
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO
-from dashboard.data import addresses, destinations
+from dashboard.core import addresses
+from dashboard.core.text import clean
+from dashboard.data import destinations
 from dashboard.data.manifest import Copied, PullResult
 from dashboard.data.pull import FULL_EVERY, Selection
 from dashboard.fleet import pulls as pulling
 from dashboard.store import pulls
-from dashboard.store.text import clean
 
 
 @click.command()

@@ -19,8 +19,9 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
+from dashboard.core.addresses import Address, FileAddress
+from dashboard.core.text import clean
 from dashboard.data import refusals
-from dashboard.data.addresses import Address, FileAddress
 from dashboard.data.database_tables import (
     CONNECTIONS,
     CUSTOMERS,
@@ -55,7 +56,6 @@ from dashboard.data.kinds import (
 )
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
-from dashboard.store.text import clean
 
 # Digits before and after the point that PostgreSQL keeps are more; nobody means numbers that are longer than so.
 MOST_DIGITS: Final = 1000

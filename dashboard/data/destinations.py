@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Self
 
 from dashboard import peliqan
-from dashboard.data.addresses import FORMS, Address, FileAddress, read
+from dashboard.core.addresses import FORMS, Address, FileAddress, read
 from dashboard.data.manifest import Copied, NameRules, PullResult
 from dashboard.data.spool import Spool
 

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.store.text import clean
+from dashboard.core.text import clean
 
 INTEGER, NUMBER, BOOLEAN, DATE, TIME, TEXT = "integer", "number", "boolean", "date", "time", "text"
 ROW_ID: Final = "id"

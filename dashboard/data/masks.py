@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.store.text import comparable
+from dashboard.core.text import comparable
 
 MASKED: Final = "••••••"
 SEES_ALL: Final = "admin"

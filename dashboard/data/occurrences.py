@@ -5,7 +5,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.store.text import comparable
+from dashboard.core.text import comparable
 
 LONGEST: Final = 200
 # What is beside the words of an option, a link or a file.

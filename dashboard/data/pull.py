@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Final
 
 from dashboard import peliqan
+from dashboard.core.error_values import sentence_of
+from dashboard.core.text import comparable
 from dashboard.data.changes import Change, change_of, until
 from dashboard.data.destinations import Destination, DestinationError, Refused
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
-from dashboard.diagnosis.error_values import sentence_of
-from dashboard.store.text import comparable
 
 FULL_EVERY: Final = 20
 ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."

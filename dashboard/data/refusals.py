@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from sqlalchemy import exc
 
+from dashboard.core.error_values import without_values
 from dashboard.data.destinations import DestinationError, Refused
-from dashboard.diagnosis.error_values import without_values
 
 # PostgreSQL: no connection, no permission to connect, no resources (53100 is a full disk), a server that shuts down or was told
 # to cancel, and errors of its machine.

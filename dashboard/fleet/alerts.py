@@ -13,13 +13,13 @@ from functools import partial
 from threading import get_ident
 from typing import Any, Final
 
-from dashboard.data.places import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
+from dashboard.core.database import db
+from dashboard.core.dialling import only_to
+from dashboard.core.egress import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
 from dashboard.fleet.chat import make_message_inert
-from dashboard.fleet.dialling import only_to
 from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.fleet.reading import Fleet
 from dashboard.store import alert_rules, alerts
-from dashboard.store.database import db
 from dashboard.store.models.messages import AlertMessage, AlertRule
 
 # What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of

@@ -12,9 +12,11 @@ from threading import Event
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.core.database import db
+from dashboard.core.error_values import sentence_of
+from dashboard.core.text import clean, comparable
 from dashboard.data.files import with_id
 from dashboard.data.reading import Row, TableChanged, TableReading
-from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet import live
 from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.pace import next_look
@@ -22,10 +24,8 @@ from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.store import deliveries, run_log, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.fleet import Connection, Run
-from dashboard.store.text import clean, comparable
 
 # So long a completed run is waited for.
 WAITED: Final = timedelta(hours=24)

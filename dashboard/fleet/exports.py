@@ -17,10 +17,10 @@ from threading import Event
 from typing import IO, Any, Final
 
 from dashboard import peliqan
+from dashboard.core.private_files import make_private
 from dashboard.data import parquet
 from dashboard.data.files import make_file
 from dashboard.data.masks import mask
-from dashboard.data.private import make_private
 from dashboard.data.reading import TableChanged, TableReading
 from dashboard.fleet.reading import Clock
 from dashboard.store import exports

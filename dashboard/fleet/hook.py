@@ -22,10 +22,10 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
-from dashboard import unreachable
+from dashboard.core import unreachable
+from dashboard.core.error_values import without_values
+from dashboard.core.redaction import scrubbed
 from dashboard.data.files import finite
-from dashboard.diagnosis.error_values import without_values
-from dashboard.diagnosis.scrub import scrubbed
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.webhooks import signature_of
 from dashboard.version import VERSION

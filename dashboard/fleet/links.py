@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from dashboard import peliqan
-from dashboard.data.hosts import ip_of, is_private
+from dashboard.core.hosts import ip_of, is_private
 from dashboard.fleet import live
 from dashboard.fleet.pace import next_look
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run

@@ -4,11 +4,11 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
+from dashboard.core.database import db
 from dashboard.fleet.pace import soon
 from dashboard.fleet.reading import Fleet
 from dashboard.store import due, findings, run_log, snapshot
 from dashboard.store.counts import begin_change
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.work import Action
 

@@ -6,7 +6,9 @@ from threading import Event
 from typing import Final
 
 from dashboard import peliqan
-from dashboard.data import addresses, destinations
+from dashboard.core import addresses
+from dashboard.core.text import clean
+from dashboard.data import destinations
 from dashboard.data.manifest import PullResult
 from dashboard.data.pull import FULL_EVERY, Pull, Selection
 from dashboard.fleet.reading import Fleet
@@ -14,7 +16,6 @@ from dashboard.fleet.rows import tables_of
 from dashboard.store import pulls
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.pulls import PullRun, PullSchedule
-from dashboard.store.text import clean
 
 BEAT_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"

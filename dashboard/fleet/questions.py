@@ -12,13 +12,13 @@ from typing import Final
 
 import psycopg
 
-from dashboard.data import addresses
-from dashboard.data.places import NotAllowed
+from dashboard.core import addresses
+from dashboard.core.database import db
+from dashboard.core.egress import NotAllowed
 from dashboard.data.sql import postgresql, proxy
 from dashboard.data.sql.result import Failed, Result
 from dashboard.fleet.reading import Fleet
 from dashboard.store import questions
-from dashboard.store.database import db
 from dashboard.store.models.sql import Answer
 
 LOOK_EVERY: Final = 0.5

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from huey import Huey, RedisHuey, SqliteHuey, crontab
 from redis.exceptions import RedisError
 
-from dashboard.data.private import make_private
+from dashboard.core.database import db
+from dashboard.core.private_files import make_private
 from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import deliveries as delivery_work
@@ -46,7 +47,6 @@ from dashboard.store import (
     table_views,
 )
 from dashboard.store import data_checks as checked_data
-from dashboard.store.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.pulls import PullSchedule

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from flask import Flask
 
 from dashboard import peliqan
-from dashboard.data.places import EVERYWHERE, Places
+from dashboard.core.egress import EVERYWHERE, Places
 from dashboard.fleet.pace import SHORTEST, next_reading
 from dashboard.peliqan.statuses import Severity
 from dashboard.store.outages import StoreNotes

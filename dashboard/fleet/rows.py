@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dashboard import peliqan
+from dashboard.core.database import db
+from dashboard.core.text import clean
 from dashboard.data import kinds
 from dashboard.data.filters import can_sort
 from dashboard.store import findings, looks, run_log, snapshot
 from dashboard.store.counts import begin_change
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Connection
-from dashboard.store.text import clean
 
 MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.

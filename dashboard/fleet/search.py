@@ -12,14 +12,14 @@ from datetime import datetime
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.core.error_values import sentence_of
+from dashboard.core.text import clean
 from dashboard.data.occurrences import found_in
 from dashboard.data.reading import PAGE
-from dashboard.diagnosis.error_values import sentence_of
 from dashboard.fleet.rows import OF_ONE_TABLE, tables_of
 from dashboard.store import searches
 from dashboard.store.models.data import ValueSearch
 from dashboard.store.models.fleet import Connection
-from dashboard.store.text import clean
 
 Clock = Callable[[], datetime]
 MOST_ROWS, MOST_SECONDS, MOST_TABLES, MOST_DATABASES = 20_000, 60, 200, 10

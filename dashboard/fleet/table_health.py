@@ -11,12 +11,12 @@ from threading import Event
 from typing import Any
 
 from dashboard import peliqan
+from dashboard.core.text import clean
 from dashboard.data import kinds
 from dashboard.data.query import TableQuery
 from dashboard.data.reading import Row
 from dashboard.fleet.rows import loaded_by, read_time, received_at
 from dashboard.store import looks, snapshot
-from dashboard.store.text import clean
 
 # Of a table that is gone, or never was ours, nothing will be known tomorrow either.
 GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)

@@ -8,7 +8,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadTimeoutError
 
-from dashboard import unreachable
+from dashboard.core import unreachable
 from dashboard.peliqan import errors
 from dashboard.peliqan.circuit_breaker import Open, Outage
 from dashboard.peliqan.rate_limit import CountAway

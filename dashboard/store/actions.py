@@ -10,12 +10,13 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from dashboard.store import audit, diagnosed, receipts, sight
-from dashboard.store.database import add_if_new, change, db, is_free
+from dashboard.core import row_access as sight
+from dashboard.core.database import add_if_new, change, db, is_free
+from dashboard.core.text import comparable
+from dashboard.store import audit, diagnosed, receipts
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
-from dashboard.store.text import comparable
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
 # What gives a link for a customer to follow.

@@ -8,14 +8,14 @@ from typing import Final
 from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.orm import joinedload, undefer
 
+from dashboard.core.database import change, db
+from dashboard.core.search_text import with_folds
+from dashboard.core.text import comparable
+from dashboard.core.times import read_minute, read_zone, shown_minute
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alerts
-from dashboard.store.database import change, db
-from dashboard.store.folding import with_folds
 from dashboard.store.models.fleet import Account, ConnectionCount
 from dashboard.store.models.messages import AlertMessage, AlertRule
-from dashboard.store.text import comparable
-from dashboard.store.wall import read_minute, read_zone, shown_minute
 
 SENDS: Final = {
     alerts.NEW: "New causes",

@@ -11,9 +11,9 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
-from dashboard.diagnosis.scrub import one_line, scrubbed
+from dashboard.core.database import db
+from dashboard.core.redaction import one_line, scrubbed
 from dashboard.store import diagnosed
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Account
 from dashboard.store.models.messages import AlertRule

@@ -15,16 +15,16 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select, update
 from sqlalchemy.orm import aliased
 
+from dashboard.core.database import change, db, upsert
+from dashboard.core.search_text import with_folds
+from dashboard.core.text import comparable
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import alert_texts
 from dashboard.store.alert_texts import Text
 from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.database import change, db, upsert
-from dashboard.store.folding import with_folds
 from dashboard.store.models import findings as states
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.messages import AlertMessage, AlertRule
-from dashboard.store.text import comparable
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"

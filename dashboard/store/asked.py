@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from dashboard.store.text import comparable, meant
+from dashboard.core.text import comparable, meant
 
 PAGE_SIZES = (25, 50, 100, 200)
 LONGEST_SEARCH = 200

@@ -11,10 +11,10 @@ from typing import Final
 
 from sqlalchemy import func, select, update
 
-from dashboard.store import sight
-from dashboard.store.database import change, db, insert_for
+from dashboard.core import row_access as sight
+from dashboard.core.database import change, db, insert_for
+from dashboard.core.text import clean
 from dashboard.store.models.people import AuditEntry, User
-from dashboard.store.text import clean
 
 PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"
 COUNTED: Final = frozenset({FAILED, REFUSED})

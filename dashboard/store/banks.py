@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
+from dashboard.core.database import change, db, upsert
 from dashboard.peliqan.statuses import is_saltedge
 from dashboard.store.counts import SHOWN
-from dashboard.store.database import change, db, upsert
 from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models.findings import Finding

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, insert, select, update
 
-from dashboard.store import actions, audit, sight
-from dashboard.store.database import change, db, is_free
-from dashboard.store.folding import with_folds
+from dashboard.core import row_access as sight
+from dashboard.core.database import change, db, is_free
+from dashboard.core.search_text import with_folds
+from dashboard.store import actions, audit
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.people import AuditEntry

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import contains_eager, load_only
 
+from dashboard.core.database import db
 from dashboard.store import bulk
-from dashboard.store.database import db
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models.fleet import Account, Connection

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, delete, func, insert, select, update
 
+from dashboard.core.database import change, db
+from dashboard.core.search_text import with_folds
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.diagnosis.texts import normalised
-from dashboard.store.database import change, db
-from dashboard.store.folding import with_folds
 from dashboard.store.models.findings import NEW, RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
 DARK = "dark"

@@ -18,9 +18,9 @@ from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.attributes import instance_state as object_state
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
-from dashboard.store import sight
-from dashboard.store.database import change, change_many, db
-from dashboard.store.folding import AT_ONCE, refold
+from dashboard.core import row_access as sight
+from dashboard.core.database import change, change_many, db
+from dashboard.core.search_text import AT_ONCE, refold
 from dashboard.store.models.fleet import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
 V = TypeVar("V")

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 
+from dashboard.core.database import change, db, is_free
 from dashboard.store import findings, looks
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, db, is_free
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.findings import Finding
 

@@ -13,10 +13,10 @@ from typing import Any, Final
 from sqlalchemy import case, select, tuple_, update
 from sqlalchemy.orm import contains_eager
 
+from dashboard.core.database import change, db, is_free
+from dashboard.core.search_text import with_folds
 from dashboard.store import audit
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, db, is_free
-from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models.deliveries import Delivery

@@ -11,15 +11,15 @@ from typing import Any
 from sqlalchemy import case, func, select, tuple_, update
 from sqlalchemy.orm import contains_eager
 
+from dashboard.core.database import change, db
+from dashboard.core.text import comparable
 from dashboard.store import actions
-from dashboard.store.database import change, db
 from dashboard.store.finding_lists import FINDINGS
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Finding
 from dashboard.store.models.fleet import Account, Connection, HealthChange
 from dashboard.store.models.work import Action
-from dashboard.store.text import comparable
 
 # A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.
 REMIND_AFTER = timedelta(hours=20)

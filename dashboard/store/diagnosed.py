@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager
 
-from dashboard.store import sight
+from dashboard.core import row_access as sight
+from dashboard.core.database import db
 from dashboard.store.counts import remembered
-from dashboard.store.database import db
 from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Cause, Finding
 from dashboard.store.models.fleet import Account, Connection
 

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, select, update
 
-from dashboard.store.database import change, db, upsert
+from dashboard.core.database import change, db, upsert
 from dashboard.store.models.fleet import Account, AccountCheck
 from dashboard.store.models.work import Job
 from dashboard.store.passes import LEASE

@@ -14,8 +14,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, select, update
 
-from dashboard.store.database import change, change_many, db, insert_for
-from dashboard.store.folding import with_folds
+from dashboard.core.database import change, change_many, db, insert_for
+from dashboard.core.search_text import with_folds
 from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models.fleet import Connection

@@ -14,18 +14,19 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
+from dashboard.core import row_access as sight
+from dashboard.core.database import change, change_many, db
+from dashboard.core.search_text import with_folds
+from dashboard.core.text import clean, comparable
 from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
 from dashboard.diagnosis.siblings import made_anew, same_name
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
-from dashboard.store import causes, receipts, sight
+from dashboard.store import causes, receipts
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, change_many, db
-from dashboard.store.folding import with_folds
 from dashboard.store.models.data import DataCheck, WatchedTable
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, STATES, SUPPRESSED, UNCHECKED, Cause, ConnectorMedian, Finding
 from dashboard.store.models.fleet import Account, AccountCheck, Connection, Run
-from dashboard.store.text import clean, comparable
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)

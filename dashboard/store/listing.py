@@ -14,12 +14,12 @@ from sqlalchemy import ColumnElement, Select, String, and_, distinct, exists, fu
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.base import ExecutableOption
 
-from dashboard.store.addresses import canonical
+from dashboard.core.database import db
+from dashboard.core.email_addresses import canonical
+from dashboard.core.search_text import FoldedText
+from dashboard.core.text import comparable
 from dashboard.store.asked import Counted, ListQuery, Page, read_query
 from dashboard.store.counts import remembered
-from dashboard.store.database import db
-from dashboard.store.folding import FoldedText
-from dashboard.store.text import comparable
 
 V = TypeVar("V")
 # A mapped column or an expression of them: both can be compared, counted and sorted by.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 
-from dashboard.store.database import add_if_new, change, db
+from dashboard.core.database import add_if_new, change, db
 from dashboard.store.models.fleet import Account, AccountCheck
 from dashboard.store.models.work import ApiOutage, Refresh
 

@@ -13,10 +13,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from email_validator import EmailNotValidError, validate_email
 from sqlalchemy import bindparam, or_, select, update
 
-from dashboard.store.addresses import canonical
-from dashboard.store.database import add_if_new, db
+from dashboard.core.database import add_if_new, db
+from dashboard.core.email_addresses import canonical
+from dashboard.core.text import clean
 from dashboard.store.models.people import AccessToken, SignIn, User
-from dashboard.store.text import clean
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12

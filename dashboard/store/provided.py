@@ -13,8 +13,8 @@ from datetime import datetime
 
 from sqlalchemy import or_, select, update
 
+from dashboard.core.database import add_if_new, change, db
 from dashboard.store import audit, people, second
-from dashboard.store.database import add_if_new, change, db
 from dashboard.store.models.people import User
 
 

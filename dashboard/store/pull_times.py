@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from dashboard.core.times import MINUTES_A_DAY, on_wall, shown_minute
 from dashboard.store.models.pulls import PullSchedule
-from dashboard.store.wall import MINUTES_A_DAY, on_wall, shown_minute
 
 HOUR: Final = 60
 # Minutes from one pull to the next, and the word that follows "every".

@@ -13,14 +13,14 @@ from typing import Any, Final
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import undefer
 
+from dashboard.core.database import add_if_new, change, db, is_free
+from dashboard.core.search_text import with_folds
+from dashboard.core.text import clean, comparable
 from dashboard.store import audit
-from dashboard.store.database import add_if_new, change, db, is_free
-from dashboard.store.folding import with_folds
 from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
-from dashboard.store.text import clean, comparable
 
 RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)

@@ -15,14 +15,15 @@ from cryptography.fernet import InvalidToken, MultiFernet
 from sqlalchemy import delete as delete_from
 from sqlalchemy import func, or_, select, update
 
-from dashboard.store import audit, sight
-from dashboard.store.database import add_if_new, change, db, upsert
+from dashboard.core import row_access as sight
+from dashboard.core.database import add_if_new, change, db, upsert
+from dashboard.core.sql_text import without_literals
+from dashboard.core.text import clean, comparable
+from dashboard.store import audit
 from dashboard.store.models.fleet import Account
 from dashboard.store.models.people import User
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason
-from dashboard.store.statements import without_literals
-from dashboard.store.text import clean, comparable
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
 OPEN: Final = (WAITING, RUNNING)

@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
+from dashboard.core.database import db
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
 from dashboard.store import passes
 from dashboard.store.counts import remembered
-from dashboard.store.database import db
 from dashboard.store.models.findings import RECOVERED as CAUSE_RECOVERED
 from dashboard.store.models.findings import SUPPRESSED, Cause, Finding
 from dashboard.store.models.fleet import SEVERITIES, Account, ConnectionCount

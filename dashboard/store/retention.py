@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
+from dashboard.core.database import change, db
 from dashboard.store.alerts import WAITING
-from dashboard.store.database import change, db
 from dashboard.store.models.data import Export, TableLook
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.findings import Cause, Finding

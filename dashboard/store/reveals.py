@@ -6,11 +6,12 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, select
 
-from dashboard.store import audit, sight
-from dashboard.store.database import change, db, upsert
+from dashboard.core import row_access as sight
+from dashboard.core.database import change, db, upsert
+from dashboard.core.text import clean
+from dashboard.store import audit
 from dashboard.store.models.data import ColumnMask, Reveal
 from dashboard.store.models.people import AuditEntry, User
-from dashboard.store.text import clean
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500

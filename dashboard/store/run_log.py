@@ -9,9 +9,9 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.orm import aliased
 
 from dashboard import peliqan
-from dashboard.store.database import change, db, upsert
+from dashboard.core.database import change, db, upsert
+from dashboard.core.text import clean
 from dashboard.store.models.fleet import Connection, Run
-from dashboard.store.text import clean
 
 KEPT = 20
 # Runs that say what is usual.

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select
 
-from dashboard.store import sight
+from dashboard.core import row_access as sight
+from dashboard.core.database import change, db
+from dashboard.core.text import comparable
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, db
 from dashboard.store.models.fleet import Account
 from dashboard.store.models.people import Scope, Seen, User
-from dashboard.store.text import comparable
 
 MOST = 500
 LONGEST = 255

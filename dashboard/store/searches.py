@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 
+from dashboard.core.database import change, db, is_free
 from dashboard.store import audit
-from dashboard.store.database import change, db, is_free
 from dashboard.store.models.data import ValueSearch
 from dashboard.store.models.fleet import Connection
 

@@ -14,8 +14,8 @@ from typing import Final
 import pyotp
 from sqlalchemy import delete, or_, select, update
 
+from dashboard.core.database import change, db
 from dashboard.store import people
-from dashboard.store.database import change, db
 from dashboard.store.models.people import RecoveryCode, User
 
 STEP: Final = 30

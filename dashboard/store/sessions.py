@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import select, update
 
+from dashboard.core.database import change, db
 from dashboard.store import people
-from dashboard.store.database import change, db
 from dashboard.store.models.people import SignIn, User
 
 

@@ -14,12 +14,12 @@ from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import contains_eager
 
 from dashboard import peliqan
+from dashboard.core.database import change, change_many, db
+from dashboard.core.text import clean
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
 from dashboard.store import events, findings, run_log
 from dashboard.store.counts import begin_change
-from dashboard.store.database import change, change_many, db
 from dashboard.store.models.fleet import Account, AccountCheck, Connection, HealthChange
-from dashboard.store.text import clean
 
 LOOK = timedelta(seconds=15)
 # Made once: every page of an account asks.

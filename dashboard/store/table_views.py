@@ -15,7 +15,7 @@ from typing import Final
 
 from sqlalchemy import delete, select, update
 
-from dashboard.store.database import change, db, upsert
+from dashboard.core.database import change, db, upsert
 from dashboard.store.models.data import TableView
 
 KEPT: Final = timedelta(days=90)

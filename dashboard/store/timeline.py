@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased, defer, load_only
 
+from dashboard.core.database import db
 from dashboard.store import audit
 from dashboard.store.counts import SHOWN
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection, HealthChange, Run
 from dashboard.store.models.messages import WebhookEvent

@@ -7,11 +7,11 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import contains_eager, load_only
 
-from dashboard.store.database import change, db
+from dashboard.core.database import change, db
+from dashboard.core.text import clean
 from dashboard.store.models.findings import Cause
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.together import Note
-from dashboard.store.text import clean
 
 LONGEST_NOTE = 2000
 

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from sqlalchemy import func, select
 
-from dashboard.store.database import db, upsert
+from dashboard.core.database import db, upsert
 from dashboard.store.models.fleet import SEVERITIES, ConnectionCount, FleetHour
 
 

@@ -8,9 +8,9 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from dashboard.core.database import db, upsert
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.store import passes
-from dashboard.store.database import db, upsert
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, ConnectionCount
 from dashboard.store.models.work import Job

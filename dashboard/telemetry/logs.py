@@ -13,8 +13,8 @@ from typing import TextIO
 
 from pythonjsonlogger.json import JsonFormatter
 
-from dashboard.diagnosis.error_values import without_values
-from dashboard.diagnosis.scrub import scrubbed
+from dashboard.core.error_values import without_values
+from dashboard.core.redaction import scrubbed
 from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.outages import AWAY
 

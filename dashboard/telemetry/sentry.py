@@ -8,8 +8,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard.diagnosis.error_values import without_values
-from dashboard.diagnosis.scrub import scrubbed
+from dashboard.core.error_values import without_values
+from dashboard.core.redaction import scrubbed
 from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.outages import what_is_away
 from dashboard.telemetry.tracing import Missing

@@ -11,7 +11,8 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from limits import parse
 
 from dashboard.app import console
-from dashboard.store import audit, people, sight
+from dashboard.core import row_access as sight
+from dashboard.store import audit, people
 from dashboard.store.models.people import User
 from dashboard.views import browsers, htmx
 from dashboard.views.security import limiter

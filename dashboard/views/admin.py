@@ -4,8 +4,8 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.core.database import db
 from dashboard.store import audit, people, provided, scopes, second, sessions
-from dashboard.store.database import db
 from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store.models.people import User
 from dashboard.views.access import requires, visitor

@@ -6,13 +6,13 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.core.database import db
+from dashboard.core.times import shown_minute
 from dashboard.diagnosis.rules import GRAVITIES
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, audit
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
-from dashboard.store.database import db
 from dashboard.store.models.messages import AlertRule
-from dashboard.store.wall import shown_minute
 from dashboard.views import times
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list

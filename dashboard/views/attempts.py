@@ -16,7 +16,7 @@ from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
 from dashboard.app import console
-from dashboard.store.addresses import canonical
+from dashboard.core.email_addresses import canonical
 
 HALF_A_YEAR: Final = 180 * 86_400
 # An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.

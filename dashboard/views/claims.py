@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dashboard.store.addresses import canonical
+from dashboard.core.email_addresses import canonical
 
 
 def verified(claims: Mapping[str, Any], email: Any) -> bool | None:

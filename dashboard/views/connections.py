@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.diagnosis.error_values import sentence_of
+from dashboard.core.error_values import sentence_of
 from dashboard.fleet import data_checks, links, live, rows, sync
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.store import actions, audit, banks, deliveries, diagnosed, run_log, snapshot, together

@@ -5,15 +5,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, select
 
 from dashboard.app import console
+from dashboard.core.database import db
+from dashboard.core.text import comparable
 from dashboard.fleet import links
 from dashboard.store import actions, audit, desk
 from dashboard.store.asked import whole_number
-from dashboard.store.database import db
 from dashboard.store.finding_lists import finding_item
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Account, Connection, ConnectionCount
 from dashboard.store.models.work import Action
-from dashboard.store.text import comparable
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

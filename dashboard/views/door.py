@@ -16,11 +16,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
 from dashboard.app import Console
+from dashboard.core.database import db
+from dashboard.core.text import clean
 from dashboard.peliqan import webhooks as told
 from dashboard.store import due
-from dashboard.store.database import db
 from dashboard.store.events import Intake
-from dashboard.store.text import clean
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY
 

@@ -13,6 +13,7 @@ from werkzeug.wsgi import wrap_file
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.core.text import clean
 from dashboard.data.files import FORMATS, TextFile, make_file
 from dashboard.data.filters import KINDS
 from dashboard.data.query import TableQuery
@@ -21,7 +22,6 @@ from dashboard.fleet.exports import folder_of
 from dashboard.store import audit, exports
 from dashboard.store.models.data import Export
 from dashboard.store.models.fleet import Account
-from dashboard.store.text import clean
 from dashboard.views import htmx, table_views
 from dashboard.views.access import guard_again, requires, visitor
 from dashboard.views.accounts import get_account_or_404

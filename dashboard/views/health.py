@@ -10,8 +10,9 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, console
+from dashboard.core import schema
 from dashboard.fleet.queue import MINUTE
-from dashboard.store import schema, vitals
+from dashboard.store import vitals
 from dashboard.views.access import PUBLIC, requires
 
 bp = Blueprint("health", __name__)

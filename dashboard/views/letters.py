@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
 from dashboard.app import ASSETS
-from dashboard.diagnosis.scrub import one_line
+from dashboard.core.redaction import one_line
 
 LANGUAGES: Final = ("en", "nl", "fr", "de", "es")
 # Rules that the texts explain; whatever else is wrong is explained in general words.

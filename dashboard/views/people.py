@@ -5,9 +5,9 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
 
 from dashboard.app import console
+from dashboard.core.email_addresses import canonical
 from dashboard.store import audit, people, sessions
 from dashboard.store import second as codes
-from dashboard.store.addresses import canonical
 from dashboard.views import provider, second
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.views.attempts import by_account

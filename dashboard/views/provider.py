@@ -14,10 +14,10 @@ from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from dashboard import unreachable
 from dashboard.app import console
+from dashboard.core import unreachable
+from dashboard.core.email_addresses import canonical
 from dashboard.store import audit, issuers, provided
-from dashboard.store.addresses import canonical
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next
 from dashboard.views.claims import find, values, verified
 from dashboard.views.security import limiter

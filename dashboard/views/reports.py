@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 from jinja2 import Environment
 
 from dashboard.app import console
-from dashboard.diagnosis.scrub import one_line
+from dashboard.core.redaction import one_line
 from dashboard.diagnosis.texts import span
 from dashboard.store import report
 from dashboard.store.asked import BadQuery, whole_number

@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from dashboard.app import console
+from dashboard.core.database import db
 from dashboard.store import audit, people, second
-from dashboard.store.database import db
 from dashboard.store.models.people import User
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.views.attempts import by_address, count_key

@@ -10,17 +10,17 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data import addresses
+from dashboard.core import addresses
+from dashboard.core.egress import NotAllowed
+from dashboard.core.sql_text import title_of, without_literals
 from dashboard.data.kinds import name_for
 from dashboard.data.masks import SEES_ALL
-from dashboard.data.places import NotAllowed
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.store import questions, reveals
 from dashboard.store.asked import Page, read_query
 from dashboard.store.models.fleet import Account
 from dashboard.store.models.sql import Answer, Question
-from dashboard.store.statements import title_of, without_literals
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import cell, plain

@@ -12,7 +12,7 @@ from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.views.security import limiter
 from tests.alerting import RECEIVERS
 from tests.attacks.places import Places

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from dashboard.core.database import db
 from dashboard.store import models
-from dashboard.store.database import db
 from dashboard.store.models.data import ValueSearch
 from dashboard.store.models.fleet import Run
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent

@@ -8,8 +8,8 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import actions, bulk, pulls, questions
-from dashboard.store.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Connection, Run

@@ -13,7 +13,7 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AccessToken, SignIn, User
 from dashboard.store.models.sql import Question

@@ -13,11 +13,11 @@ from flask import Flask
 from markdown_it import MarkdownIt
 from requests.adapters import HTTPAdapter
 
-from dashboard.data.places import Place, Places
+from dashboard.core.database import db
+from dashboard.core.egress import Place, Places
 from dashboard.fleet import alerts as sending
 from dashboard.peliqan.models import Account
 from dashboard.store import alerts
-from dashboard.store.database import db
 from dashboard.store.models.messages import AlertMessage
 from dashboard.store.snapshot import save_accounts
 from dashboard.views.reports import markdown

@@ -15,8 +15,8 @@ import pytest
 from flask import Flask, Response, request_finished
 from sqlalchemy import select
 
+from dashboard.core.database import db
 from dashboard.sandbox import query
-from dashboard.store.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AuditEntry
 from dashboard.views import pages

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from dashboard.data import addresses
+from dashboard.core import addresses
+from dashboard.core.egress import NotAllowed, Place, Places
 from dashboard.data.destinations import DestinationError, name_of, open_destination
-from dashboard.data.places import NotAllowed, Place, Places
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.result import Failed, Result
 

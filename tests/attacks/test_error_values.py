@@ -15,12 +15,12 @@ from flask import Flask
 from sqlalchemy import exc
 
 from dashboard import peliqan
+from dashboard.core.error_values import sentence_of, without_values
+from dashboard.core.sql_text import names_in_statement
 from dashboard.data.refusals import of_database
 from dashboard.data.sql import postgresql, proxy
 from dashboard.data.sql.result import Failed, Result
-from dashboard.diagnosis.error_values import sentence_of, without_values
 from dashboard.fleet.hook import FunctionHook, HookError
-from dashboard.store.statements import names_in_statement
 from dashboard.telemetry import logs
 from dashboard.telemetry import sentry as mistakes
 from tests.conftest import Person

@@ -6,8 +6,8 @@ import pyotp
 import pytest
 from flask import Flask
 
+from dashboard.core.database import db
 from dashboard.store import people, provided
-from dashboard.store.database import db
 from dashboard.views.access import PUBLIC
 from tests.attacks.places import Places, ask
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, words

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.store.database import db
+from dashboard.core.database import db
 from tests.attacks.places import Places, ask
 from tests.conftest import Person
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from limits import parse
 from sqlalchemy import select
 
+from dashboard.core.database import db
+from dashboard.core.email_addresses import LONGEST, canonical
 from dashboard.store import people
-from dashboard.store.addresses import LONGEST, canonical
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry, SignIn
 from dashboard.views import attempts
 from dashboard.views.security import limiter

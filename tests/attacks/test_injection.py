@@ -14,8 +14,8 @@ from flask import Flask, request
 from sqlalchemy import func, inspect, select
 from werkzeug.datastructures import ImmutableMultiDict
 
+from dashboard.core.database import db
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.people import User
 from tests.attacks.places import Place, Places, ask

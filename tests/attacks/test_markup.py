@@ -16,9 +16,9 @@ from jinja2 import FileSystemBytecodeCache
 
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
+from dashboard.core.database import db
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.views.cells import cell
 from dashboard.views.security import limiter
 from tests.alerting import RECEIVERS

@@ -17,13 +17,13 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.data.filters import KINDS, kinds_of
 from dashboard.data.masks import MASKED
 from dashboard.data.query import read_table_query
 from dashboard.sandbox.tables import Field
 from dashboard.store import reveals
 from dashboard.store.asked import BadQuery
-from dashboard.store.database import db
 from dashboard.store.models.data import ColumnMask, Reveal
 from dashboard.store.models.people import AuditEntry, User
 from tests.attacks.places import ACCOUNT

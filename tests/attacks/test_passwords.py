@@ -3,8 +3,8 @@
 import pytest
 from flask import Flask
 
+from dashboard.core.database import db
 from dashboard.store import people
-from dashboard.store.database import db
 from tests.conftest import PASSWORD, PASSWORD_HASH, Person
 
 NEW = "quite another horse"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.core.egress import NotAllowed, Place, Places
 from dashboard.data.destinations import open_destination
-from dashboard.data.places import NotAllowed, Place, Places
 from dashboard.fleet import alerts
 from dashboard.settings import SettingsError, read_settings
 

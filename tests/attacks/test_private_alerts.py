@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.app import Console, create_app
-from dashboard.data import hosts
-from dashboard.data.places import PRIVATE, REFUSED, NotAllowed, Place, Places
+from dashboard.core import hosts
+from dashboard.core.dialling import NotDialled, only_to
+from dashboard.core.egress import PRIVATE, REFUSED, NotAllowed, Place, Places
 from dashboard.fleet import alerts
-from dashboard.fleet.dialling import NotDialled, only_to
 from tests.attacks.test_dialled_alerts import answering, places
 from tests.conftest import Person, Sandbox, make_settings
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from dashboard.core.database import db
 from dashboard.store import audit, people, retention
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from tests.attacks.places import Places, ask
 from tests.attacks.test_sign_in import VIV, attempt

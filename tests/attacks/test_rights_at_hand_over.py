@@ -13,11 +13,11 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.data.masks import MASKED
 from dashboard.fleet import search as search_work
 from dashboard.sandbox.tables import Field
 from dashboard.store import exports, people, reveals, scopes
-from dashboard.store.database import db
 from dashboard.store.models.data import ColumnMask, Export, Reveal
 from dashboard.store.models.people import AuditEntry, User
 from tests.attacks.places import ACCOUNT

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console
 from dashboard.cli.common import close_store
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.store.models.messages import AlertRule
 from dashboard.store.models.people import User
 from tests.attacks.conftest import HOOK

@@ -11,8 +11,8 @@ from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.views.security import limiter
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings

@@ -14,8 +14,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import people, questions, scopes
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.sql import Answer, Question
 from tests.attacks.places import ACCOUNT

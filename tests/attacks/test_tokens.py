@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.core.database import db
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.store.models.people import AccessToken
 from tests.attacks.places import Places, ask
 from tests.conftest import Person

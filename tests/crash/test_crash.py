@@ -15,8 +15,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
 
+from dashboard.core.database import Model, db
 from dashboard.store import actions, audit, exports, people
-from dashboard.store.database import Model, db
 from dashboard.store.models.data import Export
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.people import AuditEntry

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from dashboard.diagnosis.scrub import HIDDEN, scrubbed
+from dashboard.core.redaction import HIDDEN, scrubbed
 
 SECRET = "Tr0ub4dor"
 

@@ -13,9 +13,9 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console, create_app
 from dashboard.cli.common import upgrade_schema
+from dashboard.core.database import db
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.store.models.data import Export, TableLook, WatchedTable
 from dashboard.store.models.fleet import Account, Connection, Run
 from dashboard.store.models.people import AuditEntry

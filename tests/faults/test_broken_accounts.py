@@ -15,9 +15,9 @@ from sqlalchemy import func, select
 from dashboard import peliqan
 from dashboard.app import Console, create_app
 from dashboard.cli.common import close_store, upgrade_schema
+from dashboard.core.database import db
 from dashboard.data.reading import TableReading
 from dashboard.fleet.refresh import Result, refresh_fleet
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account
 from dashboard.store.models.work import ApiOutage
 from tests.conftest import make_settings

@@ -7,9 +7,9 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import links
 from dashboard.store import actions, diagnosed, findings
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.work import Action

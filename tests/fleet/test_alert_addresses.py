@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.data.places import Place, Places
+from dashboard.core.egress import Place, Places
 from dashboard.fleet import alerts as sending
 from tests.alerting import Receiver
 

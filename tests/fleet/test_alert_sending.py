@@ -11,9 +11,9 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, retention
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.messages import AlertMessage
 from tests.alerting import SECRET, Clockwork, messages, the_cause

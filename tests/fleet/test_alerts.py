@@ -8,8 +8,8 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.app import create_app
+from dashboard.core.database import db
 from dashboard.store import alert_rules, alerts, suppression
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause
 from tests.alerting import Clockwork, Receiver, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings

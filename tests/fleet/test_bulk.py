@@ -11,10 +11,10 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import live, sync
 from dashboard.store import actions, bulk, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import BulkItem, BulkJob

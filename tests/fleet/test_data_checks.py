@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import data_checks
 from dashboard.store import data_checks as stored
 from dashboard.store import findings, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection

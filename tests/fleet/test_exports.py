@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import exports as work
 from dashboard.store import exports
-from dashboard.store.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AuditEntry, User
 from tests.conftest import Clock

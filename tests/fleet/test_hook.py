@@ -14,9 +14,9 @@ import pytest
 from werkzeug.serving import make_server
 
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
 from dashboard.fleet.hook import AddressHook, FunctionHook, HookError
 from dashboard.settings import SettingsError, read_settings
-from dashboard.store.database import db
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import free_port
 from tests.hooking import SECRET, connect, tables_at_peliqan, the_delivery, work

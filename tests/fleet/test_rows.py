@@ -9,10 +9,10 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import live, rows
 from dashboard.fleet.rows import RowsLook, read_time, tables_of
 from dashboard.store import snapshot
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection
 from tests.conftest import ACCOUNTS, Clock, Sandbox

@@ -10,10 +10,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import live, sync
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
 from dashboard.store import actions, diagnosed, findings, report, timeline
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.fleet.told.telling import NEW_RUN, known, take, tell

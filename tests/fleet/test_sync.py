@@ -7,9 +7,9 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import links, sync
 from dashboard.store import actions, run_log, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action

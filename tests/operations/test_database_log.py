@@ -14,8 +14,8 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import actions, passes, people, provided, pulls, questions, reveals
-from dashboard.store.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.messages import WebhookEvent

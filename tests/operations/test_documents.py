@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from dashboard.store.schema import newest_version
+from dashboard.core.schema import newest_version
 from tests.conftest import Sandbox
 from tests.engines import free_port, wait_for
 from tests.nginx import TlsNginx

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from dashboard.store.database import db
+from dashboard.core.database import db
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import Person
 from tests.engines import Servers

@@ -14,12 +14,12 @@ from click.testing import CliRunner, Result
 from flask import Flask
 
 from dashboard.cli import main
+from dashboard.core.database import db
 from dashboard.data.databases import DatabaseDestination
 from dashboard.data.destinations import DestinationError, open_destination
 from dashboard.data.sql import postgresql
 from dashboard.data.sql import result as sql_result
 from dashboard.store import passes
-from dashboard.store.database import db
 from tests.conftest import Clock, Sandbox
 from tests.engines import Servers, wait_for
 from tests.operations.conftest import POOL_SIZE

@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy import func, select, update
 
 from dashboard.cli import main
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.store.models.work import Job
 from tests.conftest import Clock
 from tests.engines import wait_for

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from dashboard.store.folding import refold
+from dashboard.core.search_text import refold
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import delete, update
 
+from dashboard.core.database import db
 from dashboard.store import causes
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Account, ConnectionCount
 from dashboard.store.models.work import Refresh

@@ -20,9 +20,9 @@ from sqlalchemy.exc import SAWarning
 from dashboard.app import Console, create_app
 from dashboard.cli import main
 from dashboard.cli.common import close_store
+from dashboard.core import backup, schema
+from dashboard.core.database import db
 from dashboard.settings import Settings
-from dashboard.store import backup, schema
-from dashboard.store.database import db
 from tests.conftest import Sandbox, make_settings
 from tests.engines import Servers
 from tests.processes import make_environ

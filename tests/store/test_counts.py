@@ -8,9 +8,9 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.peliqan import models
 from dashboard.store import counts, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account, Connection, ConnectionCount
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Person

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.core.database import db
 from dashboard.store import looks
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection
 

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from dashboard.app import create_app
-from dashboard.store import counts, people, schema
-from dashboard.store.database import db
+from dashboard.core import schema
+from dashboard.core.database import db
+from dashboard.store import counts, people
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS
 from tests.conftest import make_settings
 from tests.engines import Servers

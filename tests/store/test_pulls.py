@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.core.database import db
 from dashboard.store import pulls
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from tests.conftest import Clock

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from dashboard.app import create_app
-from dashboard.store import schema
-from dashboard.store.database import db
+from dashboard.core import schema
+from dashboard.core.database import db
 from tests.conftest import make_settings
 from tests.engines import Servers
 

@@ -9,9 +9,9 @@ from flask import Flask
 from sqlalchemy import delete
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import live
 from dashboard.store import actions, causes, receipts, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.people import AuditEntry

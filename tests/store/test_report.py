@@ -10,8 +10,8 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from markdown_it import MarkdownIt
 
+from dashboard.core.database import db
 from dashboard.store import report
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account
 from dashboard.views import reports
 from tests.conftest import words

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.core.database import db
 from dashboard.store import reveals
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry, User
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

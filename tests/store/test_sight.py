@@ -5,8 +5,9 @@ from sqlalchemy import func, select
 
 from dashboard import peliqan
 from dashboard.app import Console
-from dashboard.store import people, scopes, sight, snapshot
-from dashboard.store.database import db
+from dashboard.core import row_access as sight
+from dashboard.core.database import db
+from dashboard.store import people, scopes, snapshot
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Account, Connection, Run
 from dashboard.store.models.together import BulkItem

@@ -9,8 +9,8 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import causes, due, findings, suppression, together
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.fleet import Connection
 from tests.conftest import Clock

@@ -9,9 +9,9 @@ from flask import Flask
 from sqlalchemy import delete, select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import refresh
 from dashboard.store import retention, trend
-from dashboard.store.database import db
 from dashboard.store.models.fleet import SEVERITIES, ConnectionCount, FleetHour
 from tests.conftest import Clock, Sandbox
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from dashboard.core.text import clean
 from dashboard.data.destinations import open_destination
 from dashboard.data.kinds import decimal_places
 from dashboard.sandbox.tables import Table
-from dashboard.store.text import clean
 from tests.conftest import Sandbox
 from tests.tables.conftest import Copies, Run
 from tests.tables.customers import Pulls, check_all_copied, others

@@ -11,8 +11,8 @@ from flask import Flask, request
 from sqlalchemy import text
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import refresh
-from dashboard.store.database import db
 from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.task_runs import around_task
 from tests.conftest import Person, Sandbox, path_of, words

@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.alerting import RECEIVERS, SECRET, Receiver, receive
 from tests.conftest import Clock, Person, words

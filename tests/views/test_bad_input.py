@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
-from dashboard.store.database import db
+from dashboard.core.database import db
 from tests.conftest import Person, words
 
 BAD = [

@@ -8,8 +8,8 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import findings
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.together import BankTick
 from tests.conftest import Clock, Person, Sandbox, path_of, words

@@ -12,8 +12,8 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import actions, bulk, snapshot
-from dashboard.store.database import db
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 
 

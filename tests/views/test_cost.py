@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event
 
-from dashboard.store.database import db
+from dashboard.core.database import db
 from tests.conftest import Person
 
 # Who asks, how much is counted by kind, the rows, which version of the snapshot, and how old it is.

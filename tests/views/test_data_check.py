@@ -82,7 +82,7 @@ def test_a_stranger_and_an_unknown_connection_get_nothing(mallory: Person, viv: 
 
 
 def test_figures_hold_no_row_of_a_customer(viv: Person, sandbox: Sandbox, app: Any) -> None:
-    from dashboard.store.database import db
+    from dashboard.core.database import db
 
     connection = sandbox.healthy
     viv.post(path_of(connection, "/data-check"), htmx=True)

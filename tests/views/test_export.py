@@ -22,9 +22,9 @@ from sqlalchemy.exc import OperationalError
 
 from dashboard import peliqan
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
 from dashboard.data.masks import MASKED
 from dashboard.store import exports, people
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry, User
 from dashboard.views import table_files
 from tests.conftest import Clock, Person, Sandbox, make_settings, words

@@ -4,9 +4,9 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import refresh
 from dashboard.store import actions
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_desk import entries, look, only

@@ -4,8 +4,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import bulk
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Connection
 from tests.conftest import Person, Sandbox, words

@@ -4,9 +4,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from dashboard.core.database import db
 from dashboard.store import people, scopes
 from dashboard.store.counts import recount
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Account
 from tests.conftest import Person, words
 from tests.limited import INSIDE

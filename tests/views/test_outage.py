@@ -7,8 +7,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, path_of, words

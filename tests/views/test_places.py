@@ -8,9 +8,9 @@ from sqlalchemy import select
 
 from dashboard.app import Console, create_app
 from dashboard.cli.common import close_store
-from dashboard.data import places
+from dashboard.core import egress as places
+from dashboard.core.database import db
 from dashboard.store import pulls
-from dashboard.store.database import db
 from dashboard.store.models.pulls import PullRun
 from tests.conftest import Person, Sandbox, make_settings
 

@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import pulls as pulling
 from dashboard.store import pulls
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from tests.conftest import Clock, Person, Sandbox, words

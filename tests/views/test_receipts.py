@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
 from dashboard.diagnosis.playbook import PLATFORM, read_playbook
 from dashboard.store import actions, diagnosed, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words

@@ -9,9 +9,9 @@ from bs4 import BeautifulSoup
 from flask import Flask
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import refresh
 from dashboard.store import people, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Account
 from tests.conftest import Clock, Person, Sandbox, words

@@ -7,11 +7,11 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.data.occurrences import found_in
 from dashboard.fleet import search as work
 from dashboard.peliqan import Column
 from dashboard.store import searches
-from dashboard.store.database import db
 from dashboard.store.models.data import ValueSearch
 from dashboard.store.models.people import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, path_of, words

@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.store import people, second
-from dashboard.store.database import db
 from dashboard.store.models.people import RecoveryCode, User
 from dashboard.views.security import limiter
 from tests.conftest import PASSWORD, Clock, Person, words

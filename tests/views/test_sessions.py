@@ -6,8 +6,8 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
+from dashboard.core.database import db
 from dashboard.store import people
-from dashboard.store.database import db
 from dashboard.views import browsers
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.views.test_cost import counted

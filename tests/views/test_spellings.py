@@ -9,10 +9,10 @@ import pytest
 from flask import Flask
 
 from dashboard.app import create_app
+from dashboard.core.database import db
+from dashboard.core.search_text import refold
+from dashboard.core.text import comparable
 from dashboard.store import overview, questions
-from dashboard.store.database import db
-from dashboard.store.folding import refold
-from dashboard.store.text import comparable
 from dashboard.views.security import limiter
 from tests.conftest import Person, make_settings
 from tests.spelled import NAMES, SEARCHED, SPELLINGS, fill

@@ -12,9 +12,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet.questions import LOOK_EVERY
 from dashboard.store import questions
-from dashboard.store.database import db
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.sql import Answer, Question
 from tests.conftest import Clock, Person, Sandbox, words

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from dashboard.store.database import db
+from dashboard.core.database import db
 from dashboard.store.models.fleet import HealthChange
 from dashboard.store.models.together import Note
 from tests.conftest import Clock, Person, Sandbox, path_of, words

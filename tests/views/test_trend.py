@@ -7,8 +7,8 @@ from datetime import timedelta
 from flask import Flask
 from sqlalchemy import delete
 
+from dashboard.core.database import db
 from dashboard.store import trend
-from dashboard.store.database import db
 from dashboard.store.models.fleet import SEVERITIES, FleetHour
 from tests.conftest import Clock, Person, words
 

@@ -17,11 +17,11 @@ from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from dashboard.app import Console, create_app
+from dashboard.core.database import db
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.peliqan.webhooks import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
-from dashboard.store.database import db
 from dashboard.store.events import Intake
 from dashboard.store.models.fleet import AccountCheck
 from dashboard.store.models.messages import WebhookEvent

@@ -11,7 +11,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from dashboard.store.statements import LONGEST
+from dashboard.core.sql_text import LONGEST
 
 MOST_DIGITS: Final = 1_000
 TYPES: Final = ("text", "number", "date")

@@ -15,7 +15,7 @@ down_revision = "0019"
 branch_labels = None
 depends_on = None
 
-# As in store/statements.py when this was written.
+# As in core/sql_text.py when this was written.
 TOKENS = re.compile(
     r"""'(?:[^'\\]|''|\\[^'])*+(?:\\'.*|\\?\Z|')
     | --[^\n]*+ | \#[^\n]*+

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from dashboard.store.database import BigId, Model, UtcTime
+from dashboard.core.database import BigId, Model, UtcTime
 
 
 class ColumnMask(Model):

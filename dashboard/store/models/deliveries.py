@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.folding import folded
+from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.search_text import folded
 from dashboard.store.models.fleet import Account, Connection
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy import Float, ForeignKey, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.search_text import folded
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
-from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account, Connection
 
 NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppressed", "recovered"

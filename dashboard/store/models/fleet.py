@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
+from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.search_text import folded
 from dashboard.peliqan import statuses as vocabulary
-from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.folding import folded
 
 # Severities from worst to best, as lists sort them; ``severity_rank`` is the place in it.
 SEVERITIES = tuple(severity.value for severity in vocabulary.Severity)

@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.folding import folded
+from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.search_text import folded
 from dashboard.store.models.fleet import Account
 
 

@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from dashboard.store.addresses import canonical
-from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.folding import folded
+from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.email_addresses import canonical
+from dashboard.core.search_text import folded
 
 
 class AuditEntry(Model):

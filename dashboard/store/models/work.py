@@ -5,10 +5,10 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.search_text import folded
 from dashboard.diagnosis.rules import BY_NAME
 from dashboard.peliqan.statuses import RunOutcome, meaning_of_run, outcome_of_run
-from dashboard.store.database import BigId, Model, UtcTime
-from dashboard.store.folding import folded
 from dashboard.store.models.fleet import Account, Connection
 
 

@@ -6,8 +6,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from dashboard.core.database import db
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store.database import db
 from dashboard.store.models.fleet import AccountCheck
 from tests.webhooks import SECRET
 

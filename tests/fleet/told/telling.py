@@ -7,9 +7,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import webhooks
 from dashboard.store import snapshot
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Connection, Run
 from dashboard.store.models.messages import WebhookEvent
 from tests.webhooks import post

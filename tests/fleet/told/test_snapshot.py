@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import diagnosed, events, retention, run_log, snapshot
-from dashboard.store.database import db
 from dashboard.store.models.fleet import Run
 from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox

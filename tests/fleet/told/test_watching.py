@@ -14,11 +14,11 @@ from sqlalchemy import select
 from werkzeug.serving import make_server
 
 from dashboard.app import Console
+from dashboard.core.database import db
 from dashboard.fleet import sync, webhooks
 from dashboard.fleet.hints import Seldom
 from dashboard.fleet.pace import EVENTS_COME
 from dashboard.store import actions
-from dashboard.store.database import db
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox, path_of

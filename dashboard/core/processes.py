@@ -12,7 +12,7 @@ from uuid import uuid4
 from sqlalchemy import delete, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.store.database import change, db, upsert
+from dashboard.core.database import change, db, upsert
 from dashboard.store.models.work import Job
 
 if TYPE_CHECKING:

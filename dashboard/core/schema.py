@@ -5,8 +5,8 @@ from pathlib import Path
 from flask import current_app
 from sqlalchemy import inspect, text
 
+from dashboard.core.database import db
 from dashboard.store.counts import repair_texts
-from dashboard.store.database import db
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 

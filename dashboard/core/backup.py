@@ -24,9 +24,9 @@ import psycopg
 from psycopg import conninfo
 from sqlalchemy import func, inspect, literal, select, table
 
-from dashboard.diagnosis.scrub import scrubbed
-from dashboard.store import schema
-from dashboard.store.database import db
+from dashboard.core import schema
+from dashboard.core.database import db
+from dashboard.core.redaction import scrubbed
 from dashboard.version import VERSION
 
 MANIFEST = "manifest.json"

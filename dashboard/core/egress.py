@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, Self
 
-from dashboard.data import addresses, hosts
+from dashboard.core import addresses, hosts
 
 FILES: Final = frozenset({"parquet", "sqlite"})
 _PATTERN: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.*?-]*))(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII)

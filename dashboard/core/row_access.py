@@ -20,7 +20,7 @@ from flask import current_app, g, has_app_context
 from sqlalchemy import BigInteger, Connection, Dialect, bindparam, case, delete, event, func, insert, select
 from sqlalchemy.orm import Session
 
-from dashboard.store.database import change, db
+from dashboard.core.database import change, db
 from dashboard.store.models.findings import RECOVERED, STATES, Cause
 from dashboard.store.models.fleet import Account
 from dashboard.store.models.people import Scope, Seen, User

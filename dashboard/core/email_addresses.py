@@ -4,7 +4,7 @@ from unicodedata import normalize
 
 import idna
 
-from dashboard.store.text import casefolded
+from dashboard.core.text import casefolded
 
 LONGEST = 254
 

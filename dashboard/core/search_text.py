@@ -15,8 +15,8 @@ from sqlalchemy.orm import MappedColumn, Mapper, mapped_column
 from sqlalchemy.orm.attributes import instance_state as object_state
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
-from dashboard.store.database import change_many, db
-from dashboard.store.text import comparable
+from dashboard.core.database import change_many, db
+from dashboard.core.text import comparable
 
 AT_ONCE = 500
 Fold = Callable[[str], str]

@@ -1,0 +1,1 @@
+"""What everything else stands on: the store, times, texts, encryption, addresses, row-level access. Knows no feature."""
