@@ -14,7 +14,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NamedTuple
 
 from dashboard import peliqan
-from dashboard.store.asked import BadQuery
+from dashboard.listing.query import BadQuery
 
 
 class Kind(NamedTuple):

@@ -8,9 +8,9 @@ from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard.core.database import change, db, upsert
+from dashboard.listing.listing import Filter, Listing, Outer
 from dashboard.peliqan.statuses import is_saltedge
 from dashboard.store.counts import SHOWN
-from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Account, Connection, ConnectionCount

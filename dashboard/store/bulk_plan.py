@@ -11,13 +11,13 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from dashboard.core.database import db
+from dashboard.listing.listing import Listing
+from dashboard.listing.query import BadQuery, ListQuery, whole_number
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
 from dashboard.store import actions, bulk
-from dashboard.store.asked import BadQuery, ListQuery, whole_number
 from dashboard.store.bulk import Place
 from dashboard.store.counts import SHOWN
 from dashboard.store.finding_lists import FINDINGS
-from dashboard.store.listing import Listing
 from dashboard.store.lists import CONNECTIONS
 from dashboard.store.models.findings import Finding
 from dashboard.store.models.fleet import Account, Connection

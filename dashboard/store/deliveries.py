@@ -15,9 +15,9 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
+from dashboard.listing.listing import Filter, Listing
 from dashboard.store import audit
 from dashboard.store.counts import begin_change
-from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.fleet import Account, Connection

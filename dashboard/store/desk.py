@@ -13,9 +13,9 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core.database import change, db
 from dashboard.core.text import comparable
+from dashboard.listing.listing import Filter, Listing
 from dashboard.store import actions
 from dashboard.store.finding_lists import FINDINGS
-from dashboard.store.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Finding
 from dashboard.store.models.fleet import Account, Connection, HealthChange

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, selec
 
 from dashboard.core.database import change, change_many, db, insert_for
 from dashboard.core.search_text import with_folds
-from dashboard.store.listing import Filter, Listing
+from dashboard.listing.listing import Filter, Listing
 from dashboard.store.lists import shown_time
 from dashboard.store.models.fleet import Connection
 from dashboard.store.models.messages import WebhookEvent

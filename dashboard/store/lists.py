@@ -9,8 +9,8 @@ from sqlalchemy import ColumnElement, and_, case, column, select, table, true
 from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 
 from dashboard.core.database import db
+from dashboard.listing.listing import Filter, Listing, Newest
 from dashboard.store.counts import SHOWN
-from dashboard.store.listing import Filter, Listing, Newest
 from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
 from dashboard.store.models.people import AuditEntry, User
 

@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.diagnosis.rules import BY_NAME
+from dashboard.listing.listing import Filter, Listing, Outer
 from dashboard.store.actions import BANK_REFRESH, REAUTHORISE, SYNC
-from dashboard.store.listing import Filter, Listing, Outer
 from dashboard.store.lists import shown_time
 from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.work import Action

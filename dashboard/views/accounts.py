@@ -8,8 +8,8 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import live
+from dashboard.listing.query import ListQuery
 from dashboard.store import desk, diagnosed, snapshot, timeline, together
-from dashboard.store.asked import ListQuery
 from dashboard.store.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.store.models.fleet import Account
 from dashboard.views.access import requires

@@ -6,8 +6,8 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.listing.listing import Listing
 from dashboard.store import audit, banks
-from dashboard.store.listing import Listing
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.views.pages import answer_list

@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import case
 
 from dashboard.app import console
+from dashboard.listing.listing import Filter
 from dashboard.store import audit, diagnosed, receipts, suppression, together
 from dashboard.store.finding_lists import CAUSES, FINDINGS, cause_item, finding_item
-from dashboard.store.listing import Filter
 from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.together import Note
 from dashboard.views import htmx

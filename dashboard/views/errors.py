@@ -21,8 +21,8 @@ from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
+from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.store import audit
-from dashboard.store.asked import BadQuery, NoSuchPage
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
 from dashboard.views import htmx, second

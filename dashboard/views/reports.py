@@ -14,8 +14,8 @@ from jinja2 import Environment
 from dashboard.app import console
 from dashboard.core.redaction import one_line
 from dashboard.diagnosis.texts import span
+from dashboard.listing.query import BadQuery, whole_number
 from dashboard.store import report
-from dashboard.store.asked import BadQuery, whole_number
 from dashboard.views import times
 from dashboard.views.access import requires, visitor
 

@@ -21,9 +21,9 @@ from dashboard.core.database import db
 from dashboard.data.filters import KINDS, kinds_of
 from dashboard.data.masks import MASKED
 from dashboard.data.query import read_table_query
+from dashboard.listing.query import BadQuery
 from dashboard.sandbox.tables import Field
 from dashboard.store import reveals
-from dashboard.store.asked import BadQuery
 from dashboard.store.models.data import ColumnMask, Reveal
 from dashboard.store.models.people import AuditEntry, User
 from tests.attacks.places import ACCOUNT

@@ -5,7 +5,7 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.data.query import Filter, TableQuery, read_table_query
-from dashboard.store.asked import BadQuery
+from dashboard.listing.query import BadQuery
 
 COLUMNS = [
     peliqan.Column(id=1, name="Title", type="text"),

@@ -11,8 +11,8 @@ from flask import Flask
 from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.data.query import LONGEST_TREE, read_table_query, reference
+from dashboard.listing.query import BadQuery
 from dashboard.store import people, scopes, table_views
-from dashboard.store.asked import BadQuery
 from dashboard.store.models.data import TableView
 from tests.conftest import PASSWORD, Clock, Person, Sandbox, words
 from tests.tables.own import ACCOUNT, TABLE, OwnTable

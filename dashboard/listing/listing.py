@@ -18,7 +18,7 @@ from dashboard.core.database import db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.search_text import FoldedText
 from dashboard.core.text import comparable
-from dashboard.store.asked import Counted, ListQuery, Page, read_query
+from dashboard.listing.query import Counted, ListQuery, Page, read_query
 from dashboard.store.counts import remembered
 
 V = TypeVar("V")
