@@ -25,9 +25,7 @@ from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import exports as export_work
 from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
-from dashboard.fleet.hints import Seldom
 from dashboard.fleet.hook import Hook, open_hook
-from dashboard.fleet.messages import SignedMessages
 from dashboard.fleet.reading import Fleet
 from dashboard.store import (
     actions,
@@ -54,6 +52,8 @@ from dashboard.store.models.sql import Answer
 from dashboard.store.models.together import BulkJob
 from dashboard.store.models.work import Action
 from dashboard.store.vitals import WRITTEN, WRITTEN_EVERY
+from dashboard.tasks.serializer import SignedMessages
+from dashboard.tasks.throttle import Seldom
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from itsdangerous import BadSignature
 
 from dashboard.app import Console
-from dashboard.fleet.messages import SignedMessages
+from dashboard.tasks.serializer import SignedMessages
 
 OLD, NEW = "o" * 40, "n" * 40
 

@@ -16,11 +16,11 @@ from werkzeug.serving import make_server
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import sync, webhooks
-from dashboard.fleet.hints import Seldom
 from dashboard.fleet.pace import EVENTS_COME
 from dashboard.store import actions
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.work import Action
+from dashboard.tasks.throttle import Seldom
 from tests.conftest import Clock, Sandbox, path_of
 from tests.engines import wait_for
 from tests.fleet.test_workers import sign_in

@@ -1,0 +1,1 @@
+"""The task queue: Huey, its signed messages, and periodic tasks."""
