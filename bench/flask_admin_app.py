@@ -12,8 +12,8 @@ from flask_admin.contrib.sqla import ModelView
 
 from dashboard.cli.gunicorn_server import serve_app
 from dashboard.core.database import db
+from dashboard.fleet.models import Connection
 from dashboard.settings import read_settings
-from dashboard.store.models.fleet import Connection
 
 
 class ConnectionView(ModelView):

@@ -18,8 +18,8 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.core.database import db
+from dashboard.fleet.models import AccountCheck
 from dashboard.store import passes
-from dashboard.store.models.fleet import AccountCheck
 from tests.conftest import PASSWORD, Clock, Sandbox
 from tests.engines import free_port, wait_for
 from tests.processes import Processes, answering, make_environ

@@ -6,7 +6,7 @@ from flask import current_app
 from sqlalchemy import inspect, text
 
 from dashboard.core.database import db
-from dashboard.store.counts import repair_texts
+from dashboard.fleet.counters import repair_texts
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 

@@ -16,10 +16,10 @@ from typing import Any, Final
 from dashboard import peliqan
 from dashboard.core.text import clean
 from dashboard.data import kinds
+from dashboard.fleet.models import Connection
 from dashboard.store import data_checks, snapshot
 from dashboard.store.data_checks import CountedTable
 from dashboard.store.models.data import DataCheck
-from dashboard.store.models.fleet import Connection
 
 MOST_TABLES: Final = 50
 MOST_ROWS: Final = 10_000

@@ -18,14 +18,15 @@ from dashboard.core.text import clean, comparable
 from dashboard.data.files import with_id
 from dashboard.data.reading import Row, TableChanged, TableReading
 from dashboard.fleet import live
+from dashboard.fleet import runs as run_log
 from dashboard.fleet.hook import NONE, Hook, HookError
+from dashboard.fleet.models import Connection, Run
 from dashboard.fleet.pace import next_look
 from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
-from dashboard.store import deliveries, run_log, snapshot
+from dashboard.store import deliveries, snapshot
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.fleet import Connection, Run
 
 # So long a completed run is waited for.
 WAITED: Final = timedelta(hours=24)

@@ -5,11 +5,12 @@ from datetime import datetime, timedelta
 
 from dashboard import peliqan
 from dashboard.core.database import db
+from dashboard.fleet import runs as run_log
+from dashboard.fleet.counters import begin_change
+from dashboard.fleet.models import Account, Connection
 from dashboard.fleet.pace import soon
 from dashboard.fleet.reading import Fleet
-from dashboard.store import due, findings, run_log, snapshot
-from dashboard.store.counts import begin_change
-from dashboard.store.models.fleet import Account, Connection
+from dashboard.store import due, findings, snapshot
 from dashboard.store.models.work import Action
 
 # Fresh enough not to be asked for again when somebody opens the page.

@@ -11,10 +11,10 @@ from dashboard.core.text import clean
 from dashboard.data import destinations
 from dashboard.data.manifest import PullResult
 from dashboard.data.pull import FULL_EVERY, Pull, Selection
+from dashboard.fleet.models import Connection
 from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
 from dashboard.store import pulls
-from dashboard.store.models.fleet import Connection
 from dashboard.store.models.pulls import PullRun, PullSchedule
 
 BEAT_EVERY: Final = timedelta(seconds=30)

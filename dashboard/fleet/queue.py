@@ -21,6 +21,7 @@ from dashboard.core.database import db
 from dashboard.core.private_files import make_private
 from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
+from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import exports as export_work
 from dashboard.fleet import pulls as pull_work
@@ -30,7 +31,6 @@ from dashboard.fleet.reading import Fleet
 from dashboard.store import (
     actions,
     bulk,
-    counts,
     deliveries,
     due,
     events,

@@ -16,10 +16,10 @@ from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean
 from dashboard.data.occurrences import found_in
 from dashboard.data.reading import PAGE
+from dashboard.fleet.models import Connection
 from dashboard.fleet.rows import OF_ONE_TABLE, tables_of
 from dashboard.store import searches
 from dashboard.store.models.data import ValueSearch
-from dashboard.store.models.fleet import Connection
 
 Clock = Callable[[], datetime]
 MOST_ROWS, MOST_SECONDS, MOST_TABLES, MOST_DATABASES = 20_000, 60, 200, 10

@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 
 from dashboard import peliqan
 from dashboard.fleet import live
+from dashboard.fleet import runs as run_log
+from dashboard.fleet.models import Connection
 from dashboard.fleet.pace import next_look
-from dashboard.store import actions, run_log
-from dashboard.store.models.fleet import Connection
+from dashboard.store import actions
 from dashboard.store.models.work import Action
 
 # "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).

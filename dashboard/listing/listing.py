@@ -18,8 +18,8 @@ from dashboard.core.database import db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.search_text import FoldedText
 from dashboard.core.text import comparable
+from dashboard.fleet.counters import remembered
 from dashboard.listing.query import Counted, ListQuery, Page, read_query
-from dashboard.store.counts import remembered
 
 V = TypeVar("V")
 # A mapped column or an expression of them: both can be compared, counted and sorted by.

@@ -7,10 +7,10 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core.times import shown_minute
 from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.fleet.lists import shown_time
+from dashboard.fleet.models import Account
 from dashboard.listing.listing import Filter, Listing
 from dashboard.store.alerts import KNOWN, MESSAGE_STATES
-from dashboard.store.lists import shown_time
-from dashboard.store.models.fleet import Account
 from dashboard.store.models.messages import AlertMessage, AlertRule
 
 ALERT_RULES = Listing(

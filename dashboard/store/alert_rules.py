@@ -13,8 +13,8 @@ from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.core.times import read_minute, read_zone, shown_minute
 from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.fleet.models import Account, ConnectionCount
 from dashboard.store import alerts
-from dashboard.store.models.fleet import Account, ConnectionCount
 from dashboard.store.models.messages import AlertMessage, AlertRule
 
 SENDS: Final = {

@@ -11,16 +11,16 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from dashboard.core.database import db
+from dashboard.fleet.counters import SHOWN
+from dashboard.fleet.lists import CONNECTIONS
+from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Listing
 from dashboard.listing.query import BadQuery, ListQuery, whole_number
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
 from dashboard.store import actions, bulk
 from dashboard.store.bulk import Place
-from dashboard.store.counts import SHOWN
 from dashboard.store.finding_lists import FINDINGS
-from dashboard.store.lists import CONNECTIONS
 from dashboard.store.models.findings import Finding
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.together import BulkItem, BulkJob
 from dashboard.store.models.work import Action
 

@@ -12,8 +12,8 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
+from dashboard.fleet.counters import begin_change
 from dashboard.store import findings, looks
-from dashboard.store.counts import begin_change
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.findings import Finding
 

@@ -15,12 +15,12 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
+from dashboard.fleet.counters import begin_change
+from dashboard.fleet.lists import CONNECTIONS, shown_time
+from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing
 from dashboard.store import audit
-from dashboard.store.counts import begin_change
-from dashboard.store.lists import CONNECTIONS, shown_time
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.fleet import Account, Connection
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"
 STATES: Final = (WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import case, func, select, update
 
 from dashboard.core.database import change, db, upsert
-from dashboard.store.models.fleet import Account, AccountCheck
+from dashboard.fleet.models import Account, AccountCheck
 from dashboard.store.models.work import Job
 from dashboard.store.passes import LEASE
 

@@ -16,9 +16,9 @@ from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, selec
 
 from dashboard.core.database import change, change_many, db, insert_for
 from dashboard.core.search_text import with_folds
+from dashboard.fleet.lists import shown_time
+from dashboard.fleet.models import Connection
 from dashboard.listing.listing import Filter, Listing
-from dashboard.store.lists import shown_time
-from dashboard.store.models.fleet import Connection
 from dashboard.store.models.messages import WebhookEvent
 
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"

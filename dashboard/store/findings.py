@@ -21,12 +21,12 @@ from dashboard.core.text import clean, comparable
 from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
 from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
 from dashboard.diagnosis.siblings import made_anew, same_name
+from dashboard.fleet.counters import begin_change
+from dashboard.fleet.models import Account, AccountCheck, Connection, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
 from dashboard.store import causes, receipts
-from dashboard.store.counts import begin_change
 from dashboard.store.models.data import DataCheck, WatchedTable
 from dashboard.store.models.findings import NEW, OPEN, RECOVERED, STATES, SUPPRESSED, UNCHECKED, Cause, ConnectorMedian, Finding
-from dashboard.store.models.fleet import Account, AccountCheck, Connection, Run
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)

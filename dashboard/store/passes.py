@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 
 from dashboard.core.database import add_if_new, change, db
-from dashboard.store.models.fleet import Account, AccountCheck
+from dashboard.fleet.models import Account, AccountCheck
 from dashboard.store.models.work import ApiOutage, Refresh
 
 # Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.

@@ -16,9 +16,9 @@ from sqlalchemy.orm import undefer
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
+from dashboard.fleet.lists import shown_time
 from dashboard.listing.listing import Filter, Listing, Outer
 from dashboard.store import audit
-from dashboard.store.lists import shown_time
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
 

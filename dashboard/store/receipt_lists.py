@@ -6,10 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.diagnosis.rules import BY_NAME
+from dashboard.fleet.lists import shown_time
+from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Outer
 from dashboard.store.actions import BANK_REFRESH, REAUTHORISE, SYNC
-from dashboard.store.lists import shown_time
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.work import Action
 from dashboard.store.receipts import VERDICTS
 

@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 
 from dashboard.core.database import db
 from dashboard.diagnosis.rules import GRAVITIES, PARTIAL, WITHOUT_SUCCESS
+from dashboard.fleet.models import Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run, severity_of_health
 from dashboard.store.models.findings import Finding
-from dashboard.store.models.fleet import Connection
 from dashboard.store.models.work import Action
 
 WORKED, NO_EFFECT, WORSE = "worked", "no_effect", "worse"

@@ -13,11 +13,11 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from dashboard.core.database import db
 from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
+from dashboard.fleet.counters import remembered
+from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.store import passes
-from dashboard.store.counts import remembered
 from dashboard.store.models.findings import RECOVERED as CAUSE_RECOVERED
 from dashboard.store.models.findings import SUPPRESSED, Cause, Finding
-from dashboard.store.models.fleet import SEVERITIES, Account, ConnectionCount
 from dashboard.store.overview import accounts_by_reason
 
 NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"

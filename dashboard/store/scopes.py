@@ -7,8 +7,8 @@ from sqlalchemy import delete, func, select
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db
 from dashboard.core.text import comparable
-from dashboard.store.counts import begin_change
-from dashboard.store.models.fleet import Account
+from dashboard.fleet.counters import begin_change
+from dashboard.fleet.models import Account
 from dashboard.store.models.people import Scope, Seen, User
 
 MOST = 500

@@ -7,9 +7,9 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
+from dashboard.fleet.models import Connection
 from dashboard.store import audit
 from dashboard.store.models.data import ValueSearch
-from dashboard.store.models.fleet import Connection
 
 KEPT: Final = timedelta(days=1)
 # Longer than a turn takes, unless Peliqan is very slow.

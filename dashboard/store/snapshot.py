@@ -16,10 +16,11 @@ from sqlalchemy.orm import contains_eager
 from dashboard import peliqan
 from dashboard.core.database import change, change_many, db
 from dashboard.core.text import clean
+from dashboard.fleet import runs as run_log
+from dashboard.fleet.counters import begin_change
+from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
-from dashboard.store import events, findings, run_log
-from dashboard.store.counts import begin_change
-from dashboard.store.models.fleet import Account, AccountCheck, Connection, HealthChange
+from dashboard.store import events, findings
 
 LOOK = timedelta(seconds=15)
 # Made once: every page of an account asks.

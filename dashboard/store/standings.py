@@ -12,8 +12,8 @@ from typing import Any
 from sqlalchemy import bindparam, func, select, tuple_, update
 
 from dashboard.core.database import change, change_many, db, upsert
+from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import outcome_of_run, run_is_over
-from dashboard.store.models.fleet import Connection, Run
 
 # An account's and a connection's id.
 Place = tuple[int, int]

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import update
 
 from dashboard.core.database import change, db
-from dashboard.store.counts import begin_change
+from dashboard.fleet.counters import begin_change
 from dashboard.store.findings import grow_older
 from dashboard.store.models.findings import RECOVERED, STATES, SUPPRESSED, Cause, Finding
 

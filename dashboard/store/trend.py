@@ -8,7 +8,7 @@ from itertools import groupby
 from sqlalchemy import func, select
 
 from dashboard.core.database import db, upsert
-from dashboard.store.models.fleet import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
 
 
 @dataclass(frozen=True)

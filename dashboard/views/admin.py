@@ -5,8 +5,8 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.core.database import db
+from dashboard.fleet.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store import audit, people, provided, scopes, second, sessions
-from dashboard.store.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store.models.people import User
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import answer_list

@@ -21,9 +21,9 @@ from dashboard.app import console
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.fleet import live
+from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.store import audit, scopes
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.views.access import PUBLIC, requires, visitor
 from dashboard.views.security import allow_frame, is_widgets_host, own_policy
 

@@ -19,9 +19,9 @@ from dashboard.data.filters import KINDS
 from dashboard.data.query import TableQuery
 from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
+from dashboard.fleet.models import Account
 from dashboard.store import audit, exports
 from dashboard.store.models.data import Export
-from dashboard.store.models.fleet import Account
 from dashboard.views import htmx, table_views
 from dashboard.views.access import guard_again, requires, visitor
 from dashboard.views.accounts import get_account_or_404

@@ -8,9 +8,9 @@ from flask import request
 from dashboard.app import console
 from dashboard.core.text import meant
 from dashboard.fleet.links import GIVE_UP_AFTER, SafeLink, check_link
+from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
 from dashboard.store import actions, desk
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.work import Action
 from dashboard.views import letters
 from dashboard.views.times import zone

@@ -3,8 +3,8 @@
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from dashboard.fleet.models import Account
 from dashboard.store import overview, report
-from dashboard.store.models.fleet import Account
 from dashboard.views import htmx, times
 from dashboard.views.access import requires
 from dashboard.views.reports import since_left

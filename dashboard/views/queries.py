@@ -8,10 +8,10 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.core.sql_text import without_literals
 from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_values
+from dashboard.fleet.lists import ACCOUNTS
+from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.store import questions, reveals
-from dashboard.store.lists import ACCOUNTS
-from dashboard.store.models.fleet import Account
 from dashboard.store.models.sql import Answer, Question, SavedQuery
 from dashboard.views.access import requires, visitor
 from dashboard.views.pages import csv_response

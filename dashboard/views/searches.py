@@ -14,10 +14,10 @@ from dashboard.app import console
 from dashboard.core.text import clean, comparable
 from dashboard.data.occurrences import LONGEST
 from dashboard.fleet import search as work
+from dashboard.fleet.models import Connection
 from dashboard.fleet.search import Hit, Place
 from dashboard.store import searches
 from dashboard.store.models.data import ValueSearch
-from dashboard.store.models.fleet import Connection
 from dashboard.views import htmx, masking
 from dashboard.views.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404

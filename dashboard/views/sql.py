@@ -17,9 +17,9 @@ from dashboard.data.kinds import name_for
 from dashboard.data.masks import SEES_ALL
 from dashboard.data.sql import postgresql
 from dashboard.data.sql.text import BadQuestion, checked, names_in
+from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.store import questions, reveals
-from dashboard.store.models.fleet import Account
 from dashboard.store.models.sql import Answer, Question
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

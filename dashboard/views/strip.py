@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from dashboard.store.models.fleet import SEVERITIES, HealthChange
+from dashboard.fleet.models import SEVERITIES, HealthChange
 
 STRIP_DAYS = 30
 

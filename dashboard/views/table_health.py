@@ -10,9 +10,9 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import table_health
+from dashboard.fleet.models import Account
 from dashboard.store import looks
 from dashboard.store.models.data import TableLook, WatchedTable
-from dashboard.store.models.fleet import Account
 from dashboard.views import htmx, masking, table_views
 from dashboard.views.access import requires
 from dashboard.views.accounts import get_account_or_404

@@ -22,9 +22,9 @@ from dashboard.app import console
 from dashboard.data.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.data.masks import mask
 from dashboard.data.query import PREFIX, TableQuery, reference
+from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.store import reveals
-from dashboard.store.models.fleet import Account
 from dashboard.views import htmx, masking, recent, table_views
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404

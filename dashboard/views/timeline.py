@@ -7,9 +7,9 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
 from dashboard.store import timeline
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.timeline import KINDS, Cursor, Event
 from dashboard.views import htmx, times
 from dashboard.views.access import requires

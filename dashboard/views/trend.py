@@ -5,9 +5,9 @@ from typing import Any
 from flask import Blueprint, jsonify, render_template
 from flask.typing import ResponseReturnValue
 
+from dashboard.fleet.lists import shown_time
+from dashboard.fleet.models import SEVERITIES
 from dashboard.store import trend
-from dashboard.store.lists import shown_time
-from dashboard.store.models.fleet import SEVERITIES
 from dashboard.views import times
 from dashboard.views.access import requires
 from dashboard.views.pages import coverage, csv_response

@@ -12,9 +12,9 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from dashboard.core.database import db
+from dashboard.fleet.models import Run
 from dashboard.store import models
 from dashboard.store.models.data import ValueSearch
-from dashboard.store.models.fleet import Run
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken
 from dashboard.store.models.pulls import PullSchedule

@@ -15,8 +15,8 @@ from sqlalchemy import func, inspect, select
 from werkzeug.datastructures import ImmutableMultiDict
 
 from dashboard.core.database import db
+from dashboard.fleet.models import Account, Connection
 from dashboard.store import people
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.people import User
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD_HASH, Person

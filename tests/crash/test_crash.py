@@ -16,9 +16,9 @@ from flask import Flask
 from sqlalchemy import func, select, text
 
 from dashboard.core.database import Model, db
+from dashboard.fleet.models import Connection
 from dashboard.store import actions, audit, exports, people
 from dashboard.store.models.data import Export
-from dashboard.store.models.fleet import Connection
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action, Refresh
 from tests.conftest import Sandbox

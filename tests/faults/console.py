@@ -14,10 +14,10 @@ from werkzeug.test import TestResponse
 from dashboard.app import Console, create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
+from dashboard.fleet.models import Account, Connection, Run
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.store import people
 from dashboard.store.models.data import Export, TableLook, WatchedTable
-from dashboard.store.models.fleet import Account, Connection, Run
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings

@@ -17,8 +17,8 @@ from dashboard.app import Console, create_app
 from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.core.database import db
 from dashboard.data.reading import TableReading
+from dashboard.fleet.models import Account
 from dashboard.fleet.refresh import Result, refresh_fleet
-from dashboard.store.models.fleet import Account
 from dashboard.store.models.work import ApiOutage
 from tests.conftest import make_settings
 from tests.engines import wait_for

@@ -9,9 +9,9 @@ from sqlalchemy import update
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import links
+from dashboard.fleet.models import Connection
 from dashboard.store import actions, diagnosed, findings
 from dashboard.store.models.findings import Finding
-from dashboard.store.models.fleet import Connection
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 from tests.fleet.test_sync import WHO, known, look, start

@@ -11,11 +11,11 @@ from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import data_checks
+from dashboard.fleet.models import Connection
 from dashboard.store import data_checks as stored
 from dashboard.store import findings, snapshot
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.findings import Finding
-from dashboard.store.models.fleet import Connection
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")

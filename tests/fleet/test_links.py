@@ -10,8 +10,8 @@ from sqlalchemy import func, select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import links, live, refresh
+from dashboard.fleet.models import Account, Connection
 from dashboard.store import actions, desk, snapshot
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox

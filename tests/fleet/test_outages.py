@@ -15,9 +15,9 @@ from dashboard.data.parquet_folder import ParquetFolder
 from dashboard.data.pull import Pull, Selection
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import links, refresh, sync
+from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.store import actions, bulk, exports, looks, passes, snapshot
-from dashboard.store.models.fleet import Account, AccountCheck, Connection
 from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.models.together import BulkItem
 from dashboard.store.models.work import Action, ApiOutage

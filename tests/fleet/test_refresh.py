@@ -11,8 +11,8 @@ from sqlalchemy import func, select, update
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import reader, refresh
+from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.store import due, passes, snapshot
-from dashboard.store.models.fleet import Account, AccountCheck, Connection, HealthChange
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import links, sync
-from dashboard.store import actions, run_log, snapshot
-from dashboard.store.models.fleet import Connection
+from dashboard.fleet import runs as run_log
+from dashboard.fleet.models import Connection
+from dashboard.store import actions, snapshot
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox

@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 
 from dashboard.core.database import db
+from dashboard.fleet.counters import repair_texts
 from dashboard.store import people, provided
-from dashboard.store.counts import repair_texts
 from dashboard.store.models.people import User
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)

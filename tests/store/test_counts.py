@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.fleet import counters as counts
+from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.peliqan import models
-from dashboard.store import counts, snapshot
-from dashboard.store.models.fleet import Account, Connection, ConnectionCount
+from dashboard.store import snapshot
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Person
 

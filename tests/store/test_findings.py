@@ -12,10 +12,10 @@ from sqlalchemy import event, func, select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import live, refresh
+from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan import models
 from dashboard.store import causes, findings, retention, snapshot, suppression
 from dashboard.store.models.findings import Cause, Finding
-from dashboard.store.models.fleet import Account, Connection
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Sandbox
 from tests.made import dark_fleet

@@ -13,8 +13,9 @@ from flask import Flask
 from dashboard.app import create_app
 from dashboard.core import schema
 from dashboard.core.database import db
-from dashboard.store import counts, people
-from dashboard.store.lists import ACCOUNTS, CONNECTIONS
+from dashboard.fleet import counters as counts
+from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS
+from dashboard.store import people
 from tests.conftest import make_settings
 from tests.engines import Servers
 

@@ -11,8 +11,8 @@ from flask import Flask
 from markdown_it import MarkdownIt
 
 from dashboard.core.database import db
+from dashboard.fleet.models import Account
 from dashboard.store import report
-from dashboard.store.models.fleet import Account
 from dashboard.views import reports
 from tests.conftest import words
 from tests.store.made_up import AT, add_cause, add_finding, ago, begin_anew

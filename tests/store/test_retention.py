@@ -9,8 +9,8 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.fleet.models import HealthChange, Run
 from dashboard.store import people, retention, sessions, snapshot
-from dashboard.store.models.fleet import HealthChange, Run
 from dashboard.store.models.people import SignIn
 from tests.conftest import Clock, Sandbox
 

@@ -10,9 +10,9 @@ from sqlalchemy import select, update
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.fleet.models import Connection
 from dashboard.store import causes, due, findings, suppression, together
 from dashboard.store.models.findings import Cause, Finding
-from dashboard.store.models.fleet import Connection
 from tests.conftest import Clock
 
 WHO = "olga@example.com"

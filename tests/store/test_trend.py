@@ -11,8 +11,8 @@ from sqlalchemy import delete, select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import refresh
+from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
 from dashboard.store import retention, trend
-from dashboard.store.models.fleet import SEVERITIES, ConnectionCount, FleetHour
 from tests.conftest import Clock, Sandbox
 
 

@@ -10,8 +10,8 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.fleet.models import Connection
 from dashboard.store import actions, findings
-from dashboard.store.models.fleet import Connection
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.views.test_cost import counted
 

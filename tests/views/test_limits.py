@@ -5,9 +5,9 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.core.database import db
+from dashboard.fleet.counters import recount
+from dashboard.fleet.models import Account
 from dashboard.store import people, scopes
-from dashboard.store.counts import recount
-from dashboard.store.models.fleet import Account
 from tests.conftest import Person, words
 from tests.limited import INSIDE
 from tests.views.test_cost import counted

@@ -11,9 +11,9 @@ from flask import Flask
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import refresh
+from dashboard.fleet.models import Account
 from dashboard.store import people, snapshot
 from dashboard.store.models.findings import Finding
-from dashboard.store.models.fleet import Account
 from tests.conftest import Clock, Person, Sandbox, words
 
 

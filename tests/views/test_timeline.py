@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.store.models.fleet import HealthChange
+from dashboard.fleet.models import HealthChange
 from dashboard.store.models.together import Note
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 

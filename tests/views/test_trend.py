@@ -8,8 +8,8 @@ from flask import Flask
 from sqlalchemy import delete
 
 from dashboard.core.database import db
+from dashboard.fleet.models import SEVERITIES, FleetHour
 from dashboard.store import trend
-from dashboard.store.models.fleet import SEVERITIES, FleetHour
 from tests.conftest import Clock, Person, words
 
 

@@ -18,12 +18,12 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
+from dashboard.fleet.models import AccountCheck
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.peliqan.webhooks import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.events import Intake
-from dashboard.store.models.fleet import AccountCheck
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words

@@ -12,10 +12,7 @@
 ``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
-from dashboard.store.models.data import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
-from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
-from dashboard.store.models.fleet import (
+from dashboard.fleet.models import (
     SEVERITIES,
     Account,
     AccountCheck,
@@ -26,6 +23,9 @@ from dashboard.store.models.fleet import (
     Run,
     SnapshotVersion,
 )
+from dashboard.store.models.data import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
+from dashboard.store.models.deliveries import Delivery
+from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 from dashboard.store.models.pulls import PullRun, PullSchedule

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.search_text import folded
-from dashboard.store.models.fleet import Account, Connection
+from dashboard.fleet.models import Account, Connection
 
 
 class Delivery(Model):

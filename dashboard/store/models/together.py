@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.search_text import folded
-from dashboard.store.models.fleet import Connection
+from dashboard.fleet.models import Connection
 
 
 class Note(Model):

@@ -7,8 +7,8 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.core.database import db
+from dashboard.fleet.models import AccountCheck
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store.models.fleet import AccountCheck
 from tests.webhooks import SECRET
 
 

@@ -9,8 +9,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import webhooks
+from dashboard.fleet.models import Connection, Run
 from dashboard.store import snapshot
-from dashboard.store.models.fleet import Connection, Run
 from dashboard.store.models.messages import WebhookEvent
 from tests.webhooks import post
 

@@ -8,9 +8,9 @@ from sqlalchemy import select, update
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import webhooks
+from dashboard.fleet.models import Account, AccountCheck
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import due, events
-from dashboard.store.models.fleet import Account, AccountCheck
 from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, known, states, take, tell

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
-from dashboard.store.models.fleet import Account
+from dashboard.fleet.models import Account
 
 REMEMBERED = 5_000
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import aliased
 from dashboard import peliqan
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
-from dashboard.store.models.fleet import Connection, Run
+from dashboard.fleet.models import Connection, Run
 
 KEPT = 20
 # Runs that say what is usual.

@@ -21,7 +21,7 @@ from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import AT_ONCE, refold
-from dashboard.store.models.fleet import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
+from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
 
 V = TypeVar("V")
 _VERSION = select(SnapshotVersion.version)

@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, and_, case, column, select, table, true
 from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 
 from dashboard.core.database import db
+from dashboard.fleet.counters import SHOWN
+from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
 from dashboard.listing.listing import Filter, Listing, Newest
-from dashboard.store.counts import SHOWN
-from dashboard.store.models.fleet import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
 from dashboard.store.models.people import AuditEntry, User
 
 
