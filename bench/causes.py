@@ -11,9 +11,9 @@ from bench.fleet import fill
 from bench.report import Figure, middle
 from bench.served import site
 from dashboard.core.database import db
+from dashboard.findings import evaluate as findings
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
-from dashboard.store import findings
-from dashboard.store.models.findings import Cause, Finding
 from tests.engines import Servers
 
 CONNECTIONS, ROUNDS, CHANGED = 100_000, 3, 100

@@ -9,11 +9,12 @@ from flask import Flask
 from sqlalchemy import insert
 
 from dashboard.core.database import db, gather_statistics
+from dashboard.findings import evaluate as findings
 from dashboard.fleet import counters as counts
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.sandbox.seed import World
-from dashboard.store import findings, people
+from dashboard.store import people
 from dashboard.store.models.work import Refresh
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"

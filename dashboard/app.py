@@ -20,7 +20,7 @@ from dashboard.core.database import db, end_session, engine_options, prefer_inde
 from dashboard.core.private_files import CannotBeMade, make_private
 from dashboard.core.processes import Presence
 from dashboard.data.masks import Masks, read_masks
-from dashboard.diagnosis.playbook import Playbook, read_playbook
+from dashboard.findings.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.reading import Fleet
 from dashboard.fleet.token_vault import TokenVault

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 
 from dashboard import spelling
 from dashboard.core.egress import OwnFiles, Places
-from dashboard.diagnosis.facts import Thresholds
+from dashboard.findings.rules.facts import Thresholds
 from dashboard.peliqan.client import LOOPBACK
 
 PATH_PREFIX = "PELIQAN_PATH_"

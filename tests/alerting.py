@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings.models import Cause
 from dashboard.store import alert_rules, alerts
-from dashboard.store.models.findings import Cause
 from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.conftest import Clock
 

@@ -10,10 +10,10 @@ from flask import Flask
 
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.store import people
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.models.pulls import PullRun, PullSchedule

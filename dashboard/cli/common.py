@@ -18,7 +18,7 @@ from dashboard.core.database import db
 from dashboard.core.redaction import scrubbed
 from dashboard.core.schema import needs_upgrade, upgrade
 from dashboard.data.masks import MasksError
-from dashboard.diagnosis.playbook import PlaybookError
+from dashboard.findings.playbook import PlaybookError
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import vitals
 from dashboard.telemetry import logs, outages, tracing

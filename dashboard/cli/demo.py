@@ -13,7 +13,7 @@ from dashboard.app import create_app, utc_now
 from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.cli.serve import end, free_port, run_console, start_child
 from dashboard.data.masks import MasksError
-from dashboard.diagnosis.playbook import PlaybookError
+from dashboard.findings.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.store import people

@@ -21,8 +21,8 @@ from sqlalchemy import BigInteger, Connection, Dialect, bindparam, case, delete,
 from sqlalchemy.orm import Session
 
 from dashboard.core.database import change, db
+from dashboard.findings.models import RECOVERED, STATES, Cause
 from dashboard.fleet.models import Account
-from dashboard.store.models.findings import RECOVERED, STATES, Cause
 from dashboard.store.models.people import Scope, Seen, User
 from dashboard.store.models.work import Refresh
 

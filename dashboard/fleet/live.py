@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 
 from dashboard import peliqan
 from dashboard.core.database import db
+from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, Connection
 from dashboard.fleet.pace import soon
 from dashboard.fleet.reading import Fleet
-from dashboard.store import due, findings, snapshot
+from dashboard.store import due, snapshot
 from dashboard.store.models.work import Action
 
 # Fresh enough not to be asked for again when somebody opens the page.

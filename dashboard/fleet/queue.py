@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from dashboard.core.database import db
 from dashboard.core.private_files import make_private
+from dashboard.findings import evaluate as findings
 from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import counters as counts
@@ -35,7 +36,6 @@ from dashboard.store import (
     due,
     events,
     exports,
-    findings,
     looks,
     passes,
     pulls,

@@ -14,9 +14,10 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
 from dashboard.core.database import db, gather_statistics, leave_transaction
+from dashboard.findings import evaluate as findings
 from dashboard.fleet.reading import Fleet, read_account
 from dashboard.peliqan.circuit_breaker import IN_A_ROW
-from dashboard.store import due, findings, passes, snapshot, trend
+from dashboard.store import due, passes, snapshot, trend
 from dashboard.store.snapshot import Reading
 
 V = TypeVar("V")

@@ -13,8 +13,9 @@ from sqlalchemy import select, update
 from dashboard.core import row_access as sight
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.text import comparable
+from dashboard.findings import queries as diagnosed
 from dashboard.fleet.models import Account, Connection
-from dashboard.store import audit, diagnosed, receipts
+from dashboard.store import audit, receipts
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 

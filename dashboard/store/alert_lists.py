@@ -6,7 +6,7 @@ from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.core.times import shown_minute
-from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account
 from dashboard.listing.listing import Filter, Listing

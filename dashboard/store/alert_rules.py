@@ -12,7 +12,7 @@ from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.core.times import read_minute, read_zone, shown_minute
-from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import Account, ConnectionCount
 from dashboard.store import alerts
 from dashboard.store.models.messages import AlertMessage, AlertRule

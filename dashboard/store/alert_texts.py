@@ -13,9 +13,9 @@ from sqlalchemy import func, select
 
 from dashboard.core.database import db
 from dashboard.core.redaction import one_line, scrubbed
+from dashboard.findings import queries as diagnosed
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
-from dashboard.store import diagnosed
-from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.messages import AlertRule
 
 LONGEST_SUBJECT = 200

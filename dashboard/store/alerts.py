@@ -18,12 +18,12 @@ from sqlalchemy.orm import aliased
 from dashboard.core.database import change, db, upsert
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
-from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.findings import models as states
+from dashboard.findings.models import Cause, Finding
+from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.store import alert_texts
 from dashboard.store.alert_texts import Text
 from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.models import findings as states
-from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.messages import AlertMessage, AlertRule
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"

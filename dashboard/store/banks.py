@@ -8,12 +8,12 @@ from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard.core.database import change, db, upsert
+from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.lists import CONNECTIONS, shown_time
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.listing import Filter, Listing, Outer
 from dashboard.peliqan.statuses import is_saltedge
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.together import BankTick
 
 TODO, TICKED, BACK = "to_do", "ticked", "back"

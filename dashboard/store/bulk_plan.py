@@ -11,6 +11,8 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from dashboard.core.database import db
+from dashboard.findings.lists import FINDINGS
+from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
@@ -19,8 +21,6 @@ from dashboard.listing.query import BadQuery, ListQuery, whole_number
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
 from dashboard.store import actions, bulk
 from dashboard.store.bulk import Place
-from dashboard.store.finding_lists import FINDINGS
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.together import BulkItem, BulkJob
 from dashboard.store.models.work import Action
 

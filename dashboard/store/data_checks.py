@@ -12,10 +12,11 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
+from dashboard.findings import evaluate as findings
+from dashboard.findings.models import Finding
 from dashboard.fleet.counters import begin_change
-from dashboard.store import findings, looks
+from dashboard.store import looks
 from dashboard.store.models.data import DataCheck
-from dashboard.store.models.findings import Finding
 
 DAY, WEEK, LEASE = timedelta(days=1), findings.DATA_LASTS, timedelta(minutes=5)
 # A table that gets no rows may be one that never changes: that is no reason to count it each day for good.

@@ -13,12 +13,12 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core.database import change, db
 from dashboard.core.text import comparable
+from dashboard.findings.lists import FINDINGS
+from dashboard.findings.models import RECOVERED, SUPPRESSED, Finding
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection, HealthChange
 from dashboard.listing.listing import Filter, Listing
 from dashboard.store import actions
-from dashboard.store.finding_lists import FINDINGS
-from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Finding
 from dashboard.store.models.work import Action
 
 # A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.

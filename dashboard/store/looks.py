@@ -13,8 +13,8 @@ from typing import Final
 from sqlalchemy import select, update
 
 from dashboard.core.database import change, db, is_free
+from dashboard.findings import evaluate as findings
 from dashboard.fleet.counters import begin_change
-from dashboard.store import findings
 from dashboard.store.models.data import TableLook, WatchedTable
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)

@@ -9,11 +9,11 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core.database import db
 from dashboard.core.text import comparable
+from dashboard.findings import queries as diagnosed
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import SHOWN, remembered
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
 from dashboard.peliqan.statuses import Severity
-from dashboard.store import diagnosed
-from dashboard.store.models.findings import Cause, Finding
 
 Conditions = tuple[ColumnElement[bool], ...]
 _BY_REASON = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)

@@ -5,7 +5,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
 
-from dashboard.diagnosis.rules import BY_NAME
+from dashboard.findings.rules.registry import BY_NAME
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Outer

@@ -12,12 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
 from dashboard.core.database import db
-from dashboard.diagnosis.rules import GRAVITIES, UNREADABLE
+from dashboard.findings.models import RECOVERED as CAUSE_RECOVERED
+from dashboard.findings.models import SUPPRESSED, Cause, Finding
+from dashboard.findings.rules.registry import GRAVITIES, UNREADABLE
 from dashboard.fleet.counters import remembered
 from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.store import passes
-from dashboard.store.models.findings import RECOVERED as CAUSE_RECOVERED
-from dashboard.store.models.findings import SUPPRESSED, Cause, Finding
 from dashboard.store.overview import accounts_by_reason
 
 NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"

@@ -9,11 +9,11 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
 from dashboard.core.database import change, db
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import FleetHour, HealthChange, Run
 from dashboard.store.alerts import WAITING
 from dashboard.store.models.data import Export, TableLook
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.messages import AlertMessage, WebhookEvent
 from dashboard.store.models.people import AuditEntry, SignIn
 from dashboard.store.models.work import Refresh

@@ -16,11 +16,12 @@ from sqlalchemy.orm import contains_eager
 from dashboard import peliqan
 from dashboard.core.database import change, change_many, db
 from dashboard.core.text import clean
+from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
-from dashboard.store import events, findings
+from dashboard.store import events
 
 LOOK = timedelta(seconds=15)
 # Made once: every page of an account asks.

@@ -13,10 +13,10 @@ from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased, defer, load_only
 
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.store import audit
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import Note

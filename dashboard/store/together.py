@@ -9,8 +9,8 @@ from sqlalchemy.orm import contains_eager, load_only
 
 from dashboard.core.database import change, db
 from dashboard.core.text import clean
+from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account, Connection
-from dashboard.store.models.findings import Cause
 from dashboard.store.models.together import Note
 
 LONGEST_NOTE = 2000

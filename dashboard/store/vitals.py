@@ -9,10 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.core.database import db, upsert
-from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.findings.models import Finding
+from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, ConnectionCount
 from dashboard.store import passes
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.work import Job
 
 # The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from flask import Flask
 
 from dashboard.app import console
-from dashboard.diagnosis.playbook import Play
+from dashboard.findings.models import SUPPRESSED, Cause, Finding
+from dashboard.findings.playbook import Play
 from dashboard.fleet.models import Connection
 from dashboard.store import actions, receipts
-from dashboard.store.models.findings import SUPPRESSED, Cause, Finding
 from dashboard.store.receipts import Learnt
 
 CHECK, NONE = "check", "none"

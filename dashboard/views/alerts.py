@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
-from dashboard.diagnosis.rules import GRAVITIES
+from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, audit
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item

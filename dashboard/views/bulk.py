@@ -7,11 +7,12 @@ from flask import Blueprint, Response, abort, flash, redirect, render_template, 
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.findings import queries as diagnosed
+from dashboard.findings.models import Cause
 from dashboard.fleet.links import check_link
-from dashboard.store import audit, bulk, diagnosed
+from dashboard.store import audit, bulk
 from dashboard.store.bulk_lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
 from dashboard.store.bulk_plan import Candidate, Plan, plan, read_selection
-from dashboard.store.models.findings import Cause
 from dashboard.store.models.together import BulkJob
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

@@ -8,10 +8,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import case
 
 from dashboard.app import console
+from dashboard.findings import queries as diagnosed
+from dashboard.findings import suppression
+from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
+from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
-from dashboard.store import audit, diagnosed, receipts, suppression, together
-from dashboard.store.finding_lists import CAUSES, FINDINGS, cause_item, finding_item
-from dashboard.store.models.findings import Cause, Finding
+from dashboard.store import audit, receipts, together
 from dashboard.store.models.together import Note
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

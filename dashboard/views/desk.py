@@ -7,12 +7,12 @@ from sqlalchemy import Select, select
 from dashboard.app import console
 from dashboard.core.database import db
 from dashboard.core.text import comparable
+from dashboard.findings.lists import finding_item
+from dashboard.findings.models import Finding
 from dashboard.fleet import links
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
 from dashboard.store import actions, audit, desk
-from dashboard.store.finding_lists import finding_item
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.work import Action
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

@@ -13,7 +13,7 @@ from jinja2 import Environment
 
 from dashboard.app import console
 from dashboard.core.redaction import one_line
-from dashboard.diagnosis.texts import span
+from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.store import report
 from dashboard.views import times

@@ -4,9 +4,9 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.store import audit, together
-from dashboard.store.models.findings import Cause
 from dashboard.store.together import Place
 from dashboard.views import htmx
 from dashboard.views.access import requires, visitor

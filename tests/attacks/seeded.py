@@ -9,10 +9,10 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
 from dashboard.store import actions, bulk, pulls, questions
 from dashboard.store.models.data import Export
-from dashboard.store.models.findings import Cause, Finding
 from dashboard.store.models.messages import AlertRule
 from dashboard.store.models.sql import SavedQuery
 from tests.attacks.places import ACCOUNT, TABLE

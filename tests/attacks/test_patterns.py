@@ -22,8 +22,8 @@ from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
 from dashboard.core.sql_text import without_literals
 from dashboard.data.masks import read_masks
-from dashboard.diagnosis.access import refuses_access
-from dashboard.diagnosis.texts import normalised
+from dashboard.findings.rules.access import refuses_access
+from dashboard.findings.rules.normalise import normalised
 from dashboard.peliqan.retries import retry_wait
 from dashboard.store.people import PeopleError, checked_address
 from tests.attacks.patterns import MEGABYTE, hostile_texts
@@ -45,10 +45,10 @@ def refused_or(read: Callable[[str], object]) -> Callable[[str], object]:
 # Patterns whose text is cut first, because 1 MB takes them too long: the function that alone uses them is given the 1 MB instead.
 CUT_FIRST: dict[str, tuple[str, Callable[[str], object]]] = {
     "dashboard.core.redaction._OUT": ("scrubbed", scrubbed),
-    "dashboard.diagnosis.texts._PATTERNS": ("normalised", normalised.__wrapped__),
-    "dashboard.diagnosis.access._SIGNS": ("refuses_access", refuses_access),
-    "dashboard.diagnosis.access._HARMLESS": ("refuses_access", refuses_access),
-    "dashboard.diagnosis.access._ADDRESS": ("refuses_access", refuses_access),
+    "dashboard.findings.rules.normalise._PATTERNS": ("normalised", normalised.__wrapped__),
+    "dashboard.findings.rules.access._SIGNS": ("refuses_access", refuses_access),
+    "dashboard.findings.rules.access._HARMLESS": ("refuses_access", refuses_access),
+    "dashboard.findings.rules.access._ADDRESS": ("refuses_access", refuses_access),
     "dashboard.core.error_values._TOKENS": ("without_values", without_values),
     "dashboard.core.sql_text._TOKENS": ("without_literals", without_literals),
     "dashboard.data.masks._HUMP": ("_find", lambda text: MASKS.kind_of(text)),

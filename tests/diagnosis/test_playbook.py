@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.diagnosis.playbook import ACTIONS, PLATFORM, SECTIONS, STEPS, PlaybookError, read_play, read_playbook
-from dashboard.diagnosis.rules import RULES, UNREADABLE
+from dashboard.findings.playbook import ACTIONS, PLATFORM, SECTIONS, STEPS, PlaybookError, read_play, read_playbook
+from dashboard.findings.rules.registry import RULES, UNREADABLE
 from dashboard.store import actions
 
 FOLDER = Path(__file__).parent.parent.parent / "playbook"

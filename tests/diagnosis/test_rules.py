@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
-from dashboard.diagnosis.rules import BY_NAME, RULES, Found, diagnose, may_be_unwell
-from dashboard.diagnosis.siblings import made_anew
+from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
+from dashboard.findings.rules.registry import BY_NAME, RULES, Found, diagnose, may_be_unwell
+from dashboard.findings.rules.siblings import made_anew
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = 3600

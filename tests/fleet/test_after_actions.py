@@ -8,10 +8,12 @@ from sqlalchemy import update
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import evaluate as findings
+from dashboard.findings import queries as diagnosed
+from dashboard.findings.models import Finding
 from dashboard.fleet import links
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, diagnosed, findings
-from dashboard.store.models.findings import Finding
+from dashboard.store import actions
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 from tests.fleet.test_sync import WHO, known, look, start

@@ -12,9 +12,9 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, retention
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.messages import AlertMessage
 from tests.alerting import SECRET, Clockwork, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings

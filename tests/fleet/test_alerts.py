@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from dashboard.app import create_app
 from dashboard.core.database import db
-from dashboard.store import alert_rules, alerts, suppression
-from dashboard.store.models.findings import Cause
+from dashboard.findings import suppression
+from dashboard.findings.models import Cause
+from dashboard.store import alert_rules, alerts
 from tests.alerting import Clockwork, Receiver, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.made import dark_fleet, refused_fleet

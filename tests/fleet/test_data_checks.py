@@ -10,12 +10,13 @@ from sqlalchemy import select
 from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import evaluate as findings
+from dashboard.findings.models import Finding
 from dashboard.fleet import data_checks
 from dashboard.fleet.models import Connection
 from dashboard.store import data_checks as stored
-from dashboard.store import findings, snapshot
+from dashboard.store import snapshot
 from dashboard.store.models.data import DataCheck
-from dashboard.store.models.findings import Finding
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")

@@ -15,12 +15,12 @@ from werkzeug.serving import make_server
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import data_checks, rows
 from dashboard.fleet.models import Connection
 from dashboard.fleet.refresh import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
-from dashboard.store.models.findings import Cause, Finding
 from tests.conftest import make_settings
 
 ACCOUNTS = 120

@@ -18,7 +18,8 @@ from peliqan import Peliqan
 from sqlalchemy import select
 
 from dashboard.core.database import db
-from dashboard.diagnosis.rules import BY_NAME
+from dashboard.findings.models import Finding
+from dashboard.findings.rules.registry import BY_NAME
 from dashboard.fleet import data_checks, rows
 from dashboard.fleet.models import Connection
 from dashboard.sandbox import scenario_builder as stage
@@ -26,7 +27,6 @@ from dashboard.sandbox import scenarios
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.connectors import CLOSED, EXPIRED, NO_MODULE, SCHEMA
 from dashboard.sandbox.scenario_builder import EVERY_ONE, Change, Scenario, failing, placed
-from dashboard.store.models.findings import Finding
 from tests.fleet.test_scenarios import NOON, read_once, served
 from tests.second_opinion import Fleet, Opinion, Warehouse, of_runs, of_structure
 

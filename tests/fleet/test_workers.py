@@ -18,10 +18,10 @@ from sqlalchemy import select, update
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet.models import AccountCheck, Connection
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.store import passes, people, questions, vitals
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.sql import Answer
 from dashboard.store.models.work import Refresh
 from dashboard.worker import NICE

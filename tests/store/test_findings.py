@@ -11,11 +11,13 @@ from sqlalchemy import event, func, select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import causes, suppression
+from dashboard.findings import evaluate as findings
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import live, refresh
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan import models
-from dashboard.store import causes, findings, retention, snapshot, suppression
-from dashboard.store.models.findings import Cause, Finding
+from dashboard.store import retention, snapshot
 from dashboard.store.snapshot import Reading, save_readings
 from tests.conftest import Clock, Sandbox
 from tests.made import dark_fleet

@@ -8,9 +8,9 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.store import looks
-from dashboard.store.models.findings import Finding
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TABLE = 77

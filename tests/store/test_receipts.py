@@ -10,10 +10,11 @@ from sqlalchemy import delete
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import causes
+from dashboard.findings.models import Finding
 from dashboard.fleet import live
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, causes, receipts, snapshot
-from dashboard.store.models.findings import Finding
+from dashboard.store import actions, receipts, snapshot
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox

@@ -10,9 +10,11 @@ from sqlalchemy import select, update
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import causes, suppression
+from dashboard.findings import evaluate as findings
+from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
-from dashboard.store import causes, due, findings, suppression, together
-from dashboard.store.models.findings import Cause, Finding
+from dashboard.store import due, together
 from tests.conftest import Clock
 
 WHO = "olga@example.com"

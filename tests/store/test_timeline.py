@@ -8,9 +8,9 @@ from flask import Flask
 from sqlalchemy import delete
 
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet.models import HealthChange, Run
 from dashboard.store import timeline
-from dashboard.store.models.findings import Finding
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import Note

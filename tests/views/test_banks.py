@@ -9,8 +9,8 @@ from sqlalchemy import update
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
-from dashboard.store import findings
 from dashboard.store.models.together import BankTick
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard.app import ASSETS
-from dashboard.diagnosis.rules import BY_NAME
+from dashboard.findings.rules.registry import BY_NAME
 from dashboard.store.actions import LINKS
 from dashboard.views import letters
 from dashboard.views.letters import LANGUAGES, Letter, Occasion, texts, write

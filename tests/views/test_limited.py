@@ -10,9 +10,9 @@ from sqlalchemy import func, select
 from werkzeug.routing import Rule
 
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.store import people, scopes
-from dashboard.store.models.findings import Finding
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 

@@ -5,9 +5,9 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.store import bulk
-from dashboard.store.models.findings import Finding
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 from tests.views.test_people import entries

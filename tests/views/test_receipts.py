@@ -13,9 +13,10 @@ from sqlalchemy import update
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
-from dashboard.diagnosis.playbook import PLATFORM, read_playbook
-from dashboard.store import actions, diagnosed, snapshot
-from dashboard.store.models.findings import Cause, Finding
+from dashboard.findings import queries as diagnosed
+from dashboard.findings.models import Cause, Finding
+from dashboard.findings.playbook import PLATFORM, read_playbook
+from dashboard.store import actions, snapshot
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.diagnosis.test_playbook import FOLDER

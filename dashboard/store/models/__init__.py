@@ -12,6 +12,7 @@
 ``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
+from dashboard.findings.models import STATES, Cause, ConnectorMedian, Finding
 from dashboard.fleet.models import (
     SEVERITIES,
     Account,
@@ -25,7 +26,6 @@ from dashboard.fleet.models import (
 )
 from dashboard.store.models.data import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.findings import STATES, Cause, ConnectorMedian, Finding
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 from dashboard.store.models.pulls import PullRun, PullSchedule

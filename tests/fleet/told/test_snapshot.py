@@ -10,10 +10,11 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.findings import queries as diagnosed
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Run
 from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store import diagnosed, events, retention, snapshot
+from dashboard.store import events, retention, snapshot
 from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell

@@ -15,9 +15,9 @@ from sqlalchemy import Column, delete, func, insert, select, update
 
 from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
-from dashboard.diagnosis.rules import GRAVITIES
-from dashboard.diagnosis.texts import normalised
-from dashboard.store.models.findings import NEW, RECOVERED, STATES, SUPPRESSED, Cause, Finding
+from dashboard.findings.models import NEW, RECOVERED, STATES, SUPPRESSED, Cause, Finding
+from dashboard.findings.rules.normalise import normalised
+from dashboard.findings.rules.registry import GRAVITIES
 
 DARK = "dark"
 HOUR = timedelta(hours=1)

@@ -5,11 +5,11 @@ from typing import Any
 from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
-from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
+from dashboard.findings.models import CAUSE_STATES, RECOVERED, STATES, SUPPRESSED, Cause, Finding
+from dashboard.findings.rules.registry import BY_NAME, GRAVITIES
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Newest
-from dashboard.store.models.findings import CAUSE_STATES, RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
 _SETTLED = (SUPPRESSED, RECOVERED)
 _CONTRADICTS = case((Finding.contradicts, "yes"), else_="no")

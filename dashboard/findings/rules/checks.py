@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from dashboard.diagnosis.access import refuses_access
-from dashboard.diagnosis.facts import Around, Facts, TableFigures
-from dashboard.diagnosis.texts import span
+from dashboard.findings.rules.access import refuses_access
+from dashboard.findings.rules.facts import Around, Facts, TableFigures
+from dashboard.findings.rules.normalise import span
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 
 # The source's exit code for "I switched myself off" (seen in Peliqan's published programs).

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.search_text import folded
-from dashboard.diagnosis.rules import BY_NAME, GRAVITIES
+from dashboard.findings.rules.registry import BY_NAME, GRAVITIES
 from dashboard.fleet.models import Account, Connection
 
 NEW, OPEN, UNCHECKED, SUPPRESSED, RECOVERED = "new", "open", "unchecked", "suppressed", "recovered"

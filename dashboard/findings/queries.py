@@ -9,9 +9,9 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.core import row_access as sight
 from dashboard.core.database import db
+from dashboard.findings.models import RECOVERED, SUPPRESSED, Cause, Finding
 from dashboard.fleet.counters import remembered
 from dashboard.fleet.models import Account, Connection
-from dashboard.store.models.findings import RECOVERED, SUPPRESSED, Cause, Finding
 
 DAY = timedelta(hours=24)
 TREND_POINTS = 56

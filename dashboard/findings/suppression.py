@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import update
 
 from dashboard.core.database import change, db
+from dashboard.findings.evaluate import grow_older
+from dashboard.findings.models import RECOVERED, STATES, SUPPRESSED, Cause, Finding
 from dashboard.fleet.counters import begin_change
-from dashboard.store.findings import grow_older
-from dashboard.store.models.findings import RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
 DAYS = (1, 3, 7, 30)
 _RANK = STATES.index(SUPPRESSED)

@@ -18,15 +18,16 @@ from dashboard.core import row_access as sight
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
-from dashboard.diagnosis.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
-from dashboard.diagnosis.rules import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
-from dashboard.diagnosis.siblings import made_anew, same_name
+from dashboard.findings import causes
+from dashboard.findings.models import NEW, OPEN, RECOVERED, STATES, SUPPRESSED, UNCHECKED, Cause, ConnectorMedian, Finding
+from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
+from dashboard.findings.rules.registry import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
+from dashboard.findings.rules.siblings import made_anew, same_name
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, AccountCheck, Connection, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
-from dashboard.store import causes, receipts
+from dashboard.store import receipts
 from dashboard.store.models.data import DataCheck, WatchedTable
-from dashboard.store.models.findings import NEW, OPEN, RECOVERED, STATES, SUPPRESSED, UNCHECKED, Cause, ConnectorMedian, Finding
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)

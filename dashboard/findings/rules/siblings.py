@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from dashboard.diagnosis.facts import Facts
+from dashboard.findings.rules.facts import Facts
 from dashboard.peliqan.statuses import Severity
 
 # So many runs of a connection are read at once: where there are fewer, these are all.

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from dashboard.diagnosis import checks
-from dashboard.diagnosis.facts import Around, Facts
+from dashboard.findings.rules import checks
+from dashboard.findings.rules.facts import Around, Facts
 from dashboard.peliqan.statuses import RunOutcome, Severity
 
 

@@ -1,0 +1,1 @@
+"""The rules: facts of a connection in, findings out. Pure functions."""
