@@ -17,7 +17,7 @@ from bench.passes import LATENCY
 from bench.report import Figure
 from bench.served import sign_in, site
 from bench.stand_in import stand_in
-from dashboard.store import passes
+from dashboard.refresh import passes
 from tests.engines import Servers, free_port
 from tests.processes import answering
 

@@ -12,8 +12,8 @@ from bench.served import Site, site
 from bench.stand_in import StandIn, stand_in
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import refresh
-from dashboard.store import passes
+from dashboard.refresh import passes
+from dashboard.refresh import service as refresh
 from tests.engines import Servers, wait_for
 
 LATENCY, ACCOUNTS, PASSES = 0.1, 1_600, 3

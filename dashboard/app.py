@@ -22,11 +22,11 @@ from dashboard.core.processes import Presence
 from dashboard.data.masks import Masks, read_masks
 from dashboard.findings.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
-from dashboard.fleet.reading import Fleet
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.http.client import FromClient
+from dashboard.refresh.fetch import Fleet
+from dashboard.refresh.outages import StoreNotes
 from dashboard.settings import Settings, SettingsError
-from dashboard.store.outages import StoreNotes
 
 HERE = Path(__file__).parent
 # In a checkout the pages stand beside the package, in a wheel inside it.

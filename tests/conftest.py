@@ -28,7 +28,7 @@ from werkzeug.test import TestResponse
 from dashboard.app import Console, create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
-from dashboard.fleet.refresh import refresh_fleet
+from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.simulation import EPOCH
 from dashboard.settings import Settings

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from dashboard.peliqan import models
-from dashboard.store import snapshot
-from dashboard.store.snapshot import Reading, save_readings
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import Clock
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
-from dashboard.store import passes
+from dashboard.refresh import passes
 from tests.conftest import PASSWORD, Clock, Sandbox
 from tests.engines import free_port, wait_for
 from tests.processes import Processes, answering, make_environ

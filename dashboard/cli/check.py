@@ -25,8 +25,9 @@ from dashboard.core.backup import is_pooled, missing_programs
 from dashboard.fleet.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.client import LOOPBACK
+from dashboard.refresh import queue as due
 from dashboard.settings import Settings
-from dashboard.store import due, issuers
+from dashboard.store import issuers
 from dashboard.telemetry import sentry as mistakes
 from dashboard.telemetry import tracing
 

@@ -13,8 +13,9 @@ from functools import partial
 from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.fleet import links, sync
-from dashboard.fleet.reading import Clock
-from dashboard.store import actions, bulk, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.fetch import Clock
+from dashboard.store import actions, bulk
 from dashboard.store.bulk_plan import why_not
 from dashboard.store.models.together import BulkItem, BulkJob
 from dashboard.store.models.work import Action

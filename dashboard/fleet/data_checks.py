@@ -17,7 +17,8 @@ from dashboard import peliqan
 from dashboard.core.text import clean
 from dashboard.data import kinds
 from dashboard.fleet.models import Connection
-from dashboard.store import data_checks, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import data_checks
 from dashboard.store.data_checks import CountedTable
 from dashboard.store.models.data import DataCheck
 

@@ -22,7 +22,7 @@ from dashboard.data import parquet
 from dashboard.data.files import make_file
 from dashboard.data.masks import mask
 from dashboard.data.reading import TableChanged, TableReading
-from dashboard.fleet.reading import Clock
+from dashboard.refresh.fetch import Clock
 from dashboard.store import exports
 from dashboard.store.models.data import Export
 

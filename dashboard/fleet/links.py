@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 from dashboard import peliqan
 from dashboard.core.hosts import ip_of, is_private
-from dashboard.fleet import live
 from dashboard.fleet.models import Account, Connection
-from dashboard.fleet.pace import next_look
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
+from dashboard.refresh import live
+from dashboard.refresh.schedule import next_look
 from dashboard.store import actions, desk
 from dashboard.store.models.work import Action
 

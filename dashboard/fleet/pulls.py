@@ -12,8 +12,8 @@ from dashboard.data import destinations
 from dashboard.data.manifest import PullResult
 from dashboard.data.pull import FULL_EVERY, Pull, Selection
 from dashboard.fleet.models import Connection
-from dashboard.fleet.reading import Fleet
 from dashboard.fleet.rows import tables_of
+from dashboard.refresh.fetch import Fleet
 from dashboard.store import pulls
 from dashboard.store.models.pulls import PullRun, PullSchedule
 

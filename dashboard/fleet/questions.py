@@ -17,7 +17,7 @@ from dashboard.core.database import db
 from dashboard.core.egress import NotAllowed
 from dashboard.data.sql import postgresql, proxy
 from dashboard.data.sql.result import Failed, Result
-from dashboard.fleet.reading import Fleet
+from dashboard.refresh.fetch import Fleet
 from dashboard.store import questions
 from dashboard.store.models.sql import Answer
 

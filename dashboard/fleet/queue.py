@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from dashboard.core.database import db
 from dashboard.core.private_files import make_private
 from dashboard.findings import evaluate as findings
-from dashboard.fleet import alerts, data_checks, links, refresh, sync, table_health, webhooks
+from dashboard.fleet import alerts, data_checks, links, sync, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work
@@ -28,22 +28,11 @@ from dashboard.fleet import exports as export_work
 from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
 from dashboard.fleet.hook import Hook, open_hook
-from dashboard.fleet.reading import Fleet
-from dashboard.store import (
-    actions,
-    bulk,
-    deliveries,
-    due,
-    events,
-    exports,
-    looks,
-    passes,
-    pulls,
-    questions,
-    retention,
-    searches,
-    table_views,
-)
+from dashboard.refresh import passes
+from dashboard.refresh import queue as due
+from dashboard.refresh import service as refresh
+from dashboard.refresh.fetch import Fleet
+from dashboard.store import actions, bulk, deliveries, events, exports, looks, pulls, questions, retention, searches, table_views
 from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import Export
 from dashboard.store.models.deliveries import Delivery

@@ -18,7 +18,8 @@ from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Connection
-from dashboard.store import looks, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import looks
 
 MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.

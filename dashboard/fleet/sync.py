@@ -8,10 +8,10 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
-from dashboard.fleet import live
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
-from dashboard.fleet.pace import next_look
+from dashboard.refresh import live
+from dashboard.refresh.schedule import next_look
 from dashboard.store import actions
 from dashboard.store.models.work import Action
 

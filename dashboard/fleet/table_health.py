@@ -16,7 +16,8 @@ from dashboard.data import kinds
 from dashboard.data.query import TableQuery
 from dashboard.data.reading import Row
 from dashboard.fleet.rows import loaded_by, read_time, received_at
-from dashboard.store import looks, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import looks
 
 # Of a table that is gone, or never was ours, nothing will be known tomorrow either.
 GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)

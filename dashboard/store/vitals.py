@@ -12,7 +12,7 @@ from dashboard.core.database import db, upsert
 from dashboard.findings.models import Finding
 from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, ConnectionCount
-from dashboard.store import passes
+from dashboard.refresh import passes
 from dashboard.store.models.work import Job
 
 # The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a

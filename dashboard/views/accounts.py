@@ -8,11 +8,12 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.findings import queries as diagnosed
-from dashboard.fleet import live
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.fleet.models import Account
 from dashboard.listing.query import ListQuery
-from dashboard.store import desk, snapshot, timeline, together
+from dashboard.refresh import live
+from dashboard.refresh import writer as snapshot
+from dashboard.store import desk, timeline, together
 from dashboard.views.access import requires
 from dashboard.views.pages import answer_list
 from dashboard.views.strip import STRIP_DAYS, worst_strip

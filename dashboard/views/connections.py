@@ -11,12 +11,14 @@ from dashboard.app import console
 from dashboard.core.error_values import sentence_of
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
-from dashboard.fleet import data_checks, links, live, rows, sync
+from dashboard.fleet import data_checks, links, rows, sync
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
-from dashboard.store import actions, audit, banks, deliveries, snapshot, together
+from dashboard.refresh import live
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions, audit, banks, deliveries, together
 from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery

@@ -19,7 +19,7 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.core.text import clean
 from dashboard.peliqan import webhooks as told
-from dashboard.store import due
+from dashboard.refresh import queue as due
 from dashboard.store.events import Intake
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY

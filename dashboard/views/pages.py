@@ -21,7 +21,7 @@ from dashboard.fleet.lists import Item
 from dashboard.listing.listing import Choice, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
-from dashboard.store import passes
+from dashboard.refresh import passes
 from dashboard.store.models.work import Refresh
 from dashboard.store.overview import accounts_by_reason
 from dashboard.version import VERSION

@@ -16,7 +16,7 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.data.files import CsvFile, harmless
 from dashboard.findings.models import Cause
-from dashboard.fleet.refresh import refresh_fleet
+from dashboard.refresh.service import refresh_fleet
 from dashboard.store import people
 from dashboard.views.pages import csv_response
 from dashboard.views.security import limiter

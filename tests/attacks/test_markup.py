@@ -17,7 +17,7 @@ from jinja2 import FileSystemBytecodeCache
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
-from dashboard.fleet.refresh import refresh_fleet
+from dashboard.refresh.service import refresh_fleet
 from dashboard.store import people
 from dashboard.views.cells import cell
 from dashboard.views.security import limiter

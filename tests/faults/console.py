@@ -15,7 +15,7 @@ from dashboard.app import Console, create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.fleet.refresh import refresh_fleet
+from dashboard.refresh.service import refresh_fleet
 from dashboard.store import people
 from dashboard.store.models.data import Export, TableLook, WatchedTable
 from dashboard.store.models.people import AuditEntry

@@ -18,7 +18,7 @@ from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.core.database import db
 from dashboard.data.reading import TableReading
 from dashboard.fleet.models import Account
-from dashboard.fleet.refresh import Result, refresh_fleet
+from dashboard.refresh.service import Result, refresh_fleet
 from dashboard.store.models.work import ApiOutage
 from tests.conftest import make_settings
 from tests.engines import wait_for

@@ -14,8 +14,10 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import bulk as bulk_work
-from dashboard.fleet import live, sync
-from dashboard.store import actions, bulk, snapshot
+from dashboard.fleet import sync
+from dashboard.refresh import live
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions, bulk
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import BulkItem, BulkJob
 from dashboard.store.models.work import Action

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from threading import Thread
 
-from dashboard.fleet import core
+from dashboard.refresh import cpu_core as core
 
 # Other tests read as well, in processes of their own.
 CLAIMS = f"test-{os.getpid()}"

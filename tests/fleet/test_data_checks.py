@@ -14,8 +14,8 @@ from dashboard.findings import evaluate as findings
 from dashboard.findings.models import Finding
 from dashboard.fleet import data_checks
 from dashboard.fleet.models import Connection
+from dashboard.refresh import writer as snapshot
 from dashboard.store import data_checks as stored
-from dashboard.store import snapshot
 from dashboard.store.models.data import DataCheck
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 

@@ -9,9 +9,12 @@ from sqlalchemy import func, select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import links, live, refresh
+from dashboard.fleet import links
 from dashboard.fleet.models import Account, Connection
-from dashboard.store import actions, desk, snapshot
+from dashboard.refresh import live
+from dashboard.refresh import service as refresh
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions, desk
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox

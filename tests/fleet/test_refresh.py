@@ -10,10 +10,12 @@ from sqlalchemy import func, select, update
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import reader, refresh
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
-from dashboard.store import due, passes, snapshot
-from dashboard.store.snapshot import Reading, save_readings
+from dashboard.refresh import passes, reader
+from dashboard.refresh import queue as due
+from dashboard.refresh import service as refresh
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 

@@ -14,8 +14,9 @@ from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet import live, sync
+from dashboard.fleet import sync
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
+from dashboard.refresh import live
 from dashboard.store import actions, report, timeline
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.fleet.told.telling import NEW_RUN, known, take, tell

@@ -18,7 +18,7 @@ from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import data_checks, rows
 from dashboard.fleet.models import Connection
-from dashboard.fleet.refresh import refresh_fleet
+from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
 from tests.conftest import make_settings

@@ -11,7 +11,8 @@ from dashboard.core.database import db
 from dashboard.fleet import links, sync
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox

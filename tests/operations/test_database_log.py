@@ -16,7 +16,8 @@ from sqlalchemy import event, func, select, update
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
-from dashboard.store import actions, passes, people, provided, pulls, questions, reveals
+from dashboard.refresh import passes
+from dashboard.store import actions, people, provided, pulls, questions, reveals
 from dashboard.store.models.data import Export
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import User

@@ -19,7 +19,7 @@ from dashboard.data.databases import DatabaseDestination
 from dashboard.data.destinations import DestinationError, open_destination
 from dashboard.data.sql import postgresql
 from dashboard.data.sql import result as sql_result
-from dashboard.store import passes
+from dashboard.refresh import passes
 from tests.conftest import Clock, Sandbox
 from tests.engines import Servers, wait_for
 from tests.operations.conftest import POOL_SIZE

@@ -12,8 +12,8 @@ from dashboard.core.database import db
 from dashboard.fleet import counters as counts
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.peliqan import models
-from dashboard.store import snapshot
-from dashboard.store.snapshot import Reading, save_readings
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import Clock, Person
 
 

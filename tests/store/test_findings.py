@@ -14,11 +14,13 @@ from dashboard.core.database import db
 from dashboard.findings import causes, suppression
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet import live, refresh
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan import models
-from dashboard.store import retention, snapshot
-from dashboard.store.snapshot import Reading, save_readings
+from dashboard.refresh import live
+from dashboard.refresh import service as refresh
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.writer import Reading, save_readings
+from dashboard.store import retention
 from tests.conftest import Clock, Sandbox
 from tests.made import dark_fleet
 

@@ -12,9 +12,10 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import causes
 from dashboard.findings.models import Finding
-from dashboard.fleet import live
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, receipts, snapshot
+from dashboard.refresh import live
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions, receipts
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox

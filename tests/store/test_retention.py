@@ -10,7 +10,8 @@ from sqlalchemy import func, select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import HealthChange, Run
-from dashboard.store import people, retention, sessions, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import people, retention, sessions
 from dashboard.store.models.people import SignIn
 from tests.conftest import Clock, Sandbox
 

@@ -9,7 +9,8 @@ from dashboard.core import row_access as sight
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import people, scopes, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import people, scopes
 from dashboard.store.models.together import BulkItem
 from tests.limited import INSIDE, add_outsiders
 

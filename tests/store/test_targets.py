@@ -11,10 +11,10 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.fleet import live
 from dashboard.peliqan import models
-from dashboard.store import snapshot
-from dashboard.store.snapshot import Reading, save_readings
+from dashboard.refresh import live
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import Clock, Sandbox
 
 ACCOUNT = 900_001

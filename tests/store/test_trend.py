@@ -10,8 +10,8 @@ from sqlalchemy import delete, select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import refresh
 from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.refresh import service as refresh
 from dashboard.store import retention, trend
 from tests.conftest import Clock, Sandbox
 

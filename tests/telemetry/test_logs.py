@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import refresh
+from dashboard.refresh import service as refresh
 from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.task_runs import around_task
 from tests.conftest import Person, Sandbox, path_of, words

@@ -14,7 +14,7 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.app import Console, create_app
-from dashboard.fleet.refresh import refresh_fleet
+from dashboard.refresh.service import refresh_fleet
 from dashboard.telemetry import metrics
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of
 from tests.engines import free_port, wait_for

@@ -13,7 +13,8 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store import actions, bulk, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions, bulk
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 
 

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.fleet import live
+from dashboard.refresh import live
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.made import dark_fleet
 

@@ -5,8 +5,8 @@ from flask import Flask
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import refresh
 from dashboard.fleet.models import Account
+from dashboard.refresh import service as refresh
 from dashboard.store import actions
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_desk import entries, look, only

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.fleet import refresh
+from dashboard.refresh import service as refresh
 from tests.conftest import ACCOUNTS, Clock, Person, Sandbox, path_of, words
 
 PAGES = ["/", "/accounts", "/connections", "/accounts/1001", "/find?q=amber", "/me", "/accounts/1001/databases/10011"]

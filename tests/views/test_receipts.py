@@ -16,7 +16,8 @@ from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
 from dashboard.findings.playbook import PLATFORM, read_playbook
-from dashboard.store import actions, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.store import actions
 from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.diagnosis.test_playbook import FOLDER
@@ -140,7 +141,7 @@ def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(viv: Person, app:
 
 
 def test_an_account_that_cannot_be_read_has_its_play_too(viv: Person, app: Flask, parts: Console, sandbox: Sandbox) -> None:
-    from dashboard.fleet import refresh
+    from dashboard.refresh import service as refresh
 
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
     with app.app_context():

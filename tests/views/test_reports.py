@@ -11,9 +11,10 @@ from flask import Flask
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.fleet import refresh
 from dashboard.fleet.models import Account
-from dashboard.store import people, snapshot
+from dashboard.refresh import service as refresh
+from dashboard.refresh import writer as snapshot
+from dashboard.store import people
 from tests.conftest import Clock, Person, Sandbox, words
 
 

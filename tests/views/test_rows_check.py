@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.fleet import live
-from dashboard.store import snapshot
+from dashboard.refresh import live
+from dashboard.refresh import writer as snapshot
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.made import dark_fleet
 

@@ -19,8 +19,8 @@ from sqlalchemy.exc import IntegrityError
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
-from dashboard.fleet.pace import WITH_THE_NEXT_PASS
 from dashboard.peliqan.webhooks import is_signed
+from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.events import Intake

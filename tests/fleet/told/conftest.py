@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
-from dashboard.fleet.pace import WITH_THE_NEXT_PASS
+from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from tests.webhooks import SECRET
 
 

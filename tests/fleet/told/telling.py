@@ -10,7 +10,7 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import webhooks
 from dashboard.fleet.models import Connection, Run
-from dashboard.store import snapshot
+from dashboard.refresh import writer as snapshot
 from dashboard.store.models.messages import WebhookEvent
 from tests.webhooks import post
 

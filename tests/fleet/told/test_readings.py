@@ -9,8 +9,9 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import webhooks
 from dashboard.fleet.models import Account, AccountCheck
-from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store import due, events
+from dashboard.refresh import queue as due
+from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.store import events
 from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, known, states, take, tell

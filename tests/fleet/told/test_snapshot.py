@@ -13,8 +13,9 @@ from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Run
-from dashboard.fleet.pace import WITH_THE_NEXT_PASS
-from dashboard.store import events, retention, snapshot
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.store import events, retention
 from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell

@@ -16,7 +16,7 @@ from werkzeug.serving import make_server
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import sync, webhooks
-from dashboard.fleet.pace import EVENTS_COME
+from dashboard.refresh.schedule import EVENTS_COME
 from dashboard.store import actions
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.work import Action

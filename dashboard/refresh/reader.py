@@ -15,10 +15,13 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from dashboard import peliqan
 from dashboard.core.database import db, gather_statistics, leave_transaction
 from dashboard.findings import evaluate as findings
-from dashboard.fleet.reading import Fleet, read_account
 from dashboard.peliqan.circuit_breaker import IN_A_ROW
-from dashboard.store import due, passes, snapshot, trend
-from dashboard.store.snapshot import Reading
+from dashboard.refresh import passes
+from dashboard.refresh import queue as due
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.fetch import Fleet, read_account
+from dashboard.refresh.writer import Reading
+from dashboard.store import trend
 
 V = TypeVar("V")
 log = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from sqlalchemy import case, func, select, update
 
 from dashboard.core.database import change, db, upsert
 from dashboard.fleet.models import Account, AccountCheck
+from dashboard.refresh.passes import LEASE
 from dashboard.store.models.work import Job
-from dashboard.store.passes import LEASE
 
 WATCHED_FOR = timedelta(minutes=10)
 

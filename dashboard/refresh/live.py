@@ -9,9 +9,10 @@ from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, Connection
-from dashboard.fleet.pace import soon
-from dashboard.fleet.reading import Fleet
-from dashboard.store import due, snapshot
+from dashboard.refresh import queue as due
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.fetch import Fleet
+from dashboard.refresh.schedule import soon
 from dashboard.store.models.work import Action
 
 # Fresh enough not to be asked for again when somebody opens the page.

@@ -11,11 +11,12 @@ from threading import Event
 
 from dashboard import peliqan
 from dashboard.core.database import db
-from dashboard.fleet import core
 from dashboard.fleet.models import AccountCheck
-from dashboard.fleet.reader import LOOK_AGAIN, Reader
-from dashboard.fleet.reading import Fleet, read_account
-from dashboard.store import passes, snapshot
+from dashboard.refresh import cpu_core as core
+from dashboard.refresh import passes
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.fetch import Fleet, read_account
+from dashboard.refresh.reader import LOOK_AGAIN, Reader
 
 # Seconds until a thread that computes lets another go on; Python's own is twenty-five times this.
 SWITCH = 0.0002

@@ -8,11 +8,11 @@ from flask import Flask
 
 from dashboard import peliqan
 from dashboard.core.egress import EVERYWHERE, Places
-from dashboard.fleet.pace import SHORTEST, next_reading
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.peliqan.statuses import Severity
-from dashboard.store.outages import StoreNotes
-from dashboard.store.snapshot import Known, Reading, is_news
+from dashboard.refresh.outages import StoreNotes
+from dashboard.refresh.schedule import SHORTEST, next_reading
+from dashboard.refresh.writer import Known, Reading, is_news
 
 Clock = Callable[[], datetime]
 # Where the schedule says that a run was due but the status did not move, its time is still worth knowing: this rarely.
