@@ -174,7 +174,7 @@ def create_app(
     if pages:
         from dashboard import views
         from dashboard.telemetry.access_log import Watched
-        from dashboard.views import security
+        from dashboard.web import security
 
         views.register(app)
         # gunicorn would take the path from there; it is that of DASHBOARD_URL alone.

@@ -258,7 +258,7 @@ def app(
     made = create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock)
     made.jinja_env.bytecode_cache = compiled
     made.config["RATELIMIT_ENABLED"] = False
-    from dashboard.views.security import limiter
+    from dashboard.web.security import limiter
 
     limiter.enabled = False
     yield made

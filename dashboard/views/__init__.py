@@ -30,7 +30,6 @@ from dashboard.views import (
     advice,
     alerts,
     amounts,
-    assets,
     banks,
     bulk,
     causes,
@@ -45,7 +44,6 @@ from dashboard.views import (
     measured,
     menus,
     overview,
-    pages,
     passwords,
     people,
     provider,
@@ -55,18 +53,18 @@ from dashboard.views import (
     reports,
     searches,
     second,
-    security,
     sessions,
     sql,
     table_health,
     tables,
     timeline,
-    times,
     together,
     trend,
-    watched,
     webhooks,
 )
+from dashboard.web import assets, security, times
+from dashboard.web import endpoint_tag as watched
+from dashboard.web import lists as pages
 
 
 def register(app: Flask) -> None:

@@ -14,8 +14,9 @@ from dashboard.app import console
 from dashboard.core import row_access as sight
 from dashboard.store import audit, people
 from dashboard.store.models.people import User
-from dashboard.views import browsers, htmx
-from dashboard.views.security import limiter
+from dashboard.views import browsers
+from dashboard.web import htmx
+from dashboard.web.security import limiter
 
 View = TypeVar("View", bound=Callable[..., Any])
 PUBLIC = "public"

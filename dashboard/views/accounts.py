@@ -15,8 +15,8 @@ from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
 from dashboard.store import desk, timeline, together
 from dashboard.views.access import requires
-from dashboard.views.pages import answer_list
 from dashboard.views.strip import STRIP_DAYS, worst_strip
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("accounts", __name__)
 

@@ -9,8 +9,8 @@ from dashboard.fleet.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.store import audit, people, provided, scopes, second, sessions
 from dashboard.store.models.people import User
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import answer_list
 from dashboard.views.provider import Away, provider
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("admin", __name__)
 

@@ -13,9 +13,9 @@ from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts, audit
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.store.models.messages import AlertRule
-from dashboard.views import times
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import answer_list
+from dashboard.web import times
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("alerts", __name__)
 

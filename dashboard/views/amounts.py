@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from dashboard.telemetry.outages import AWAY
 from dashboard.views.access import PUBLIC, role_of_view, visitor
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 
 FILES: Final = (".csv", ".jsonl", ".parquet")
 # Each with what it is called where there is too much of it.

@@ -10,8 +10,8 @@ from dashboard.listing.listing import Listing
 from dashboard.store import audit, banks
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
-from dashboard.views.pages import answer_list
-from dashboard.views.times import today_began
+from dashboard.web.lists import answer_list
+from dashboard.web.times import today_began
 
 bp = Blueprint("banks", __name__)
 

@@ -14,9 +14,9 @@ from dashboard.store import audit, bulk
 from dashboard.store.bulk_lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
 from dashboard.store.bulk_plan import Candidate, Plan, plan, read_selection
 from dashboard.store.models.together import BulkJob
-from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import answer_list, csv_response
+from dashboard.web import htmx
+from dashboard.web.lists import answer_list, csv_response
 
 bp = Blueprint("bulk", __name__)
 # So many are offered to be tried first: a longer list is no choice.

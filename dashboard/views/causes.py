@@ -15,9 +15,9 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.store import audit, receipts, together
 from dashboard.store.models.together import Note
-from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import answer_list
+from dashboard.web import htmx
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("causes", __name__)
 

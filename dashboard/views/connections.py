@@ -23,13 +23,13 @@ from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.work import Action
-from dashboard.views import htmx
 from dashboard.views.access import is_for_scripts, requires, visitor
 from dashboard.views.advice import Advice, advise
 from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import Message, message_of
-from dashboard.views.pages import answer_list
 from dashboard.views.strip import STRIP_DAYS, Day, strip
+from dashboard.web import htmx
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("connections", __name__)
 PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"

@@ -10,7 +10,7 @@ from dashboard.store.deliveries import DELIVERIES, delivery_item
 from dashboard.store.models.deliveries import Delivery
 from dashboard.views.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
-from dashboard.views.pages import answer_list
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("deliveries", __name__)
 

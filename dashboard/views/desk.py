@@ -14,13 +14,13 @@ from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
 from dashboard.store import actions, audit, desk
 from dashboard.store.models.work import Action
-from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import chosen_language, message_of, service_name
-from dashboard.views.pages import answer_list
-from dashboard.views.times import today_began
+from dashboard.web import htmx
+from dashboard.web.lists import answer_list
+from dashboard.web.times import today_began
 
 bp = Blueprint("desk", __name__)
 LONGEST_CONNECTOR = 80

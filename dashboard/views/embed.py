@@ -25,7 +25,7 @@ from dashboard.listing.query import BadQuery, whole_number
 from dashboard.refresh import live
 from dashboard.store import audit, scopes
 from dashboard.views.access import PUBLIC, requires, visitor
-from dashboard.views.security import allow_frame, is_widgets_host, own_policy
+from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)
 TOKEN_LIFE = timedelta(minutes=30)

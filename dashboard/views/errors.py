@@ -25,11 +25,12 @@ from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.store import audit
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
-from dashboard.views import htmx, second
+from dashboard.views import second
 from dashboard.views.access import address_asked_for, is_for_scripts
-from dashboard.views.attempts import account
-from dashboard.views.security import first_in_a_minute
 from dashboard.views.table_files import TooLarge
+from dashboard.web import htmx
+from dashboard.web.login_throttle import account
+from dashboard.web.security import first_in_a_minute
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,12 @@ from dashboard.fleet.exports import folder_of
 from dashboard.fleet.models import Account
 from dashboard.store import audit, exports
 from dashboard.store.models.data import Export
-from dashboard.views import htmx, table_views
+from dashboard.views import table_views
 from dashboard.views.access import guard_again, requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.masking import read_query, sight
 from dashboard.views.table_files import ClientLeft, make_whole_file
+from dashboard.web import htmx
 
 bp = Blueprint("exports", __name__)
 TABLE = "/accounts/<int:account_id>/tables/<int:table_id>"

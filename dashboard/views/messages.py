@@ -13,7 +13,7 @@ from dashboard.listing.query import BadQuery
 from dashboard.store import actions, desk
 from dashboard.store.models.work import Action
 from dashboard.views import letters
-from dashboard.views.times import zone
+from dashboard.web.times import zone
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.fleet.models import Account
 from dashboard.store import overview, report
-from dashboard.views import htmx, times
 from dashboard.views.access import requires
 from dashboard.views.reports import since_left
+from dashboard.web import htmx, times
 
 bp = Blueprint("overview", __name__)
 

@@ -6,7 +6,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.store import audit, people
 from dashboard.views.access import begin_session, requires, visitor
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 
 bp = Blueprint("passwords", __name__)
 

@@ -10,8 +10,8 @@ from dashboard.store import audit, people, sessions
 from dashboard.store import second as codes
 from dashboard.views import provider, second
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
-from dashboard.views.attempts import by_account
-from dashboard.views.security import limiter
+from dashboard.web.login_throttle import by_account
+from dashboard.web.security import limiter
 
 bp = Blueprint("people", __name__)
 WRONG = "This e-mail address and password do not fit together."

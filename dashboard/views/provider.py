@@ -20,7 +20,7 @@ from dashboard.core.email_addresses import canonical
 from dashboard.store import audit, issuers, provided
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next
 from dashboard.views.claims import find, values, verified
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)
 # By a provider's private key alone: neither unsigned, nor by the client's secret, whatever the provider says that it supports.

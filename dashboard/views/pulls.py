@@ -15,9 +15,9 @@ from dashboard.fleet.pulls import in_words, selection_of
 from dashboard.store import audit, pulls
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.pull_times import EVERY, when_words
-from dashboard.views import times
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import answer_list
+from dashboard.web import times
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("pulls", __name__)
 

@@ -14,7 +14,6 @@ from dashboard.listing.query import BadQuery, Page
 from dashboard.store import questions, reveals
 from dashboard.store.models.sql import Answer, Question, SavedQuery
 from dashboard.views.access import requires, visitor
-from dashboard.views.pages import csv_response
 from dashboard.views.sql import (
     answer_file,
     as_csv,
@@ -27,6 +26,7 @@ from dashboard.views.sql import (
     lines_of,
     rows_of,
 )
+from dashboard.web.lists import csv_response
 
 bp = Blueprint("queries", __name__)
 

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.store.receipt_lists import RECEIPTS, receipt_item
 from dashboard.views.access import requires
-from dashboard.views.pages import answer_list
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("receipts", __name__)
 

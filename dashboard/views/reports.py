@@ -16,8 +16,8 @@ from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.store import report
-from dashboard.views import times
 from dashboard.views.access import requires, visitor
+from dashboard.web import times
 
 bp = Blueprint("reports", __name__)
 DAY = timedelta(hours=24)

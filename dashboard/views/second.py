@@ -12,8 +12,8 @@ from dashboard.core.database import db
 from dashboard.store import audit, people, second
 from dashboard.store.models.people import User
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
-from dashboard.views.attempts import by_address, count_key
-from dashboard.views.security import limiter
+from dashboard.web.login_throttle import by_address, count_key
+from dashboard.web.security import limiter
 
 bp = Blueprint("second", __name__)
 # So long after the password the code may come.

@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.store import audit, people, sessions
 from dashboard.views.access import requires, visitor
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)
 # Who has no password here has shown who they are by having come from their provider so lately.

@@ -24,7 +24,7 @@ from dashboard.store.models.sql import Answer, Question
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import cell, plain
-from dashboard.views.pages import Shown, csv_response
+from dashboard.web.lists import Shown, csv_response
 
 bp = Blueprint("sql", __name__)
 

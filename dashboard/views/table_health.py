@@ -13,9 +13,10 @@ from dashboard.fleet import table_health
 from dashboard.fleet.models import Account
 from dashboard.store import looks
 from dashboard.store.models.data import TableLook, WatchedTable
-from dashboard.views import htmx, masking, table_views
+from dashboard.views import masking, table_views
 from dashboard.views.access import requires
 from dashboard.views.accounts import get_account_or_404
+from dashboard.web import htmx
 
 bp = Blueprint("table_health", __name__)
 

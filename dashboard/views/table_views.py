@@ -18,7 +18,7 @@ from dashboard.data.filters import KINDS
 from dashboard.data.query import PREFIX, TableQuery
 from dashboard.store import table_views
 from dashboard.store.table_views import Kept
-from dashboard.views.pages import Shown, query_of
+from dashboard.web.lists import Shown, query_of
 
 LONGEST = 1_000
 # What an address may say beside conditions; nothing else goes from one to the next.

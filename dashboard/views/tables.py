@@ -25,13 +25,14 @@ from dashboard.data.query import PREFIX, TableQuery, reference
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.store import reveals
-from dashboard.views import htmx, masking, recent, table_views
+from dashboard.views import masking, table_views
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import plain, raw
 from dashboard.views.lines import cell_of, line
-from dashboard.views.pages import csv_response
-from dashboard.views.security import limiter
+from dashboard.web import htmx, recent
+from dashboard.web.lists import csv_response
+from dashboard.web.security import limiter
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")
 bp.add_app_template_filter(reference, "column_reference")

@@ -8,11 +8,11 @@ from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.store import audit, together
 from dashboard.store.together import Place
-from dashboard.views import htmx
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.causes import get_cause_or_404, whole_cause_or_403
 from dashboard.views.connections import get_connection_or_404
+from dashboard.web import htmx
 
 bp = Blueprint("together", __name__)
 ACCOUNT, CAUSE = "/accounts/<int:account_id>", "/causes/<int:cause_id>"

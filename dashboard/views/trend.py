@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import SEVERITIES
 from dashboard.store import trend
-from dashboard.views import times
 from dashboard.views.access import requires
-from dashboard.views.pages import coverage, csv_response
+from dashboard.web import times
+from dashboard.web.lists import coverage, csv_response
 
 bp = Blueprint("trend", __name__)
 DAYS = 30

@@ -14,7 +14,7 @@ from dashboard.store.events import EVENTS, event_item
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.views.access import requires, visitor
 from dashboard.views.door import ADDRESS, NOTED_EVERY, REFUSED
-from dashboard.views.pages import answer_list
+from dashboard.web.lists import answer_list
 
 bp = Blueprint("webhooks", __name__)
 

@@ -13,7 +13,7 @@ from jinja2 import FileSystemBytecodeCache
 from dashboard.app import create_app
 from dashboard.cli.common import close_store
 from dashboard.core.database import db
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.alerting import RECEIVERS
 from tests.attacks.places import Places
 from tests.attacks.seeded import make_one_of_each

@@ -17,7 +17,7 @@ from dashboard.store import actions
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.work import Action
 from dashboard.views.access import safe_next
-from dashboard.views.security import PROBES
+from dashboard.web.security import PROBES
 from tests.attacks.places import Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 from tests.fleet.test_links import known

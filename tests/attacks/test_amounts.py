@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError as RedisIsAway
 from dashboard.store import people
 from dashboard.views import amounts
 from dashboard.views.access import PUBLIC
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.attacks.places import Places, ask
 from tests.conftest import Person
 

@@ -19,7 +19,7 @@ from dashboard.core.database import db
 from dashboard.sandbox import query
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AuditEntry
-from dashboard.views import pages
+from dashboard.web import lists as pages
 from tests.attacks.downloads import (
     CLIENTS,
     LEDGER,

@@ -18,8 +18,8 @@ from dashboard.data.files import CsvFile, harmless
 from dashboard.findings.models import Cause
 from dashboard.refresh.service import refresh_fleet
 from dashboard.store import people
-from dashboard.views.pages import csv_response
-from dashboard.views.security import limiter
+from dashboard.web.lists import csv_response
+from dashboard.web.security import limiter
 from tests.alerting import RECEIVERS
 from tests.attacks.conftest import HOOK
 from tests.attacks.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula

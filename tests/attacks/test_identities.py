@@ -17,8 +17,8 @@ from dashboard.core.database import db
 from dashboard.core.email_addresses import LONGEST, canonical
 from dashboard.store import people
 from dashboard.store.models.people import AuditEntry, SignIn
-from dashboard.views import attempts
-from dashboard.views.security import limiter
+from dashboard.web import login_throttle as attempts
+from dashboard.web.security import limiter
 from tests.attacks.test_sign_in import OFFICE, VIV, attempt, statuses
 from tests.conftest import PASSWORD, PASSWORD_HASH, Person
 

@@ -20,7 +20,7 @@ from dashboard.core.database import db
 from dashboard.refresh.service import refresh_fleet
 from dashboard.store import people
 from dashboard.views.cells import cell
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.alerting import RECEIVERS
 from tests.attacks.conftest import HOOK
 from tests.attacks.hostile import PAYLOAD, SCRIPT, HostileApi

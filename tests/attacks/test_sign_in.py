@@ -14,7 +14,7 @@ from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.store import people
 from dashboard.store.models.people import AuditEntry
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
 
 VIV, OLGA = "viv@example.com", "olga@example.com"

@@ -147,7 +147,7 @@ class Desk:
 def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
     """A console over this API; ``timeout``: seconds to wait for it."""
     app = create_app(make_settings(url, folder, dashboard_api_timeout=timeout), clock=clock, backoff=0.0)
-    from dashboard.views.security import limiter
+    from dashboard.web.security import limiter
 
     app.config["RATELIMIT_ENABLED"] = False
     limiter.enabled = False

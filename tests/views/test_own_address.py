@@ -16,7 +16,7 @@ from dashboard.app import create_app
 from dashboard.cli.common import close_store
 from dashboard.http.client import scheme_of
 from dashboard.settings import SettingsError, read_settings
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, Clock, Sandbox, make_settings
 from tests.provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider
 from tests.test_project import GOOD

@@ -12,7 +12,7 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.store import people, second
 from dashboard.store.models.people import RecoveryCode, User
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.views.test_people import entries
 

@@ -13,7 +13,7 @@ from dashboard.core.database import db
 from dashboard.core.search_text import refold
 from dashboard.core.text import comparable
 from dashboard.store import overview, questions
-from dashboard.views.security import limiter
+from dashboard.web.security import limiter
 from tests.conftest import Person, make_settings
 from tests.spelled import NAMES, SEARCHED, SPELLINGS, fill
 

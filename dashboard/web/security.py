@@ -8,7 +8,7 @@ from flask_wtf import CSRFProtect
 from limits import parse
 
 from dashboard.app import console
-from dashboard.views import attempts
+from dashboard.web import login_throttle as attempts
 
 csrf = CSRFProtect()
 limiter = Limiter(attempts.by_address, headers_enabled=False, strategy="moving-window")

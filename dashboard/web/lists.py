@@ -25,8 +25,8 @@ from dashboard.refresh import passes
 from dashboard.store.models.work import Refresh
 from dashboard.store.overview import accounts_by_reason
 from dashboard.version import VERSION
-from dashboard.views import htmx
 from dashboard.views.access import address_asked_for
+from dashboard.web import htmx
 
 CSV_MOST = 100_000
 _INT_IN_RULE = re.compile(r"<int:(\w+)>")
