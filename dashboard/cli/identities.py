@@ -3,10 +3,11 @@
 import click
 
 from dashboard.app import utc_now
+from dashboard.audit import service as audit
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO, get_user
 from dashboard.spelling import origin
-from dashboard.store import audit, issuers, provided
+from dashboard.store import issuers, provided
 
 
 @click.command("hand-over")

@@ -9,12 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from dashboard.app import Console, utc_now
+from dashboard.audit import service as audit
 from dashboard.cli.common import make_app, make_current_app, upgrade_schema
 from dashboard.core import schema
 from dashboard.core.database import db
 from dashboard.refresh import service as fleet
 from dashboard.refresh import writer as snapshot
-from dashboard.store import audit, people, second
+from dashboard.store import people, second
 from dashboard.store.models.people import User
 
 WHO = "command line"

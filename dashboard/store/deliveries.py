@@ -13,13 +13,13 @@ from typing import Any, Final
 from sqlalchemy import case, select, tuple_, update
 from sqlalchemy.orm import contains_eager
 
+from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.lists import CONNECTIONS, shown_time
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing
-from dashboard.store import audit
 from dashboard.store.models.deliveries import Delivery
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"

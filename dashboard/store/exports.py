@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from sqlalchemy import select, update
 
+from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
-from dashboard.store import audit
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import User
 

@@ -13,8 +13,8 @@ from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import aliased
 
+from dashboard.audit import service as audit
 from dashboard.core.database import change, db
-from dashboard.store import audit
 from dashboard.store.models.people import User
 
 MICROSOFT: Final = frozenset({

@@ -13,8 +13,9 @@ from datetime import datetime
 
 from sqlalchemy import or_, select, update
 
+from dashboard.audit import service as audit
 from dashboard.core.database import add_if_new, change, db
-from dashboard.store import audit, people, second
+from dashboard.store import people, second
 from dashboard.store.models.people import User
 
 

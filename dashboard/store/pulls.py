@@ -13,12 +13,12 @@ from typing import Any, Final
 from sqlalchemy import case, delete, func, select, update
 from sqlalchemy.orm import undefer
 
+from dashboard.audit import service as audit
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.lists import shown_time
 from dashboard.listing.listing import Filter, Listing, Outer
-from dashboard.store import audit
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.pull_times import due_after, next_due, when_words
 

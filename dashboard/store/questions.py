@@ -15,12 +15,12 @@ from cryptography.fernet import InvalidToken, MultiFernet
 from sqlalchemy import delete as delete_from
 from sqlalchemy import func, or_, select, update
 
+from dashboard.audit import service as audit
 from dashboard.core import row_access as sight
 from dashboard.core.database import add_if_new, change, db, upsert
 from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Account
-from dashboard.store import audit
 from dashboard.store.models.people import User
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.reveals import LASTS, checked_reason

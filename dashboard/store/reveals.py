@@ -6,10 +6,10 @@ from typing import Final
 
 from sqlalchemy import bindparam, delete, select
 
+from dashboard.audit import service as audit
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
-from dashboard.store import audit
 from dashboard.store.models.data import ColumnMask, Reveal
 from dashboard.store.models.people import AuditEntry, User
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from sqlalchemy import delete, select, update
 
+from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.fleet.models import Connection
-from dashboard.store import audit
 from dashboard.store.models.data import ValueSearch
 
 KEPT: Final = timedelta(days=1)

@@ -11,8 +11,9 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from limits import parse
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core import row_access as sight
-from dashboard.store import audit, people
+from dashboard.store import people
 from dashboard.store.models.people import User
 from dashboard.views import browsers
 from dashboard.web import htmx

@@ -4,9 +4,10 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.fleet.lists import AUDIT, USERS, audit_item, user_item
-from dashboard.store import audit, people, provided, scopes, second, sessions
+from dashboard.store import people, provided, scopes, second, sessions
 from dashboard.store.models.people import User
 from dashboard.views.access import requires, visitor
 from dashboard.views.provider import Away, provider

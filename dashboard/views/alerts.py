@@ -6,11 +6,12 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet import alerts as sending
-from dashboard.store import alert_rules, alerts, audit
+from dashboard.store import alert_rules, alerts
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.store.models.messages import AlertRule
 from dashboard.views.access import requires, visitor

@@ -6,8 +6,9 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.listing.listing import Listing
-from dashboard.store import audit, banks
+from dashboard.store import banks
 from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web.lists import answer_list

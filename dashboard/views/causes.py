@@ -8,12 +8,13 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import case
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.findings import queries as diagnosed
 from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
-from dashboard.store import audit, receipts, together
+from dashboard.store import receipts, together
 from dashboard.store.models.together import Note
 from dashboard.views.access import requires, visitor
 from dashboard.web import htmx

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.error_values import sentence_of
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
@@ -18,7 +19,7 @@ from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions, audit, banks, deliveries, together
+from dashboard.store import actions, banks, deliveries, together
 from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery

@@ -4,8 +4,9 @@ from flask import Blueprint, abort, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.fleet.hook import NONE
-from dashboard.store import audit, deliveries
+from dashboard.store import deliveries
 from dashboard.store.deliveries import DELIVERIES, delivery_item
 from dashboard.store.models.deliveries import Delivery
 from dashboard.views.access import requires, visitor

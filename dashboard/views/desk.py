@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, select
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.findings.lists import finding_item
@@ -12,7 +13,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet import links
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
-from dashboard.store import actions, audit, desk
+from dashboard.store import actions, desk
 from dashboard.store.models.work import Action
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

@@ -18,12 +18,13 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.refresh import live
-from dashboard.store import audit, scopes
+from dashboard.store import scopes
 from dashboard.views.access import PUBLIC, requires, visitor
 from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 

@@ -17,12 +17,12 @@ from werkzeug.exceptions import HTTPException, InternalServerError, TooManyReque
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
 from dashboard.data.parquet import NotMade
 from dashboard.data.reading import TableChanged
 from dashboard.listing.query import BadQuery, NoSuchPage
-from dashboard.store import audit
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
 from dashboard.views import second

@@ -13,6 +13,7 @@ from werkzeug.wsgi import wrap_file
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.text import clean
 from dashboard.data.files import FORMATS, TextFile, make_file
 from dashboard.data.filters import KINDS
@@ -20,7 +21,7 @@ from dashboard.data.query import TableQuery
 from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
 from dashboard.fleet.models import Account
-from dashboard.store import audit, exports
+from dashboard.store import exports
 from dashboard.store.models.data import Export
 from dashboard.views import table_views
 from dashboard.views.access import guard_again, requires, visitor

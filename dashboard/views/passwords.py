@@ -4,7 +4,8 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.store import audit, people
+from dashboard.audit import service as audit
+from dashboard.store import people
 from dashboard.views.access import begin_session, requires, visitor
 from dashboard.web.security import limiter
 

@@ -5,8 +5,9 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.email_addresses import canonical
-from dashboard.store import audit, people, sessions
+from dashboard.store import people, sessions
 from dashboard.store import second as codes
 from dashboard.views import provider, second
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor

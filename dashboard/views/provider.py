@@ -15,9 +15,10 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
-from dashboard.store import audit, issuers, provided
+from dashboard.store import issuers, provided
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next
 from dashboard.views.claims import find, values, verified
 from dashboard.web.security import limiter

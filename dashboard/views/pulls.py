@@ -6,13 +6,14 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core import addresses
 from dashboard.core.times import MINUTES_A_DAY, read_minute, read_zone, shown_minute
 from dashboard.data import destinations
 from dashboard.data.pull import FULL_EVERY
 from dashboard.data.sql import postgresql
 from dashboard.fleet.pulls import in_words, selection_of
-from dashboard.store import audit, pulls
+from dashboard.store import pulls
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.pull_times import EVERY, when_words
 from dashboard.views.access import requires, visitor

@@ -8,8 +8,9 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.core.database import db
-from dashboard.store import audit, people, second
+from dashboard.store import people, second
 from dashboard.store.models.people import User
 from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
 from dashboard.web.login_throttle import by_address, count_key

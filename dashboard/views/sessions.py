@@ -7,7 +7,8 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
-from dashboard.store import audit, people, sessions
+from dashboard.audit import service as audit
+from dashboard.store import people, sessions
 from dashboard.views.access import requires, visitor
 from dashboard.web.security import limiter
 

@@ -4,9 +4,10 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
-from dashboard.store import audit, together
+from dashboard.store import together
 from dashboard.store.together import Place
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

@@ -8,8 +8,9 @@ from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
+from dashboard.audit import service as audit
 from dashboard.refresh import queue as due
-from dashboard.store import audit, events
+from dashboard.store import events
 from dashboard.store.events import EVENTS, event_item
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.views.access import requires, visitor

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import func, select
 
+from dashboard.audit import service as audit
 from dashboard.core.database import db
-from dashboard.store import audit, people, retention
+from dashboard.store import people, retention
 from dashboard.store.models.people import AuditEntry
 from tests.attacks.places import Places, ask
 from tests.attacks.test_sign_in import VIV, attempt

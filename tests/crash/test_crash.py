@@ -15,9 +15,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
 
+from dashboard.audit import service as audit
 from dashboard.core.database import Model, db
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, audit, exports, people
+from dashboard.store import actions, exports, people
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.work import Action, Refresh

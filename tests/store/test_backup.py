@@ -284,7 +284,7 @@ def test_a_backup_while_others_write_is_of_one_moment(app: Flask, ours: Settings
     """Two tables that are always changed together are of one length in the copy."""
     from threading import Event, Thread
 
-    from dashboard.store import audit
+    from dashboard.audit import service as audit
 
     stop = Event()
     with app.app_context():

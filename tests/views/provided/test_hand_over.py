@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import pytest
 from flask import Flask
 
+from dashboard.audit import service as audit
 from dashboard.cli.check import _notes_on_people, provider_problem
 from dashboard.cli.main import main
 from dashboard.core.database import db
-from dashboard.store import audit, issuers, people, provided, second
+from dashboard.store import issuers, people, provided, second
 from dashboard.store.models.people import User
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.provider import Provider
