@@ -11,7 +11,7 @@ from dashboard.cli.manage import WHO
 from dashboard.core import backup as keeping
 from dashboard.core import processes
 from dashboard.core.schema import needs_upgrade
-from dashboard.store import vitals
+from dashboard.monitoring import queries as vitals
 
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 

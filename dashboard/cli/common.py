@@ -19,8 +19,8 @@ from dashboard.core.redaction import scrubbed
 from dashboard.core.schema import needs_upgrade, upgrade
 from dashboard.data.masks import MasksError
 from dashboard.findings.playbook import PlaybookError
+from dashboard.monitoring import queries as vitals
 from dashboard.settings import Settings, SettingsError, read_settings
-from dashboard.store import vitals
 from dashboard.telemetry import logs, outages, tracing
 from dashboard.telemetry import sentry as mistakes
 

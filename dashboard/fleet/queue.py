@@ -28,6 +28,7 @@ from dashboard.fleet import exports as export_work
 from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
 from dashboard.fleet.hook import Hook, open_hook
+from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
 from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
@@ -40,7 +41,6 @@ from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.sql import Answer
 from dashboard.store.models.together import BulkJob
 from dashboard.store.models.work import Action
-from dashboard.store.vitals import WRITTEN, WRITTEN_EVERY
 from dashboard.tasks.serializer import SignedMessages
 from dashboard.tasks.throttle import Seldom
 

@@ -23,6 +23,8 @@ The rest are the page families.
 
 from flask import Flask
 
+from dashboard.monitoring.views import health
+from dashboard.monitoring.views import metrics as measured
 from dashboard.views import (
     access,
     accounts,
@@ -40,8 +42,6 @@ from dashboard.views import (
     embed,
     errors,
     exports,
-    health,
-    measured,
     menus,
     overview,
     passwords,

@@ -20,9 +20,10 @@ from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import AccountCheck, Connection
+from dashboard.monitoring import queries as vitals
 from dashboard.refresh import passes
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
-from dashboard.store import people, questions, vitals
+from dashboard.store import people, questions
 from dashboard.store.models.sql import Answer
 from dashboard.store.models.work import Refresh
 from dashboard.worker import NICE

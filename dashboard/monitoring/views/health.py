@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.app import Console, console
 from dashboard.core import schema
 from dashboard.fleet.queue import MINUTE
-from dashboard.store import vitals
+from dashboard.monitoring import queries as vitals
 from dashboard.views.access import PUBLIC, requires
 
 bp = Blueprint("health", __name__)

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, console
-from dashboard.store import vitals
+from dashboard.monitoring import queries as vitals
 from dashboard.telemetry import metrics
 from dashboard.views.access import PUBLIC, requires
 

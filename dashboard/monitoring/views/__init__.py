@@ -1,0 +1,1 @@
+"""Pages for probes, metrics and service status."""
