@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import insert
 
+from dashboard.actions.models import Refresh
 from dashboard.core.database import db, gather_statistics
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import counters as counts
@@ -15,7 +16,6 @@ from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.sandbox.seed import World
 from dashboard.store import people
-from dashboard.store.models.work import Refresh
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
 STATUSES = (

@@ -5,11 +5,12 @@ from datetime import datetime
 from flask import Flask
 from sqlalchemy import String, cast, literal, select, update
 
+from dashboard.actions import service as actions
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import actions, bulk, deliveries, exports, people, questions, scopes, searches
+from dashboard.store import bulk, deliveries, exports, people, questions, scopes, searches
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.sql import SavedQuery

@@ -8,6 +8,7 @@ from unicodedata import normalize
 
 from flask import Flask
 
+from dashboard.actions.models import Action
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
@@ -19,7 +20,6 @@ from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import SavedQuery
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob
-from dashboard.store.models.work import Action
 from tests.conftest import PASSWORD, PASSWORD_HASH
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)

@@ -20,11 +20,11 @@ from flask import current_app, g, has_app_context
 from sqlalchemy import BigInteger, Connection, Dialect, bindparam, case, delete, event, func, insert, select
 from sqlalchemy.orm import Session
 
+from dashboard.actions.models import Refresh
 from dashboard.core.database import change, db
 from dashboard.findings.models import RECOVERED, STATES, Cause
 from dashboard.fleet.models import Account
 from dashboard.store.models.people import Scope, Seen, User
-from dashboard.store.models.work import Refresh
 
 # Nothing of any customer's is in these.
 OPEN = {

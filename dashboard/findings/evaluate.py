@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
+from dashboard.actions import outcomes as receipts
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
@@ -26,7 +27,6 @@ from dashboard.findings.rules.siblings import made_anew, same_name
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, AccountCheck, Connection, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
-from dashboard.store import receipts
 from dashboard.store.models.data import DataCheck, WatchedTable
 
 # So long a finding, or a cause, is new.

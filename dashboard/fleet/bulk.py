@@ -11,14 +11,16 @@ from datetime import timedelta
 from functools import partial
 
 from dashboard import peliqan
+from dashboard.actions import service as actions
+from dashboard.actions import sync
+from dashboard.actions.models import Action
 from dashboard.core.database import db
-from dashboard.fleet import links, sync
+from dashboard.fleet import links
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.fetch import Clock
-from dashboard.store import actions, bulk
+from dashboard.store import bulk
 from dashboard.store.bulk_plan import why_not
 from dashboard.store.models.together import BulkItem, BulkJob
-from dashboard.store.models.work import Action
 
 Follow = Callable[[Action], None]
 

@@ -4,6 +4,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
+from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
@@ -13,7 +14,6 @@ from dashboard.refresh import queue as due
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.fetch import Fleet
 from dashboard.refresh.schedule import soon
-from dashboard.store.models.work import Action
 
 # Fresh enough not to be asked for again when somebody opens the page.
 FRESH = timedelta(seconds=30)

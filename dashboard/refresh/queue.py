@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, select, update
 
+from dashboard.actions.models import Job
 from dashboard.core.database import change, db, upsert
 from dashboard.fleet.models import Account, AccountCheck
 from dashboard.refresh.passes import LEASE
-from dashboard.store.models.work import Job
 
 WATCHED_FOR = timedelta(minutes=10)
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
+from dashboard.actions.models import Action
 from dashboard.store import standings
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.work import Action
 
 # What is quiet waits for the next pass, which makes everything due.
 WITH_THE_NEXT_PASS = datetime(9999, 1, 1, tzinfo=UTC)

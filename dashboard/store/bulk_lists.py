@@ -6,13 +6,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import contains_eager, load_only
 
+from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.fleet.lists import CONNECTIONS, shown_time
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing
 from dashboard.store import bulk
 from dashboard.store.models.together import BulkItem, BulkJob
-from dashboard.store.models.work import Action
 
 
 def _count(*states: str) -> ColumnElement[int]:

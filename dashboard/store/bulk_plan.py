@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import Finding
@@ -19,10 +21,9 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Listing
 from dashboard.listing.query import BadQuery, ListQuery, whole_number
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
-from dashboard.store import actions, bulk
+from dashboard.store import bulk
 from dashboard.store.bulk import Place
 from dashboard.store.models.together import BulkItem, BulkJob
-from dashboard.store.models.work import Action
 
 MOST = 1_000_000
 AT_ONCE = 500

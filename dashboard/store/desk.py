@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import case, func, select, tuple_, update
 from sqlalchemy.orm import contains_eager
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.core.database import change, db
 from dashboard.core.text import comparable
 from dashboard.findings.lists import FINDINGS
@@ -18,8 +20,6 @@ from dashboard.findings.models import RECOVERED, SUPPRESSED, Finding
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection, HealthChange
 from dashboard.listing.listing import Filter, Listing
-from dashboard.store import actions
-from dashboard.store.models.work import Action
 
 # A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.
 REMIND_AFTER = timedelta(hours=20)

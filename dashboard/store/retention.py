@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
+from dashboard.actions.models import Refresh
 from dashboard.core.database import change, db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import FleetHour, HealthChange, Run
@@ -16,7 +17,6 @@ from dashboard.store.models.data import Export, TableLook
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, WebhookEvent
 from dashboard.store.models.people import AuditEntry, SignIn
-from dashboard.store.models.work import Refresh
 
 MOST_AT_ONCE = 5_000
 EVENTS_KEPT = timedelta(days=14)

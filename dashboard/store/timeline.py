@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased, defer, load_only
 
+from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
@@ -20,7 +21,6 @@ from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import Note
-from dashboard.store.models.work import Action
 
 HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"
 # By what people filter, in the order in which they are offered.

@@ -23,13 +23,14 @@ The rest are the page families.
 
 from flask import Flask
 
+from dashboard.actions import presenters as advice
+from dashboard.actions import views as receipts
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.views import (
     access,
     accounts,
     admin,
-    advice,
     alerts,
     amounts,
     banks,
@@ -49,7 +50,6 @@ from dashboard.views import (
     provider,
     pulls,
     queries,
-    receipts,
     reports,
     searches,
     second,

@@ -7,6 +7,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import case
 
+from dashboard.actions import outcomes as receipts
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.findings import queries as diagnosed
@@ -14,7 +15,7 @@ from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
-from dashboard.store import receipts, together
+from dashboard.store import together
 from dashboard.store.models.together import Note
 from dashboard.views.access import requires, visitor
 from dashboard.web import htmx

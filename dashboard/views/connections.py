@@ -7,25 +7,27 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
+from dashboard.actions import service as actions
+from dashboard.actions import sync
+from dashboard.actions.models import Action
+from dashboard.actions.presenters import Advice, advise
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.error_values import sentence_of
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
-from dashboard.fleet import data_checks, links, rows, sync
+from dashboard.fleet import data_checks, links, rows
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions, banks, deliveries, together
+from dashboard.store import banks, deliveries, together
 from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.work import Action
 from dashboard.views.access import is_for_scripts, requires, visitor
-from dashboard.views.advice import Advice, advise
 from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import Message, message_of
 from dashboard.views.strip import STRIP_DAYS, Day, strip

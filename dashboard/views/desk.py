@@ -4,6 +4,8 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, select
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
@@ -13,8 +15,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet import links
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
-from dashboard.store import actions, desk
-from dashboard.store.models.work import Action
+from dashboard.store import desk
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.errors import noted_if_unsent

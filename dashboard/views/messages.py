@@ -5,13 +5,14 @@ from datetime import datetime
 
 from flask import request
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import console
 from dashboard.core.text import meant
 from dashboard.fleet.links import GIVE_UP_AFTER, SafeLink, check_link
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
-from dashboard.store import actions, desk
-from dashboard.store.models.work import Action
+from dashboard.store import desk
 from dashboard.views import letters
 from dashboard.web.times import zone
 

@@ -15,6 +15,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from jinja2 import StrictUndefined
 
+from dashboard.actions.models import Refresh
 from dashboard.app import console
 from dashboard.data.files import harmless
 from dashboard.fleet.lists import Item
@@ -22,7 +23,6 @@ from dashboard.listing.listing import Choice, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.refresh import passes
-from dashboard.store.models.work import Refresh
 from dashboard.store.overview import accounts_by_reason
 from dashboard.version import VERSION
 from dashboard.views.access import address_asked_for

@@ -7,11 +7,12 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from dashboard.actions import service as actions
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
-from dashboard.store import actions, bulk, pulls, questions
+from dashboard.store import bulk, pulls, questions
 from dashboard.store.models.data import Export
 from dashboard.store.models.messages import AlertRule
 from dashboard.store.models.sql import SavedQuery

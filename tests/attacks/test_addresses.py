@@ -9,13 +9,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.fleet import links
 from dashboard.settings import SettingsError, read_settings
-from dashboard.store import actions
 from dashboard.store.models.pulls import PullSchedule
-from dashboard.store.models.work import Action
 from dashboard.views.access import safe_next
 from dashboard.web.security import PROBES
 from tests.attacks.places import Places, ask

@@ -12,13 +12,13 @@ from flask import Flask
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
+from dashboard.actions.models import Action
 from dashboard.app import create_app
 from dashboard.core.database import db
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AccessToken, SignIn, User
 from dashboard.store.models.sql import Question
 from dashboard.store.models.together import BulkJob, Note
-from dashboard.store.models.work import Action
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 

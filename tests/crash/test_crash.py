@@ -15,13 +15,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, text
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action, Refresh
 from dashboard.audit import service as audit
 from dashboard.core.database import Model, db
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, exports, people
+from dashboard.store import exports, people
 from dashboard.store.models.data import Export
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action, Refresh
 from tests.conftest import Sandbox
 from tests.crash.chaos import KillableServer, console, kill_at_random, pressing
 from tests.engines import Servers, wait_for

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.actions import service as actions
 from dashboard.findings.playbook import ACTIONS, PLATFORM, SECTIONS, STEPS, PlaybookError, read_play, read_playbook
 from dashboard.findings.rules.registry import RULES, UNREADABLE
-from dashboard.store import actions
 
 FOLDER = Path(__file__).parent.parent.parent / "playbook"
 GOOD = "\n".join(f"## {title}\n\nSomething." for title in SECTIONS)

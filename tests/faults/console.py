@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import delete, select
 from werkzeug.test import TestResponse
 
+from dashboard.actions.models import Action
 from dashboard.app import Console, create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
@@ -19,7 +20,6 @@ from dashboard.refresh.service import refresh_fleet
 from dashboard.store import people
 from dashboard.store.models.data import Export, TableLook, WatchedTable
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings
 from tests.faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
 

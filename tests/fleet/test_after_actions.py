@@ -6,6 +6,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
@@ -13,8 +15,6 @@ from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
 from dashboard.fleet import links
 from dashboard.fleet.models import Connection
-from dashboard.store import actions
-from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 from tests.fleet.test_sync import WHO, known, look, start
 

@@ -10,17 +10,18 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select, update
 
+from dashboard.actions import service as actions
+from dashboard.actions import sync
+from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import bulk as bulk_work
-from dashboard.fleet import sync
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions, bulk
+from dashboard.store import bulk
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import BulkItem, BulkJob
-from dashboard.store.models.work import Action
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ

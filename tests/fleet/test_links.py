@@ -7,6 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import links
@@ -14,9 +16,8 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import live
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions, desk
+from dashboard.store import desk
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

@@ -9,22 +9,24 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard import peliqan
+from dashboard.actions import service as actions
+from dashboard.actions import sync
+from dashboard.actions.models import Action, ApiOutage
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.data.parquet_folder import ParquetFolder
 from dashboard.data.pull import Pull, Selection
 from dashboard.fleet import bulk as bulk_work
-from dashboard.fleet import links, sync
+from dashboard.fleet import links
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.outages import StoreNotes
-from dashboard.store import actions, bulk, exports, looks
+from dashboard.store import bulk, exports, looks
 from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.models.together import BulkItem
-from dashboard.store.models.work import Action, ApiOutage
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 
 WHO = "olga@example.com"

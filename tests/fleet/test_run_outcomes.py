@@ -9,15 +9,16 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.actions import service as actions
+from dashboard.actions import sync
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet import sync
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
 from dashboard.refresh import live
-from dashboard.store import actions, report, timeline
+from dashboard.store import report, timeline
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.fleet.told.telling import NEW_RUN, known, take, tell
 from tests.hooking import connect, the_delivery, work

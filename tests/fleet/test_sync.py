@@ -6,15 +6,16 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard.actions import service as actions
+from dashboard.actions import sync
+from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import links, sync
+from dashboard.fleet import links
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

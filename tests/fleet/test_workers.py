@@ -16,6 +16,7 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import select, update
 
+from dashboard.actions.models import Refresh
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
@@ -25,7 +26,6 @@ from dashboard.refresh import passes
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.store import people, questions
 from dashboard.store.models.sql import Answer
-from dashboard.store.models.work import Refresh
 from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, free_port, wait_for

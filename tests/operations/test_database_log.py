@@ -13,16 +13,17 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import event, func, select, update
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Refresh
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import passes
-from dashboard.store import actions, people, provided, pulls, questions, reveals
+from dashboard.store import people, provided, pulls, questions, reveals
 from dashboard.store.models.data import Export
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import User
 from dashboard.store.models.pulls import PullSchedule
-from dashboard.store.models.work import Refresh
 from tests import webhooks
 from tests.alerting import RECEIVERS, Clockwork, receive
 from tests.conftest import Clock, Sandbox

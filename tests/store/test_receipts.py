@@ -8,6 +8,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete
 
+from dashboard.actions import outcomes as receipts
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import causes
@@ -15,9 +18,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions, receipts
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

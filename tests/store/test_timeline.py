@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete
 
+from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import HealthChange, Run
@@ -14,7 +15,6 @@ from dashboard.store import timeline
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import Note
-from dashboard.store.models.work import Action
 from dashboard.store.timeline import KINDS, BadCursor, Cursor
 from tests.conftest import Sandbox
 from tests.store.made_up import add_cause, add_finding

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from dashboard.actions import service as actions
 from dashboard.app import Console
-from dashboard.store import actions
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

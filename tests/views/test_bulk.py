@@ -11,10 +11,11 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from dashboard.actions import service as actions
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions, bulk
+from dashboard.store import bulk
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 
 

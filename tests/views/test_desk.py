@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.actions import service as actions
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
-from dashboard.store import actions
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.views.test_cost import counted
 

@@ -3,11 +3,11 @@
 import pytest
 from flask import Flask
 
+from dashboard.actions import service as actions
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
-from dashboard.store import actions
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_desk import entries, look, only
 

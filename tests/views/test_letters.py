@@ -8,9 +8,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from dashboard.actions.service import LINKS
 from dashboard.app import ASSETS
 from dashboard.findings.rules.registry import BY_NAME
-from dashboard.store.actions import LINKS
 from dashboard.views import letters
 from dashboard.views.letters import LANGUAGES, Letter, Occasion, texts, write
 

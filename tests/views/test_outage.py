@@ -6,11 +6,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001", "/audit", "/me")

@@ -11,14 +11,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
 from dashboard.findings.playbook import PLATFORM, read_playbook
 from dashboard.refresh import writer as snapshot
-from dashboard.store import actions
-from dashboard.store.models.work import Action
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.diagnosis.test_playbook import FOLDER
 from tests.views.test_actions import look

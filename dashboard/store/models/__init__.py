@@ -12,6 +12,7 @@
 ``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
+from dashboard.actions.models import Action, ApiOutage, Job, Refresh
 from dashboard.findings.models import STATES, Cause, ConnectorMedian, Finding
 from dashboard.fleet.models import (
     SEVERITIES,
@@ -31,7 +32,6 @@ from dashboard.store.models.people import AccessToken, AuditEntry, RecoveryCode,
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
-from dashboard.store.models.work import Action, ApiOutage, Job, Refresh
 
 __all__ = [
     "SEVERITIES",

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from flask import Flask
 
+from dashboard.actions import outcomes as receipts
+from dashboard.actions import service as actions
+from dashboard.actions.outcomes import Learnt
 from dashboard.app import console
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
 from dashboard.findings.playbook import Play
 from dashboard.fleet.models import Connection
-from dashboard.store import actions, receipts
-from dashboard.store.receipts import Learnt
 
 CHECK, NONE = "check", "none"
 # A bank is asked by a refresh where others are reauthorised.

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select
 
+from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.findings.rules.registry import GRAVITIES, PARTIAL, WITHOUT_SUCCESS
 from dashboard.fleet.models import Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run, severity_of_health
-from dashboard.store.models.work import Action
 
 WORKED, NO_EFFECT, WORSE = "worked", "no_effect", "worse"
 VERDICTS = (WORKED, NO_EFFECT, WORSE)

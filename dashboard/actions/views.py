@@ -3,7 +3,7 @@
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from dashboard.store.receipt_lists import RECEIPTS, receipt_item
+from dashboard.actions.lists import RECEIPTS, receipt_item
 from dashboard.views.access import requires
 from dashboard.web.lists import answer_list
 

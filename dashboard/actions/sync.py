@@ -8,12 +8,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 from dashboard.refresh.schedule import next_look
-from dashboard.store import actions
-from dashboard.store.models.work import Action
 
 # "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).
 CONTRADICTIONS_BELIEVED = 3

@@ -5,13 +5,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import contains_eager
 
+from dashboard.actions.models import Action
+from dashboard.actions.outcomes import VERDICTS
+from dashboard.actions.service import BANK_REFRESH, REAUTHORISE, SYNC
 from dashboard.findings.rules.registry import BY_NAME
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, Outer
-from dashboard.store.actions import BANK_REFRESH, REAUTHORISE, SYNC
-from dashboard.store.models.work import Action
-from dashboard.store.receipts import VERDICTS
 
 RECEIPTS = Listing(
     statement=select(Action)

@@ -10,15 +10,15 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
+from dashboard.actions import outcomes as receipts
+from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.core import row_access as sight
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.text import comparable
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet.models import Account, Connection
-from dashboard.store import receipts
 from dashboard.store.models.people import AuditEntry
-from dashboard.store.models.work import Action
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
 # What gives a link for a customer to follow.

@@ -1,0 +1,1 @@
+"""What people start at Peliqan (sync, reauthorise, invite), followed until its outcome is known."""
