@@ -27,6 +27,7 @@ from dashboard.actions import presenters as advice
 from dashboard.actions import views as receipts
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
+from dashboard.notes import views as together
 from dashboard.views import (
     access,
     accounts,
@@ -58,7 +59,6 @@ from dashboard.views import (
     table_health,
     tables,
     timeline,
-    together,
     trend,
     webhooks,
 )

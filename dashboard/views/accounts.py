@@ -11,9 +11,10 @@ from dashboard.findings import queries as diagnosed
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.fleet.models import Account
 from dashboard.listing.query import ListQuery
+from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import desk, timeline, together
+from dashboard.store import desk, timeline
 from dashboard.views.access import requires
 from dashboard.views.strip import STRIP_DAYS, worst_strip
 from dashboard.web.lists import answer_list

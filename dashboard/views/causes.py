@@ -15,7 +15,7 @@ from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
-from dashboard.store import together
+from dashboard.notes import service as together
 from dashboard.store.models.together import Note
 from dashboard.views.access import requires, visitor
 from dashboard.web import htmx

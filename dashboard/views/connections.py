@@ -21,9 +21,10 @@ from dashboard.fleet import runs as run_log
 from dashboard.fleet.links import SafeLink, check_link
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
+from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import banks, deliveries, together
+from dashboard.store import banks, deliveries
 from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery

@@ -14,8 +14,8 @@ from dashboard.findings import causes, suppression
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
+from dashboard.notes import service as together
 from dashboard.refresh import queue as due
-from dashboard.store import together
 from tests.conftest import Clock
 
 WHO = "olga@example.com"

@@ -7,8 +7,8 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
-from dashboard.store import together
-from dashboard.store.together import Place
+from dashboard.notes import service as together
+from dashboard.notes.service import Place
 from dashboard.views.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.causes import get_cause_or_404, whole_cause_or_403

@@ -1,0 +1,1 @@
+"""Notes and assignees of accounts, connections and causes."""
