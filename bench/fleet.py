@@ -15,7 +15,7 @@ from dashboard.fleet import counters as counts
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.sandbox.seed import World
-from dashboard.store import people
+from dashboard.users import service as people
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
 STATUSES = (

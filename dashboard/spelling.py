@@ -11,7 +11,7 @@ from urllib3.util import parse_url
 
 from dashboard.core.egress import Place
 from dashboard.peliqan.client import LOOPBACK
-from dashboard.store.people import ROLES, PeopleError, checked_address
+from dashboard.users.service import ROLES, PeopleError, checked_address
 
 FUNCTION: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII)
 

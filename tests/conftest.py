@@ -32,7 +32,7 @@ from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.simulation import EPOCH
 from dashboard.settings import Settings
-from dashboard.store import people
+from dashboard.users import service as people
 from tests.engines import Servers, quick_place, run_servers
 from tests.processes import TOKEN
 

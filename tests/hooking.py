@@ -9,7 +9,7 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.store import deliveries
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 from tests.sandbox.receiver import Receiver
 

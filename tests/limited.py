@@ -10,11 +10,13 @@ from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import bulk, deliveries, exports, people, questions, scopes, searches
+from dashboard.store import bulk, deliveries, exports, questions, searches
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.sql import SavedQuery
 from dashboard.store.models.together import Note
+from dashboard.users import scopes
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry
 
 # Accounts 1001 to 1060 are there, cust-00001 to cust-00060.
 CHOSEN = "cust-0001*\ncust-0002*\ncust-00003\nnorth-*"

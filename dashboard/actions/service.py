@@ -18,7 +18,7 @@ from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.text import comparable
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet.models import Account, Connection
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
 # What gives a link for a customer to follow.

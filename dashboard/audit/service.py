@@ -14,7 +14,7 @@ from sqlalchemy import func, select, update
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, insert_for
 from dashboard.core.text import clean
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users.models import AuditEntry, User
 
 PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"
 COUNTED: Final = frozenset({FAILED, REFUSED})

@@ -27,9 +27,9 @@ from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.refresh import queue as due
 from dashboard.settings import Settings
-from dashboard.store import issuers
 from dashboard.telemetry import sentry as mistakes
 from dashboard.telemetry import tracing
+from dashboard.users import issuers
 
 LITTLE_ROOM = 1 << 30
 # Codes of a second factor are good for half a minute before and after their own.
@@ -178,7 +178,7 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
 def provider_problem(app: Flask) -> str | None:
     """What is wrong with where people sign in, if that is set up."""
     # Loaded here: the views load what a command has no use for.
-    from dashboard.views.provider import Away, SharedIssuer, provider
+    from dashboard.users.views.oidc import Away, SharedIssuer, provider
 
     with app.app_context():
         there = provider()

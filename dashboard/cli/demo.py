@@ -16,8 +16,8 @@ from dashboard.data.masks import MasksError
 from dashboard.findings.playbook import PlaybookError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
-from dashboard.store import people
 from dashboard.telemetry.shared_counts import SHARED, shared_counts, temporary_folder
+from dashboard.users import service as people
 
 SCENARIO = click.option(
     "--scenario",

@@ -7,14 +7,15 @@ from dashboard.audit import service as audit
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO, get_user
 from dashboard.spelling import origin
-from dashboard.store import issuers, provided
+from dashboard.users import issuers
+from dashboard.users import oidc_users as provided
 
 
 @click.command("hand-over")
 @click.argument("email")
 def hand_over(email: str) -> None:
     """Have the provider vouch for a person. Their password works until they first sign in there, which removes it."""
-    from dashboard.views.provider import Away, provider
+    from dashboard.users.views.oidc import Away, provider
 
     with make_current_app(pages=True).app_context():
         there, user = provider(), get_user(email)

@@ -15,8 +15,9 @@ from dashboard.core import schema
 from dashboard.core.database import db
 from dashboard.refresh import service as fleet
 from dashboard.refresh import writer as snapshot
-from dashboard.store import people, second
-from dashboard.store.models.people import User
+from dashboard.users import service as people
+from dashboard.users import two_factor as second
+from dashboard.users.models import User
 
 WHO = "command line"
 own_password = click.option(

@@ -24,7 +24,7 @@ from dashboard.actions.models import Refresh
 from dashboard.core.database import change, db
 from dashboard.findings.models import RECOVERED, STATES, Cause
 from dashboard.fleet.models import Account
-from dashboard.store.models.people import Scope, Seen, User
+from dashboard.users.models import Scope, Seen, User
 
 # Nothing of any customer's is in these.
 OPEN = {

@@ -12,7 +12,7 @@ from dashboard.core.database import db
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
 from dashboard.listing.listing import Filter, Listing, Newest
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users.models import AuditEntry, User
 
 
 def shown_time(value: datetime | None) -> str | None:

@@ -21,8 +21,8 @@ from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.users.models import AuditEntry
 
 TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", "cancelled"
 STATES = (TRYING, TRIED, RUNNING, DONE, CANCELLED)

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.store.models.data import Export
-from dashboard.store.models.people import User
+from dashboard.users.models import User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = "waiting", "running", "done", "failed", "cancelled", "expired"
 OPEN: Final = (WAITING, RUNNING)

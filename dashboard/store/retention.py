@@ -16,7 +16,7 @@ from dashboard.store.alerts import WAITING
 from dashboard.store.models.data import Export, TableLook
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, WebhookEvent
-from dashboard.store.models.people import AuditEntry, SignIn
+from dashboard.users.models import AuditEntry, SignIn
 
 MOST_AT_ONCE = 5_000
 EVENTS_KEPT = timedelta(days=14)

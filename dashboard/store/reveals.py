@@ -11,7 +11,7 @@ from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
 from dashboard.store.models.data import ColumnMask, Reveal
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users.models import AuditEntry, User
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500

@@ -19,8 +19,8 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import Note
+from dashboard.users.models import AuditEntry
 
 HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"
 # By what people filter, in the order in which they are offered.

@@ -28,12 +28,16 @@ from dashboard.actions import views as receipts
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
+from dashboard.users import access
+from dashboard.users import quotas as amounts
+from dashboard.users.views import admin, sessions
+from dashboard.users.views import oidc as provider
+from dashboard.users.views import password as passwords
+from dashboard.users.views import sign_in as people
+from dashboard.users.views import two_factor as second
 from dashboard.views import (
-    access,
     accounts,
-    admin,
     alerts,
-    amounts,
     banks,
     bulk,
     causes,
@@ -46,15 +50,10 @@ from dashboard.views import (
     exports,
     menus,
     overview,
-    passwords,
-    people,
-    provider,
     pulls,
     queries,
     reports,
     searches,
-    second,
-    sessions,
     sql,
     table_health,
     tables,

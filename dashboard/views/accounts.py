@@ -15,7 +15,7 @@ from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
 from dashboard.store import desk, timeline
-from dashboard.views.access import requires
+from dashboard.users.access import requires
 from dashboard.views.strip import STRIP_DAYS, worst_strip
 from dashboard.web.lists import answer_list
 

@@ -14,7 +14,7 @@ from dashboard.fleet import alerts as sending
 from dashboard.store import alert_rules, alerts
 from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.store.models.messages import AlertRule
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.web import times
 from dashboard.web.lists import answer_list
 

@@ -9,7 +9,7 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.listing.listing import Listing
 from dashboard.store import banks
-from dashboard.views.access import requires, safe_next, visitor
+from dashboard.users.access import requires, safe_next, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web.lists import answer_list
 from dashboard.web.times import today_began

@@ -15,7 +15,7 @@ from dashboard.store import bulk
 from dashboard.store.bulk_lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
 from dashboard.store.bulk_plan import Candidate, Plan, plan, read_selection
 from dashboard.store.models.together import BulkJob
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list, csv_response
 

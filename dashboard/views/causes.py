@@ -17,7 +17,7 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.notes import service as together
 from dashboard.store.models.together import Note
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list
 

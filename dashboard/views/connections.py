@@ -28,7 +28,7 @@ from dashboard.store import banks, deliveries
 from dashboard.store import data_checks as checked_data
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery
-from dashboard.views.access import is_for_scripts, requires, visitor
+from dashboard.users.access import is_for_scripts, requires, visitor
 from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import Message, message_of
 from dashboard.views.strip import STRIP_DAYS, Day, strip

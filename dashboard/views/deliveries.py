@@ -9,7 +9,7 @@ from dashboard.fleet.hook import NONE
 from dashboard.store import deliveries
 from dashboard.store.deliveries import DELIVERIES, delivery_item
 from dashboard.store.models.deliveries import Delivery
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web.lists import answer_list
 

@@ -16,7 +16,7 @@ from dashboard.fleet import links
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
 from dashboard.store import desk
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.errors import noted_if_unsent
 from dashboard.views.messages import chosen_language, message_of, service_name

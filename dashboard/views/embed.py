@@ -24,8 +24,8 @@ from dashboard.core.text import comparable
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.refresh import live
-from dashboard.store import scopes
-from dashboard.views.access import PUBLIC, requires, visitor
+from dashboard.users import scopes
+from dashboard.users.access import PUBLIC, requires, visitor
 from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)

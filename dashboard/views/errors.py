@@ -25,8 +25,8 @@ from dashboard.data.reading import TableChanged
 from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
-from dashboard.views import second
-from dashboard.views.access import address_asked_for, is_for_scripts
+from dashboard.users.access import address_asked_for, is_for_scripts
+from dashboard.users.views import two_factor as second
 from dashboard.views.table_files import TooLarge
 from dashboard.web import htmx
 from dashboard.web.login_throttle import account

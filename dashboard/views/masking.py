@@ -9,7 +9,7 @@ from dashboard.app import console
 from dashboard.data.masks import SEES_ALL
 from dashboard.data.query import TableQuery, read_table_query
 from dashboard.store import reveals
-from dashboard.views.access import visitor
+from dashboard.users.access import visitor
 
 
 @dataclass(frozen=True)

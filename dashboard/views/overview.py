@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.fleet.models import Account
 from dashboard.store import overview, report
-from dashboard.views.access import requires
+from dashboard.users.access import requires
 from dashboard.views.reports import since_left
 from dashboard.web import htmx, times
 

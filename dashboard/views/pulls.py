@@ -16,7 +16,7 @@ from dashboard.fleet.pulls import in_words, selection_of
 from dashboard.store import pulls
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.pull_times import EVERY, when_words
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.web import times
 from dashboard.web.lists import answer_list
 

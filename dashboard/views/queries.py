@@ -13,7 +13,7 @@ from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.store import questions, reveals
 from dashboard.store.models.sql import Answer, Question, SavedQuery
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.views.sql import (
     answer_file,
     as_csv,

@@ -16,7 +16,7 @@ from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.store import report
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.web import times
 
 bp = Blueprint("reports", __name__)

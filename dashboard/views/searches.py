@@ -18,8 +18,8 @@ from dashboard.fleet.models import Connection
 from dashboard.fleet.search import Hit, Place
 from dashboard.store import searches
 from dashboard.store.models.data import ValueSearch
+from dashboard.users.access import requires, visitor
 from dashboard.views import masking
-from dashboard.views.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web import htmx
 

@@ -21,7 +21,7 @@ from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.store import questions, reveals
 from dashboard.store.models.sql import Answer, Question
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import cell, plain
 from dashboard.web.lists import Shown, csv_response

@@ -13,8 +13,8 @@ from dashboard.fleet import table_health
 from dashboard.fleet.models import Account
 from dashboard.store import looks
 from dashboard.store.models.data import TableLook, WatchedTable
+from dashboard.users.access import requires
 from dashboard.views import masking, table_views
-from dashboard.views.access import requires
 from dashboard.views.accounts import get_account_or_404
 from dashboard.web import htmx
 

@@ -25,8 +25,8 @@ from dashboard.data.query import PREFIX, TableQuery, reference
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.store import reveals
+from dashboard.users.access import requires, safe_next, visitor
 from dashboard.views import masking, table_views
-from dashboard.views.access import requires, safe_next, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import plain, raw
 from dashboard.views.lines import cell_of, line

@@ -11,7 +11,7 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
 from dashboard.store import timeline
 from dashboard.store.timeline import KINDS, Cursor, Event
-from dashboard.views.access import requires
+from dashboard.users.access import requires
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web import htmx, times

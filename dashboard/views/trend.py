@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import SEVERITIES
 from dashboard.store import trend
-from dashboard.views.access import requires
+from dashboard.users.access import requires
 from dashboard.web import times
 from dashboard.web.lists import coverage, csv_response
 

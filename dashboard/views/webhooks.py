@@ -13,7 +13,7 @@ from dashboard.refresh import queue as due
 from dashboard.store import events
 from dashboard.store.events import EVENTS, event_item
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.views.access import requires, visitor
+from dashboard.users.access import requires, visitor
 from dashboard.views.door import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.web.lists import answer_list
 

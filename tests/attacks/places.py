@@ -16,10 +16,10 @@ from dashboard.fleet.models import Run
 from dashboard.store import models
 from dashboard.store.models.data import ValueSearch
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
-from dashboard.store.models.people import AccessToken
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.sql import SavedQuery
 from dashboard.store.models.together import BulkJob
+from dashboard.users.models import AccessToken
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 FOR_SCRIPTS = (".json", ".csv", ".jsonl", ".parquet")

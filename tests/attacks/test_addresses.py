@@ -16,7 +16,7 @@ from dashboard.core.database import db
 from dashboard.fleet import links
 from dashboard.settings import SettingsError, read_settings
 from dashboard.store.models.pulls import PullSchedule
-from dashboard.views.access import safe_next
+from dashboard.users.access import safe_next
 from dashboard.web.security import PROBES
 from tests.attacks.places import Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings

@@ -4,9 +4,9 @@ import pytest
 from flask import Flask
 from redis.exceptions import ConnectionError as RedisIsAway
 
-from dashboard.store import people
-from dashboard.views import amounts
-from dashboard.views.access import PUBLIC
+from dashboard.users import quotas as amounts
+from dashboard.users import service as people
+from dashboard.users.access import PUBLIC
 from dashboard.web.security import limiter
 from tests.attacks.places import Places, ask
 from tests.conftest import Person

@@ -18,7 +18,7 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.sandbox import query
 from dashboard.store.models.data import Export
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from dashboard.web import lists as pages
 from tests.attacks.downloads import (
     CLIENTS,

@@ -17,7 +17,7 @@ from dashboard.core.database import db
 from dashboard.data.files import CsvFile, harmless
 from dashboard.findings.models import Cause
 from dashboard.refresh.service import refresh_fleet
-from dashboard.store import people
+from dashboard.users import service as people
 from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter
 from tests.alerting import RECEIVERS

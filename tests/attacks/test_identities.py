@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from dashboard.core.database import db
 from dashboard.core.email_addresses import LONGEST, canonical
-from dashboard.store import people
-from dashboard.store.models.people import AuditEntry, SignIn
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry, SignIn
 from dashboard.web import login_throttle as attempts
 from dashboard.web.security import limiter
 from tests.attacks.test_sign_in import OFFICE, VIV, attempt, statuses
@@ -182,7 +182,7 @@ def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(app: Flask, mo
         marks.add(cookie.value.rpartition(".")[0])
         assert Person(client).post("/logout").status_code == 302
     assert len(marks) == 1
-    monkeypatch.setattr("dashboard.views.access.MOST_SIGN_INS", parse("5 per hour"))
+    monkeypatch.setattr("dashboard.users.access.MOST_SIGN_INS", parse("5 per hour"))
     with app.app_context():
         limiter.reset()
         before = len(db.session.scalars(select(SignIn.id)).all())

@@ -16,8 +16,8 @@ from werkzeug.datastructures import ImmutableMultiDict
 
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
-from dashboard.store import people
-from dashboard.store.models.people import User
+from dashboard.users import service as people
+from dashboard.users.models import User
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD_HASH, Person
 

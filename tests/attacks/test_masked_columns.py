@@ -25,7 +25,7 @@ from dashboard.listing.query import BadQuery
 from dashboard.sandbox.tables import Field
 from dashboard.store import reveals
 from dashboard.store.models.data import ColumnMask, Reveal
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users.models import AuditEntry, User
 from tests.attacks.places import ACCOUNT
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.every_type import BY_NAME, COLUMNS, FIELDS, PATH, ROWS, TABLE, install_in, sandbox_fields, values_for

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.store import people
+from dashboard.users import service as people
 from tests.conftest import PASSWORD, PASSWORD_HASH, Person
 
 NEW = "quite another horse"

@@ -25,7 +25,7 @@ from dashboard.data.masks import read_masks
 from dashboard.findings.rules.access import refuses_access
 from dashboard.findings.rules.normalise import normalised
 from dashboard.peliqan.retries import retry_wait
-from dashboard.store.people import PeopleError, checked_address
+from dashboard.users.service import PeopleError, checked_address
 from tests.attacks.patterns import MEGABYTE, hostile_texts
 
 LIMIT = 0.2  # seconds of processor time for 1 MB

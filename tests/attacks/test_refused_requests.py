@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 
 from dashboard.audit import service as audit
 from dashboard.core.database import db
-from dashboard.store import people, retention
-from dashboard.store.models.people import AuditEntry
+from dashboard.store import retention
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry
 from tests.attacks.places import Places, ask
 from tests.attacks.test_sign_in import VIV, attempt
 from tests.conftest import PASSWORD_HASH, Clock, Person

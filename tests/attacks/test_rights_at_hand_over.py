@@ -17,9 +17,11 @@ from dashboard.core.database import db
 from dashboard.data.masks import MASKED
 from dashboard.fleet import search as search_work
 from dashboard.sandbox.tables import Field
-from dashboard.store import exports, people, reveals, scopes
+from dashboard.store import exports, reveals
 from dashboard.store.models.data import ColumnMask, Export, Reveal
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users import scopes
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry, User
 from tests.attacks.places import ACCOUNT
 from tests.attacks.seeded import work
 from tests.conftest import Person, Sandbox

@@ -5,8 +5,8 @@ import re
 import pytest
 from flask import Flask
 
-from dashboard.store import people
-from dashboard.views.access import PUBLIC
+from dashboard.users import service as people
+from dashboard.users.access import PUBLIC
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import Person
 

@@ -15,7 +15,7 @@ from dashboard.app import Console
 from dashboard.cli.common import close_store
 from dashboard.core.database import db
 from dashboard.store.models.messages import AlertRule
-from dashboard.store.models.people import User
+from dashboard.users.models import User
 from tests.attacks.conftest import HOOK
 from tests.attacks.places import ACCOUNT, Place, Places, ask
 from tests.attacks.seeded import newest, send

@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
-from dashboard.store import people
-from dashboard.store.models.people import AuditEntry
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry
 from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
 

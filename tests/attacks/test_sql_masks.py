@@ -15,9 +15,11 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store import people, questions, scopes
-from dashboard.store.models.people import AuditEntry
+from dashboard.store import questions
 from dashboard.store.models.sql import Answer, Question
+from dashboard.users import scopes
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry
 from tests.attacks.places import ACCOUNT
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox
 

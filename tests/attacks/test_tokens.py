@@ -9,8 +9,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.core.database import db
-from dashboard.store import people
-from dashboard.store.models.people import AccessToken
+from dashboard.users import service as people
+from dashboard.users.models import AccessToken
 from tests.attacks.places import Places, ask
 from tests.conftest import Person
 

@@ -20,9 +20,10 @@ from dashboard.actions.models import Action, Refresh
 from dashboard.audit import service as audit
 from dashboard.core.database import Model, db
 from dashboard.fleet.models import Connection
-from dashboard.store import exports, people
+from dashboard.store import exports
 from dashboard.store.models.data import Export
-from dashboard.store.models.people import AuditEntry
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry
 from tests.conftest import Sandbox
 from tests.crash.chaos import KillableServer, console, kill_at_random, pressing
 from tests.engines import Servers, wait_for

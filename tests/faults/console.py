@@ -17,9 +17,9 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.refresh.service import refresh_fleet
-from dashboard.store import people
 from dashboard.store.models.data import Export, TableLook, WatchedTable
-from dashboard.store.models.people import AuditEntry
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings
 from tests.faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
 

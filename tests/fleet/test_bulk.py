@@ -20,8 +20,8 @@ from dashboard.fleet import bulk as bulk_work
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
 from dashboard.store import bulk
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import BulkItem, BulkJob
+from dashboard.users.models import AuditEntry
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ

@@ -17,7 +17,7 @@ from dashboard.core.database import db
 from dashboard.fleet import exports as work
 from dashboard.store import exports
 from dashboard.store.models.data import Export
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users.models import AuditEntry, User
 from tests.conftest import Clock
 
 ACCOUNT, TABLE, PAGE = 1001, 10011903, 200

@@ -17,7 +17,7 @@ from dashboard.refresh import live
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.store import desk
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

@@ -25,8 +25,8 @@ from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.outages import StoreNotes
 from dashboard.store import bulk, exports, looks
-from dashboard.store.models.people import AuditEntry, User
 from dashboard.store.models.together import BulkItem
+from dashboard.users.models import AuditEntry, User
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 
 WHO = "olga@example.com"

@@ -15,7 +15,7 @@ from dashboard.fleet import links
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
 from dashboard.refresh import writer as snapshot
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

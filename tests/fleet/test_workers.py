@@ -24,8 +24,9 @@ from dashboard.fleet.models import AccountCheck, Connection
 from dashboard.monitoring import queries as vitals
 from dashboard.refresh import passes
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
-from dashboard.store import people, questions
+from dashboard.store import questions
 from dashboard.store.models.sql import Answer
+from dashboard.users import service as people
 from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, free_port, wait_for

@@ -19,11 +19,13 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import passes
-from dashboard.store import people, provided, pulls, questions, reveals
+from dashboard.store import pulls, questions, reveals
 from dashboard.store.models.data import Export
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.people import User
 from dashboard.store.models.pulls import PullSchedule
+from dashboard.users import oidc_users as provided
+from dashboard.users import service as people
+from dashboard.users.models import User
 from tests import webhooks
 from tests.alerting import RECEIVERS, Clockwork, receive
 from tests.conftest import Clock, Sandbox

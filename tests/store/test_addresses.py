@@ -8,8 +8,9 @@ from flask import Flask
 
 from dashboard.core.database import db
 from dashboard.fleet.counters import repair_texts
-from dashboard.store import people, provided
-from dashboard.store.models.people import User
+from dashboard.users import oidc_users as provided
+from dashboard.users import service as people
+from dashboard.users.models import User
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 PASSWORD = "correct horse battery"

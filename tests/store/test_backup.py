@@ -141,7 +141,7 @@ def test_replacing_a_store_leaves_nothing_of_what_was_there(app: Flask, ours: Se
 
 
 def test_a_backup_is_in_the_audit_trail(run: Run, app: Flask, tmp_path: Path) -> None:
-    from dashboard.store.models.people import AuditEntry
+    from dashboard.users.models import AuditEntry
 
     assert run("backup", str(tmp_path / "a.console")).exit_code == 0
     refused = run("backup", str(tmp_path / "a.console"))

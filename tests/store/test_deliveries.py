@@ -13,7 +13,7 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.store import deliveries, retention
 from dashboard.store.models.deliveries import Delivery
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock
 from tests.hooking import all_deliveries, audited
 

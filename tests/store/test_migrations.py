@@ -15,7 +15,7 @@ from dashboard.core import schema
 from dashboard.core.database import db
 from dashboard.fleet import counters as counts
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS
-from dashboard.store import people
+from dashboard.users import service as people
 from tests.conftest import make_settings
 from tests.engines import Servers
 

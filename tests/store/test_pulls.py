@@ -11,8 +11,8 @@ from sqlalchemy import select
 
 from dashboard.core.database import db
 from dashboard.store import pulls
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock
 
 WHO, MANY = "adam@example.com", 8

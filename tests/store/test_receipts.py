@@ -18,7 +18,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"

@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from dashboard.core.database import db
 from dashboard.store import reveals
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.users.models import AuditEntry, User
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -10,8 +10,9 @@ from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.refresh import writer as snapshot
-from dashboard.store import people, scopes
 from dashboard.store.models.together import BulkItem
+from dashboard.users import scopes
+from dashboard.users import service as people
 from tests.limited import INSIDE, add_outsiders
 
 

@@ -13,9 +13,9 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import HealthChange, Run
 from dashboard.store import timeline
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.together import Note
 from dashboard.store.timeline import KINDS, BadCursor, Cursor
+from dashboard.users.models import AuditEntry
 from tests.conftest import Sandbox
 from tests.store.made_up import add_cause, add_finding
 from tests.views.test_cost import counted

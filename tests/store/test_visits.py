@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.store import people
-from dashboard.store.models.people import User
+from dashboard.users import service as people
+from dashboard.users.models import User
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 

@@ -24,8 +24,9 @@ from dashboard import peliqan
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.data.masks import MASKED
-from dashboard.store import exports, people
-from dashboard.store.models.people import AuditEntry, User
+from dashboard.store import exports
+from dashboard.users import service as people
+from dashboard.users.models import AuditEntry, User
 from dashboard.views import table_files
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 from tests.engines import wait_for

@@ -12,7 +12,8 @@ from werkzeug.routing import Rule
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from dashboard.store import people, scopes
+from dashboard.users import scopes
+from dashboard.users import service as people
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 

@@ -7,7 +7,8 @@ from sqlalchemy import update
 from dashboard.core.database import db
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account
-from dashboard.store import people, scopes
+from dashboard.users import scopes
+from dashboard.users import service as people
 from tests.conftest import Person, words
 from tests.limited import INSIDE
 from tests.views.test_cost import counted

@@ -18,7 +18,7 @@ from dashboard.app import create_app
 from dashboard.cli.check import provider_problem
 from dashboard.core.database import db
 from dashboard.settings import SettingsError, read_settings
-from dashboard.store import people
+from dashboard.users import service as people
 from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, Clock, Person, Sandbox, check_page, make_settings, words
 from tests.provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider

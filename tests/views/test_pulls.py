@@ -15,8 +15,8 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import pulls as pulling
 from dashboard.store import pulls
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.own import TABLE, OwnTable
 

@@ -14,7 +14,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
-from dashboard.store import people
+from dashboard.users import service as people
 from tests.conftest import Clock, Person, Sandbox, words
 
 

@@ -13,7 +13,7 @@ from dashboard.fleet import search as work
 from dashboard.peliqan import Column
 from dashboard.store import searches
 from dashboard.store.models.data import ValueSearch
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

@@ -10,8 +10,9 @@ from flask import Flask
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store import people, second
-from dashboard.store.models.people import RecoveryCode, User
+from dashboard.users import service as people
+from dashboard.users import two_factor as second
+from dashboard.users.models import RecoveryCode, User
 from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.views.test_people import entries

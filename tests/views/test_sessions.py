@@ -7,8 +7,8 @@ from bs4 import BeautifulSoup
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.store import people
-from dashboard.views import browsers
+from dashboard.users import browsers
+from dashboard.users import service as people
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.views.test_cost import counted
 from tests.views.test_people import entries

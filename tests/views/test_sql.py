@@ -15,8 +15,8 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.questions import LOOK_EVERY
 from dashboard.store import questions
-from dashboard.store.models.people import AuditEntry
 from dashboard.store.models.sql import Answer, Question
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_cost import counted
 

@@ -25,7 +25,7 @@ from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.events import Intake
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.people import AuditEntry
+from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign
 

@@ -13,7 +13,7 @@ from dashboard.app import Console, console
 from dashboard.core import schema
 from dashboard.fleet.queue import MINUTE
 from dashboard.monitoring import queries as vitals
-from dashboard.views.access import PUBLIC, requires
+from dashboard.users.access import PUBLIC, requires
 
 bp = Blueprint("health", __name__)
 OK = "ok"

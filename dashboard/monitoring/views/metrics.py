@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.app import Console, console
 from dashboard.monitoring import queries as vitals
 from dashboard.telemetry import metrics
-from dashboard.views.access import PUBLIC, requires
+from dashboard.users.access import PUBLIC, requires
 
 bp = Blueprint("measured", __name__)
 

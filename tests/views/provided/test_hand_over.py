@@ -12,8 +12,11 @@ from dashboard.audit import service as audit
 from dashboard.cli.check import _notes_on_people, provider_problem
 from dashboard.cli.main import main
 from dashboard.core.database import db
-from dashboard.store import issuers, people, provided, second
-from dashboard.store.models.people import User
+from dashboard.users import issuers
+from dashboard.users import oidc_users as provided
+from dashboard.users import service as people
+from dashboard.users import two_factor as second
+from dashboard.users.models import User
 from tests.conftest import PASSWORD, Clock, Person, words
 from tests.provider import Provider
 from tests.views.test_people import entries

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.store import people
-from dashboard.store.models.people import User
+from dashboard.users import service as people
+from dashboard.users.models import User
 from tests.conftest import Person
 from tests.provider import Provider
 from tests.views.test_provider import sign_in, told

@@ -15,7 +15,7 @@ from sqlalchemy.orm import aliased
 
 from dashboard.audit import service as audit
 from dashboard.core.database import change, db
-from dashboard.store.models.people import User
+from dashboard.users.models import User
 
 MICROSOFT: Final = frozenset({
     "login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net", "login.microsoftonline.us",

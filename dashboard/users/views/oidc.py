@@ -18,9 +18,10 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
-from dashboard.store import issuers, provided
-from dashboard.views.access import PUBLIC, let_in, requires, safe_next
-from dashboard.views.claims import find, values, verified
+from dashboard.users import issuers
+from dashboard.users import oidc_users as provided
+from dashboard.users.access import PUBLIC, let_in, requires, safe_next
+from dashboard.users.oidc_claims import find, values, verified
 from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)

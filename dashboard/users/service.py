@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, or_, select, update
 from dashboard.core.database import add_if_new, db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.text import clean
-from dashboard.store.models.people import AccessToken, SignIn, User
+from dashboard.users.models import AccessToken, SignIn, User
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12

@@ -13,9 +13,9 @@ from limits import parse
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core import row_access as sight
-from dashboard.store import people
-from dashboard.store.models.people import User
-from dashboard.views import browsers
+from dashboard.users import browsers
+from dashboard.users import service as people
+from dashboard.users.models import User
 from dashboard.web import htmx
 from dashboard.web.security import limiter
 

@@ -7,10 +7,13 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.fleet.lists import AUDIT, USERS, audit_item, user_item
-from dashboard.store import people, provided, scopes, second, sessions
-from dashboard.store.models.people import User
-from dashboard.views.access import requires, visitor
-from dashboard.views.provider import Away, provider
+from dashboard.users import oidc_users as provided
+from dashboard.users import scopes, sessions
+from dashboard.users import service as people
+from dashboard.users import two_factor as second
+from dashboard.users.access import requires, visitor
+from dashboard.users.models import User
+from dashboard.users.views.oidc import Away, provider
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("admin", __name__)

@@ -15,8 +15,8 @@ import pyotp
 from sqlalchemy import delete, or_, select, update
 
 from dashboard.core.database import change, db
-from dashboard.store import people
-from dashboard.store.models.people import RecoveryCode, User
+from dashboard.users import service as people
+from dashboard.users.models import RecoveryCode, User
 
 STEP: Final = 30
 # A telephone's clock may be so many steps off.

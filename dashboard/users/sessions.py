@@ -6,8 +6,8 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from dashboard.core.database import change, db
-from dashboard.store import people
-from dashboard.store.models.people import SignIn, User
+from dashboard.users import service as people
+from dashboard.users.models import SignIn, User
 
 
 @dataclass(frozen=True)

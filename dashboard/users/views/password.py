@@ -5,8 +5,8 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.store import people
-from dashboard.views.access import begin_session, requires, visitor
+from dashboard.users import service as people
+from dashboard.users.access import begin_session, requires, visitor
 from dashboard.web.security import limiter
 
 bp = Blueprint("passwords", __name__)

@@ -9,7 +9,7 @@ from dashboard.core.database import change, db
 from dashboard.core.text import comparable
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account
-from dashboard.store.models.people import Scope, Seen, User
+from dashboard.users.models import Scope, Seen, User
 
 MOST = 500
 LONGEST = 255

@@ -15,8 +15,9 @@ from sqlalchemy import or_, select, update
 
 from dashboard.audit import service as audit
 from dashboard.core.database import add_if_new, change, db
-from dashboard.store import people, second
-from dashboard.store.models.people import User
+from dashboard.users import service as people
+from dashboard.users import two_factor as second
+from dashboard.users.models import User
 
 
 @dataclass(frozen=True)

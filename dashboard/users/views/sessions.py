@@ -8,8 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.store import people, sessions
-from dashboard.views.access import requires, visitor
+from dashboard.users import service as people
+from dashboard.users import sessions
+from dashboard.users.access import requires, visitor
 from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)

@@ -10,9 +10,10 @@ from markupsafe import Markup
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
-from dashboard.store import people, second
-from dashboard.store.models.people import User
-from dashboard.views.access import PUBLIC, let_in, requires, safe_next, visitor
+from dashboard.users import service as people
+from dashboard.users import two_factor as second
+from dashboard.users.access import PUBLIC, let_in, requires, safe_next, visitor
+from dashboard.users.models import User
 from dashboard.web.login_throttle import by_address, count_key
 from dashboard.web.security import limiter
 
