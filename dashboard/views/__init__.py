@@ -25,6 +25,7 @@ from flask import Flask
 
 from dashboard.actions import presenters as advice
 from dashboard.actions import views as receipts
+from dashboard.causes import views as causes
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
@@ -40,7 +41,6 @@ from dashboard.views import (
     alerts,
     banks,
     bulk,
-    causes,
     connections,
     deliveries,
     desk,
