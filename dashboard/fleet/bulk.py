@@ -15,7 +15,7 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.core.database import db
-from dashboard.fleet import links
+from dashboard.customer_links import service as links
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.fetch import Clock
 from dashboard.store import bulk

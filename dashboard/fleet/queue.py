@@ -22,8 +22,9 @@ from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.core.database import db
 from dashboard.core.private_files import make_private
+from dashboard.customer_links import service as links
 from dashboard.findings import evaluate as findings
-from dashboard.fleet import alerts, data_checks, links, table_health, webhooks
+from dashboard.fleet import alerts, data_checks, table_health, webhooks
 from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work

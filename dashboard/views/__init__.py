@@ -26,6 +26,8 @@ from flask import Flask
 from dashboard.actions import presenters as advice
 from dashboard.actions import views as receipts
 from dashboard.causes import views as causes
+from dashboard.customer_links import views as desk
+from dashboard.customer_links.banks import views as banks
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
@@ -39,11 +41,9 @@ from dashboard.users.views import two_factor as second
 from dashboard.views import (
     accounts,
     alerts,
-    banks,
     bulk,
     connections,
     deliveries,
-    desk,
     door,
     embed,
     errors,

@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.customer_links.service import check_link
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause
-from dashboard.fleet.links import check_link
 from dashboard.store import bulk
 from dashboard.store.bulk_lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
 from dashboard.store.bulk_plan import Candidate, Plan, plan, read_selection

@@ -14,23 +14,25 @@ from dashboard.actions.presenters import Advice, advise
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.error_values import sentence_of
+from dashboard.customer_links import service as links
+from dashboard.customer_links.banks import queries as banks
+from dashboard.customer_links.presenters import Message, message_of
+from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
-from dashboard.fleet import data_checks, links, rows
+from dashboard.fleet import data_checks, rows
 from dashboard.fleet import runs as run_log
-from dashboard.fleet.links import SafeLink, check_link
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import banks, deliveries
 from dashboard.store import data_checks as checked_data
+from dashboard.store import deliveries
 from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery
 from dashboard.users.access import is_for_scripts, requires, visitor
 from dashboard.views.errors import noted_if_unsent
-from dashboard.views.messages import Message, message_of
 from dashboard.views.strip import STRIP_DAYS, Day, strip
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list

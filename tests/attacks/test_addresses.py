@@ -13,7 +13,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
-from dashboard.fleet import links
+from dashboard.customer_links import service as links
 from dashboard.settings import SettingsError, read_settings
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.users.access import safe_next

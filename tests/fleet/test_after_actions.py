@@ -10,10 +10,10 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.customer_links import service as links
 from dashboard.findings import evaluate as findings
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
-from dashboard.fleet import links
 from dashboard.fleet.models import Connection
 from tests.conftest import Clock, Sandbox
 from tests.fleet.test_sync import WHO, known, look, start

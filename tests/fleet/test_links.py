@@ -11,12 +11,12 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import links
+from dashboard.customer_links import queries as desk
+from dashboard.customer_links import service as links
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import live
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
-from dashboard.store import desk
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 

@@ -14,10 +14,10 @@ from dashboard.actions import sync
 from dashboard.actions.models import Action, ApiOutage
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
+from dashboard.customer_links import service as links
 from dashboard.data.parquet_folder import ParquetFolder
 from dashboard.data.pull import Pull, Selection
 from dashboard.fleet import bulk as bulk_work
-from dashboard.fleet import links
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.refresh import passes

@@ -11,7 +11,7 @@ from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import links
+from dashboard.customer_links import service as links
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
 from dashboard.refresh import writer as snapshot

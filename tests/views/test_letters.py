@@ -10,9 +10,9 @@ import pytest
 
 from dashboard.actions.service import LINKS
 from dashboard.app import ASSETS
+from dashboard.customer_links import letters
+from dashboard.customer_links.letters import LANGUAGES, Letter, Occasion, texts, write
 from dashboard.findings.rules.registry import BY_NAME
-from dashboard.views import letters
-from dashboard.views.letters import LANGUAGES, Letter, Occasion, texts, write
 
 AT = datetime(2026, 7, 23, 12, 5, tzinfo=UTC)
 URL = "https://login.example.com/oauth?state=a%2Fb&scope=read+write#x"

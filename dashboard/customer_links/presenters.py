@@ -9,11 +9,11 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import console
 from dashboard.core.text import meant
-from dashboard.fleet.links import GIVE_UP_AFTER, SafeLink, check_link
+from dashboard.customer_links import letters
+from dashboard.customer_links import queries as desk
+from dashboard.customer_links.service import GIVE_UP_AFTER, SafeLink, check_link
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
-from dashboard.store import desk
-from dashboard.views import letters
 from dashboard.web.times import zone
 
 

@@ -10,16 +10,16 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.core.text import comparable
+from dashboard.customer_links import queries as desk
+from dashboard.customer_links import service as links
+from dashboard.customer_links.presenters import chosen_language, message_of, service_name
 from dashboard.findings.lists import finding_item
 from dashboard.findings.models import Finding
-from dashboard.fleet import links
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
-from dashboard.store import desk
 from dashboard.users.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.errors import noted_if_unsent
-from dashboard.views.messages import chosen_language, message_of, service_name
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list
 from dashboard.web.times import today_began

@@ -13,11 +13,11 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.core.hosts import ip_of, is_private
+from dashboard.customer_links import queries as desk
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 from dashboard.refresh import live
 from dashboard.refresh.schedule import next_look
-from dashboard.store import desk
 
 GIVE_UP_AFTER = timedelta(hours=24)
 # A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.

@@ -1,0 +1,1 @@
+"""Links that customers follow to authorise, and the messages that carry them."""

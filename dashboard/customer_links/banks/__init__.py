@@ -1,0 +1,1 @@
+"""Bank connections whose consent ends, and their review."""
