@@ -28,6 +28,7 @@ from dashboard.actions import views as receipts
 from dashboard.causes import views as causes
 from dashboard.customer_links import views as desk
 from dashboard.customer_links.banks import views as banks
+from dashboard.embed import views as embed
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
@@ -45,7 +46,6 @@ from dashboard.views import (
     connections,
     deliveries,
     door,
-    embed,
     errors,
     exports,
     menus,

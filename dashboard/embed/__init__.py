@@ -1,0 +1,1 @@
+"""The preview of Peliqan's widget, embedded as a partner does it."""
