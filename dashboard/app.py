@@ -19,11 +19,11 @@ from dashboard import peliqan
 from dashboard.core.database import db, end_session, engine_options, prefer_indexes
 from dashboard.core.private_files import CannotBeMade, make_private
 from dashboard.core.processes import Presence
-from dashboard.data.masks import Masks, read_masks
 from dashboard.findings.playbook import Playbook, read_playbook
 from dashboard.fleet.queue import Work
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.http.client import FromClient
+from dashboard.masking.rules import Masks, read_masks
 from dashboard.refresh.fetch import Fleet
 from dashboard.refresh.outages import StoreNotes
 from dashboard.settings import Settings, SettingsError

@@ -17,8 +17,8 @@ from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.core.redaction import scrubbed
 from dashboard.core.schema import needs_upgrade, upgrade
-from dashboard.data.masks import MasksError
 from dashboard.findings.playbook import PlaybookError
+from dashboard.masking.rules import MasksError
 from dashboard.monitoring import queries as vitals
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.telemetry import logs, outages, tracing

@@ -12,8 +12,8 @@ from flask import Flask
 from dashboard.app import create_app, utc_now
 from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.cli.serve import end, free_port, run_console, start_child
-from dashboard.data.masks import MasksError
 from dashboard.findings.playbook import PlaybookError
+from dashboard.masking.rules import MasksError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.telemetry.shared_counts import SHARED, shared_counts, temporary_folder

@@ -20,8 +20,8 @@ from dashboard import peliqan
 from dashboard.core.private_files import make_private
 from dashboard.data import parquet
 from dashboard.data.files import make_file
-from dashboard.data.masks import mask
 from dashboard.data.reading import TableChanged, TableReading
+from dashboard.masking.rules import mask
 from dashboard.refresh.fetch import Clock
 from dashboard.store import exports
 from dashboard.store.models.data import Export

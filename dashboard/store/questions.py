@@ -21,8 +21,8 @@ from dashboard.core.database import add_if_new, change, db, upsert
 from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Account
+from dashboard.masking.service import LASTS, checked_reason
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
-from dashboard.store.reveals import LASTS, checked_reason
 from dashboard.users.models import User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"

@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
 
-from dashboard.data.masks import MASKED
+from dashboard.masking.rules import MASKED
 
 SHORT = 140
 # Of longer texts a column cuts the end off (``.rows td`` in console.css).

@@ -21,12 +21,12 @@ from dashboard.data.query import TableQuery
 from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
 from dashboard.fleet.models import Account
+from dashboard.masking.presenters import read_query, sight
 from dashboard.store import exports
 from dashboard.store.models.data import Export
 from dashboard.users.access import guard_again, requires, visitor
 from dashboard.views import table_views
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.masking import read_query, sight
 from dashboard.views.table_files import ClientLeft, make_whole_file
 from dashboard.web import htmx
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from markupsafe import Markup, escape
 
 from dashboard import peliqan
-from dashboard.data.masks import is_masked
+from dashboard.masking.rules import is_masked
 from dashboard.views.cells import Cell, cell, masked, short_line
 
 # What begins and ends a short cell while it is put together: none of them is in a short line, and escaping leaves them alone.

@@ -11,7 +11,8 @@ from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_
 from dashboard.fleet.lists import ACCOUNTS
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
-from dashboard.store import questions, reveals
+from dashboard.masking import service as reveals
+from dashboard.store import questions
 from dashboard.store.models.sql import Answer, Question, SavedQuery
 from dashboard.users.access import requires, visitor
 from dashboard.views.sql import (

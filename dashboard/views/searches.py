@@ -16,10 +16,10 @@ from dashboard.data.occurrences import LONGEST
 from dashboard.fleet import search as work
 from dashboard.fleet.models import Connection
 from dashboard.fleet.search import Hit, Place
+from dashboard.masking import presenters as masking
 from dashboard.store import searches
 from dashboard.store.models.data import ValueSearch
 from dashboard.users.access import requires, visitor
-from dashboard.views import masking
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web import htmx
 

@@ -11,10 +11,11 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.fleet import table_health
 from dashboard.fleet.models import Account
+from dashboard.masking import presenters as masking
 from dashboard.store import looks
 from dashboard.store.models.data import TableLook, WatchedTable
 from dashboard.users.access import requires
-from dashboard.views import masking, table_views
+from dashboard.views import table_views
 from dashboard.views.accounts import get_account_or_404
 from dashboard.web import htmx
 

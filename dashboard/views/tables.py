@@ -20,13 +20,14 @@ from werkzeug.datastructures import MultiDict
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.data.filters import KINDS, can_sort, key_of, kinds_of
-from dashboard.data.masks import mask
 from dashboard.data.query import PREFIX, TableQuery, reference
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
-from dashboard.store import reveals
+from dashboard.masking import presenters as masking
+from dashboard.masking import service as reveals
+from dashboard.masking.rules import mask
 from dashboard.users.access import requires, safe_next, visitor
-from dashboard.views import masking, table_views
+from dashboard.views import table_views
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.cells import plain, raw
 from dashboard.views.lines import cell_of, line

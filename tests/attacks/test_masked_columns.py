@@ -19,11 +19,11 @@ from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.data.filters import KINDS, kinds_of
-from dashboard.data.masks import MASKED
 from dashboard.data.query import read_table_query
 from dashboard.listing.query import BadQuery
+from dashboard.masking import service as reveals
+from dashboard.masking.rules import MASKED
 from dashboard.sandbox.tables import Field
-from dashboard.store import reveals
 from dashboard.store.models.data import ColumnMask, Reveal
 from dashboard.users.models import AuditEntry, User
 from tests.attacks.places import ACCOUNT

@@ -21,9 +21,9 @@ from dashboard.app import ASSETS
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
 from dashboard.core.sql_text import without_literals
-from dashboard.data.masks import read_masks
 from dashboard.findings.rules.access import refuses_access
 from dashboard.findings.rules.normalise import normalised
+from dashboard.masking.rules import read_masks
 from dashboard.peliqan.retries import retry_wait
 from dashboard.users.service import PeopleError, checked_address
 from tests.attacks.patterns import MEGABYTE, hostile_texts
@@ -51,7 +51,7 @@ CUT_FIRST: dict[str, tuple[str, Callable[[str], object]]] = {
     "dashboard.findings.rules.access._ADDRESS": ("refuses_access", refuses_access),
     "dashboard.core.error_values._TOKENS": ("without_values", without_values),
     "dashboard.core.sql_text._TOKENS": ("without_literals", without_literals),
-    "dashboard.data.masks._HUMP": ("_find", lambda text: MASKS.kind_of(text)),
+    "dashboard.masking.rules._HUMP": ("_find", lambda text: MASKS.kind_of(text)),
 }
 MASKS = read_masks(ASSETS / "masks.ini")
 # Their models have patterns: of Rust's engine, which takes linear time only (https://docs.rs/regex/, "Untrusted input").

@@ -18,8 +18,9 @@ from dashboard.actions.models import Refresh
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
+from dashboard.masking import service as reveals
 from dashboard.refresh import passes
-from dashboard.store import pulls, questions, reveals
+from dashboard.store import pulls, questions
 from dashboard.store.models.data import Export
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.pulls import PullSchedule

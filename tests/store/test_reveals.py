@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.core.database import db
-from dashboard.store import reveals
+from dashboard.masking import service as reveals
 from dashboard.users.models import AuditEntry, User
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 from dashboard import peliqan
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
-from dashboard.data.masks import MASKED
+from dashboard.masking.rules import MASKED
 from dashboard.store import exports
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry, User

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 
-from dashboard.data.masks import MASKED
+from dashboard.masking.rules import MASKED
 from dashboard.sandbox.deps import tables_of
 from tests.conftest import Clock, Person, Sandbox, words
 

@@ -1,0 +1,1 @@
+"""Columns that are masked, and who revealed them."""
