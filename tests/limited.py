@@ -6,14 +6,15 @@ from flask import Flask
 from sqlalchemy import String, cast, literal, select, update
 
 from dashboard.actions import service as actions
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import Note
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import bulk, deliveries, exports, questions, searches
+from dashboard.store import deliveries, exports, questions, searches
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.sql import SavedQuery
-from dashboard.store.models.together import Note
 from dashboard.users import scopes
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry

@@ -9,6 +9,7 @@ from unicodedata import normalize
 from flask import Flask
 
 from dashboard.actions.models import Action
+from dashboard.bulk.models import BankTick, BulkItem, BulkJob
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
@@ -17,7 +18,6 @@ from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import SavedQuery
-from dashboard.store.models.together import BankTick, BulkItem, BulkJob
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import PASSWORD, PASSWORD_HASH

@@ -10,13 +10,13 @@ from sqlalchemy import case
 from dashboard.actions import outcomes as receipts
 from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.bulk.models import Note
 from dashboard.findings import queries as diagnosed
 from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.notes import service as together
-from dashboard.store.models.together import Note
 from dashboard.users.access import requires, visitor
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list

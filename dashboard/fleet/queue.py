@@ -20,12 +20,14 @@ from redis.exceptions import RedisError
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.bulk import jobs as bulk_work
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.core.private_files import make_private
 from dashboard.customer_links import service as links
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import alerts, data_checks, table_health, webhooks
-from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import exports as export_work
@@ -37,13 +39,12 @@ from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
 from dashboard.refresh.fetch import Fleet
-from dashboard.store import bulk, deliveries, events, exports, looks, pulls, questions, retention, searches, table_views
 from dashboard.store import data_checks as checked_data
+from dashboard.store import deliveries, events, exports, looks, pulls, questions, retention, searches, table_views
 from dashboard.store.models.data import Export
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.sql import Answer
-from dashboard.store.models.together import BulkJob
 from dashboard.tasks.serializer import SignedMessages
 from dashboard.tasks.throttle import Seldom
 

@@ -25,6 +25,7 @@ from flask import Flask
 
 from dashboard.actions import presenters as advice
 from dashboard.actions import views as receipts
+from dashboard.bulk import views as bulk
 from dashboard.causes import views as causes
 from dashboard.customer_links import views as desk
 from dashboard.customer_links.banks import views as banks
@@ -42,7 +43,6 @@ from dashboard.users.views import two_factor as second
 from dashboard.views import (
     accounts,
     alerts,
-    bulk,
     connections,
     deliveries,
     door,

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.fleet.models import Run
 from dashboard.store import models
@@ -18,7 +19,6 @@ from dashboard.store.models.data import ValueSearch
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.sql import SavedQuery
-from dashboard.store.models.together import BulkJob
 from dashboard.users.models import AccessToken
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")

@@ -9,10 +9,11 @@ from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
 from dashboard.app import Console
+from dashboard.bulk import service as bulk
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
-from dashboard.store import bulk, pulls, questions
+from dashboard.store import pulls, questions
 from dashboard.store.models.data import Export
 from dashboard.store.models.messages import AlertRule
 from dashboard.store.models.sql import SavedQuery

@@ -14,13 +14,13 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.app import Console
+from dashboard.bulk import jobs as bulk_work
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet import bulk as bulk_work
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import bulk
-from dashboard.store.models.together import BulkItem, BulkJob
 from dashboard.users.models import AuditEntry
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for

@@ -13,19 +13,20 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action, ApiOutage
 from dashboard.app import Console, create_app
+from dashboard.bulk import jobs as bulk_work
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import BulkItem
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.data.parquet_folder import ParquetFolder
 from dashboard.data.pull import Pull, Selection
-from dashboard.fleet import bulk as bulk_work
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.outages import StoreNotes
-from dashboard.store import bulk, exports, looks
-from dashboard.store.models.together import BulkItem
+from dashboard.store import exports, looks
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 

@@ -5,12 +5,12 @@ from sqlalchemy import func, select
 
 from dashboard import peliqan
 from dashboard.app import Console
+from dashboard.bulk.models import BulkItem
 from dashboard.core import row_access as sight
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.refresh import writer as snapshot
-from dashboard.store.models.together import BulkItem
 from dashboard.users import scopes
 from dashboard.users import service as people
 from tests.limited import INSIDE, add_outsiders

@@ -8,10 +8,10 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.app import Console
+from dashboard.bulk.models import BankTick
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
-from dashboard.store.models.together import BankTick
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 ALL = "/desk/banks.json?per_page=200"

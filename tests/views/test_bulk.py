@@ -13,9 +13,9 @@ from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
 from dashboard.app import Console
+from dashboard.bulk import service as bulk
 from dashboard.core.database import db
 from dashboard.refresh import writer as snapshot
-from dashboard.store import bulk
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 
 

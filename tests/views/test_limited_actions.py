@@ -4,10 +4,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.app import Console
+from dashboard.bulk import service as bulk
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from dashboard.store import bulk
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 from tests.views.test_people import entries

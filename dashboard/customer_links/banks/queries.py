@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
+from dashboard.bulk.models import BankTick
 from dashboard.core.database import change, db, upsert
 from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
@@ -14,7 +15,6 @@ from dashboard.fleet.lists import CONNECTIONS, shown_time
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.listing import Filter, Listing, Outer
 from dashboard.peliqan.statuses import is_saltedge
-from dashboard.store.models.together import BankTick
 
 TODO, TICKED, BACK = "to_do", "ticked", "back"
 ROUND = (TODO, TICKED, BACK)

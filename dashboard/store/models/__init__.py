@@ -13,6 +13,7 @@
 """
 
 from dashboard.actions.models import Action, ApiOutage, Job, Refresh
+from dashboard.bulk.models import BankTick, BulkItem, BulkJob, Note
 from dashboard.findings.models import STATES, Cause, ConnectorMedian, Finding
 from dashboard.fleet.models import (
     SEVERITIES,
@@ -30,7 +31,6 @@ from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
-from dashboard.store.models.together import BankTick, BulkItem, BulkJob, Note
 from dashboard.users.models import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 
 __all__ = [

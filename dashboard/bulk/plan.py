@@ -12,6 +12,9 @@ from sqlalchemy import select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import BulkItem, BulkJob
+from dashboard.bulk.service import Place
 from dashboard.core.database import db
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import Finding
@@ -21,9 +24,6 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Listing
 from dashboard.listing.query import BadQuery, ListQuery, whole_number
 from dashboard.peliqan.statuses import is_oauth, is_saltedge
-from dashboard.store import bulk
-from dashboard.store.bulk import Place
-from dashboard.store.models.together import BulkItem, BulkJob
 
 MOST = 1_000_000
 AT_ONCE = 500

@@ -7,12 +7,12 @@ from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.orm import contains_eager, load_only
 
 from dashboard.actions.models import Action
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core.database import db
 from dashboard.fleet.lists import CONNECTIONS, shown_time
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing
-from dashboard.store import bulk
-from dashboard.store.models.together import BulkItem, BulkJob
 
 
 def _count(*states: str) -> ColumnElement[int]:

@@ -14,13 +14,13 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.bulk import service as bulk
+from dashboard.bulk.models import BulkItem, BulkJob
+from dashboard.bulk.plan import why_not
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.fetch import Clock
-from dashboard.store import bulk
-from dashboard.store.bulk_plan import why_not
-from dashboard.store.models.together import BulkItem, BulkJob
 
 Follow = Callable[[Action], None]
 
