@@ -16,7 +16,7 @@ from bench.passes import run_pass
 from bench.report import Figure, middle
 from bench.served import sign_in, site
 from bench.stand_in import StandIn, stand_in
-from dashboard.data.reading import AHEAD, PAGE
+from dashboard.tables.reader import AHEAD, PAGE
 from tests.engines import Servers, wait_for
 
 ROWS: Final = 1_000_000

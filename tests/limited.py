@@ -12,9 +12,10 @@ from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import deliveries, exports, questions, searches
+from dashboard.store import deliveries, exports, questions
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.sql import SavedQuery
+from dashboard.tables.search import service as searches
 from dashboard.users import scopes
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry

@@ -13,9 +13,9 @@ from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.core.text import comparable
-from dashboard.data.filters import can_sort
 from dashboard.data.kinds import CLOCK_SKEW, read_time
-from dashboard.data.reading import TableReading
+from dashboard.tables.filters import can_sort
+from dashboard.tables.reader import TableReading
 
 # What loaders write into each row. A table's own last_modified goes first: it moves with whatever changes a row.
 CHANGE_COLUMNS: Final = ("_sdc_batched_at", "_sdc_received_at")

@@ -19,8 +19,8 @@ from dashboard.core.text import comparable
 from dashboard.data.changes import Change, change_of, until
 from dashboard.data.destinations import Destination, DestinationError, Refused
 from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
-from dashboard.data.reading import TableChanged, TableReading, Told
 from dashboard.data.spool import Spool
+from dashboard.tables.reader import TableChanged, TableReading, Told
 
 FULL_EVERY: Final = 20
 ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."

@@ -27,7 +27,7 @@ from dashboard.findings.rules.siblings import made_anew, same_name
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, AccountCheck, Connection, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
-from dashboard.store.models.data import DataCheck, WatchedTable
+from dashboard.tables.health.models import DataCheck, WatchedTable
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)

@@ -20,11 +20,11 @@ from dashboard import peliqan
 from dashboard.core.private_files import make_private
 from dashboard.data import parquet
 from dashboard.data.files import make_file
-from dashboard.data.reading import TableChanged, TableReading
 from dashboard.masking.rules import mask
 from dashboard.refresh.fetch import Clock
 from dashboard.store import exports
-from dashboard.store.models.data import Export
+from dashboard.tables.health.models import Export
+from dashboard.tables.reader import TableChanged, TableReading
 
 NOTED_EVERY: Final = 1.0
 # What passes by itself, after the client's own tries: gone on with later, so often in a row without a new page.

@@ -12,10 +12,10 @@ from dashboard.data import destinations
 from dashboard.data.manifest import PullResult
 from dashboard.data.pull import FULL_EVERY, Pull, Selection
 from dashboard.fleet.models import Connection
-from dashboard.fleet.rows import tables_of
 from dashboard.refresh.fetch import Fleet
 from dashboard.store import pulls
 from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.tables.health.freshness import tables_of
 
 BEAT_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"

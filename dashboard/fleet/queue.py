@@ -27,7 +27,7 @@ from dashboard.core.database import db
 from dashboard.core.private_files import make_private
 from dashboard.customer_links import service as links
 from dashboard.findings import evaluate as findings
-from dashboard.fleet import alerts, data_checks, table_health, webhooks
+from dashboard.fleet import alerts, webhooks
 from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import exports as export_work
@@ -39,12 +39,17 @@ from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
 from dashboard.refresh.fetch import Fleet
-from dashboard.store import data_checks as checked_data
-from dashboard.store import deliveries, events, exports, looks, pulls, questions, retention, searches, table_views
-from dashboard.store.models.data import Export
+from dashboard.store import deliveries, events, exports, pulls, questions, retention
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.sql import Answer
+from dashboard.tables import saved_views as table_views
+from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.data_checks import service as checked_data
+from dashboard.tables.health import jobs as table_health
+from dashboard.tables.health import service as looks
+from dashboard.tables.health.models import Export
+from dashboard.tables.search import service as searches
 from dashboard.tasks.serializer import SignedMessages
 from dashboard.tasks.throttle import Seldom
 

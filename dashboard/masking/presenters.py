@@ -6,9 +6,9 @@ from datetime import datetime
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data.query import TableQuery, read_table_query
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
+from dashboard.tables.query import TableQuery, read_table_query
 from dashboard.users.access import visitor
 
 

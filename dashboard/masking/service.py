@@ -10,7 +10,7 @@ from dashboard.audit import service as audit
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
-from dashboard.store.models.data import ColumnMask, Reveal
+from dashboard.tables.health.models import ColumnMask, Reveal
 from dashboard.users.models import AuditEntry, User
 
 LASTS: Final = timedelta(minutes=15)

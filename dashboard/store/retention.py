@@ -13,9 +13,9 @@ from dashboard.core.database import change, db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import FleetHour, HealthChange, Run
 from dashboard.store.alerts import WAITING
-from dashboard.store.models.data import Export, TableLook
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, WebhookEvent
+from dashboard.tables.health.models import Export, TableLook
 from dashboard.users.models import AuditEntry, SignIn
 
 MOST_AT_ONCE = 5_000

@@ -33,6 +33,10 @@ from dashboard.embed import views as embed
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
+from dashboard.tables import column_menus as menus
+from dashboard.tables import views as tables
+from dashboard.tables.health import views as table_health
+from dashboard.tables.search import views as searches
 from dashboard.users import access
 from dashboard.users import quotas as amounts
 from dashboard.users.views import admin, sessions
@@ -48,15 +52,11 @@ from dashboard.views import (
     door,
     errors,
     exports,
-    menus,
     overview,
     pulls,
     queries,
     reports,
-    searches,
     sql,
-    table_health,
-    tables,
     timeline,
     trend,
     webhooks,

@@ -20,17 +20,18 @@ from dashboard.customer_links.presenters import Message, message_of
 from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
-from dashboard.fleet import data_checks, rows
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import data_checks as checked_data
 from dashboard.store import deliveries
-from dashboard.store.models.data import DataCheck
 from dashboard.store.models.deliveries import Delivery
+from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.data_checks import service as checked_data
+from dashboard.tables.health import freshness as rows
+from dashboard.tables.health.models import DataCheck
 from dashboard.users.access import is_for_scripts, requires, visitor
 from dashboard.views.errors import noted_if_unsent
 from dashboard.views.strip import STRIP_DAYS, Day, strip

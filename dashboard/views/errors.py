@@ -21,8 +21,8 @@ from dashboard.audit import service as audit
 from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
 from dashboard.data.parquet import NotMade
-from dashboard.data.reading import TableChanged
 from dashboard.listing.query import BadQuery, NoSuchPage
+from dashboard.tables.reader import TableChanged
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
 from dashboard.users.access import address_asked_for, is_for_scripts

@@ -16,16 +16,16 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.text import clean
 from dashboard.data.files import FORMATS, TextFile, make_file
-from dashboard.data.filters import KINDS
-from dashboard.data.query import TableQuery
-from dashboard.data.reading import TableReading
 from dashboard.fleet.exports import folder_of
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import read_query, sight
 from dashboard.store import exports
-from dashboard.store.models.data import Export
+from dashboard.tables import addresses as table_views
+from dashboard.tables.filters import KINDS
+from dashboard.tables.health.models import Export
+from dashboard.tables.query import TableQuery
+from dashboard.tables.reader import TableReading
 from dashboard.users.access import guard_again, requires, visitor
-from dashboard.views import table_views
 from dashboard.views.accounts import get_account_or_404
 from dashboard.views.table_files import ClientLeft, make_whole_file
 from dashboard.web import htmx

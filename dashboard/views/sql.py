@@ -22,9 +22,9 @@ from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
 from dashboard.store import questions
 from dashboard.store.models.sql import Answer, Question
+from dashboard.tables.cells import cell, plain
 from dashboard.users.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import cell, plain
 from dashboard.web.lists import Shown, csv_response
 
 bp = Blueprint("sql", __name__)

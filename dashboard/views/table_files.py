@@ -24,10 +24,10 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.data import parquet
-from dashboard.data.reading import TableChanged
 from dashboard.fleet.exports import TEMPORARY, remove_abandoned
 from dashboard.masking.rules import mask
 from dashboard.store import exports
+from dashboard.tables.reader import TableChanged
 
 if TYPE_CHECKING:
     from dashboard.views.exports import Asked

@@ -14,9 +14,9 @@ from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
 from dashboard.store import pulls, questions
-from dashboard.store.models.data import Export
 from dashboard.store.models.messages import AlertRule
 from dashboard.store.models.sql import SavedQuery
+from dashboard.tables.health.models import Export
 from tests.attacks.places import ACCOUNT, TABLE
 from tests.conftest import Person
 from tests.webhooks import ADDRESS

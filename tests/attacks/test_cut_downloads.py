@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from dashboard.core.database import db
 from dashboard.sandbox import query
-from dashboard.store.models.data import Export
+from dashboard.tables.health.models import Export
 from dashboard.users.models import AuditEntry
 from dashboard.web import lists as pages
 from tests.attacks.downloads import (

@@ -256,8 +256,8 @@ def test_a_check_of_the_data_shows_no_value_of_what_the_warehouse_says(app: Flas
     def refuse(*_: object, **__: object) -> object:
         raise peliqan.QueryFailed("proxy_db", detail='invalid input syntax for type bigint: "zanzibar"')
 
-    monkeypatch.setattr("dashboard.fleet.data_checks.check", refuse)
-    monkeypatch.setattr("dashboard.store.data_checks.is_fresh", lambda *_: False)
+    monkeypatch.setattr("dashboard.tables.data_checks.jobs.check", refuse)
+    monkeypatch.setattr("dashboard.tables.data_checks.service.is_fresh", lambda *_: False)
     viv = Person(app.test_client(), "viv@example.com")
     page = next(str(each["href"]) for each in viv.get("/connections").select("tbody a[href*='/connections/']"))
     said = viv.post(f"{page}/data-check", htmx=True).text

@@ -18,8 +18,8 @@ from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.refresh.service import refresh_fleet
+from dashboard.tables.cells import cell
 from dashboard.users import service as people
-from dashboard.views.cells import cell
 from dashboard.web.security import limiter
 from tests.alerting import RECEIVERS
 from tests.attacks.conftest import HOOK

@@ -18,13 +18,13 @@ from sqlalchemy import select
 from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.data.filters import KINDS, kinds_of
-from dashboard.data.query import read_table_query
 from dashboard.listing.query import BadQuery
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import MASKED
 from dashboard.sandbox.tables import Field
-from dashboard.store.models.data import ColumnMask, Reveal
+from dashboard.tables.filters import KINDS, kinds_of
+from dashboard.tables.health.models import ColumnMask, Reveal
+from dashboard.tables.query import read_table_query
 from dashboard.users.models import AuditEntry, User
 from tests.attacks.places import ACCOUNT
 from tests.conftest import Clock, Person, Sandbox, words

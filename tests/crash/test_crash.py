@@ -21,7 +21,7 @@ from dashboard.audit import service as audit
 from dashboard.core.database import Model, db
 from dashboard.fleet.models import Connection
 from dashboard.store import exports
-from dashboard.store.models.data import Export
+from dashboard.tables.health.models import Export
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry
 from tests.conftest import Sandbox

@@ -17,7 +17,7 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.refresh.service import refresh_fleet
-from dashboard.store.models.data import Export, TableLook, WatchedTable
+from dashboard.tables.health.models import Export, TableLook, WatchedTable
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings

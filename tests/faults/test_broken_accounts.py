@@ -17,9 +17,9 @@ from dashboard.actions.models import ApiOutage
 from dashboard.app import Console, create_app
 from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.core.database import db
-from dashboard.data.reading import TableReading
 from dashboard.fleet.models import Account
 from dashboard.refresh.service import Result, refresh_fleet
+from dashboard.tables.reader import TableReading
 from tests.conftest import make_settings
 from tests.engines import wait_for
 from tests.support.many_accounts import WAYS, ManyAccounts, many_accounts

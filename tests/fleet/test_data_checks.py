@@ -12,11 +12,11 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import Finding
-from dashboard.fleet import data_checks
 from dashboard.fleet.models import Connection
 from dashboard.refresh import writer as snapshot
-from dashboard.store import data_checks as stored
-from dashboard.store.models.data import DataCheck
+from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.data_checks import service as stored
+from dashboard.tables.health.models import DataCheck
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")

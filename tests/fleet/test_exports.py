@@ -16,7 +16,7 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import exports as work
 from dashboard.store import exports
-from dashboard.store.models.data import Export
+from dashboard.tables.health.models import Export
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import Clock
 

@@ -26,7 +26,8 @@ from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.outages import StoreNotes
-from dashboard.store import exports, looks
+from dashboard.store import exports
+from dashboard.tables.health import service as looks
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 

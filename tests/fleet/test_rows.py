@@ -11,11 +11,11 @@ from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.fleet import rows
 from dashboard.fleet.models import Connection
-from dashboard.fleet.rows import RowsLook, read_time, tables_of
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
+from dashboard.tables.health import freshness as rows
+from dashboard.tables.health.freshness import RowsLook, read_time, tables_of
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 NAME = "_sdc_received_at"

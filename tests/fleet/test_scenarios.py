@@ -16,11 +16,12 @@ from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet import data_checks, rows
 from dashboard.fleet.models import Connection
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
+from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.health import freshness as rows
 from tests.conftest import make_settings
 
 ACCOUNTS = 120

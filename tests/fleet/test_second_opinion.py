@@ -20,13 +20,14 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.findings.rules.registry import BY_NAME
-from dashboard.fleet import data_checks, rows
 from dashboard.fleet.models import Connection
 from dashboard.sandbox import scenario_builder as stage
 from dashboard.sandbox import scenarios
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.connectors import CLOSED, EXPIRED, NO_MODULE, SCHEMA
 from dashboard.sandbox.scenario_builder import EVERY_ONE, Change, Scenario, failing, placed
+from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.health import freshness as rows
 from tests.fleet.test_scenarios import NOON, read_once, served
 from tests.second_opinion import Fleet, Opinion, Warehouse, of_runs, of_structure
 

@@ -21,9 +21,9 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.masking import service as reveals
 from dashboard.refresh import passes
 from dashboard.store import pulls, questions
-from dashboard.store.models.data import Export
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.pulls import PullSchedule
+from dashboard.tables.health.models import Export
 from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
 from dashboard.users.models import User

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from dashboard.store import looks
+from dashboard.tables.health import service as looks
 
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TABLE = 77

@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from dashboard.data.changes import Change, change_of, until
-from dashboard.data.reading import TableReading
 from dashboard.peliqan import Column
+from dashboard.tables.reader import TableReading
 
 
 class Pages:

@@ -4,8 +4,8 @@ import pytest
 from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
-from dashboard.data.query import Filter, TableQuery, read_table_query
 from dashboard.listing.query import BadQuery
+from dashboard.tables.query import Filter, TableQuery, read_table_query
 
 COLUMNS = [
     peliqan.Column(id=1, name="Title", type="text"),

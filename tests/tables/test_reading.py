@@ -7,8 +7,8 @@ from typing import Any, cast
 import pytest
 
 from dashboard import peliqan
-from dashboard.data.reading import ROOM, TableChanged, TableReading
 from dashboard.peliqan import AccountApi
+from dashboard.tables.reader import ROOM, TableChanged, TableReading
 
 
 class Upstream:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.store.models.data import DataCheck
+from dashboard.tables.health.models import DataCheck
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

@@ -12,7 +12,7 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.views.cells import cell, raw
+from dashboard.tables.cells import cell, raw
 from tests.conftest import Person
 from tests.peliqan.conftest import Answer, FaultServer
 from tests.views.test_tables import EVERYTHING

@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.data.occurrences import found_in
-from dashboard.fleet import search as work
 from dashboard.peliqan import Column
-from dashboard.store import searches
-from dashboard.store.models.data import ValueSearch
+from dashboard.tables.health.models import ValueSearch
+from dashboard.tables.search import jobs as work
+from dashboard.tables.search import service as searches
+from dashboard.tables.search.matching import found_in
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 

@@ -6,9 +6,9 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.fleet import table_health
 from dashboard.peliqan import Column
-from dashboard.store import looks
+from dashboard.tables.health import jobs as table_health
+from dashboard.tables.health import service as looks
 from tests.conftest import Clock, Person, Sandbox, words
 
 EVERYTHING, EMPTY = (f"/accounts/1001/tables/1001190{n}" for n in (0, 1))

@@ -10,10 +10,10 @@ from flask import Flask
 
 from dashboard import peliqan
 from dashboard.core.database import db
-from dashboard.data.query import LONGEST_TREE, read_table_query, reference
 from dashboard.listing.query import BadQuery
-from dashboard.store import table_views
-from dashboard.store.models.data import TableView
+from dashboard.tables import saved_views as table_views
+from dashboard.tables.health.models import TableView
+from dashboard.tables.query import LONGEST_TREE, read_table_query, reference
 from dashboard.users import scopes
 from dashboard.users import service as people
 from tests.conftest import PASSWORD, Clock, Person, Sandbox, words

@@ -8,8 +8,8 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import pytest
 
-from dashboard.views.cells import Cell
-from dashboard.views.lines import Run
+from dashboard.tables.cells import Cell
+from dashboard.tables.rows import Run
 from tests.conftest import Clock, Person, Sandbox, words
 
 TABLES = "/accounts/1001/tables"

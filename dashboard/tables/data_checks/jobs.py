@@ -18,9 +18,9 @@ from dashboard.core.text import clean
 from dashboard.data import kinds
 from dashboard.fleet.models import Connection
 from dashboard.refresh import writer as snapshot
-from dashboard.store import data_checks
-from dashboard.store.data_checks import CountedTable
-from dashboard.store.models.data import DataCheck
+from dashboard.tables.data_checks import service as data_checks
+from dashboard.tables.data_checks.service import CountedTable
+from dashboard.tables.health.models import DataCheck
 
 MOST_TABLES: Final = 50
 MOST_ROWS: Final = 10_000

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 
 from dashboard import peliqan
 from dashboard.masking.rules import is_masked
-from dashboard.views.cells import Cell, cell, masked, short_line
+from dashboard.tables.cells import Cell, cell, masked, short_line
 
 # What begins and ends a short cell while it is put together: none of them is in a short line, and escaping leaves them alone.
 BEGINS: Final = {"text": "\n", "number": "\r"}

@@ -13,11 +13,11 @@ from typing import Any
 from dashboard import peliqan
 from dashboard.core.text import clean
 from dashboard.data import kinds
-from dashboard.data.query import TableQuery
-from dashboard.data.reading import Row
-from dashboard.fleet.rows import loaded_by, read_time, received_at
 from dashboard.refresh import writer as snapshot
-from dashboard.store import looks
+from dashboard.tables.health import service as looks
+from dashboard.tables.health.freshness import loaded_by, read_time, received_at
+from dashboard.tables.query import TableQuery
+from dashboard.tables.reader import Row
 
 # Of a table that is gone, or never was ours, nothing will be known tomorrow either.
 GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)

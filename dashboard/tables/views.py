@@ -19,18 +19,18 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data.filters import KINDS, can_sort, key_of, kinds_of
-from dashboard.data.query import PREFIX, TableQuery, reference
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import presenters as masking
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import mask
+from dashboard.tables import addresses as table_views
+from dashboard.tables.cells import plain, raw
+from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
+from dashboard.tables.query import PREFIX, TableQuery, reference
+from dashboard.tables.rows import cell_of, line
 from dashboard.users.access import requires, safe_next, visitor
-from dashboard.views import table_views
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.cells import plain, raw
-from dashboard.views.lines import cell_of, line
 from dashboard.web import htmx, recent
 from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter

@@ -12,13 +12,13 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.core.text import clean, comparable
-from dashboard.data.occurrences import LONGEST
-from dashboard.fleet import search as work
 from dashboard.fleet.models import Connection
-from dashboard.fleet.search import Hit, Place
 from dashboard.masking import presenters as masking
-from dashboard.store import searches
-from dashboard.store.models.data import ValueSearch
+from dashboard.tables.health.models import ValueSearch
+from dashboard.tables.search import jobs as work
+from dashboard.tables.search import service as searches
+from dashboard.tables.search.jobs import Hit, Place
+from dashboard.tables.search.matching import LONGEST
 from dashboard.users.access import requires, visitor
 from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web import htmx

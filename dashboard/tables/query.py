@@ -20,8 +20,8 @@ from urllib.parse import quote
 
 from dashboard import peliqan
 from dashboard.core.text import composed, meant
-from dashboard.data.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value, search_filter
 from dashboard.listing.query import BadQuery, ListQuery, read_query
+from dashboard.tables.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value, search_filter
 
 PREFIX: Final = "filter__"
 _WAYS_OUT: Final = "Filter by a whole value, or show the masked columns first: the table's page asks for a reason."

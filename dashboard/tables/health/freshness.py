@@ -13,13 +13,13 @@ from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.core.text import clean
 from dashboard.data import kinds
-from dashboard.data.filters import can_sort
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Connection
 from dashboard.refresh import writer as snapshot
-from dashboard.store import looks
+from dashboard.tables.filters import can_sort
+from dashboard.tables.health import service as looks
 
 MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.

@@ -9,7 +9,7 @@ from flask import Flask, get_template_attribute
 from markupsafe import Markup
 
 from dashboard import peliqan
-from dashboard.data.filters import key_of
+from dashboard.tables.filters import key_of
 
 # Names of columns have up to 255 characters: about 2 MB, for the menus of half a dozen wide tables.
 REMEMBERED = 4096

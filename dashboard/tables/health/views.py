@@ -9,13 +9,13 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.fleet import table_health
 from dashboard.fleet.models import Account
 from dashboard.masking import presenters as masking
-from dashboard.store import looks
-from dashboard.store.models.data import TableLook, WatchedTable
+from dashboard.tables import addresses as table_views
+from dashboard.tables.health import jobs as table_health
+from dashboard.tables.health import service as looks
+from dashboard.tables.health.models import TableLook, WatchedTable
 from dashboard.users.access import requires
-from dashboard.views import table_views
 from dashboard.views.accounts import get_account_or_404
 from dashboard.web import htmx
 

@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from dashboard.core.database import change, db, is_free
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.counters import begin_change
-from dashboard.store.models.data import TableLook, WatchedTable
+from dashboard.tables.health.models import TableLook, WatchedTable
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)

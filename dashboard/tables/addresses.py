@@ -14,10 +14,10 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.app import console
-from dashboard.data.filters import KINDS
-from dashboard.data.query import PREFIX, TableQuery
-from dashboard.store import table_views
-from dashboard.store.table_views import Kept
+from dashboard.tables import saved_views as table_views
+from dashboard.tables.filters import KINDS
+from dashboard.tables.query import PREFIX, TableQuery
+from dashboard.tables.saved_views import Kept
 from dashboard.web.lists import Shown, query_of
 
 LONGEST = 1_000

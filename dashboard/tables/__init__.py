@@ -1,0 +1,1 @@
+"""Tables of a connection: their rows, cells, health and search."""

@@ -1,0 +1,1 @@
+"""Checks of a connection's data: what it loaded, against its tables."""

@@ -1,0 +1,1 @@
+"""Freshness and row counts of monitored tables."""

@@ -1,0 +1,1 @@
+"""The search for a value over all tables of an account."""
