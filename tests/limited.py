@@ -9,10 +9,11 @@ from dashboard.actions import service as actions
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import Note
 from dashboard.core.database import db
+from dashboard.exports import service as exports
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import deliveries, exports, questions
+from dashboard.store import deliveries, questions
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.sql import SavedQuery
 from dashboard.tables.search import service as searches

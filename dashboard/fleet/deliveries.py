@@ -15,7 +15,7 @@ from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean, comparable
-from dashboard.data.files import with_id
+from dashboard.exports.formats import with_id
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.models import Connection, Run

@@ -25,7 +25,7 @@ from urllib3.exceptions import HTTPError
 from dashboard.core import unreachable
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
-from dashboard.data.files import finite
+from dashboard.exports.formats import finite
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.webhooks import signature_of
 from dashboard.version import VERSION

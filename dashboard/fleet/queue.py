@@ -26,11 +26,12 @@ from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.core.private_files import make_private
 from dashboard.customer_links import service as links
+from dashboard.exports import jobs as export_work
+from dashboard.exports import service as exports
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import alerts, webhooks
 from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work
-from dashboard.fleet import exports as export_work
 from dashboard.fleet import pulls as pull_work
 from dashboard.fleet import questions as question_work
 from dashboard.fleet.hook import Hook, open_hook
@@ -39,7 +40,7 @@ from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
 from dashboard.refresh.fetch import Fleet
-from dashboard.store import deliveries, events, exports, pulls, questions, retention
+from dashboard.store import deliveries, events, pulls, questions, retention
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.models.sql import Answer

@@ -30,6 +30,7 @@ from dashboard.causes import views as causes
 from dashboard.customer_links import views as desk
 from dashboard.customer_links.banks import views as banks
 from dashboard.embed import views as embed
+from dashboard.exports import views as exports
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
@@ -51,7 +52,6 @@ from dashboard.views import (
     deliveries,
     door,
     errors,
-    exports,
     overview,
     pulls,
     queries,

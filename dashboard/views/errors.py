@@ -20,14 +20,14 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
-from dashboard.data.parquet import NotMade
+from dashboard.exports.parquet import NotMade
+from dashboard.exports.table_files import TooLarge
 from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.tables.reader import TableChanged
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
 from dashboard.users.access import address_asked_for, is_for_scripts
 from dashboard.users.views import two_factor as second
-from dashboard.views.table_files import TooLarge
 from dashboard.web import htmx
 from dashboard.web.login_throttle import account
 from dashboard.web.security import first_in_a_minute

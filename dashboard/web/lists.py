@@ -17,7 +17,7 @@ from jinja2 import StrictUndefined
 
 from dashboard.actions.models import Refresh
 from dashboard.app import console
-from dashboard.data.files import harmless
+from dashboard.exports.formats import harmless
 from dashboard.fleet.lists import Item
 from dashboard.listing.listing import Choice, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
+from dashboard.exports import service as exports
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import MASKED
 from dashboard.sandbox.tables import Field
-from dashboard.store import exports
 from dashboard.tables.health.models import ColumnMask, Export, Reveal
 from dashboard.tables.search import jobs as search_work
 from dashboard.users import scopes

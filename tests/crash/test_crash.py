@@ -19,8 +19,8 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action, Refresh
 from dashboard.audit import service as audit
 from dashboard.core.database import Model, db
+from dashboard.exports import service as exports
 from dashboard.fleet.models import Connection
-from dashboard.store import exports
 from dashboard.tables.health.models import Export
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry

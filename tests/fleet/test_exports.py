@@ -14,8 +14,8 @@ from sqlalchemy import select
 from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import exports as work
-from dashboard.store import exports
+from dashboard.exports import jobs as work
+from dashboard.exports import service as exports
 from dashboard.tables.health.models import Export
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import Clock

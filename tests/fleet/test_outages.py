@@ -20,13 +20,13 @@ from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.data.parquet_folder import ParquetFolder
 from dashboard.data.pull import Pull, Selection
+from dashboard.exports import service as exports
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.outages import StoreNotes
-from dashboard.store import exports
 from dashboard.tables.health import service as looks
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings

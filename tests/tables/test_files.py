@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard import peliqan
-from dashboard.data import parquet
-from dashboard.data.files import FORMATS, CsvFile, JsonLinesFile, ParquetLines, TextFile
+from dashboard.exports import parquet
+from dashboard.exports.formats import FORMATS, CsvFile, JsonLinesFile, ParquetLines, TextFile
 from tests.engines import wait_for
 
 SIMPLE = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

@@ -23,11 +23,11 @@ from sqlalchemy.exc import OperationalError
 from dashboard import peliqan
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
+from dashboard.exports import service as exports
+from dashboard.exports import table_files
 from dashboard.masking.rules import MASKED
-from dashboard.store import exports
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry, User
-from dashboard.views import table_files
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ

@@ -15,11 +15,12 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.text import clean
-from dashboard.data.files import FORMATS, TextFile, make_file
-from dashboard.fleet.exports import folder_of
+from dashboard.exports import service as exports
+from dashboard.exports.formats import FORMATS, TextFile, make_file
+from dashboard.exports.jobs import folder_of
+from dashboard.exports.table_files import ClientLeft, make_whole_file
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import read_query, sight
-from dashboard.store import exports
 from dashboard.tables import addresses as table_views
 from dashboard.tables.filters import KINDS
 from dashboard.tables.health.models import Export
@@ -27,7 +28,6 @@ from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import TableReading
 from dashboard.users.access import guard_again, requires, visitor
 from dashboard.views.accounts import get_account_or_404
-from dashboard.views.table_files import ClientLeft, make_whole_file
 from dashboard.web import htmx
 
 bp = Blueprint("exports", __name__)

@@ -39,7 +39,7 @@ class Making:
         self._target = target
         # Whoever began one and was killed may write to it for another moment.
         target.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "dashboard.data.parquet", str(lines), str(target)]
+        command = [sys.executable, "-m", "dashboard.exports.parquet", str(lines), str(target)]
         # What it writes could hold values of the rows. Arrow's own allocator keeps twenty megabytes more.
         silent, environ = subprocess.DEVNULL, {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
         try:

@@ -18,11 +18,11 @@ from typing import IO, Any, Final
 
 from dashboard import peliqan
 from dashboard.core.private_files import make_private
-from dashboard.data import parquet
-from dashboard.data.files import make_file
+from dashboard.exports import parquet
+from dashboard.exports import service as exports
+from dashboard.exports.formats import make_file
 from dashboard.masking.rules import mask
 from dashboard.refresh.fetch import Clock
-from dashboard.store import exports
 from dashboard.tables.health.models import Export
 from dashboard.tables.reader import TableChanged, TableReading
 

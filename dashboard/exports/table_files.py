@@ -23,14 +23,14 @@ from dashboard import peliqan
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
-from dashboard.data import parquet
-from dashboard.fleet.exports import TEMPORARY, remove_abandoned
+from dashboard.exports import parquet
+from dashboard.exports import service as exports
+from dashboard.exports.jobs import TEMPORARY, remove_abandoned
 from dashboard.masking.rules import mask
-from dashboard.store import exports
 from dashboard.tables.reader import TableChanged
 
 if TYPE_CHECKING:
-    from dashboard.views.exports import Asked
+    from dashboard.exports.views import Asked
 
 # Bytes. The disk may be shared with an SQLite store; larger files are made by an export job, one at a time.
 LARGEST: Final = 1_000_000_000
