@@ -13,9 +13,10 @@ from dashboard.exports import service as exports
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.store import deliveries, questions
+from dashboard.sql import service as questions
+from dashboard.sql.models import SavedQuery
+from dashboard.store import deliveries
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.sql import SavedQuery
 from dashboard.tables.search import service as searches
 from dashboard.users import scopes
 from dashboard.users import service as people

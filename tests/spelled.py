@@ -14,10 +14,10 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
+from dashboard.sql.models import SavedQuery
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullRun, PullSchedule
-from dashboard.store.models.sql import SavedQuery
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import PASSWORD, PASSWORD_HASH

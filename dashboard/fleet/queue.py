@@ -33,17 +33,18 @@ from dashboard.fleet import alerts, webhooks
 from dashboard.fleet import counters as counts
 from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import pulls as pull_work
-from dashboard.fleet import questions as question_work
 from dashboard.fleet.hook import Hook, open_hook
 from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
 from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
 from dashboard.refresh.fetch import Fleet
-from dashboard.store import deliveries, events, pulls, questions, retention
+from dashboard.sql import jobs as question_work
+from dashboard.sql import service as questions
+from dashboard.sql.models import Answer
+from dashboard.store import deliveries, events, pulls, retention
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.pulls import PullSchedule
-from dashboard.store.models.sql import Answer
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data

@@ -34,6 +34,8 @@ from dashboard.exports import views as exports
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
+from dashboard.sql.views import editor as sql
+from dashboard.sql.views import saved_queries as queries
 from dashboard.tables import column_menus as menus
 from dashboard.tables import views as tables
 from dashboard.tables.health import views as table_health
@@ -54,9 +56,7 @@ from dashboard.views import (
     errors,
     overview,
     pulls,
-    queries,
     reports,
-    sql,
     timeline,
     trend,
     webhooks,

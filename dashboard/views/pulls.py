@@ -11,8 +11,8 @@ from dashboard.core import addresses
 from dashboard.core.times import MINUTES_A_DAY, read_minute, read_zone, shown_minute
 from dashboard.data import destinations
 from dashboard.data.pull import FULL_EVERY
-from dashboard.data.sql import postgresql
 from dashboard.fleet.pulls import in_words, selection_of
+from dashboard.sql.backends import postgresql
 from dashboard.store import pulls
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.store.pull_times import EVERY, when_words

@@ -16,7 +16,7 @@ from dashboard.actions.models import Action
 from dashboard.app import create_app
 from dashboard.bulk.models import BulkJob, Note
 from dashboard.core.database import db
-from dashboard.store.models.sql import Question
+from dashboard.sql.models import Question
 from dashboard.tables.health.models import Export
 from dashboard.users.models import AccessToken, SignIn, User
 from tests.attacks.places import Place, Places, ask

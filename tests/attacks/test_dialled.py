@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed, Place, Places
 from dashboard.data.destinations import DestinationError, name_of, open_destination
-from dashboard.data.sql import postgresql
-from dashboard.data.sql.result import Failed, Result
+from dashboard.sql.backends import postgresql
+from dashboard.sql.result import Failed, Result
 
 ALLOWED, EVIL = "127.0.0.2", "127.0.0.3"
 MINE = Places([Place.read(f"postgresql://{ALLOWED}")])

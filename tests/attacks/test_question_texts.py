@@ -12,8 +12,8 @@ from sqlalchemy import select
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.core.sql_text import names_in_statement, title_of, without_literals
-from dashboard.store import questions
-from dashboard.store.models.sql import Question, SavedQuery
+from dashboard.sql import service as questions
+from dashboard.sql.models import Question, SavedQuery
 from dashboard.users import scopes
 from dashboard.users import service as people
 from tests.attacks.places import ACCOUNT

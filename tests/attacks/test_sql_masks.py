@@ -15,8 +15,8 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store import questions
-from dashboard.store.models.sql import Answer, Question
+from dashboard.sql import service as questions
+from dashboard.sql.models import Answer, Question
 from dashboard.users import scopes
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry

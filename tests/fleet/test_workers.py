@@ -24,8 +24,8 @@ from dashboard.fleet.models import AccountCheck, Connection
 from dashboard.monitoring import queries as vitals
 from dashboard.refresh import passes
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
-from dashboard.store import questions
-from dashboard.store.models.sql import Answer
+from dashboard.sql import service as questions
+from dashboard.sql.models import Answer
 from dashboard.users import service as people
 from dashboard.worker import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings

@@ -20,7 +20,8 @@ from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.masking import service as reveals
 from dashboard.refresh import passes
-from dashboard.store import pulls, questions
+from dashboard.sql import service as questions
+from dashboard.store import pulls
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.tables.health.models import Export

@@ -17,9 +17,9 @@ from dashboard.cli import main
 from dashboard.core.database import db
 from dashboard.data.databases import DatabaseDestination
 from dashboard.data.destinations import DestinationError, open_destination
-from dashboard.data.sql import postgresql
-from dashboard.data.sql import result as sql_result
 from dashboard.refresh import passes
+from dashboard.sql import result as sql_result
+from dashboard.sql.backends import postgresql
 from tests.conftest import Clock, Sandbox
 from tests.engines import Servers, wait_for
 from tests.operations.conftest import POOL_SIZE

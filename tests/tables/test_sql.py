@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 import pytest
 
-from dashboard.data.sql import postgresql
-from dashboard.data.sql.result import MOST_ROWS, Failed, Result
-from dashboard.data.sql.text import BadQuestion, checked, names_in, with_values
+from dashboard.sql.backends import postgresql
+from dashboard.sql.parameters import BadQuestion, checked, names_in, with_values
+from dashboard.sql.result import MOST_ROWS, Failed, Result
 from tests.engines import Servers, wait_for
 
 SECRET = "s3cret-of-the-warehouse"

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from dashboard.data.sql import postgresql
-from dashboard.data.sql.result import Failed, Result
+from dashboard.sql.backends import postgresql
+from dashboard.sql.result import Failed, Result
 from tests.engines import Servers, wait_for
 
 NAME = "localhost"

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet.questions import LOOK_EVERY
-from dashboard.store import questions
-from dashboard.store.models.sql import Answer, Question
+from dashboard.sql import service as questions
+from dashboard.sql.jobs import LOOK_EVERY
+from dashboard.sql.models import Answer, Question
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_cost import counted

@@ -26,10 +26,10 @@ from dashboard.fleet.models import (
     Run,
     SnapshotVersion,
 )
+from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullRun, PullSchedule
-from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.tables.health.models import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
 from dashboard.users.models import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 

@@ -22,7 +22,7 @@ from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Account
 from dashboard.masking.service import LASTS, checked_reason
-from dashboard.store.models.sql import Answer, Question, SavedQuery, WarehouseAddress
+from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.users.models import User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dashboard import peliqan
 from dashboard.core.error_values import sentence_of, without_values
 from dashboard.core.sql_text import names_in_statement
-from dashboard.data.sql.result import SECONDS, Failed, Result, ResultColumn
+from dashboard.sql.result import SECONDS, Failed, Result, ResultColumn
 
 
 def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[[Callable[[], None]], None]) -> None:

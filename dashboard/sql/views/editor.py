@@ -14,14 +14,14 @@ from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed
 from dashboard.core.sql_text import title_of, without_literals
 from dashboard.data.kinds import name_for
-from dashboard.data.sql import postgresql
-from dashboard.data.sql.text import BadQuestion, checked, names_in
 from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
-from dashboard.store import questions
-from dashboard.store.models.sql import Answer, Question
+from dashboard.sql import service as questions
+from dashboard.sql.backends import postgresql
+from dashboard.sql.models import Answer, Question
+from dashboard.sql.parameters import BadQuestion, checked, names_in
 from dashboard.tables.cells import cell, plain
 from dashboard.users.access import requires, visitor
 from dashboard.views.accounts import get_account_or_404

@@ -15,11 +15,12 @@ import psycopg
 from dashboard.core import addresses
 from dashboard.core.database import db
 from dashboard.core.egress import NotAllowed
-from dashboard.data.sql import postgresql, proxy
-from dashboard.data.sql.result import Failed, Result
 from dashboard.refresh.fetch import Fleet
-from dashboard.store import questions
-from dashboard.store.models.sql import Answer
+from dashboard.sql import service as questions
+from dashboard.sql.backends import peliqan as proxy
+from dashboard.sql.backends import postgresql
+from dashboard.sql.models import Answer
+from dashboard.sql.result import Failed, Result
 
 LOOK_EVERY: Final = 0.5
 UNREADABLE: Final = "The warehouse's address cannot be read with the console's keys: an administrator has to enter it again."

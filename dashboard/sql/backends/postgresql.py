@@ -12,8 +12,8 @@ from psycopg.pq.abc import PGresult
 from dashboard.core.addresses import BadAddress, PostgresAddress, read_postgresql
 from dashboard.core.error_values import without_values
 from dashboard.core.sql_text import names_in_statement
-from dashboard.data.sql.relay import LOOPBACK, Relay
-from dashboard.data.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
+from dashboard.sql.backends.bounded_proxy import LOOPBACK, Relay
+from dashboard.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
 
 __all__ = ["BadAddress", "ask", "check", "shown"]
 GIVES_NOTHING: Final = "That gives no rows, and has changed nothing. A question begins with select, as a rule."

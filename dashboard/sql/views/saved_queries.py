@@ -7,15 +7,14 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.app import console
 from dashboard.core.sql_text import without_literals
-from dashboard.data.sql.text import TYPES, BadQuestion, checked, names_in, with_values
 from dashboard.fleet.lists import ACCOUNTS
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import service as reveals
-from dashboard.store import questions
-from dashboard.store.models.sql import Answer, Question, SavedQuery
-from dashboard.users.access import requires, visitor
-from dashboard.views.sql import (
+from dashboard.sql import service as questions
+from dashboard.sql.models import Answer, Question, SavedQuery
+from dashboard.sql.parameters import TYPES, BadQuestion, checked, names_in, with_values
+from dashboard.sql.views.editor import (
     answer_file,
     as_csv,
     ask_for,
@@ -27,6 +26,7 @@ from dashboard.views.sql import (
     lines_of,
     rows_of,
 )
+from dashboard.users.access import requires, visitor
 from dashboard.web.lists import csv_response
 
 bp = Blueprint("queries", __name__)

@@ -1,0 +1,1 @@
+"""Where SQL is run: at Peliqan, or at a PostgreSQL database."""
