@@ -7,8 +7,8 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store import deliveries
-from dashboard.store.models.deliveries import Delivery
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.models import Delivery
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 from tests.sandbox.receiver import Receiver

@@ -9,13 +9,13 @@ from dashboard.actions import service as actions
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import Note
 from dashboard.core.database import db
+from dashboard.deliveries import service as deliveries
 from dashboard.exports import service as exports
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
-from dashboard.store import deliveries
 from dashboard.store.models.messages import WebhookEvent
 from dashboard.tables.search import service as searches
 from dashboard.users import scopes

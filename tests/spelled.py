@@ -12,10 +12,10 @@ from dashboard.actions.models import Action
 from dashboard.bulk.models import BankTick, BulkItem, BulkJob
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
+from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.sql.models import SavedQuery
-from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.users import service as people

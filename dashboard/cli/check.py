@@ -22,7 +22,7 @@ from dashboard import peliqan
 from dashboard.app import Console
 from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
 from dashboard.core.backup import is_pooled, missing_programs
-from dashboard.fleet.hook import NONE
+from dashboard.deliveries.hook import NONE
 from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.refresh import queue as due

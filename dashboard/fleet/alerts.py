@@ -16,8 +16,8 @@ from typing import Any, Final
 from dashboard.core.database import db
 from dashboard.core.dialling import only_to
 from dashboard.core.egress import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
+from dashboard.deliveries.hook import keep_paths_from_logs
 from dashboard.fleet.chat import make_message_inert
-from dashboard.fleet.hook import keep_paths_from_logs
 from dashboard.refresh.fetch import Fleet
 from dashboard.store import alert_rules, alerts
 from dashboard.store.models.messages import AlertMessage, AlertRule

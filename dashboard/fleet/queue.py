@@ -26,14 +26,16 @@ from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.core.private_files import make_private
 from dashboard.customer_links import service as links
+from dashboard.deliveries import jobs as delivery_work
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.hook import Hook, open_hook
+from dashboard.deliveries.models import Delivery
 from dashboard.exports import jobs as export_work
 from dashboard.exports import service as exports
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import alerts, webhooks
 from dashboard.fleet import counters as counts
-from dashboard.fleet import deliveries as delivery_work
 from dashboard.fleet import pulls as pull_work
-from dashboard.fleet.hook import Hook, open_hook
 from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
 from dashboard.refresh import passes
 from dashboard.refresh import queue as due
@@ -42,8 +44,7 @@ from dashboard.refresh.fetch import Fleet
 from dashboard.sql import jobs as question_work
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
-from dashboard.store import deliveries, events, pulls, retention
-from dashboard.store.models.deliveries import Delivery
+from dashboard.store import events, pulls, retention
 from dashboard.store.models.pulls import PullSchedule
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.data_checks import jobs as data_checks

@@ -16,11 +16,12 @@ from typing import Any
 
 from dashboard.actions import service as actions
 from dashboard.core.database import db
+from dashboard.deliveries import service as deliveries
 from dashboard.fleet.counters import begin_change, version
 from dashboard.peliqan.statuses import run_is_over
 from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
 from dashboard.refresh import queue as due
-from dashboard.store import deliveries, events, standings
+from dashboard.store import events, standings
 from dashboard.store.retention import EVENTS_KEPT
 from dashboard.store.standings import Place, Standing
 

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from dashboard.actions.models import Action
+from dashboard.deliveries.models import Delivery
 from dashboard.store import standings
-from dashboard.store.models.deliveries import Delivery
 
 # What is quiet waits for the next pass, which makes everything due.
 WITH_THE_NEXT_PASS = datetime(9999, 1, 1, tzinfo=UTC)

@@ -29,6 +29,7 @@ from dashboard.bulk import views as bulk
 from dashboard.causes import views as causes
 from dashboard.customer_links import views as desk
 from dashboard.customer_links.banks import views as banks
+from dashboard.deliveries import views as deliveries
 from dashboard.embed import views as embed
 from dashboard.exports import views as exports
 from dashboard.monitoring.views import health
@@ -47,20 +48,7 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import (
-    accounts,
-    alerts,
-    connections,
-    deliveries,
-    door,
-    errors,
-    overview,
-    pulls,
-    reports,
-    timeline,
-    trend,
-    webhooks,
-)
+from dashboard.views import accounts, alerts, connections, door, errors, overview, pulls, reports, timeline, trend, webhooks
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages

@@ -18,6 +18,8 @@ from dashboard.customer_links import service as links
 from dashboard.customer_links.banks import queries as banks
 from dashboard.customer_links.presenters import Message, message_of
 from dashboard.customer_links.service import SafeLink, check_link
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.models import Delivery
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
 from dashboard.fleet import runs as run_log
@@ -26,8 +28,6 @@ from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import deliveries
-from dashboard.store.models.deliveries import Delivery
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import freshness as rows

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dashboard import spelling
-from dashboard.fleet.hook import AddressHook, HookError
+from dashboard.deliveries.hook import AddressHook, HookError
 from dashboard.peliqan.client import LOOPBACK
 
 ODD = [

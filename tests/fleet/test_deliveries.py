@@ -14,11 +14,11 @@ from sqlalchemy import update
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
-from dashboard.fleet.deliveries import WAITS
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.jobs import WAITS
+from dashboard.deliveries.models import Delivery
 from dashboard.peliqan import Outage
 from dashboard.peliqan.webhooks import is_signed
-from dashboard.store import deliveries
-from dashboard.store.models.deliveries import Delivery
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import free_port, wait_for
 from tests.hooking import (

@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
-from dashboard.fleet.hook import AddressHook, FunctionHook, HookError
+from dashboard.deliveries.hook import AddressHook, FunctionHook, HookError
 from dashboard.settings import SettingsError, read_settings
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import free_port

@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store import deliveries, retention
-from dashboard.store.models.deliveries import Delivery
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.models import Delivery
+from dashboard.store import retention
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock
 from tests.hooking import all_deliveries, audited

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from dashboard.app import Console
-from dashboard.store import deliveries
+from dashboard.deliveries import service as deliveries
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.hooking import SECRET, all_deliveries, audited, connect, taken, work, work_after
 from tests.sandbox.receiver import Receiver, receiving

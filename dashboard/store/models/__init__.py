@@ -14,6 +14,7 @@
 
 from dashboard.actions.models import Action, ApiOutage, Job, Refresh
 from dashboard.bulk.models import BankTick, BulkItem, BulkJob, Note
+from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import STATES, Cause, ConnectorMedian, Finding
 from dashboard.fleet.models import (
     SEVERITIES,
@@ -27,7 +28,6 @@ from dashboard.fleet.models import (
     SnapshotVersion,
 )
 from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
-from dashboard.store.models.deliveries import Delivery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.tables.health.models import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable

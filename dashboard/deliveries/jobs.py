@@ -15,17 +15,17 @@ from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean, comparable
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.hook import NONE, Hook, HookError
+from dashboard.deliveries.models import Delivery
 from dashboard.exports.formats import with_id
 from dashboard.fleet import runs as run_log
-from dashboard.fleet.hook import NONE, Hook, HookError
 from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.fetch import Fleet
 from dashboard.refresh.schedule import next_look
-from dashboard.store import deliveries
-from dashboard.store.models.deliveries import Delivery
 from dashboard.tables.health.freshness import tables_of
 from dashboard.tables.reader import Row, TableChanged, TableReading
 

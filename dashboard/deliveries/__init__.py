@@ -1,0 +1,1 @@
+"""New connections, delivered to the partner's own data hook."""
