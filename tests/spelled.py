@@ -15,9 +15,9 @@ from dashboard.core.database import db
 from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
+from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import SavedQuery
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
-from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import PASSWORD, PASSWORD_HASH

@@ -10,11 +10,11 @@ from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO
 from dashboard.core import addresses
 from dashboard.core.text import clean
-from dashboard.data import destinations
-from dashboard.data.manifest import Copied, PullResult
-from dashboard.data.pull import FULL_EVERY, Selection
-from dashboard.fleet import pulls as pulling
-from dashboard.store import pulls
+from dashboard.pulls import jobs as pulling
+from dashboard.pulls import service as pulls
+from dashboard.pulls.destinations import base as destinations
+from dashboard.pulls.manifest import Copied, PullResult
+from dashboard.pulls.pull import FULL_EVERY, Selection
 
 
 @click.command()

@@ -35,8 +35,10 @@ from dashboard.exports import service as exports
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import alerts, webhooks
 from dashboard.fleet import counters as counts
-from dashboard.fleet import pulls as pull_work
 from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
+from dashboard.pulls import jobs as pull_work
+from dashboard.pulls import service as pulls
+from dashboard.pulls.models import PullSchedule
 from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
@@ -44,8 +46,7 @@ from dashboard.refresh.fetch import Fleet
 from dashboard.sql import jobs as question_work
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
-from dashboard.store import events, pulls, retention
-from dashboard.store.models.pulls import PullSchedule
+from dashboard.store import events, retention
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data

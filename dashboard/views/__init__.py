@@ -35,6 +35,7 @@ from dashboard.exports import views as exports
 from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
+from dashboard.pulls import views as pulls
 from dashboard.sql.views import editor as sql
 from dashboard.sql.views import saved_queries as queries
 from dashboard.tables import column_menus as menus
@@ -48,7 +49,7 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import accounts, alerts, connections, door, errors, overview, pulls, reports, timeline, trend, webhooks
+from dashboard.views import accounts, alerts, connections, door, errors, overview, reports, timeline, trend, webhooks
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages

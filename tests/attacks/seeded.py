@@ -13,9 +13,9 @@ from dashboard.bulk import service as bulk
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
+from dashboard.pulls import service as pulls
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
-from dashboard.store import pulls
 from dashboard.store.models.messages import AlertRule
 from dashboard.tables.health.models import Export
 from tests.attacks.places import ACCOUNT, TABLE

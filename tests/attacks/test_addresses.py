@@ -14,8 +14,8 @@ from dashboard.actions.models import Action
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
+from dashboard.pulls.models import PullSchedule
 from dashboard.settings import SettingsError, read_settings
-from dashboard.store.models.pulls import PullSchedule
 from dashboard.users.access import safe_next
 from dashboard.web.security import PROBES
 from tests.attacks.places import Places, ask

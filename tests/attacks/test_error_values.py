@@ -17,8 +17,8 @@ from sqlalchemy import exc
 from dashboard import peliqan
 from dashboard.core.error_values import sentence_of, without_values
 from dashboard.core.sql_text import names_in_statement
-from dashboard.data.refusals import of_database
 from dashboard.deliveries.hook import FunctionHook, HookError
+from dashboard.pulls.refusals import of_database
 from dashboard.sql.backends import peliqan as proxy
 from dashboard.sql.backends import postgresql
 from dashboard.sql.result import Failed, Result

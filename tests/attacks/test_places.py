@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dashboard.core.egress import NotAllowed, Place, Places
-from dashboard.data.destinations import open_destination
 from dashboard.fleet import alerts
+from dashboard.pulls.destinations.base import open_destination
 from dashboard.settings import SettingsError, read_settings
 
 SOME = "slack://, jsons://hooks.example.com, mailtos://*.example.com, postgresql://*.warehouse.example.com, parquet:///srv/copies, sqlite:////srv/copies"

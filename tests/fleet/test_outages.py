@@ -18,11 +18,11 @@ from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
-from dashboard.data.parquet_folder import ParquetFolder
-from dashboard.data.pull import Pull, Selection
 from dashboard.exports import service as exports
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
+from dashboard.pulls.destinations.parquet import ParquetFolder
+from dashboard.pulls.pull import Pull, Selection
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot

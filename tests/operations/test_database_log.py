@@ -19,11 +19,11 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.masking import service as reveals
+from dashboard.pulls import service as pulls
+from dashboard.pulls.models import PullSchedule
 from dashboard.refresh import passes
 from dashboard.sql import service as questions
-from dashboard.store import pulls
 from dashboard.store.models.messages import WebhookEvent
-from dashboard.store.models.pulls import PullSchedule
 from dashboard.tables.health.models import Export
 from dashboard.users import oidc_users as provided
 from dashboard.users import service as people

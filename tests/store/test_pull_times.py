@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dashboard.store.models.pulls import PullSchedule
-from dashboard.store.pull_times import due_after, next_due, when_words
+from dashboard.pulls.models import PullSchedule
+from dashboard.pulls.schedule import due_after, next_due, when_words
 
 DAY, WEEK, TWO = 1440, 7 * 1440, 2 * 60
 BRUSSELS = "Europe/Brussels"

@@ -10,8 +10,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.core.database import db
-from dashboard.store import pulls
-from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.pulls import service as pulls
+from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from dashboard import peliqan
-from dashboard.data.destinations import open_destination
-from dashboard.data.pull import Pull, Selection
+from dashboard.pulls.destinations.base import open_destination
+from dashboard.pulls.pull import Pull, Selection
 from dashboard.sandbox.tables import Table
 from tests.conftest import Sandbox
 from tests.engines import Servers

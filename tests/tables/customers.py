@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from dashboard.data.manifest import Copied
+from dashboard.pulls.manifest import Copied
 from tests.tables.own import ACCOUNT, TABLE
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from dashboard.data.changes import Change, change_of, until
 from dashboard.peliqan import Column
+from dashboard.pulls.watermark import Change, change_of, until
 from dashboard.tables.reader import TableReading
 
 

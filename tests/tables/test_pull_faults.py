@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.data.destinations import DestinationError, open_destination
+from dashboard.pulls.destinations.base import DestinationError, open_destination
 from tests.conftest import Sandbox
 from tests.engines import Servers, wait_for
 from tests.tables.conftest import Copies, Run

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from dashboard.core.text import clean
-from dashboard.data.destinations import open_destination
-from dashboard.data.kinds import decimal_places
+from dashboard.pulls.column_types import decimal_places
+from dashboard.pulls.destinations.base import open_destination
 from dashboard.sandbox.tables import Table
 from tests.conftest import Sandbox
 from tests.tables.conftest import Copies, Run

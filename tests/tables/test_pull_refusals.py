@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psycopg
 import pytest
 
-from dashboard.data import database_tables
+from dashboard.pulls.destinations import database_schema as database_tables
 from tests.tables.conftest import Copies
 from tests.tables.customers import (
     RAISES,

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 from sqlalchemy import exc
 
-from dashboard.data.destinations import Refused
-from dashboard.data.refusals import of_database, of_files
+from dashboard.pulls.destinations.base import Refused
+from dashboard.pulls.refusals import of_database, of_files
 
 SECRET = "secret-cell-value"
 CODES = sorted(

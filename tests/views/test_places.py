@@ -10,8 +10,8 @@ from dashboard.app import Console, create_app
 from dashboard.cli.common import close_store
 from dashboard.core import egress as places
 from dashboard.core.database import db
-from dashboard.store import pulls
-from dashboard.store.models.pulls import PullRun
+from dashboard.pulls import service as pulls
+from dashboard.pulls.models import PullRun
 from tests.conftest import Person, Sandbox, make_settings
 
 REFUSED = "its operator says where it may"

@@ -13,9 +13,9 @@ from sqlalchemy import select
 
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import pulls as pulling
-from dashboard.store import pulls
-from dashboard.store.models.pulls import PullRun, PullSchedule
+from dashboard.pulls import jobs as pulling
+from dashboard.pulls import service as pulls
+from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.own import TABLE, OwnTable

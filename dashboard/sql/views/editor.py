@@ -13,11 +13,11 @@ from dashboard.app import console
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed
 from dashboard.core.sql_text import title_of, without_literals
-from dashboard.data.kinds import name_for
 from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
+from dashboard.pulls.column_types import name_for
 from dashboard.sql import service as questions
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import Answer, Question

@@ -27,9 +27,9 @@ from dashboard.fleet.models import (
     Run,
     SnapshotVersion,
 )
+from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
 from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
-from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.tables.health.models import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
 from dashboard.users.models import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 

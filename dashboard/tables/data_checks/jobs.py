@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.core.text import clean
-from dashboard.data import kinds
 from dashboard.fleet.models import Connection
+from dashboard.pulls import column_types as kinds
 from dashboard.refresh import writer as snapshot
 from dashboard.tables.data_checks import service as data_checks
 from dashboard.tables.data_checks.service import CountedTable

@@ -12,11 +12,11 @@ from datetime import datetime
 from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.core.text import clean
-from dashboard.data import kinds
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Connection
+from dashboard.pulls import column_types as kinds
 from dashboard.refresh import writer as snapshot
 from dashboard.tables.filters import can_sort
 from dashboard.tables.health import service as looks

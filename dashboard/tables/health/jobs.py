@@ -12,7 +12,7 @@ from typing import Any
 
 from dashboard import peliqan
 from dashboard.core.text import clean
-from dashboard.data import kinds
+from dashboard.pulls import column_types as kinds
 from dashboard.refresh import writer as snapshot
 from dashboard.tables.health import service as looks
 from dashboard.tables.health.freshness import loaded_by, read_time, received_at

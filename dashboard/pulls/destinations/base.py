@@ -7,8 +7,8 @@ from typing import Self
 
 from dashboard import peliqan
 from dashboard.core.addresses import FORMS, Address, FileAddress, read
-from dashboard.data.manifest import Copied, NameRules, PullResult
-from dashboard.data.spool import Spool
+from dashboard.pulls.manifest import Copied, NameRules, PullResult
+from dashboard.pulls.spool import Spool
 
 __all__ = ["FORMS", "Destination", "DestinationError", "Refused", "name_of", "open_destination"]
 
@@ -100,10 +100,10 @@ def open_destination(address: Address | str) -> Destination:
     found = read(address) if isinstance(address, str) else address
     # Both load much that no other command needs.
     if isinstance(found, FileAddress) and found.scheme == "parquet":
-        from dashboard.data.parquet_folder import ParquetFolder
+        from dashboard.pulls.destinations.parquet import ParquetFolder
 
         return ParquetFolder(found.path)
-    from dashboard.data.databases import DatabaseDestination
+    from dashboard.pulls.destinations.database import DatabaseDestination
 
     return DatabaseDestination(found)
 

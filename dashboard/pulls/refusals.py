@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import exc
 
 from dashboard.core.error_values import without_values
-from dashboard.data.destinations import DestinationError, Refused
+from dashboard.pulls.destinations.base import DestinationError, Refused
 
 # PostgreSQL: no connection, no permission to connect, no resources (53100 is a full disk), a server that shuts down or was told
 # to cancel, and errors of its machine.

@@ -19,8 +19,8 @@ from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.lists import shown_time
 from dashboard.listing.listing import Filter, Listing, Outer
-from dashboard.store.models.pulls import PullRun, PullSchedule
-from dashboard.store.pull_times import due_after, next_due, when_words
+from dashboard.pulls.models import PullRun, PullSchedule
+from dashboard.pulls.schedule import due_after, next_due, when_words
 
 RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)

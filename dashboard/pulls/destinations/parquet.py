@@ -25,11 +25,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dashboard import peliqan
-from dashboard.data import refusals
-from dashboard.data.destinations import Destination, DestinationError, Refused
-from dashboard.data.kinds import BOOLEAN, DATE, INTEGER, NUMBER, ROW_ID, TEXT, TIME, decimal_places
-from dashboard.data.manifest import Copied, NameRules, PullResult
-from dashboard.data.spool import Spool
+from dashboard.pulls import refusals
+from dashboard.pulls.column_types import BOOLEAN, DATE, INTEGER, NUMBER, ROW_ID, TEXT, TIME, decimal_places
+from dashboard.pulls.destinations.base import Destination, DestinationError, Refused
+from dashboard.pulls.manifest import Copied, NameRules, PullResult
+from dashboard.pulls.spool import Spool
 
 DIGITS, PLACES = 38, 10
 # Of a table's name in its file's, which has 255 at most with the table's id and the endings.

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from dashboard.data.kinds import LARGEST, ROW_ID, SMALLEST, TEXT, FitsNumber, convert, fitting
-from dashboard.data.manifest import CopiedColumn
+from dashboard.pulls.column_types import LARGEST, ROW_ID, SMALLEST, TEXT, FitsNumber, convert, fitting
+from dashboard.pulls.manifest import CopiedColumn
 
 # A batch ends after so many rows, or with the row that makes it so long, in characters.
 BATCH, BATCH_LENGTH = 2_000, 32_000_000

@@ -9,13 +9,13 @@ from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core import addresses
 from dashboard.core.times import MINUTES_A_DAY, read_minute, read_zone, shown_minute
-from dashboard.data import destinations
-from dashboard.data.pull import FULL_EVERY
-from dashboard.fleet.pulls import in_words, selection_of
+from dashboard.pulls import service as pulls
+from dashboard.pulls.destinations import base as destinations
+from dashboard.pulls.jobs import in_words, selection_of
+from dashboard.pulls.models import PullSchedule
+from dashboard.pulls.pull import FULL_EVERY
+from dashboard.pulls.schedule import EVERY, when_words
 from dashboard.sql.backends import postgresql
-from dashboard.store import pulls
-from dashboard.store.models.pulls import PullSchedule
-from dashboard.store.pull_times import EVERY, when_words
 from dashboard.users.access import requires, visitor
 from dashboard.web import times
 from dashboard.web.lists import answer_list

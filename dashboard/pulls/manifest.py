@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from dashboard import peliqan
-from dashboard.data.kinds import ROW_ID, declared, name_for, wider
+from dashboard.pulls.column_types import ROW_ID, declared, name_for, wider
 
 FULL: Final = "full"
 INCREMENTAL: Final = "incremental"

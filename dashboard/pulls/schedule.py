@@ -6,7 +6,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from dashboard.core.times import MINUTES_A_DAY, on_wall, shown_minute
-from dashboard.store.models.pulls import PullSchedule
+from dashboard.pulls.models import PullSchedule
 
 HOUR: Final = 60
 # Minutes from one pull to the next, and the word that follows "every".

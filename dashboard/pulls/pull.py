@@ -16,10 +16,10 @@ from typing import Final
 from dashboard import peliqan
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import comparable
-from dashboard.data.changes import Change, change_of, until
-from dashboard.data.destinations import Destination, DestinationError, Refused
-from dashboard.data.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
-from dashboard.data.spool import Spool
+from dashboard.pulls.destinations.base import Destination, DestinationError, Refused
+from dashboard.pulls.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
+from dashboard.pulls.spool import Spool
+from dashboard.pulls.watermark import Change, change_of, until
 from dashboard.tables.reader import TableChanged, TableReading, Told
 
 FULL_EVERY: Final = 20

@@ -21,8 +21,22 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard import peliqan
 from dashboard.core.addresses import Address, FileAddress
 from dashboard.core.text import clean
-from dashboard.data import refusals
-from dashboard.data.database_tables import (
+from dashboard.pulls import refusals
+from dashboard.pulls.column_types import (
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    LARGEST,
+    NUMBER,
+    ROW_ID,
+    SMALLEST,
+    TEXT,
+    TIME,
+    decimal_places,
+    name_for,
+)
+from dashboard.pulls.destinations.base import Destination, DestinationError
+from dashboard.pulls.destinations.database_schema import (
     CONNECTIONS,
     CUSTOMERS,
     LOCK_SECONDS,
@@ -40,22 +54,8 @@ from dashboard.data.database_tables import (
     read_kept,
     wait_briefly_for_locks,
 )
-from dashboard.data.destinations import Destination, DestinationError
-from dashboard.data.kinds import (
-    BOOLEAN,
-    DATE,
-    INTEGER,
-    LARGEST,
-    NUMBER,
-    ROW_ID,
-    SMALLEST,
-    TEXT,
-    TIME,
-    decimal_places,
-    name_for,
-)
-from dashboard.data.manifest import Copied, NameRules, PullResult
-from dashboard.data.spool import Spool
+from dashboard.pulls.manifest import Copied, NameRules, PullResult
+from dashboard.pulls.spool import Spool
 
 # Digits before and after the point that PostgreSQL keeps are more; nobody means numbers that are longer than so.
 MOST_DIGITS: Final = 1000

@@ -8,13 +8,13 @@ from typing import Final
 from dashboard import peliqan
 from dashboard.core import addresses
 from dashboard.core.text import clean
-from dashboard.data import destinations
-from dashboard.data.manifest import PullResult
-from dashboard.data.pull import FULL_EVERY, Pull, Selection
 from dashboard.fleet.models import Connection
+from dashboard.pulls import service as pulls
+from dashboard.pulls.destinations import base as destinations
+from dashboard.pulls.manifest import PullResult
+from dashboard.pulls.models import PullRun, PullSchedule
+from dashboard.pulls.pull import FULL_EVERY, Pull, Selection
 from dashboard.refresh.fetch import Fleet
-from dashboard.store import pulls
-from dashboard.store.models.pulls import PullRun, PullSchedule
 from dashboard.tables.health.freshness import tables_of
 
 BEAT_EVERY: Final = timedelta(seconds=30)

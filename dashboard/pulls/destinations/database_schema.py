@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.types import UserDefinedType
 
-from dashboard.data.kinds import NOT_A_NUMBER
-from dashboard.data.manifest import Copied
+from dashboard.pulls.column_types import NOT_A_NUMBER
+from dashboard.pulls.manifest import Copied
 
 # As long as SQLite waits for its file.
 LOCK_SECONDS = 30

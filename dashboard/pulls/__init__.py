@@ -1,0 +1,1 @@
+"""Copies of customers' tables, kept up to date in a database or folder of the partner."""

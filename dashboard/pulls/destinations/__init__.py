@@ -1,0 +1,1 @@
+"""Where copies are written: PostgreSQL, SQLite, folders of Parquet files."""
