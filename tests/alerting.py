@@ -10,11 +10,12 @@ from typing import Any
 
 from sqlalchemy import select
 
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts import rules as alert_rules
+from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause
-from dashboard.store import alert_rules, alerts
-from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.conftest import Clock
 
 SECRET = "hush-hush-4711"

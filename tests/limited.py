@@ -6,6 +6,7 @@ from flask import Flask
 from sqlalchemy import String, cast, literal, select, update
 
 from dashboard.actions import service as actions
+from dashboard.alerts.models import WebhookEvent
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import Note
 from dashboard.core.database import db
@@ -16,7 +17,6 @@ from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.tables.search import service as searches
 from dashboard.users import scopes
 from dashboard.users import service as people

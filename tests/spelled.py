@@ -9,6 +9,7 @@ from unicodedata import normalize
 from flask import Flask
 
 from dashboard.actions.models import Action
+from dashboard.alerts.models import AlertMessage, AlertRule, WebhookEvent
 from dashboard.bulk.models import BankTick, BulkItem, BulkJob
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
@@ -17,7 +18,6 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import SavedQuery
-from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry, User
 from tests.conftest import PASSWORD, PASSWORD_HASH

@@ -20,6 +20,7 @@ from redis.exceptions import RedisError
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.alerts import delivery as alerts
 from dashboard.bulk import jobs as bulk_work
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkJob
@@ -33,8 +34,8 @@ from dashboard.deliveries.models import Delivery
 from dashboard.exports import jobs as export_work
 from dashboard.exports import service as exports
 from dashboard.findings import evaluate as findings
-from dashboard.fleet import alerts, webhooks
 from dashboard.fleet import counters as counts
+from dashboard.fleet import webhooks
 from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
 from dashboard.pulls import jobs as pull_work
 from dashboard.pulls import service as pulls

@@ -9,12 +9,12 @@ from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
 from dashboard.actions.models import Refresh
+from dashboard.alerts.models import AlertMessage, WebhookEvent
+from dashboard.alerts.outbox import WAITING
 from dashboard.core.database import change, db
 from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import FleetHour, HealthChange, Run
-from dashboard.store.alerts import WAITING
-from dashboard.store.models.messages import AlertMessage, WebhookEvent
 from dashboard.tables.health.models import Export, TableLook
 from dashboard.users.models import AuditEntry, SignIn
 

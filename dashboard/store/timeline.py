@@ -13,13 +13,13 @@ from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
 from sqlalchemy.orm import aliased, defer, load_only
 
 from dashboard.actions.models import Action
+from dashboard.alerts.models import WebhookEvent
 from dashboard.audit import service as audit
 from dashboard.bulk.models import Note
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import Connection, HealthChange, Run
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.users.models import AuditEntry
 
 HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"

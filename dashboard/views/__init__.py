@@ -25,6 +25,7 @@ from flask import Flask
 
 from dashboard.actions import presenters as advice
 from dashboard.actions import views as receipts
+from dashboard.alerts import views as alerts
 from dashboard.bulk import views as bulk
 from dashboard.causes import views as causes
 from dashboard.customer_links import views as desk
@@ -49,7 +50,7 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import accounts, alerts, connections, door, errors, overview, reports, timeline, trend, webhooks
+from dashboard.views import accounts, connections, door, errors, overview, reports, timeline, trend, webhooks
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages

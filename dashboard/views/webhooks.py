@@ -7,12 +7,12 @@ from datetime import datetime
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
+from dashboard.alerts.models import WebhookEvent
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.refresh import queue as due
 from dashboard.store import events
 from dashboard.store.events import EVENTS, event_item
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.users.access import requires, visitor
 from dashboard.views.door import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.web.lists import answer_list

@@ -8,6 +8,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
+from dashboard.alerts.models import AlertRule
 from dashboard.app import Console
 from dashboard.bulk import service as bulk
 from dashboard.core.database import db
@@ -16,7 +17,6 @@ from dashboard.fleet.models import Connection, Run
 from dashboard.pulls import service as pulls
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
-from dashboard.store.models.messages import AlertRule
 from dashboard.tables.health.models import Export
 from tests.attacks.places import ACCOUNT, TABLE
 from tests.conftest import Person

@@ -13,13 +13,13 @@ from flask import Flask
 from markdown_it import MarkdownIt
 from requests.adapters import HTTPAdapter
 
+from dashboard.alerts import delivery as sending
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts.models import AlertMessage
 from dashboard.core.database import db
 from dashboard.core.egress import Place, Places
-from dashboard.fleet import alerts as sending
 from dashboard.peliqan.models import Account
 from dashboard.refresh.writer import save_accounts
-from dashboard.store import alerts
-from dashboard.store.models.messages import AlertMessage
 from dashboard.views.reports import markdown
 from tests.alerting import Clockwork, Receiver, messages, receive
 from tests.attacks.chats import ADDRESSES, DISCORD, LIVE, SLACK, TEXTS, answered, words_of

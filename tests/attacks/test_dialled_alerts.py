@@ -11,9 +11,9 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dashboard.alerts import delivery as alerts
 from dashboard.core.dialling import NotDialled, only_to
 from dashboard.core.egress import NotAllowed, Place, Places
-from dashboard.fleet import alerts
 
 REFUSED = "its operator says where it may"
 TOKEN = "3ccdd113474722377935511fc85d3dd4"

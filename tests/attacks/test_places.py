@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.alerts import delivery as alerts
 from dashboard.core.egress import NotAllowed, Place, Places
-from dashboard.fleet import alerts
 from dashboard.pulls.destinations.base import open_destination
 from dashboard.settings import SettingsError, read_settings
 

@@ -14,11 +14,11 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dashboard.alerts import delivery as alerts
 from dashboard.app import Console, create_app
 from dashboard.core import hosts
 from dashboard.core.dialling import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, NotAllowed, Place, Places
-from dashboard.fleet import alerts
 from tests.attacks.test_dialled_alerts import answering, places
 from tests.conftest import Person, Sandbox, make_settings
 

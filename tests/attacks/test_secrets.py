@@ -11,10 +11,10 @@ from flask import Flask
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
+from dashboard.alerts.models import AlertRule
 from dashboard.app import Console
 from dashboard.cli.common import close_store
 from dashboard.core.database import db
-from dashboard.store.models.messages import AlertRule
 from dashboard.users.models import User
 from tests.attacks.conftest import HOOK
 from tests.attacks.places import ACCOUNT, Place, Places, ask

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.alerts import delivery as sending
 from dashboard.core.egress import Place, Places
-from dashboard.fleet import alerts as sending
 from tests.alerting import Receiver
 
 

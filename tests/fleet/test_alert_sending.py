@@ -10,12 +10,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard.alerts import delivery as sending
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts import rules as alert_rules
+from dashboard.alerts.models import AlertMessage
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.fleet import alerts as sending
-from dashboard.store import alert_rules, alerts, retention
-from dashboard.store.models.messages import AlertMessage
+from dashboard.store import retention
 from tests.alerting import SECRET, Clockwork, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import wait_for

@@ -7,11 +7,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts import rules as alert_rules
 from dashboard.app import create_app
 from dashboard.core.database import db
 from dashboard.findings import suppression
 from dashboard.findings.models import Cause
-from dashboard.store import alert_rules, alerts
 from tests.alerting import Clockwork, Receiver, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.made import dark_fleet, refused_fleet

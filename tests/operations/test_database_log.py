@@ -15,6 +15,7 @@ from sqlalchemy import event, func, select, update
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Refresh
+from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
@@ -23,7 +24,6 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullSchedule
 from dashboard.refresh import passes
 from dashboard.sql import service as questions
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.tables.health.models import Export
 from dashboard.users import oidc_users as provided
 from dashboard.users import service as people

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.models.messages import AlertRule
+from dashboard.alerts.models import AlertRule
+from dashboard.alerts.schedule import digest_due, quiet_until
 
 
 def rule(quiet: tuple[int, int] | None = None, zone: str = "UTC", digest_at: int | None = None) -> AlertRule:

@@ -8,12 +8,12 @@ from flask import Flask
 from sqlalchemy import delete
 
 from dashboard.actions.models import Action
+from dashboard.alerts.models import WebhookEvent
 from dashboard.bulk.models import Note
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import HealthChange, Run
 from dashboard.store import timeline
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.store.timeline import KINDS, BadCursor, Cursor
 from dashboard.users.models import AuditEntry
 from tests.conftest import Sandbox

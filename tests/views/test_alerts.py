@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.store.models.messages import AlertMessage, AlertRule
 from tests.alerting import RECEIVERS, SECRET, Receiver, receive
 from tests.conftest import Clock, Person, words
 from tests.made import refused_fleet

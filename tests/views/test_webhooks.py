@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
+from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
@@ -24,7 +25,6 @@ from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.store import retention
 from dashboard.store.events import Intake
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign

@@ -13,6 +13,7 @@
 """
 
 from dashboard.actions.models import Action, ApiOutage, Job, Refresh
+from dashboard.alerts.models import AlertMessage, AlertRule, WebhookEvent
 from dashboard.bulk.models import BankTick, BulkItem, BulkJob, Note
 from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import STATES, Cause, ConnectorMedian, Finding
@@ -29,7 +30,6 @@ from dashboard.fleet.models import (
 )
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
-from dashboard.store.models.messages import AlertMessage, AlertRule, WebhookEvent
 from dashboard.tables.health.models import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
 from dashboard.users.models import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
 

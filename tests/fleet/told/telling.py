@@ -6,12 +6,12 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import webhooks
 from dashboard.fleet.models import Connection, Run
 from dashboard.refresh import writer as snapshot
-from dashboard.store.models.messages import WebhookEvent
 from tests.webhooks import post
 
 NEW_RUN = 2**62

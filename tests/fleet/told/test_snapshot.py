@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
@@ -16,7 +17,6 @@ from dashboard.fleet.models import Run
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.store import events, retention
-from dashboard.store.models.messages import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
 from tests.webhooks import made

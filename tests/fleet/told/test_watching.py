@@ -16,11 +16,11 @@ from werkzeug.serving import make_server
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet import webhooks
 from dashboard.refresh.schedule import EVENTS_COME
-from dashboard.store.models.messages import WebhookEvent
 from dashboard.tasks.throttle import Seldom
 from tests.conftest import Clock, Sandbox, path_of
 from tests.engines import wait_for

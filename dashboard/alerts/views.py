@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from dashboard.alerts import delivery as sending
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts import rules as alert_rules
+from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
+from dashboard.alerts.models import AlertRule
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
-from dashboard.fleet import alerts as sending
-from dashboard.store import alert_rules, alerts
-from dashboard.store.alert_lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
-from dashboard.store.models.messages import AlertRule
 from dashboard.users.access import requires, visitor
 from dashboard.web import times
 from dashboard.web.lists import answer_list

@@ -6,8 +6,8 @@ Of an hour that comes twice when the clock is put back, a digest takes the first
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from dashboard.alerts.models import AlertRule
 from dashboard.core.times import on_wall
-from dashboard.store.models.messages import AlertRule
 
 # A digest that no worker could send for so long is left out.
 DIGEST_WITHIN = timedelta(hours=12)

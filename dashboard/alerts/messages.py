@@ -11,12 +11,12 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
 
+from dashboard.alerts.models import AlertRule
 from dashboard.core.database import db
 from dashboard.core.redaction import one_line, scrubbed
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
-from dashboard.store.models.messages import AlertRule
 
 LONGEST_SUBJECT = 200
 LINES = 10

@@ -8,14 +8,14 @@ from typing import Final
 from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.orm import joinedload, undefer
 
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.core.times import read_minute, read_zone, shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import Account, ConnectionCount
-from dashboard.store import alerts
-from dashboard.store.models.messages import AlertMessage, AlertRule
 
 SENDS: Final = {
     alerts.NEW: "New causes",

@@ -5,13 +5,13 @@ from typing import Any
 from sqlalchemy import case, select
 from sqlalchemy.orm import contains_eager
 
+from dashboard.alerts.models import AlertMessage, AlertRule
+from dashboard.alerts.outbox import KNOWN, MESSAGE_STATES
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account
 from dashboard.listing.listing import Filter, Listing
-from dashboard.store.alerts import KNOWN, MESSAGE_STATES
-from dashboard.store.models.messages import AlertMessage, AlertRule
 
 ALERT_RULES = Listing(
     statement=select(AlertRule)

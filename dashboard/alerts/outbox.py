@@ -15,16 +15,16 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, select, update
 from sqlalchemy.orm import aliased
 
+from dashboard.alerts import messages as alert_texts
+from dashboard.alerts.messages import Text
+from dashboard.alerts.models import AlertMessage, AlertRule
+from dashboard.alerts.schedule import digest_due, quiet_until
 from dashboard.core.database import change, db, upsert
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import comparable
 from dashboard.findings import models as states
 from dashboard.findings.models import Cause, Finding
 from dashboard.findings.rules.registry import GRAVITIES
-from dashboard.store import alert_texts
-from dashboard.store.alert_texts import Text
-from dashboard.store.alert_times import digest_due, quiet_until
-from dashboard.store.models.messages import AlertMessage, AlertRule
 
 NEW, RECOVERED, DIGEST, TEST = "new", "recovered", "digest", "test"
 WAITING, SENT, FAILED, DROPPED, KNOWN = "waiting", "sent", "failed", "dropped", "known"

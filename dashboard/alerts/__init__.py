@@ -1,0 +1,1 @@
+"""Alert rules and the messages that they send."""
