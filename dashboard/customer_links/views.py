@@ -8,6 +8,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.connections.views.accounts import get_account_or_404
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.customer_links import queries as desk
@@ -18,7 +19,6 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
 from dashboard.users.access import requires, visitor
-from dashboard.views.accounts import get_account_or_404
 from dashboard.views.errors import noted_if_unsent
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list

@@ -14,6 +14,7 @@ from werkzeug.wsgi import wrap_file
 from dashboard import peliqan
 from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.connections.views.accounts import get_account_or_404
 from dashboard.core.text import clean
 from dashboard.exports import service as exports
 from dashboard.exports.formats import FORMATS, TextFile, make_file
@@ -27,7 +28,6 @@ from dashboard.tables.health.models import Export
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import TableReading
 from dashboard.users.access import guard_again, requires, visitor
-from dashboard.views.accounts import get_account_or_404
 from dashboard.web import htmx
 
 bp = Blueprint("exports", __name__)

@@ -6,13 +6,13 @@ from flask.typing import ResponseReturnValue
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.causes.views import get_cause_or_404, whole_cause_or_403
+from dashboard.connections.views.accounts import get_account_or_404
+from dashboard.connections.views.connections import get_connection_or_404
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.notes import service as together
 from dashboard.notes.service import Place
 from dashboard.users.access import requires, visitor
-from dashboard.views.accounts import get_account_or_404
-from dashboard.views.connections import get_connection_or_404
 from dashboard.web import htmx
 
 bp = Blueprint("together", __name__)

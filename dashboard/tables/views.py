@@ -19,6 +19,7 @@ from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.connections.views.accounts import get_account_or_404
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import presenters as masking
@@ -30,7 +31,6 @@ from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.tables.query import PREFIX, TableQuery, reference
 from dashboard.tables.rows import cell_of, line
 from dashboard.users.access import requires, safe_next, visitor
-from dashboard.views.accounts import get_account_or_404
 from dashboard.web import htmx, recent
 from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter

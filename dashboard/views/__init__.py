@@ -28,6 +28,7 @@ from dashboard.actions import views as receipts
 from dashboard.alerts import views as alerts
 from dashboard.bulk import views as bulk
 from dashboard.causes import views as causes
+from dashboard.connections.views import accounts, connections
 from dashboard.customer_links import views as desk
 from dashboard.customer_links.banks import views as banks
 from dashboard.deliveries import views as deliveries
@@ -50,7 +51,7 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import accounts, connections, door, errors, overview, reports, timeline, trend, webhooks
+from dashboard.views import door, errors, overview, reports, timeline, trend, webhooks
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages

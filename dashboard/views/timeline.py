@@ -7,13 +7,13 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
+from dashboard.connections.views.accounts import get_account_or_404
+from dashboard.connections.views.connections import PATH, get_connection_or_404
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
 from dashboard.store import timeline
 from dashboard.store.timeline import KINDS, Cursor, Event
 from dashboard.users.access import requires
-from dashboard.views.accounts import get_account_or_404
-from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web import htmx, times
 
 bp = Blueprint("timeline", __name__)

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.connections.views.accounts import get_account_or_404
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed
 from dashboard.core.sql_text import title_of, without_literals
@@ -24,7 +25,6 @@ from dashboard.sql.models import Answer, Question
 from dashboard.sql.parameters import BadQuestion, checked, names_in
 from dashboard.tables.cells import cell, plain
 from dashboard.users.access import requires, visitor
-from dashboard.views.accounts import get_account_or_404
 from dashboard.web.lists import Shown, csv_response
 
 bp = Blueprint("sql", __name__)

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.connections.views.accounts import get_account_or_404
 from dashboard.fleet.models import Account
 from dashboard.masking import presenters as masking
 from dashboard.tables import addresses as table_views
@@ -16,7 +17,6 @@ from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks
 from dashboard.tables.health.models import TableLook, WatchedTable
 from dashboard.users.access import requires
-from dashboard.views.accounts import get_account_or_404
 from dashboard.web import htmx
 
 bp = Blueprint("table_health", __name__)

@@ -11,6 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.connections.views.connections import PATH, get_connection_or_404
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Connection
 from dashboard.masking import presenters as masking
@@ -20,7 +21,6 @@ from dashboard.tables.search import service as searches
 from dashboard.tables.search.jobs import Hit, Place
 from dashboard.tables.search.matching import LONGEST
 from dashboard.users.access import requires, visitor
-from dashboard.views.connections import PATH, get_connection_or_404
 from dashboard.web import htmx
 
 bp = Blueprint("searches", __name__)

@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.app import console
+from dashboard.connections.views.health_strip import STRIP_DAYS, worst_strip
 from dashboard.customer_links import queries as desk
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, account_item
@@ -17,7 +18,6 @@ from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
 from dashboard.store import timeline
 from dashboard.users.access import requires
-from dashboard.views.strip import STRIP_DAYS, worst_strip
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("accounts", __name__)

@@ -13,6 +13,7 @@ from dashboard.actions.models import Action
 from dashboard.actions.presenters import Advice, advise
 from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
 from dashboard.core.error_values import sentence_of
 from dashboard.customer_links import service as links
 from dashboard.customer_links.banks import queries as banks
@@ -34,7 +35,6 @@ from dashboard.tables.health import freshness as rows
 from dashboard.tables.health.models import DataCheck
 from dashboard.users.access import is_for_scripts, requires, visitor
 from dashboard.views.errors import noted_if_unsent
-from dashboard.views.strip import STRIP_DAYS, Day, strip
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list
 

@@ -1,0 +1,1 @@
+"""The pages that put together everything about a connection or an account."""
