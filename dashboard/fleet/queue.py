@@ -35,7 +35,6 @@ from dashboard.exports import jobs as export_work
 from dashboard.exports import service as exports
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import counters as counts
-from dashboard.fleet import webhooks
 from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
 from dashboard.pulls import jobs as pull_work
 from dashboard.pulls import service as pulls
@@ -47,7 +46,7 @@ from dashboard.refresh.fetch import Fleet
 from dashboard.sql import jobs as question_work
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
-from dashboard.store import events, retention
+from dashboard.store import retention
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data
@@ -57,6 +56,8 @@ from dashboard.tables.health.models import Export
 from dashboard.tables.search import service as searches
 from dashboard.tasks.serializer import SignedMessages
 from dashboard.tasks.throttle import Seldom
+from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks import service as events
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings

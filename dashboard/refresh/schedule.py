@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from dashboard.actions.models import Action
 from dashboard.deliveries.models import Delivery
-from dashboard.store import standings
+from dashboard.webhooks import run_state as standings
 
 # What is quiet waits for the next pass, which makes everything due.
 WITH_THE_NEXT_PASS = datetime(9999, 1, 1, tzinfo=UTC)

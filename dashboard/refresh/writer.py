@@ -21,7 +21,7 @@ from dashboard.fleet import runs as run_log
 from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
-from dashboard.store import events
+from dashboard.webhooks import service as events
 
 LOOK = timedelta(seconds=15)
 # Made once: every page of an account asks.

@@ -51,10 +51,12 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import door, errors, overview, reports, timeline, trend, webhooks
+from dashboard.views import errors, overview, reports, timeline, trend
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages
+from dashboard.webhooks import receiver as door
+from dashboard.webhooks import views as webhooks
 
 
 def register(app: Flask) -> None:

@@ -6,7 +6,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.store.standings import HeardRun, Standing
+from dashboard.webhooks.run_state import HeardRun, Standing
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENDS = ("COMPLETED", "COMPLETED_WITH_ERRORS", "ERROR", "INTERNAL_ERROR")

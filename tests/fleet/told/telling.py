@@ -9,9 +9,9 @@ from sqlalchemy import select
 from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import webhooks
 from dashboard.fleet.models import Connection, Run
 from dashboard.refresh import writer as snapshot
+from dashboard.webhooks import jobs as webhooks
 from tests.webhooks import post
 
 NEW_RUN = 2**62

@@ -8,11 +8,11 @@ from sqlalchemy import select, update
 from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import webhooks
 from dashboard.fleet.models import Account, AccountCheck
 from dashboard.refresh import queue as due
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
-from dashboard.store import events
+from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks import service as events
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, known, states, take, tell
 from tests.webhooks import made

@@ -19,9 +19,9 @@ from dashboard.actions.models import Action
 from dashboard.alerts.models import WebhookEvent
 from dashboard.app import Console
 from dashboard.core.database import db
-from dashboard.fleet import webhooks
 from dashboard.refresh.schedule import EVENTS_COME
 from dashboard.tasks.throttle import Seldom
+from dashboard.webhooks import jobs as webhooks
 from tests.conftest import Clock, Sandbox, path_of
 from tests.engines import wait_for
 from tests.fleet.test_workers import sign_in

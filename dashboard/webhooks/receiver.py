@@ -20,9 +20,9 @@ from dashboard.core.database import db
 from dashboard.core.text import clean
 from dashboard.peliqan import webhooks as told
 from dashboard.refresh import queue as due
-from dashboard.store.events import Intake
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY
+from dashboard.webhooks.service import Intake
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -11,11 +11,11 @@ from dashboard.alerts.models import WebhookEvent
 from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.refresh import queue as due
-from dashboard.store import events
-from dashboard.store.events import EVENTS, event_item
 from dashboard.users.access import requires, visitor
-from dashboard.views.door import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.web.lists import answer_list
+from dashboard.webhooks import service as events
+from dashboard.webhooks.receiver import ADDRESS, NOTED_EVERY, REFUSED
+from dashboard.webhooks.service import EVENTS, event_item
 
 bp = Blueprint("webhooks", __name__)
 

@@ -1,0 +1,1 @@
+"""Events that Peliqan sends: received, checked, processed."""
