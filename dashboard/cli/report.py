@@ -8,7 +8,7 @@ import click
 
 from dashboard.app import Console
 from dashboard.cli.common import make_current_app
-from dashboard.store import report as store
+from dashboard.reports.since import queries as store
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _SPAN = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
@@ -56,7 +56,7 @@ class Zone(click.ParamType[ZoneInfo]):
 def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     """What is wrong, what changed since then, and how much is known: for the morning meeting."""
     # The pages are loaded for this alone: with them comes what has to know the environment first (see ``telemetry.metrics``).
-    from dashboard.views import reports
+    from dashboard.reports.since import views as reports
 
     app = make_current_app(pages=True)
     parts: Console = app.extensions["console"]

@@ -21,7 +21,7 @@ from dashboard.refresh import queue as due
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.fetch import Fleet, read_account
 from dashboard.refresh.writer import Reading
-from dashboard.store import trend
+from dashboard.reports.trend import queries as trend
 
 V = TypeVar("V")
 log = logging.getLogger(__name__)

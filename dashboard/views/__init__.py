@@ -38,6 +38,10 @@ from dashboard.monitoring.views import health
 from dashboard.monitoring.views import metrics as measured
 from dashboard.notes import views as together
 from dashboard.pulls import views as pulls
+from dashboard.reports.overview import views as overview
+from dashboard.reports.since import views as reports
+from dashboard.reports.timeline import views as timeline
+from dashboard.reports.trend import views as trend
 from dashboard.sql.views import editor as sql
 from dashboard.sql.views import saved_queries as queries
 from dashboard.tables import column_menus as menus
@@ -51,7 +55,7 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import errors, overview, reports, timeline, trend
+from dashboard.views import errors
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages

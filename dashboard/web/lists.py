@@ -23,7 +23,7 @@ from dashboard.listing.listing import Choice, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.refresh import passes
-from dashboard.store.overview import accounts_by_reason
+from dashboard.reports.overview.queries import accounts_by_reason
 from dashboard.users.access import address_asked_for
 from dashboard.version import VERSION
 from dashboard.web import htmx

@@ -20,7 +20,7 @@ from dashboard.core.database import db
 from dashboard.core.egress import Place, Places
 from dashboard.peliqan.models import Account
 from dashboard.refresh.writer import save_accounts
-from dashboard.views.reports import markdown
+from dashboard.reports.since.views import markdown
 from tests.alerting import Clockwork, Receiver, messages, receive
 from tests.attacks.chats import ADDRESSES, DISCORD, LIVE, SLACK, TEXTS, answered, words_of
 from tests.conftest import Clock

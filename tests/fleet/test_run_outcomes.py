@@ -18,7 +18,8 @@ from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
 from dashboard.refresh import live
-from dashboard.store import report, timeline
+from dashboard.reports.since import queries as report
+from dashboard.reports.timeline import queries as timeline
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.fleet.told.telling import NEW_RUN, known, take, tell
 from tests.hooking import connect, the_delivery, work

@@ -12,8 +12,8 @@ from markdown_it import MarkdownIt
 
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
-from dashboard.store import report
-from dashboard.views import reports
+from dashboard.reports.since import queries as report
+from dashboard.reports.since import views as reports
 from tests.conftest import words
 from tests.store.made_up import AT, add_cause, add_finding, ago, begin_anew
 

@@ -13,8 +13,8 @@ from dashboard.bulk.models import Note
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import HealthChange, Run
-from dashboard.store import timeline
-from dashboard.store.timeline import KINDS, BadCursor, Cursor
+from dashboard.reports.timeline import queries as timeline
+from dashboard.reports.timeline.queries import KINDS, BadCursor, Cursor
 from dashboard.users.models import AuditEntry
 from tests.conftest import Sandbox
 from tests.store.made_up import add_cause, add_finding

@@ -12,7 +12,8 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
 from dashboard.refresh import service as refresh
-from dashboard.store import retention, trend
+from dashboard.reports.trend import queries as trend
+from dashboard.store import retention
 from tests.conftest import Clock, Sandbox
 
 

@@ -12,8 +12,8 @@ from dashboard.app import create_app
 from dashboard.core.database import db
 from dashboard.core.search_text import refold
 from dashboard.core.text import comparable
+from dashboard.reports.overview import queries as overview
 from dashboard.sql import service as questions
-from dashboard.store import overview
 from dashboard.web.security import limiter
 from tests.conftest import Person, make_settings
 from tests.spelled import NAMES, SEARCHED, SPELLINGS, fill

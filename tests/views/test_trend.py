@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from dashboard.core.database import db
 from dashboard.fleet.models import SEVERITIES, FleetHour
-from dashboard.store import trend
+from dashboard.reports.trend import queries as trend
 from tests.conftest import Clock, Person, words
 
 

@@ -16,7 +16,7 @@ from dashboard.listing.query import ListQuery
 from dashboard.notes import service as together
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
-from dashboard.store import timeline
+from dashboard.reports.timeline import queries as timeline
 from dashboard.users.access import requires
 from dashboard.web.lists import answer_list
 

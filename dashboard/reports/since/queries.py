@@ -18,7 +18,7 @@ from dashboard.findings.rules.registry import GRAVITIES, UNREADABLE
 from dashboard.fleet.counters import remembered
 from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.refresh import passes
-from dashboard.store.overview import accounts_by_reason
+from dashboard.reports.overview.queries import accounts_by_reason
 
 NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"
 LONG = timedelta(days=7)

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import SEVERITIES
-from dashboard.store import trend
+from dashboard.reports.trend import queries as trend
 from dashboard.users.access import requires
 from dashboard.web import times
 from dashboard.web.lists import coverage, csv_response

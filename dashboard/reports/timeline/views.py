@@ -11,8 +11,8 @@ from dashboard.connections.views.accounts import get_account_or_404
 from dashboard.connections.views.connections import PATH, get_connection_or_404
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
-from dashboard.store import timeline
-from dashboard.store.timeline import KINDS, Cursor, Event
+from dashboard.reports.timeline import queries as timeline
+from dashboard.reports.timeline.queries import KINDS, Cursor, Event
 from dashboard.users.access import requires
 from dashboard.web import htmx, times
 

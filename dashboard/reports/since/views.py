@@ -15,7 +15,7 @@ from dashboard.app import console
 from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
-from dashboard.store import report
+from dashboard.reports.since import queries as report
 from dashboard.users.access import requires, visitor
 from dashboard.web import times
 

@@ -4,9 +4,10 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.fleet.models import Account
-from dashboard.store import overview, report
+from dashboard.reports.overview import queries as overview
+from dashboard.reports.since import queries as report
+from dashboard.reports.since.views import since_left
 from dashboard.users.access import requires
-from dashboard.views.reports import since_left
 from dashboard.web import htmx, times
 
 bp = Blueprint("overview", __name__)

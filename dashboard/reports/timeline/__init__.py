@@ -1,0 +1,1 @@
+"""What happened to a connection or an account, in one list."""
