@@ -20,13 +20,13 @@ from dashboard.core.database import db, end_session, engine_options, prefer_inde
 from dashboard.core.private_files import CannotBeMade, make_private
 from dashboard.core.processes import Presence
 from dashboard.findings.playbook import Playbook, read_playbook
-from dashboard.fleet.queue import Work
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.http.client import FromClient
 from dashboard.masking.rules import Masks, read_masks
 from dashboard.refresh.fetch import Fleet
 from dashboard.refresh.outages import StoreNotes
 from dashboard.settings import Settings, SettingsError
+from dashboard.worker.dispatch import Work
 
 HERE = Path(__file__).parent
 # In a checkout the pages stand beside the package, in a wheel inside it.

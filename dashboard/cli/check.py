@@ -23,13 +23,13 @@ from dashboard.app import Console
 from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
 from dashboard.core.backup import is_pooled, missing_programs
 from dashboard.deliveries.hook import NONE
-from dashboard.fleet.queue import MINUTE
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.refresh import queue as due
 from dashboard.settings import Settings
 from dashboard.telemetry import sentry as mistakes
 from dashboard.telemetry import tracing
 from dashboard.users import issuers
+from dashboard.worker.dispatch import MINUTE
 
 LITTLE_ROOM = 1 << 30
 # Codes of a second factor are good for half a minute before and after their own.

@@ -14,9 +14,9 @@ from sqlalchemy import func, select
 
 from dashboard.audit import service as audit
 from dashboard.core.database import db
-from dashboard.store import retention
 from dashboard.users import service as people
 from dashboard.users.models import AuditEntry
+from dashboard.worker import retention
 from tests.attacks.places import Places, ask
 from tests.attacks.test_sign_in import VIV, attempt
 from tests.conftest import PASSWORD_HASH, Clock, Person

@@ -17,7 +17,7 @@ from dashboard.alerts.models import AlertMessage
 from dashboard.app import Console, create_app
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.store import retention
+from dashboard.worker import retention
 from tests.alerting import SECRET, Clockwork, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import wait_for

@@ -27,7 +27,7 @@ from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
 from dashboard.users import service as people
-from dashboard.worker import NICE
+from dashboard.worker.consumer import NICE
 from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, free_port, wait_for
 from tests.processes import Processes, make_environ

@@ -13,8 +13,8 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from dashboard.store import retention
 from dashboard.users.models import AuditEntry
+from dashboard.worker import retention
 from tests.conftest import Clock
 from tests.hooking import all_deliveries, audited
 

@@ -20,7 +20,7 @@ from dashboard.refresh import live
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
-from dashboard.store import retention
+from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 from tests.made import dark_fleet
 

@@ -11,10 +11,10 @@ from dashboard.app import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import HealthChange, Run
 from dashboard.refresh import writer as snapshot
-from dashboard.store import retention
 from dashboard.users import service as people
 from dashboard.users import sessions
 from dashboard.users.models import SignIn
+from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 
 

@@ -13,7 +13,7 @@ from dashboard.core.database import db
 from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
 from dashboard.refresh import service as refresh
 from dashboard.reports.trend import queries as trend
-from dashboard.store import retention
+from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 
 

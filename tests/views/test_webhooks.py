@@ -23,9 +23,9 @@ from dashboard.fleet.models import AccountCheck
 from dashboard.peliqan.webhooks import is_signed
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.settings import Settings, SettingsError, read_settings
-from dashboard.store import retention
 from dashboard.users.models import AuditEntry
 from dashboard.webhooks.service import Intake
+from dashboard.worker import retention
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign
 

@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import Console, console
 from dashboard.core import schema
-from dashboard.fleet.queue import MINUTE
 from dashboard.monitoring import queries as vitals
 from dashboard.users.access import PUBLIC, requires
+from dashboard.worker.dispatch import MINUTE
 
 bp = Blueprint("health", __name__)
 OK = "ok"

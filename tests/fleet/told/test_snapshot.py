@@ -16,8 +16,8 @@ from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Run
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
-from dashboard.store import retention
 from dashboard.webhooks import service as events
+from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
 from tests.webhooks import made

@@ -46,7 +46,6 @@ from dashboard.refresh.fetch import Fleet
 from dashboard.sql import jobs as question_work
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
-from dashboard.store import retention
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data
@@ -58,6 +57,7 @@ from dashboard.tasks.serializer import SignedMessages
 from dashboard.tasks.throttle import Seldom
 from dashboard.webhooks import jobs as webhooks
 from dashboard.webhooks import service as events
+from dashboard.worker import retention
 
 if TYPE_CHECKING:
     from dashboard.settings import Settings

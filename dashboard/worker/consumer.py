@@ -13,8 +13,8 @@ from huey.consumer import Consumer
 
 from dashboard.app import Console
 from dashboard.core.processes import Presence
-from dashboard.fleet.queue import Work
 from dashboard.refresh import service as refresh
+from dashboard.worker.dispatch import Work
 
 # glibc's name for "at most so many arenas", in mallopt(3).
 M_ARENA_MAX = -8
