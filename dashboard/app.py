@@ -172,7 +172,7 @@ def create_app(
         raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {problem}: {next_step}") from None
     app.extensions["console"] = Console(settings, api, fleet, work, clock, playbook, masks)
     if pages:
-        from dashboard import views
+        from dashboard import blueprints as views
         from dashboard.telemetry.access_log import Watched
         from dashboard.web import security
 

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from dashboard import spelling
+from dashboard import settings_types as spelling
 from dashboard.core.egress import OwnFiles, Places
 from dashboard.findings.rules.facts import Thresholds
 from dashboard.peliqan.client import LOOPBACK

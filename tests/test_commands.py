@@ -77,7 +77,7 @@ def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> No
     loaded = "import sys; from dashboard.cli.shared import make_app; make_app(); print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", loaded], env=environ, capture_output=True, text=True, timeout=60, check=True)
     assert "dashboard.worker.consumer.dispatch" in told.stdout.split()
-    assert {"dashboard.views", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
+    assert {"dashboard.blueprints", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
 
 
 def test_people_are_made_listed_and_shut_out(run: Run) -> None:

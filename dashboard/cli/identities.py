@@ -6,7 +6,7 @@ from dashboard.app import utc_now
 from dashboard.audit import service as audit
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO, get_user
-from dashboard.spelling import origin
+from dashboard.settings_types import origin
 from dashboard.users import issuers
 from dashboard.users import oidc_users as provided
 

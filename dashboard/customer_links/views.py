@@ -14,12 +14,12 @@ from dashboard.core.text import comparable
 from dashboard.customer_links import queries as desk
 from dashboard.customer_links import service as links
 from dashboard.customer_links.presenters import chosen_language, message_of, service_name
+from dashboard.error_pages import noted_if_unsent
 from dashboard.findings.lists import finding_item
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
 from dashboard.users.access import requires, visitor
-from dashboard.views.errors import noted_if_unsent
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list
 from dashboard.web.times import today_began

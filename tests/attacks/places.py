@@ -11,13 +11,13 @@ from sqlalchemy import select
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
+from dashboard import models
 from dashboard.alerts.models import AlertMessage, AlertRule, WebhookEvent
 from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.fleet.models import Run
 from dashboard.pulls.models import PullSchedule
 from dashboard.sql.models import SavedQuery
-from dashboard.store import models
 from dashboard.tables.health.models import ValueSearch
 from dashboard.users.models import AccessToken
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dashboard import spelling
+from dashboard import settings_types as spelling
 from dashboard.deliveries.hook import AddressHook, HookError
 from dashboard.peliqan.client import LOOPBACK
 

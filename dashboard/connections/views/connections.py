@@ -21,6 +21,7 @@ from dashboard.customer_links.presenters import Message, message_of
 from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
+from dashboard.error_pages import noted_if_unsent
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
 from dashboard.fleet import runs as run_log
@@ -34,7 +35,6 @@ from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import freshness as rows
 from dashboard.tables.health.models import DataCheck
 from dashboard.users.access import is_for_scripts, requires, visitor
-from dashboard.views.errors import noted_if_unsent
 from dashboard.web import htmx
 from dashboard.web.lists import answer_list
 

@@ -23,6 +23,7 @@ The rest are the page families.
 
 from flask import Flask
 
+from dashboard import error_pages as errors
 from dashboard.actions import presenters as advice
 from dashboard.actions import views as receipts
 from dashboard.alerts import views as alerts
@@ -55,7 +56,6 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.views import errors
 from dashboard.web import assets, security, times
 from dashboard.web import endpoint_tag as watched
 from dashboard.web import lists as pages
