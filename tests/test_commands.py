@@ -74,7 +74,7 @@ def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer
 
 def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> None:
     environ = make_environ("http://127.0.0.1:1", tmp_path)
-    loaded = "import sys; from dashboard.cli.shared import make_app; make_app(); print(*sys.modules)"
+    loaded = "import sys; from dashboard.cli.common import make_app; make_app(); print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", loaded], env=environ, capture_output=True, text=True, timeout=60, check=True)
     assert "dashboard.worker.consumer.dispatch" in told.stdout.split()
     assert {"dashboard.blueprints", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())

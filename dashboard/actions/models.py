@@ -68,7 +68,7 @@ class Action(Model):
     ``due_at`` is when to look next; ``leased_until`` keeps two workers from looking at once.
 
     ``why``: a line of the person's. ``rule``, ``severity_before``, ``cause_id``: the worst that was wrong when it was started.
-    ``status_after`` and ``verdict`` (words of ``store.receipts``): how it stood when it had settled. ``sent_at``, ``sent_by``,
+    ``status_after`` and ``verdict`` (words of ``actions.outcomes``): how it stood when it had settled. ``sent_at``, ``sent_by``,
     ``language``: its link went to the customer; ``reminded_at``: the customer was reminded; ``followed_at``: the customer was
     seen to follow it. An invite is for a connection that does not exist yet: its ``connection_id`` is 0.
     """

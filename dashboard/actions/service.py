@@ -2,7 +2,7 @@
 
 States: ``starting`` (written down, not answered yet), ``running``, ``unknown`` (no answer came; being found out),
 ``waiting`` (a person has to do something: follow a link), and the ends ``done``, ``failed``, ``stuck``, ``superseded``.
-What came of it is judged with its end (``store.receipts``).
+What came of it is judged with its end (``actions.outcomes``).
 """
 
 from collections.abc import Callable, Mapping

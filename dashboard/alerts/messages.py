@@ -1,7 +1,7 @@
 """What alerts say: plain and short, with counts of customers, times with their zone, and no secret.
 
 Whatever comes from outside, names and errors, goes through ``scrubbed`` and so stays on its line. It is kept as the words are;
-markup in it is taken apart for the service that it is sent to (``fleet.chat``).
+markup in it is taken apart for the service that it is sent to (``alerts.chat``).
 """
 
 from collections.abc import Sequence

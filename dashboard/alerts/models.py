@@ -48,7 +48,7 @@ class WebhookEvent(Model):
 class AlertRule(Model):
     """Where to send what. ``address`` is Apprise's, encrypted, since most hold a secret; ``place`` is what may be shown of it.
 
-    ``sends``: words of ``store.alert_rules`` with spaces between. ``severity``: causes this grave or graver. ``connector``,
+    ``sends``: words of ``alerts.rules`` with spaces between. ``severity``: causes this grave or graver. ``connector``,
     ``account_id``: only these, where set. ``quiet_from``, ``quiet_to`` and ``digest_at``: minutes after midnight in ``zone``.
     """
 

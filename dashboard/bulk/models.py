@@ -44,7 +44,7 @@ class BankTick(Model):
 
 
 class BulkJob(Model):
-    """One kind of action for many connections, begun with one of them. States and their order: ``store.bulk``.
+    """One kind of action for many connections, begun with one of them. States and their order: ``bulk.service``.
 
     ``cause_id``: the cause it is for, if it is for one. ``canary_id``: the item that was tried first, or last of those tried.
     ``went_on_by``: who had the rest begun. ``at_once``: so many at a time. ``due_at``: when to go on with it; ``leased_until``

@@ -19,7 +19,7 @@ from dashboard.web.times import zone
 
 @dataclass(frozen=True)
 class Message:
-    """What the templates receive. ``stage``: a word of ``store.desk``."""
+    """What the templates receive. ``stage``: a word of ``customer_links.queries``."""
 
     action: Action
     stage: str

@@ -1,6 +1,6 @@
 """Links that went out to customers, or are to go: which wait, who is to be reminded, who needs one, which came back.
 
-A link waits from when Peliqan gave it until its action is settled (``store.actions``). That it was sent is what somebody says.
+A link waits from when Peliqan gave it until its action is settled (``actions.service``). That it was sent is what somebody says.
 """
 
 from collections.abc import Mapping, Sequence

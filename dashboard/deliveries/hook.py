@@ -126,7 +126,7 @@ class FunctionHook:
 class AddressHook:
     """An address that each message is posted to. Safe to use from many threads.
 
-    Through requests' adapter and not its sessions: see ``peliqan.http``. Trying again is the caller's.
+    Through requests' adapter and not its sessions: see ``peliqan.transport``. Trying again is the caller's.
     """
 
     def __init__(self, url: str, secret: str, clock: Callable[[], datetime]) -> None:

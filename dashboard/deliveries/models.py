@@ -12,12 +12,12 @@ from dashboard.fleet.models import Account, Connection
 
 
 class Delivery(Model):
-    """One hand-over of a connection's tables, and how far it is; states and their order: ``store.deliveries``.
+    """One hand-over of a connection's tables, and how far it is; states and their order: ``deliveries.service``.
 
     ``key``: "account/connection", so that however often a new connection is told it is one; of those that somebody asked for,
     with a number behind. ``waits_since``: from when on a completed run is waited for; ``looks`` and ``looked_at``: how often
     that was, and when last. ``run_id``: the run that was waited for.
-    ``tables``: ``id``, ``name``, ``rows`` and ``parts`` that the hook has taken, ``count`` and ``repeated`` as ``data.reading``
+    ``tables``: ``id``, ``name``, ``rows`` and ``parts`` that the hook has taken, ``count`` and ``repeated`` as ``tables.reader``
     tells them, and ``whole``, of each; None before they are known. ``tries``: tries in a row that failed.
     """
 

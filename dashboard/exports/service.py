@@ -134,7 +134,7 @@ def cancel(export: Export, who: str, at: datetime) -> bool:
 
 
 def expire(at: datetime) -> int:
-    """Those whose day is over are no longer to be had; how many. Their files are deleted by ``fleet.exports``. Commits."""
+    """Those whose day is over are no longer to be had; how many. Their files are deleted by ``exports.jobs``. Commits."""
     over = change(update(Export).where(Export.state == DONE, Export.expires_at <= at).values(state=EXPIRED))
     db.session.commit()
     return over

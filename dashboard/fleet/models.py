@@ -258,7 +258,7 @@ class HealthChange(Model):
 
 
 class ConnectionCount(Model):
-    """How many connections the lists show, by what they are filtered by. Kept with every change (``store.counts``)."""
+    """How many connections the lists show, by what they are filtered by. Kept with every change (``fleet.counters``)."""
 
     __tablename__ = "connection_count"
 

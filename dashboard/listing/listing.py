@@ -91,13 +91,13 @@ class Choice:
 class Listing:
     """A list: where its rows come from and what may be asked of it.
 
-    ``search`` are columns looked through for every word of ``q``: kept texts (``store.folding``) or our own words in small
+    ``search`` are columns looked through for every word of ``q``: kept texts (``core.search_text``) or our own words in small
     letters; ``exact`` are id columns that must equal it;
     ``indexed`` narrows a search to the rows that an index finds: to begin with these or, where its second argument says so, to
     look each row up among them as the list is gone through in its order. ``sorts``: columns in order, the last of which tell
     all rows apart; ``-`` in front of a sort's name turns every one of them round, so that one index serves both. ``counts``:
     the values of the counted filters and how many rows have them, where that is kept. ``name`` is set where what was counted
-    stays true until the snapshot changes (``store.counts``). ``unseen``: loader options that leave out what only scripts get.
+    stays true until the snapshot changes (``fleet.counters``). ``unseen``: loader options that leave out what only scripts get.
     """
 
     statement: Select[*tuple[Any, ...]]

@@ -1,10 +1,10 @@
 """Which columns look like personal data, and who sees them: rules in a plain file, an administrator's word over them.
 
 Administrators see everything. For others a masked column shows ``MASKED`` in place of every value, on pages, in
-exports and in JSON alike, unless they said why they need it: then they see that table's values for a while (``store.reveals``).
+exports and in JSON alike, unless they said why they need it: then they see that table's values for a while (``masking.service``).
 What is empty stays empty: that something is missing is what support has to see. A whole value still finds its rows, by a search
 or a filter, since "is this customer in there?" is asked by exactly such values; part of one finds none, and no list is sorted by
-one, or the answers would spell the values out (``data.query``).
+one, or the answers would spell the values out (``tables.query``).
 """
 
 import configparser

@@ -95,7 +95,7 @@ def run_migrations_online():
     if conf_args.get("process_revision_directives") is None:
         conf_args["process_revision_directives"] = process_revision_directives
 
-    # See dashboard.store.schema.upgrade.
+    # See dashboard.core.schema.upgrade.
     lock_timeout = conf_args.pop("lock_timeout", "10s")
     connectable = get_engine()
 

@@ -164,16 +164,16 @@ class AccountApi:
         return logs
 
     def invite(self, connector: str) -> Link:
-        """A link with which the customer makes a connection (S); nothing is e-mailed. Unchecked: see ``fleet.links``."""
+        """A link with which the customer makes a connection (S); nothing is e-mailed. See ``customer_links.service``."""
         asked = {"recipient": "", "subject": "", "message": "", "confirmationRecipient": "", "serverType": connector}
         return parse(Link, self._send("invite", body={**asked, "sendEmail": False}), self._routes["invite"])
 
     def reauthorise(self, connection_id: int) -> Link:
-        """A link with which the customer allows access again (D; path A). Unchecked: see ``fleet.links``."""
+        """A link with which the customer allows access again (D; path A). Unchecked: see ``customer_links.service``."""
         return self._one(Link, "reauthorise", server_id=connection_id)
 
     def saltedge_refresh(self, connection_id: int) -> Link:
-        """A link with which the bank hands over new transactions (D; path A). Unchecked: see ``fleet.links``."""
+        """A link with which the bank hands over new transactions (D; path A). Unchecked: see ``customer_links.service``."""
         return self._one(Link, "saltedge_refresh", server_id=connection_id)
 
     def databases(self) -> tuple[Database, ...]:

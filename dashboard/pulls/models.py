@@ -43,7 +43,7 @@ class PullSchedule(Model):
 class PullRun(Model):
     """One pull, written down before it begins. ``schedule_id`` is None for one of the command line.
 
-    ``state``: words of ``store.pulls``. ``failures``: ``account_id``, ``table``, ``reason`` of each; ``remarks``: sentences on
+    ``state``: words of ``pulls.service``. ``failures``: ``account_id``, ``table``, ``reason`` of each; ``remarks``: sentences on
     schema changes and on rows that may be missing. ``leased_until``: a run that is open after it was killed.
     """
 

@@ -1,4 +1,4 @@
-"""Outages of the API, written down for all processes (``peliqan.breaker``). Each call is its own transaction."""
+"""Outages of the API, written down for all processes (``peliqan.circuit_breaker``). Each call is its own transaction."""
 
 import logging
 from collections.abc import Iterator

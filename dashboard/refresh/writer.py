@@ -2,7 +2,7 @@
 
 Nothing is forgotten because one answer failed or was empty: an account or a connection is gone only after two complete
 listings in a row without it, and comes back as soon as it is seen. A listing in which none is left does not even count as
-complete while one of them answers when asked for by itself (``fleet.reading``, ``fleet.reader``).
+complete while one of them answers when asked for by itself (``refresh.fetch``, ``refresh.reader``).
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

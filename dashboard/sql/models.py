@@ -57,7 +57,7 @@ class Question(Model):
 
 
 class Answer(Model):
-    """One account's answer to a question; states and their order: ``store.questions``.
+    """One account's answer to a question; states and their order: ``sql.service``.
 
     ``columns``: of each its encrypted name, its type, and a third part that is of no use any more; ``rows``: encrypted, None
     before there are any and after a day. ``told``: why it failed, or what is missing, without values; gone after a day.

@@ -1,4 +1,4 @@
-"""Addresses of a table's page, at most ``LONGEST`` characters of query: what is longer is kept (``store.table_views``).
+"""Addresses of a table's page, at most ``LONGEST`` characters of query: what is longer is kept (``tables.saved_views``).
 
 ``view=ID`` stands for the parameters that are kept, all but ``page``. What stands beside it goes over them: a parameter replaces
 all its values, and ``drop=N`` leaves out the kept parameter at that place, counted from 0 by name. So no link has to be kept

@@ -11,7 +11,7 @@ from dashboard.core.search_text import folded
 
 
 class AuditEntry(Model):
-    """Who did what, when, on which connection, with which result. ``what`` and ``result`` are words of ``store.audit``.
+    """Who did what, when, on which connection, with which result. ``what`` and ``result`` are words of ``audit.service``.
 
     ``times``: how often, from ``at`` to ``settled_at``, where ``group_key`` says that repetitions are counted here.
     """
@@ -37,7 +37,7 @@ class User(Model):
 
     ``left_at``: when their visit before this one ended. ``issuer``: the provider that vouches for them, None for local users;
     ``subject`` is its name for them. Such a person has no password: ``password_hash`` is empty. ``handed_to``: the provider that
-    an administrator handed them over to; until they first sign in there, everything else stays as it was (``store.provided``).
+    an administrator handed them over to; until they first sign in there, everything else stays as it was (``users.oidc_users``).
     ``limited``: they see no more than the customers that their ``Scope`` names. ``totp_secret``: encrypted, of who has a second
     factor; ``totp_step``: the latest step of time of which a code was taken. ``password_given``: somebody else chose their
     password, so that they must choose another.
@@ -82,7 +82,7 @@ class Scope(Model):
 
 
 class Seen(Model):
-    """An account that a limited person sees, worked out from their ``Scope`` (``store.sight``): an index finds it."""
+    """An account that a limited person sees, worked out from their ``Scope`` (``core.row_access``): an index finds it."""
 
     __tablename__ = "seen"
 

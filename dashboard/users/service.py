@@ -88,7 +88,7 @@ def create_user(email: str, role: str, password: str, at: datetime, *, given: bo
 
 
 def checked_address(email: str) -> str:
-    """An e-mail address as it is kept: its canonical form (``store.addresses``).
+    """An e-mail address as it is kept: its canonical form (``core.email_addresses``).
 
     Raises:
         PeopleError: it is none.

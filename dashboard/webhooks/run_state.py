@@ -1,4 +1,4 @@
-"""How connections stand with their runs, and what is heard of that between two readings. See ``fleet.webhooks``.
+"""How connections stand with their runs, and what is heard of that between two readings. See ``webhooks.jobs``.
 
 Whatever order things are heard in, the outcome is the same: a run that has ended never runs again, and the connection shows the
 run with the highest id.

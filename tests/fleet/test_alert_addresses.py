@@ -66,6 +66,6 @@ def test_an_address_cannot_keep_a_worker_waiting(place: Receiver) -> None:
 
 
 def test_apprise_is_not_imported_before_something_is_sent() -> None:
-    asked = "import sys, dashboard.app, dashboard.views; print('apprise' in sys.modules)"
+    asked = "import sys, dashboard.app, dashboard.blueprints; print('apprise' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
     assert said.stdout.strip() == "False"

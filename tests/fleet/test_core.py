@@ -11,7 +11,7 @@ from dashboard.refresh import cpu_core as core
 CLAIMS = f"test-{os.getpid()}"
 SAYS_ITS_CORES = """
 import os, sys
-from dashboard.fleet import core
+from dashboard.refresh import cpu_core
 with core.kept_to_one(sys.argv[1]):
     print(sorted(os.sched_getaffinity(0)))
 """

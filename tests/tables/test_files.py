@@ -216,7 +216,7 @@ def test_a_parquet_file_whose_maker_is_left_before_it_is_whole_is_not_there(tmp_
 def test_the_process_that_makes_a_parquet_file_ends_when_the_one_that_writes_its_lines_is_killed(tmp_path: Path) -> None:
     lines, target = tmp_path / "lines", tmp_path / "file"
     lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
-    begun = "import sys, time; from dashboard.data import parquet; from pathlib import Path; lines, target = map(Path, sys.argv[1:])\n"
+    begun = "import sys, time; from dashboard.exports import parquet; from pathlib import Path; lines, target = map(Path, sys.argv[1:])\n"
     begun += "making = parquet.Making(lines, target); print(making._process.pid, flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", begun, str(lines), str(target)], stdout=subprocess.PIPE, text=True) as writer:
         assert writer.stdout is not None

@@ -194,7 +194,7 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
 def test_the_folder_of_counts_outlives_what_was_forked_and_not_who_made_it(tmp_path: Path) -> None:
     script = """
 import os
-from dashboard.telemetry import folder
+from dashboard.telemetry import shared_counts
 with folder.shared_counts() as made:
     if not (child := os.fork()):
         raise SystemExit(0)

@@ -84,7 +84,7 @@ class RowsLook:
 
 def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> RowsLook:
     """When the newest row in a connection's tables was received, from the API into the snapshot.
-    Those that say when are watched from then on (``store.looks``).
+    Those that say when are watched from then on (``tables.health.service``).
 
     What a look left out may hold newer rows: then a newer time that was seen before stays. Where no table at all could be read,
     nothing is changed.

@@ -38,7 +38,7 @@ class Reveal(Model):
 
 
 class Export(Model):
-    """A whole table to be made a file of, and how far that is; states and their order: ``store.exports``.
+    """A whole table to be made a file of, and how far that is; states and their order: ``exports.service``.
 
     ``asked``: what the reading is given (search, order_by, filters, include); ``columns``: name, type and decimal places of
     each; ``hidden``: names of those that are masked; ``disclosed``: those that only a person who sees them may be given the file
@@ -93,7 +93,7 @@ class Export(Model):
 
 
 class TableView(Model):
-    """What is asked of a table (columns, filters, sort), kept since it is too long for an address; see ``store.table_views``.
+    """What is asked of a table (columns, filters, sort), kept since it is too long for an address; see ``tables.saved_views``.
 
     ``id``: a digest of the content and its table; ``content``: JSON, encrypted; ``used_at``: to the day.
     """
@@ -133,7 +133,7 @@ class TableLook(Model):
 
 
 class WatchedTable(Model):
-    """A table that is counted each day, because somebody looked at it within a week; order and states: ``store.looks``.
+    """A table that is counted each day, because somebody looked at it within a week; order and states: ``tables.health.service``.
 
     ``connection_id``: which connection loads it, as far as its name tells. While it lacks rows, ``rows_before`` is how many there
     were ``before_at``, and ``dropped_at`` when that was noticed.
@@ -156,7 +156,7 @@ class WatchedTable(Model):
 
 
 class DataCheck(Model):
-    """The latest check of what a connection loaded; times and states: ``store.data_checks``.
+    """The latest check of what a connection loaded; times and states: ``tables.data_checks.service``.
 
     ``warehouse``: its name at Peliqan; ``schema_name``: the schema that was counted. ``tables``: ``CountedTable`` as objects;
     ``more_tables``: how many tables of the schema were left out.
@@ -177,7 +177,7 @@ class DataCheck(Model):
 
 
 class ValueSearch(Model):
-    """A search for one value in all tables of a connection, and how far it is; see ``fleet.search``.
+    """A search for one value in all tables of a connection, and how far it is; see ``tables.search.jobs``.
 
     ``value`` is encrypted; ``seconds``: how long it has worked; ``places``: the tables, None before they are known; ``hits``:
     table, row and column of each, never a value.
