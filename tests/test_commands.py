@@ -76,7 +76,7 @@ def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> No
     environ = make_environ("http://127.0.0.1:1", tmp_path)
     loaded = "import sys; from dashboard.cli.common import make_app; make_app(); print(*sys.modules)"
     told = subprocess.run([sys.executable, "-c", loaded], env=environ, capture_output=True, text=True, timeout=60, check=True)
-    assert "dashboard.worker.consumer.dispatch" in told.stdout.split()
+    assert "dashboard.worker.dispatch" in told.stdout.split()
     assert {"dashboard.blueprints", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
 
 

@@ -16,7 +16,7 @@ from dashboard.findings.playbook import PlaybookError
 from dashboard.masking.rules import MasksError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
-from dashboard.telemetry.shared_counts import SHARED, shared_counts, temporary_folder
+from dashboard.telemetry.multiprocess import SHARED, shared_counts, temporary_folder
 from dashboard.users import service as people
 
 SCENARIO = click.option(

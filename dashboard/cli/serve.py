@@ -11,7 +11,7 @@ from flask import Flask
 
 from dashboard.app import Console
 from dashboard.cli.common import begin_telling, make_current_app, make_current_app_anew
-from dashboard.telemetry.shared_counts import shared_counts
+from dashboard.telemetry.multiprocess import shared_counts
 from dashboard.worker.consumer import run_worker
 
 if TYPE_CHECKING:

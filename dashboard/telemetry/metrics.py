@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from dashboard.telemetry.shared_counts import SHARED
+from dashboard.telemetry.multiprocess import SHARED
 from dashboard.version import VERSION
 
 log = logging.getLogger(__name__)

@@ -194,13 +194,13 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
 def test_the_folder_of_counts_outlives_what_was_forked_and_not_who_made_it(tmp_path: Path) -> None:
     script = """
 import os
-from dashboard.telemetry import shared_counts
-with folder.shared_counts() as made:
+from dashboard.telemetry import multiprocess
+with multiprocess.shared_counts() as made:
     if not (child := os.fork()):
         raise SystemExit(0)
     os.waitpid(child, 0)
-    print(os.environ[folder.SHARED] == made, os.path.isdir(made))
-print(os.path.exists(made), folder.SHARED in os.environ)
+    print(os.environ[multiprocess.SHARED] == made, os.path.isdir(made))
+print(os.path.exists(made), multiprocess.SHARED in os.environ)
 """
     environ = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
