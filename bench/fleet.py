@@ -8,12 +8,12 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import insert
 
-from dashboard.actions.models import Refresh
 from dashboard.core.database import db, gather_statistics
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import counters as counts
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
 from dashboard.peliqan.statuses import severity_of_health
+from dashboard.refresh.models import Refresh
 from dashboard.sandbox.seed import World
 from dashboard.users import service as people
 

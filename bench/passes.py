@@ -10,7 +10,7 @@ from bench.fleet import fill
 from bench.report import Figure, middle
 from bench.served import Site, site
 from bench.stand_in import StandIn, stand_in
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh

@@ -20,9 +20,9 @@ from bench.passes import run_pass
 from bench.report import Figure
 from bench.served import Site, seconds, sign_in, site
 from bench.stand_in import StandIn, stand_in
-from dashboard.actions.models import Refresh
-from dashboard.alerts.models import WebhookEvent
 from dashboard.core.database import db
+from dashboard.refresh.models import Refresh
+from dashboard.webhooks.models import WebhookEvent
 from tests.engines import Servers, free_port, wait_for
 from tests.processes import answering
 

@@ -5,56 +5,27 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from datetime import datetime
 from urllib.parse import urlsplit
 
-from flask import Flask, Request, current_app
+from flask import Flask, Request
 from requests.adapters import BaseAdapter
-from werkzeug.routing import IntegerConverter, Map, MapAdapter
+from werkzeug.routing import MapAdapter
 
 from dashboard import peliqan
+from dashboard.context import Console, Fleet, utc_now
 from dashboard.core.database import db, end_session, engine_options, prefer_indexes
+from dashboard.core.paths import ASSETS
 from dashboard.core.private_files import CannotBeMade, make_private
 from dashboard.core.processes import Presence
-from dashboard.findings.playbook import Playbook, read_playbook
+from dashboard.findings.playbook import read_playbook
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.http.client import FromClient
-from dashboard.masking.rules import Masks, read_masks
-from dashboard.refresh.fetch import Fleet
+from dashboard.masking.rules import read_masks
 from dashboard.refresh.outages import StoreNotes
 from dashboard.settings import Settings, SettingsError
+from dashboard.web.converters import Id
 from dashboard.worker.dispatch import Work
-
-HERE = Path(__file__).parent
-# In a checkout the pages stand beside the package, in a wheel inside it.
-ASSETS = HERE if (HERE / "templates").is_dir() else HERE.parent
-
-
-def utc_now() -> datetime:
-    """The time, aware, in UTC."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Console:
-    """What a view needs beside the store: ``console()`` gives it."""
-
-    settings: Settings
-    api: peliqan.Peliqan
-    fleet: Fleet
-    work: Work
-    clock: Callable[[], datetime]
-    playbook: Playbook
-    masks: Masks
-
-
-def console() -> Console:
-    """The running console's parts."""
-    found: Console = current_app.extensions["console"]
-    return found
 
 
 class _Flask(Flask):
@@ -69,15 +40,6 @@ class _Flask(Flask):
             parts = urlsplit(self.own_url)
             adapter.url_scheme, adapter.server_name, adapter.script_name = parts.scheme, parts.netloc, f"{parts.path}/"
         return adapter
-
-
-class Id(IntegerConverter):
-    """``<int:…>`` in a path: a number that a column of ids can hold. Any other is the id of nothing, on either database."""
-
-    regex = "[0-9]+"
-
-    def __init__(self, map: Map, *args: Any, **more: Any) -> None:
-        super().__init__(map, *args, **{"max": 2**63 - 1, **more})
 
 
 def create_app(

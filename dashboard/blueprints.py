@@ -56,9 +56,8 @@ from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.web import assets, security, times
+from dashboard.web import assets, security, templating, times
 from dashboard.web import endpoint_tag as watched
-from dashboard.web import lists as pages
 from dashboard.webhooks import receiver as door
 from dashboard.webhooks import views as webhooks
 
@@ -70,7 +69,7 @@ def register(app: Flask) -> None:
     access.init_app(app)
     amounts.init_app(app)
     provider.init_app(app)
-    pages.init_app(app)
+    templating.init_app(app)
     menus.init_app(app)
     times.init_app(app)
     advice.init_app(app)

@@ -1,8 +1,6 @@
 """What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -16,8 +14,8 @@ from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError,
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
 from dashboard.exports.parquet import NotMade
@@ -26,9 +24,10 @@ from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.tables.reader import TableChanged
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
-from dashboard.users.access import address_asked_for, is_for_scripts
+from dashboard.users.access import address_asked_for
 from dashboard.users.views import two_factor as second
 from dashboard.web import htmx
+from dashboard.web.access import is_for_scripts
 from dashboard.web.login_throttle import account
 from dashboard.web.security import first_in_a_minute
 
@@ -253,21 +252,6 @@ def _problem_of(error: BaseException | None, name: str) -> Problem:
         "What you see here comes from there, so nothing can be shown. Nothing is lost.",
         "This page tries again by itself. If it lasts for more than a minute, tell your administrator.",
     )
-
-
-@contextmanager
-def noted_if_unsent(what: str, account_id: int, connection_id: int | None = None) -> Iterator[None]:
-    """Around what starts something at Peliqan: where it answers nobody, the audit trail says that nothing was sent.
-
-    Raises:
-        peliqan.Away: that, for the page that says so.
-    """
-    try:
-        yield
-    except peliqan.Away as error:
-        who, place = current_user.email, {"account_id": account_id, "connection_id": connection_id}
-        audit.record(console().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
-        raise
 
 
 def show(problem: Problem) -> ResponseReturnValue:

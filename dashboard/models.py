@@ -12,11 +12,14 @@
 ``people``    people, what they see, their sign-ins and tokens, the audit trail
 """
 
-from dashboard.actions.models import Action, ApiOutage, Job, Refresh
-from dashboard.alerts.models import AlertMessage, AlertRule, WebhookEvent
-from dashboard.bulk.models import BankTick, BulkItem, BulkJob, Note
+from dashboard.actions.models import Action
+from dashboard.alerts.models import AlertMessage, AlertRule
+from dashboard.audit.models import AuditEntry
+from dashboard.bulk.models import BulkItem, BulkJob
+from dashboard.customer_links.banks.models import BankTick
 from dashboard.deliveries.models import Delivery
-from dashboard.findings.models import STATES, Cause, ConnectorMedian, Finding
+from dashboard.exports.models import Export
+from dashboard.findings.models import STATES, Cause, ConnectorMedian, DataCheck, Finding
 from dashboard.fleet.models import (
     SEVERITIES,
     Account,
@@ -27,11 +30,20 @@ from dashboard.fleet.models import (
     HealthChange,
     Run,
     SnapshotVersion,
+    WatchedTable,
 )
+from dashboard.fleet.visibility import Scope, Seen
+from dashboard.masking.models import ColumnMask, Reveal
+from dashboard.notes.models import Note
 from dashboard.pulls.models import PullRun, PullSchedule
+from dashboard.refresh.models import ApiOutage, Refresh
 from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
-from dashboard.tables.health.models import ColumnMask, DataCheck, Export, Reveal, TableLook, TableView, ValueSearch, WatchedTable
-from dashboard.users.models import AccessToken, AuditEntry, RecoveryCode, Scope, Seen, SignIn, User
+from dashboard.tables.health.models import TableLook
+from dashboard.tables.models import TableView
+from dashboard.tables.search.models import ValueSearch
+from dashboard.tasks.periodic import Job
+from dashboard.users.models import AccessToken, RecoveryCode, SignIn, User
+from dashboard.webhooks.models import WebhookEvent
 
 __all__ = [
     "SEVERITIES",

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.models import AlertMessage, AlertRule
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause
 from tests.conftest import Clock

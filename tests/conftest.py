@@ -25,8 +25,9 @@ from werkzeug.routing.rules import Rule
 from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox

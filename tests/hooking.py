@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 from tests.sandbox.receiver import Receiver
 

@@ -6,21 +6,21 @@ from flask import Flask
 from sqlalchemy import String, cast, literal, select, update
 
 from dashboard.actions import service as actions
-from dashboard.alerts.models import WebhookEvent
+from dashboard.audit.models import AuditEntry
 from dashboard.bulk import service as bulk
-from dashboard.bulk.models import Note
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.exports import service as exports
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
+from dashboard.notes.models import Note
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
 from dashboard.tables.search import service as searches
 from dashboard.users import scopes
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry
+from dashboard.webhooks.models import WebhookEvent
 
 # Accounts 1001 to 1060 are there, cust-00001 to cust-00060.
 CHOSEN = "cust-0001*\ncust-0002*\ncust-00003\nnorth-*"

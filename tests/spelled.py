@@ -9,17 +9,20 @@ from unicodedata import normalize
 from flask import Flask
 
 from dashboard.actions.models import Action
-from dashboard.alerts.models import AlertMessage, AlertRule, WebhookEvent
-from dashboard.bulk.models import BankTick, BulkItem, BulkJob
+from dashboard.alerts.models import AlertMessage, AlertRule
+from dashboard.audit.models import AuditEntry
+from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
+from dashboard.customer_links.banks.models import BankTick
 from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import SavedQuery
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
+from dashboard.webhooks.models import WebhookEvent
 from tests.conftest import PASSWORD, PASSWORD_HASH
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)

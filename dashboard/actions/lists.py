@@ -9,9 +9,8 @@ from dashboard.actions.models import Action
 from dashboard.actions.outcomes import VERDICTS
 from dashboard.actions.service import BANK_REFRESH, REAUTHORISE, SYNC
 from dashboard.findings.rules.registry import BY_NAME
-from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection
-from dashboard.listing.listing import Filter, Listing, Outer
+from dashboard.listing.listing import Filter, Listing, Outer, shown_time
 
 RECEIPTS = Listing(
     statement=select(Action)

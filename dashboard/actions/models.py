@@ -12,55 +12,6 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, meaning_of_run, outcome_of_run
 
 
-class Refresh(Model):
-    """One pass over the fleet: how far it is, what could not be read. Open while ``ended_at`` is None.
-
-    ``active`` is 1 while it runs and None afterwards: the unique column lets only one run at a time. ``listing_until`` is the
-    lease of whoever asks for the list of accounts. ``rate``: accounts a second, lately.
-    """
-
-    __tablename__ = "refresh"
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    active: Mapped[int | None] = mapped_column(unique=True)
-    started_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
-    alive_at: Mapped[datetime] = mapped_column(UtcTime)
-    listing_until: Mapped[datetime | None] = mapped_column(UtcTime)
-    listed_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    rate: Mapped[float | None]
-    accounts: Mapped[int | None]
-    done: Mapped[int] = mapped_column(default=0)
-    unreadable: Mapped[int] = mapped_column(default=0)
-    error: Mapped[str | None] = mapped_column(Text)
-
-
-class ApiOutage(Model):
-    """Whether the API at a host answers, for all processes: a row a host, from its first outage on.
-
-    While one lasts ``since`` says from when on nothing was answered, ``turn_at`` when somebody is to ask next, after ``turns``
-    times, and ``reason`` what happened last. ``ended_at``: when it answered again, at the end of the one before.
-    """
-
-    __tablename__ = "api_outage"
-
-    host: Mapped[str] = mapped_column(String(255), primary_key=True)
-    since: Mapped[datetime | None] = mapped_column(UtcTime)
-    turn_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    turns: Mapped[int] = mapped_column(default=0)
-    reason: Mapped[str] = mapped_column(Text, default="")
-    ended_at: Mapped[datetime | None] = mapped_column(UtcTime)
-
-
-class Job(Model):
-    """Something done again and again, once each time however many workers there are: ``due_at`` is taken by one of them."""
-
-    __tablename__ = "job"
-
-    name: Mapped[str] = mapped_column(String(32), primary_key=True)
-    due_at: Mapped[datetime] = mapped_column(UtcTime)
-
-
 class Action(Model):
     """Something an agent started at Peliqan, from the moment before it was tried to its end.
 

@@ -1,14 +1,18 @@
 """What stands at the buttons: the playbook's first step, what helped before, what to leave alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from flask import Flask
+from flask_login import current_user
 
+from dashboard import peliqan
 from dashboard.actions import outcomes as receipts
 from dashboard.actions import service as actions
 from dashboard.actions.outcomes import Learnt
-from dashboard.app import console
+from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
 from dashboard.findings.playbook import Play
 from dashboard.fleet.models import Connection
@@ -64,3 +68,18 @@ def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
 def init_app(app: Flask) -> None:
     """Give it to the templates."""
     app.jinja_env.globals.update(play_of=play_of)
+
+
+@contextmanager
+def noted_if_unsent(what: str, account_id: int, connection_id: int | None = None) -> Iterator[None]:
+    """Around what starts something at Peliqan: where it answers nobody, the audit trail says that nothing was sent.
+
+    Raises:
+        peliqan.Away: that, for the page that says so.
+    """
+    try:
+        yield
+    except peliqan.Away as error:
+        who, place = current_user.email, {"account_id": account_id, "connection_id": connection_id}
+        audit.record(console().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
+        raise

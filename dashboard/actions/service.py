@@ -13,12 +13,12 @@ from sqlalchemy import select, update
 from dashboard.actions import outcomes as receipts
 from dashboard.actions.models import Action
 from dashboard.audit import service as audit
+from dashboard.audit.models import AuditEntry
 from dashboard.core import row_access as sight
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.text import comparable
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet.models import Account, Connection
-from dashboard.users.models import AuditEntry
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
 # What gives a link for a customer to follow.

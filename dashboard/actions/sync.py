@@ -8,12 +8,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
+from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.actions.polling import next_look
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
-from dashboard.refresh.schedule import next_look
 
 # "running: false" while the status is still RUNNING is a missed liveness ping: ask 3 times more, 10 s apart (SDK).
 CONTRADICTIONS_BELIEVED = 3
@@ -53,7 +54,7 @@ def start(
     except peliqan.PeliqanError as error:
         if not error.outcome_unknown:
             if not isinstance(error, peliqan.OUTAGE):
-                live.read_after(api, action, at)
+                polling.read_after(api, action, at)
             actions.settle(action, "failed", at, error.explained)
             return action
         action.state, action.detail = actions.UNKNOWN, f"{error.sentence} It may have started all the same; finding out."
@@ -72,7 +73,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     action.looks += 1
     action.looked_at = at
     if at - action.started_at > GIVE_UP_AFTER:
-        live.read_after(api, action, at)
+        polling.read_after(api, action, at)
         actions.settle(action, "stuck", at, "No end was seen within 24 hours.")
         return
     account = api.for_account(action.account_id)
@@ -98,7 +99,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
 def _doubt(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
     action.contradictions += 1
     if action.contradictions > CONTRADICTIONS_BELIEVED:
-        live.read_after(api, action, at)
+        polling.read_after(api, action, at)
         actions.settle(
             action, "stuck", at, "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete."
         )

@@ -4,7 +4,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from dashboard.actions.lists import RECEIPTS, receipt_item
-from dashboard.users.access import requires
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("receipts", __name__)

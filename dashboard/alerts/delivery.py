@@ -17,11 +17,11 @@ from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.chat import make_message_inert
 from dashboard.alerts.models import AlertMessage, AlertRule
+from dashboard.context import Fleet
 from dashboard.core.database import db
 from dashboard.core.dialling import only_to
 from dashboard.core.egress import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
 from dashboard.deliveries.hook import keep_paths_from_logs
-from dashboard.refresh.fetch import Fleet
 
 # What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of
 # Apprise's places are across the network, so these are named and not those. None of Apprise's reads ``file://`` or takes plug-ins

@@ -9,9 +9,8 @@ from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.alerts.outbox import KNOWN, MESSAGE_STATES
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
-from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account
-from dashboard.listing.listing import Filter, Listing
+from dashboard.listing.listing import Filter, Listing, shown_time
 
 ALERT_RULES = Listing(
     statement=select(AlertRule)

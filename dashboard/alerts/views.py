@@ -10,13 +10,13 @@ from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.alerts.models import AlertRule
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
-from dashboard.users.access import requires, visitor
 from dashboard.web import times
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("alerts", __name__)

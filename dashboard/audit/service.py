@@ -11,10 +11,11 @@ from typing import Final
 
 from sqlalchemy import func, select, update
 
+from dashboard.audit.models import AuditEntry
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, insert_for
 from dashboard.core.text import clean
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
 
 PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"
 COUNTED: Final = frozenset({FAILED, REFUSED})

@@ -17,10 +17,10 @@ from dashboard.actions.models import Action
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.bulk.plan import why_not
+from dashboard.context import Clock
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
-from dashboard.refresh import writer as snapshot
-from dashboard.refresh.fetch import Clock
+from dashboard.fleet import queries
 
 Follow = Callable[[Action], None]
 
@@ -47,7 +47,7 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
     """Begin one, or leave it out with the reason; False where nothing may begin now."""
     at, item_id = clock(), item.id
     reason = _why_not_now(job, item)
-    connection = snapshot.connection_or_none(item.account_id, item.connection_id)
+    connection = queries.connection_or_none(item.account_id, item.connection_id)
     if reason is not None or connection is None:
         bulk.leave_out(item_id, reason or "It is no longer known.", at)
         return True
@@ -75,7 +75,7 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
 
 def _why_not_now(job: BulkJob, item: BulkItem) -> str | None:
     """What has changed since the job was begun, so that this connection is not to be touched."""
-    connection = snapshot.connection_or_none(item.account_id, item.connection_id)
+    connection = queries.connection_or_none(item.account_id, item.connection_id)
     if (reason := why_not(job.kind, connection)) is not None:
         return f"Left out: {reason}."
     if (action := actions.in_flight(item.account_id, item.connection_id, job.kind)) is not None:

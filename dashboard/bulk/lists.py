@@ -10,9 +10,9 @@ from dashboard.actions.models import Action
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core.database import db
-from dashboard.fleet.lists import CONNECTIONS, shown_time
+from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
-from dashboard.listing.listing import Filter, Listing
+from dashboard.listing.listing import Filter, Listing, shown_time
 
 
 def _count(*states: str) -> ColumnElement[int]:

@@ -3,44 +3,10 @@
 from datetime import datetime
 
 from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.search_text import folded
-from dashboard.fleet.models import Connection
-
-
-class Note(Model):
-    """What somebody wrote about an account, one of its connections, or a cause: exactly one of account and cause is set."""
-
-    __tablename__ = "note"
-    __table_args__ = (Index("ix_note_account", "account_id", "at"), Index("ix_note_cause", "cause_id", "at"))
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    account_id: Mapped[int | None] = mapped_column(BigId)
-    connection_id: Mapped[int | None] = mapped_column(BigId)
-    cause_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("cause.id"))
-    at: Mapped[datetime] = mapped_column(UtcTime)
-    who: Mapped[str] = mapped_column(Text)
-    text: Mapped[str] = mapped_column(Text)
-
-    connection: Mapped[Connection | None] = relationship(
-        lazy="raise",
-        viewonly=True,
-        primaryjoin="and_(foreign(Note.account_id) == Connection.account_id, foreign(Note.connection_id) == Connection.id)",
-        uselist=False,
-    )
-
-
-class BankTick(Model):
-    """Somebody dealt with a bank connection in a round over the consents. One row a connection: the latest."""
-
-    __tablename__ = "bank_tick"
-
-    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime] = mapped_column(UtcTime)
-    who: Mapped[str] = mapped_column(Text)
 
 
 class BulkJob(Model):

@@ -16,13 +16,13 @@ from sqlalchemy import func, insert, select, update
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.audit import service as audit
+from dashboard.audit.models import AuditEntry
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
-from dashboard.users.models import AuditEntry
 
 TRYING, TRIED, RUNNING, DONE, CANCELLED = "trying", "tried", "running", "done", "cancelled"
 STATES = (TRYING, TRIED, RUNNING, DONE, CANCELLED)

@@ -6,17 +6,17 @@ from typing import Any
 from flask import Blueprint, Response, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
 from dashboard.bulk import service as bulk
 from dashboard.bulk.lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
 from dashboard.bulk.models import BulkJob
 from dashboard.bulk.plan import Candidate, Plan, plan, read_selection
+from dashboard.context import console
 from dashboard.customer_links.service import check_link
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause
-from dashboard.users.access import requires, visitor
 from dashboard.web import htmx
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list, csv_response
 
 bp = Blueprint("bulk", __name__)

@@ -8,18 +8,19 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import case
 
 from dashboard.actions import outcomes as receipts
-from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.bulk.models import Note
+from dashboard.context import console
 from dashboard.findings import queries as diagnosed
 from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.notes import service as together
-from dashboard.users.access import requires, visitor
+from dashboard.notes.models import Note
 from dashboard.web import htmx
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
+from dashboard.web.lookup import get_cause_or_404, whole_cause_or_403
 
 bp = Blueprint("causes", __name__)
 
@@ -40,24 +41,6 @@ class Beside:
 
     moved: dict[int, diagnosed.Moved]
     notes: dict[int, Note]
-
-
-def get_cause_or_404(cause_id: int) -> Cause:
-    """The cause, or a page that says there is none."""
-    cause = diagnosed.cause_or_none(cause_id)
-    if cause is None:
-        abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
-    return cause
-
-
-def whole_cause_or_403(cause_id: int) -> Cause:
-    """The cause, to change what is said of it to everybody: not for who sees a part of what is behind it."""
-    cause = get_cause_or_404(cause_id)
-    if not diagnosed.is_whole(cause):
-        abort(
-            403, "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding."
-        )
-    return cause
 
 
 @bp.get("/findings", endpoint="findings")

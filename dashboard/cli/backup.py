@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from dashboard.app import Console, utc_now
 from dashboard.audit import service as audit
 from dashboard.cli.common import close_store, make_app
 from dashboard.cli.manage import WHO
+from dashboard.context import Console, utc_now
 from dashboard.core import backup as keeping
 from dashboard.core import processes
 from dashboard.core.schema import needs_upgrade

@@ -19,17 +19,17 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
-from dashboard.app import Console
 from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
+from dashboard.context import Console
 from dashboard.core.backup import is_pooled, missing_programs
 from dashboard.deliveries.hook import NONE
 from dashboard.peliqan.client import LOOPBACK
-from dashboard.refresh import queue as due
 from dashboard.settings import Settings
+from dashboard.tasks import periodic
+from dashboard.tasks.queue import MINUTE
 from dashboard.telemetry import sentry as mistakes
 from dashboard.telemetry import tracing
 from dashboard.users import issuers
-from dashboard.worker.dispatch import MINUTE
 
 LITTLE_ROOM = 1 << 30
 # Codes of a second factor are good for half a minute before and after their own.
@@ -165,7 +165,7 @@ def _data_problem(settings: Settings) -> str | None:
 def _worker_problem(app: Flask, at: datetime) -> str | None:
     with app.app_context():
         try:
-            last = due.last_taken("tick", MINUTE)
+            last = periodic.last_taken("tick", MINUTE)
         except SQLAlchemyError:
             return "cannot be told without the database"
     if last is None:

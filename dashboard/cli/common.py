@@ -13,7 +13,8 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.core.redaction import scrubbed
 from dashboard.core.schema import needs_upgrade, upgrade

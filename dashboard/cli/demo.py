@@ -9,9 +9,10 @@ from typing import Any
 import click
 from flask import Flask
 
-from dashboard.app import create_app, utc_now
+from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.cli.serve import end, free_port, run_console, start_child
+from dashboard.context import utc_now
 from dashboard.findings.playbook import PlaybookError
 from dashboard.masking.rules import MasksError
 from dashboard.sandbox.scenarios import SCENARIOS, listing

@@ -2,10 +2,10 @@
 
 import click
 
-from dashboard.app import utc_now
 from dashboard.audit import service as audit
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO, get_user
+from dashboard.context import utc_now
 from dashboard.settings_types import origin
 from dashboard.users import issuers
 from dashboard.users import oidc_users as provided

@@ -8,13 +8,13 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from dashboard.app import Console, utc_now
 from dashboard.audit import service as audit
 from dashboard.cli.common import make_app, make_current_app, upgrade_schema
+from dashboard.context import Console, utc_now
 from dashboard.core import schema
 from dashboard.core.database import db
+from dashboard.fleet import queries
 from dashboard.refresh import service as fleet
-from dashboard.refresh import writer as snapshot
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
 from dashboard.users.models import User
@@ -41,7 +41,7 @@ def refresh(account: int | None, as_json: bool) -> None:
         fleet.let_threads_take_turns()
         if account is None:
             result = fleet.refresh_fleet(parts.fleet, progress=progress)
-        elif snapshot.account_or_none(account) is None:
+        elif queries.account_or_none(account) is None:
             raise click.ClickException(f"The console does not know the account {account}. Run a full pass first.")
         else:
             result = fleet.refresh_account(parts.fleet, account)

@@ -5,14 +5,15 @@ import sys
 
 import click
 
-from dashboard.app import Console
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO
+from dashboard.context import Console
 from dashboard.core import addresses
 from dashboard.core.text import clean
 from dashboard.pulls import jobs as pulling
 from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
+from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import Copied, PullResult
 from dashboard.pulls.pull import FULL_EVERY, Selection
 
@@ -59,7 +60,7 @@ def pull(
         parts.fleet.places.ensure_not_own(where)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
-    destination = destinations.open_destination(where)
+    destination = registry.open_destination(where)
 
     def progress(what: str) -> None:
         if not as_json:
@@ -67,7 +68,7 @@ def pull(
 
     with app.app_context():
         chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
-        place = destinations.name_of(where)
+        place = registry.name_of(where)
         run = pulls.begin(None, "by hand", place, WHO, pulling.in_words(chosen), parts.clock())
         result = pulling.copy(parts.fleet, run, destination, chosen, full=full, full_every=full_every, progress=progress)
         pulls.end(run, None, pulling.ended(result), parts.clock())

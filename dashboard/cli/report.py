@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import click
 
-from dashboard.app import Console
 from dashboard.cli.common import make_current_app
+from dashboard.context import Console
 from dashboard.reports.since import queries as store
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask import Flask
 
-from dashboard.app import Console
 from dashboard.cli.common import begin_telling, make_current_app, make_current_app_anew
+from dashboard.context import Console
 from dashboard.telemetry.multiprocess import shared_counts
 from dashboard.worker.consumer import run_worker
 

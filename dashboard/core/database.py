@@ -26,6 +26,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import DeclarativeBase, Session
 
+MOST_AT_ONCE = 5_000
+
 
 class Base(DeclarativeBase):
     """Names for constraints, so that migrations can name them on both databases."""

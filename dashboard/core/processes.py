@@ -12,8 +12,8 @@ from uuid import uuid4
 from sqlalchemy import delete, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.actions.models import Job
 from dashboard.core.database import change, db, upsert
+from dashboard.tasks.periodic import Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable

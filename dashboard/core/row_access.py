@@ -12,19 +12,18 @@ and DELETE name their own table as it is: who changes a row has looked it up bef
 # ruff: noqa: S608  # these texts are made of names of our own; ids are parameters
 
 import copy
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from flask import current_app, g, has_app_context
-from sqlalchemy import BigInteger, Connection, Dialect, bindparam, case, delete, event, func, insert, select
+from sqlalchemy import BigInteger, Connection, Dialect, bindparam, event
 from sqlalchemy.orm import Session
 
-from dashboard.actions.models import Refresh
-from dashboard.core.database import change, db
+from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED, STATES, Cause
-from dashboard.fleet.models import Account
-from dashboard.users.models import Scope, Seen, User
+from dashboard.refresh.models import Refresh
+from dashboard.users.models import User
 
 # Nothing of any customer's is in these.
 OPEN = {
@@ -108,20 +107,6 @@ def seen_of(table: Any, name: str) -> str | None:
     if table.name in SHUT or "account_id" not in table.columns:
         return f"SELECT * FROM {name} WHERE 1 = 0"
     return f"SELECT * FROM {name} WHERE {name}.account_id IN ({{ids}})"
-
-
-def work_out(session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()) -> None:
-    """Who sees which accounts, anew: all of a person's whose scope has changed, or everybody's sight of accounts that have.
-
-    External ids are compared letter by letter, in either database. Does not commit.
-    """
-    begins = func.substr(Account.external_id, 1, func.length(Scope.text)) == Scope.text
-    fits = case((Scope.is_prefix, begins), else_=Account.external_id == Scope.text)
-    now = select(Scope.user_id, Account.id).join(Account, fits).distinct()
-    which = Seen.user_id == user_id if user_id is not None else Seen.account_id.in_(account_ids)
-    of = Scope.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
-    change(delete(Seen).where(which), session)
-    change(insert(Seen).from_select(["user_id", "account_id"], now.where(of)), session)
 
 
 def look_as(user: User) -> None:

@@ -3,9 +3,12 @@
 An hour that the change to summer time leaves out begins when the clock is put forward.
 """
 
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo, available_timezones
+
+# A loader's clock is not ours; but what is far in the future is no time at which a row changed or came.
+CLOCK_SKEW: Final = timedelta(days=1)
 
 MINUTES_A_DAY: Final = 24 * 60
 
@@ -44,3 +47,14 @@ def read_zone(text: str) -> str:
     if (zone := text.strip()) in available_timezones():
         return zone
     raise ValueError(f"“{zone[:60]}” is no time zone. Write it like Europe/Brussels or UTC.")
+
+
+def read_time(value: object) -> datetime | None:
+    """A value as a time in UTC: ISO, with its zone or taken as UTC; a day is its beginning. None for anything else."""
+    if not isinstance(value, str):
+        return None
+    try:
+        time = datetime.fromisoformat(value.strip())
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
-from dashboard.app import ASSETS
+from dashboard.core.paths import ASSETS
 from dashboard.core.redaction import one_line
 
 LANGUAGES: Final = ("en", "nl", "fr", "de", "es")

@@ -7,7 +7,7 @@ from flask import request
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.core.text import meant
 from dashboard.customer_links import letters
 from dashboard.customer_links import queries as desk

@@ -17,9 +17,8 @@ from dashboard.core.database import change, db
 from dashboard.core.text import comparable
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import RECOVERED, SUPPRESSED, Finding
-from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection, HealthChange
-from dashboard.listing.listing import Filter, Listing
+from dashboard.listing.listing import Filter, Listing, shown_time
 
 # A link that was sent so long ago and that nobody followed is worth a reminder: it is good for some hours more.
 REMIND_AFTER = timedelta(hours=20)

@@ -10,14 +10,15 @@ from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 
 from dashboard import peliqan
+from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.actions.polling import next_look
 from dashboard.core.hosts import ip_of, is_private
 from dashboard.customer_links import queries as desk
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 from dashboard.refresh import live
-from dashboard.refresh.schedule import next_look
 
 GIVE_UP_AFTER = timedelta(hours=24)
 # A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.
@@ -115,10 +116,10 @@ def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link]
         action.url = check_link(asks().url, from_here=api.is_here).url
     except peliqan.PeliqanError as error:
         if not isinstance(error, peliqan.OUTAGE):
-            live.read_after(api, action, at)
+            polling.read_after(api, action, at)
         actions.settle(action, "failed", at, error.explained)
     except UnsafeLink as error:
-        live.read_after(api, action, at)
+        polling.read_after(api, action, at)
         actions.settle(action, "failed", at, f"Peliqan gave an address that is not safe to open: {error}.")
     else:
         action.state = actions.WAITING
@@ -131,7 +132,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     before, action.looked_at = action.looked_at, at
     action.looks += 1
     if action.state == actions.STARTING:
-        live.read_after(api, action, at)
+        polling.read_after(api, action, at)
         actions.settle(action, "failed", at, "The console was stopped while it asked. Ask for the link again.")
         return
     if action.kind == actions.INVITE:

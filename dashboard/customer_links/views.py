@@ -6,22 +6,22 @@ from sqlalchemy import Select, select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.app import console
+from dashboard.actions.presenters import noted_if_unsent
 from dashboard.audit import service as audit
-from dashboard.connections.views.accounts import get_account_or_404
+from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.customer_links import queries as desk
 from dashboard.customer_links import service as links
 from dashboard.customer_links.presenters import chosen_language, message_of, service_name
-from dashboard.error_pages import noted_if_unsent
 from dashboard.findings.lists import finding_item
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
-from dashboard.users.access import requires, visitor
 from dashboard.web import htmx
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
+from dashboard.web.lookup import get_account_or_404
 from dashboard.web.times import today_began
 
 bp = Blueprint("desk", __name__)

@@ -12,6 +12,8 @@ from threading import Event
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.actions.polling import next_look
+from dashboard.context import Fleet
 from dashboard.core.database import db
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean, comparable
@@ -19,14 +21,12 @@ from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.hook import NONE, Hook, HookError
 from dashboard.deliveries.models import Delivery
 from dashboard.exports.formats import with_id
+from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
-from dashboard.refresh.fetch import Fleet
-from dashboard.refresh.schedule import next_look
-from dashboard.tables.health.freshness import tables_of
+from dashboard.tables.of_connection import tables_of
 from dashboard.tables.reader import Row, TableChanged, TableReading
 
 # So long a completed run is waited for.
@@ -87,7 +87,7 @@ def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
     at, said = fleet.clock(), ""
     delivery.looks, delivery.looked_at = delivery.looks + 1, at
     looked = {"looks": delivery.looks, "looked_at": at}
-    if snapshot.account_or_none(delivery.account_id) is None:
+    if queries.account_or_none(delivery.account_id) is None:
         said = NEW_ACCOUNT
     else:
         try:
@@ -138,7 +138,7 @@ class _Turn:
         self._fleet, self._hook, self._names, self._stop = fleet, target.hook, target.names, stop
         self._delivery, self._began = delivery, fleet.clock()
         self._api = fleet.api.for_account(delivery.account_id)
-        connection = snapshot.connection_or_none(delivery.account_id, delivery.connection_id)
+        connection = queries.connection_or_none(delivery.account_id, delivery.connection_id)
         assert connection is not None  # its run was read
         self._connection = connection
         self._head = _head(delivery, connection)

@@ -17,10 +17,10 @@ from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.deliveries.models import Delivery
-from dashboard.fleet.counters import begin_change
-from dashboard.fleet.lists import CONNECTIONS, shown_time
+from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
-from dashboard.listing.listing import Filter, Listing
+from dashboard.fleet.version import begin_change
+from dashboard.listing.listing import Filter, Listing, shown_time
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"
 STATES: Final = (WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED)

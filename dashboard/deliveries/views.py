@@ -3,15 +3,15 @@
 from flask import Blueprint, abort, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.connections.views.connections import PATH, get_connection_or_404
+from dashboard.context import console
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.hook import NONE
 from dashboard.deliveries.models import Delivery
 from dashboard.deliveries.service import DELIVERIES, delivery_item
-from dashboard.users.access import requires, visitor
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
+from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("deliveries", __name__)
 

@@ -17,15 +17,15 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.refresh import live
 from dashboard.users import scopes
-from dashboard.users.access import PUBLIC, requires, visitor
+from dashboard.web.access import PUBLIC, requires, visitor
 from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)

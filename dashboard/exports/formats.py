@@ -15,53 +15,17 @@ from types import NoneType
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.core.text import _FIRST_LOOKED_AT, _SEPARATORS, harmless
 
 Row = Mapping[str, Any]
 # What a row is known by at Peliqan, and on the console's own pages.
 ID: Final = "id"
-# A spreadsheet runs what begins so as a formula, in full-width and small forms too (OWASP, CSV injection).
-FORMULA_STARTS: Final = "=+-@＝＋－＠﹦﹢﹣﹫"
-# Ends a cell for a reader that separates by semicolons or tabs, or that does not read quotes.
-_SEPARATORS: Final = ";\t\n\r"
-# Readers drop these in front of a text: white space, control and invisible characters, byte order marks, quotes.
-_SKIPPED: Final = "".join(
-    chr(code)
-    for first, last in (
-        (0x00, 0x20), (0x7F, 0xA0), (0xAD, 0xAD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x1680, 0x1680),
-        (0x180E, 0x180E), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x3000, 0x3000), (0x3164, 0x3164),
-        (0xFEFF, 0xFEFF),
-    )
-    for code in range(first, last + 1)
-) + '"\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}'  # fmt: skip
-_FIRST_LOOKED_AT = frozenset(FORMULA_STARTS + _SKIPPED)
-# The whole cell. A tab or a line break is dropped by some spreadsheets and ends a cell for others.
-_BEGINS_FORMULA = re.compile(rf"[{re.escape(_SKIPPED)}]*[{re.escape(FORMULA_STARTS)}]|[ ]*[\t\r]")
-# A part of it.
-_PART_BEGINS_FORMULA = re.compile(
-    rf"(?<=[{_SEPARATORS}])(?=[{re.escape(''.join(set(_SKIPPED) - set(_SEPARATORS)))}]*[{re.escape(FORMULA_STARTS)}])"
-)
-_PLAIN_NUMBER = re.compile(r"[+-]\d+(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 # Half of a pair of UTF-16: JSON can hold one alone, UTF-8 cannot.
 _LONE = re.compile("[\ud800-\udfff]")
 _TEXTS, _NUMBERS = frozenset({str, NoneType}), frozenset({int, NoneType})
 # A text as it stands in JSON: what ``_dumps`` does with one, without asking what it is.
 _quoted = json.encoder.encode_basestring
 _dumps = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-
-
-def harmless(text: str) -> str:
-    """Put an apostrophe in front of each part of a text that a spreadsheet would run as a formula; numbers stay numbers.
-
-    Parts are the whole text and what follows a line break, a tab or a semicolon in it. Quoting the cell does not keep such a part
-    from running: where semicolons separate, ``1,"a;=2"`` is the two cells ``1,"a`` and ``=2"``, since a quote counts at the
-    beginning of a cell alone. Made harmless twice, a text does not change again.
-    """
-    if text[:1] not in _FIRST_LOOKED_AT and not any(separator in text for separator in _SEPARATORS):
-        return text
-    if _PLAIN_NUMBER.fullmatch(text):
-        return text
-    parts = _PART_BEGINS_FORMULA.sub("'", text)
-    return "'" + parts if _BEGINS_FORMULA.match(text) else parts
 
 
 def finite(value: Any, met: Callable[[], None] = lambda: None) -> Any:

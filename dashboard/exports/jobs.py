@@ -17,13 +17,13 @@ from threading import Event
 from typing import IO, Any, Final
 
 from dashboard import peliqan
+from dashboard.context import Clock
 from dashboard.core.private_files import make_private
 from dashboard.exports import parquet
 from dashboard.exports import service as exports
 from dashboard.exports.formats import make_file
+from dashboard.exports.models import Export
 from dashboard.masking.rules import mask
-from dashboard.refresh.fetch import Clock
-from dashboard.tables.health.models import Export
 from dashboard.tables.reader import TableChanged, TableReading
 
 NOTED_EVERY: Final = 1.0

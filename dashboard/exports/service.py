@@ -12,7 +12,7 @@ from sqlalchemy import select, update
 
 from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
-from dashboard.tables.health.models import Export
+from dashboard.exports.models import Export
 from dashboard.users.models import User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = "waiting", "running", "done", "failed", "cancelled", "expired"

@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Final
 from flask import request
 
 from dashboard import peliqan
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.exports import parquet
 from dashboard.exports import service as exports

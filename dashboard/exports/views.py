@@ -12,23 +12,24 @@ from flask.typing import ResponseReturnValue
 from werkzeug.wsgi import wrap_file
 
 from dashboard import peliqan
-from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.connections.views.accounts import get_account_or_404
+from dashboard.context import console
 from dashboard.core.text import clean
 from dashboard.exports import service as exports
 from dashboard.exports.formats import FORMATS, TextFile, make_file
 from dashboard.exports.jobs import folder_of
+from dashboard.exports.models import Export
 from dashboard.exports.table_files import ClientLeft, make_whole_file
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import read_query, sight
 from dashboard.tables import addresses as table_views
 from dashboard.tables.filters import KINDS
-from dashboard.tables.health.models import Export
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import TableReading
-from dashboard.users.access import guard_again, requires, visitor
+from dashboard.users.access import guard_again
 from dashboard.web import htmx
+from dashboard.web.access import requires, visitor
+from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("exports", __name__)
 TABLE = "/accounts/<int:account_id>/tables/<int:table_id>"

@@ -20,14 +20,24 @@ from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
 from dashboard.findings import causes
-from dashboard.findings.models import NEW, OPEN, RECOVERED, STATES, SUPPRESSED, UNCHECKED, Cause, ConnectorMedian, Finding
+from dashboard.findings.models import (
+    NEW,
+    OPEN,
+    RECOVERED,
+    STATES,
+    SUPPRESSED,
+    UNCHECKED,
+    Cause,
+    ConnectorMedian,
+    DataCheck,
+    Finding,
+)
 from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
 from dashboard.findings.rules.registry import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
 from dashboard.findings.rules.siblings import made_anew, same_name
-from dashboard.fleet.counters import begin_change
-from dashboard.fleet.models import Account, AccountCheck, Connection, Run
+from dashboard.fleet.models import Account, AccountCheck, Connection, Run, WatchedTable
+from dashboard.fleet.version import begin_change
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
-from dashboard.tables.health.models import DataCheck, WatchedTable
 
 # So long a finding, or a cause, is new.
 NEW_FOR = timedelta(hours=24)

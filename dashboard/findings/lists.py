@@ -7,9 +7,8 @@ from sqlalchemy.orm import contains_eager
 
 from dashboard.findings.models import CAUSE_STATES, RECOVERED, STATES, SUPPRESSED, Cause, Finding
 from dashboard.findings.rules.registry import BY_NAME, GRAVITIES
-from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Account, Connection
-from dashboard.listing.listing import Filter, Listing, Newest
+from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 
 _SETTLED = (SUPPRESSED, RECOVERED)
 _CONTRADICTS = case((Finding.contradicts, "yes"), else_="no")

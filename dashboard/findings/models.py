@@ -1,8 +1,9 @@
 """What is wrong, one by one and by cause."""
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Float, ForeignKey, Index, SmallInteger, String, Text, text
+from sqlalchemy import JSON, Float, ForeignKey, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.core.database import BigId, Model, UtcTime
@@ -137,3 +138,24 @@ class ConnectorMedian(Model):
 
     connector: Mapped[str] = mapped_column(Text, primary_key=True)
     seconds: Mapped[float] = mapped_column(Float)
+
+
+class DataCheck(Model):
+    """The latest check of what a connection loaded; times and states: ``tables.data_checks.service``.
+
+    ``warehouse``: its name at Peliqan; ``schema_name``: the schema that was counted. ``tables``: ``CountedTable`` as objects;
+    ``more_tables``: how many tables of the schema were left out.
+    """
+
+    __tablename__ = "data_check"
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    warehouse: Mapped[str] = mapped_column(Text)
+    schema_name: Mapped[str] = mapped_column(Text)
+    tables: Mapped[list[dict[str, Any]]] = mapped_column(JSON, default=list)
+    more_tables: Mapped[int] = mapped_column(default=0)
+    checked_at: Mapped[datetime] = mapped_column(UtcTime)
+    watched_until: Mapped[datetime] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)

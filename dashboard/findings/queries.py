@@ -8,9 +8,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.core import row_access as sight
+from dashboard.core.cache import remembered
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED, SUPPRESSED, Cause, Finding
-from dashboard.fleet.counters import remembered
 from dashboard.fleet.models import Account, Connection
 
 DAY = timedelta(hours=24)

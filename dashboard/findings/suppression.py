@@ -7,7 +7,7 @@ from sqlalchemy import update
 from dashboard.core.database import change, db
 from dashboard.findings.evaluate import grow_older
 from dashboard.findings.models import RECOVERED, STATES, SUPPRESSED, Cause, Finding
-from dashboard.fleet.counters import begin_change
+from dashboard.fleet.version import begin_change
 
 DAYS = (1, 3, 7, 30)
 _RANK = STATES.index(SUPPRESSED)

@@ -4,114 +4,25 @@ They are kept with every change that goes through the session (``before_flush``,
 two writers never count from the same number, a writer begins with ``begin_change``: one at a time, on both databases.
 """
 
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from threading import Lock
-from typing import Any, TypeVar
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from flask import current_app
 from sqlalchemy import bindparam, delete, event, func, insert, select, update
 from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.attributes import History
 from sqlalchemy.orm.attributes import instance_state as object_state
 from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
-from dashboard.core import row_access as sight
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import AT_ONCE, refold
-from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount, SnapshotVersion
+from dashboard.fleet import visibility
+from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount
+from dashboard.fleet.version import begin_change
 
-V = TypeVar("V")
-_VERSION = select(SnapshotVersion.version)
 Kind = tuple[str, str, str]
 COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
 SHOWN = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
-REMEMBERED = 500
-# In seconds: what takes long, and how many times as long, at most how long, it may be shown after the snapshot moved on.
-LONG, LASTS, LONGEST = 0.05, 20, 10.0
-
-
-def begin_change(session: Session | None = None) -> None:
-    """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
-    session = session or db.session()
-    if not session.info.get("changing"):
-        sight.see_all_until_commit(session)
-        change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
-        session.info["changing"] = True
-        session.info.pop("version", None)
-
-
-def version() -> int:
-    """Grows with every change of the snapshot that a list could show. Asked for once in a transaction."""
-    info = db.session().info
-    if "version" not in info:
-        info["version"] = db.session.scalar(_VERSION) or 0
-    found: int = info["version"]
-    return found
-
-
-@dataclass
-class _Kept:
-    """A value of one version, and when it was there. ``took``: in seconds, the last time; ``usual``: the quicker of the last two,
-    or one that had to wait for something would be taken for one that takes long. ``under_way``: it is worked out anew."""
-
-    value: Any
-    version: int
-    at: float
-    took: float
-    usual: float
-    under_way: bool = False
-
-    def lasts(self, now: float) -> bool:
-        """Whether it is shown though the snapshot moved on."""
-        return self.usual >= LONG and (self.under_way or now - self.at < min(LONGEST, LASTS * self.usual))
-
-
-class Remembered:
-    """What was worked out from the snapshot, for as long as the snapshot stays the same. Shared by a process's threads.
-
-    A pass over a large fleet changes the snapshot every second. What takes long to work out (50 ms) is then shown for twenty
-    times as long, ten seconds at most, and one thread at a time works it out: else the processor would do little but count.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """``clock``: in seconds, from wherever."""
-        self._clock = clock
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: Hashable, at: int, work_out: Callable[[], V]) -> V:
-        """The value for ``key`` in the snapshot's version ``at``."""
-        began = self._clock()
-        with self._lock:
-            kept = self._kept.get(key)
-            if kept is not None:
-                if kept.version == at or kept.lasts(began):
-                    found: V = kept.value
-                    return found
-                kept.under_way = True
-        try:
-            value = work_out()
-        finally:
-            if kept is not None:
-                kept.under_way = False
-        now = self._clock()
-        took = now - began
-        with self._lock:
-            self._kept[key] = _Kept(value, at, now, took, min(took, kept.took if kept is not None else 0))
-            self._kept.move_to_end(key)
-            if len(self._kept) > REMEMBERED:
-                self._kept.popitem(last=False)
-        return value
-
-
-def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
-    """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since (or see ``Remembered``)."""
-    kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
-    # The version is read first: a change that comes between makes the next reader work it out anew.
-    return kept.get((sight.whose(), key), version(), work_out)
 
 
 def recount() -> None:
@@ -127,7 +38,7 @@ def recount() -> None:
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
         _recount_accounts(db.session(), ids[start : start + AT_ONCE])
-        sight.work_out(db.session(), account_ids=ids[start : start + AT_ONCE])
+        visibility.work_out(db.session(), account_ids=ids[start : start + AT_ONCE])
     db.session.commit()
 
 
@@ -184,7 +95,7 @@ def _count_accounts(session: Session, *_: Any) -> None:
     if ids := session.info.pop("accounts", None):
         _recount_accounts(session, sorted(ids))
     if named := session.info.pop("named", None):
-        sight.work_out(session, account_ids=named)
+        visibility.work_out(session, account_ids=named)
 
 
 @event.listens_for(Session, "after_commit")

@@ -1,7 +1,6 @@
 """The console's lists, each a declaration for ``listing``. An item's fields in JSON and CSV stand beside it."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 from dashboard.core.database import db
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
-from dashboard.listing.listing import Filter, Listing, Newest
-from dashboard.users.models import AuditEntry, User
-
-
-def shown_time(value: datetime | None) -> str | None:
-    """A time as scripts see it: ISO, in UTC, with a Z."""
-    return value.isoformat().replace("+00:00", "Z") if value else None
+from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 
 
 def _indexed(words: Sequence[str], walking: bool, account: InstrumentedAttribute[int] = Account.id) -> ColumnElement[bool]:
@@ -149,69 +142,3 @@ def account_item(account: Account) -> dict[str, Any]:
         "owner": account.owner,
         "checked_at": shown_time(account.checked_at),
     }
-
-
-AUDIT = Listing(
-    statement=select(AuditEntry),
-    search=(AuditEntry.words,),
-    exact=(AuditEntry.account_id, AuditEntry.connection_id),
-    filters={
-        "what": Filter(AuditEntry.what, "What"),
-        "result": Filter(AuditEntry.result, "Result"),
-        "who": Filter(AuditEntry.who, "Who"),
-        "account": Filter(AuditEntry.account_id, "Account", number=True, counted=False),
-    },
-    sorts={
-        "at": (AuditEntry.at, AuditEntry.id),
-        "who": (AuditEntry.who, AuditEntry.id),
-        "what": (AuditEntry.what, AuditEntry.id),
-    },
-    default_sort="-at",
-)
-
-
-def audit_item(entry: AuditEntry) -> dict[str, Any]:
-    """One entry of the audit trail as scripts see it."""
-    return {
-        "at": shown_time(entry.at),
-        "who": entry.who,
-        "what": entry.what,
-        "result": entry.result,
-        "account_id": entry.account_id,
-        "connection_id": entry.connection_id,
-        "detail": entry.detail,
-        "times": entry.times,
-        "settled_at": shown_time(entry.settled_at),
-    }
-
-
-USERS = Listing(
-    statement=select(User),
-    search=(User.email_folded,),
-    filters={"role": Filter(User.role, "Role", ("viewer", "operator", "admin"))},
-    sorts={
-        "email": (User.email_folded, User.id),
-        "role": (User.role, User.id),
-        "seen": (User.seen_at, User.id),
-        "created": (User.created_at, User.id),
-    },
-    default_sort="email",
-)
-
-
-def user_item(user: User) -> dict[str, Any]:
-    """One person as scripts see them."""
-    return {
-        "email": user.email,
-        "role": user.role,
-        "disabled": user.disabled_at is not None,
-        "from": user.issuer or "here",
-        "handed_to": user.handed_to,
-        "limited": user.limited,
-        "second_factor": user.totp_secret is not None,
-        "created_at": shown_time(user.created_at),
-        "seen_at": shown_time(user.seen_at),
-    }
-
-
-Item = Callable[[Any], dict[str, Any]]

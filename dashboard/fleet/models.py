@@ -288,3 +288,26 @@ class SnapshotVersion(Model):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     version: Mapped[int] = mapped_column(BigInteger)
+
+
+class WatchedTable(Model):
+    """A table that is counted each day, because somebody looked at it within a week; order and states: ``tables.health.service``.
+
+    ``connection_id``: which connection loads it, as far as its name tells. While it lacks rows, ``rows_before`` is how many there
+    were ``before_at``, and ``dropped_at`` when that was noticed.
+    """
+
+    __tablename__ = "watched_table"
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    table_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int | None] = mapped_column(BigId)
+    name: Mapped[str] = mapped_column(Text)
+    watched_until: Mapped[datetime] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    leased_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    rows: Mapped[int] = mapped_column(BigId)
+    rows_at: Mapped[datetime] = mapped_column(UtcTime)
+    rows_before: Mapped[int | None] = mapped_column(BigId)
+    before_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    dropped_at: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -3,23 +3,14 @@
 The keys are derived from SECRET_KEY, newest first; adding a new key in front rotates without a step for the operator.
 """
 
-import base64
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.fernet import InvalidToken, MultiFernet
 from sqlalchemy import Engine, select, update
 from sqlalchemy.orm import Session
 
+from dashboard.core.crypto import fernet
 from dashboard.fleet.models import Account
 
 REMEMBERED = 5_000
-
-
-def fernet(secret_keys: list[str]) -> MultiFernet:
-    """Encrypts with the first key, decrypts with any."""
-    keys = [HKDF(SHA256(), 32, salt=None, info=b"partner console: tokens").derive(key.encode()) for key in secret_keys]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
 
 
 class TokenVault:

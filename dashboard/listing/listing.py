@@ -7,6 +7,7 @@ answers it.
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,12 +15,14 @@ from sqlalchemy import ColumnElement, Select, String, and_, distinct, exists, fu
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.base import ExecutableOption
 
+from dashboard.core.cache import remembered
 from dashboard.core.database import db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.search_text import FoldedText
 from dashboard.core.text import comparable
-from dashboard.fleet.counters import remembered
 from dashboard.listing.query import Counted, ListQuery, Page, read_query
+
+Item = Callable[[Any], dict[str, Any]]
 
 V = TypeVar("V")
 # A mapped column or an expression of them: both can be compared, counted and sorted by.
@@ -308,3 +311,8 @@ def _spellings(word: str) -> list[str]:
 
 def _is_id(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 19
+
+
+def shown_time(value: datetime | None) -> str | None:
+    """A time as scripts see it: ISO, in UTC, with a Z."""
+    return value.isoformat().replace("+00:00", "Z") if value else None

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dashboard import peliqan
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
 from dashboard.tables.query import TableQuery, read_table_query
-from dashboard.users.access import visitor
+from dashboard.web.access import visitor
 
 
 @dataclass(frozen=True)

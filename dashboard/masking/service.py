@@ -7,11 +7,12 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select
 
 from dashboard.audit import service as audit
+from dashboard.audit.models import AuditEntry
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
-from dashboard.tables.health.models import ColumnMask, Reveal
-from dashboard.users.models import AuditEntry, User
+from dashboard.masking.models import ColumnMask, Reveal
+from dashboard.users.models import User
 
 LASTS: Final = timedelta(minutes=15)
 LEAST, LONGEST = 5, 500

@@ -8,12 +8,12 @@ from typing import Final
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.actions.models import Job
 from dashboard.core.database import db, upsert
 from dashboard.findings.models import Finding
 from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, ConnectionCount
 from dashboard.refresh import passes
+from dashboard.tasks.periodic import Job
 
 # The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a
 # replica. All processes write it together, once in so long.

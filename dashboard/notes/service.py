@@ -7,11 +7,11 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import contains_eager, load_only
 
-from dashboard.bulk.models import Note
 from dashboard.core.database import change, db
 from dashboard.core.text import clean
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account, Connection
+from dashboard.notes.models import Note
 
 LONGEST_NOTE = 2000
 

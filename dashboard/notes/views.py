@@ -3,17 +3,15 @@
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.causes.views import get_cause_or_404, whole_cause_or_403
-from dashboard.connections.views.accounts import get_account_or_404
-from dashboard.connections.views.connections import get_connection_or_404
+from dashboard.context import console
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.notes import service as together
 from dashboard.notes.service import Place
-from dashboard.users.access import requires, visitor
 from dashboard.web import htmx
+from dashboard.web.access import requires, visitor
+from dashboard.web.lookup import get_account_or_404, get_cause_or_404, get_connection_or_404, whole_cause_or_403
 
 bp = Blueprint("together", __name__)
 ACCOUNT, CAUSE = "/accounts/<int:account_id>", "/causes/<int:cause_id>"

@@ -4,15 +4,15 @@ A column has one of seven kinds. Upstream's types are where one begins, the valu
 wider (whole numbers, numbers, text; days, times, text). Objects and lists are text in JSON; of a single select, its word.
 """
 
-import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.core.text import clean
+from dashboard.core.times import read_time
 
 INTEGER, NUMBER, BOOLEAN, DATE, TIME, TEXT = "integer", "number", "boolean", "date", "time", "text"
 ROW_ID: Final = "id"
@@ -29,8 +29,6 @@ _DECLARED: Final[Mapping[str, str]] = {
     "created_on": DATE,
 }
 _NEXT: Final[Mapping[str, str]] = {INTEGER: NUMBER, NUMBER: TEXT, BOOLEAN: TEXT, DATE: TIME, TIME: TEXT}
-# A loader's clock is not ours; but what is far in the future is no time at which a row changed or came.
-CLOCK_SKEW: Final = timedelta(days=1)
 # What a formula gives that divides by zero (recorded from a Baserow server), and how a database holds it.
 NOT_A_NUMBER: Final = "NaN"
 NAN: Final = Decimal(NOT_A_NUMBER)
@@ -132,40 +130,7 @@ def decimal_places(number: Decimal) -> int:
     return max(0, -exponent - zeros)
 
 
-def read_time(value: object) -> datetime | None:
-    """A value as a time in UTC: ISO, with its zone or taken as UTC; a day is its beginning. None for anything else."""
-    if not isinstance(value, str):
-        return None
-    try:
-        time = datetime.fromisoformat(value.strip())
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
 def _text(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"id", "value", "color"} and isinstance(value["value"], str):
         value = value["value"]
     return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def name_for(name: str, taken: Iterable[str], *, fold: bool, most_bytes: int | None) -> str:
-    """What a column or table called ``name`` is called at the destination, given the names that are taken there.
-
-    ``fold``: names that differ only in case are the same there. ``most_bytes``: longer ones are cut, with a hash of the whole.
-    """
-    used = {each.casefold() if fold else each for each in taken}
-    base = clean(name).strip() or "column"
-    found, number = _cut(base, most_bytes, ""), 1
-    while (found.casefold() if fold else found) in used:
-        number += 1
-        found = _cut(base, most_bytes, f"_{number}")
-    return found
-
-
-def _cut(name: str, most_bytes: int | None, suffix: str) -> str:
-    whole = name + suffix
-    if most_bytes is None or len(whole.encode()) <= most_bytes:
-        return whole
-    end = f"_{hashlib.sha256(name.encode()).hexdigest()[:8]}{suffix}"
-    return name.encode()[: most_bytes - len(end)].decode(errors="ignore") + end

@@ -6,16 +6,17 @@ from threading import Event
 from typing import Final
 
 from dashboard import peliqan
+from dashboard.context import Fleet
 from dashboard.core import addresses
 from dashboard.core.text import clean
 from dashboard.fleet.models import Connection
 from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
+from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import PullResult
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.pulls.pull import FULL_EVERY, Pull, Selection
-from dashboard.refresh.fetch import Fleet
-from dashboard.tables.health.freshness import tables_of
+from dashboard.tables.of_connection import tables_of
 
 BEAT_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"
@@ -71,7 +72,7 @@ def work_on(fleet: Fleet, schedule: PullSchedule, stop: Event) -> None:
             raise ValueError(UNREADABLE)
         address = addresses.read(text)
         fleet.places.ensure(address)
-        destination = destinations.open_destination(address)
+        destination = registry.open_destination(address)
     except ValueError as error:
         pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), fleet.clock())
         return

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 from dashboard import peliqan
-from dashboard.pulls.column_types import ROW_ID, declared, name_for, wider
+from dashboard.core.text import name_for
+from dashboard.pulls.column_types import ROW_ID, declared, wider
 
 FULL: Final = "full"
 INCREMENTAL: Final = "incremental"

@@ -17,8 +17,7 @@ from dashboard.audit import service as audit
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.core.text import clean, comparable
-from dashboard.fleet.lists import shown_time
-from dashboard.listing.listing import Filter, Listing, Outer
+from dashboard.listing.listing import Filter, Listing, Outer, shown_time
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.pulls.schedule import due_after, next_due, when_words
 

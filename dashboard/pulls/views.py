@@ -5,19 +5,20 @@ from collections.abc import Mapping
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core import addresses
 from dashboard.core.times import MINUTES_A_DAY, read_minute, read_zone, shown_minute
 from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
+from dashboard.pulls.destinations import registry
 from dashboard.pulls.jobs import in_words, selection_of
 from dashboard.pulls.models import PullSchedule
 from dashboard.pulls.pull import FULL_EVERY
 from dashboard.pulls.schedule import EVERY, when_words
 from dashboard.sql.backends import postgresql
-from dashboard.users.access import requires, visitor
 from dashboard.web import times
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("pulls", __name__)
@@ -186,11 +187,11 @@ def _checked(text: str) -> str:
         # Asked before anything is written there: by who answers, whatever the address calls it.
         postgresql.check(address, console().settings.store_address)
     try:
-        with destinations.open_destination(address):
+        with registry.open_destination(address):
             pass
     except destinations.DestinationError as error:
         raise ValueError(f"The destination cannot be used: {error}") from None
-    return destinations.name_of(address)
+    return registry.name_of(address)
 
 
 def _numbers(text: str, what: str) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.core.text import comparable
-from dashboard.pulls.column_types import CLOCK_SKEW, read_time
+from dashboard.core.times import CLOCK_SKEW, read_time
 from dashboard.tables.filters import can_sort
 from dashboard.tables.reader import TableReading
 

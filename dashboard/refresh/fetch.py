@@ -1,39 +1,17 @@
 """One account's calls: its connections, then the runs of those that moved. Asks no database, writes to none."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from flask import Flask
-
 from dashboard import peliqan
-from dashboard.core.egress import EVERYWHERE, Places
-from dashboard.fleet.token_vault import TokenVault
+from dashboard.context import Clock
 from dashboard.peliqan.statuses import Severity
-from dashboard.refresh.outages import StoreNotes
 from dashboard.refresh.schedule import SHORTEST, next_reading
 from dashboard.refresh.writer import Known, Reading, is_news
 
-Clock = Callable[[], datetime]
 # Where the schedule says that a run was due but the status did not move, its time is still worth knowing: this rarely.
 RUNS_AGE = timedelta(hours=6)
 NOT_WELL = {Severity.ERROR, Severity.ATTENTION, Severity.UNKNOWN, Severity.BUSY}
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """What reading needs. ``interval``: seconds between two passes; ``rate``: requests a second, None for no limit; ``places``:
-    where else administrators may send it."""
-
-    app: Flask
-    api: peliqan.Peliqan
-    vault: TokenVault
-    outages: StoreNotes
-    clock: Clock
-    concurrency: int
-    interval: float
-    rate: int | None = None
-    places: Places = EVERYWHERE
 
 
 def read_account(

@@ -1,18 +1,17 @@
 """Read one connection now, because somebody looks at it or did something to it; the answer updates the snapshot."""
 
-from contextlib import suppress
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
-from dashboard.actions.models import Action
+from dashboard.context import Fleet
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
+from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
-from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, Connection
+from dashboard.fleet.version import begin_change
 from dashboard.refresh import queue as due
 from dashboard.refresh import writer as snapshot
-from dashboard.refresh.fetch import Fleet
 from dashboard.refresh.schedule import soon
 
 # Fresh enough not to be asked for again when somebody opens the page.
@@ -49,7 +48,7 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
     seen = account.connection(connection_id)
     runs = account.runs(connection_id)
     begin_change()
-    row = snapshot.connection_or_none(account_id, connection_id)
+    row = queries.connection_or_none(account_id, connection_id)
     if row is not None:
         # One connection asked for by itself answers with less than the list does (the embedding page promises id, name
         # and health_status): what it leaves out is not news.
@@ -65,15 +64,6 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
     findings.evaluate([account_id], at)
     db.session.commit()
     return row
-
-
-def read_after(api: peliqan.Peliqan, action: Action, at: datetime) -> None:
-    """How the connection stands after an action, however it ended: that is judged by it. Unreadable, the last reading counts."""
-    if not action.connection_id:
-        # An invite is for a connection that there is not yet.
-        return
-    with suppress(peliqan.PeliqanError):
-        read_connection(api, action.account_id, action.connection_id, at)
 
 
 def find_or_add_account(api: peliqan.Peliqan, external_id: str, at: datetime) -> Account:

@@ -9,9 +9,9 @@ from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from dashboard.actions.models import ApiOutage
 from dashboard.core.database import change, upsert
 from dashboard.peliqan import Outage
+from dashboard.refresh.models import ApiOutage
 
 log = logging.getLogger(__name__)
 

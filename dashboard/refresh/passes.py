@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 
-from dashboard.actions.models import ApiOutage, Refresh
 from dashboard.core.database import add_if_new, change, db
 from dashboard.fleet.models import Account, AccountCheck
+from dashboard.refresh.models import ApiOutage, Refresh
 
 # Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
 LEASE = timedelta(seconds=30)

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import case, func, select, update
 
-from dashboard.actions.models import Job
-from dashboard.core.database import change, db, upsert
+from dashboard.core.database import change, db
 from dashboard.fleet.models import Account, AccountCheck
 from dashboard.refresh.passes import LEASE
 
@@ -105,17 +104,3 @@ def hurry(account_ids: Collection[int], since: datetime) -> set[int]:
     free = later.with_for_update(skip_locked=True).cte("free")
     change(update(AccountCheck).where(AccountCheck.account_id.in_(select(free.c.account_id))).values(due_at=since))
     return listed
-
-
-def take_job(name: str, at: datetime, every: timedelta) -> bool:
-    """Whether the caller is to do this job now; nobody else is, for as long as ``every``. Commits."""
-    upsert(Job, [{"name": name, "due_at": at}], keep=True)
-    taken = change(update(Job).where(Job.name == name, Job.due_at <= at).values(due_at=at + every))
-    db.session.commit()
-    return bool(taken)
-
-
-def last_taken(name: str, every: timedelta) -> datetime | None:
-    """When somebody last took this job that comes ``every`` so often; None before the first time."""
-    due_at = db.session.scalar(select(Job.due_at).where(Job.name == name))
-    return due_at - every if due_at is not None else None

@@ -13,15 +13,16 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
+from dashboard.context import Fleet
 from dashboard.core.database import db, gather_statistics, leave_transaction
 from dashboard.findings import evaluate as findings
+from dashboard.fleet import hourly_counts, queries
 from dashboard.peliqan.circuit_breaker import IN_A_ROW
 from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import writer as snapshot
-from dashboard.refresh.fetch import Fleet, read_account
+from dashboard.refresh.fetch import read_account
 from dashboard.refresh.writer import Reading
-from dashboard.reports.trend import queries as trend
 
 V = TypeVar("V")
 log = logging.getLogger(__name__)
@@ -194,7 +195,7 @@ class Reader:
         if self._patiently(lambda: passes.note_progress(pass_id, at)):
             if self._patiently(lambda: passes.close(pass_id, at)):
                 self._patiently(lambda: findings.after_pass(at))
-                self._patiently(lambda: trend.note(at))
+                self._patiently(lambda: hourly_counts.note(at))
             self._patiently(gather_statistics)
         found = self._patiently(lambda: passes.get(pass_id))
         self._progress(found.done, found.accounts or 0)
@@ -244,7 +245,7 @@ class Reader:
         Raises:
             peliqan.PeliqanError: it is not believed, or that cannot be told.
         """
-        known = None if seen else self._patiently(snapshot.any_account_id)
+        known = None if seen else self._patiently(queries.any_account_id)
         if known is None:
             return
         try:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from threading import Event
 
 from dashboard import peliqan
+from dashboard.context import Fleet
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
 from dashboard.refresh import cpu_core as core
 from dashboard.refresh import passes
 from dashboard.refresh import writer as snapshot
-from dashboard.refresh.fetch import Fleet, read_account
+from dashboard.refresh.fetch import read_account
 from dashboard.refresh.reader import LOOK_AGAIN, Reader
 
 # Seconds until a thread that computes lets another go on; Python's own is twenty-five times this.

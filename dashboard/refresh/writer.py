@@ -10,53 +10,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select, update
-from sqlalchemy.orm import contains_eager
+from sqlalchemy import bindparam, or_, select, update
 
 from dashboard import peliqan
 from dashboard.core.database import change, change_many, db
 from dashboard.core.text import clean
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
-from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
+from dashboard.fleet.version import begin_change
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
 from dashboard.webhooks import service as events
 
 LOOK = timedelta(seconds=15)
-# Made once: every page of an account asks.
-_BY_ID = select(Account).where(Account.id == bindparam("id"))
-
-
-def account_or_none(account_id: int) -> Account | None:
-    """The account as last seen, gone ones included."""
-    return db.session.scalar(_BY_ID, {"id": account_id}) if account_id < 2**63 else None
-
-
-def any_account_id() -> int | None:
-    """An account that is not gone; None where there is none."""
-    return db.session.scalar(select(Account.id).where(Account.gone_at.is_(None)).order_by(Account.id).limit(1))
-
-
-def gone_from(account_id: int) -> tuple[int, datetime | None]:
-    """How many of an account's connections are no longer listed, and since when the last of them."""
-    gone = (Connection.account_id == account_id, Connection.gone_at.is_not(None), Connection.is_warehouse.is_(False))
-    found = db.session.execute(select(func.count(), func.max(Connection.gone_at)).where(*gone)).one()
-    return found[0], found[1]
-
-
-def connection_or_none(account_id: int, connection_id: int) -> Connection | None:
-    """The connection as last seen, with its account."""
-    if max(account_id, connection_id) >= 2**63:
-        return None
-    with_account = select(Connection).join(Connection.account).options(contains_eager(Connection.account))
-    return db.session.scalar(with_account.where(Connection.account_id == account_id, Connection.id == connection_id))
-
-
-def connections_of(account_id: int) -> list[Connection]:
-    """An account's connections, without those that are gone and the warehouse."""
-    mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
-    return list(db.session.scalars(mine.where(Connection.is_warehouse.is_(False)).order_by(Connection.id)))
 
 
 @dataclass(frozen=True)
@@ -296,14 +262,6 @@ def save_connection(account_id: int, seen: peliqan.Connection, row: Connection |
     row.severity = severity
     row.missing_at = row.gone_at = None
     return row
-
-
-def health_history(account_id: int, connection_id: int, since: datetime) -> list[HealthChange]:
-    """The connection's status changes since a time, and the last one before it, oldest first."""
-    mine = select(HealthChange).where(HealthChange.account_id == account_id, HealthChange.connection_id == connection_id)
-    before = db.session.scalar(mine.where(HealthChange.at < since).order_by(HealthChange.at.desc()).limit(1))
-    after = db.session.scalars(mine.where(HealthChange.at >= since).order_by(HealthChange.at, HealthChange.id).limit(500))
-    return [*([before] if before else []), *after]
 
 
 def _miss(row: Account | Connection, at: datetime) -> None:

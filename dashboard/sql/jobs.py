@@ -12,10 +12,10 @@ from typing import Final
 
 import psycopg
 
+from dashboard.context import Fleet
 from dashboard.core import addresses
 from dashboard.core.database import db
 from dashboard.core.egress import NotAllowed
-from dashboard.refresh.fetch import Fleet
 from dashboard.sql import service as questions
 from dashboard.sql.backends import peliqan as proxy
 from dashboard.sql.backends import postgresql

@@ -13,7 +13,7 @@ from flask import abort, url_for
 from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.filters import KINDS
 from dashboard.tables.query import PREFIX, TableQuery

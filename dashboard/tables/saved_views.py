@@ -16,7 +16,7 @@ from typing import Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, upsert
-from dashboard.tables.health.models import TableView
+from dashboard.tables.models import TableView
 
 KEPT: Final = timedelta(days=90)
 # How often it is written down that a view is in use.

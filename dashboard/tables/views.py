@@ -18,8 +18,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
-from dashboard.app import console
-from dashboard.connections.views.accounts import get_account_or_404
+from dashboard.context import console
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import presenters as masking
@@ -30,9 +29,10 @@ from dashboard.tables.cells import plain, raw
 from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.tables.query import PREFIX, TableQuery, reference
 from dashboard.tables.rows import cell_of, line
-from dashboard.users.access import requires, safe_next, visitor
 from dashboard.web import htmx, recent
+from dashboard.web.access import requires, safe_next, visitor
 from dashboard.web.lists import csv_response
+from dashboard.web.lookup import get_account_or_404
 from dashboard.web.security import limiter
 
 bp = Blueprint("tables", __name__, url_prefix="/accounts/<int:account_id>")

@@ -10,28 +10,6 @@ from dashboard.core.email_addresses import canonical
 from dashboard.core.search_text import folded
 
 
-class AuditEntry(Model):
-    """Who did what, when, on which connection, with which result. ``what`` and ``result`` are words of ``audit.service``.
-
-    ``times``: how often, from ``at`` to ``settled_at``, where ``group_key`` says that repetitions are counted here.
-    """
-
-    __tablename__ = "audit_entry"
-
-    id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    at: Mapped[datetime] = mapped_column(UtcTime, index=True)
-    who: Mapped[str] = mapped_column(Text, index=True)
-    what: Mapped[str] = mapped_column(String(64), index=True)
-    result: Mapped[str] = mapped_column(String(32), index=True)
-    account_id: Mapped[int | None] = mapped_column(BigId, index=True)
-    connection_id: Mapped[int | None] = mapped_column(BigId)
-    detail: Mapped[str] = mapped_column(Text, default="")
-    words: Mapped[str] = folded("who", "what", "detail")
-    settled_at: Mapped[datetime | None] = mapped_column(UtcTime)
-    times: Mapped[int] = mapped_column(default=1, server_default="1")
-    group_key: Mapped[str | None] = mapped_column(String(80), index=True, unique=True)
-
-
 class User(Model):
     """A person. ``role`` is viewer, operator or admin; a disabled one cannot sign in.
 
@@ -69,25 +47,6 @@ class User(Model):
     def sees_some(self) -> bool:
         """Whether they see some customers only. Administrators see all: they say who sees what."""
         return self.limited and self.role != "admin"
-
-
-class Scope(Model):
-    """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
-
-    __tablename__ = "scope"
-
-    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
-    text: Mapped[str] = mapped_column(String(255), primary_key=True)
-    is_prefix: Mapped[bool] = mapped_column(primary_key=True)
-
-
-class Seen(Model):
-    """An account that a limited person sees, worked out from their ``Scope`` (``core.row_access``): an index finds it."""
-
-    __tablename__ = "seen"
-
-    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
-    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)
 
 
 class RecoveryCode(Model):

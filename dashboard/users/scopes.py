@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select
 
-from dashboard.core import row_access as sight
 from dashboard.core.database import change, db
 from dashboard.core.text import comparable
-from dashboard.fleet.counters import begin_change
+from dashboard.fleet import visibility
 from dashboard.fleet.models import Account
-from dashboard.users.models import Scope, Seen, User
+from dashboard.fleet.version import begin_change
+from dashboard.fleet.visibility import Scope, Seen
+from dashboard.users.models import User
 
 MOST = 500
 LONGEST = 255
@@ -58,7 +59,7 @@ def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
     user.limited = to is not None
     db.session.add_all(Scope(user_id=user.id, text=text, is_prefix=is_prefix) for text, is_prefix in to or ())
     db.session.flush()
-    sight.work_out(db.session(), user_id=user.id)
+    visibility.work_out(db.session(), user_id=user.id)
     db.session.commit()
 
 

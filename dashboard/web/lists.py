@@ -2,73 +2,25 @@
 
 import csv
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from flask import Flask, Response, current_app, g, jsonify, render_template, request, url_for
+from flask import Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import current_user
-from jinja2 import StrictUndefined
 
-from dashboard.actions.models import Refresh
-from dashboard.app import console
-from dashboard.exports.formats import harmless
-from dashboard.fleet.lists import Item
-from dashboard.listing.listing import Choice, Listing
+from dashboard.context import console
+from dashboard.core.text import harmless
+from dashboard.fleet.queries import accounts_by_reason
+from dashboard.listing.listing import Choice, Item, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
-from dashboard.peliqan.statuses import severity_of_health, severity_of_run
 from dashboard.refresh import passes
-from dashboard.reports.overview.queries import accounts_by_reason
-from dashboard.users.access import address_asked_for
-from dashboard.version import VERSION
 from dashboard.web import htmx
+from dashboard.web.coverage import Coverage, coverage
 
 CSV_MOST = 100_000
-_INT_IN_RULE = re.compile(r"<int:(\w+)>")
-
-
-@dataclass(frozen=True)
-class Coverage:
-    """How much of the fleet the snapshot holds, and how old it is: on every page.
-
-    ``outage``: why the last pass was stopped; ``silent_since``: since when Peliqan answers nobody.
-    """
-
-    accounts: int
-    readable: int
-    reasons: Sequence[tuple[str, int]]
-    last: Refresh | None
-    as_of: datetime | None
-    outage: str | None
-    silent_since: datetime | None
-
-    @property
-    def unreadable(self) -> int:
-        """Accounts whose last try failed."""
-        return sum(count for _, count in self.reasons)
-
-    @property
-    def running(self) -> bool:
-        """Whether a pass is under way."""
-        return self.last is not None and self.last.ended_at is None
-
-    @property
-    def idle(self) -> bool:
-        """Whether a pass is under way that no worker goes on with."""
-        return self.running and self.last is not None and console().clock() - self.last.alive_at > passes.IDLE_AFTER
-
-    @property
-    def seconds_left(self) -> float | None:
-        """How long the pass will take at its present rate; None before that can be told."""
-        last = self.last
-        if last is None or not last.rate or not last.accounts or last.listed_at is None:
-            return None
-        return (last.accounts - last.done) / last.rate
 
 
 # As Flask's ``url_for`` writes a query.
@@ -203,14 +155,6 @@ def csv_cell(value: Any) -> Any:
     return harmless(str(value)) if isinstance(value, (str, list, tuple)) else value
 
 
-def coverage() -> Coverage:
-    """How much of the fleet is known and how old that is; read once a request."""
-    if "coverage" not in g:
-        g.coverage = _coverage()
-    found: Coverage = g.coverage
-    return found
-
-
 def _coverage() -> Coverage:
     by_reason = accounts_by_reason()
     last, complete_at, silent_since = passes.known(console().fleet.outages.host)
@@ -224,60 +168,6 @@ def _coverage() -> Coverage:
         outage=last.error if last is not None else None,
         silent_since=silent_since,
     )
-
-
-@cache
-def _pattern(endpoint: str) -> str:
-    """The endpoint's path with its numbers in braces."""
-    return _INT_IN_RULE.sub(r"{\1}", next(current_app.url_map.iter_rules(endpoint)).rule)
-
-
-def row_url(endpoint: str, **numbers: int) -> str:
-    """What ``url_for`` gives for a page that numbers alone lead to. Lists ask for two a row: a seventh of their time."""
-    return request.root_path + _pattern(endpoint).format(**numbers)
-
-
-def quick_url_for(endpoint: str, **values: Any) -> str:
-    """``url_for`` for the templates: it works out anew what each of a page's dozens of plain links and icons is."""
-    if endpoint == "static":
-        return _static(request.root_path, **values)
-    return url_for(endpoint, **values) if values or endpoint.startswith(".") else row_url(endpoint)
-
-
-@cache
-def _static(_root_path: str, filename: str) -> str:
-    """As long as the process lives: so do the files' fingerprints."""
-    return url_for("static", filename=filename)
-
-
-def init_app(app: Flask) -> None:
-    """Give the templates their filters and what every page shows."""
-    app.jinja_env.undefined = StrictUndefined
-    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(duration=_duration, number=_number, words=_words, host=_host)
-    app.jinja_env.globals.update(
-        address_asked_for=address_asked_for,
-        coverage=coverage,
-        severity_of_health=severity_of_health,
-        severity_of_run=severity_of_run,
-        is_htmx=htmx.is_htmx,
-        row_url=row_url,
-        url_for=quick_url_for,
-        version=VERSION,
-    )
-    app.context_processor(lambda: {"me": current_user if current_user.is_authenticated else None})
-
-
-def _duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "–"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def _number(value: float | None) -> str:

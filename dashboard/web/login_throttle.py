@@ -15,7 +15,7 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.core.email_addresses import canonical
 
 HALF_A_YEAR: Final = 180 * 86_400

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from flask import current_app
 
-from dashboard.app import console
+from dashboard.context import console
 
 V = TypeVar("V")
 LASTS: Final = timedelta(seconds=30)

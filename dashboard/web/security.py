@@ -7,7 +7,7 @@ from flask_limiter import Limiter
 from flask_wtf import CSRFProtect
 from limits import parse
 
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.web import login_throttle as attempts
 
 csrf = CSRFProtect()

@@ -12,7 +12,7 @@ import humanize
 from flask import Flask, g, request
 from markupsafe import Markup
 
-from dashboard.app import console
+from dashboard.context import console
 
 # A minute more or less is not said of what is hours old.
 _UNITS = (86_400, 3_600, 60, 1)

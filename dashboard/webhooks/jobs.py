@@ -17,14 +17,14 @@ from typing import Any
 from dashboard.actions import service as actions
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
-from dashboard.fleet.counters import begin_change, version
+from dashboard.fleet.version import begin_change, version
 from dashboard.peliqan.statuses import run_is_over
 from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
 from dashboard.refresh import queue as due
 from dashboard.webhooks import run_state as standings
 from dashboard.webhooks import service as events
+from dashboard.webhooks.retention import EVENTS_KEPT
 from dashboard.webhooks.run_state import Place, Standing
-from dashboard.worker.retention import EVENTS_KEPT
 
 # While so many events wait for their accounts it is a storm: what is told is written at once as always, but the accounts are
 # asked for so much later, and then once for all that was told meanwhile.

@@ -15,11 +15,11 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.core.text import clean
 from dashboard.peliqan import webhooks as told
-from dashboard.refresh import queue as due
+from dashboard.tasks import periodic
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY
 from dashboard.webhooks.service import Intake
@@ -114,7 +114,7 @@ class Door:
         if self._refused_at is None or now - self._refused_at >= NOTED_EVERY.total_seconds():
             self._refused_at = now
             with self._app.app_context():
-                due.take_job(REFUSED, self._parts.clock(), NOTED_EVERY)
+                periodic.take_job(REFUSED, self._parts.clock(), NOTED_EVERY)
 
 
 def _say(start_response: "StartResponse", status: str, code: str, detail: str, *headers: tuple[str, str]) -> list[bytes]:

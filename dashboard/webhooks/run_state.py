@@ -133,12 +133,6 @@ def note_removed(places: Collection[Place], at: datetime) -> None:
         change(update(Connection).where(*here).values(missing_at=at))
 
 
-def event_at(account_id: int, connection_id: int) -> datetime | None:
-    """When Peliqan last sent an event of the connection."""
-    here = (Connection.account_id == account_id, Connection.id == connection_id)
-    return db.session.scalar(select(Connection.event_at).where(*here))
-
-
 def _row(place: Place, run_id: int, run: HeardRun) -> dict[str, Any]:
     return {
         "account_id": place[0],

@@ -14,12 +14,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Engine, UpdateBase, bindparam, func, select, update
 
-from dashboard.alerts.models import WebhookEvent
 from dashboard.core.database import change, change_many, db, insert_for
 from dashboard.core.search_text import with_folds
-from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import Connection
-from dashboard.listing.listing import Filter, Listing
+from dashboard.listing.listing import Filter, Listing, shown_time
+from dashboard.webhooks.models import WebhookEvent
 
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
 STATES = (WAITING, DONE, IGNORED, FAILED)

@@ -7,13 +7,13 @@ from datetime import datetime
 from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.refresh import queue as due
-from dashboard.users.access import requires, visitor
+from dashboard.context import console
+from dashboard.tasks import periodic
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
 from dashboard.webhooks import service as events
+from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.receiver import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.webhooks.service import EVENTS, event_item
 
@@ -82,7 +82,7 @@ def _setup() -> Setup:
         settings.peliqan_webhook_header,
         bool(settings.peliqan_webhook_secret),
         events.latest_at(),
-        due.last_taken(REFUSED, NOTED_EVERY),
+        periodic.last_taken(REFUSED, NOTED_EVERY),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from huey import Huey
 from huey.consumer import Consumer
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.processes import Presence
 from dashboard.refresh import service as refresh
 from dashboard.worker.dispatch import Work

@@ -10,11 +10,10 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime, timedelta
-from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-from huey import Huey, RedisHuey, SqliteHuey, crontab
+from huey import crontab
 from redis.exceptions import RedisError
 
 from dashboard.actions import service as actions
@@ -24,8 +23,8 @@ from dashboard.alerts import delivery as alerts
 from dashboard.bulk import jobs as bulk_work
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkJob
+from dashboard.context import Fleet
 from dashboard.core.database import db
-from dashboard.core.private_files import make_private
 from dashboard.customer_links import service as links
 from dashboard.deliveries import jobs as delivery_work
 from dashboard.deliveries import service as deliveries
@@ -33,6 +32,7 @@ from dashboard.deliveries.hook import Hook, open_hook
 from dashboard.deliveries.models import Delivery
 from dashboard.exports import jobs as export_work
 from dashboard.exports import service as exports
+from dashboard.exports.models import Export
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import counters as counts
 from dashboard.monitoring.queries import WRITTEN, WRITTEN_EVERY
@@ -42,7 +42,6 @@ from dashboard.pulls.models import PullSchedule
 from dashboard.refresh import passes
 from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
-from dashboard.refresh.fetch import Fleet
 from dashboard.sql import jobs as question_work
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
@@ -51,11 +50,12 @@ from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks
-from dashboard.tables.health.models import Export
 from dashboard.tables.search import service as searches
-from dashboard.tasks.serializer import SignedMessages
+from dashboard.tasks import periodic
+from dashboard.tasks.queue import DAY, MINUTE, QUEUES, make_huey
 from dashboard.tasks.throttle import Seldom
 from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks import service as events
 from dashboard.worker import retention
 
@@ -63,27 +63,8 @@ if TYPE_CHECKING:
     from dashboard.settings import Settings
 
 log = logging.getLogger(__name__)
-MINUTE, DAY = timedelta(seconds=50), timedelta(days=1)
 LOOK_AGAIN = 5
 HINT_EVERY = 0.2
-
-
-# "jobs" has the name that it had when it was alone.
-QUEUES = ("jobs", "readings", "exports", "questions", "pulls", "deliveries")
-
-
-def make_huey(name: str, settings: "Settings") -> Huey:
-    """Redis where there is one, else a SQLite file beside the store: the same tasks on both."""
-    more = {"results": False, "serializer": SignedMessages(settings.secret_keys)}
-    if settings.redis_url:
-        return RedisHuey(name, url=settings.redis_url, **more)
-    make_private(settings.dashboard_data, queue_file(settings.dashboard_data))
-    return SqliteHuey(name, filename=str(queue_file(settings.dashboard_data)), **more)
-
-
-def queue_file(folder: Path) -> Path:
-    """Where the queue is kept without Redis."""
-    return folder / "queue.db"
 
 
 class Work:
@@ -328,12 +309,12 @@ class Work:
         """Every minute, once however many workers there are: whatever is due, asked for again."""
         # Each machine has its own folder of files.
         export_work.sweep(self.settings.dashboard_data)
-        if due.take_job("tick", self.fleet.clock(), MINUTE):
+        if periodic.take_job("tick", self.fleet.clock(), MINUTE):
             self._hand_out()
 
     def begin(self) -> None:
         """When a worker begins: the same, whoever did it last."""
-        due.take_job("tick", self.fleet.clock(), MINUTE)
+        periodic.take_job("tick", self.fleet.clock(), MINUTE)
         self._hand_out()
 
     def _hand_out(self) -> None:
@@ -366,12 +347,12 @@ class Work:
             self._read_task()
         findings.grow_older(at)
         self._alerts_task()
-        if due.take_job("findings", at, DAY):
+        if periodic.take_job("findings", at, DAY):
             # What the calendar alone changes: consents that end. Everything else is evaluated when it changes.
             findings.evaluate_all(at)
-        if due.take_job("retention", at, DAY):
+        if periodic.take_job("retention", at, DAY):
             retention.forget(at - timedelta(days=self.settings.dashboard_keep_history_days))
-            retention.forget_events(at)
+            event_retention.forget_events(at)
             counts.repair_texts()
 
     def _in_context(self, function: Callable[..., None]) -> Callable[..., None]:

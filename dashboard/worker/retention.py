@@ -3,23 +3,22 @@
 Of the audit trail goes what counts repetitions (what failed or was refused); the rest stays.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import delete, func, or_, select
 from sqlalchemy.orm import aliased
 
-from dashboard.actions.models import Refresh
-from dashboard.alerts.models import AlertMessage, WebhookEvent
+from dashboard.alerts.models import AlertMessage
 from dashboard.alerts.outbox import WAITING
-from dashboard.core.database import change, db
+from dashboard.audit.models import AuditEntry
+from dashboard.core.database import MOST_AT_ONCE, change, db
 from dashboard.deliveries.models import Delivery
+from dashboard.exports.models import Export
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import FleetHour, HealthChange, Run
-from dashboard.tables.health.models import Export, TableLook
-from dashboard.users.models import AuditEntry, SignIn
-
-MOST_AT_ONCE = 5_000
-EVENTS_KEPT = timedelta(days=14)
+from dashboard.refresh.models import Refresh
+from dashboard.tables.health.models import TableLook
+from dashboard.users.models import SignIn
 
 
 def forget(before: datetime) -> int:
@@ -79,14 +78,4 @@ def forget(before: datetime) -> int:
     forgotten += change(delete(Run).where(Run.started_at < before, Run.id < newest))
     forgotten += change(delete(FleetHour).where(FleetHour.hour < before))
     db.session.commit()
-    return forgotten
-
-
-def forget_events(at: datetime) -> int:
-    """Delete events that came more than fourteen days ago; how many. Commits, in small steps."""
-    old = select(WebhookEvent.id).where(WebhookEvent.received_at < at - EVENTS_KEPT).limit(MOST_AT_ONCE)
-    forgotten = 0
-    while deleted := change(delete(WebhookEvent).where(WebhookEvent.id.in_(old))):
-        db.session.commit()
-        forgotten += deleted
     return forgotten

@@ -12,14 +12,15 @@ from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
 from dashboard import models
-from dashboard.alerts.models import AlertMessage, AlertRule, WebhookEvent
+from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.fleet.models import Run
 from dashboard.pulls.models import PullSchedule
 from dashboard.sql.models import SavedQuery
-from dashboard.tables.health.models import ValueSearch
+from dashboard.tables.search.models import ValueSearch
 from dashboard.users.models import AccessToken
+from dashboard.webhooks.models import WebhookEvent
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 FOR_SCRIPTS = (".json", ".csv", ".jsonl", ".parquet")

@@ -9,15 +9,15 @@ from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
 from dashboard.alerts.models import AlertRule
-from dashboard.app import Console
 from dashboard.bulk import service as bulk
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.exports.models import Export
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
 from dashboard.pulls import service as pulls
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
-from dashboard.tables.health.models import Export
 from tests.attacks.places import ACCOUNT, TABLE
 from tests.conftest import Person
 from tests.webhooks import ADDRESS

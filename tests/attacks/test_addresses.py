@@ -11,12 +11,13 @@ from sqlalchemy import func, select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.pulls.models import PullSchedule
 from dashboard.settings import SettingsError, read_settings
-from dashboard.users.access import safe_next
+from dashboard.web.access import safe_next
 from dashboard.web.security import PROBES
 from tests.attacks.places import Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings

@@ -6,7 +6,7 @@ from redis.exceptions import ConnectionError as RedisIsAway
 
 from dashboard.users import quotas as amounts
 from dashboard.users import service as people
-from dashboard.users.access import PUBLIC
+from dashboard.web.access import PUBLIC
 from dashboard.web.security import limiter
 from tests.attacks.places import Places, ask
 from tests.conftest import Person

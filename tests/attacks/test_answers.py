@@ -14,10 +14,11 @@ from werkzeug.test import TestResponse
 
 from dashboard.actions.models import Action
 from dashboard.app import create_app
-from dashboard.bulk.models import BulkJob, Note
+from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
+from dashboard.exports.models import Export
+from dashboard.notes.models import Note
 from dashboard.sql.models import Question
-from dashboard.tables.health.models import Export
 from dashboard.users.models import AccessToken, SignIn, User
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import PASSWORD, Person, Sandbox, make_settings

@@ -15,10 +15,10 @@ import pytest
 from flask import Flask, Response, request_finished
 from sqlalchemy import select
 
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
+from dashboard.exports.models import Export
 from dashboard.sandbox import query
-from dashboard.tables.health.models import Export
-from dashboard.users.models import AuditEntry
 from dashboard.web import lists as pages
 from tests.attacks.downloads import (
     CLIENTS,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed, Place, Places
-from dashboard.pulls.destinations.base import DestinationError, name_of, open_destination
+from dashboard.pulls.destinations.base import DestinationError
+from dashboard.pulls.destinations.registry import name_of, open_destination
 from dashboard.sql.backends import postgresql
 from dashboard.sql.result import Failed, Result
 

@@ -9,7 +9,7 @@ from flask import Flask
 from dashboard.core.database import db
 from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
-from dashboard.users.access import PUBLIC
+from dashboard.web.access import PUBLIC
 from tests.attacks.places import Places, ask
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, words
 

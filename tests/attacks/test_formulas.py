@@ -14,7 +14,8 @@ from dashboard import peliqan
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
-from dashboard.exports.formats import CsvFile, harmless
+from dashboard.core.text import harmless
+from dashboard.exports.formats import CsvFile
 from dashboard.findings.models import Cause
 from dashboard.refresh.service import refresh_fleet
 from dashboard.users import service as people

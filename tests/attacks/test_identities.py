@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from limits import parse
 from sqlalchemy import select
 
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.core.email_addresses import LONGEST, canonical
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry, SignIn
+from dashboard.users.models import SignIn
 from dashboard.web import login_throttle as attempts
 from dashboard.web.security import limiter
 from tests.attacks.test_sign_in import OFFICE, VIV, attempt, statuses

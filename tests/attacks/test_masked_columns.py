@@ -16,16 +16,17 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.listing.query import BadQuery
 from dashboard.masking import service as reveals
+from dashboard.masking.models import ColumnMask, Reveal
 from dashboard.masking.rules import MASKED
 from dashboard.sandbox.tables import Field
 from dashboard.tables.filters import KINDS, kinds_of
-from dashboard.tables.health.models import ColumnMask, Reveal
 from dashboard.tables.query import read_table_query
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
 from tests.attacks.places import ACCOUNT
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.every_type import BY_NAME, COLUMNS, FIELDS, PATH, ROWS, TABLE, install_in, sandbox_fields, values_for

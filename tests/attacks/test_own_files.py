@@ -10,7 +10,7 @@ from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed, OwnFiles
-from dashboard.worker.dispatch import queue_file
+from dashboard.tasks.queue import queue_file
 from tests.conftest import make_settings
 from tests.processes import make_environ, run_here
 

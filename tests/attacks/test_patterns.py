@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 import dashboard
-from dashboard.app import ASSETS
 from dashboard.core.error_values import without_values
+from dashboard.core.paths import ASSETS
 from dashboard.core.redaction import scrubbed
 from dashboard.core.sql_text import without_literals
 from dashboard.findings.rules.access import refuses_access

@@ -6,7 +6,7 @@ import pytest
 
 from dashboard.alerts import delivery as alerts
 from dashboard.core.egress import NotAllowed, Place, Places
-from dashboard.pulls.destinations.base import open_destination
+from dashboard.pulls.destinations.registry import open_destination
 from dashboard.settings import SettingsError, read_settings
 
 SOME = "slack://, jsons://hooks.example.com, mailtos://*.example.com, postgresql://*.warehouse.example.com, parquet:///srv/copies, sqlite:////srv/copies"

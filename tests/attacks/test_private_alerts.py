@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.alerts import delivery as alerts
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core import hosts
 from dashboard.core.dialling import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, NotAllowed, Place, Places

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.core.sql_text import names_in_statement, title_of, without_literals
 from dashboard.sql import service as questions

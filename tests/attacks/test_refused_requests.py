@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select
 
 from dashboard.audit import service as audit
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry
 from dashboard.worker import retention
 from tests.attacks.places import Places, ask
 from tests.attacks.test_sign_in import VIV, attempt

@@ -12,17 +12,19 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.exports import service as exports
+from dashboard.exports.models import Export
 from dashboard.masking import service as reveals
+from dashboard.masking.models import ColumnMask, Reveal
 from dashboard.masking.rules import MASKED
 from dashboard.sandbox.tables import Field
-from dashboard.tables.health.models import ColumnMask, Export, Reveal
 from dashboard.tables.search import jobs as search_work
 from dashboard.users import scopes
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
 from tests.attacks.places import ACCOUNT
 from tests.attacks.seeded import work
 from tests.conftest import Person, Sandbox

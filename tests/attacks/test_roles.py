@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from dashboard.users import service as people
-from dashboard.users.access import PUBLIC
+from dashboard.web.access import PUBLIC
 from tests.attacks.places import Place, Places, ask
 from tests.conftest import Person
 

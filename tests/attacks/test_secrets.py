@@ -12,8 +12,8 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from dashboard.alerts.models import AlertRule
-from dashboard.app import Console
 from dashboard.cli.common import close_store
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.users.models import User
 from tests.attacks.conftest import HOOK

@@ -10,10 +10,11 @@ from flask.testing import FlaskClient
 from sqlalchemy import func, select
 from werkzeug.test import TestResponse
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry
 from dashboard.web.security import limiter
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
 

@@ -13,13 +13,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer, Question
 from dashboard.users import scopes
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry
 from tests.attacks.places import ACCOUNT
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox
 

@@ -16,14 +16,15 @@ from flask import Flask
 from sqlalchemy import func, select, text
 
 from dashboard.actions import service as actions
-from dashboard.actions.models import Action, Refresh
+from dashboard.actions.models import Action
 from dashboard.audit import service as audit
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import Model, db
 from dashboard.exports import service as exports
+from dashboard.exports.models import Export
 from dashboard.fleet.models import Connection
-from dashboard.tables.health.models import Export
+from dashboard.refresh.models import Refresh
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry
 from tests.conftest import Sandbox
 from tests.crash.chaos import KillableServer, console, kill_at_random, pressing
 from tests.engines import Servers, wait_for

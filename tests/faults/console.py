@@ -12,14 +12,16 @@ from sqlalchemy import delete, select
 from werkzeug.test import TestResponse
 
 from dashboard.actions.models import Action
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.audit.models import AuditEntry
 from dashboard.cli.common import upgrade_schema
+from dashboard.context import Console
 from dashboard.core.database import db
-from dashboard.fleet.models import Account, Connection, Run
+from dashboard.exports.models import Export
+from dashboard.fleet.models import Account, Connection, Run, WatchedTable
 from dashboard.refresh.service import refresh_fleet
-from dashboard.tables.health.models import Export, TableLook, WatchedTable
+from dashboard.tables.health.models import TableLook
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry
 from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings
 from tests.faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
 

@@ -13,11 +13,12 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard import peliqan
-from dashboard.actions.models import ApiOutage
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
+from dashboard.refresh.models import ApiOutage
 from dashboard.refresh.service import Result, refresh_fleet
 from dashboard.tables.reader import TableReading
 from tests.conftest import make_settings

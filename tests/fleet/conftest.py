@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.app import Console
+from dashboard.context import Console
 from tests.alerting import RECEIVERS, Clockwork, Receiver, receive
 from tests.conftest import Clock
 from tests.store.conftest import every_kept_text_is_that_of_its_row

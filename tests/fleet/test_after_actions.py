@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.findings import evaluate as findings

@@ -14,7 +14,8 @@ from dashboard.alerts import delivery as sending
 from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.models import AlertMessage
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.worker import retention

@@ -13,15 +13,15 @@ from sqlalchemy import func, select, update
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
 from dashboard.bulk import jobs as bulk_work
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
+from dashboard.fleet import queries
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
-from dashboard.users.models import AuditEntry
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ
@@ -230,7 +230,7 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(parts: Console, c
     found = places(sandbox, 2)
     job = begin(clock, found)
     item = bulk.canary(job)
-    connection = snapshot.connection_or_none(*found[0])
+    connection = queries.connection_or_none(*found[0])
     assert connection is not None
 
     def along(action: Action) -> None:
@@ -252,7 +252,7 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(parts: Console
     assert first is not None
     step(parts, clock, job)
     # The other one looked before, and tries now.
-    late = snapshot.connection_or_none(*places(sandbox, 3)[1])
+    late = queries.connection_or_none(*places(sandbox, 3)[1])
     assert late is not None
     with pytest.raises(bulk.NotNow):
         sync.start(parts.api, late, WHO, clock(), 15, "", lambda action: bulk.claim(job.id, first.id, action, clock()))
@@ -291,7 +291,7 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
 def test_what_somebody_else_has_under_way_is_left_to_them(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
-    connection = snapshot.connection_or_none(*found[0])
+    connection = queries.connection_or_none(*found[0])
     assert connection is not None
     sandbox.life.run_seconds = (600, 600)
     sync.start(parts.api, connection, OTHER, clock(), 15)

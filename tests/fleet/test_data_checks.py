@@ -8,15 +8,14 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
-from dashboard.findings.models import Finding
+from dashboard.findings.models import DataCheck, Finding
+from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
-from dashboard.refresh import writer as snapshot
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as stored
-from dashboard.tables.health.models import DataCheck
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")
@@ -42,7 +41,7 @@ def shared(sandbox: Sandbox) -> Any:
 
 
 def known(connection: Any) -> Connection:
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 

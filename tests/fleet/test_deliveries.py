@@ -12,7 +12,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.jobs import WAITS

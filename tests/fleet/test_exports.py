@@ -12,12 +12,13 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.exports import jobs as work
 from dashboard.exports import service as exports
-from dashboard.tables.health.models import Export
-from dashboard.users.models import AuditEntry, User
+from dashboard.exports.models import Export
+from dashboard.users.models import User
 from tests.conftest import Clock
 
 ACCOUNT, TABLE, PAGE = 1001, 10011903, 200

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.deliveries.hook import AddressHook, FunctionHook, HookError
 from dashboard.settings import SettingsError, read_settings

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from itsdangerous import BadSignature
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.tasks.serializer import SignedMessages
 
 OLD, NEW = "o" * 40, "n" * 40

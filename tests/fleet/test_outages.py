@@ -11,24 +11,27 @@ from sqlalchemy import func, select
 from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
-from dashboard.actions.models import Action, ApiOutage
-from dashboard.app import Console, create_app
+from dashboard.actions.models import Action
+from dashboard.app import create_app
+from dashboard.audit.models import AuditEntry
 from dashboard.bulk import jobs as bulk_work
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.exports import service as exports
+from dashboard.fleet import queries
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.pulls.destinations.parquet import ParquetFolder
 from dashboard.pulls.pull import Pull, Selection
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh.models import ApiOutage
 from dashboard.refresh.outages import StoreNotes
 from dashboard.tables.health import service as looks
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 
 WHO = "olga@example.com"
@@ -53,7 +56,7 @@ def unreadable() -> int:
 
 
 def known(connection: Any) -> Connection:
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 

@@ -8,8 +8,9 @@ import requests
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.fleet import queries
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.refresh import passes, reader
 from dashboard.refresh import queue as due
@@ -156,7 +157,7 @@ def test_a_second_pass_costs_one_call_an_account_and_asks_for_the_runs_of_what_m
 
 def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: Sandbox) -> None:
     connection = sandbox.healthy
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     assert row.last_run_at is not None
     for interval, scheduler_off, expected in ((900, False, 900), (None, False, 86_400), (0, False, 86_400), (None, True, None)):

@@ -8,14 +8,15 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
+from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
 from dashboard.tables.health import freshness as rows
-from dashboard.tables.health.freshness import RowsLook, read_time, tables_of
+from dashboard.tables.health.freshness import RowsLook, read_time
+from dashboard.tables.of_connection import tables_of
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
 NAME = "_sdc_received_at"
@@ -41,7 +42,7 @@ def orders(sandbox: Sandbox) -> Any:
 
 
 def known(connection: Any) -> Connection:
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 

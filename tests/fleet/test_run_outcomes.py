@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from dashboard.actions import service as actions
 from dashboard.actions import sync
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.findings import queries as diagnosed

@@ -9,13 +9,13 @@ from sqlalchemy import func, select
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
+from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
-from dashboard.refresh import writer as snapshot
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"
@@ -28,7 +28,7 @@ def context(app: Flask) -> Any:
 
 
 def known(connection: Any) -> Connection:
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 

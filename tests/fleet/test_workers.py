@@ -16,13 +16,14 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from sqlalchemy import select, update
 
-from dashboard.actions.models import Refresh
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import AccountCheck, Connection
 from dashboard.monitoring import queries as vitals
 from dashboard.refresh import passes
+from dashboard.refresh.models import Refresh
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer

@@ -14,20 +14,20 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from dashboard.actions import service as actions
-from dashboard.actions.models import Refresh
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.exports.models import Export
 from dashboard.fleet.models import Account, Connection
 from dashboard.masking import service as reveals
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullSchedule
 from dashboard.refresh import passes
+from dashboard.refresh.models import Refresh
 from dashboard.sql import service as questions
-from dashboard.tables.health.models import Export
 from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
 from dashboard.users.models import User
+from dashboard.webhooks.models import WebhookEvent
 from tests import webhooks
 from tests.alerting import RECEIVERS, Clockwork, receive
 from tests.conftest import Clock, Sandbox

@@ -15,8 +15,9 @@ from flask import Flask
 
 from dashboard.cli import main
 from dashboard.core.database import db
-from dashboard.pulls.destinations.base import DestinationError, open_destination
+from dashboard.pulls.destinations.base import DestinationError
 from dashboard.pulls.destinations.database import DatabaseDestination
+from dashboard.pulls.destinations.registry import open_destination
 from dashboard.refresh import passes
 from dashboard.sql import result as sql_result
 from dashboard.sql.backends import postgresql

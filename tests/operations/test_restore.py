@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from dashboard.actions.models import Job
 from dashboard.cli import main
 from dashboard.core.database import db
+from dashboard.tasks.periodic import Job
 from tests.conftest import Clock
 from tests.engines import wait_for
 from tests.processes import Processes

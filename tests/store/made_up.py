@@ -5,11 +5,11 @@ from typing import Any
 
 from sqlalchemy import delete, update
 
-from dashboard.actions.models import Refresh
 from dashboard.core.database import db
 from dashboard.findings import causes
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, ConnectionCount
+from dashboard.refresh.models import Refresh
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 

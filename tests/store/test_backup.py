@@ -17,9 +17,10 @@ from flask import Flask
 from sqlalchemy import MetaData, create_engine, func, select
 from sqlalchemy.exc import SAWarning
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
 from dashboard.cli import main
 from dashboard.cli.common import close_store
+from dashboard.context import Console
 from dashboard.core import backup, schema
 from dashboard.core.database import db
 from dashboard.settings import Settings
@@ -141,7 +142,7 @@ def test_replacing_a_store_leaves_nothing_of_what_was_there(app: Flask, ours: Se
 
 
 def test_a_backup_is_in_the_audit_trail(run: Run, app: Flask, tmp_path: Path) -> None:
-    from dashboard.users.models import AuditEntry
+    from dashboard.audit.models import AuditEntry
 
     assert run("backup", str(tmp_path / "a.console")).exit_code == 0
     refused = run("backup", str(tmp_path / "a.console"))

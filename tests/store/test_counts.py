@@ -7,7 +7,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.app import Console
+from dashboard.context import Console
+from dashboard.core.cache import Remembered
 from dashboard.core.database import db
 from dashboard.fleet import counters as counts
 from dashboard.fleet.models import Account, Connection, ConnectionCount
@@ -136,7 +137,7 @@ class Work:
 
 def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on() -> None:
     work = Work(0.3, 0.3, 0.3, 2, 2)
-    kept = counts.Remembered(lambda: work.now)
+    kept = Remembered(lambda: work.now)
     assert [kept.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]
     work.now += 5.9
     assert kept.get("all", 3, work) == 2
@@ -153,13 +154,13 @@ def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_s
 
 def test_what_is_counted_quickly_or_took_long_only_once_is_always_that_of_now() -> None:
     work = Work(0.04, 5, 0.04, 0.04, 5)
-    kept = counts.Remembered(lambda: work.now)
+    kept = Remembered(lambda: work.now)
     assert [kept.get("all", version, work) for version in (1, 2, 3, 4, 5)] == [1, 2, 3, 4, 5]
 
 
 def test_while_one_counts_what_takes_long_the_others_are_shown_what_was_counted_last() -> None:
     work = Work(1, 1, 1)
-    kept = counts.Remembered(lambda: work.now)
+    kept = Remembered(lambda: work.now)
     for version in (1, 2):
         kept.get("all", version, work)
     work.now += 60

@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from dashboard.users.models import AuditEntry
 from dashboard.worker import retention
 from tests.conftest import Clock
 from tests.hooking import all_deliveries, audited

@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import causes, suppression
 from dashboard.findings import evaluate as findings

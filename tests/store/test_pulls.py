@@ -9,10 +9,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock
 
 WHO, MANY = "adam@example.com", 8

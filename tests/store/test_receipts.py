@@ -11,14 +11,14 @@ from sqlalchemy import delete
 from dashboard.actions import outcomes as receipts
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import causes
 from dashboard.findings.models import Finding
+from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Sandbox
 
 WHO = "olga@example.com"
@@ -31,7 +31,7 @@ def context(app: Flask) -> Any:
 
 
 def known(connection: Any) -> Connection:
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 

@@ -7,10 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.fleet import queries
 from dashboard.fleet.models import HealthChange, Run
-from dashboard.refresh import writer as snapshot
 from dashboard.users import service as people
 from dashboard.users import sessions
 from dashboard.users.models import SignIn
@@ -35,7 +35,7 @@ def connections_with_runs() -> set[tuple[int, int]]:
 
 def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
     connection = sandbox.healthy
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     first = count(HealthChange)
     for days in (400, 300, 200):

@@ -7,9 +7,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.masking import service as reveals
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

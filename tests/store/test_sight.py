@@ -4,8 +4,8 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard import peliqan
-from dashboard.app import Console
 from dashboard.bulk.models import BulkItem
+from dashboard.context import Console
 from dashboard.core import row_access as sight
 from dashboard.core.database import db
 from dashboard.findings.models import Finding

@@ -8,14 +8,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import causes, suppression
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
 from dashboard.notes import service as together
-from dashboard.refresh import queue as due
+from dashboard.tasks import periodic
 from tests.conftest import Clock
 
 WHO = "olga@example.com"
@@ -47,7 +47,7 @@ def states(cause: Cause) -> set[str]:
 def tick(parts: Console) -> None:
     """What the worker does every minute, but for what it does once a day, which would hide that the rest did nothing."""
     for name in ("findings", "retention"):
-        due.take_job(name, parts.clock(), timedelta(days=1))
+        periodic.take_job(name, parts.clock(), timedelta(days=1))
     db.session.commit()
     with parts.fleet.app.app_context():
         parts.work.tick()

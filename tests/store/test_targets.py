@@ -8,9 +8,10 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
+from dashboard.fleet import queries
 from dashboard.peliqan import models
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
@@ -74,7 +75,7 @@ def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
     connection = sandbox.life.add_connection(account.id, "xero", "Books")
     snapshot.save_accounts([models.Account(id=account.id, name="Brand new")], clock())
     live.read_connection(parts.api, account.id, connection.id, clock())
-    row = snapshot.connection_or_none(account.id, connection.id)
+    row = queries.connection_or_none(account.id, connection.id)
     assert row is not None
     assert row.target_id is not None
     found = db.session.scalars(select(Finding.rule).where(Finding.account_id == account.id)).all()

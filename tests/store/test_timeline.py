@@ -8,14 +8,15 @@ from flask import Flask
 from sqlalchemy import delete
 
 from dashboard.actions.models import Action
-from dashboard.alerts.models import WebhookEvent
-from dashboard.bulk.models import Note
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
+from dashboard.fleet import queries
 from dashboard.fleet.models import HealthChange, Run
+from dashboard.notes.models import Note
 from dashboard.reports.timeline import queries as timeline
 from dashboard.reports.timeline.queries import KINDS, BadCursor, Cursor
-from dashboard.users.models import AuditEntry
+from dashboard.webhooks.models import WebhookEvent
 from tests.conftest import Sandbox
 from tests.store.made_up import add_cause, add_finding
 from tests.views.test_cost import counted
@@ -168,7 +169,7 @@ def test_an_accounts_history_has_the_last_change_before_and_not_what_is_gone(her
     for days in (50, 40, 3, 1):
         add(change(here, AT - timedelta(days=days), f"{days}"))
     add(change((here[0], 999_999_999), AT))
-    found = timeline.health_of_account(here[0], AT - timedelta(days=30))
+    found = queries.health_of_account(here[0], AT - timedelta(days=30))
     assert {connection_id: [each.became for each in history] for connection_id, history in found.items()} == {
         here[1]: ["40", "3", "1"]
     }

@@ -8,8 +8,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, select
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.fleet import hourly_counts
 from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
 from dashboard.refresh import service as refresh
 from dashboard.reports.trend import queries as trend
@@ -40,7 +41,7 @@ def note(at: datetime, **counts: int) -> None:
     for severity, number in counts.items():
         db.session.add(ConnectionCount(severity=severity, status=severity, connector="any", connections=number))
     db.session.commit()
-    trend.note(at)
+    hourly_counts.note(at)
 
 
 def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(

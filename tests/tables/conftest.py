@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from dashboard import peliqan
-from dashboard.pulls.destinations.base import open_destination
+from dashboard.pulls.destinations.registry import open_destination
 from dashboard.pulls.pull import Pull, Selection
 from dashboard.sandbox.tables import Table
 from tests.conftest import Sandbox

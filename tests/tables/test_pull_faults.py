@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.pulls.destinations.base import DestinationError, open_destination
+from dashboard.pulls.destinations.base import DestinationError
+from dashboard.pulls.destinations.registry import open_destination
 from tests.conftest import Sandbox
 from tests.engines import Servers, wait_for
 from tests.tables.conftest import Copies, Run

@@ -10,7 +10,7 @@ import pytest
 
 from dashboard.core.text import clean
 from dashboard.pulls.column_types import decimal_places
-from dashboard.pulls.destinations.base import open_destination
+from dashboard.pulls.destinations.registry import open_destination
 from dashboard.sandbox.tables import Table
 from tests.conftest import Sandbox
 from tests.tables.conftest import Copies, Run

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from dashboard import peliqan
-from dashboard.app import Console
+from dashboard.context import Console
 from tests.conftest import Person
 from tests.tables.conftest import Copies, Run
 from tests.tables.own import TABLE, OwnTable

@@ -10,7 +10,7 @@ from bs4 import BeautifulSoup
 from flask import Flask, request
 from sqlalchemy import text
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.refresh import service as refresh
 from dashboard.telemetry import request_id as ids

@@ -13,7 +13,8 @@ import yaml
 from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.refresh.service import refresh_fleet
 from dashboard.telemetry import metrics
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of

@@ -3,7 +3,7 @@
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from tests.limited import add_outsiders
 
 

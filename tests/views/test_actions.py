@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from dashboard.actions import service as actions
-from dashboard.app import Console
+from dashboard.context import Console
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

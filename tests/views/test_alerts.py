@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.alerts.models import AlertMessage, AlertRule
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from tests.alerting import RECEIVERS, SECRET, Receiver, receive
 from tests.conftest import Clock, Person, words

@@ -7,9 +7,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from dashboard.app import Console
-from dashboard.bulk.models import BankTick
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.customer_links.banks.models import BankTick
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
 from tests.conftest import Clock, Person, Sandbox, path_of, words

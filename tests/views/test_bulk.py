@@ -12,10 +12,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
-from dashboard.app import Console
 from dashboard.bulk import service as bulk
+from dashboard.context import Console
 from dashboard.core.database import db
-from dashboard.refresh import writer as snapshot
+from dashboard.fleet import queries
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 
 
@@ -264,7 +264,7 @@ def test_what_is_gone_or_was_never_there_is_left_out(olga: Person, sandbox: Sand
 def test_what_has_gone_since_it_was_ticked_is_left_out(olga: Person, app: Flask, sandbox: Sandbox, clock: Clock) -> None:
     address, item = ticked(olga, sandbox, 2), quiet(olga, sandbox)[0]
     with app.app_context():
-        connection = snapshot.connection_or_none(item["account_id"], item["connection_id"])
+        connection = queries.connection_or_none(item["account_id"], item["connection_id"])
         assert connection is not None
         connection.gone_at = clock()
         db.session.commit()

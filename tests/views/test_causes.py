@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.refresh import live
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.made import dark_fleet

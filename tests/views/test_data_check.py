@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.tables.health.models import DataCheck
+from dashboard.findings.models import DataCheck
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

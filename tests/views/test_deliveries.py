@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.deliveries import service as deliveries
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.hooking import SECRET, all_deliveries, audited, connect, taken, work, work_after

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.actions import service as actions
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.sandbox.tables import Field
 from tests.conftest import Person, Sandbox, words
 from tests.peliqan.conftest import Answer, FaultServer

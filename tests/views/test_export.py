@@ -21,13 +21,15 @@ from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from dashboard import peliqan
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.exports import service as exports
 from dashboard.exports import table_files
 from dashboard.masking.rules import MASKED
 from dashboard.users import service as people
-from dashboard.users.models import AuditEntry, User
+from dashboard.users.models import User
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ

@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, select, text
 
-from dashboard.actions.models import Job
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
 from dashboard.cli.common import close_store, queue_problem, store_problem
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.monitoring.queries import WRITTEN
 from dashboard.refresh.service import refresh_fleet
+from dashboard.tasks.periodic import Job
 from tests.conftest import PASSWORD, Clock, Person, Sandbox
 from tests.engines import Servers
 

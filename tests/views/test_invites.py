@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from dashboard.actions import service as actions
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from dashboard.actions.service import LINKS
-from dashboard.app import ASSETS
+from dashboard.core.paths import ASSETS
 from dashboard.customer_links import letters
 from dashboard.customer_links.letters import LANGUAGES, Letter, Occasion, texts, write
 from dashboard.findings.rules.registry import BY_NAME

@@ -3,8 +3,8 @@
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
 from dashboard.bulk import service as bulk
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection

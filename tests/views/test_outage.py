@@ -7,10 +7,10 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.actions.models import Action
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001", "/audit", "/me")

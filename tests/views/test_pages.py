@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.refresh import service as refresh
 from tests.conftest import ACCOUNTS, Clock, Person, Sandbox, path_of, words
 

@@ -4,7 +4,7 @@ import re
 
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.users import service as people
 from tests.conftest import PASSWORD, Clock, Person, Sandbox, path_of, words
 

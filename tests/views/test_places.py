@@ -6,8 +6,9 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
 from dashboard.cli.common import close_store
+from dashboard.context import Console
 from dashboard.core import egress as places
 from dashboard.core.database import db
 from dashboard.pulls import service as pulls

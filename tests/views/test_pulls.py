@@ -11,12 +11,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.pulls import jobs as pulling
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.tables.own import TABLE, OwnTable
 

@@ -13,12 +13,13 @@ from sqlalchemy import update
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
 from dashboard.findings.playbook import PLATFORM, read_playbook
-from dashboard.refresh import writer as snapshot
+from dashboard.fleet import queries
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.diagnosis.test_playbook import FOLDER
 from tests.views.test_actions import look
@@ -32,7 +33,7 @@ def expired(sandbox: Sandbox) -> Any:
 def remember(app: Flask, clock: Clock, connection: Any, **times: int) -> None:
     """So many actions on connections like this one, by kind and verdict: ``sync_no_effect=4``."""
     with app.app_context():
-        row = snapshot.connection_or_none(connection.account_id, connection.id)
+        row = queries.connection_or_none(connection.account_id, connection.id)
         assert row is not None
         for name, count in times.items():
             kind, _, verdict = name.partition("_")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.tables.cells import cell, raw
 from tests.conftest import Person
 from tests.peliqan.conftest import Answer, FaultServer

@@ -8,12 +8,12 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
+from dashboard.fleet import queries
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
-from dashboard.refresh import writer as snapshot
 from dashboard.users import service as people
 from tests.conftest import Clock, Person, Sandbox, words
 
@@ -155,7 +155,7 @@ def test_a_name_of_an_address_is_never_taken_from_the_address(viv: Person) -> No
 def test_an_error_text_from_outside_is_text(viv: Person, app: Flask, parts: Console) -> None:
     with app.app_context():
         connection = next(iter(db.session.scalars(db.select(Finding).where(Finding.connection_id.is_not(None)))))
-        assert snapshot.connection_or_none(connection.account_id, connection.connection_id or 0)
+        assert queries.connection_or_none(connection.account_id, connection.connection_id or 0)
         cause = db.session.get_one(type(connection).cause.property.mapper.class_, connection.cause_id)
         cause.example, cause.owner = "<script>alert(1)</script>", "<b>olga</b>"
         db.session.commit()

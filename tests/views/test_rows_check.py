@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
+from dashboard.fleet import queries
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.made import dark_fleet
 
@@ -109,7 +109,7 @@ def test_a_stranger_and_an_unknown_connection_get_nothing(mallory: Person, viv: 
 
 def test_the_warehouse_has_no_rows_of_a_connector_to_look_at(viv: Person, app: Flask) -> None:
     with app.app_context():
-        warehouse = snapshot.connection_or_none(1001, 100100)
+        warehouse = queries.connection_or_none(1001, 100100)
         assert warehouse is not None
         assert warehouse.is_warehouse
     assert not viv.get("/accounts/1001/connections/100100").select("#newest-row")

@@ -6,14 +6,14 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.peliqan import Column
-from dashboard.tables.health.models import ValueSearch
 from dashboard.tables.search import jobs as work
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.matching import found_in
-from dashboard.users.models import AuditEntry
+from dashboard.tables.search.models import ValueSearch
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

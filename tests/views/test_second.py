@@ -8,7 +8,7 @@ import pyotp
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.users import two_factor as second

@@ -11,12 +11,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.app import Console
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.sql import service as questions
 from dashboard.sql.jobs import LOOK_EVERY
 from dashboard.sql.models import Answer, Question
-from dashboard.users.models import AuditEntry
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_cost import counted
 

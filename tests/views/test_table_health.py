@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.peliqan import Column
 from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks

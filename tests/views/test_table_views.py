@@ -12,7 +12,7 @@ from dashboard import peliqan
 from dashboard.core.database import db
 from dashboard.listing.query import BadQuery
 from dashboard.tables import saved_views as table_views
-from dashboard.tables.health.models import TableView
+from dashboard.tables.models import TableView
 from dashboard.tables.query import LONGEST_TREE, read_table_query, reference
 from dashboard.users import scopes
 from dashboard.users import service as people

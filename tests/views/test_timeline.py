@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from flask import Flask
 
-from dashboard.bulk.models import Note
 from dashboard.core.database import db
 from dashboard.fleet.models import HealthChange
+from dashboard.notes.models import Note
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
 

@@ -8,8 +8,8 @@ from flask import Flask
 from sqlalchemy import delete
 
 from dashboard.core.database import db
+from dashboard.fleet import hourly_counts
 from dashboard.fleet.models import SEVERITIES, FleetHour
-from dashboard.reports.trend import queries as trend
 from tests.conftest import Clock, Person, words
 
 
@@ -25,7 +25,7 @@ def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(viv: Person, app: 
     with app.app_context():
         # The store was filled in real time, perhaps before midnight.
         db.session.execute(delete(FleetHour))
-        trend.note(clock())
+        hourly_counts.note(clock())
         db.session.commit()
     note(app, clock, 3, error=4, ok=10)
     soup = viv.get("/trend")

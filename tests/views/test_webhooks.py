@@ -16,16 +16,18 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import Console, create_app
+from dashboard.app import create_app
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
 from dashboard.peliqan.webhooks import is_signed
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.settings import Settings, SettingsError, read_settings
-from dashboard.users.models import AuditEntry
+from dashboard.webhooks import retention as event_retention
+from dashboard.webhooks.models import WebhookEvent
+from dashboard.webhooks.retention import EVENTS_KEPT
 from dashboard.webhooks.service import Intake
-from dashboard.worker import retention
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign
 
@@ -371,7 +373,7 @@ def test_events_are_forgotten_after_two_weeks(app: Flask, peliqan: FlaskClient, 
     post(peliqan, {"event": "connection_added", "event_id": "new"})
     clock.move(seconds=60)
     with app.app_context():
-        assert retention.forget_events(clock()) == 1
-        assert timedelta(days=14) == retention.EVENTS_KEPT
+        assert event_retention.forget_events(clock()) == 1
+        assert timedelta(days=14) == EVENTS_KEPT
     assert [event.key for event in kept(app)] == ["new"]
     assert datetime.now(UTC) < clock()

@@ -2,33 +2,24 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, abort, render_template
+from flask import Blueprint, render_template
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.app import console
 from dashboard.connections.views.health_strip import STRIP_DAYS, worst_strip
+from dashboard.context import console
 from dashboard.customer_links import queries as desk
 from dashboard.findings import queries as diagnosed
+from dashboard.fleet import queries
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, account_item
-from dashboard.fleet.models import Account
 from dashboard.listing.query import ListQuery
 from dashboard.notes import service as together
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
-from dashboard.reports.timeline import queries as timeline
-from dashboard.users.access import requires
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
+from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("accounts", __name__)
-
-
-def get_account_or_404(account_id: int) -> Account:
-    """The account, or a page that says there is none."""
-    account = snapshot.account_or_none(account_id)
-    if account is None:
-        abort(404, f"No account has the id {account_id}, or it is newer than the last pass over the fleet.")
-    return account
 
 
 @bp.get("/accounts", endpoint="index")
@@ -49,7 +40,7 @@ def show(account_id: int) -> ResponseReturnValue:
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = diagnosed.of_account(account_id)
     at, place = console().clock(), together.Place(account_id)
-    history = timeline.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
+    history = queries.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
     return render_template(
         "pages/account.html",
         account=account,
@@ -59,7 +50,7 @@ def show(account_id: int) -> ResponseReturnValue:
         notes=together.notes_on(place),
         place=place,
         waiting=desk.waiting_of_account(account_id),
-        gone=snapshot.gone_from(account_id) if not connections else (0, None),
+        gone=queries.gone_from(account_id) if not connections else (0, None),
     )
 
 

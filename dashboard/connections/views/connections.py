@@ -10,10 +10,10 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
-from dashboard.actions.presenters import Advice, advise
-from dashboard.app import console
+from dashboard.actions.presenters import Advice, advise, noted_if_unsent
 from dashboard.audit import service as audit
 from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
+from dashboard.context import console
 from dashboard.core.error_values import sentence_of
 from dashboard.customer_links import service as links
 from dashboard.customer_links.banks import queries as banks
@@ -21,25 +21,23 @@ from dashboard.customer_links.presenters import Message, message_of
 from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from dashboard.error_pages import noted_if_unsent
 from dashboard.findings import queries as diagnosed
-from dashboard.findings.models import Finding
+from dashboard.findings.models import DataCheck, Finding
+from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes import service as together
 from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import freshness as rows
-from dashboard.tables.health.models import DataCheck
-from dashboard.users.access import is_for_scripts, requires, visitor
 from dashboard.web import htmx
+from dashboard.web.access import is_for_scripts, requires, visitor
 from dashboard.web.lists import answer_list
+from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("connections", __name__)
-PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
 
 
 @dataclass(frozen=True)
@@ -87,21 +85,13 @@ class ConnectionPage:
         return (console().clock() - row.last_success_at).total_seconds() / row.interval
 
 
-def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
-    """The connection, or a page that says there is none."""
-    connection = snapshot.connection_or_none(account_id, connection_id)
-    if connection is None:
-        abort(404, f"Account {account_id} has no connection {connection_id}, or it is newer than the last pass.")
-    return connection
-
-
 def connection_page(
     connection: Connection, problem: peliqan.PeliqanError | None = None, *, rows_note: str = "", data_note: str = ""
 ) -> ConnectionPage:
     """Everything the page shows, from the store; ``rows_note``, ``data_note``: what to say of a look at its rows or its data."""
     at = console().clock()
     account_id, connection_id = connection.account_id, connection.id
-    history = snapshot.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
+    history = queries.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
     done = actions.latest(account_id, connection_id)
     findings = diagnosed.of_connection(account_id, connection_id)
     ask = next((action for action in done if action.kind != actions.SYNC), None)

@@ -7,13 +7,13 @@ from typing import Any
 from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
-from dashboard.bulk.models import BankTick
 from dashboard.core.database import change, db, upsert
+from dashboard.customer_links.banks.models import BankTick
 from dashboard.findings.models import Finding
 from dashboard.fleet.counters import SHOWN
-from dashboard.fleet.lists import CONNECTIONS, shown_time
+from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection, ConnectionCount
-from dashboard.listing.listing import Filter, Listing, Outer
+from dashboard.listing.listing import Filter, Listing, Outer, shown_time
 from dashboard.peliqan.statuses import is_saltedge
 
 TODO, TICKED, BACK = "to_do", "ticked", "back"

@@ -5,13 +5,13 @@ from datetime import timedelta
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
-from dashboard.connections.views.connections import PATH, get_connection_or_404
+from dashboard.context import console
 from dashboard.customer_links.banks import queries as banks
 from dashboard.listing.listing import Listing
-from dashboard.users.access import requires, safe_next, visitor
+from dashboard.web.access import requires, safe_next, visitor
 from dashboard.web.lists import answer_list
+from dashboard.web.lookup import PATH, get_connection_or_404
 from dashboard.web.times import today_began
 
 bp = Blueprint("banks", __name__)

@@ -9,11 +9,11 @@ from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.app import Console, console
+from dashboard.context import Console, console
 from dashboard.core import schema
 from dashboard.monitoring import queries as vitals
-from dashboard.users.access import PUBLIC, requires
-from dashboard.worker.dispatch import MINUTE
+from dashboard.tasks.queue import MINUTE
+from dashboard.web.access import PUBLIC, requires
 
 bp = Blueprint("health", __name__)
 OK = "ok"

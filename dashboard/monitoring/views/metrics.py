@@ -14,10 +14,10 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.app import Console, console
+from dashboard.context import Console, console
 from dashboard.monitoring import queries as vitals
 from dashboard.telemetry import metrics
-from dashboard.users.access import PUBLIC, requires
+from dashboard.web.access import PUBLIC, requires
 
 bp = Blueprint("measured", __name__)
 

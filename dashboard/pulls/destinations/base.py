@@ -6,11 +6,11 @@ from decimal import Decimal
 from typing import Self
 
 from dashboard import peliqan
-from dashboard.core.addresses import FORMS, Address, FileAddress, read
+from dashboard.core.addresses import FORMS
 from dashboard.pulls.manifest import Copied, NameRules, PullResult
 from dashboard.pulls.spool import Spool
 
-__all__ = ["FORMS", "Destination", "DestinationError", "Refused", "name_of", "open_destination"]
+__all__ = ["FORMS", "Destination", "DestinationError", "Refused"]
 
 
 class DestinationError(Exception):
@@ -89,26 +89,3 @@ class Destination(ABC):
         Raises:
             DestinationError: it could not be kept.
         """
-
-
-def open_destination(address: Address | str) -> Destination:
-    """The destination at an address.
-
-    Raises:
-        ValueError: it cannot be read; the message is a sentence that does not repeat it, since it may hold a password.
-    """
-    found = read(address) if isinstance(address, str) else address
-    # Both load much that no other command needs.
-    if isinstance(found, FileAddress) and found.scheme == "parquet":
-        from dashboard.pulls.destinations.parquet import ParquetFolder
-
-        return ParquetFolder(found.path)
-    from dashboard.pulls.destinations.database import DatabaseDestination
-
-    return DatabaseDestination(found)
-
-
-def name_of(address: Address | str) -> str:
-    """What is shown of an address: a folder or file; host, port and database."""
-    found = read(address) if isinstance(address, str) else address
-    return found.shown if isinstance(found, FileAddress) else f"postgresql://{found.shown}"

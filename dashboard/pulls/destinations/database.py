@@ -20,21 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
 from dashboard.core.addresses import Address, FileAddress
-from dashboard.core.text import clean
+from dashboard.core.text import clean, name_for
 from dashboard.pulls import refusals
-from dashboard.pulls.column_types import (
-    BOOLEAN,
-    DATE,
-    INTEGER,
-    LARGEST,
-    NUMBER,
-    ROW_ID,
-    SMALLEST,
-    TEXT,
-    TIME,
-    decimal_places,
-    name_for,
-)
+from dashboard.pulls.column_types import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, decimal_places
 from dashboard.pulls.destinations.base import Destination, DestinationError
 from dashboard.pulls.destinations.database_schema import (
     CONNECTIONS,

@@ -7,16 +7,16 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
+from dashboard.core.cache import remembered
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet.counters import SHOWN, remembered
+from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
 from dashboard.peliqan.statuses import Severity
 
 Conditions = tuple[ColumnElement[bool], ...]
-_BY_REASON = select(Account.unreadable_reason, func.count()).where(Account.gone_at.is_(None)).group_by(Account.unreadable_reason)
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,6 @@ def read(at: datetime, most: int = 8) -> Overview:
         contradiction_count=contradiction_count,
         connectors=sorted(in_error, key=lambda row: (-row[1], comparable(row[0])))[:most],
     )
-
-
-def accounts_by_reason() -> dict[str | None, int]:
-    """How many accounts could not be read, by the reason why; None for those that could."""
-    return remembered("accounts by reason", lambda: dict(db.session.execute(_BY_REASON).all()))
 
 
 def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Connection]:

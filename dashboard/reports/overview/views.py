@@ -7,8 +7,8 @@ from dashboard.fleet.models import Account
 from dashboard.reports.overview import queries as overview
 from dashboard.reports.since import queries as report
 from dashboard.reports.since.views import since_left
-from dashboard.users.access import requires
 from dashboard.web import htmx, times
+from dashboard.web.access import requires
 
 bp = Blueprint("overview", __name__)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
+from dashboard.core.cache import remembered
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED as CAUSE_RECOVERED
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
 from dashboard.findings.rules.registry import GRAVITIES, UNREADABLE
-from dashboard.fleet.counters import remembered
 from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
+from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
-from dashboard.reports.overview.queries import accounts_by_reason
 
 NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"
 LONG = timedelta(days=7)

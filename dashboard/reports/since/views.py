@@ -11,13 +11,13 @@ from flask import Blueprint, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from jinja2 import Environment
 
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.reports.since import queries as report
-from dashboard.users.access import requires, visitor
 from dashboard.web import times
+from dashboard.web.access import requires, visitor
 
 bp = Blueprint("reports", __name__)
 DAY = timedelta(hours=24)

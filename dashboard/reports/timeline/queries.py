@@ -9,18 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, func, not_, or_, select
-from sqlalchemy.orm import aliased, defer, load_only
+from sqlalchemy import ColumnElement, Select, and_, not_, or_, select
+from sqlalchemy.orm import defer, load_only
 
 from dashboard.actions.models import Action
-from dashboard.alerts.models import WebhookEvent
 from dashboard.audit import service as audit
-from dashboard.bulk.models import Note
+from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import Connection, HealthChange, Run
-from dashboard.users.models import AuditEntry
+from dashboard.notes.models import Note
+from dashboard.webhooks.models import WebhookEvent
 
 HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"
 # By what people filter, in the order in which they are offered.
@@ -160,26 +159,6 @@ def names(account_id: int) -> dict[int, str]:
     """The account's connections by id, as pages call them, those that are gone included."""
     mine = select(Connection).options(load_only(Connection.name, Connection.connector)).where(Connection.account_id == account_id)
     return {row.id: row.title for row in db.session.scalars(mine)}
-
-
-def health_of_account(account_id: int, since: datetime, most: int = 5_000) -> dict[int, list[HealthChange]]:
-    """Status changes since a time, and the last one before it, oldest first, of each connection that the lists show."""
-    earlier = aliased(HealthChange)
-    last_before = (
-        select(func.max(earlier.id)).where(earlier.account_id == account_id, earlier.at < since).group_by(earlier.connection_id)
-    )
-    mine = (
-        select(HealthChange)
-        .join(Connection, and_(Connection.account_id == HealthChange.account_id, Connection.id == HealthChange.connection_id))
-        .where(HealthChange.account_id == account_id, *SHOWN)
-        .where(or_(HealthChange.at >= since, HealthChange.id.in_(last_before)))
-        .order_by(HealthChange.at.desc(), HealthChange.id.desc())
-        .limit(most)
-    )
-    found: dict[int, list[HealthChange]] = {}
-    for change in reversed(list(db.session.scalars(mine))):
-        found.setdefault(change.connection_id, []).append(change)
-    return found
 
 
 def _runs(place: _Place) -> Select[Any]:

@@ -7,14 +7,13 @@ from typing import Any
 from flask import Blueprint, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.connections.views.accounts import get_account_or_404
-from dashboard.connections.views.connections import PATH, get_connection_or_404
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
 from dashboard.reports.timeline import queries as timeline
 from dashboard.reports.timeline.queries import KINDS, Cursor, Event
-from dashboard.users.access import requires
 from dashboard.web import htmx, times
+from dashboard.web.access import requires
+from dashboard.web.lookup import PATH, get_account_or_404, get_connection_or_404
 
 bp = Blueprint("timeline", __name__)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from itertools import groupby
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from dashboard.core.database import db, upsert
-from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.core.database import db
+from dashboard.fleet.models import SEVERITIES, FleetHour
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,6 @@ class Day:
     def connections(self) -> int | None:
         """How many there were."""
         return sum(self.counts.values()) if self.counts is not None else None
-
-
-def note(at: datetime) -> None:
-    """Write down how many connections of each severity there are, for the hour of ``at``; its last note counts. Commits."""
-    counting = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
-    counted = {severity: int(count) for severity, count in db.session.execute(counting)}
-    hour = at.replace(minute=0, second=0, microsecond=0)
-    rows = [{"hour": hour, "severity": severity, "connections": counted.get(severity, 0)} for severity in SEVERITIES]
-    upsert(FleetHour, rows)
-    db.session.commit()
 
 
 def by_day(at: datetime, zone: tzinfo, days: int = 30) -> list[Day]:

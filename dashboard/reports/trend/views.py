@@ -5,12 +5,13 @@ from typing import Any
 from flask import Blueprint, jsonify, render_template
 from flask.typing import ResponseReturnValue
 
-from dashboard.fleet.lists import shown_time
 from dashboard.fleet.models import SEVERITIES
+from dashboard.listing.listing import shown_time
 from dashboard.reports.trend import queries as trend
-from dashboard.users.access import requires
 from dashboard.web import times
-from dashboard.web.lists import coverage, csv_response
+from dashboard.web.access import requires
+from dashboard.web.coverage import coverage
+from dashboard.web.lists import csv_response
 
 bp = Blueprint("trend", __name__)
 DAYS = 30

@@ -9,23 +9,23 @@ from flask import Blueprint, Response, abort, flash, jsonify, redirect, render_t
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.app import console
-from dashboard.connections.views.accounts import get_account_or_404
+from dashboard.context import console
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed
 from dashboard.core.sql_text import title_of, without_literals
+from dashboard.core.text import name_for
 from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
-from dashboard.pulls.column_types import name_for
 from dashboard.sql import service as questions
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import Answer, Question
 from dashboard.sql.parameters import BadQuestion, checked, names_in
 from dashboard.tables.cells import cell, plain
-from dashboard.users.access import requires, visitor
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import Shown, csv_response
+from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("sql", __name__)
 

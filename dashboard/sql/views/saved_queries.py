@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
+from dashboard.context import console
 from dashboard.core.sql_text import without_literals
 from dashboard.fleet.lists import ACCOUNTS
 from dashboard.fleet.models import Account
@@ -26,7 +26,7 @@ from dashboard.sql.views.editor import (
     lines_of,
     rows_of,
 )
-from dashboard.users.access import requires, visitor
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import csv_response
 
 bp = Blueprint("queries", __name__)

@@ -14,13 +14,13 @@ from threading import Event
 from typing import Any, Final
 
 from dashboard import peliqan
+from dashboard.core import times
 from dashboard.core.text import clean
+from dashboard.findings.models import DataCheck
+from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
-from dashboard.pulls import column_types as kinds
-from dashboard.refresh import writer as snapshot
 from dashboard.tables.data_checks import service as data_checks
 from dashboard.tables.data_checks.service import CountedTable
-from dashboard.tables.health.models import DataCheck
 
 MOST_TABLES: Final = 50
 MOST_ROWS: Final = 10_000
@@ -86,7 +86,7 @@ def check_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
         kept = data_checks.lease(account_id, connection_id, clock())
         if kept is None:
             continue
-        connection = snapshot.connection_or_none(account_id, connection_id)
+        connection = queries.connection_or_none(account_id, connection_id)
         if connection is None or connection.gone_at is not None:
             data_checks.forget(account_id, connection_id)
             continue
@@ -145,7 +145,7 @@ def _counted(account: peliqan.AccountApi, warehouse: str, schema: str, tables: l
 
 
 def _with_figures(table: CountedTable, rows: Any, keys: Any, versions: Any, received: Any) -> CountedTable:
-    received_at = kinds.read_time(received)
+    received_at = times.read_time(received)
     return replace(
         table,
         rows=int(rows or 0),

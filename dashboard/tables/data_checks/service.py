@@ -13,10 +13,9 @@ from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
 from dashboard.findings import evaluate as findings
-from dashboard.findings.models import Finding
-from dashboard.fleet.counters import begin_change
+from dashboard.findings.models import DataCheck, Finding
+from dashboard.fleet.version import begin_change
 from dashboard.tables.health import service as looks
-from dashboard.tables.health.models import DataCheck
 
 DAY, WEEK, LEASE = timedelta(days=1), findings.DATA_LASTS, timedelta(minutes=5)
 # A table that gets no rows may be one that never changes: that is no reason to count it each day for good.

@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dashboard import peliqan
+from dashboard.core import times
 from dashboard.core.database import db
 from dashboard.core.text import clean
+from dashboard.core.times import CLOCK_SKEW
 from dashboard.findings import evaluate as findings
+from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
-from dashboard.fleet.counters import begin_change
 from dashboard.fleet.models import Connection
-from dashboard.pulls import column_types as kinds
-from dashboard.refresh import writer as snapshot
+from dashboard.fleet.version import begin_change
 from dashboard.tables.filters import can_sort
 from dashboard.tables.health import service as looks
+from dashboard.tables.of_connection import LONGEST_NAME, RUNS_ASKED, _prefix, loaded_by, tables_of
 
 MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.
 RECEIVED_AT = "_sdc_received_at"
 # Of one table and not of the whole API: the others can be read all the same.
 OF_ONE_TABLE = (peliqan.Refused, peliqan.Forbidden, peliqan.NotFound, peliqan.BrokenAnswer, peliqan.ServerError)
-RUNS_ASKED = 5
-LONGEST_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
     account = api.for_account(connection.account_id)
     databases = account.databases()
     tables = tables_of(connection, (table for each in databases[:MOST_DATABASES] for table in account.tables(each.id)))
-    siblings = snapshot.connections_of(connection.account_id)
+    siblings = queries.connections_of(connection.account_id)
     times, dated, unread, seen = [], 0, [], []
     looked_at = _most_loaded(connection, tables)[:MOST_TABLES]
     for table in looked_at:
@@ -109,7 +109,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
             unread.append(table.name)
             continue
         dated += 1
-        found = [time for row in page.rows if (time := read_time(row.get(column))) is not None and time <= at + kinds.CLOCK_SKEW]
+        found = [time for row in page.rows if (time := read_time(row.get(column))) is not None and time <= at + CLOCK_SKEW]
         times += found
         # How many rows there are is said along with them.
         name, loader = clean(table.name), loaded_by(table, siblings)
@@ -130,25 +130,9 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
     return look
 
 
-def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[peliqan.Table]:
-    """Which of an account's tables a connection loads.
-
-    Assumption, to be confirmed with Peliqan, made here alone: those whose name begins with the connector's and ``_``, in any
-    case, in whatever database. Two connections of one connector in one account cannot be told apart by it.
-    """
-    prefix = _prefix(connection).casefold()
-    return [table for table in tables if connection.connector and table.name.casefold().startswith(prefix)]
-
-
-def loaded_by(table: peliqan.Table, connections: Iterable[Connection]) -> int | None:
-    """Which of these connections loads a table, by the same assumption: the longest connector that fits, the eldest of it."""
-    mine = [each for each in connections if tables_of(each, [table])]
-    return min(mine, key=lambda each: (-len(each.connector), each.id)).id if mine else None
-
-
 def read_time(value: object) -> datetime | None:
     """A cell as a time in UTC: ISO, with its zone or taken as UTC. None for anything else, and for a day without a time."""
-    return kinds.read_time(value) if isinstance(value, str) and ":" in value else None
+    return times.read_time(value) if isinstance(value, str) and ":" in value else None
 
 
 def received_at(columns: Iterable[peliqan.Column]) -> str | None:
@@ -180,7 +164,3 @@ def _most_loaded(connection: Connection, tables: list[peliqan.Table]) -> list[pe
         return max(loads[name], loads[name.removeprefix(prefix)])
 
     return sorted(tables, key=loaded, reverse=True)
-
-
-def _prefix(connection: Connection) -> str:
-    return f"{connection.connector}_"

@@ -12,10 +12,11 @@ from typing import Any
 
 from dashboard import peliqan
 from dashboard.core.text import clean
-from dashboard.pulls import column_types as kinds
-from dashboard.refresh import writer as snapshot
+from dashboard.core.times import CLOCK_SKEW
+from dashboard.fleet import queries
 from dashboard.tables.health import service as looks
-from dashboard.tables.health.freshness import loaded_by, read_time, received_at
+from dashboard.tables.health.freshness import read_time, received_at
+from dashboard.tables.of_connection import loaded_by
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import Row
 
@@ -37,12 +38,12 @@ def look(
     if column is not None:
         rows = api.rows(table.id, size=1, order_by=f"-{column}", include=(column,)).rows
         times = [read_time(row.get(column)) for row in rows]
-        newest = max((time for time in times if time is not None and time <= at + kinds.CLOCK_SKEW), default=None)
+        newest = max((time for time in times if time is not None and time <= at + CLOCK_SKEW), default=None)
     key = next((each.name for each in columns if each.primary), "")
     seen = looks.Seen(
         table_id=table.id,
         name=clean(table.name) or f"Table {table.id}",
-        connection_id=loaded_by(table, snapshot.connections_of(api.account_id)),
+        connection_id=loaded_by(table, queries.connections_of(api.account_id)),
         rows=count,
         newest_received_at=newest,
         says_received=column is not None,

@@ -14,8 +14,9 @@ from sqlalchemy import select, update
 
 from dashboard.core.database import change, db, is_free
 from dashboard.findings import evaluate as findings
-from dashboard.fleet.counters import begin_change
-from dashboard.tables.health.models import TableLook, WatchedTable
+from dashboard.fleet.models import WatchedTable
+from dashboard.fleet.version import begin_change
+from dashboard.tables.health.models import TableLook
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)

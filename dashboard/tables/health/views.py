@@ -8,16 +8,16 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.app import console
-from dashboard.connections.views.accounts import get_account_or_404
-from dashboard.fleet.models import Account
+from dashboard.context import console
+from dashboard.fleet.models import Account, WatchedTable
 from dashboard.masking import presenters as masking
 from dashboard.tables import addresses as table_views
 from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks
-from dashboard.tables.health.models import TableLook, WatchedTable
-from dashboard.users.access import requires
+from dashboard.tables.health.models import TableLook
 from dashboard.web import htmx
+from dashboard.web.access import requires
+from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("table_health", __name__)
 

@@ -15,11 +15,12 @@ from dashboard import peliqan
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean
 from dashboard.fleet.models import Connection
-from dashboard.tables.health.freshness import OF_ONE_TABLE, tables_of
-from dashboard.tables.health.models import ValueSearch
+from dashboard.tables.health.freshness import OF_ONE_TABLE
+from dashboard.tables.of_connection import tables_of
 from dashboard.tables.reader import PAGE
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.matching import found_in
+from dashboard.tables.search.models import ValueSearch
 
 Clock = Callable[[], datetime]
 MOST_ROWS, MOST_SECONDS, MOST_TABLES, MOST_DATABASES = 20_000, 60, 200, 10

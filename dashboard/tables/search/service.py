@@ -9,7 +9,7 @@ from sqlalchemy import delete, select, update
 from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.fleet.models import Connection
-from dashboard.tables.health.models import ValueSearch
+from dashboard.tables.search.models import ValueSearch
 
 KEPT: Final = timedelta(days=1)
 # Longer than a turn takes, unless Peliqan is very slow.

@@ -10,18 +10,18 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.app import console
-from dashboard.connections.views.connections import PATH, get_connection_or_404
+from dashboard.context import console
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Connection
 from dashboard.masking import presenters as masking
-from dashboard.tables.health.models import ValueSearch
 from dashboard.tables.search import jobs as work
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.jobs import Hit, Place
 from dashboard.tables.search.matching import LONGEST
-from dashboard.users.access import requires, visitor
+from dashboard.tables.search.models import ValueSearch
 from dashboard.web import htmx
+from dashboard.web.access import requires, visitor
+from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("searches", __name__)
 LEAST = 2

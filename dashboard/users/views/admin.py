@@ -3,29 +3,20 @@
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.database import db
-from dashboard.fleet.lists import AUDIT, USERS, audit_item, user_item
 from dashboard.users import oidc_users as provided
 from dashboard.users import scopes, sessions
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
-from dashboard.users.access import requires, visitor
+from dashboard.users.lists import USERS, user_item
 from dashboard.users.models import User
 from dashboard.users.views.oidc import Away, provider
+from dashboard.web.access import requires, visitor
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("admin", __name__)
-
-
-@bp.get("/audit", endpoint="audit_index")
-@bp.get("/audit.json", endpoint="audit_index_json")
-@bp.get("/audit.csv", endpoint="audit_index_csv")
-@requires("admin")
-def audit_index() -> ResponseReturnValue:
-    """Who did what, when, with which result."""
-    return answer_list(AUDIT, audit_item, "pages/audit.html", "fragments/_audit.html")
 
 
 @bp.get("/users", endpoint="users")

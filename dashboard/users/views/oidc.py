@@ -14,14 +14,15 @@ from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
 from dashboard.users import issuers
 from dashboard.users import oidc_users as provided
-from dashboard.users.access import PUBLIC, let_in, requires, safe_next
+from dashboard.users.access import let_in
 from dashboard.users.oidc_claims import find, values, verified
+from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)

@@ -3,10 +3,11 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.users import service as people
-from dashboard.users.access import begin_session, requires, visitor
+from dashboard.users.access import begin_session
+from dashboard.web.access import requires, visitor
 from dashboard.web.security import limiter
 
 bp = Blueprint("passwords", __name__)

@@ -6,11 +6,11 @@ from datetime import timedelta
 from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.users import service as people
 from dashboard.users import sessions
-from dashboard.users.access import requires, visitor
+from dashboard.web.access import requires, visitor
 from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)

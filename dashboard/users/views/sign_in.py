@@ -4,15 +4,16 @@ from flask import Blueprint, flash, redirect, render_template, request, session,
 from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.email_addresses import canonical
 from dashboard.users import service as people
 from dashboard.users import sessions
 from dashboard.users import two_factor as codes
-from dashboard.users.access import PUBLIC, let_in, requires, safe_next, visitor
+from dashboard.users.access import let_in
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
+from dashboard.web.access import PUBLIC, requires, safe_next, visitor
 from dashboard.web.login_throttle import by_account
 from dashboard.web.security import limiter
 

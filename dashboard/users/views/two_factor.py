@@ -7,13 +7,14 @@ from flask import Blueprint, flash, redirect, render_template, request, session,
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
-from dashboard.app import console
 from dashboard.audit import service as audit
+from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
-from dashboard.users.access import PUBLIC, let_in, requires, safe_next, visitor
+from dashboard.users.access import let_in
 from dashboard.users.models import User
+from dashboard.web.access import PUBLIC, requires, safe_next, visitor
 from dashboard.web.login_throttle import by_address, count_key
 from dashboard.web.security import limiter
 

@@ -6,12 +6,12 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.fleet import queries
 from dashboard.fleet.models import Connection, Run
-from dashboard.refresh import writer as snapshot
 from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks.models import WebhookEvent
 from tests.webhooks import post
 
 NEW_RUN = 2**62
@@ -20,7 +20,7 @@ NEW_RUNS = count(NEW_RUN, 10)
 
 def known(connection: Any) -> Connection:
     db.session.expire_all()
-    row = snapshot.connection_or_none(connection.account_id, connection.id)
+    row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     return row
 

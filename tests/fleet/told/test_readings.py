@@ -5,14 +5,14 @@ from datetime import timedelta
 from flask import Flask
 from sqlalchemy import select, update
 
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, AccountCheck
 from dashboard.refresh import queue as due
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.webhooks import jobs as webhooks
 from dashboard.webhooks import service as events
+from dashboard.webhooks.models import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, known, states, take, tell
 from tests.webhooks import made

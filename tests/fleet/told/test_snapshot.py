@@ -8,16 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import Console
+from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
+from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Run
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks import service as events
-from dashboard.worker import retention
+from dashboard.webhooks.models import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
 from tests.webhooks import made
@@ -188,7 +189,7 @@ def test_a_connection_that_is_added_is_there_after_one_reading(app: Flask, parts
     db.session.execute(db.delete(Run).where(Run.account_id == connection.account_id, Run.connection_id == connection.id))
     db.session.delete(known(connection))
     db.session.commit()
-    assert snapshot.connection_or_none(**gone) is None
+    assert queries.connection_or_none(**gone) is None
     tell(app, made(connection, "connection_added"))
     take(parts)
     parts.work.read_told()
@@ -228,7 +229,7 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
     parts.work.read_told()
     before = known(connection).missing_at, known(connection).running
     clock.move(days=14, seconds=60)
-    assert retention.forget_events(clock()) == 2
+    assert event_retention.forget_events(clock()) == 2
     db.session.commit()
     tell(app, removed, made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]))
     assert take(parts).accounts == set()

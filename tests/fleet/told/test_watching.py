@@ -16,12 +16,12 @@ from werkzeug.serving import make_server
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
-from dashboard.alerts.models import WebhookEvent
-from dashboard.app import Console
+from dashboard.actions.polling import EVENTS_COME
+from dashboard.context import Console
 from dashboard.core.database import db
-from dashboard.refresh.schedule import EVENTS_COME
 from dashboard.tasks.throttle import Seldom
 from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks.models import WebhookEvent
 from tests.conftest import Clock, Sandbox, path_of
 from tests.engines import wait_for
 from tests.fleet.test_workers import sign_in

@@ -1,0 +1,17 @@
+"""The page of the audit log."""
+
+from flask.typing import ResponseReturnValue
+
+from dashboard.audit.lists import AUDIT, audit_item
+from dashboard.users.views.admin import bp
+from dashboard.web.access import requires
+from dashboard.web.lists import answer_list
+
+
+@bp.get("/audit", endpoint="audit_index")
+@bp.get("/audit.json", endpoint="audit_index_json")
+@bp.get("/audit.csv", endpoint="audit_index_csv")
+@requires("admin")
+def audit_index() -> ResponseReturnValue:
+    """Who did what, when, with which result."""
+    return answer_list(AUDIT, audit_item, "pages/audit.html", "fragments/_audit.html")

@@ -1,0 +1,19 @@
+"""Reviews of bank connections."""
+
+from datetime import datetime
+
+from sqlalchemy import Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.core.database import BigId, Model, UtcTime
+
+
+class BankTick(Model):
+    """Somebody dealt with a bank connection in a round over the consents. One row a connection: the latest."""
+
+    __tablename__ = "bank_tick"
+
+    account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    who: Mapped[str] = mapped_column(Text)

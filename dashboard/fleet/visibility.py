@@ -1,0 +1,42 @@
+"""Which accounts a restricted user may see: the rules, and the accounts they give."""
+
+from collections.abc import Collection
+
+from sqlalchemy import ForeignKey, String, case, delete, func, insert, select
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from dashboard.core.database import BigId, Model, change
+from dashboard.fleet.models import Account
+
+
+class Scope(Model):
+    """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
+
+    __tablename__ = "scope"
+
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
+    text: Mapped[str] = mapped_column(String(255), primary_key=True)
+    is_prefix: Mapped[bool] = mapped_column(primary_key=True)
+
+
+class Seen(Model):
+    """An account that a limited person sees, worked out from their ``Scope`` (``core.row_access``): an index finds it."""
+
+    __tablename__ = "seen"
+
+    user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)
+
+
+def work_out(session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()) -> None:
+    """Who sees which accounts, anew: all of a person's whose scope has changed, or everybody's sight of accounts that have.
+
+    External ids are compared letter by letter, in either database. Does not commit.
+    """
+    begins = func.substr(Account.external_id, 1, func.length(Scope.text)) == Scope.text
+    fits = case((Scope.is_prefix, begins), else_=Account.external_id == Scope.text)
+    now = select(Scope.user_id, Account.id).join(Account, fits).distinct()
+    which = Seen.user_id == user_id if user_id is not None else Seen.account_id.in_(account_ids)
+    of = Scope.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
+    change(delete(Seen).where(which), session)
+    change(insert(Seen).from_select(["user_id", "account_id"], now.where(of)), session)

@@ -1,0 +1,36 @@
+"""Masked columns, and who revealed them."""
+
+from datetime import datetime
+
+from sqlalchemy import Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from dashboard.core.database import BigId, Model, UtcTime
+
+
+class ColumnMask(Model):
+    """An administrator's word on whether a column is masked, over what the rules say. ``column`` is its name."""
+
+    __tablename__ = "column_mask"
+
+    table_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    column: Mapped[str] = mapped_column(String(300), primary_key=True)
+    account_id: Mapped[int] = mapped_column(BigId, index=True)
+    masked: Mapped[bool]
+    who: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class Reveal(Model):
+    """Somebody sees a table's masked columns until a time, having said why."""
+
+    __tablename__ = "reveal"
+    __table_args__ = (Index("ix_reveal_who", "user_id", "account_id", "table_id", "until"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    user_id: Mapped[int] = mapped_column(BigId)
+    account_id: Mapped[int] = mapped_column(BigId)
+    table_id: Mapped[int] = mapped_column(BigId)
+    why: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcTime)
+    until: Mapped[datetime] = mapped_column(UtcTime)

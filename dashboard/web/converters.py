@@ -1,0 +1,14 @@
+"""Parts of addresses."""
+
+from typing import Any
+
+from werkzeug.routing import IntegerConverter, Map
+
+
+class Id(IntegerConverter):
+    """``<int:…>`` in a path: a number that a column of ids can hold. Any other is the id of nothing, on either database."""
+
+    regex = "[0-9]+"
+
+    def __init__(self, map: Map, *args: Any, **more: Any) -> None:
+        super().__init__(map, *args, **{"max": 2**63 - 1, **more})

@@ -1,0 +1,44 @@
+"""Objects named in addresses: found, or answered with 404."""
+
+from flask import abort
+
+from dashboard.findings import queries as diagnosed
+from dashboard.findings.models import Cause
+from dashboard.fleet import queries
+from dashboard.fleet.models import Account, Connection
+
+PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
+
+
+def get_account_or_404(account_id: int) -> Account:
+    """The account, or a page that says there is none."""
+    account = queries.account_or_none(account_id)
+    if account is None:
+        abort(404, f"No account has the id {account_id}, or it is newer than the last pass over the fleet.")
+    return account
+
+
+def get_cause_or_404(cause_id: int) -> Cause:
+    """The cause, or a page that says there is none."""
+    cause = diagnosed.cause_or_none(cause_id)
+    if cause is None:
+        abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
+    return cause
+
+
+def whole_cause_or_403(cause_id: int) -> Cause:
+    """The cause, to change what is said of it to everybody: not for who sees a part of what is behind it."""
+    cause = get_cause_or_404(cause_id)
+    if not diagnosed.is_whole(cause):
+        abort(
+            403, "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding."
+        )
+    return cause
+
+
+def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
+    """The connection, or a page that says there is none."""
+    connection = queries.connection_or_none(account_id, connection_id)
+    if connection is None:
+        abort(404, f"Account {account_id} has no connection {connection_id}, or it is newer than the last pass.")
+    return connection

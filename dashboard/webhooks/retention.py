@@ -1,0 +1,20 @@
+"""How long events are kept."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, select
+
+from dashboard.core.database import MOST_AT_ONCE, change, db
+from dashboard.webhooks.models import WebhookEvent
+
+EVENTS_KEPT = timedelta(days=14)
+
+
+def forget_events(at: datetime) -> int:
+    """Delete events that came more than fourteen days ago; how many. Commits, in small steps."""
+    old = select(WebhookEvent.id).where(WebhookEvent.received_at < at - EVENTS_KEPT).limit(MOST_AT_ONCE)
+    forgotten = 0
+    while deleted := change(delete(WebhookEvent).where(WebhookEvent.id.in_(old))):
+        db.session.commit()
+        forgotten += deleted
+    return forgotten
