@@ -13,18 +13,22 @@ from requests.adapters import BaseAdapter
 from werkzeug.routing import MapAdapter
 
 from dashboard import peliqan
+from dashboard.actions import outcomes
 from dashboard.context import Console, Fleet, utc_now
 from dashboard.core.database import db, end_session, engine_options, prefer_indexes
 from dashboard.core.paths import ASSETS
 from dashboard.core.private_files import CannotBeMade, make_private
-from dashboard.core.processes import Presence
 from dashboard.findings.playbook import read_playbook
+from dashboard.findings.signals import recovered
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.http.client import FromClient
 from dashboard.masking.rules import read_masks
 from dashboard.refresh.outages import StoreNotes
+from dashboard.refresh.signals import accounts_read
 from dashboard.settings import Settings, SettingsError
+from dashboard.tasks.processes import Presence
 from dashboard.web.converters import Id
+from dashboard.webhooks import service as events
 from dashboard.worker.dispatch import Work
 
 
@@ -132,6 +136,7 @@ def create_app(
         problem = f"the work queue in {settings.dashboard_data} cannot be used ({error}; {free:,} MB are free on its disk)"
         next_step = "make room, or give the folder and its files to the user who runs the console"
         raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {problem}: {next_step}") from None
+    _connect_signals()
     app.extensions["console"] = Console(settings, api, fleet, work, clock, playbook, masks)
     if pages:
         from dashboard import blueprints as views
@@ -147,3 +152,9 @@ def create_app(
         app.wsgi_app = Watched(inner)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app
+
+
+def _connect_signals() -> None:
+    """Connect what lower packages report to the packages above them that act on it, in the same transaction."""
+    recovered.connect(outcomes.on_recovered)
+    accounts_read.connect(events.on_accounts_read)

@@ -3,17 +3,20 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 
 from dashboard import peliqan
 from dashboard.core.egress import EVERYWHERE, Places
-from dashboard.findings.playbook import Playbook
-from dashboard.fleet.token_vault import TokenVault
-from dashboard.masking.rules import Masks
-from dashboard.refresh.outages import StoreNotes
-from dashboard.settings import Settings
-from dashboard.worker.dispatch import Work
+
+if TYPE_CHECKING:
+    from dashboard.findings.playbook import Playbook
+    from dashboard.fleet.token_vault import TokenVault
+    from dashboard.masking.rules import Masks
+    from dashboard.refresh.outages import StoreNotes
+    from dashboard.settings import Settings
+    from dashboard.worker.dispatch import Work
 
 Clock = Callable[[], datetime]
 
@@ -25,8 +28,8 @@ class Fleet:
 
     app: Flask
     api: peliqan.Peliqan
-    vault: TokenVault
-    outages: StoreNotes
+    vault: "TokenVault"
+    outages: "StoreNotes"
     clock: Clock
     concurrency: int
     interval: float
@@ -43,13 +46,13 @@ def utc_now() -> datetime:
 class Console:
     """What a view needs beside the store: ``console()`` gives it."""
 
-    settings: Settings
+    settings: "Settings"
     api: peliqan.Peliqan
     fleet: Fleet
-    work: Work
+    work: "Work"
     clock: Callable[[], datetime]
-    playbook: Playbook
-    masks: Masks
+    playbook: "Playbook"
+    masks: "Masks"
 
 
 def console() -> Console:

@@ -24,10 +24,9 @@ from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.tables.reader import TableChanged
 from dashboard.telemetry import outages
 from dashboard.telemetry import request_id as ids
-from dashboard.users.access import address_asked_for
 from dashboard.users.views import two_factor as second
 from dashboard.web import htmx
-from dashboard.web.access import is_for_scripts
+from dashboard.web.access import address_asked_for, is_for_scripts
 from dashboard.web.login_throttle import account
 from dashboard.web.security import first_in_a_minute
 

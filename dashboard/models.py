@@ -16,6 +16,7 @@ from dashboard.actions.models import Action
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk.models import BulkItem, BulkJob
+from dashboard.core.snapshot_version import SnapshotVersion
 from dashboard.customer_links.banks.models import BankTick
 from dashboard.deliveries.models import Delivery
 from dashboard.exports.models import Export
@@ -29,7 +30,6 @@ from dashboard.fleet.models import (
     FleetHour,
     HealthChange,
     Run,
-    SnapshotVersion,
     WatchedTable,
 )
 from dashboard.fleet.visibility import Scope, Seen

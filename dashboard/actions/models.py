@@ -6,6 +6,7 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 from dashboard.core.search_text import folded
 from dashboard.findings.rules.registry import BY_NAME
 from dashboard.fleet.models import Account, Connection
@@ -25,6 +26,7 @@ class Action(Model):
     """
 
     __tablename__ = "action"
+    visibility = BY_ACCOUNT
     __table_args__ = (
         Index("ix_action_connection", "account_id", "connection_id", "id"),
         Index("ix_action_learnt", "rule", "connector", "kind", "verdict"),

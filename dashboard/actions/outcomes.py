@@ -3,7 +3,7 @@
 An action is judged once, when it settles: ``actions.settle`` calls ``judge``, whatever the end. What helps may be seen only
 later, since a reauthorised connection often recovers with its next run. So when a finding recovers within one interval of the
 connection after the newest action there (and half an hour for the run and its reading, a day at most), that action is judged
-again (``look_again``). Earlier actions get no credit for it.
+again (``on_recovered``). Earlier actions get no credit for it.
 """
 
 from collections.abc import Collection
@@ -57,21 +57,21 @@ def judge(action: Action) -> None:
     action.verdict = _verdict(action, connection)
 
 
-def look_again(places: Collection[tuple[int, int | None]], at: datetime) -> None:
-    """Findings of these connections (by account and id) have just recovered: judge the newest action on each again.
+def on_recovered(_sender: object, *, connections: Collection[tuple[int, int | None]], at: datetime) -> None:
+    """Judge the newest action on each of these connections again: their findings have just recovered.
 
     Only what came to a good end and is recent enough; what worked has worked. Does not commit.
     """
-    connections = {place for place in places if place[1] is not None}
-    if not connections:
+    named = {each for each in connections if each[1] is not None}
+    if not named:
         return
-    accounts = {account_id for account_id, _ in connections}
+    accounts = {account_id for account_id, _ in named}
     recent = select(Action).where(Action.account_id.in_(accounts), Action.started_at > at - 3 * AT_MOST)
     newest: dict[tuple[int, int], Action] = {}
     for action in db.session.scalars(recent.order_by(Action.id)):
         newest[action.account_id, action.connection_id] = action
     for place, action in newest.items():
-        if place not in connections or action.settled_at is None or action.state != DONE or action.verdict == WORKED:
+        if place not in named or action.settled_at is None or action.state != DONE or action.verdict == WORKED:
             continue
         connection = db.session.get(Connection, place)
         if connection is not None and at - action.settled_at <= _patience(connection):

@@ -2,15 +2,35 @@
 
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from dashboard import peliqan
 from dashboard.actions.models import Action
-from dashboard.deliveries.models import Delivery
 from dashboard.fleet import queries
 from dashboard.refresh.live import read_connection
 
 # So long after an event of a connection more are expected.
 EVENTS_COME = timedelta(minutes=10)
+
+
+class Polled(Protocol):
+    """What is polled at Peliqan: an action, or a delivery."""
+
+    @property
+    def account_id(self) -> int:
+        """The account's id."""
+
+    @property
+    def connection_id(self) -> int:
+        """The connection's id."""
+
+    @property
+    def looks(self) -> int:
+        """How often it was polled."""
+
+    @property
+    def looked_at(self) -> datetime | None:
+        """When it was polled last."""
 
 
 def read_after(api: peliqan.Peliqan, action: Action, at: datetime) -> None:
@@ -22,7 +42,7 @@ def read_after(api: peliqan.Peliqan, action: Action, at: datetime) -> None:
         read_connection(api, action.account_id, action.connection_id, at)
 
 
-def next_look(action: Action | Delivery, at: datetime, interval: float) -> datetime:
+def next_look(action: Polled, at: datetime, interval: float) -> datetime:
     """``interval`` seconds for the first four looks, twice that up to the tenth, then four times (15, 30, 60 s by default).
 
     While Peliqan sends events of the connection it is four times from the first: the end of a run is told, and then the action

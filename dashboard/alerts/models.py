@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import NOBODY
 from dashboard.core.search_text import folded
 from dashboard.fleet.models import Account
 
@@ -18,6 +19,8 @@ class AlertRule(Model):
     """
 
     __tablename__ = "alert_rule"
+    # No restricted user has a page of these.
+    visibility = NOBODY
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
@@ -51,6 +54,7 @@ class AlertMessage(Model):
     """
 
     __tablename__ = "alert_message"
+    visibility = NOBODY
     __table_args__ = (UniqueConstraint("rule_id", "key"), Index("ix_alert_message_due", "state", "due_at"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

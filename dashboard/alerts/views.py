@@ -15,8 +15,9 @@ from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
+from dashboard.users.access import visitor
 from dashboard.web import times
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("alerts", __name__)

@@ -6,6 +6,7 @@ from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import Visibility
 from dashboard.core.search_text import folded
 
 
@@ -16,6 +17,10 @@ class AuditEntry(Model):
     """
 
     __tablename__ = "audit_entry"
+    visibility = Visibility(
+        "audit_entry WHERE audit_entry.account_id IN ({ids})"
+        " OR (audit_entry.account_id IS NULL AND audit_entry.who IN ({my_address}))"
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(UtcTime, index=True)

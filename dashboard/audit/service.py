@@ -9,15 +9,16 @@ import json
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import func, select, update
+from sqlalchemy import column, func, select, table, update
 
 from dashboard.audit.models import AuditEntry
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, db, insert_for
 from dashboard.core.text import clean
-from dashboard.users.models import User
 
 PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"
+# By its name: the package of users stands above this one.
+_USERS = table("user", column("address"))
 COUNTED: Final = frozenset({FAILED, REFUSED})
 # Rows of what failed or was refused within an hour: of one person, and of all together who are no users.
 MOST_ROWS: Final = 100
@@ -76,7 +77,7 @@ def _count(
 ) -> AuditEntry:
     who, detail = clean(who)[:254], clean(detail)[:2000]
     with sight.everything():
-        is_user = db.session.scalar(select(User.id).where(User.address == who).limit(1)) is not None
+        is_user = db.session.scalar(select(_USERS.c.address).where(_USERS.c.address == who)) is not None
         group = f"{at.astimezone(UTC):%Y%m%d%H} {_digest(who)[:16] if is_user else 'no user'} "
         key = group + _digest(who, what, result, account_id, connection_id, detail)
         again = {"times": AuditEntry.times + 1, "settled_at": at}

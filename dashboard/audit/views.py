@@ -1,11 +1,14 @@
 """The page of the audit log."""
 
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit.lists import AUDIT, audit_item
-from dashboard.users.views.admin import bp
 from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
+
+# Pages for administrators; ``users/views/admin.py`` adds those of users.
+bp = Blueprint("admin", __name__)
 
 
 @bp.get("/audit", endpoint="audit_index")

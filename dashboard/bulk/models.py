@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT, Visibility
 from dashboard.core.search_text import folded
 
 
@@ -18,6 +19,10 @@ class BulkJob(Model):
     """
 
     __tablename__ = "bulk_job"
+    visibility = Visibility(
+        "bulk_job WHERE NOT EXISTS (SELECT 1 FROM bulk_item"
+        " WHERE bulk_item.job_id = bulk_job.id AND bulk_item.account_id NOT IN ({ids}))"
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
@@ -44,6 +49,7 @@ class BulkItem(Model):
     """
 
     __tablename__ = "bulk_item"
+    visibility = BY_ACCOUNT
     __table_args__ = (
         UniqueConstraint("job_id", "account_id", "connection_id"),
         Index("ix_bulk_item_state", "job_id", "state", "id"),

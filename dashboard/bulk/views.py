@@ -15,8 +15,9 @@ from dashboard.context import console
 from dashboard.customer_links.service import check_link
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause
+from dashboard.users.access import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list, csv_response
 
 bp = Blueprint("bulk", __name__)

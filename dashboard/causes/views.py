@@ -17,8 +17,9 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.notes import service as together
 from dashboard.notes.models import Note
+from dashboard.users.access import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 from dashboard.web.lookup import get_cause_or_404, whole_cause_or_403
 

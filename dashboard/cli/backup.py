@@ -9,9 +9,9 @@ from dashboard.cli.common import close_store, make_app
 from dashboard.cli.manage import WHO
 from dashboard.context import Console, utc_now
 from dashboard.core import backup as keeping
-from dashboard.core import processes
 from dashboard.core.schema import needs_upgrade
 from dashboard.monitoring import queries as vitals
+from dashboard.tasks import processes
 
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 

@@ -17,8 +17,9 @@ from dashboard.app import create_app
 from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.core.redaction import scrubbed
-from dashboard.core.schema import needs_upgrade, upgrade
+from dashboard.core.schema import current_version, needs_upgrade, newest_version, upgrade
 from dashboard.findings.playbook import PlaybookError
+from dashboard.fleet.counters import repair_texts
 from dashboard.masking.rules import MasksError
 from dashboard.monitoring import queries as vitals
 from dashboard.settings import Settings, SettingsError, read_settings
@@ -165,9 +166,14 @@ def close_store(app: Flask) -> None:
 
 
 def upgrade_schema(app: Flask) -> None:
-    """Bring the database to this version's schema."""
+    """Apply the migrations that are missing, then fill the folded texts in small steps: older versions serve meanwhile.
+
+    A store that a newer version upgraded stays as it is.
+    """
     with app.app_context():
         upgrade()
+        if current_version() == newest_version():
+            repair_texts()
 
 
 def _refuse(sentence: str) -> NoReturn:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from flask import current_app
 
 from dashboard.core import row_access as sight
-from dashboard.fleet.version import version
+from dashboard.core.snapshot_version import version
 
 V = TypeVar("V")
 

@@ -1,9 +1,8 @@
 """Folders of the project."""
 
 from pathlib import Path
+from typing import Final
 
-HERE = Path(__file__).parent
-
-
+PACKAGE: Final = Path(__file__).parent.parent
 # In a checkout the pages stand beside the package, in a wheel inside it.
-ASSETS = HERE if (HERE / "templates").is_dir() else HERE.parent
+ASSETS: Final = PACKAGE if (PACKAGE / "templates").is_dir() else PACKAGE.parent

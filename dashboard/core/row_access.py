@@ -1,119 +1,80 @@
-"""What a limited person sees of the store. Whatever reads a table, reads what that person may see of it.
+"""Row-level access. While a restricted user's request is handled, every query returns rows of their accounts alone.
 
-While a request is a limited person's, its statements are compiled by another compiler: a table's name behind FROM or JOIN becomes
-a subquery of the rows that they may see, with counts of those alone. So no query speaks of it, none can leave it out, and nothing
-is changed for anybody else. Of a table that nobody thought of, a limited person sees the rows of their customers, where it names
-an account, and else none.
+Its statements are compiled by another compiler, which writes a subquery of the visible rows in the place of each table's name
+behind FROM and JOIN. So no query mentions it and none can leave it out. Each model declares its ``visibility``; a table that
+declares none shows the rows of visible accounts where it names an account, and else none.
 
-Whoever changes the snapshot (``counts.begin_change``) sees all of it until the commit: it would be counted wrongly else. UPDATE
-and DELETE name their own table as it is: who changes a row has looked it up before.
+Whoever changes the snapshot (``core.snapshot_version.begin_change``) sees all rows until the commit: counters would be wrong
+otherwise. UPDATE and DELETE name their own table as it is: who changes a row has read it before.
 """
 
 # ruff: noqa: S608  # these texts are made of names of our own; ids are parameters
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final, cast
 
 from flask import current_app, g, has_app_context
 from sqlalchemy import BigInteger, Connection, Dialect, bindparam, event
 from sqlalchemy.orm import Session
 
-from dashboard.core.database import db
-from dashboard.findings.models import RECOVERED, STATES, Cause
-from dashboard.refresh.models import Refresh
-from dashboard.users.models import User
-
-# Nothing of any customer's is in these.
-OPEN = {
-    "access_token", "account_search", "api_outage", "connector_median", "job", "recovery_code", "sign_in", "snapshot_version",
-    "user",
-}  # fmt: skip
-# No limited person has a page of these, or they count the whole fleet.
-SHUT = {"alert_message", "alert_rule", "fleet_hour", "pull_run", "pull_schedule"}
-_IDS = "SELECT seen.account_id FROM seen WHERE seen.user_id = {me}"
-_MY_NAME = 'SELECT "user".email FROM "user" WHERE "user".id = {me}'
-_BEYOND = "SELECT 1 FROM finding WHERE finding.cause_id = {cause} AND finding.account_id NOT IN ({{ids}})"
-_OVER = "CASE WHEN mine.accounts = 0 THEN {then} ELSE {otherwise} END"
-# A cause as if there were no customers but theirs; what somebody wrote of it may speak of others.
-_CAUSE = {
-    "connections": "mine.connections",
-    "accounts": "mine.accounts",
-    "most": "mine.connections",
-    "since": "coalesce(mine.since, cause.since)",
-    "state": _OVER.format(then=f"'{RECOVERED}'", otherwise="cause.state"),
-    "state_rank": _OVER.format(then=STATES.index(RECOVERED), otherwise="cause.state_rank"),
-    "recovered_at": _OVER.format(then="coalesce(cause.recovered_at, mine.recovered_at)", otherwise="cause.recovered_at"),
-    "example": "(SELECT finding.evidence FROM finding WHERE finding.id = mine.newest)",
-    "example_folded": "(SELECT finding.evidence_folded FROM finding WHERE finding.id = mine.newest)",
-    "suppressed_reason": f"CASE WHEN EXISTS ({_BEYOND.format(cause='cause.id')}) THEN '' ELSE cause.suppressed_reason END",
-}
-# A pass is over the whole fleet.
-_PASS = {"accounts": "CAST(NULL AS INTEGER)", "done": "0", "unreadable": "0", "rate": "CAST(NULL AS FLOAT)"}
+from dashboard.core.database import Base, db
 
 
-def _columns(model: Any, instead: dict[str, str]) -> str:
-    table = model.__table__
-    return ", ".join(f"{instead.get(each.name, f'{table.name}.{each.name}')} AS {each.name}" for each in table.columns)
+@dataclass(frozen=True)
+class Visibility:
+    """Which rows of a table a restricted user sees, and with which values.
+
+    ``rows``: what follows FROM, in SQL; None for the table as it is. In it ``{table}`` is the table's name, ``{ids}`` a query of
+    the visible accounts' ids, ``{me}`` the user's id, ``{my_address}`` a query of their e-mail address.
+    ``columns``: expressions for columns that are shown with other values.
+    """
+
+    rows: str | None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
-# What is seen of tables that are not told by an account alone; ``{ids}`` and ``{me}`` as above.
-SEEN = {
-    "account": "SELECT * FROM account WHERE account.id IN ({ids})",
-    "audit_entry": (
-        "SELECT * FROM audit_entry WHERE audit_entry.account_id IN ({ids})"
-        f" OR (audit_entry.account_id IS NULL AND audit_entry.who IN ({_MY_NAME}))"
-    ),
-    "bulk_job": (
-        "SELECT * FROM bulk_job WHERE NOT EXISTS (SELECT 1 FROM bulk_item"
-        " WHERE bulk_item.job_id = bulk_job.id AND bulk_item.account_id NOT IN ({ids}))"
-    ),
-    "cause": (
-        f"SELECT {_columns(Cause, _CAUSE)} FROM cause JOIN (SELECT finding.cause_id, max(finding.id) AS newest,"
-        " count(CASE WHEN finding.recovered_at IS NULL THEN finding.connection_id END) AS connections,"
-        " count(DISTINCT CASE WHEN finding.recovered_at IS NULL THEN finding.account_id END) AS accounts,"
-        " min(CASE WHEN finding.recovered_at IS NULL THEN finding.first_seen_at END) AS since,"
-        " max(finding.recovered_at) AS recovered_at"
-        " FROM finding WHERE finding.account_id IN ({ids}) GROUP BY finding.cause_id) AS mine ON mine.cause_id = cause.id"
-    ),
-    "connection_count": (
-        "SELECT connection.severity, connection.status, connection.connector, count(*) AS connections FROM connection"
-        " WHERE connection.gone_at IS NULL AND NOT connection.is_warehouse AND connection.account_id IN ({ids})"
-        " GROUP BY connection.severity, connection.status, connection.connector"
-    ),
-    "note": (
-        "SELECT * FROM note WHERE note.account_id IN ({ids}) OR (note.cause_id IS NOT NULL AND"
-        f" (note.who IN ({_MY_NAME}) OR NOT EXISTS ({_BEYOND.format(cause='note.cause_id')})))"
-    ),
-    "question": (
-        "SELECT * FROM question WHERE EXISTS (SELECT 1 FROM answer"
-        " WHERE answer.question_id = question.id AND answer.account_id IN ({ids}))"
-    ),
-    # Others' may name customers in their text.
-    "saved_query": f"SELECT * FROM saved_query WHERE saved_query.who IN ({_MY_NAME})",
-    "scope": "SELECT * FROM scope WHERE scope.user_id = {me}",
-    "seen": "SELECT * FROM seen WHERE seen.user_id = {me}",
-    "refresh": f"SELECT {_columns(Refresh, _PASS)} FROM refresh",
-}
+EVERYONE: Final = Visibility(None)
+NOBODY: Final = Visibility("{table} WHERE 1 = 0")
+BY_ACCOUNT: Final = Visibility("{table} WHERE {table}.account_id IN ({ids})")
+# SQLite's index of texts: it names rows of the accounts' table, whose own visibility counts.
+_SEARCH_INDEX: Final = "account_search"
+_IDS: Final = "SELECT seen.account_id FROM seen WHERE seen.user_id = {me}"
+_MY_ADDRESS: Final = 'SELECT "user".email FROM "user" WHERE "user".id = {me}'
 
 
-def seen_of(table: Any, name: str) -> str | None:
-    """The SELECT of what may be seen of a table; None where that is all. ``name``: as the database writes it."""
-    if table.name in OPEN:
+def visibility_of(table: Any) -> Visibility:
+    """Return what the table's model declares; by account, or nothing, where it declares nothing."""
+    # By its name: an aliased table is a copy.
+    for mapper in Base.registry.mappers:
+        if mapper.local_table.description == table.name and (found := getattr(mapper.class_, "visibility", None)):
+            return cast(Visibility, found)
+    if table.name == _SEARCH_INDEX:
+        return EVERYONE
+    return BY_ACCOUNT if "account_id" in table.columns else NOBODY
+
+
+def visible_rows(table: Any, name: str) -> str | None:
+    """Return the SELECT of a table's visible rows, with ``{me}`` left in it; None where that is all of them.
+
+    ``name``: the table's, quoted where the database needs it.
+    """
+    found = visibility_of(table)
+    if found.rows is None:
         return None
-    if table.name in SEEN:
-        return SEEN[table.name]
-    if table.name in SHUT or "account_id" not in table.columns:
-        return f"SELECT * FROM {name} WHERE 1 = 0"
-    return f"SELECT * FROM {name} WHERE {name}.account_id IN ({{ids}})"
+    columns = "*"
+    if found.columns:
+        columns = ", ".join(f"{found.columns.get(each.name, f'{name}.{each.name}')} AS {each.name}" for each in table.columns)
+    places = {"table": name, "ids": _IDS, "my_address": _MY_ADDRESS, "me": "{me}"}
+    return f"SELECT {columns} FROM {found.rows}".format(**places)
 
 
-def look_as(user: User) -> None:
-    """From here to the end of the request the store shows what this person may see. Administrators see all."""
-    if user.sees_some:
-        g.sight = user.id
-        _fit(db.session())
+def restrict_to(user_id: int) -> None:
+    """Show what this user may see and no more, from here to the end of the request."""
+    g.sight = user_id
+    _fit(db.session())
 
 
 def is_limited() -> bool:
@@ -196,10 +157,9 @@ class _Limited:
         name: str = compiler.visit_table(table, asfrom=asfrom, iscrud=iscrud, enclosing_alias=enclosing_alias, **kw)
         if not asfrom or iscrud:
             return name
-        seen = seen_of(table, name)
-        if seen is None:
+        rows = visible_rows(table, name)
+        if rows is None:
             return name
-        me = self.process(_ME)  # type: ignore[attr-defined]
-        text = f"({seen.format(ids=_IDS.format(me=me), me=me)})"
+        text = f"({rows.format(me=self.process(_ME))})"  # type: ignore[attr-defined]
         is_named_already = enclosing_alias is not None and enclosing_alias.element is table
         return text if is_named_already else f"{text} AS {name}"

@@ -6,7 +6,6 @@ from flask import current_app
 from sqlalchemy import inspect, text
 
 from dashboard.core.database import db
-from dashboard.fleet.counters import repair_texts
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 
@@ -44,7 +43,6 @@ def upgrade(version: str = "head", patience: str = "10s") -> None:
     ``patience``: how long each waits for a table, in PostgreSQL.
 
     A change of a table that waits for somebody's long transaction makes everybody else wait behind it: it gives up instead.
-    Kept texts are filled after the last one, in small steps, so that the version before serves meanwhile.
     """
     if is_newer():
         return
@@ -52,5 +50,3 @@ def upgrade(version: str = "head", patience: str = "10s") -> None:
 
     flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience)
     flask_migrate.upgrade(revision=version)
-    if not needs_upgrade():
-        repair_texts()

@@ -18,8 +18,9 @@ from dashboard.findings.lists import finding_item
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
+from dashboard.users.access import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.times import today_began

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 from dashboard.core.search_text import folded
 from dashboard.fleet.models import Account, Connection
 
@@ -22,6 +23,7 @@ class Delivery(Model):
     """
 
     __tablename__ = "delivery"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_delivery_connection", "account_id", "connection_id", "id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

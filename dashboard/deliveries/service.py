@@ -16,10 +16,10 @@ from sqlalchemy.orm import contains_eager
 from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
+from dashboard.core.snapshot_version import begin_change
 from dashboard.deliveries.models import Delivery
 from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
-from dashboard.fleet.version import begin_change
 from dashboard.listing.listing import Filter, Listing, shown_time
 
 WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"

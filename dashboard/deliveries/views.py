@@ -9,7 +9,8 @@ from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.hook import NONE
 from dashboard.deliveries.models import Delivery
 from dashboard.deliveries.service import DELIVERIES, delivery_item
-from dashboard.web.access import requires, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 from dashboard.web.lookup import PATH, get_connection_or_404
 

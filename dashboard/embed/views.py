@@ -25,7 +25,8 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.refresh import live
 from dashboard.users import scopes
-from dashboard.web.access import PUBLIC, requires, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import PUBLIC, requires
 from dashboard.web.security import allow_frame, is_widgets_host, own_policy
 
 bp = Blueprint("embed", __name__)

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 
 
 class Export(Model):
@@ -19,6 +20,7 @@ class Export(Model):
     """
 
     __tablename__ = "export"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_export_who", "who", "id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -21,14 +21,15 @@ from dashboard.exports.jobs import folder_of
 from dashboard.exports.models import Export
 from dashboard.exports.table_files import ClientLeft, make_whole_file
 from dashboard.fleet.models import Account
-from dashboard.masking.presenters import read_query, sight
+from dashboard.masking.presenters import sight
 from dashboard.tables import addresses as table_views
 from dashboard.tables.filters import KINDS
+from dashboard.tables.presenters import read_query
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import TableReading
-from dashboard.users.access import guard_again
+from dashboard.users.access import guard_again, visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("exports", __name__)

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
-from dashboard.actions import outcomes as receipts
 from dashboard.core import row_access as sight
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
+from dashboard.core.snapshot_version import begin_change
 from dashboard.core.text import clean, comparable
-from dashboard.findings import causes
+from dashboard.findings import causes, signals
 from dashboard.findings.models import (
     NEW,
     OPEN,
@@ -36,7 +36,6 @@ from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, Tab
 from dashboard.findings.rules.registry import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
 from dashboard.findings.rules.siblings import made_anew, same_name
 from dashboard.fleet.models import Account, AccountCheck, Connection, Run, WatchedTable
-from dashboard.fleet.version import begin_change
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
 
 # So long a finding, or a cause, is new.
@@ -205,7 +204,7 @@ def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None,
                 changed.append(_values(row, state=state, cause_id=cause_id, missing_since=now.since, **fresh))
                 tally.touched |= {row.cause_id, cause_id}
     _write(changed, gone, at, tally)
-    receipts.look_again({(row.account_id, row.connection_id) for row in gone}, at)
+    signals.recovered.send(connections={(row.account_id, row.connection_id) for row in gone}, at=at)
 
 
 def _ask(

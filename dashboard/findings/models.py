@@ -1,12 +1,13 @@
 """What is wrong, one by one and by cause."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import JSON, Float, ForeignKey, Index, SmallInteger, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT, EVERYONE, Visibility
 from dashboard.core.search_text import folded
 from dashboard.findings.rules.registry import BY_NAME, GRAVITIES
 from dashboard.fleet.models import Account, Connection
@@ -54,6 +55,34 @@ class _Judged(Model):
         return BY_NAME[self.rule].title if self.rule in BY_NAME else self.rule.replace("_", " ")
 
 
+# A finding of a cause that is not of the visible accounts.
+BEYOND_VISIBLE: Final = "SELECT 1 FROM finding WHERE finding.cause_id = {cause} AND finding.account_id NOT IN ({{ids}})"
+_IF_NONE: Final = "CASE WHEN mine.accounts = 0 THEN {then} ELSE {otherwise} END"
+# A cause as if there were no other accounts; what somebody wrote of it may speak of others.
+_OF_VISIBLE: Final = Visibility(
+    "cause JOIN (SELECT finding.cause_id, max(finding.id) AS newest,"
+    " count(CASE WHEN finding.recovered_at IS NULL THEN finding.connection_id END) AS connections,"
+    " count(DISTINCT CASE WHEN finding.recovered_at IS NULL THEN finding.account_id END) AS accounts,"
+    " min(CASE WHEN finding.recovered_at IS NULL THEN finding.first_seen_at END) AS since,"
+    " max(finding.recovered_at) AS recovered_at"
+    " FROM finding WHERE finding.account_id IN ({ids}) GROUP BY finding.cause_id) AS mine ON mine.cause_id = cause.id",
+    {
+        "connections": "mine.connections",
+        "accounts": "mine.accounts",
+        "most": "mine.connections",
+        "since": "coalesce(mine.since, cause.since)",
+        "state": _IF_NONE.format(then=f"'{RECOVERED}'", otherwise="cause.state"),
+        "state_rank": _IF_NONE.format(then=STATES.index(RECOVERED), otherwise="cause.state_rank"),
+        "recovered_at": _IF_NONE.format(then="coalesce(cause.recovered_at, mine.recovered_at)", otherwise="cause.recovered_at"),
+        "example": "(SELECT finding.evidence FROM finding WHERE finding.id = mine.newest)",
+        "example_folded": "(SELECT finding.evidence_folded FROM finding WHERE finding.id = mine.newest)",
+        "suppressed_reason": (
+            f"CASE WHEN EXISTS ({BEYOND_VISIBLE.format(cause='cause.id')}) THEN '' ELSE cause.suppressed_reason END"
+        ),
+    },
+)
+
+
 class Cause(_Judged):
     """What lies behind findings that are alike: one rule, one connector, one error text.
 
@@ -63,6 +92,7 @@ class Cause(_Judged):
     """
 
     __tablename__ = "cause"
+    visibility = _OF_VISIBLE
     __table_args__ = (
         Index("ix_cause_worst", "state_rank", "severity_rank", "accounts", "id"),
         Index("ix_cause_kind", "rule", "connector"),
@@ -92,6 +122,7 @@ class Finding(_Judged):
     """
 
     __tablename__ = "finding"
+    visibility = BY_ACCOUNT
     __table_args__ = (
         Index("ix_finding_unsettled", "account_id", "connection_id", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
         Index("ix_finding_connection", "account_id", "connection_id", "first_seen_at"),
@@ -135,6 +166,7 @@ class ConnectorMedian(Model):
     """How long a run of a connector usually takes, in seconds: the median over its connections' latest successful runs."""
 
     __tablename__ = "connector_median"
+    visibility = EVERYONE
 
     connector: Mapped[str] = mapped_column(Text, primary_key=True)
     seconds: Mapped[float] = mapped_column(Float)
@@ -148,6 +180,7 @@ class DataCheck(Model):
     """
 
     __tablename__ = "data_check"
+    visibility = BY_ACCOUNT
 
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)

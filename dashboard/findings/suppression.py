@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import update
 
 from dashboard.core.database import change, db
+from dashboard.core.snapshot_version import begin_change
 from dashboard.findings.evaluate import grow_older
 from dashboard.findings.models import RECOVERED, STATES, SUPPRESSED, Cause, Finding
-from dashboard.fleet.version import begin_change
 
 DAYS = (1, 3, 7, 30)
 _RANK = STATES.index(SUPPRESSED)

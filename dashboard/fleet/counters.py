@@ -16,9 +16,9 @@ from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import AT_ONCE, refold
+from dashboard.core.snapshot_version import begin_change
 from dashboard.fleet import visibility
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount
-from dashboard.fleet.version import begin_change
 
 Kind = tuple[str, str, str]
 COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
@@ -101,7 +101,7 @@ def _count_accounts(session: Session, *_: Any) -> None:
 @event.listens_for(Session, "after_commit")
 @event.listens_for(Session, "after_rollback")
 def _begin_anew(session: Session) -> None:
-    for name in ("changing", "accounts", "named", "version"):
+    for name in ("accounts", "named"):
         session.info.pop(name, None)
 
 

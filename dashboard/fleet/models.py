@@ -10,6 +10,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT, NOBODY, Visibility
 from dashboard.core.search_text import folded
 from dashboard.peliqan import statuses as vocabulary
 
@@ -36,6 +37,7 @@ class Account(Model):
     """
 
     __tablename__ = "account"
+    visibility = Visibility("account WHERE account.id IN ({ids})")
     __table_args__ = (
         Index("ix_account_severity", "severity_rank", "name_folded", "id"),
         Index("ix_account_name", "name_folded", "id"),
@@ -89,6 +91,7 @@ class AccountCheck(Model):
     """
 
     __tablename__ = "account_check"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_account_check_checked_at", "checked_at", "account_id"),)
 
     account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True)
@@ -112,6 +115,7 @@ class Connection(Model):
     """
 
     __tablename__ = "connection"
+    visibility = BY_ACCOUNT
     # One for each way to sort and to filter; an order and its reverse share one.
     __table_args__ = (
         _list_index("severity", "severity_rank", text("status_since DESC")),
@@ -206,6 +210,7 @@ class Run(Model):
     """One run of a connection, as last read. ``tables``: ``[{"name", "records"}]``."""
 
     __tablename__ = "run"
+    visibility = BY_ACCOUNT
     __table_args__ = (ForeignKeyConstraint(["account_id", "connection_id"], ["connection.account_id", "connection.id"]),)
 
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -241,6 +246,7 @@ class HealthChange(Model):
     """A connection's status became another one, as the console noticed at ``at``; ``was`` is None at first sight."""
 
     __tablename__ = "health_change"
+    visibility = BY_ACCOUNT
     __table_args__ = (
         Index("ix_health_change_connection", "account_id", "connection_id", "at"),
         # First sights are no news, and there are as many of them as connections.
@@ -261,6 +267,16 @@ class ConnectionCount(Model):
     """How many connections the lists show, by what they are filtered by. Kept with every change (``fleet.counters``)."""
 
     __tablename__ = "connection_count"
+    visibility = Visibility(
+        "connection WHERE connection.gone_at IS NULL AND NOT connection.is_warehouse AND connection.account_id IN ({ids})"
+        " GROUP BY connection.severity, connection.status, connection.connector",
+        {
+            "severity": "connection.severity",
+            "status": "connection.status",
+            "connector": "connection.connector",
+            "connections": "count(*)",
+        },
+    )
 
     severity: Mapped[str] = mapped_column(String(16), primary_key=True)
     status: Mapped[str] = mapped_column(Text, primary_key=True)
@@ -272,22 +288,11 @@ class FleetHour(Model):
     """How many connections of a severity there were in an hour (UTC, its beginning): the last count in it."""
 
     __tablename__ = "fleet_hour"
+    visibility = NOBODY
 
     hour: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
     severity: Mapped[str] = mapped_column(String(16), primary_key=True)
     connections: Mapped[int] = mapped_column(BigInteger)
-
-
-class SnapshotVersion(Model):
-    """One row. ``version`` grows with every change of an account or a connection that a list could show.
-
-    Growing it is the first thing that a writer does, so that there is one writer at a time, on both databases.
-    """
-
-    __tablename__ = "snapshot_version"
-
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    version: Mapped[int] = mapped_column(BigInteger)
 
 
 class WatchedTable(Model):
@@ -298,6 +303,7 @@ class WatchedTable(Model):
     """
 
     __tablename__ = "watched_table"
+    visibility = BY_ACCOUNT
 
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     table_id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -6,6 +6,7 @@ from sqlalchemy import ForeignKey, String, case, delete, func, insert, select
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from dashboard.core.database import BigId, Model, change
+from dashboard.core.row_access import Visibility
 from dashboard.fleet.models import Account
 
 
@@ -13,6 +14,7 @@ class Scope(Model):
     """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
 
     __tablename__ = "scope"
+    visibility = Visibility("scope WHERE scope.user_id = {me}")
 
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
     text: Mapped[str] = mapped_column(String(255), primary_key=True)
@@ -23,6 +25,7 @@ class Seen(Model):
     """An account that a limited person sees, worked out from their ``Scope`` (``core.row_access``): an index finds it."""
 
     __tablename__ = "seen"
+    visibility = Visibility("seen WHERE seen.user_id = {me}")
 
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
     account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)

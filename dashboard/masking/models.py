@@ -6,12 +6,14 @@ from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 
 
 class ColumnMask(Model):
     """An administrator's word on whether a column is masked, over what the rules say. ``column`` is its name."""
 
     __tablename__ = "column_mask"
+    visibility = BY_ACCOUNT
 
     table_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     column: Mapped[str] = mapped_column(String(300), primary_key=True)
@@ -25,6 +27,7 @@ class Reveal(Model):
     """Somebody sees a table's masked columns until a time, having said why."""
 
     __tablename__ = "reveal"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_reveal_who", "user_id", "account_id", "table_id", "until"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

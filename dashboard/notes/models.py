@@ -6,6 +6,8 @@ from sqlalchemy import ForeignKey, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import Visibility
+from dashboard.findings.models import BEYOND_VISIBLE
 from dashboard.fleet.models import Connection
 
 
@@ -13,6 +15,10 @@ class Note(Model):
     """What somebody wrote about an account, one of its connections, or a cause: exactly one of account and cause is set."""
 
     __tablename__ = "note"
+    visibility = Visibility(
+        "note WHERE note.account_id IN ({ids}) OR (note.cause_id IS NOT NULL AND (note.who IN ({my_address}) OR NOT EXISTS ("
+        f"{BEYOND_VISIBLE.format(cause='note.cause_id')})))"
+    )
     __table_args__ = (Index("ix_note_account", "account_id", "at"), Index("ix_note_cause", "cause_id", "at"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -9,8 +9,9 @@ from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.notes import service as together
 from dashboard.notes.service import Place
+from dashboard.users.access import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lookup import get_account_or_404, get_cause_or_404, get_connection_or_404, whole_cause_or_403
 
 bp = Blueprint("together", __name__)

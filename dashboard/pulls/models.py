@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import NOBODY
 from dashboard.core.search_text import folded
 
 
@@ -19,6 +20,7 @@ class PullSchedule(Model):
     """
 
     __tablename__ = "pull_schedule"
+    visibility = NOBODY
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(80), unique=True)
@@ -48,6 +50,7 @@ class PullRun(Model):
     """
 
     __tablename__ = "pull_run"
+    visibility = NOBODY
     __table_args__ = (
         Index("ix_pull_run_schedule", "schedule_id", "id"),
         Index("ix_pull_run_open", "ended_at", "leased_until"),

@@ -17,8 +17,9 @@ from dashboard.pulls.models import PullSchedule
 from dashboard.pulls.pull import FULL_EVERY
 from dashboard.pulls.schedule import EVERY, when_words
 from dashboard.sql.backends import postgresql
+from dashboard.users.access import visitor
 from dashboard.web import times
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("pulls", __name__)

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.context import Fleet
 from dashboard.core.database import db
+from dashboard.core.snapshot_version import begin_change
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Account, Connection
-from dashboard.fleet.version import begin_change
 from dashboard.refresh import queue as due
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.schedule import soon

@@ -6,6 +6,7 @@ from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import EVERYONE, Visibility
 
 
 class Refresh(Model):
@@ -16,6 +17,11 @@ class Refresh(Model):
     """
 
     __tablename__ = "refresh"
+    # A refresh is over the whole fleet.
+    visibility = Visibility(
+        "refresh",
+        {"accounts": "CAST(NULL AS INTEGER)", "done": "0", "unreadable": "0", "rate": "CAST(NULL AS FLOAT)"},
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     active: Mapped[int | None] = mapped_column(unique=True)
@@ -39,6 +45,7 @@ class ApiOutage(Model):
     """
 
     __tablename__ = "api_outage"
+    visibility = EVERYONE
 
     host: Mapped[str] = mapped_column(String(255), primary_key=True)
     since: Mapped[datetime | None] = mapped_column(UtcTime)

@@ -14,13 +14,13 @@ from sqlalchemy import bindparam, or_, select, update
 
 from dashboard import peliqan
 from dashboard.core.database import change, change_many, db
+from dashboard.core.snapshot_version import begin_change
 from dashboard.core.text import clean
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
-from dashboard.fleet.version import begin_change
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
-from dashboard.webhooks import service as events
+from dashboard.refresh import signals
 
 LOOK = timedelta(seconds=15)
 
@@ -188,7 +188,7 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
             change(failed.values(unreadable_reason=reading.error.explained))
     _save_news([reading for reading in readings if reading.news and reading.error is None])
     _note_checks(readings)
-    _note_events(readings)
+    signals.accounts_read.send(fetches=readings)
     well_again = [reading.account_id for reading in readings if reading.news and reading.error is None]
     if well_again:
         unreadable = update(Account).where(Account.id.in_(well_again), Account.unreadable_reason.is_not(None))
@@ -216,15 +216,6 @@ def _note_checks(readings: Sequence[Reading]) -> None:
             .where(these, AccountCheck.due_at.is_not(None))
             .values(tried_at=tried_at, due_at=due_at, **checked)
         )
-
-
-def _note_events(readings: Sequence[Reading]) -> None:
-    """Events that waited for these readings are done, or say why not. One statement where all went well, as almost always."""
-    if well := [reading for reading in readings if reading.error is None]:
-        events.note_reading({reading.account_id: reading.at for reading in well})
-    for reading in readings:
-        if reading.error is not None:
-            events.note_failure([reading.account_id], reading.error.explained)
 
 
 def _save_news(readings: Sequence[Reading]) -> None:

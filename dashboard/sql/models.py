@@ -7,6 +7,7 @@ from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT, Visibility
 from dashboard.core.search_text import folded
 from dashboard.fleet.models import Account
 
@@ -15,6 +16,7 @@ class WarehouseAddress(Model):
     """Where a customer's warehouse is reached directly. ``address`` is encrypted, ``shown`` is what may be seen of it."""
 
     __tablename__ = "warehouse_address"
+    visibility = BY_ACCOUNT
 
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     address: Mapped[bytes] = mapped_column(LargeBinary)
@@ -27,6 +29,8 @@ class SavedQuery(Model):
     """A question that is asked again and again. ``parameters``: the type of each name in it: text, number or date."""
 
     __tablename__ = "saved_query"
+    # Others' may name customers in their text.
+    visibility = Visibility("saved_query WHERE saved_query.who IN ({my_address})")
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
@@ -45,6 +49,9 @@ class Question(Model):
     """
 
     __tablename__ = "question"
+    visibility = Visibility(
+        "question WHERE EXISTS (SELECT 1 FROM answer WHERE answer.question_id = question.id AND answer.account_id IN ({ids}))"
+    )
     __table_args__ = (Index("ix_question_who", "who", "id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -64,6 +71,7 @@ class Answer(Model):
     """
 
     __tablename__ = "answer"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_answer_question", "question_id", "account_id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

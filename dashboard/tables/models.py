@@ -6,6 +6,7 @@ from sqlalchemy import LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 
 
 class TableView(Model):
@@ -15,6 +16,7 @@ class TableView(Model):
     """
 
     __tablename__ = "table_view"
+    visibility = BY_ACCOUNT
 
     id: Mapped[str] = mapped_column(String(22), primary_key=True)
     account_id: Mapped[int] = mapped_column(BigId)

@@ -25,12 +25,14 @@ from dashboard.masking import presenters as masking
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import mask
 from dashboard.tables import addresses as table_views
+from dashboard.tables import presenters
 from dashboard.tables.cells import plain, raw
 from dashboard.tables.filters import KINDS, can_sort, key_of, kinds_of
 from dashboard.tables.query import PREFIX, TableQuery, reference
 from dashboard.tables.rows import cell_of, line
+from dashboard.users.access import visitor
 from dashboard.web import htmx, recent
-from dashboard.web.access import requires, safe_next, visitor
+from dashboard.web.access import requires, safe_next
 from dashboard.web.lists import csv_response
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.security import limiter
@@ -117,7 +119,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     asked = table_views.read(account_id, table_id, request.args)
     if request.endpoint == "tables.rows" and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None:
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
-    query, sight = masking.read_query(account_id, table_id, asked.args, asked.args.getlist("column"), columns)
+    query, sight = presenters.read_query(account_id, table_id, asked.args, asked.args.getlist("column"), columns)
     shown = query.shown(columns)
     if request.endpoint == "tables.rows" and _can_fill_itself():
         # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
@@ -151,7 +153,7 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     given = table_views.read(account_id, table_id, request.form).args
     shorter = table_views.plain_args(given, request.form, columns)
     asked = given if shorter is None else MultiDict(shorter)
-    query, _ = masking.read_query(account_id, table_id, asked, asked.getlist("column"), columns)
+    query, _ = presenters.read_query(account_id, table_id, asked, asked.getlist("column"), columns)
     return redirect(table_views.address(account_id, table_id, query), 303)
 
 

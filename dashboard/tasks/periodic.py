@@ -6,6 +6,7 @@ from sqlalchemy import String, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import Model, UtcTime, change, db, upsert
+from dashboard.core.row_access import EVERYONE
 
 
 def take_job(name: str, at: datetime, every: timedelta) -> bool:
@@ -26,6 +27,7 @@ class Job(Model):
     """Something done again and again, once each time however many workers there are: ``due_at`` is taken by one of them."""
 
     __tablename__ = "job"
+    visibility = EVERYONE
 
     name: Mapped[str] = mapped_column(String(32), primary_key=True)
     due_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -2,12 +2,15 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from huey import Huey, RedisHuey, SqliteHuey
 
 from dashboard.core.private_files import make_private
-from dashboard.settings import Settings
 from dashboard.tasks.serializer import SignedMessages
+
+if TYPE_CHECKING:
+    from dashboard.settings import Settings
 
 MINUTE, DAY = timedelta(seconds=50), timedelta(days=1)
 

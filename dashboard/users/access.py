@@ -1,18 +1,21 @@
 """Who may see what. A view declares the least role it asks for; one that declares none is shut to everybody."""
 
+from datetime import datetime
+from typing import cast
+
 from flask import Flask, Request, abort, flash, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, current_user, login_user
+from flask_login import LoginManager, UserMixin, current_user, login_user
 from limits import parse
 
 from dashboard.audit import service as audit
 from dashboard.context import console
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.users import browsers
 from dashboard.users import service as people
 from dashboard.users.models import User
 from dashboard.web import htmx
-from dashboard.web.access import PUBLIC, Visitor, _short, _view_mark, is_for_scripts, role_of_view, visitor
+from dashboard.web.access import PUBLIC, address_asked_for, is_for_scripts, role_of_view, short_address, view_mark
 from dashboard.web.security import limiter
 
 # What has to be done after signing in before anything else opens, by its page: what opens until then, and why.
@@ -27,10 +30,60 @@ FIRST = {
     ),
 }
 login_manager = LoginManager()
-# Characters of where to go after signing in, as it stands in the address of the sign-in page. What the console links to is
-# shorter; of a longer one the path stays.
-LONGEST_NEXT = 1_800
 MOST_SIGN_INS = parse("100 per hour")
+
+
+class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id.
+
+    ``idle``: so many seconds without use end their session; ``ends_at``: when it ends in any case, None where it has just begun.
+    """
+
+    idle = int(people.IDLE.total_seconds())
+
+    def __init__(self, user: User, key: str = "", ends_at: datetime | None = None) -> None:
+        self.user = user
+        self._key = key
+        self._ends_at = ends_at
+
+    def get_id(self) -> str:
+        """What goes into the session cookie."""
+        return self._key
+
+    def lasts(self) -> int:
+        """Seconds until their session ends in any case."""
+        left = self._ends_at - console().clock() if self._ends_at is not None else people.ABSOLUTE
+        return max(int(left.total_seconds()), 0)
+
+    @property
+    def email(self) -> str:
+        """Their address, for the audit trail."""
+        return self.user.email
+
+    def may(self, role: str) -> bool:
+        """Whether their role is this one or a higher."""
+        return people.ROLES.index(self.user.role) >= people.ROLES.index(role)
+
+    def first(self) -> str | None:
+        """The page that they have to be done with before anything else opens; None where there is none.
+
+        Signing in at a provider is the provider's matter, and an access token opens what it does: neither is a password of here.
+        """
+        if not self._key or self.user.issuer is not None:
+            return None
+        if self.user.password_given:
+            return "passwords.show"
+        return "second.new" if self.needs_second_factor and self.user.totp_secret is None else None
+
+    @property
+    def needs_second_factor(self) -> bool:
+        """Whether their role is one that must have one."""
+        return self.user.role in console().settings.second_factor_roles
+
+
+def visitor() -> Visitor:
+    """The signed-in person; only in views that ask for a role."""
+    return cast(Visitor, current_user)
 
 
 def init_app(app: Flask) -> None:
@@ -59,13 +112,8 @@ def begin_session(user: User) -> None:
     login_user(Visitor(user, people.sign_in(user, console().clock(), browser).value))
 
 
-def address_asked_for() -> str:
-    """Path and query of this request, from its host's root on."""
-    return request.root_path + request.full_path.rstrip("?")
-
-
 def _by_session(key: str) -> Visitor | None:
-    found = people.signed_in(key, console().clock(), counts_as_use=not _view_mark("poll", False))
+    found = people.signed_in(key, console().clock(), counts_as_use=not view_mark("poll", False))
     return _seeing(Visitor(found.user, key, found.started_at + people.ABSOLUTE)) if found else None
 
 
@@ -80,7 +128,8 @@ def _by_token(asked: Request) -> Visitor | None:
 
 def _seeing(person: Visitor) -> Visitor:
     """From here on the store shows what this person may see."""
-    sight.look_as(person.user)
+    if person.user.sees_some:
+        row_access.restrict_to(person.user.id)
     return person
 
 
@@ -131,9 +180,9 @@ def _sign_in_first() -> ResponseReturnValue:
     if is_for_scripts():
         abort(401, "Sign in, or send a personal access token: Authorization: Bearer <token>.")
     if htmx.is_htmx():
-        return htmx.go_to(url_for("people.login", next=_short(htmx.path_of_page())), status=401)
+        return htmx.go_to(url_for("people.login", next=short_address(htmx.path_of_page())), status=401)
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
     # What a form would have done is not done by signing in; its page is where to press again.
     target = address_asked_for() if request.method == "GET" else htmx.path_here(request.referrer)
-    return redirect(url_for("people.login", next=_short(target)))
+    return redirect(url_for("people.login", next=short_address(target)))

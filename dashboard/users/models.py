@@ -7,6 +7,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.email_addresses import canonical
+from dashboard.core.row_access import EVERYONE
 from dashboard.core.search_text import folded
 
 
@@ -22,6 +23,7 @@ class User(Model):
     """
 
     __tablename__ = "user"
+    visibility = EVERYONE
     __table_args__ = (Index("ix_user_provider", "issuer", "subject", unique=True), Index("ix_user_address", "address"))
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -53,6 +55,7 @@ class RecoveryCode(Model):
     """What lets somebody in once in place of a code of their second factor. Shown once; only its hash is kept."""
 
     __tablename__ = "recovery_code"
+    visibility = EVERYONE
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), index=True)
@@ -64,6 +67,7 @@ class SignIn(Model):
     """One browser signed in. ``key_hash`` is of the random key in the session cookie; ``browser``: in a few words, where told."""
 
     __tablename__ = "sign_in"
+    visibility = EVERYONE
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), index=True)
@@ -80,6 +84,7 @@ class AccessToken(Model):
     """A personal access token for scripts. Shown once; only its hash is kept. ``start`` are its first characters."""
 
     __tablename__ = "access_token"
+    visibility = EVERYONE
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), index=True)

@@ -13,7 +13,8 @@ from limits import parse_many
 from redis.exceptions import RedisError
 
 from dashboard.telemetry.outages import AWAY
-from dashboard.web.access import PUBLIC, role_of_view, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import PUBLIC, role_of_view
 from dashboard.web.security import limiter
 
 FILES: Final = (".csv", ".jsonl", ".parquet")

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select
 
 from dashboard.core.database import change, db
+from dashboard.core.snapshot_version import begin_change
 from dashboard.core.text import comparable
 from dashboard.fleet import visibility
 from dashboard.fleet.models import Account
-from dashboard.fleet.version import begin_change
 from dashboard.fleet.visibility import Scope, Seen
 from dashboard.users.models import User
 

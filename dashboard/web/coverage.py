@@ -7,9 +7,9 @@ from datetime import datetime
 from flask import g
 
 from dashboard.context import console
+from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
-from dashboard.web.lists import _coverage
 
 
 @dataclass(frozen=True)
@@ -57,3 +57,18 @@ def coverage() -> Coverage:
         g.coverage = _coverage()
     found: Coverage = g.coverage
     return found
+
+
+def _coverage() -> Coverage:
+    by_reason = accounts_by_reason()
+    last, complete_at, silent_since = passes.known(console().fleet.outages.host)
+    read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
+    return Coverage(
+        accounts=sum(by_reason.values()),
+        readable=read,
+        reasons=[(reason, count) for reason, count in by_reason.items() if reason],
+        last=last,
+        as_of=complete_at,
+        outage=last.error if last is not None else None,
+        silent_since=silent_since,
+    )

@@ -6,19 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from flask import Response, jsonify, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.context import console
 from dashboard.core.text import harmless
-from dashboard.fleet.queries import accounts_by_reason
 from dashboard.listing.listing import Choice, Item, Listing
 from dashboard.listing.query import PAGE_SIZES, BadQuery, ListQuery, Page
-from dashboard.refresh import passes
 from dashboard.web import htmx
-from dashboard.web.coverage import Coverage, coverage
+from dashboard.web.coverage import coverage
 
 CSV_MOST = 100_000
 
@@ -153,32 +150,3 @@ def csv_cell(value: Any) -> Any:
     if isinstance(value, dict):
         value = "; ".join(f"{key} {count}" for key, count in value.items())
     return harmless(str(value)) if isinstance(value, (str, list, tuple)) else value
-
-
-def _coverage() -> Coverage:
-    by_reason = accounts_by_reason()
-    last, complete_at, silent_since = passes.known(console().fleet.outages.host)
-    read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
-    return Coverage(
-        accounts=sum(by_reason.values()),
-        readable=read,
-        reasons=[(reason, count) for reason, count in by_reason.items() if reason],
-        last=last,
-        as_of=complete_at,
-        outage=last.error if last is not None else None,
-        silent_since=silent_since,
-    )
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
-
-
-def _words(value: str) -> str:
-    """``saltedge_refresh`` as people read it."""
-    return value.replace("_", " ").replace(".", " ")
-
-
-def _host(url: str) -> str:
-    """Of an address, what people tell it by."""
-    return urlsplit(url).hostname or url

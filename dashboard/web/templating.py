@@ -3,17 +3,17 @@
 import re
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask, current_app, request, url_for
 from flask_login import current_user
 from jinja2 import StrictUndefined
 
 from dashboard.peliqan.statuses import severity_of_health, severity_of_run
-from dashboard.users.access import address_asked_for
 from dashboard.version import VERSION
 from dashboard.web import htmx
+from dashboard.web.access import address_asked_for
 from dashboard.web.coverage import coverage
-from dashboard.web.lists import _host, _number, _words
 
 _INT_IN_RULE = re.compile(r"<int:(\w+)>")
 
@@ -70,3 +70,17 @@ def _duration(seconds: float | None) -> str:
     days, hours = divmod(hours, 24)
     parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
     return " ".join(f"{count} {unit}" for count, unit in parts if count)
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,}".replace(",", "\u202f")
+
+
+def _words(value: str) -> str:
+    """``saltedge_refresh`` as people read it."""
+    return value.replace("_", " ").replace(".", " ")
+
+
+def _host(url: str) -> str:
+    """Of an address, what people tell it by."""
+    return urlsplit(url).hostname or url

@@ -16,8 +16,8 @@ from typing import Any
 
 from dashboard.actions import service as actions
 from dashboard.core.database import db
+from dashboard.core.snapshot_version import begin_change, version
 from dashboard.deliveries import service as deliveries
-from dashboard.fleet.version import begin_change, version
 from dashboard.peliqan.statuses import run_is_over
 from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
 from dashboard.refresh import queue as due

@@ -6,6 +6,7 @@ from sqlalchemy import Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 from dashboard.core.search_text import folded
 
 
@@ -18,6 +19,7 @@ class WebhookEvent(Model):
     """
 
     __tablename__ = "webhook_event"
+    visibility = BY_ACCOUNT
     __table_args__ = (
         Index("ix_webhook_event_state", "state", "applied_at", "id"),
         Index("ix_webhook_event_connection", "account_id", "connection_id", "received_at"),

@@ -18,6 +18,7 @@ from dashboard.core.database import change, change_many, db, insert_for
 from dashboard.core.search_text import with_folds
 from dashboard.fleet.models import Connection
 from dashboard.listing.listing import Filter, Listing, shown_time
+from dashboard.refresh.writer import Reading
 from dashboard.webhooks.models import WebhookEvent
 
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
@@ -226,6 +227,18 @@ def await_again(late: Sequence[Any], at: datetime) -> set[int]:
     again: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}
     change_many(update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(again), rows)
     return {row.account_id for row in still}
+
+
+def on_accounts_read(_sender: object, *, fetches: Sequence[Reading]) -> None:
+    """Complete events that waited for these accounts to be read, or record why they could not be. Does not commit.
+
+    One statement where all went well, as almost always.
+    """
+    if well := [fetch for fetch in fetches if fetch.error is None]:
+        note_reading({fetch.account_id: fetch.at for fetch in well})
+    for fetch in fetches:
+        if fetch.error is not None:
+            note_failure([fetch.account_id], fetch.error.explained)
 
 
 def note_reading(began_at: Mapping[int, datetime]) -> None:

@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 from dashboard.audit import service as audit
 from dashboard.context import console
 from dashboard.tasks import periodic
-from dashboard.web.access import requires, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 from dashboard.webhooks import service as events
 from dashboard.webhooks.models import WebhookEvent

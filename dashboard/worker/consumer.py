@@ -12,8 +12,8 @@ from huey import Huey
 from huey.consumer import Consumer
 
 from dashboard.context import Console
-from dashboard.core.processes import Presence
 from dashboard.refresh import service as refresh
+from dashboard.tasks.processes import Presence
 from dashboard.worker.dispatch import Work
 
 # glibc's name for "at most so many arenas", in mallopt(3).

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask import Flask
 
 from dashboard.app import create_app
+from dashboard.cli.common import upgrade_schema
 from dashboard.core import schema
 from dashboard.core.database import db
 from dashboard.fleet import counters as counts
@@ -152,7 +153,7 @@ def test_names_that_the_version_before_wrote_are_found_in_any_spelling(empty: Fl
     names = {1: "E\u0301cole", 2: "РОМАШКА", 3: "Straße", 4: "\u212bngström"}
     for number, name in names.items():
         add_account(number, name)
-    schema.upgrade()
+    upgrade_schema(empty)
     for number, spelling in {1: "ÉCOLE", 2: "ромашка", 3: "STRASSE", 4: "ångström"}.items():
         for listing in (ACCOUNTS, CONNECTIONS):
             assert accounts_found(listing, spelling) == [number]
@@ -176,7 +177,7 @@ def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Fla
         for number, email in enumerate(("jan.straße@example.com", "jan.strasse@example.com", "zoé@bücher.example"), 1):
             values = {"id": number, "email": email, "role": "viewer", "password_hash": "", "created_at": sa.text(f"'{AT}'")}
             connection.execute(sa.insert(there).values(values))
-    schema.upgrade()
+    upgrade_schema(empty)
     spellings = {"Jan.Straße@Example.com": 1, "JAN.STRASSE@example.com": 2, "ZOE\u0301@xn--bcher-kva.example": 3}
     assert {spelling: found.id for spelling in spellings if (found := people.find_user(spelling))} == spellings
 

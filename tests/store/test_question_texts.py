@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from dashboard.app import create_app
+from dashboard.cli.common import upgrade_schema
 from dashboard.core import schema
 from dashboard.core.database import db
 from tests.conftest import make_settings
@@ -67,7 +68,7 @@ def test_no_value_of_a_question_stays(engine: str, request: pytest.FixtureReques
             for id, state in enumerate(("failed", "incomplete", "done"), 1):
                 connection.execute(filled(answer, id=id, question_id=1, account_id=1, state=state, told=TOLD))
             connection.execute(filled(delivery, id=1, audit_id=7, error=RAISED))
-        schema.upgrade()
+        upgrade_schema(app)
         with db.engine.connect() as connection:
             said = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
             searched = list(connection.scalars(sa.select(entry.c.words)))

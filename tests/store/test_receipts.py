@@ -197,9 +197,9 @@ def test_what_recovers_next_door_is_nobodys_credit(parts: Console, clock: Clock,
     action = settled(connection, clock)
     neighbour = next(each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id)
     find(known(connection), clock())
-    receipts.look_again({(connection.account_id, neighbour.id)}, clock())
+    receipts.on_recovered(None, connections={(connection.account_id, neighbour.id)}, at=clock())
     assert action.verdict == "no_effect"
-    receipts.look_again({(connection.account_id, connection.id)}, clock())
+    receipts.on_recovered(None, connections={(connection.account_id, connection.id)}, at=clock())
     assert action.verdict != "no_effect"
 
 

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from dashboard.app import create_app
+from dashboard.cli.common import upgrade_schema
 from dashboard.core import schema
 from dashboard.core.database import db
 from tests.conftest import make_settings
@@ -47,7 +48,7 @@ def test_no_password_of_an_earlier_version_stays(engine: str, request: pytest.Fi
                 detail = f"To {place.replace(' ', '')}, unmasked. Accounts: all. 3 tables copied, 0 failed."
                 about = {"at": AT, "who": "adam@example.com", "what": "pull", "result": "done"}
                 connection.execute(entry.insert().values({**about, "id": id, "detail": detail}))
-        schema.upgrade()
+        upgrade_schema(app)
         with db.engine.connect() as connection:
             shown = list(connection.scalars(sa.select(schedule.c.place).order_by(schedule.c.id)))
             said = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))

@@ -7,7 +7,8 @@ from dashboard import peliqan
 from dashboard.bulk.models import BulkItem
 from dashboard.context import Console
 from dashboard.core import row_access as sight
-from dashboard.core.database import db
+from dashboard.core.database import Base, db
+from dashboard.core.row_access import EVERYONE, Visibility
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.refresh import writer as snapshot
@@ -16,13 +17,12 @@ from dashboard.users import service as people
 from tests.limited import INSIDE, add_outsiders
 
 
-def test_every_table_of_the_store_is_open_shut_or_told_by_an_account(app: Flask) -> None:
-    """A new table that is none of these shows a limited person nothing: say here what it is."""
-    declared = sight.OPEN | sight.SHUT | sight.SEEN.keys()
-    for table in db.metadata.sorted_tables:
-        assert table.name in declared or "account_id" in table.columns, table.name
-    assert not sight.OPEN & sight.SEEN.keys()
-    assert not [name for name in sight.OPEN if name in db.metadata.tables and "account_id" in db.metadata.tables[name].columns]
+def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> None:
+    """A table whose model declares nothing shows them the rows of their accounts, where it names an account, and else none."""
+    for mapper in Base.registry.mappers:
+        declared = vars(mapper.class_).get("visibility")
+        assert isinstance(declared, Visibility), f"{mapper.class_.__name__} declares no visibility"
+        assert declared is not EVERYONE or "account_id" not in mapper.local_table.columns, mapper.class_.__name__
 
 
 def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, parts: Console) -> None:
@@ -31,7 +31,7 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
     with app.app_context():
         user = people.find_user("viv@example.com")
         assert user is not None
-        sight.look_as(user)
+        sight.restrict_to(user.id)
         other = db.aliased(Account)
         assert set(db.session.scalars(select(Account.id))) == INSIDE
         assert set(db.session.scalars(select(Account.__table__.c.id))) == INSIDE
@@ -59,7 +59,7 @@ def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at
         with app.app_context():
             user = people.find_user("viv@example.com")
             assert user is not None
-            sight.look_as(user)
+            sight.restrict_to(user.id)
             return set(db.session.scalars(select(Account.id)))
 
     with app.app_context():

@@ -32,8 +32,9 @@ from dashboard.refresh import live
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as checked_data
 from dashboard.tables.health import freshness as rows
+from dashboard.users.access import visitor
 from dashboard.web import htmx
-from dashboard.web.access import is_for_scripts, requires, visitor
+from dashboard.web.access import is_for_scripts, requires
 from dashboard.web.lists import answer_list
 from dashboard.web.lookup import PATH, get_connection_or_404
 

@@ -6,12 +6,14 @@ from sqlalchemy import Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 
 
 class BankTick(Model):
     """Somebody dealt with a bank connection in a round over the consents. One row a connection: the latest."""
 
     __tablename__ = "bank_tick"
+    visibility = BY_ACCOUNT
 
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)

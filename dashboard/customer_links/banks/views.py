@@ -9,7 +9,8 @@ from dashboard.audit import service as audit
 from dashboard.context import console
 from dashboard.customer_links.banks import queries as banks
 from dashboard.listing.listing import Listing
-from dashboard.web.access import requires, safe_next, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import requires, safe_next
 from dashboard.web.lists import answer_list
 from dashboard.web.lookup import PATH, get_connection_or_404
 from dashboard.web.times import today_began

@@ -16,8 +16,9 @@ from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.reports.since import queries as report
+from dashboard.users.access import visitor
 from dashboard.web import times
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 
 bp = Blueprint("reports", __name__)
 DAY = timedelta(hours=24)

@@ -23,7 +23,8 @@ from dashboard.sql.backends import postgresql
 from dashboard.sql.models import Answer, Question
 from dashboard.sql.parameters import BadQuestion, checked, names_in
 from dashboard.tables.cells import cell, plain
-from dashboard.web.access import requires, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import Shown, csv_response
 from dashboard.web.lookup import get_account_or_404
 

@@ -26,7 +26,8 @@ from dashboard.sql.views.editor import (
     lines_of,
     rows_of,
 )
-from dashboard.web.access import requires, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import csv_response
 
 bp = Blueprint("queries", __name__)

@@ -12,9 +12,9 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
+from dashboard.core.snapshot_version import begin_change
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import DataCheck, Finding
-from dashboard.fleet.version import begin_change
 from dashboard.tables.health import service as looks
 
 DAY, WEEK, LEASE = timedelta(days=1), findings.DATA_LASTS, timedelta(minutes=5)

@@ -12,13 +12,13 @@ from datetime import datetime
 from dashboard import peliqan
 from dashboard.core import times
 from dashboard.core.database import db
+from dashboard.core.snapshot_version import begin_change
 from dashboard.core.text import clean
 from dashboard.core.times import CLOCK_SKEW
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
-from dashboard.fleet.version import begin_change
 from dashboard.tables.filters import can_sort
 from dashboard.tables.health import service as looks
 from dashboard.tables.of_connection import LONGEST_NAME, RUNS_ASKED, _prefix, loaded_by, tables_of

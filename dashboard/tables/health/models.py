@@ -6,6 +6,7 @@ from sqlalchemy import JSON, Index, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 
 
 class TableLook(Model):
@@ -17,6 +18,7 @@ class TableLook(Model):
     """
 
     __tablename__ = "table_look"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_table_look_table", "account_id", "table_id", "at"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -13,9 +13,9 @@ from typing import Final
 from sqlalchemy import select, update
 
 from dashboard.core.database import change, db, is_free
+from dashboard.core.snapshot_version import begin_change
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import WatchedTable
-from dashboard.fleet.version import begin_change
 from dashboard.tables.health.models import TableLook
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)

@@ -10,8 +10,8 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.context import console
 from dashboard.fleet.models import Account, WatchedTable
-from dashboard.masking import presenters as masking
 from dashboard.tables import addresses as table_views
+from dashboard.tables import presenters
 from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks
 from dashboard.tables.health.models import TableLook
@@ -71,7 +71,7 @@ def _look(account_id: int, table_id: int) -> None:
     api = console().api.for_account(account_id)
     table, columns = api.table(table_id), api.columns(table_id)
     asked = table_views.read(account_id, table_id, request.args).args
-    query, _ = masking.read_query(account_id, table_id, asked, (), columns)
+    query, _ = presenters.read_query(account_id, table_id, asked, (), columns)
     table_health.look(api, table, columns, query, console().clock())
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import JSON, Index, LargeBinary, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from dashboard.core.database import BigId, Model, UtcTime
+from dashboard.core.row_access import BY_ACCOUNT
 
 
 class ValueSearch(Model):
@@ -17,6 +18,7 @@ class ValueSearch(Model):
     """
 
     __tablename__ = "value_search"
+    visibility = BY_ACCOUNT
     __table_args__ = (Index("ix_value_search_mine", "who", "account_id", "connection_id", "id"),)
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -19,8 +19,9 @@ from dashboard.tables.search import service as searches
 from dashboard.tables.search.jobs import Hit, Place
 from dashboard.tables.search.matching import LONGEST
 from dashboard.tables.search.models import ValueSearch
+from dashboard.users.access import visitor
 from dashboard.web import htmx
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("searches", __name__)

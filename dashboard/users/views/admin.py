@@ -10,10 +10,11 @@ from dashboard.users import oidc_users as provided
 from dashboard.users import scopes, sessions
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
+from dashboard.users.access import visitor
 from dashboard.users.lists import USERS, user_item
 from dashboard.users.models import User
 from dashboard.users.views.oidc import Away, provider
-from dashboard.web.access import requires, visitor
+from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
 
 bp = Blueprint("admin", __name__)

@@ -6,8 +6,8 @@ from flask.typing import ResponseReturnValue
 from dashboard.audit import service as audit
 from dashboard.context import console
 from dashboard.users import service as people
-from dashboard.users.access import begin_session
-from dashboard.web.access import requires, visitor
+from dashboard.users.access import begin_session, visitor
+from dashboard.web.access import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("passwords", __name__)

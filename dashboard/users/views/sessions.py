@@ -10,7 +10,8 @@ from dashboard.audit import service as audit
 from dashboard.context import console
 from dashboard.users import service as people
 from dashboard.users import sessions
-from dashboard.web.access import requires, visitor
+from dashboard.users.access import visitor
+from dashboard.web.access import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)

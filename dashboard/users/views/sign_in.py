@@ -10,10 +10,10 @@ from dashboard.core.email_addresses import canonical
 from dashboard.users import service as people
 from dashboard.users import sessions
 from dashboard.users import two_factor as codes
-from dashboard.users.access import let_in
+from dashboard.users.access import let_in, visitor
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
-from dashboard.web.access import PUBLIC, requires, safe_next, visitor
+from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.login_throttle import by_account
 from dashboard.web.security import limiter
 

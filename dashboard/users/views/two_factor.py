@@ -12,9 +12,9 @@ from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
-from dashboard.users.access import let_in
+from dashboard.users.access import let_in, visitor
 from dashboard.users.models import User
-from dashboard.web.access import PUBLIC, requires, safe_next, visitor
+from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.login_throttle import by_address, count_key
 from dashboard.web.security import limiter
 

@@ -1,11 +1,25 @@
 """The version of the snapshot, and the lock of whoever changes it."""
 
-from sqlalchemy import select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import BigInteger, event, select, update
+from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from dashboard.core import row_access as sight
-from dashboard.core.database import change, db
-from dashboard.fleet.models import SnapshotVersion
+from dashboard.core.database import Model, change, db
+from dashboard.core.row_access import EVERYONE
+
+
+class SnapshotVersion(Model):
+    """One row. ``version`` grows with every change of an account or a connection that a list could show.
+
+    Growing it is the first thing that a writer does, so that there is one writer at a time, on both databases.
+    """
+
+    __tablename__ = "snapshot_version"
+    visibility = EVERYONE
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    version: Mapped[int] = mapped_column(BigInteger)
+
 
 _VERSION = select(SnapshotVersion.version)
 
@@ -27,3 +41,10 @@ def version() -> int:
         info["version"] = db.session.scalar(_VERSION) or 0
     found: int = info["version"]
     return found
+
+
+@event.listens_for(Session, "after_commit")
+@event.listens_for(Session, "after_rollback")
+def _forget(session: Session) -> None:
+    session.info.pop("changing", None)
+    session.info.pop("version", None)
