@@ -1,9 +1,10 @@
 """For administrators: the audit trail and the people."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
+from dashboard.audit.views import bp
 from dashboard.context import console
 from dashboard.core.database import db
 from dashboard.users import oidc_users as provided
@@ -16,8 +17,6 @@ from dashboard.users.models import User
 from dashboard.users.views.oidc import Away, provider
 from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
-
-bp = Blueprint("admin", __name__)
 
 
 @bp.get("/users", endpoint="users")
