@@ -218,11 +218,11 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
     if is_for_scripts():
         return jsonify(error=problem.code, detail=problem.title), problem.status, headers
     if htmx.is_htmx():
-        page = current_app.jinja_env.get_template("fragments/_problem.html")
+        page = current_app.jinja_env.get_template("errors/_error.html")
         return page.render(problem=problem, url_for=url_for), problem.status, headers
     # Without what all templates are given: who is signed in, and how old the snapshot is, stand in the database.
     stylesheets = [url_for("static", filename=name) for name in ("vendor/tabler.min.css", "console.css")]
-    page = current_app.jinja_env.get_template("pages/away.html")
+    page = current_app.jinja_env.get_template("errors/api_unavailable.html")
     text = page.render(
         title=problem.title,
         detail=problem.detail,
@@ -258,5 +258,5 @@ def show(problem: Problem) -> ResponseReturnValue:
     if is_for_scripts():
         return jsonify(error=problem.code, detail=problem.detail or problem.title), problem.status
     g.problem = problem
-    template = "fragments/_problem.html" if htmx.is_htmx() else "pages/problem.html"
+    template = "errors/_error.html" if htmx.is_htmx() else "errors/error.html"
     return render_template(template, problem=problem, path=request.path), problem.status

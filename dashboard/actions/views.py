@@ -16,4 +16,4 @@ bp = Blueprint("receipts", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """What was done, newest first, with what it did."""
-    return answer_list(RECEIPTS, receipt_item, "pages/receipts.html", "fragments/_receipts.html")
+    return answer_list(RECEIPTS, receipt_item, "actions/outcomes.html", "actions/_outcomes.html")

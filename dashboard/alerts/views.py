@@ -29,7 +29,7 @@ bp = Blueprint("alerts", __name__)
 @requires("admin")
 def index() -> ResponseReturnValue:
     """The rules: what goes where, and when."""
-    template, fragment = "pages/alerts.html", "fragments/_alerts.html"
+    template, fragment = "alerts/rules.html", "alerts/_rules.html"
     return answer_list(ALERT_RULES, alert_rule_item, template, fragment, sends=alert_rules.SENDS, minute=shown_minute)
 
 
@@ -111,7 +111,7 @@ def test(rule_id: int) -> ResponseReturnValue:
 @requires("admin")
 def messages() -> ResponseReturnValue:
     """What was sent, what waits, what could not be sent."""
-    return answer_list(ALERT_MESSAGES, alert_message_item, "pages/alert_messages.html", "fragments/_alert_messages.html")
+    return answer_list(ALERT_MESSAGES, alert_message_item, "alerts/messages.html", "alerts/_messages.html")
 
 
 @bp.post("/alerts/messages/<int:message_id>/send")
@@ -149,7 +149,7 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
 
 def _form(rule: AlertRule | None, typed: Mapping[str, str], sends: list[str], problem: str | None = None) -> str:
     return render_template(
-        "pages/alert_rule.html",
+        "alerts/rule_form.html",
         rule=rule,
         typed=typed,
         chosen=sends,

@@ -17,4 +17,4 @@ bp = Blueprint("admin", __name__)
 @requires("admin")
 def audit_index() -> ResponseReturnValue:
     """Who did what, when, with which result."""
-    return answer_list(AUDIT, audit_item, "pages/audit.html", "fragments/_audit.html")
+    return answer_list(AUDIT, audit_item, "audit/log.html", "audit/_log.html")

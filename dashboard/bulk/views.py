@@ -98,7 +98,7 @@ def get_job_or_404(job_id: int) -> BulkJob:
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """All jobs, the latest first."""
-    return answer_list(JOBS, job_item, "pages/bulk_jobs.html", "fragments/_bulk_jobs.html")
+    return answer_list(JOBS, job_item, "bulk/jobs.html", "bulk/_jobs.html")
 
 
 @bp.route("/bulk/new", methods=["GET", "POST"])
@@ -106,7 +106,7 @@ def index() -> ResponseReturnValue:
 def new() -> ResponseReturnValue:
     """What would be done, to be confirmed; posted where boxes are ticked, which are too many for an address. Does nothing."""
     asked = request.form if request.method == "POST" else request.args
-    return render_template("pages/bulk_new.html", page=_confirm(plan(read_selection(asked, asked.getlist("c")))))
+    return render_template("bulk/confirm.html", page=_confirm(plan(read_selection(asked, asked.getlist("c")))))
 
 
 @bp.post("/bulk")
@@ -120,10 +120,10 @@ def begin() -> ResponseReturnValue:
     first = next((item for item in page.offered if item.key == request.form.get("first")), None)
     if found.fingerprint != request.form.get("seen"):
         problem = "What matches has changed since you looked. Nothing was done. This is how it is now."
-        return render_template("pages/bulk_new.html", page=_confirm(found, page.why, problem)), 409
+        return render_template("bulk/confirm.html", page=_confirm(found, page.why, problem)), 409
     if first is None or not page.why:
         problem = "Choose the connection to try on." if page.why else "Say why: whoever reads the audit trail will want to know."
-        return render_template("pages/bulk_new.html", page=_confirm(found, page.why, problem)), 400
+        return render_template("bulk/confirm.html", page=_confirm(found, page.why, problem)), 400
     job = bulk.open_job(
         found.selection.kind,
         [item.place for item in found.items],
@@ -145,7 +145,7 @@ def begin() -> ResponseReturnValue:
 def show(job_id: int) -> ResponseReturnValue:
     """One job: how far it is, and what came of each connection."""
     page = _job_page(get_job_or_404(job_id))
-    return answer_list(items_of(job_id), bulk_item, "pages/bulk_job.html", "fragments/_bulk_items.html", page=page)
+    return answer_list(items_of(job_id), bulk_item, "bulk/job.html", "bulk/_items.html", page=page)
 
 
 @bp.get("/bulk/<int:job_id>/progress")
@@ -155,7 +155,7 @@ def progress(job_id: int) -> ResponseReturnValue:
     page = _job_page(get_job_or_404(job_id))
     if not htmx.is_htmx():
         return redirect(url_for(".show", job_id=job_id))
-    answer = render_template("fragments/_bulk.html", page=page)
+    answer = render_template("bulk/_progress.html", page=page)
     return answer if request.args.get("seen") == page.moved_to else htmx.say_moved(answer)
 
 
@@ -247,5 +247,5 @@ def _changed(job: BulkJob, what: str, detail: str) -> ResponseReturnValue:
     audit.record(console().clock(), visitor().email, what, audit.DONE, detail=detail)
     console().work.carry_on(job)
     if htmx.is_htmx():
-        return htmx.say_moved(render_template("fragments/_bulk.html", page=_job_page(job)))
+        return htmx.say_moved(render_template("bulk/_progress.html", page=_job_page(job)))
     return redirect(url_for(".show", job_id=job.id), 303)

@@ -50,7 +50,7 @@ class Beside:
 @requires("viewer")
 def findings() -> ResponseReturnValue:
     """What is wrong, one by one."""
-    return answer_list(FINDINGS, finding_item, "pages/findings.html", "fragments/_findings.html")
+    return answer_list(FINDINGS, finding_item, "causes/findings.html", "causes/_findings.html")
 
 
 @bp.get("/causes", endpoint="index")
@@ -62,7 +62,7 @@ def index() -> ResponseReturnValue:
     whose = case((Cause.owner == visitor().email, "me"), (Cause.owner.is_(None), "nobody"), else_="others")
     mine = Filter(whose, "Who is on it", ("me", "nobody", "others"))
     listing = replace(CAUSES, filters={**CAUSES.filters, "owner": mine})
-    return answer_list(listing, cause_item, "pages/causes.html", "fragments/_causes.html", beside=_beside)
+    return answer_list(listing, cause_item, "causes/causes.html", "causes/_causes.html", beside=_beside)
 
 
 @bp.get("/causes/<int:cause_id>", endpoint="show")
@@ -77,7 +77,7 @@ def show(cause_id: int) -> ResponseReturnValue:
     page = _cause_page(cause, at) if is_page else None
     place = together.Place(cause_id=cause_id)
     notes = together.notes_on(place) if is_page else []
-    return answer_list(behind, finding_item, "pages/cause.html", "fragments/_findings.html", page=page, place=place, notes=notes)
+    return answer_list(behind, finding_item, "causes/cause.html", "causes/_findings.html", page=page, place=place, notes=notes)
 
 
 @bp.post("/causes/<int:cause_id>/suppress")

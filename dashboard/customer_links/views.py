@@ -40,8 +40,8 @@ def index() -> ResponseReturnValue:
     return answer_list(
         desk.waiting_links(console().clock()),
         desk.link_item,
-        "pages/desk.html",
-        "fragments/_desk_links.html",
+        "customer_links/links.html",
+        "customer_links/_links.html",
         good_for=links.GIVE_UP_AFTER,
         service_name=service_name,
         needed=desk.needed(SHOWN_NEEDED) if is_page else None,
@@ -59,7 +59,7 @@ def needed() -> ResponseReturnValue:
     def last_links(findings: list[Finding]) -> dict[tuple[int, int], Action]:
         return dict(desk.last_links([(each.account_id, each.connection_id or 0) for each in findings]))
 
-    return answer_list(desk.NEEDED, finding_item, "pages/desk_needed.html", "fragments/_desk_needed.html", beside=last_links)
+    return answer_list(desk.NEEDED, finding_item, "customer_links/needed.html", "customer_links/_needed.html", beside=last_links)
 
 
 @bp.get("/desk/links/<int:action_id>")
@@ -92,7 +92,7 @@ def new_invite() -> ResponseReturnValue:
     known = set(db.session.scalars(select(ConnectionCount.connector).where(ConnectionCount.connections > 0)))
     mine = set(map(comparable, has))
     offered = sorted((each for each in known if comparable(each) not in mine), key=comparable)
-    return render_template("pages/invite.html", account=account, has=sorted(has, key=comparable), offered=offered)
+    return render_template("customer_links/invite.html", account=account, has=sorted(has, key=comparable), offered=offered)
 
 
 @bp.post("/accounts/<int:account_id>/invite")
@@ -128,7 +128,7 @@ def _link_or_404(action_id: int) -> Action:
 
 def _show(action: Action, problem: str = "") -> ResponseReturnValue:
     message = message_of(action, action.account, action.connection)
-    template = "fragments/_message.html" if htmx.is_htmx() else "pages/link.html"
+    template = "customer_links/_message.html" if htmx.is_htmx() else "customer_links/link.html"
     return render_template(template, action=action, message=message, problem=problem, service_name=service_name)
 
 

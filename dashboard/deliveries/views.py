@@ -23,7 +23,7 @@ bp = Blueprint("deliveries", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """All of them, the newest first."""
-    template, fragment = "pages/deliveries.html", "fragments/_deliveries.html"
+    template, fragment = "deliveries/deliveries.html", "deliveries/_deliveries.html"
     return answer_list(DELIVERIES, delivery_item, template, fragment, hook=console().work.hook)
 
 

@@ -62,7 +62,7 @@ def show() -> ResponseReturnValue:
     """Choose a customer and look at their widget."""
     page = _page()
     allow_frame(console().settings.dashboard_widget_origin or "'self'")
-    return render_template("pages/embed.html", page=page)
+    return render_template("embed/preview.html", page=page)
 
 
 @bp.post("/embed/token")
@@ -107,7 +107,7 @@ def connected() -> ResponseReturnValue:
     account_id = account.id if account else None
     audit.record(at, visitor().email, "widget_connected", result, account_id=account_id, connection_id=connection_id)
     shown = {"account": account, "connection": connection, "delivery": delivery, "problem": problem}
-    return render_template("fragments/_connected.html", **shown)
+    return render_template("embed/_connected.html", **shown)
 
 
 @bp.get("/embed/frame")
@@ -137,7 +137,7 @@ def frame() -> ResponseReturnValue:
     # Under a name of its own the frame may keep what the vendor's script stores; it holds no secret, so anybody may frame it.
     # Under the console's it never has the console's origin.
     own_policy("; ".join([*policy, "frame-ancestors *"] if own_host else [sandboxed, *policy, "frame-ancestors 'self'"]))
-    return render_template("pages/embed_frame.html", script_url=settings.peliqan_embed_script_url)
+    return render_template("embed/frame.html", script_url=settings.peliqan_embed_script_url)
 
 
 def _page() -> EmbedPage:

@@ -163,14 +163,14 @@ def begin(account_id: int, table_id: int) -> ResponseReturnValue:
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """The person's own exports."""
-    return render_template("pages/exports.html", exports=exports.latest_of(visitor().email))
+    return render_template("exports/exports.html", exports=exports.latest_of(visitor().email))
 
 
 @bp.get("/exports/<int:export_id>")
 @requires("viewer")
 def show(export_id: int) -> ResponseReturnValue:
     """How far an export is, and its file."""
-    return render_template("pages/export.html", page=get_export_or_404(export_id))
+    return render_template("exports/export.html", page=get_export_or_404(export_id))
 
 
 @bp.get("/exports/<int:export_id>/progress")
@@ -180,7 +180,7 @@ def progress(export_id: int) -> ResponseReturnValue:
     page = get_export_or_404(export_id)
     if not htmx.is_htmx():
         return redirect(url_for(".show", export_id=export_id))
-    return render_template("fragments/_export_progress.html", page=page)
+    return render_template("exports/_progress.html", page=page)
 
 
 @bp.post("/exports/<int:export_id>/cancel")
@@ -190,7 +190,7 @@ def cancel(export_id: int) -> ResponseReturnValue:
     page = get_export_or_404(export_id)
     exports.cancel(page.export, visitor().email, console().clock())
     if htmx.is_htmx():
-        return render_template("fragments/_export_progress.html", page=page)
+        return render_template("exports/_progress.html", page=page)
     return redirect(url_for(".show", export_id=export_id), 303)
 
 

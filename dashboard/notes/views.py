@@ -77,7 +77,7 @@ def own(**ids: int) -> ResponseReturnValue:
     else:
         abort(400, "That change is unknown.")
     if htmx.is_htmx():
-        return render_template("fragments/_owner.html", owned=row, place=place, problem=problem)
+        return render_template("notes/_assignee.html", owned=row, place=place, problem=problem)
     if problem:
         flash(problem, "warning")
     return redirect(_page(place), 303)
@@ -106,7 +106,7 @@ def _notes(place: Place, problem: str = "") -> ResponseReturnValue:
     if htmx.is_htmx():
         draft = request.form.get("text", "") if problem else ""
         notes = together.notes_on(place)
-        return render_template("fragments/_notes.html", notes=notes, place=place, problem=problem, draft=draft)
+        return render_template("notes/_notes.html", notes=notes, place=place, problem=problem, draft=draft)
     if problem:
         flash(problem, "danger")
     return redirect(f"{_page(place)}#notes", 303)

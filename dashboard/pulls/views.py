@@ -31,7 +31,7 @@ bp = Blueprint("pulls", __name__)
 @requires("admin")
 def index() -> ResponseReturnValue:
     """All schedules, each with its last and next pull."""
-    return answer_list(pulls.SCHEDULES, pulls.schedule_item, "pages/pulls.html", "fragments/_pulls.html", when=when_words)
+    return answer_list(pulls.SCHEDULES, pulls.schedule_item, "pulls/pulls.html", "pulls/_pulls.html", when=when_words)
 
 
 @bp.get("/pulls/new")
@@ -67,7 +67,7 @@ def create() -> ResponseReturnValue:
 def show(schedule_id: int) -> ResponseReturnValue:
     """One schedule with its pulls."""
     schedule = _schedule_or_404(schedule_id)
-    template, fragment = "pages/pull.html", "fragments/_pull_runs.html"
+    template, fragment = "pulls/pull.html", "pulls/_runs.html"
     when, chosen = when_words(schedule), in_words(selection_of(schedule))
     listing = pulls.runs_listing(schedule_id)
     return answer_list(listing, pulls.run_item, template, fragment, schedule=schedule, when=when, chosen=chosen)
@@ -145,7 +145,7 @@ def _note(what: str, schedule: PullSchedule) -> None:
 
 
 def _form(typed: Mapping[str, str], schedule: PullSchedule | None = None, problem: str = "") -> str:
-    return render_template("pages/pull_form.html", typed=typed, schedule=schedule, problem=problem, every=EVERY)
+    return render_template("pulls/pull_form.html", typed=typed, schedule=schedule, problem=problem, every=EVERY)
 
 
 def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:

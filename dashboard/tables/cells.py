@@ -9,7 +9,7 @@ from dashboard.masking.rules import MASKED
 SHORT = 140
 # Of longer texts a column cuts the end off (``.rows td`` in console.css).
 NARROW = 45
-# As many of them, and so much of each, a table shows (``macros/cell.html``).
+# As many of them, and so much of each, a table shows (``tables/cell_macros.html``).
 CHIPS, LONGEST_CHIP = 4, 40
 LARGE = 10**15
 # Types whose values are numbers, whatever shape they come in: a decimal comes as text.

@@ -23,7 +23,7 @@ def init_app(app: Flask) -> None:
 def each_column(
     how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = (), masked: Collection[str] = ()
 ) -> Markup:
-    """A macro of ``macros/column.html`` for every column, or name of one, side by side. ``marked``: names of those that are;
+    """A macro of ``tables/column_macros.html`` for every column, or name of one, side by side. ``marked``: names of those that are;
     ``masked``: of those that have the filters of masked columns.
     """
     told = (
@@ -36,4 +36,4 @@ def each_column(
 
 @lru_cache(REMEMBERED)
 def _drawn(how: str, name: str, type_: str, key: str, is_marked: bool) -> str:
-    return str(get_template_attribute("macros/column.html", how)(name, type_, key, is_marked))
+    return str(get_template_attribute("tables/column_macros.html", how)(name, type_, key, is_marked))

@@ -104,7 +104,7 @@ def database(account_id: int, database_id: int) -> ResponseReturnValue:
     found = next((each for each in api.databases() if each.id == database_id), None)
     if found is None:
         abort(404, f"{account.title} has no database {database_id}.")
-    return render_template("pages/database.html", account=account, database=found, tables=api.tables(database_id))
+    return render_template("tables/database.html", account=account, database=found, tables=api.tables(database_id))
 
 
 @bp.get("/tables/<int:table_id>", endpoint="rows")
@@ -169,7 +169,7 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     cells = [(column, cell_of(values.get(column.name), column, sight.hidden), raw(seen.get(column.name))) for column in columns]
     as_json = raw(_item(values, columns, sight.hidden))
     return render_template(
-        "pages/row.html", account=account, table=table, row_id=row_id, cells=cells, sight=sight, as_json=as_json
+        "tables/row.html", account=account, table=table, row_id=row_id, cells=cells, sight=sight, as_json=as_json
     )
 
 
@@ -184,7 +184,7 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
     sight = masking.sight(account_id, table_id, columns)
     values = api.row(table_id, row_id)
     each = cell_of(values.get(column.name), column, sight.hidden)
-    template = "fragments/_cell.html" if htmx.is_htmx() else "pages/cell.html"
+    template = "tables/_cell.html" if htmx.is_htmx() else "tables/cell.html"
     whole = each.text if each.kind == "masked" else raw(values.get(column.name))
     return render_template(template, account=account, table_id=table_id, row_id=row_id, column=column, cell=each, whole=whole)
 
@@ -241,8 +241,8 @@ def _show_rows(
     others, decided = masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
     shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)
     # Into the frame go the rows alone: what stands above them is there.
-    part = "fragments/_rows_table.html" if htmx.target() == "rows" else "fragments/_rows.html"
-    return render_template(part if htmx.is_htmx() else "pages/rows.html", page=shown, kind_words=KINDS)
+    part = "tables/_rows.html" if htmx.target() == "rows" else "tables/_browser.html"
+    return render_template(part if htmx.is_htmx() else "tables/rows.html", page=shown, kind_words=KINDS)
 
 
 def _can_fill_itself() -> bool:

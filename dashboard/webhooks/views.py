@@ -38,7 +38,7 @@ class Setup:
 @requires("admin")
 def index() -> ResponseReturnValue:
     """What came lately, and what became of it."""
-    return answer_list(EVENTS, event_item, "pages/webhooks.html", "fragments/_webhooks.html", setup=_setup())
+    return answer_list(EVENTS, event_item, "webhooks/events.html", "webhooks/_events.html", setup=_setup())
 
 
 @bp.get("/webhooks/<int:event_id>")
@@ -46,7 +46,7 @@ def index() -> ResponseReturnValue:
 def show(event_id: int) -> ResponseReturnValue:
     """One event with its body."""
     event = _get_or_404(event_id)
-    return render_template("pages/webhook.html", event=event, body=_pretty(event.body))
+    return render_template("webhooks/event.html", event=event, body=_pretty(event.body))
 
 
 @bp.post("/webhooks/<int:event_id>/replay")

@@ -28,7 +28,7 @@ bp = Blueprint("accounts", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every account with its connections by severity."""
-    return answer_list(ACCOUNTS, account_item, "pages/accounts.html", "fragments/_accounts.html")
+    return answer_list(ACCOUNTS, account_item, "connections/accounts.html", "connections/_accounts.html")
 
 
 @bp.get("/accounts/<int:account_id>")
@@ -42,7 +42,7 @@ def show(account_id: int) -> ResponseReturnValue:
     at, place = console().clock(), together.Place(account_id)
     history = queries.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
     return render_template(
-        "pages/account.html",
+        "connections/account.html",
         account=account,
         connections=connections,
         findings=found,
@@ -63,4 +63,4 @@ def databases(account_id: int) -> ResponseReturnValue:
         found, problem = console().api.for_account(account.id).databases(), None
     except peliqan.PeliqanError as error:
         found, problem = (), error
-    return render_template("fragments/_databases.html", account=account, databases=found, problem=problem)
+    return render_template("connections/_databases.html", account=account, databases=found, problem=problem)

@@ -126,7 +126,7 @@ def index() -> ResponseReturnValue:
     """Every connection of every account; above them the way to those that are called well and are not."""
     is_page = not is_for_scripts() and not htmx.is_htmx()
     contradictions = diagnosed.count_contradictions() if is_page else 0
-    template, fragment = "pages/connections.html", "fragments/_connections.html"
+    template, fragment = "connections/connections.html", "connections/_connections.html"
     return answer_list(CONNECTIONS, connection_item, template, fragment, contradictions=contradictions)
 
 
@@ -137,7 +137,7 @@ def show(account_id: int, connection_id: int) -> ResponseReturnValue:
     connection = get_connection_or_404(account_id, connection_id)
     place = together.Place(account_id, connection_id)
     return render_template(
-        "pages/connection.html",
+        "connections/connection.html",
         page=connection_page(connection),
         notes=together.notes_on(place),
         place=place,
@@ -158,7 +158,7 @@ def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
     except peliqan.PeliqanError as error:
         problem = error
     connection = get_connection_or_404(account_id, connection_id)
-    return render_template("fragments/_connection.html", page=connection_page(connection, problem))
+    return render_template("connections/_connection.html", page=connection_page(connection, problem))
 
 
 @bp.post(f"{PATH}/check")
@@ -182,7 +182,7 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
         note, kind = f"The rows could not be looked at. {error.explained} {error.next_step}", "danger"
     if htmx.is_htmx():
         fresh = get_connection_or_404(account_id, connection_id)
-        return render_template("fragments/_connection.html", page=connection_page(fresh, rows_note=note))
+        return render_template("connections/_connection.html", page=connection_page(fresh, rows_note=note))
     flash(note, kind)
     return _answer(connection)
 
@@ -203,7 +203,7 @@ def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
             note, kind = f"The data could not be checked. {sentence_of(error)} {step}".strip(), "danger"
     if htmx.is_htmx():
         fresh = get_connection_or_404(account_id, connection_id)
-        return render_template("fragments/_connection.html", page=connection_page(fresh, data_note=note))
+        return render_template("connections/_connection.html", page=connection_page(fresh, data_note=note))
     flash(note, kind)
     return _answer(connection)
 
@@ -250,7 +250,7 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
         return redirect(url_for(".show", account_id=account_id, connection_id=connection_id))
     done = actions.latest(account_id, connection_id)
     action = next((each for each in done if each.kind == actions.SYNC), None)
-    answer = render_template("fragments/_sync.html", connection=connection, sync=action)
+    answer = render_template("connections/_sync.html", connection=connection, sync=action)
     return htmx.say_settled(answer) if action is not None and action.settled_at is not None else answer
 
 
@@ -259,7 +259,7 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The link that waits for a person, until the connection is well again."""
     page = connection_page(get_connection_or_404(account_id, connection_id))
-    answer = render_template("fragments/_link.html", page=page)
+    answer = render_template("connections/_link.html", page=page)
     return htmx.say_settled(answer) if page.ask is not None and page.ask.settled_at is not None else answer
 
 
@@ -275,7 +275,7 @@ def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue
         log, problem = console().api.for_account(account_id).run_logs(run_id), None
     except peliqan.PeliqanError as error:
         log, problem = "", error
-    return render_template("pages/run.html", connection=connection, run=found, log=log, problem=problem)
+    return render_template("connections/run.html", connection=connection, run=found, log=log, problem=problem)
 
 
 def _interval() -> float:
@@ -320,5 +320,5 @@ def _answer(connection: Connection, problem: peliqan.PeliqanError | None = None)
     """After an action: the fragment for htmx, else back to the page, so that reloading does nothing twice."""
     if htmx.is_htmx():
         fresh = get_connection_or_404(connection.account_id, connection.id)
-        return render_template("fragments/_connection.html", page=connection_page(fresh, problem))
+        return render_template("connections/_connection.html", page=connection_page(fresh, problem))
     return redirect(url_for(".show", account_id=connection.account_id, connection_id=connection.id), 303)

@@ -24,7 +24,7 @@ bp = Blueprint("banks", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every bank connection, the one with the oldest data first."""
-    return answer_list(_listing(), banks.bank_item, "pages/banks.html", "fragments/_banks.html")
+    return answer_list(_listing(), banks.bank_item, "customer_links/banks/index.html", "customer_links/banks/_banks.html")
 
 
 @bp.get("/desk/banks/next")

@@ -19,14 +19,16 @@ def show() -> ResponseReturnValue:
     """The overview."""
     at = times.now()
     since = since_left(at)
-    return render_template("pages/overview.html", overview=overview.read(at), since=since, changed=report.count(since.time, at))
+    return render_template(
+        "reports/overview/overview.html", overview=overview.read(at), since=since, changed=report.count(since.time, at)
+    )
 
 
 @bp.get("/refresh-status")
 @requires("viewer", poll=True)
 def refresh_status() -> ResponseReturnValue:
     """The coverage line, polled while a pass is under way; it carries no trigger once the pass has ended."""
-    return render_template("fragments/_coverage.html")
+    return render_template("components/_coverage.html")
 
 
 @bp.get("/find")
@@ -35,10 +37,10 @@ def find() -> ResponseReturnValue:
     """Land on the one thing that was meant, or show what there is."""
     found = overview.find(request.args.get("q", ""))
     if htmx.is_htmx():
-        return render_template("fragments/_found.html", found=found)
+        return render_template("reports/overview/_search_results.html", found=found)
     only = found.only
     if isinstance(only, Account):
         return redirect(url_for("accounts.show", account_id=only.id))
     if only is not None:
         return redirect(url_for("connections.show", account_id=only.account_id, connection_id=only.id))
-    return render_template("pages/found.html", found=found)
+    return render_template("reports/overview/search_results.html", found=found)

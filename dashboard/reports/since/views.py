@@ -68,7 +68,7 @@ def show() -> ResponseReturnValue:
     """What changed since the last visit, or since another time: to read, print, copy and hand over."""
     since, found = _read()
     asked = {name: request.args[name] for name in ("since", "hours") if request.args.get(name)}
-    return render_template("pages/since.html", since=since, report=found, text=_as_text(found), hours=HOURS, asked=asked)
+    return render_template("reports/since/since.html", since=since, report=found, text=_as_text(found), hours=HOURS, asked=asked)
 
 
 @bp.get("/since.txt")
@@ -92,7 +92,7 @@ def write(env: Environment, name: str, found: report.Report, zone: ZoneInfo, add
         return f"{local:%a} {local.day} {local:%b}{'' if local.year == found.at.year else f' {local.year}'} {local:%H:%M %Z}"
 
     # Texts from outside stay on their line, in any format, and say nothing to a terminal.
-    return env.get_template(f"reports/{name}").render(
+    return env.get_template(f"reports/since/export/{name}").render(
         report=found,
         when=when,
         address=address,

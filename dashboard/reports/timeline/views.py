@@ -77,5 +77,5 @@ def _show(account: Account, connection: Connection | None) -> ResponseReturnValu
         raise BadQuery("That place in the timeline cannot be read. Begin at the latest event.") from None
     page = timeline.read(account.id, connection.id if connection else None, kinds=kinds, before=before)
     shown = Shown(account, connection, page, timeline.names(account.id) if connection is None else {})
-    template = "fragments/_timeline.html" if htmx.is_htmx() else "pages/timeline.html"
+    template = "reports/timeline/_events.html" if htmx.is_htmx() else "reports/timeline/timeline.html"
     return render_template(template, shown=shown, kinds=KINDS)

@@ -21,7 +21,7 @@ DAYS = 30
 @requires("viewer")
 def show() -> ResponseReturnValue:
     """The chart and its table."""
-    return render_template("pages/trend.html", days=_days(), severities=SEVERITIES)
+    return render_template("reports/trend/trend.html", days=_days(), severities=SEVERITIES)
 
 
 @bp.get("/trend.json")

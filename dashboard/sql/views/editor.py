@@ -94,7 +94,7 @@ def schema(account_id: int) -> ResponseReturnValue:
         problem = None
     except peliqan.PeliqanError as error:
         columns, databases, problem = (), [], error
-    template = "fragments/_sql_columns.html" if table_id is not None else "fragments/_sql_schema.html"
+    template = "sql/_columns.html" if table_id is not None else "sql/_schema.html"
     return render_template(template, account=account, databases=databases, columns=columns, problem=problem)
 
 
@@ -126,7 +126,7 @@ def show(answer_id: int) -> ResponseReturnValue:
     answer = get_answer_or_404(answer_id)
     suffix = request.path.rpartition(".")[2] if "." in request.path else ""
     if not suffix:
-        return render_template("pages/answer.html", page=_page(answer), account=answer.account)
+        return render_template("sql/result.html", page=_page(answer), account=answer.account)
     if is_gone(answer):
         abort(410, "The rows were deleted after a day. Ask again to have them.")
     ensure_shown(answer.question)
@@ -149,7 +149,7 @@ def show(answer_id: int) -> ResponseReturnValue:
 @requires("operator", poll=True)
 def progress(answer_id: int) -> ResponseReturnValue:
     """The polled part: the answer as soon as it is there."""
-    return render_template("fragments/_answer.html", page=_page(get_answer_or_404(answer_id)))
+    return render_template("sql/_result.html", page=_page(get_answer_or_404(answer_id)))
 
 
 @bp.post("/answers/<int:answer_id>/cancel")
@@ -285,7 +285,7 @@ def _page(answer: Answer) -> AnswerPage:
 def _editor(account: Account, text: str, problem: str = "") -> str:
     address = questions.address_or_none(account.id)
     return render_template(
-        "pages/sql.html",
+        "sql/editor.html",
         account=account,
         text=text,
         reason=request.form.get("reason", ""),

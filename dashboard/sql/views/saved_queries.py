@@ -37,7 +37,7 @@ bp = Blueprint("queries", __name__)
 @requires("operator")
 def index() -> ResponseReturnValue:
     """All saved questions."""
-    return render_template("pages/queries.html", queries=questions.saved())
+    return render_template("sql/saved_queries.html", queries=questions.saved())
 
 
 @bp.get("/queries/new")
@@ -127,14 +127,14 @@ def question(question_id: int) -> ResponseReturnValue:
             ensure_shown(found)
         complete = all(is_complete(answer) and rows_of(answer) is not None for answer in answers)
         return answer_file(csv_response(_together(answers), ""), f"question-{question_id}", "csv", complete)
-    return _answers("pages/question.html", found, answers)
+    return _answers("sql/query_run.html", found, answers)
 
 
 @bp.get("/questions/<int:question_id>/progress")
 @requires("operator", poll=True)
 def progress(question_id: int) -> ResponseReturnValue:
     """The polled part."""
-    return _answers("fragments/_answers.html", get_question_or_404(question_id), questions.answers(question_id))
+    return _answers("sql/_results.html", get_question_or_404(question_id), questions.answers(question_id))
 
 
 @bp.post("/questions/<int:question_id>/cancel")
@@ -181,7 +181,7 @@ def _chosen() -> Page[Account]:
 def _asking(query: SavedQuery, problem: str = "") -> str:
     chosen = _chosen()
     return render_template(
-        "pages/query.html",
+        "sql/saved_query.html",
         query=query,
         may_change=questions.may_change(visitor().user, query),
         names=names_in(query.text),
@@ -196,7 +196,7 @@ def _asking(query: SavedQuery, problem: str = "") -> str:
 
 def _form(query: SavedQuery | None, typed: Any, problem: str = "") -> str:
     names = names_in(typed.get("text", ""))
-    return render_template("pages/query_form.html", query=query, typed=typed, names=names, types=TYPES, problem=problem)
+    return render_template("sql/saved_query_form.html", query=query, typed=typed, names=names, types=TYPES, problem=problem)
 
 
 def _save(query: SavedQuery | None) -> ResponseReturnValue:

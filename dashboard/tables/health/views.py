@@ -63,7 +63,7 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
     assert table is not None
     earlier = looks.latest(account_id, table_id)
     seen = next((each for each in earlier if each.sampled is not None), None)
-    template = "fragments/_table_health.html" if htmx.is_htmx() else "pages/table_health.html"
+    template = "tables/health/_table_health.html" if htmx.is_htmx() else "tables/health/table_health.html"
     return render_template(template, page=HealthPage(account, table, seen, earlier, problem))
 
 

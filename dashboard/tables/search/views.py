@@ -93,7 +93,7 @@ def index(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The field, and this person's searches of the last day."""
     connection = get_connection_or_404(account_id, connection_id)
     mine = [(each, _value(each)) for each in searches.latest_of(visitor().email, connection)]
-    return render_template("pages/searches.html", connection=connection, searches=mine)
+    return render_template("tables/search/searches.html", connection=connection, searches=mine)
 
 
 @bp.post(f"{PATH}/search")
@@ -122,7 +122,7 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
 def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
     """How far a search is, and what it found."""
     connection, search = _mine_or_404(account_id, connection_id, search_id)
-    return render_template("pages/search.html", page=_page(connection, search))
+    return render_template("tables/search/search.html", page=_page(connection, search))
 
 
 @bp.post(f"{PATH}/search/<int:search_id>")
@@ -133,7 +133,7 @@ def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturn
     work.go_on(console().api, search, connection, _value(search), console().clock, lambda *table: _masked(account_id, *table))
     if not htmx.is_htmx():
         return redirect(_url(search), 303)
-    return render_template("fragments/_search.html", page=_page(connection, search))
+    return render_template("tables/search/_progress.html", page=_page(connection, search))
 
 
 def _page(connection: Connection, search: ValueSearch) -> SearchPage:

@@ -25,7 +25,7 @@ from dashboard.web.lists import answer_list
 @requires("admin")
 def users() -> ResponseReturnValue:
     """The people."""
-    return answer_list(USERS, user_item, "pages/users.html", "fragments/_users.html", roles=people.ROLES)
+    return answer_list(USERS, user_item, "users/users.html", "users/_users.html", roles=people.ROLES)
 
 
 @bp.post("/users")
@@ -37,7 +37,7 @@ def create_user() -> ResponseReturnValue:
         user = people.create_user(email, role, request.form.get("password", ""), console().clock(), given=True)
     except people.PeopleError as error:
         _note("create_user", audit.FAILED, email)
-        return render_template("pages/user_new.html", roles=people.ROLES, email=email, role=role, problem=str(error)), 400
+        return render_template("users/user_form.html", roles=people.ROLES, email=email, role=role, problem=str(error)), 400
     _note("create_user", audit.DONE, f"{user.email} as {user.role}")
     flash(f"{user.email} can sign in now, and has to choose a password of their own then.", "success")
     return redirect(url_for(".users"), 303)
@@ -47,7 +47,7 @@ def create_user() -> ResponseReturnValue:
 @requires("admin")
 def new_user() -> ResponseReturnValue:
     """The form for a person."""
-    return render_template("pages/user_new.html", roles=people.ROLES, email="", role="operator", problem=None)
+    return render_template("users/user_form.html", roles=people.ROLES, email="", role="operator", problem=None)
 
 
 @bp.post("/users/<int:user_id>")
@@ -167,7 +167,7 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
     there = provider()
     open_ones = sessions.open_of(person, console().clock(), visitor().get_id())
     return render_template(
-        "pages/user.html",
+        "users/user.html",
         user=person,
         limited=limited,
         customers=text,

@@ -217,7 +217,7 @@ def provider() -> Provider | None:
 
 def sign_in_page(target: str, email: str = "", problem: str = "") -> str:
     """The sign-in page; ``problem``: why nobody was signed in."""
-    return render_template("pages/login.html", target=target, email=email, problem=problem, provider=provider())
+    return render_template("users/login.html", target=target, email=email, problem=problem, provider=provider())
 
 
 def sign_out_there() -> ResponseReturnValue:
@@ -229,7 +229,7 @@ def sign_out_there() -> ResponseReturnValue:
         flash(f"You are signed out here. {name} may still know you: sign out there too on a shared computer.", "info")
         return redirect(url_for("people.login"))
     # At once, and by a header that every browser takes: the page is for one that does not go.
-    return render_template("pages/signed_out.html", provider=there, url=url), {"Refresh": f"0; url={url}"}
+    return render_template("users/signed_out.html", provider=there, url=url), {"Refresh": f"0; url={url}"}
 
 
 @bp.get("/login/provider")

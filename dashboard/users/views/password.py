@@ -21,7 +21,7 @@ def _myself() -> str:
 @requires("viewer")
 def show() -> ResponseReturnValue:
     """The form."""
-    return render_template("pages/password.html", problem="", least=people.SHORTEST_PASSWORD)
+    return render_template("users/password.html", problem="", least=people.SHORTEST_PASSWORD)
 
 
 @bp.post("/me/password")
@@ -40,7 +40,7 @@ def change() -> ResponseReturnValue:
         people.set_password(user, new, at)
     except people.PeopleError as error:
         audit.record(at, user.email, "change_password", audit.FAILED)
-        return render_template("pages/password.html", problem=str(error), least=people.SHORTEST_PASSWORD), 400
+        return render_template("users/password.html", problem=str(error), least=people.SHORTEST_PASSWORD), 400
     audit.record(at, user.email, "change_password", audit.DONE)
     begin_session(user)
     flash("Your password is changed. Wherever else you were signed in, you are no more.", "success")

@@ -91,4 +91,4 @@ def _me(secret: people.Secret | None = None) -> str:
     user = visitor().user
     left = codes.codes_left(user) if user.totp_secret is not None else 0
     mine = sessions.open_of(user, console().clock(), visitor().get_id())
-    return render_template("pages/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left, sessions=mine)
+    return render_template("users/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left, sessions=mine)

@@ -48,12 +48,12 @@ def code() -> ResponseReturnValue:
         flash("Sign in with your password first: it was more than five minutes ago, or has changed.", "info")
         return redirect(url_for("people.login", next=target))
     if request.method == "GET":
-        return render_template("pages/login_code.html", wrong=False)
+        return render_template("users/login_code.html", wrong=False)
     vault = console().fleet.vault
     by = second.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), console().clock(), vault.encrypt)
     if by is None:
         audit.record(console().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
-        return render_template("pages/login_code.html", wrong=True), 403
+        return render_template("users/login_code.html", wrong=True), 403
     let_in(user, f"With a {by}.")
     if by == "recovery code":
         flash(f"That recovery code is used up; you have {second.codes_left(user)} left.", "info")
@@ -87,7 +87,7 @@ def switch_on() -> ResponseReturnValue:
         ), 403
     codes = second.switch_on(user, secret, step, vault.encrypt)
     audit.record(at, user.email, "second_factor_on", audit.DONE)
-    return render_template("pages/second_codes.html", codes=codes)
+    return render_template("users/recovery_codes.html", codes=codes)
 
 
 @bp.post("/me/second-factor/remove")
@@ -116,7 +116,7 @@ def _form(secret: str, problem: str = "") -> str:
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     # The picture is segno's own, of an address that pyotp has quoted.
     shown = Markup(picture)  # noqa: S704
-    return render_template("pages/second_new.html", picture=shown, secret=spaced, sealed=sealed, problem=problem)
+    return render_template("users/two_factor_setup.html", picture=shown, secret=spaced, sealed=sealed, problem=problem)
 
 
 def _half_in() -> tuple[User | None, str]:
