@@ -29,6 +29,7 @@ from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.context import Console
 from dashboard.core.database import db
+from dashboard.core.search_text import refold
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.simulation import EPOCH
@@ -212,17 +213,18 @@ def filled_servers(servers: Servers, sandbox_server: Sandbox, tmp_path_factory: 
     return servers
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked ``both_engines`` twice: on SQLite alone, and on PostgreSQL and Redis."""
+    marks = metafunc.definition.iter_markers("parametrize")
+    is_chosen = any(mark.args[0] == "engine" for mark in marks)
+    if metafunc.definition.get_closest_marker("both_engines") and "engine" in metafunc.fixturenames and not is_chosen:
+        metafunc.parametrize("engine", ["embedded", "servers"], indirect=True)
+
+
 @pytest.fixture
-def engine() -> str:
+def engine(request: pytest.FixtureRequest) -> str:
     """What the console stands on: "embedded" (SQLite alone) or "servers" (PostgreSQL and Redis)."""
-    return "embedded"
-
-
-@pytest.fixture(params=["embedded", "servers"])
-def either_engine(request: pytest.FixtureRequest) -> str:
-    """What a folder whose tests hold on both takes for its ``engine``."""
-    found: str = request.param
-    return found
+    return str(getattr(request, "param", "embedded"))
 
 
 @pytest.fixture
@@ -266,6 +268,17 @@ def app(
     with made.app_context():
         db.session.remove()
         db.engine.dispose()
+
+
+@pytest.fixture(autouse=True)
+def comparable_texts_are_those_of_their_rows(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Check after each test marked ``both_engines`` that what wrote rows has written their comparable texts."""
+    is_checked = request.node.get_closest_marker("both_engines") and "app" in request.fixturenames
+    app: Flask | None = request.getfixturevalue("app") if is_checked else None
+    yield
+    if app is not None:
+        with app.app_context():
+            assert refold() == 0
 
 
 @pytest.fixture

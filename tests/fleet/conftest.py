@@ -7,15 +7,6 @@ import pytest
 from dashboard.context import Console
 from tests.alerting import RECEIVERS, Clockwork, Receiver, receive
 from tests.conftest import Clock
-from tests.store.conftest import every_kept_text_is_that_of_its_row
-
-# Used for the tests here that have a console; those that open one of their own have a store of their own, too.
-__all__ = ["every_kept_text_is_that_of_its_row"]
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    return either_engine
 
 
 @pytest.fixture

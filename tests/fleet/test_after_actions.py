@@ -18,6 +18,8 @@ from dashboard.fleet.models import Connection
 from tests.conftest import Clock, Sandbox
 from tests.fleet.test_sync import WHO, known, look, start
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

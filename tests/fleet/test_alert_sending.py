@@ -24,6 +24,8 @@ from tests.conftest import Clock, Sandbox, make_settings
 from tests.engines import wait_for
 from tests.made import dark_fleet, refused_fleet
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

@@ -17,6 +17,8 @@ from tests.alerting import Clockwork, Receiver, messages, the_cause
 from tests.conftest import Clock, Sandbox, make_settings
 from tests.made import dark_fleet, refused_fleet
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

@@ -26,6 +26,9 @@ from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 from tests.processes import Processes, make_environ
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO, OTHER = "olga@example.com", "adam@example.com"
 
 

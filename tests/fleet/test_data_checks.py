@@ -18,6 +18,9 @@ from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as stored
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
+
 FINDINGS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty")
 ROUTES = ("default_dw_info", "proxy_db", "applications", "tables", "fields", "rows")
 

@@ -39,6 +39,9 @@ from tests.sandbox.receiver import Receiver, receiving
 from tests.webhooks import SECRET as EVENTS_SECRET
 from tests.webhooks import made, post
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 
 
@@ -340,7 +343,7 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
     assert taken(hook.told) == tables_at_peliqan(parts, begun)
 
 
-@pytest.mark.parametrize("either_engine", ["embedded"], indirect=True)
+@pytest.mark.parametrize("engine", ["embedded"], indirect=True)
 class TestWhichTables:
     @pytest.fixture
     def console(self, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, names: str) -> Iterator[Console]:

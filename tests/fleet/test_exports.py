@@ -21,6 +21,9 @@ from dashboard.exports.models import Export
 from dashboard.users.models import User
 from tests.conftest import Clock
 
+pytestmark = pytest.mark.both_engines
+
+
 ACCOUNT, TABLE, PAGE = 1001, 10011903, 200
 
 

@@ -20,6 +20,9 @@ from dashboard.refresh import live
 from dashboard.refresh import service as refresh
 from tests.conftest import Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 ACCOUNT = 1001
 

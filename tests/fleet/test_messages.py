@@ -10,6 +10,9 @@ from itsdangerous import BadSignature
 from dashboard.context import Console
 from dashboard.tasks.serializer import SignedMessages
 
+pytestmark = pytest.mark.both_engines
+
+
 OLD, NEW = "o" * 40, "n" * 40
 
 

@@ -34,6 +34,9 @@ from dashboard.tables.health import service as looks
 from dashboard.users.models import User
 from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 
 

@@ -20,6 +20,8 @@ from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 from tests.engines import wait_for
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

@@ -19,6 +19,9 @@ from dashboard.tables.health.freshness import RowsLook, read_time
 from dashboard.tables.of_connection import tables_of
 from tests.conftest import ACCOUNTS, Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
+
 NAME = "_sdc_received_at"
 
 

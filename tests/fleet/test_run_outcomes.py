@@ -26,6 +26,8 @@ from tests.hooking import connect, the_delivery, work
 from tests.sandbox.receiver import Receiver, receiving
 from tests.webhooks import SECRET, made
 
+pytestmark = pytest.mark.both_engines
+
 
 @dataclass(frozen=True)
 class End:

@@ -18,6 +18,9 @@ from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
 from tests.conftest import Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 
 

@@ -33,6 +33,8 @@ from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
 from tests.engines import Servers, free_port, wait_for
 from tests.processes import Processes, make_environ
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture
 def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Processes]:
@@ -210,7 +212,7 @@ def sign_in(url: str) -> tuple[requests.Session, requests.Response]:
     return session, session.post(f"{url}/login", data=form, timeout=20, allow_redirects=False)
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 class TestServersThatGoAway:
     """They are started again by the ``store`` fixture."""
 

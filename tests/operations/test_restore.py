@@ -17,13 +17,10 @@ from tests.conftest import Clock
 from tests.engines import wait_for
 from tests.processes import Processes
 
+pytestmark = pytest.mark.both_engines
+
+
 NOTES = select(func.count()).where(Job.name.startswith("process "))
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
 
 
 @pytest.fixture

@@ -12,6 +12,9 @@ from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
 from dashboard.users.models import User
 
+pytestmark = pytest.mark.both_engines
+
+
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 PASSWORD = "correct horse battery"
 SPELLINGS = (

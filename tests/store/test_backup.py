@@ -28,6 +28,9 @@ from tests.conftest import Sandbox, make_settings
 from tests.engines import Servers
 from tests.processes import make_environ
 
+pytestmark = pytest.mark.both_engines
+
+
 Run = Callable[..., Result]
 
 
@@ -221,7 +224,7 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(run: Run, tmp_path: Pa
     assert (done.exit_code, "could not be written" in done.output) == (1, True), done.output
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 def test_a_password_is_on_no_command_line_and_in_no_message(
     app: Flask, ours: Settings, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,7 +245,7 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
     assert secret not in str(caught.value)
 
 
-@pytest.mark.parametrize("either_engine", ["embedded"], indirect=True)
+@pytest.mark.parametrize("engine", ["embedded"], indirect=True)
 def test_a_database_that_is_damaged_in_a_whole_file_is_refused(app: Flask, ours: Settings, made: Path) -> None:
     before = rows(ours.store_url)
     other = made.with_name("other.console")
@@ -256,7 +259,7 @@ def test_a_database_that_is_damaged_in_a_whole_file_is_refused(app: Flask, ours:
     assert rows(ours.store_url) == before
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 def test_a_restore_that_fails_in_the_middle_leaves_the_store_as_it_was(
     app: Flask, ours: Settings, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -273,7 +276,7 @@ def test_a_restore_that_fails_in_the_middle_leaves_the_store_as_it_was(
     assert rows(ours.store_url) == before
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 def test_missing_programs_are_named(app: Flask, ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert backup.missing_programs(ours) == ["pg_dump", "pg_restore", "psql"]

@@ -17,6 +17,8 @@ from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import Clock, Person
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

@@ -18,6 +18,9 @@ from dashboard.worker import retention
 from tests.conftest import Clock
 from tests.hooking import all_deliveries, audited
 
+pytestmark = pytest.mark.both_engines
+
+
 PLACE, OTHER, WHO = (1002, 100299), (1003, 100399), "olga@example.com"
 
 

@@ -24,10 +24,7 @@ from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 from tests.made import dark_fleet
 
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    return either_engine
+pytestmark = pytest.mark.both_engines
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,9 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.tables.health import service as looks
 
+pytestmark = pytest.mark.both_engines
+
+
 AT = datetime(2026, 3, 2, 12, tzinfo=UTC)
 TABLE = 77
 

@@ -20,6 +20,9 @@ from dashboard.users import service as people
 from tests.conftest import make_settings
 from tests.engines import Servers
 
+pytestmark = pytest.mark.both_engines
+
+
 VERSIONS = sorted(path.name.partition("_")[0] for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py"))
 # Those up to here were made before there was anything to keep running; every later one only adds.
 BEFORE_THE_RULE = "0008"
@@ -182,7 +185,7 @@ def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Fla
     assert {spelling: found.id for spelling in spellings if (found := people.find_user(spelling))} == spellings
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 def test_a_migration_that_somebody_stands_in_the_way_of_gives_up_and_changes_nothing(
     empty: Flask,
 ) -> None:

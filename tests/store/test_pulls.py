@@ -15,6 +15,9 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
 from tests.conftest import Clock
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO, MANY = "adam@example.com", 8
 WELL = pulls.Ended(pulls.DONE, tables=2, rows=30, failed=0, failures=(), remarks=(), error="")
 

@@ -21,6 +21,9 @@ from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 from tests.conftest import Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 
 

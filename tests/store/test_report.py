@@ -17,6 +17,9 @@ from dashboard.reports.since import views as reports
 from tests.conftest import words
 from tests.store.made_up import AT, add_cause, add_finding, ago, begin_anew
 
+pytestmark = pytest.mark.both_engines
+
+
 HOSTILE = "<script>alert(1)</script> [click](javascript:alert(1)) *bold* a_b_c\x1b[31m\nsecond line"
 
 

@@ -17,6 +17,8 @@ from dashboard.users.models import SignIn
 from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

@@ -12,6 +12,9 @@ from dashboard.core.database import db
 from dashboard.masking import service as reveals
 from dashboard.users.models import User
 
+pytestmark = pytest.mark.both_engines
+
+
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 

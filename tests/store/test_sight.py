@@ -1,5 +1,6 @@
 """What a limited person sees of the store, whatever is asked and how."""
 
+import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
@@ -15,6 +16,8 @@ from dashboard.refresh import writer as snapshot
 from dashboard.users import scopes
 from dashboard.users import service as people
 from tests.limited import INSIDE, add_outsiders
+
+pytestmark = pytest.mark.both_engines
 
 
 def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> None:

@@ -18,6 +18,9 @@ from dashboard.notes import service as together
 from dashboard.tasks import periodic
 from tests.conftest import Clock
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 
 

@@ -18,6 +18,9 @@ from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
 from tests.conftest import Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
+
 ACCOUNT = 900_001
 WAREHOUSE = {"id": 1, "is_datawarehouse": True, "is_target": True, "health_status": "OK"}
 TARGET = {"id": 2, "is_target": True, "server_type": "postgresql", "health_status": "OK", "name": "Reports"}

@@ -21,6 +21,9 @@ from tests.conftest import Sandbox
 from tests.store.made_up import add_cause, add_finding
 from tests.views.test_cost import counted
 
+pytestmark = pytest.mark.both_engines
+
+
 AT = datetime(2026, 3, 31, 7, 12, 0, 123_457, tzinfo=UTC)
 
 

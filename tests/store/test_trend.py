@@ -17,6 +17,8 @@ from dashboard.reports.trend import queries as trend
 from dashboard.worker import retention
 from tests.conftest import Clock, Sandbox
 
+pytestmark = pytest.mark.both_engines
+
 
 @pytest.fixture(autouse=True)
 def context(app: Flask) -> Any:

@@ -9,6 +9,9 @@ from flask import Flask
 from dashboard.users import service as people
 from dashboard.users.models import User
 
+pytestmark = pytest.mark.both_engines
+
+
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 
 

@@ -14,13 +14,10 @@ from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 
+pytestmark = pytest.mark.both_engines
+
+
 ALL = "/desk/banks.json?per_page=200"
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
 
 
 def items(person: Person, query: str = "") -> list[dict[str, Any]]:

@@ -18,11 +18,7 @@ from dashboard.core.database import db
 from dashboard.fleet import queries
 from tests.conftest import Clock, Person, Sandbox, make_settings, words
 
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
+pytestmark = pytest.mark.both_engines
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,9 @@ from sqlalchemy import event
 from dashboard.core.database import db
 from tests.conftest import Person
 
+pytestmark = pytest.mark.both_engines
+
+
 # Who asks, how much is counted by kind, the rows, which version of the snapshot, and how old it is.
 QUERIES = {
     "/connections": 4,
@@ -40,12 +43,6 @@ QUERIES = {
     "/desk/needed": 6,
     "/desk/banks": 6,
 }
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
 
 
 @contextmanager

@@ -16,11 +16,7 @@ from dashboard.fleet.models import Connection
 from tests.conftest import Clock, Person, Sandbox, path_of, words
 from tests.views.test_cost import counted
 
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
+pytestmark = pytest.mark.both_engines
 
 
 def expired(sandbox: Sandbox) -> Any:

@@ -20,12 +20,10 @@ from dashboard.tasks.periodic import Job
 from tests.conftest import PASSWORD, Clock, Person, Sandbox
 from tests.engines import Servers
 
+pytestmark = pytest.mark.both_engines
+
+
 WORKER, PELIQAN = "no worker has done anything", "no account could be read"
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    return either_engine
 
 
 def ask(app: Flask) -> tuple[int, dict[str, Any]]:
@@ -71,7 +69,7 @@ def test_an_older_schema_is_not_ready_and_a_newer_one_is(app: Flask) -> None:
     assert ask(app)[0] == 200
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 @pytest.mark.parametrize(
     ("which", "reason"), [("redis", "Redis does not answer"), ("postgresql", "the database does not answer")]
 )
@@ -95,7 +93,7 @@ def test_a_probe_may_name_the_address_that_it_asks(sandbox: Sandbox, app: Flask,
     close_store(named)
 
 
-@pytest.mark.parametrize("either_engine", ["servers"], indirect=True)
+@pytest.mark.parametrize("engine", ["servers"], indirect=True)
 def test_a_redis_without_memory_is_not_ready(app: Flask, servers: Servers) -> None:
     client = servers.redis.client
     client.config_set("maxmemory", 1)

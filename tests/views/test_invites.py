@@ -11,11 +11,7 @@ from dashboard.refresh import service as refresh
 from tests.conftest import Clock, Person, Sandbox, words
 from tests.views.test_desk import entries, look, only
 
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
+pytestmark = pytest.mark.both_engines
 
 
 def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_message(

@@ -17,15 +17,12 @@ from dashboard.users import service as people
 from tests.conftest import Person, Sandbox, words
 from tests.limited import INSIDE
 
+pytestmark = pytest.mark.both_engines
+
+
 OUTSIDER = re.compile(r"outsider", re.IGNORECASE)
 # Ids in addresses that are of nothing of a customer's, each with what it is; administrators alone have pages of some.
 OTHERS = {"query_id": "a saved question", "token_id": "one's own token"}
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
 
 
 def path_of(rule: Rule, ids: dict[str, int]) -> str | None:

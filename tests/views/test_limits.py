@@ -14,11 +14,7 @@ from tests.limited import INSIDE
 from tests.views.test_cost import counted
 from tests.views.test_people import entries
 
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
+pytestmark = pytest.mark.both_engines
 
 
 def test_an_administrator_says_who_sees_what_and_it_is_written_down(app: Flask, viv: Person, adam: Person) -> None:

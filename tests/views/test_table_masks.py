@@ -9,13 +9,11 @@ from dashboard.masking.rules import MASKED
 from dashboard.sandbox.deps import tables_of
 from tests.conftest import Clock, Person, Sandbox, words
 
+pytestmark = pytest.mark.both_engines
+
+
 WHY = "The customer asks which address got the invoice."
 NAMES = ["Full name", "E-mail", "Phone"]
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    return either_engine
 
 
 @pytest.fixture

@@ -19,6 +19,9 @@ from dashboard.users import service as people
 from tests.conftest import PASSWORD, Clock, Person, Sandbox, words
 from tests.tables.own import ACCOUNT, TABLE, OwnTable
 
+pytestmark = pytest.mark.both_engines
+
+
 WIDE = "/accounts/1001/tables/10011903"
 OWN = f"/accounts/{ACCOUNT}/tables/{TABLE}"
 OTHERS = "/accounts/1002/tables/10021010"
@@ -26,11 +29,6 @@ HALF = [f"Column {number:03d}" for number in range(1, 201, 2)]
 SECRET = "jane.roe@example.com"
 # As many characters as Peliqan lets a name have, each of which takes nine in an address.
 LONG_NAME = "表" * 255
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    return either_engine
 
 
 def choose(person: Person, path: str, **fields: Any) -> str:

@@ -6,11 +6,7 @@ import pytest
 
 from tests.conftest import Person, Sandbox, path_of, words
 
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    """SQLite and PostgreSQL."""
-    return either_engine
+pytestmark = pytest.mark.both_engines
 
 
 def entries(adam: Person, what: str) -> list[dict[str, Any]]:

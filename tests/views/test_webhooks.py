@@ -31,12 +31,10 @@ from dashboard.webhooks.service import Intake
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.webhooks import ADDRESS, SECRET, made, post, sign
 
+pytestmark = pytest.mark.both_engines
+
+
 HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture
-def engine(either_engine: str) -> str:
-    return either_engine
 
 
 @pytest.fixture

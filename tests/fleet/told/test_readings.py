@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
@@ -16,6 +17,8 @@ from dashboard.webhooks.models import WebhookEvent
 from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, known, states, take, tell
 from tests.webhooks import made
+
+pytestmark = pytest.mark.both_engines
 
 
 def test_a_storm_of_one_account_costs_one_reading(app: Flask, parts: Console, sandbox: Sandbox) -> None:

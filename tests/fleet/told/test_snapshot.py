@@ -23,6 +23,8 @@ from tests.conftest import Clock, Sandbox
 from tests.fleet.told.telling import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
 from tests.webhooks import made
 
+pytestmark = pytest.mark.both_engines
+
 
 def test_a_run_that_begins_is_in_the_snapshot_without_a_call(app: Flask, parts: Console, sandbox: Sandbox) -> None:
     connection, before = sandbox.healthy, sandbox.state()["calls"]

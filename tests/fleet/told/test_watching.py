@@ -29,6 +29,9 @@ from tests.fleet.told.telling import NEW_RUN, known, run_of, states, take, tell
 from tests.processes import Processes, make_environ
 from tests.webhooks import ADDRESS, SECRET, made
 
+pytestmark = pytest.mark.both_engines
+
+
 WHO = "olga@example.com"
 
 
