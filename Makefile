@@ -16,7 +16,7 @@ test: programs $(VENV)/dev lint types secrets audit ## Linters, type checker, au
 	$(BIN)/pytest $(TESTS)
 
 soak: programs $(VENV)/dev ## Two hundred kills at random moments on either pair of engines, under load: half an hour
-	CRASHES=200 $(BIN)/pytest -n 0 tests/crash
+	CRASHES=200 $(BIN)/pytest -n 0 tests/resilience
 
 bench: programs $(VENV)/dev ## One table: passes, watching and pages, beside what they are measured against; three quarters of an hour
 	@$(BIN)/python -m bench $(PARTS)

@@ -12,7 +12,7 @@ import click
 
 from bench import causes, exports, load, pages, passes, storm, tables, watching
 from bench.report import HEAD
-from tests.engines import run_servers
+from tests.support.databases import run_servers
 
 PARTS = {
     "passes": passes.measure,

@@ -14,7 +14,7 @@ from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
-from tests.engines import Servers
+from tests.support.databases import Servers
 
 CONNECTIONS, ROUNDS, CHANGED = 100_000, 3, 100
 

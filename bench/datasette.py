@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dashboard.cli.serve import end
-from tests.engines import free_port
-from tests.processes import answering
+from tests.support.databases import free_port
+from tests.support.processes import answering
 
 VERSION = "0.65.5"
 

@@ -17,7 +17,7 @@ from bench.report import Figure, middle
 from bench.served import sign_in, site
 from bench.stand_in import StandIn, stand_in
 from dashboard.tables.reader import AHEAD, PAGE
-from tests.engines import Servers, wait_for
+from tests.support.databases import Servers, wait_for
 
 ROWS: Final = 1_000_000
 ACCOUNT, SMALL, TABLE = 1001, 10011900, 10011902

@@ -18,8 +18,8 @@ from bench.report import Figure
 from bench.served import sign_in, site
 from bench.stand_in import stand_in
 from dashboard.refresh import passes
-from tests.engines import Servers, free_port
-from tests.processes import answering
+from tests.support.databases import Servers, free_port
+from tests.support.processes import answering
 
 VERSION: Final = "2.47.0"
 AGENTS, SECONDS, CONNECTIONS = 50, 300, 100_000

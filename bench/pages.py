@@ -9,8 +9,8 @@ import requests
 from bench.fleet import fill, judge
 from bench.report import Figure
 from bench.served import Site, seconds, sign_in, site
-from tests.engines import Servers, free_port
-from tests.processes import answering
+from tests.support.databases import Servers, free_port
+from tests.support.processes import answering
 
 SMALL, LARGE, ROUNDS, PER_PAGE = 1_000, 100_000, 15, 50
 PATHS = {

@@ -14,7 +14,7 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
-from tests.engines import Servers, wait_for
+from tests.support.databases import Servers, wait_for
 
 LATENCY, ACCOUNTS, PASSES = 0.1, 1_600, 3
 # More calls in flight, a larger fleet: each pass takes ten seconds, and its first and last calls weigh what they do in use.

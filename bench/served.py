@@ -15,8 +15,8 @@ from bench.fleet import EMAIL, PASSWORD
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.settings import read_settings
-from tests.engines import Servers
-from tests.processes import Processes, make_environ
+from tests.support.databases import Servers
+from tests.support.processes import Processes, make_environ
 
 NOBODY = "http://127.0.0.1:1"
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import requests
 
-from tests.engines import free_port
-from tests.processes import TOKEN, Processes, answering
+from tests.support.databases import free_port
+from tests.support.processes import TOKEN, Processes, answering
 
 
 class StandIn:

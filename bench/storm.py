@@ -23,8 +23,8 @@ from bench.stand_in import StandIn, stand_in
 from dashboard.core.database import db
 from dashboard.refresh.models import Refresh
 from dashboard.webhooks.models import WebhookEvent
-from tests.engines import Servers, free_port, wait_for
-from tests.processes import answering
+from tests.support.databases import Servers, free_port, wait_for
+from tests.support.processes import answering
 
 ACCOUNTS, RATE, SECONDS = 250, 1_000, 10
 LATENCY_MS = 100

@@ -21,8 +21,8 @@ from bench.passes import run_pass
 from bench.report import Figure, middle
 from bench.served import Site, sign_in, site
 from bench.stand_in import StandIn, stand_in
-from tests.engines import Servers, free_port
-from tests.processes import answering
+from tests.support.databases import Servers, free_port
+from tests.support.processes import answering
 
 ROUNDS: Final = 5
 # So many pages a figure: processor time is counted in hundredths of a second.

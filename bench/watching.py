@@ -13,8 +13,8 @@ from bench.passes import run_pass
 from bench.report import Figure
 from bench.served import sign_in, site
 from bench.stand_in import stand_in
-from tests.engines import Servers, free_port
-from tests.processes import answering
+from tests.support.databases import Servers, free_port
+from tests.support.processes import answering
 
 WATCHERS, EVERY, POLLS = 200, 2.0, 10
 INTERVAL = 2

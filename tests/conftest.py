@@ -35,8 +35,8 @@ from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.simulation import EPOCH
 from dashboard.settings import Settings
 from dashboard.users import service as people
-from tests.engines import Servers, quick_place, run_servers
-from tests.processes import TOKEN
+from tests.support.databases import Servers, quick_place, run_servers
+from tests.support.processes import TOKEN
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 if place := quick_place():

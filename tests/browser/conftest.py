@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import ConsoleMessage, Page
 
 from dashboard.sandbox.simulation import EPOCH
-from tests.engines import free_port
+from tests.support.databases import free_port
 
 START_WITHIN = 120.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
-from tests.attacks.doors import serving
-from tests.attacks.places import ACCOUNT, TABLE
 from tests.conftest import PASSWORD, Sandbox, path_of
-from tests.engines import free_port
-from tests.nginx import TlsNginx
+from tests.security.doors import serving
+from tests.security.places import ACCOUNT, TABLE
+from tests.support.databases import free_port
+from tests.support.nginx import TlsNginx
 
 
 @dataclass

@@ -7,7 +7,7 @@ from playwright.sync_api import Error, Page, Route, expect
 
 from tests.browser.barriers import barriers
 from tests.browser.test_journeys import LIMIT
-from tests.engines import wait_for
+from tests.support.databases import wait_for
 
 
 def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_back(

@@ -17,7 +17,7 @@ from dashboard.sandbox.app import create_sandbox
 from tests.browser.barriers import barriers
 from tests.browser.conftest import Demo, is_quiet, start_demo
 from tests.conftest import path_of
-from tests.engines import wait_for
+from tests.support.databases import wait_for
 
 EXPIRED = "/accounts/1048/connections/104801"
 LIMIT = 20_000

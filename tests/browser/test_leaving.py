@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Demo
-from tests.engines import wait_for
+from tests.support.databases import wait_for
 
 KEPT = "() => [...Object.values(localStorage), ...Object.values(sessionStorage)]"
 

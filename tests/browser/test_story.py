@@ -5,7 +5,7 @@ from typing import Any
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Enter
-from tests.engines import wait_for
+from tests.support.databases import wait_for
 
 DRAWN = """() => {
   const canvas = document.querySelector('#trend-chart canvas');

@@ -21,10 +21,10 @@ from dashboard.refresh import live
 from dashboard.reports.since import queries as report
 from dashboard.reports.timeline import queries as timeline
 from tests.conftest import Clock, Person, Sandbox, path_of, words
-from tests.fleet.told.telling import NEW_RUN, known, take, tell
-from tests.hooking import connect, the_delivery, work
-from tests.sandbox.receiver import Receiver, receiving
-from tests.webhooks import SECRET, made
+from tests.support.event_builder import NEW_RUN, known, take, tell
+from tests.support.hook_receiver import connect, the_delivery, work
+from tests.support.webhook_sender import SECRET, made
+from tests.support.webhook_target import Receiver, receiving
 
 pytestmark = pytest.mark.both_engines
 

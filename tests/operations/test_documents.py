@@ -16,10 +16,10 @@ import requests
 
 from dashboard.core.schema import newest_version
 from tests.conftest import Sandbox
-from tests.engines import free_port, wait_for
-from tests.nginx import TlsNginx
 from tests.operations.systemd import Systemd, ended
-from tests.processes import TOKEN
+from tests.support.databases import free_port, wait_for
+from tests.support.nginx import TlsNginx
+from tests.support.processes import TOKEN
 
 HERE = Path(__file__).parent.parent.parent
 DOCUMENT = (HERE / "docs" / "operations.md").read_text()

@@ -11,8 +11,8 @@ import pytest
 import requests
 
 from tests.conftest import Sandbox
-from tests.engines import free_port, wait_for
-from tests.processes import make_environ
+from tests.support.databases import free_port, wait_for
+from tests.support.processes import make_environ
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

@@ -13,9 +13,9 @@ import pytest
 import requests
 
 from tests.conftest import Sandbox
-from tests.engines import Servers, wait_for
-from tests.operations.visits import sign_in
-from tests.processes import Processes, make_environ
+from tests.support.databases import Servers, wait_for
+from tests.support.processes import Processes, make_environ
+from tests.support.visits import sign_in
 
 SECONDS = 2
 NAMES = {"redis": "Redis", "postgresql": "The database"}

@@ -22,14 +22,14 @@ from dashboard.refresh import passes
 from dashboard.sql import result as sql_result
 from dashboard.sql.backends import postgresql
 from tests.conftest import Clock, Sandbox
-from tests.engines import Servers, wait_for
 from tests.operations.conftest import POOL_SIZE
-from tests.operations.visits import sign_in
-from tests.pooler import PgBouncer
-from tests.processes import Processes, make_environ
-from tests.tables.conftest import fleet, own
-from tests.tables.customers import CUSTOMERS
-from tests.tables.own import OwnTable
+from tests.pulls.conftest import fleet, own
+from tests.support.databases import Servers, wait_for
+from tests.support.pgbouncer import PgBouncer
+from tests.support.processes import Processes, make_environ
+from tests.support.pulled_customers import CUSTOMERS
+from tests.support.sample_tables import OwnTable
+from tests.support.visits import sign_in
 
 # Fixtures of the folder that is about copies.
 __all__ = ["fleet", "own"]

@@ -14,8 +14,8 @@ from dashboard.cli import main
 from dashboard.core.database import db
 from dashboard.tasks.periodic import Job
 from tests.conftest import Clock
-from tests.engines import wait_for
-from tests.processes import Processes
+from tests.support.databases import wait_for
+from tests.support.processes import Processes
 
 pytestmark = pytest.mark.both_engines
 

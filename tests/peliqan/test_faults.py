@@ -1,4 +1,4 @@
-"""What the service makes of odd answers, against the sandbox and a scripted socket. All that can go wrong: ``tests/faults``."""
+"""What the service makes of odd answers, against the sandbox and a scripted socket. All that can go wrong: ``tests/api_faults``."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""What goes over the wire and what comes of it. Every fault at every route is in ``tests/faults``; here is what is particular."""
+"""What goes over the wire and what comes of it. Every fault at every route is in ``tests/api_faults``; here is what is particular."""
 
 import logging
 import time
@@ -9,8 +9,8 @@ import pytest
 
 from dashboard import peliqan
 from dashboard.peliqan.retries import retry_wait
-from tests.engines import wait_for
 from tests.peliqan.conftest import CUSTOMER, PARTNER, Answer, FaultServer, html
+from tests.support.databases import wait_for
 
 ACCOUNTS = "/api/partner/sub-accounts/"
 SERVERS = "/api/servers/"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.sandbox.caller import Caller
-from tests.sandbox.receiver import SECRET, Receiver, posting, receiving
+from tests.support.api_caller import Caller
+from tests.support.webhook_target import SECRET, Receiver, posting, receiving
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dashboard.sandbox.connectors import CONSENT
-from tests.sandbox.caller import NOON, PARTNER, Caller
+from tests.support.api_caller import NOON, PARTNER, Caller
 
 MIDNIGHT = NOON.replace(hour=0)
 

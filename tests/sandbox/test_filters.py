@@ -7,8 +7,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from tests.sandbox.caller import Caller
-from tests.tables.every_type import (
+from tests.support.api_caller import Caller
+from tests.support.every_type import (
     ASKED,
     FIELDS,
     REFUSED_SORTS,

@@ -10,7 +10,7 @@ from werkzeug.serving import make_server
 
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.faults import KINDS
-from tests.sandbox.caller import PARTNER, Caller
+from tests.support.api_caller import PARTNER, Caller
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from dashboard.cli import demo as trying
 from dashboard.cli import main
 from dashboard.sandbox import __main__ as module
 from dashboard.sandbox.scenarios import SCENARIOS
-from tests.sandbox.receiver import SECRET
+from tests.support.webhook_target import SECRET
 
 
 def test_the_command_refuses_an_unknown_scenario_with_the_names_that_there_are() -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from dashboard.sandbox.route_specs import ROUTES
-from tests.sandbox.caller import PARTNER, Caller
+from tests.support.api_caller import PARTNER, Caller
 
 
 def test_the_fleet_has_the_names_that_break_pages(api: Caller) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.caller import Caller
-from tests.sandbox.seen import loaded
+from tests.support.api_caller import Caller
+from tests.support.observed import loaded
 
 EVERYTHING, EMPTY, MILLION, WIDE = 10011900, 10011901, 10011902, 10011903
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.sandbox.caller import NOON, Caller
+from tests.support.api_caller import NOON, Caller
 
 HOUR = 3600
 

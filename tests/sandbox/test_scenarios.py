@@ -11,8 +11,8 @@ import pytest
 
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
-from tests.sandbox.caller import NOON, Caller
-from tests.sandbox.seen import DAY, check_failing, error_of, loaded, look, odd, of, outcomes, staged, statuses, went_well
+from tests.support.api_caller import NOON, Caller
+from tests.support.observed import DAY, check_failing, error_of, loaded, look, odd, of, outcomes, staged, statuses, went_well
 
 # Worked out anew whenever the fleet is meant to change; lately: what Peliqan's own runner and a source each fail with.
 WITHOUT_SCENARIO = "54447733417d8047da2d1ba017d6fc3dfa70602b27be53886c362ba070950f2e"

@@ -12,8 +12,8 @@ from peliqan import Peliqan
 
 from dashboard.sandbox import warehouse
 from tests.conftest import TOKEN, Sandbox
-from tests.engines import Servers
-from tests.sandbox.caller import Caller
+from tests.support.api_caller import Caller
+from tests.support.databases import Servers
 
 LEDGER = '"Ledger (1 million)"'
 DEMO_ACCOUNTS = range(1001, 1201)

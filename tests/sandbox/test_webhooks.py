@@ -12,10 +12,10 @@ from dashboard.cli import main
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.routes.control import ENDS
 from dashboard.sandbox.webhooks import Target, Webhooks
-from tests.engines import free_port
-from tests.processes import Processes, answering, make_environ
-from tests.sandbox.caller import NOON, PARTNER, Caller
-from tests.sandbox.receiver import SECRET, Receiver, posting, receiving, wait_for_counts
+from tests.support.api_caller import NOON, PARTNER, Caller
+from tests.support.databases import free_port
+from tests.support.processes import Processes, answering, make_environ
+from tests.support.webhook_target import SECRET, Receiver, posting, receiving, wait_for_counts
 
 KEYS = ["event", "event_id", "timestamp", "account_id", "server_id", "pipeline_run_id", "status"]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.engines import free_port
-from tests.sandbox.caller import Caller
-from tests.sandbox.receiver import SECRET, Receiver, counts, posting
+from tests.support.api_caller import Caller
+from tests.support.databases import free_port
+from tests.support.webhook_target import SECRET, Receiver, counts, posting
 
 
 def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(hooked: Caller, receiver: Receiver) -> None:

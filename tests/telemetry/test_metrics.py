@@ -18,8 +18,8 @@ from dashboard.context import Console
 from dashboard.refresh.service import refresh_fleet
 from dashboard.telemetry import metrics
 from tests.conftest import Clock, Person, Sandbox, make_settings, path_of
-from tests.engines import free_port, wait_for
-from tests.processes import Processes, answering, make_environ, run_here
+from tests.support.databases import free_port, wait_for
+from tests.support.processes import Processes, answering, make_environ, run_here
 
 ROOT = Path(__file__).parent.parent.parent
 Found = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from dashboard.telemetry import outages
-from tests.engines import wait_for
+from tests.support.databases import wait_for
 
 
 def test_while_an_outage_lasts_it_is_said_again_now_and_then(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,172 @@
+"""A console over the raw API, and its doors: every page and press that asks the API while somebody waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import delete, select
+from werkzeug.test import TestResponse
+
+from dashboard.actions.models import Action
+from dashboard.app import create_app
+from dashboard.audit.models import AuditEntry
+from dashboard.cli.common import upgrade_schema
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.exports.models import Export
+from dashboard.fleet.models import Account, Connection, Run, WatchedTable
+from dashboard.refresh.service import refresh_fleet
+from dashboard.tables.health.models import TableLook
+from dashboard.users import service as people
+from tests.api_faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
+from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings
+
+AT = f"/accounts/{ACCOUNT}"
+HERE, THERE = f"{AT}/connections/{CONNECTION}", f"{AT}/tables/{TABLE}"
+WHO = "adam@example.com"
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, eq=False)
+class Door:
+    """A page or a press. ``asks``: the routes that it asks, in their order; ``starts``: the one that starts something."""
+
+    path: str
+    asks: tuple[str, ...]
+    form: Mapping[str, str] | None = None
+    starts: str = ""
+    what: str = ""
+    htmx: bool = field(default=False)
+
+
+DOORS = (
+    Door(f"{HERE}/live", ("server", "runs"), htmx=True),
+    Door(f"{HERE}/check", ("server", "runs"), {}),
+    Door(f"{HERE}/rows-check", ("applications", "tables", "fields", "rows"), {}),
+    Door(f"{HERE}/data-check", ("default_dw_info", "proxy_db"), {}),
+    Door(f"{HERE}/runs/{RUN}", ("run_logs",)),
+    Door(f"{HERE}/sync", ("syncdb",), {}, "syncdb", "sync"),
+    Door(f"{HERE}/reauthorise", ("reauthorise",), {}, "reauthorise", "reauthorise"),
+    Door(f"{AT}/connections/{BANK}/saltedge-refresh", ("saltedge_refresh",), {}, "saltedge_refresh", "saltedge_refresh"),
+    Door(f"{AT}/invite", ("invite",), {"connector": "xero"}, "invite", "invite"),
+    Door("/embed/token", ("integrate",), {"external_id": "cust-1"}, "integrate", "widget_token"),
+    Door("/embed/connected", ("server", "runs"), {"external_id": "cust-1", "server_id": str(CONNECTION)}),
+    Door(f"{AT}/databases", ("applications",)),
+    Door(f"{AT}/databases/{DATABASE}", ("applications", "tables")),
+    Door(THERE, ("fields", "rows", "table")),
+    # Its columns the page has read that it is a part of.
+    Door(f"{THERE}?fill=1", ("rows",), htmx=True),
+    Door(f"{THERE}.json", ("fields", "rows")),
+    Door(f"{THERE}.csv", ("fields", "rows")),
+    Door(f"{THERE}/rows/{ROW}", ("table", "fields", "row")),
+    Door(f"{THERE}/rows/{ROW}/cell?column=Name", ("fields", "row")),
+    Door(f"{THERE}/reveal", ("table",), {"why": "A customer asks for it."}),
+    Door(f"{THERE}/masks", ("fields",), {"column": "Name", "decision": "rules"}),
+    Door(f"{THERE}/health", ("table", "fields", "rows")),
+    Door(f"{THERE}/export.csv", ("fields", "rows")),
+    Door(f"{THERE}/export.parquet", ("fields", "rows")),
+    Door(f"{THERE}/exports", ("fields", "table"), {"format": "csv"}),
+    Door(f"{AT}/sql/schema", ("applications", "tables")),
+    Door(f"{AT}/sql/schema?table={TABLE}", ("fields",)),
+)  # fmt: skip
+
+
+class Desk:
+    """A console with somebody signed in who may do everything, once for each door: doors are tried side by side."""
+
+    def __init__(self, app: Flask, clock: Clock) -> None:
+        self.app, self.clock = app, clock
+        self.parts: Console = app.extensions["console"]
+        self._clients: dict[Door, tuple[FlaskClient, str]] = {}
+
+    def sign_in(self) -> None:
+        person = Person(self.app.test_client(), WHO)
+        token, cookie = person.token(), person.client.get_cookie("console_session")
+        assert cookie is not None
+        for door in DOORS:
+            client = self.app.test_client()
+            client.set_cookie("console_session", cookie.value)
+            self._clients[door] = client, token
+
+    def go(self, door: Door) -> TestResponse:
+        """Through a door, and on to where it leads."""
+        client, token = self._clients[door]
+        headers = {"HX-Request": "true"} if door.htmx else {}
+        if door.form is None:
+            return client.get(door.path, headers=headers, buffered=True)
+        return client.post(
+            door.path, data={"csrf_token": token, **door.form}, headers=headers, follow_redirects=True, buffered=True
+        )
+
+    def see(self, path: str) -> TestResponse:
+        """Any page."""
+        return self._clients[DOORS[0]][0].get(path)
+
+    def forget(self) -> None:
+        """As if nothing had been done or had failed; what was read long ago is read anew."""
+        self.parts.api.breaker.answered()
+        self.parts.api.missing_routes.forget()
+        with self.app.app_context():
+            db.session.execute(db.update(Connection).values(looked_at=LONG_AGO, looking_until=None))
+            for model in (Action, Export, TableLook, WatchedTable, AuditEntry):
+                db.session.execute(delete(model))
+            db.session.commit()
+
+    def entry(self, what: str) -> AuditEntry:
+        """The one entry of this kind in the audit trail."""
+        with self.app.app_context():
+            return db.session.scalars(select(AuditEntry).where(AuditEntry.what == what)).one()
+
+    def known(self) -> dict[str, Any]:
+        """What the snapshot holds, without the times of reading."""
+        with self.app.app_context():
+            accounts = db.session.scalars(select(Account).order_by(Account.id))
+            connections = db.session.scalars(select(Connection).order_by(Connection.account_id, Connection.id))
+            runs = db.session.scalars(select(Run).order_by(Run.account_id, Run.connection_id, Run.id))
+            return {
+                "accounts": [(each.id, each.name, each.external_id, each.gone_at) for each in accounts],
+                "connections": [
+                    (each.account_id, each.id, each.name, each.connector, each.status, each.gone_at, each.last_run_status)
+                    for each in connections
+                ],
+                "runs": [(each.account_id, each.connection_id, each.id, each.status, each.records) for each in runs],
+            }
+
+    def read_fleet(self) -> Any:
+        """A whole pass, in which every connection's runs are asked for."""
+        with self.app.app_context():
+            db.session.execute(db.update(Connection).values(runs_read_at=None))
+            db.session.commit()
+            found = refresh_fleet(self.parts.fleet)
+            db.session.remove()
+            return found
+
+
+def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
+    """A console over this API; ``timeout``: seconds to wait for it."""
+    app = create_app(make_settings(url, folder, dashboard_api_timeout=timeout), clock=clock, backoff=0.0)
+    from dashboard.web.security import limiter
+
+    app.config["RATELIMIT_ENABLED"] = False
+    limiter.enabled = False
+    return Desk(app, clock)
+
+
+def fill(desk: Desk) -> None:
+    """A store with one who may do everything, after one pass over the fleet."""
+    upgrade_schema(desk.app)
+    with desk.app.app_context():
+        people.create_user(WHO, "admin", PASSWORD, desk.clock()).password_hash = PASSWORD_HASH
+        db.session.commit()
+    assert desk.read_fleet().unreadable == {}
+
+
+def closed(desk: Desk) -> None:
+    """Its connections to the store are given up."""
+    with desk.app.app_context():
+        db.session.remove()
+        db.engine.dispose()

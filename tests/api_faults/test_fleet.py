@@ -1,0 +1,90 @@
+"""A pass over the fleet with every fault, and listings that shrink: what was known stays, and it is said what could not be read."""
+
+import pytest
+from bs4 import BeautifulSoup
+
+from tests.api_faults.conftest import Desks
+from tests.api_faults.server import RawServer
+from tests.api_faults.table import ACCOUNT, ACCOUNTS, CONNECTION, FAULTS, Fault
+from tests.conftest import words
+
+GONE = "Peliqan's listing has been without"
+NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+
+# Gone is what two complete listings in a row leave out.
+PASSES = {"sub_accounts": 2, "servers": 2, "runs": 1}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
+    raw_server: RawServer, calm: Desks, fault: Fault
+) -> None:
+    desk = calm.for_fault(fault)
+    before = desk.known()
+    for asked, times in PASSES.items():
+        desk.parts.api.breaker.answered()
+        with raw_server.misbehaving(fault.play, asked):
+            results = [desk.read_fleet() for _ in range(times)]
+        # The partner's own token is not renewed, but the pass after that goes well.
+        error = fault.unrenewed if asked == "sub_accounts" and fault.unrenewed else fault.error
+        fails = error is not None and not (fault.only == "paged" and asked == "runs")
+        said = [result.error or next(iter(result.unreadable.values()), None) for result in results]
+        assert (said[0] is not None) is fails, (asked, said)
+        assert desk.known() == before
+        if fails and error is not None:
+            assert error.sentence in str(said[0])
+    calm.patient.parts.api.breaker.answered()
+    assert calm.patient.read_fleet().unreadable == {}
+    assert calm.patient.known() == before
+
+
+def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_answers(raw_server: RawServer, calm: Desks) -> None:
+    desk = calm.patient
+    before = desk.known()
+    with raw_server.answering(servers=[]):
+        results = [desk.read_fleet() for _ in range(3)]
+    assert desk.known() == before
+    assert {reason for result in results for reason in result.unreadable.values()} == {
+        "Peliqan's answer could not be read. It lists no connection any more, though one of them is still there."
+    }
+    told = words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
+    assert "lists no connection any more" in told
+    assert "its last known state" in told
+    assert desk.read_fleet().unreadable == {}
+
+
+def test_a_listing_that_shrinks_to_nothing_is_believed_where_the_connections_are_gone_too_and_the_page_says_so(
+    raw_server: RawServer, calm: Desks
+) -> None:
+    desk = calm.patient
+    with raw_server.answering(servers=[]), raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "server"):
+        assert desk.read_fleet().unreadable == {}
+        assert all(gone_at is None for *_, gone_at, _ in desk.known()["connections"])
+        assert desk.read_fleet().unreadable == {}
+    assert all(gone_at is not None for *_, gone_at, _ in desk.known()["connections"])
+    assert GONE in words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
+    assert GONE in words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}/connections/{CONNECTION}").text, "html.parser"))
+    assert desk.read_fleet().unreadable == {}
+    assert all(gone_at is None for *_, gone_at, _ in desk.known()["connections"])
+
+
+def test_an_empty_list_of_accounts_is_not_believed_while_one_of_them_answers(raw_server: RawServer, calm: Desks) -> None:
+    desk = calm.patient
+    before = desk.known()
+    for empty in ([], {"data": [], "next": None}, {"results": []}):
+        with raw_server.answering(sub_accounts=empty):
+            errors = [desk.read_fleet().error for _ in range(2)]
+        assert all(error and "lists no account any more" in error for error in errors)
+        assert desk.known() == before
+
+
+def test_an_empty_list_of_accounts_is_believed_where_they_are_gone_and_they_come_back_when_they_do(
+    raw_server: RawServer, calm: Desks
+) -> None:
+    desk = calm.patient
+    with raw_server.answering(sub_accounts=[]), raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "sub_account"):
+        assert [desk.read_fleet().error for _ in range(2)] == [None, None]
+    assert all(gone_at is not None for *_, gone_at in desk.known()["accounts"])
+    assert desk.read_fleet().error is None
+    assert [gone_at for *_, gone_at in desk.known()["accounts"]] == [None] * len(ACCOUNTS)

@@ -1,0 +1,104 @@
+"""How fast the API is asked: never more in any second than was promised, retries included."""
+
+import threading
+import time
+from bisect import bisect_left
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dashboard import peliqan
+from tests.conftest import TOKEN, Sandbox
+from tests.support.databases import Servers
+
+RATE = 40
+
+
+def busiest(times: list[float], seconds: float = 1) -> int:
+    times = sorted(times)
+    return max(bisect_left(times, start + seconds) - place for place, start in enumerate(times))
+
+
+def test_no_second_holds_more_requests_than_promised_however_many_ask() -> None:
+    pace, sent = peliqan.Pace(16, RATE), []
+
+    def ask(_: int) -> None:
+        pace.wait()
+        sent.append(time.monotonic())
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(ask, range(2 * RATE)))
+    assert busiest(sent) <= RATE
+    # And it is not much slower than promised: the last of two seconds' worth goes out before the third is over.
+    assert time.monotonic() - started < 3
+
+
+def test_two_processes_that_share_a_redis_share_the_second_and_spread_over_it(servers: Servers) -> None:
+    sent: list[float] = []
+
+    def ask(pace: peliqan.Pace) -> None:
+        for _ in range(3 * RATE // 2):
+            pace.wait()
+            sent.append(time.monotonic())
+
+    started = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(ask, [peliqan.Pace(16, RATE, servers.redis.url) for _ in range(2)]))
+    assert busiest(sent) <= RATE
+    # All of a second's at its beginning would crowd those of the second before, should these be late.
+    assert busiest(sent, 0.5) <= 0.8 * RATE
+    assert time.monotonic() - started < 4
+
+
+def test_no_more_calls_are_out_at_once_than_allowed(sandbox: Sandbox) -> None:
+    out, most, lock = 0, 0, threading.Lock()
+
+    class Counting(threading.BoundedSemaphore):
+        def __enter__(self) -> bool:
+            nonlocal out, most
+            entered = super().__enter__()
+            with lock:
+                out += 1
+                most = max(most, out)
+            return bool(entered)
+
+        def __exit__(self, *args: object) -> None:
+            nonlocal out
+            with lock:
+                out -= 1
+            super().__exit__(*args)  # type: ignore[arg-type]
+
+    pace = peliqan.Pace(3)
+    pace.slot = Counting(3)
+    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace)
+    sandbox.fault("sub_accounts", kind="extra_fields", delay_ms=50)
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(lambda _: api.account_page(1, 1), range(12)))
+    assert most == 3
+
+
+def test_retries_keep_to_the_pace_too(sandbox: Sandbox) -> None:
+    asked = 0
+    pace = peliqan.Pace(1)
+    wait = pace.wait
+
+    def counting() -> None:
+        nonlocal asked
+        asked += 1
+        wait()
+
+    pace.wait = counting  # type: ignore[method-assign]
+    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace, backoff=0.01)
+    sandbox.fault("sub_accounts", status=503, times=2)
+    api.account_page(1, 1)
+    assert asked == 3
+
+
+def test_nothing_is_sent_while_the_shared_count_is_away(sandbox: Sandbox) -> None:
+    pace = peliqan.Pace(1, RATE, "redis://127.0.0.1:1/0")
+    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace)
+    before = sandbox.state()["calls"].get("sub_accounts", 0)
+    with pytest.raises(peliqan.NoPace, match="Redis does not answer"):
+        api.account_page(1, 1)
+    assert sandbox.state()["calls"].get("sub_accounts", 0) == before

@@ -1,0 +1,132 @@
+"""Copies of tables: each kind of destination, the command, and a table that a test changes."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from dashboard import peliqan
+from dashboard.pulls.destinations.registry import open_destination
+from dashboard.pulls.pull import Pull, Selection
+from dashboard.sandbox.tables import Table
+from tests.conftest import Sandbox
+from tests.support.databases import Servers
+from tests.support.processes import TOKEN, make_environ, run_here
+from tests.support.pulled_customers import CUSTOMERS, SECRET, Pulls, Step
+from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
+
+
+class Copies:
+    """A destination as somebody else reads it."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.folder = Path(address.removeprefix("parquet://"))
+        self.is_files = address.startswith("parquet://")
+
+    def tables(self) -> dict[int, dict[str, Any]]:
+        """What the manifest says of each table."""
+        if self.is_files:
+            listed = json.loads((self.folder / "manifest.json").read_text())["tables"]
+        else:
+            listed = [json.loads(row["kept"]) for row in self.query("SELECT kept FROM _pull_manifest")]
+        return {each["table_id"]: each for each in listed}
+
+    def rows(self, table_id: int) -> list[dict[str, Any]]:
+        target = self.tables()[table_id]["target"]
+        if self.is_files:
+            return list(pq.read_table(self.folder / target).to_pylist())
+        name = '"{}"'.format(target.replace('"', '""'))
+        return self.query(f"SELECT * FROM {name}")
+
+    def query(self, statement: str) -> list[dict[str, Any]]:
+        """``statement`` has no parameters: a percent sign in it is one."""
+        url = make_url(self.address)
+        statement = statement.replace("%", "%%") if url.drivername == "postgresql" else statement
+        engine = sa.create_engine(url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url)
+        try:
+            with engine.connect() as connection:
+                return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]
+        finally:
+            engine.dispose()
+
+
+@pytest.fixture(params=["parquet", "sqlite", "postgresql"])
+def copies(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Copies]:
+    """Each kind of destination, empty."""
+    if request.param == "parquet":
+        yield Copies(f"parquet://{tmp_path / 'copies'}")
+    elif request.param == "sqlite":
+        yield Copies(f"sqlite:///{tmp_path / 'copies.db'}")
+    else:
+        servers: Servers = request.getfixturevalue("servers")
+        servers.postgresql.drop("copies")
+        yield Copies(servers.postgresql.create("copies"))
+        servers.revive()
+        servers.postgresql.drop("copies")
+
+
+@pytest.fixture
+def environ(sandbox: Sandbox, filled: Path, tmp_path: Path) -> dict[str, str]:
+    (tmp_path / "data").mkdir()
+    shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
+    return make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def pull(environ: dict[str, str]) -> Run:
+    """The command."""
+    return lambda address, *words: run_here(["pull", "--to", address, *words], environ)
+
+
+@pytest.fixture
+def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
+    """A table of the first account's, empty."""
+    made = OwnTable()
+    made.install(sandbox, monkeypatch)
+    return made
+
+
+@pytest.fixture
+def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> OwnTable:
+    """Three customers with two tables of three rows each; the first customer's own table comes before all of them."""
+
+    def of_account(account_id: int, *_: Any) -> list[Table]:
+        database = account_id * 10 + 1
+        mine = [Table(TABLE, database, "Own table", "own", len(own.rows))] if account_id == ACCOUNT else []
+        ids = [database * 1000 + 900 + number for number in range(2)]
+        return mine + [Table(each, database, f"Contacts {each}", "people", 3) for each in ids]
+
+    monkeypatch.setattr(sandbox.app.extensions["sandbox"].tables, "of_account", of_account)
+    for number in (1, 2):
+        own.put(number, f"2026-01-0{number}T00:00:00Z", Name=f"{SECRET} {number}")
+    return own
+
+
+@pytest.fixture
+def step(sandbox: Sandbox, copies: Copies) -> Pulls:
+    """Pull all three customers; ``address``: another one than the copies' own."""
+    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens())
+
+    def run(address: str = "") -> Step:
+        destination = open_destination(address or copies.address)
+        work = Pull(api, destination, belongs=lambda _, tables: (), clock=lambda: datetime.now(UTC))
+        result = work.run(Selection(accounts=frozenset(CUSTOMERS)))
+        told = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
+        assert SECRET not in told
+        failures = [(each.account_id, each.table, each.reason) for each in result.failures]
+        return Step(result.exit_code, failures, {each.table_id: each for each in result.copied}, result.stopped)
+
+    return run

@@ -1,0 +1,245 @@
+"""A pass over the fleet, against the sandbox over sockets."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import func, select, update
+
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.fleet import queries
+from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
+from dashboard.refresh import passes, reader
+from dashboard.refresh import queue as due
+from dashboard.refresh import service as refresh
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.writer import Reading, save_readings
+from tests.conftest import ACCOUNTS, Clock, Sandbox
+from tests.support.databases import wait_for
+
+pytestmark = pytest.mark.both_engines
+
+
+@pytest.fixture(autouse=True)
+def context(app: Flask) -> Any:
+    with app.app_context():
+        yield
+
+
+def run(parts: Console, **more: Any) -> refresh.Result:
+    result = refresh.refresh_fleet(parts.fleet, **more)
+    db.session.expire_all()
+    return result
+
+
+def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: Sandbox) -> None:
+    assert db.session.scalar(select(func.count()).select_from(Account)) == ACCOUNTS
+    sources = sum(len(sandbox.life.connections(account.id)) for account in sandbox.life.accounts(0, ACCOUNTS))
+    known = select(func.count()).select_from(Connection).where(Connection.is_warehouse.is_(False))
+    assert db.session.scalar(known) == sources
+
+
+def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
+    parts: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes.open_or_join(parts.clock())
+    taken, read = [], []
+    take, read_account, save = due.take, reader.read_account, snapshot.save_readings
+
+    def note_taken(*told: Any) -> Any:
+        found = take(*told)
+        taken.extend(found)
+        return found
+
+    def note_read(api: Any, account_id: int, *told: Any, **more: Any) -> Reading:
+        found = read_account(api, account_id, *told, **more)
+        # So that there is something to write with every look.
+        clock.move(seconds=0.2)
+        read.append(account_id)
+        return found
+
+    def save_slowly(*told: Any) -> None:
+        wait_for(lambda: len(read) == len(taken), "all in hand is read")
+        save(*told)
+
+    monkeypatch.setattr(due, "take", note_taken)
+    monkeypatch.setattr(reader, "read_account", note_read)
+    monkeypatch.setattr(snapshot, "save_readings", save_slowly)
+    refresh.read_due(parts.fleet)
+    assert passes.current_id() is None
+    assert len(read) == ACCOUNTS
+
+
+def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    before = db.session.get_one(Connection, (connection.account_id, connection.id)).status
+    sandbox.fault("identity", status=403)
+    sandbox.fault("servers", status=403, times=1)
+    parts.api.tokens.drop(1001, parts.api.tokens.get(1001) or "")
+    result = run(parts)
+    assert 1 <= len(result.unreadable) <= 2
+    assert result.error is None
+    assert db.session.get_one(Connection, (connection.account_id, connection.id)).status == before
+    account_id = next(iter(result.unreadable))
+    assert "does not allow" in str(db.session.get_one(Account, account_id).unreadable_reason)
+    sandbox.clear()
+    assert run(parts).unreadable == {}
+    assert db.session.get_one(Account, account_id).readable
+
+
+def test_a_changed_status_becomes_history(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.set(connection.id, health_status="ERROR")
+    run(parts)
+    row = db.session.get_one(Connection, (connection.account_id, connection.id))
+    assert (row.status, row.severity) == ("ERROR", "error")
+    change = db.session.scalars(
+        select(HealthChange).where(HealthChange.connection_id == connection.id).order_by(HealthChange.id.desc())
+    ).first()
+    assert change is not None
+    assert (change.was_severity, change.became) == ("ok", "ERROR")
+
+
+def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.fault("servers", kind=None, status=200, body=[])
+    # They are gone indeed: none answers when asked for by itself.
+    sandbox.fault("server", status=404)
+    run(parts)
+    row = db.session.get_one(Connection, (connection.account_id, connection.id))
+    assert row.gone_at is None
+    run(parts)
+    assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is not None
+    sandbox.clear()
+    run(parts)
+    assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is None
+
+
+def test_an_outage_is_one_error_and_not_one_for_each_account(parts: Console, sandbox: Sandbox) -> None:
+    sandbox.fault("servers", status=500)
+    result = run(parts)
+    assert result.error is not None
+    assert "internal error" in result.error
+    assert db.session.scalar(select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))) == 0
+
+
+def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(parts: Console, sandbox: Sandbox) -> None:
+    sandbox.fault("sub_accounts", kind="html")
+    result = run(parts)
+    assert result.error is not None
+    assert "web page" in result.error
+    assert db.session.scalar(select(func.count()).select_from(Account).where(Account.gone_at.is_not(None))) == 0
+
+
+def test_an_account_missing_from_two_complete_listings_is_gone(parts: Console, sandbox: Sandbox) -> None:
+    one = {"data": [{"id": 1001, "name": "Alone"}], "next": None}
+    sandbox.fault("sub_accounts", status=200, body=one)
+    run(parts)
+    assert db.session.get_one(Account, 1002).gone_at is None
+    run(parts)
+    assert db.session.get_one(Account, 1002).gone_at is not None
+    assert db.session.get_one(Account, 1001).gone_at is None
+
+
+def test_a_second_pass_costs_one_call_an_account_and_asks_for_the_runs_of_what_moved_only(
+    parts: Console, sandbox: Sandbox
+) -> None:
+    run(parts)
+    before = sandbox.state()["calls"]
+    moved = sandbox.healthy
+    sandbox.set(moved.id, health_status="ERROR")
+    run(parts)
+    after = sandbox.state()["calls"]
+    assert after["servers"] - before["servers"] == ACCOUNTS
+    assert after["runs"] - before.get("runs", 0) == 1
+
+
+def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    row = queries.connection_or_none(connection.account_id, connection.id)
+    assert row is not None
+    assert row.last_run_at is not None
+    for interval, scheduler_off, expected in ((900, False, 900), (None, False, 86_400), (0, False, 86_400), (None, True, None)):
+        row.run_interval, row.scheduler_off = interval, scheduler_off
+        db.session.flush()
+        known = snapshot.known_of([connection.account_id])[connection.account_id][connection.id]
+        assert known.run_expected_at == (row.last_run_at + timedelta(seconds=expected) if expected else None)
+
+
+def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
+    pass_id = passes.open_or_join(clock()).id
+    half = due.take(clock(), ACCOUNTS // 2)
+    readings = [Reading(each.account_id, clock(), clock() + timedelta(days=1), news=False) for each in half]
+    save_readings(readings, {})
+    before = sandbox.state()["calls"].get("servers", 0)
+    result = run(parts)
+    assert sandbox.state()["calls"]["servers"] - before == ACCOUNTS - ACCOUNTS // 2
+    assert (result.accounts, result.error) == (ACCOUNTS, None)
+    closed = passes.get(pass_id)
+    assert (closed.done, closed.unreadable, closed.active) == (ACCOUNTS, 0, None)
+
+
+def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts: Console, clock: Clock) -> None:
+    """Otherwise it would wait for ever for accounts that nobody reads."""
+    before = clock()
+    clock.move(seconds=1)
+    pass_id = passes.open_or_join(clock()).id
+    save_readings([Reading(1001, before, clock() + timedelta(days=1), news=False)], {})
+    assert run(parts).error is None
+    closed = passes.get(pass_id)
+    assert (closed.active, closed.done) == (None, ACCOUNTS)
+
+
+def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Console, clock: Clock) -> None:
+    pass_id = passes.open_or_join(clock()).id
+    passes.end_listing(pass_id, clock())
+    # What a worker counted before others wrote, and wrote after them.
+    assert not passes.note_progress(pass_id, clock())
+    db.session.execute(update(AccountCheck).values(tried_at=clock()))
+    db.session.commit()
+    assert passes.close(pass_id, clock())
+    db.session.expire_all()
+    assert (passes.get(pass_id).done, passes.get(pass_id).accounts) == (ACCOUNTS, ACCOUNTS)
+
+
+def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Console, clock: Clock) -> None:
+    passes.open_or_join(clock())
+    assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
+    assert due.take(clock(), 1) == []
+    clock.move(seconds=59)
+    assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
+
+
+def test_a_revoked_token_is_fetched_anew_once(parts: Console, sandbox: Sandbox) -> None:
+    requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=30)
+    before = sandbox.state()["tokens"]
+    assert refresh.refresh_account(parts.fleet, 1001).unreadable == {}
+    assert sandbox.state()["tokens"] == before + 1
+
+
+@pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
+def test_other_shapes_of_the_same_answers_are_read(parts: Console, sandbox: Sandbox, kind: str) -> None:
+    sandbox.fault("*", kind=kind)
+    result = run(parts)
+    assert (result.error, result.unreadable) == (None, {})
+
+
+def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    sandbox.set(connection.id, health_status="HIBERNATING")
+    run(parts)
+    row = db.session.get_one(Connection, (connection.account_id, connection.id))
+    assert (row.status, row.severity) == ("HIBERNATING", "unknown")
+
+
+def test_tokens_are_not_readable_in_the_database(app: Flask, parts: Console) -> None:
+    token = parts.api.tokens.get(1001)
+    assert token
+    kept = db.session.scalar(select(Account.token).where(Account.id == 1001))
+    assert kept is not None
+    assert token.encode() not in kept
+    assert kept.startswith(b"gAAAA")

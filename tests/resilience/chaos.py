@@ -1,0 +1,147 @@
+"""People who press buttons, and somebody who kills the processes behind them at random moments."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Event, Thread
+
+import requests
+from bs4 import BeautifulSoup
+
+from tests.conftest import PASSWORD
+from tests.support.databases import Server, free_port, wait_for
+from tests.support.processes import answering
+
+Place = tuple[int, int]
+
+
+class Killable:
+    """A process of the console's with all that it began: one group, killed as one."""
+
+    def __init__(self, environ: Mapping[str, str], *command: str, is_up: Callable[[], bool] = lambda: True) -> None:
+        self._words, self._environ, self._is_up = [sys.executable, "-m", "dashboard", *command], dict(environ), is_up
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Begin, and wait until it is there."""
+        self._process = subprocess.Popen(
+            self._words, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_for(self._is_up, f"{self._words[3]} is up")
+
+    def kill(self) -> None:
+        """As kill -9 does: nobody is asked."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(60)
+
+
+class KillableServer:
+    """PostgreSQL or Redis of the tests, the same way."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    def start(self) -> None:
+        """Begin again, with what it kept."""
+        self._server.start()
+
+    def kill(self) -> None:
+        """As kill -9 does."""
+        assert self._server.process is not None
+        self._server.process.kill()
+        self._server.process.wait(60)
+
+
+@dataclass
+class Presser:
+    """Somebody who has connections synced, one after another, and notes what they were told."""
+
+    url: str
+    places: Sequence[Place]
+    chance: random.Random
+    over: Event
+    told: Counter[str] = field(default_factory=Counter)
+    # Presses that were answered: the action stands in the store by then.
+    taken: list[Place] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        # Once, and before anything is killed: attempts to sign in are counted.
+        self._session = requests.Session()
+        self._token = self._sign_in()
+
+    def run(self) -> None:
+        """Until it is over."""
+        while not self.over.wait(self.chance.uniform(0.02, 0.1)):
+            try:
+                self._press()
+            except requests.RequestException as error:
+                # The web process was killed: what became of the press nobody was told.
+                self.told[type(error).__name__] += 1
+
+    def _sign_in(self) -> str:
+        form = {"email": "olga@example.com", "password": PASSWORD, "csrf_token": self._csrf("/login")}
+        answer = self._session.post(f"{self.url}/login", data=form, timeout=20, allow_redirects=False)
+        assert answer.status_code == 302, answer.text[:500]
+        return self._csrf("/me")
+
+    def _csrf(self, path: str) -> str:
+        found = BeautifulSoup(self._session.get(self.url + path, timeout=20).text, "html.parser").select_one(
+            "input[name=csrf_token]"
+        )
+        assert found is not None
+        return str(found["value"])
+
+    def _press(self) -> None:
+        place = self.chance.choice(self.places)
+        path = f"/accounts/{place[0]}/connections/{place[1]}/sync"
+        answer = self._session.post(self.url + path, data={"csrf_token": self._token}, timeout=30, allow_redirects=False)
+        self.told[str(answer.status_code)] += 1
+        if answer.status_code in {302, 303} and "/login" not in answer.headers["Location"]:
+            self.taken.append(place)
+
+
+def kill_at_random(victims: Mapping[str, Killable | KillableServer], times: int, chance: random.Random) -> Counter[str]:
+    """Kill one of them and start it again, so many times; how often each."""
+    killed: Counter[str] = Counter()
+    pause = Event()
+    for _ in range(times):
+        pause.wait(chance.uniform(0.1, 1.5))
+        name = chance.choice(sorted(victims))
+        victims[name].kill()
+        victims[name].start()
+        killed[name] += 1
+    return killed
+
+
+def console(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
+    """A web process and a worker, started; the address, and the two by their names."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        return bool(answering(url, "/healthz"))
+
+    made = {
+        "web": Killable(environ, "serve", "--no-worker", f"--port={port}", is_up=answers),
+        "worker": Killable(environ, "worker"),
+    }
+    for each in made.values():
+        each.start()
+    return url, made
+
+
+def pressing(url: str, places: Sequence[Place], people: int, seed: int, over: Event) -> tuple[list[Presser], list[Thread]]:
+    """So many people at it, each by a chance of their own."""
+    pressers = [Presser(url, places, random.Random(seed + place), over) for place in range(people)]
+    threads = [Thread(target=each.run, name="presser") for each in pressers]
+    for thread in threads:
+        thread.start()
+    return pressers, threads

@@ -1,0 +1,176 @@
+"""Web process, worker, PostgreSQL and Redis, killed at random moments while people press buttons and a file is made.
+
+A few times here; ``make soak`` does it two hundred times on either pair of engines.
+"""
+
+import os
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select, text
+
+from dashboard.actions import service as actions
+from dashboard.actions.models import Action
+from dashboard.audit import service as audit
+from dashboard.audit.models import AuditEntry
+from dashboard.core.database import Model, db
+from dashboard.exports import service as exports
+from dashboard.exports.models import Export
+from dashboard.fleet.models import Connection
+from dashboard.refresh.models import Refresh
+from dashboard.users import service as people
+from tests.conftest import Sandbox
+from tests.resilience.chaos import KillableServer, console, kill_at_random, pressing
+from tests.support.databases import Servers, wait_for
+from tests.support.processes import make_environ
+
+TIMES = int(os.environ.get("CRASHES", "6"))
+SEED = int(os.environ.get("CRASH_SEED", "1"))
+PEOPLE = 3
+# A lease is a minute; what was killed is found out about after that.
+WITHIN = 200.0
+# The longest of any lease.
+LONGEST = timedelta(minutes=11)
+# Under way for a while.
+TABLE, ROWS = 10011902, 1_000_000
+
+
+@pytest.fixture
+def engine(request: pytest.FixtureRequest) -> str:
+    """The two servers; SQLite as well where it is to be soaked."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture
+def durable(app: Flask) -> None:
+    """A commit is in the log of PostgreSQL's before it is told: its tests' servers tell it sooner."""
+    with app.app_context():
+        if db.engine.dialect.name == "postgresql":
+            with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                name = connection.scalar(text("select current_database()"))
+                connection.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = on'))
+            db.engine.dispose()
+
+
+@pytest.mark.usefixtures("durable")
+@pytest.mark.parametrize("engine", ["servers", *(["embedded"] if TIMES > 10 else [])], indirect=True)
+def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
+    app: Flask, store: dict[str, str], engine: str, sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    environ = make_environ(sandbox.url, tmp_path, dashboard_refresh_interval=5, dashboard_watch_interval=1, **store)
+    places, export_id = _places(app), _ask_for_a_file(app)
+    url, mine = console(environ)
+    victims: dict[str, Any] = dict(mine)
+    if engine == "servers":
+        servers: Servers = request.getfixturevalue("servers")
+        victims |= {"postgresql": KillableServer(servers.postgresql), "redis": KillableServer(servers.redis)}
+    over = Event()
+    pressers, threads = pressing(url, places, PEOPLE, SEED, over)
+    try:
+        killed = kill_at_random(victims, TIMES, random.Random(SEED))
+        quiet = datetime.now(UTC)
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(60)
+    try:
+        wait_for(lambda: _settled(app), "every action has its end", within=WITHIN)
+        wait_for(lambda: _export(app, export_id).state == exports.DONE, "the file is whole", within=WITHIN)
+        wait_for(lambda: _passed(app, quiet), "a pass that began afterwards has ended", within=WITHIN)
+    finally:
+        for each in mine.values():
+            each.kill()
+    told = sum((each.told for each in pressers), Counter())
+    taken = Counter(place for each in pressers for place in each.taken)
+    assert sum(taken.values()) > TIMES, f"hardly anything was pressed: {told}, {killed}"
+    with app.app_context():
+        _check_actions(taken, sandbox)
+        _check_leases()
+        _check_integrity()
+        file = tmp_path / "exports" / _export(app, export_id).name
+        with file.open("rb") as lines:
+            assert sum(1 for _ in lines) == ROWS + 1
+        db.session.remove()
+        db.engine.dispose()
+
+
+def _places(app: Flask) -> list[tuple[int, int]]:
+    with app.app_context():
+        shown = select(Connection.account_id, Connection.id).where(Connection.is_warehouse.is_(False))
+        found = [(account_id, id_) for account_id, id_ in db.session.execute(shown.limit(60))]
+        db.session.remove()
+    return found
+
+
+def _ask_for_a_file(app: Flask) -> int:
+    with app.app_context():
+        olga = people.find_user("olga@example.com")
+        assert olga is not None
+        at = datetime.now(UTC)
+        made = exports.open_export(olga, 1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger", at)
+        found = made.id
+        db.session.remove()
+    return found
+
+
+def _settled(app: Flask) -> bool:
+    with app.app_context():
+        open_ = db.session.scalar(select(func.count(Action.id)).where(Action.state.not_in(tuple(actions.ENDS))))
+        db.session.remove()
+    return not open_
+
+
+def _export(app: Flask, export_id: int) -> Export:
+    with app.app_context():
+        found = db.session.get(Export, export_id)
+        assert found is not None
+        assert found.state not in {exports.FAILED, exports.CANCELLED}, found.error
+        db.session.expunge_all()
+        db.session.remove()
+    return found
+
+
+def _passed(app: Flask, since: datetime) -> bool:
+    with app.app_context():
+        found = db.session.scalar(select(func.count(Refresh.id)).where(Refresh.started_at > since, Refresh.ended_at.is_not(None)))
+        db.session.remove()
+    return bool(found)
+
+
+def _check_actions(taken: Counter[tuple[int, int]], sandbox: Sandbox) -> None:
+    """Every press that was answered is in the audit trail, every action once, and Peliqan was asked for none twice."""
+    done = list(db.session.scalars(select(Action)))
+    entries = list(db.session.scalars(select(AuditEntry).where(AuditEntry.what == actions.SYNC)))
+    assert sorted(each.audit_id for each in done) == sorted(entry.id for entry in entries)
+    assert [entry for entry in entries if entry.result == audit.PENDING] == []
+    assert set(taken) <= {(each.account_id, each.connection_id) for each in done}
+    assert sandbox.state()["calls"].get("syncdb", 0) <= len(done)
+
+
+def _check_leases() -> None:
+    late = datetime.now(UTC) + LONGEST
+    for mapper in Model.registry.mappers:
+        column = getattr(mapper.class_, "leased_until", None)
+        if column is not None:
+            assert not db.session.scalar(select(func.count()).select_from(mapper.class_).where(column > late)), mapper
+
+
+def _check_integrity() -> None:
+    if db.engine.dialect.name == "sqlite":
+        assert db.session.scalar(text("PRAGMA integrity_check")) == "ok"
+        assert db.session.execute(text("PRAGMA foreign_key_check")).all() == []
+        return
+    db.session.execute(text("CREATE EXTENSION IF NOT EXISTS amcheck"))
+    checking = (
+        "SELECT bt_index_check(c.oid, true) FROM pg_class c JOIN pg_am m ON m.oid = c.relam JOIN pg_namespace n"
+        " ON n.oid = c.relnamespace WHERE m.amname = 'btree' AND c.relkind = 'i' AND n.nspname = 'public'"
+    )
+    assert len(db.session.execute(text(checking)).all()) > 20
+    db.session.commit()

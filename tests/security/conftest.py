@@ -1,0 +1,130 @@
+"""One console for all tests of a file: what is attacked here must stand whatever was done to it before."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from jinja2 import FileSystemBytecodeCache
+
+from dashboard.app import create_app
+from dashboard.cli.common import close_store
+from dashboard.core.database import db
+from dashboard.web.security import limiter
+from tests.conftest import Clock, Person, Sandbox, make_settings
+from tests.security.places import Places
+from tests.security.seeded import make_one_of_each
+from tests.support.alert_receiver import RECEIVERS
+from tests.support.databases import Servers
+
+# Where tables of new connections are handed to: nobody listens.
+HOOK = {"dashboard_hook": "http://127.0.0.1:9/hook", "dashboard_hook_secret": "what a hook's posts are signed with"}
+
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest) -> str:
+    """SQLite, unless a file says otherwise."""
+    return str(getattr(request, "param", "embedded"))
+
+
+@pytest.fixture(scope="module")
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("attacked")
+
+
+@pytest.fixture(scope="module")
+def changes() -> dict[str, Any]:
+    """Settings other than those of other tests."""
+    return {}
+
+
+@pytest.fixture(scope="session")
+def used(
+    filled: Path, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder whose console has one of each thing that people make; copied for each file of tests."""
+    folder = tmp_path_factory.mktemp("used")
+    shutil.copy(filled / "console.db", folder / "console.db")
+    requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
+    limiter.enabled = False
+    made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS))
+    made.jinja_env.bytecode_cache = compiled
+    olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
+    make_one_of_each(made, olga, adam, folder, "Of the test")
+    with made.app_context():
+        db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
+    close_store(made)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(
+    engine: str,
+    changes: dict[str, Any],
+    folder: Path,
+    clock: Clock,
+    sandbox_server: Sandbox,
+    compiled: FileSystemBytecodeCache,
+    request: pytest.FixtureRequest,
+) -> Iterator[Flask]:
+    """A console over the fleet that is known from other tests; on SQLite with something behind every route."""
+    servers: Servers | None = None
+    if engine == "embedded":
+        shutil.copytree(request.getfixturevalue("used"), folder, dirs_exist_ok=True)
+        requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
+    else:
+        servers = request.getfixturevalue("filled_servers")
+        assert servers is not None
+        servers.redis.client.flushall()
+        servers.postgresql.drop("attacked")
+        url = servers.postgresql.create("attacked", like="filled")
+        changes = {**changes, "database_url": url, "redis_url": servers.redis.url}
+    made = create_app(make_settings(sandbox_server.url, folder, **{**RECEIVERS, **changes}), clock=clock)
+    made.jinja_env.bytecode_cache = compiled
+    limiter.enabled = False
+    yield made
+    close_store(made)
+    if servers is not None:
+        servers.postgresql.drop("attacked")
+
+
+@pytest.fixture
+def limited(app: Flask) -> Iterator[None]:
+    """With the limits on attempts, and none counted yet."""
+    limiter.enabled = True
+    with app.app_context():
+        limiter.reset()
+    yield
+    limiter.enabled = False
+
+
+@pytest.fixture(scope="module")
+def places(app: Flask) -> Places:
+    return Places(app)
+
+
+@pytest.fixture
+def doors(app: Flask) -> Iterator[None]:
+    """Every view but those of signing in does nothing: what is asked is who gets to it, by whichever method."""
+    views = dict(app.view_functions)
+    for endpoint, view in views.items():
+        if endpoint not in {"static", "people.login", "people.me"}:
+            app.view_functions[endpoint] = _door(view)
+    yield
+    app.view_functions.update(views)
+
+
+def _door(view: Any) -> Callable[..., str]:
+    def door(**_: Any) -> str:
+        return "opened"
+
+    door.__dict__.update(view.__dict__)
+    return door

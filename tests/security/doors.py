@@ -1,0 +1,95 @@
+"""The two documented ways to serve the console, as processes for tests that use sockets."""
+
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.databases import free_port
+from tests.support.processes import Processes, answering, make_environ
+
+ROOT = Path(__file__).parents[2]
+DOORS = {
+    "dashboard serve": ("dashboard", "serve", "--no-worker", "--port={port}"),
+    "gunicorn wsgi:app": ("gunicorn", "wsgi:app", "--bind=127.0.0.1:{port}", "--no-control-socket"),
+}
+
+
+@dataclass(frozen=True)
+class Door:
+    """A served console: where it listens, and the process of its master."""
+
+    host: str
+    port: int
+    pid: int
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def connect(self, timeout: float = 5, receive_buffer: int | None = None) -> socket.socket:
+        """Open a connection; ``receive_buffer`` in bytes, for a client that takes little at a time."""
+        there = socket.socket()
+        there.settimeout(timeout)
+        if receive_buffer:
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        there.connect((self.host, self.port))
+        return there
+
+    def ask(self, request: bytes, timeout: float = 5) -> bytes:
+        """Send it on a connection of its own; everything that comes back until the server closes."""
+        with self.connect(timeout) as there:
+            there.sendall(request)
+            return receive_all(there)
+
+
+def receive_all(there: socket.socket) -> bytes:
+    """Read to the end; TimeoutError where it does not come, ConnectionResetError where the server broke off."""
+    found = b""
+    while piece := there.recv(65536):
+        found += piece
+    return found
+
+
+def status_of(answer: bytes) -> int:
+    """The status of the first answer; 0 where there is none."""
+    found = re.match(rb"HTTP/1\.[01] (\d{3})", answer)
+    return int(found[1]) if found else 0
+
+
+def child_of(pid: int) -> int:
+    """The one worker process of a master."""
+    [child] = (int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return child
+
+
+@contextmanager
+def serving(
+    door: str, api_url: str, folder: Path, *more: str, stderr: IO[bytes] | None = None, quick: bool = False, **settings: object
+) -> Iterator[Door]:
+    """Serve the console in ``folder`` by one of ``DOORS``, from the checkout; ``quick``: with deadlines of a second."""
+    environ = {**make_environ(api_url, folder, **settings), "FORWARDED_ALLOW_IPS": "*"}
+    processes, port, here = Processes(environ), free_port(), Path.cwd()
+    module, *words = (*(word.format(port=port) for word in DOORS[door]), *more)
+    os.chdir(ROOT)
+    try:
+        if quick:
+            process = processes.start(module, *words, module="tests.security.quick", stderr=stderr)
+        else:
+            process = processes.start(*words, module=module, stderr=stderr)
+        os.chdir(here)
+        parts = urlsplit(answering(f"http://127.0.0.1:{port}", "/healthz"))
+        yield Door(parts.hostname or "", parts.port or 0, process.pid)
+    finally:
+        os.chdir(here)
+        processes.end_all()
+
+
+each_door = pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")

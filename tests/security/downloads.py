@@ -1,0 +1,163 @@
+"""Downloads by every kind of client through every door, and a table that can be held or broken in its middle."""
+
+import http.client
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.parquet
+import requests
+
+from dashboard.sandbox.deps import refuse
+from tests.conftest import PASSWORD, Sandbox
+from tests.support.databases import free_port, wait_for
+from tests.support.nginx import Nginx
+from tests.support.processes import Processes, answering, make_environ
+
+LEDGER = 10011902
+PAGE = 200
+# What clients speak, by what they are called here: the version, and headers.
+CLIENTS: dict[str, tuple[int, dict[str, str]]] = {
+    "HTTP/1.0": (10, {}),
+    "HTTP/1.1 with compression": (11, {"Accept-Encoding": "br, gzip"}),
+    "HTTP/1.1 with one request a connection": (11, {"Connection": "close"}),
+}
+
+
+@dataclass
+class Upstream:
+    """Peliqan's rows of the ledger, of which there are ``rows``: page ``cut_at`` and later fail, or wait until ``opened``."""
+
+    rows: int = 1000
+    cut_at: int = 4
+    fails: bool = False
+    opened: threading.Event = field(default_factory=threading.Event)
+    waiting: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def page(self, real: Callable[..., Any], tables: Any, table: Any, asked: Any, number: int, size: int) -> Any:
+        if number >= self.cut_at and self.fails:
+            refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The table was deleted.")
+        if number >= self.cut_at and not self.opened.is_set():
+            with self.lock:
+                self.waiting += 1
+            self.opened.wait(60)
+        # As if it had no more rows than that: a filter would have the stand-in look through all million for each page.
+        return real(tables, replace(table, count=self.rows) if table.id == LEDGER else table, asked, number, size)
+
+
+@dataclass(frozen=True)
+class Received:
+    """What a client has in the end. ``error``: why it knows that this is not the whole answer, empty where it does not know."""
+
+    status: int
+    body: bytes
+    error: str = ""
+
+    @property
+    def looks_whole(self) -> bool:
+        return self.status == 200 and not self.error
+
+
+def download(url: str, path: str, client: str, cookie: str) -> Received:
+    """Ask as a client of this kind does, and read to the end."""
+    number, headers = CLIENTS[client]
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    connection._http_vsn, connection._http_vsn_str = number, f"HTTP/{number // 10}.{number % 10}"  # type: ignore[attr-defined]
+    status = 0
+    try:
+        connection.request("GET", path, headers={"Cookie": cookie, **headers})
+        answer = connection.getresponse()
+        status = answer.status
+        return Received(status, answer.read())
+    except (http.client.HTTPException, OSError) as error:
+        return Received(status, getattr(error, "partial", b""), type(error).__name__)
+    finally:
+        connection.close()
+
+
+def count_rows(path: str, body: bytes) -> int:
+    """The rows in a file of a table."""
+    if ".parquet" in path:
+        return int(pyarrow.parquet.read_table(io.BytesIO(body)).num_rows)
+    return body.count(b"\n") - (".csv" in path)
+
+
+@dataclass
+class Served:
+    """The console under gunicorn, nginx in front of it, and somebody who is signed in."""
+
+    process: Any
+    doors: dict[str, str]
+    nginx: Nginx
+    cookie: str
+
+    def all(self, paths: list[str]) -> Iterator[tuple[str, str, str]]:
+        """Every path by every door as every client."""
+        return ((door, client, path) for path in paths for door in self.doors for client in CLIENTS)
+
+    def get(self, door: str, client: str, path: str) -> Received:
+        return download(self.doors[door], path, client, self.cookie)
+
+
+@contextmanager
+def serving(folder: Path, sandbox: Sandbox, place: Path, *command: str, module: str = "dashboard") -> Iterator[Served]:
+    """The command's server with room for all clients at a time; ``{port}`` in it is a free one. nginx's files are in ``place``."""
+    processes, port = (
+        Processes(make_environ(sandbox.url, folder, dashboard_api_timeout=60, dashboard_api_concurrency=256)),
+        free_port(),
+    )
+    try:
+        process = processes.start(*(word.format(port=port) for word in command), "--threads=128", module=module)
+        url = answering(f"http://127.0.0.1:{port}", "/healthz")
+        nginx = Nginx(place, url)
+        try:
+            doors = {"direct": url, "nginx": nginx.default, "nginx with HTTP/1.1 to the console": nginx.http11}
+            yield Served(process, doors, nginx, sign_in(url))
+        finally:
+            nginx.stop()
+    finally:
+        processes.end_all()
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def sign_in(url: str) -> str:
+    """The cookie of an administrator, who sees every export."""
+    client = requests.Session()
+    token = client.get(f"{url}/login", timeout=20).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    client.post(f"{url}/login", data={"email": "adam@example.com", "password": PASSWORD, "csrf_token": token}, timeout=20)
+    return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+
+
+def cut_in_the_middle(served: Served, upstream: Upstream, paths: list[str], cut: Callable[[], object]) -> dict[str, Received]:
+    """Have every path by every door at a time; ``cut`` when every export has read its first ``CUT_AT - 1`` pages."""
+    asked = list(served.all(paths))
+    upstream.opened.clear()
+    with ThreadPoolExecutor(len(asked)) as pool:
+        found = {" | ".join(each): pool.submit(served.get, *each) for each in asked}
+        exports = [each for each in asked if "/export." in each[2]]
+        late = upstream.rows // PAGE - upstream.cut_at + 1
+        wait_for(lambda: upstream.waiting >= len(exports) * late, "all exports are in the middle", within=90)
+        cut()
+        return {name: each.result() for name, each in found.items()}
+
+
+def looks_whole_and_is_not(found: dict[str, Received], whole: dict[str, bytes], rows: int) -> list[str]:
+    """Those that a client takes for the whole answer, and what is wrong with them."""
+    wrong = []
+    for name, received in found.items():
+        path = name.rpartition(" | ")[2]
+        if received.looks_whole and "/export." in path and count_rows(path, received.body) != rows:
+            wrong.append(f"{name}: {len(received.body)} bytes of a part")
+        if received.looks_whole and "/export." not in path and received.body not in (whole[path], whole[f"{path} compressed"]):
+            wrong.append(f"{name}: {len(received.body)} bytes")
+    return wrong

@@ -1,0 +1,126 @@
+"""One of each thing that people make in the console, made through its own forms, with a text of the test's in every field."""
+
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.test import TestResponse
+
+from dashboard.actions import service as actions
+from dashboard.alerts.models import AlertRule
+from dashboard.bulk import service as bulk
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.exports.models import Export
+from dashboard.findings.models import Cause, Finding
+from dashboard.fleet.models import Connection, Run
+from dashboard.pulls import service as pulls
+from dashboard.sql import service as questions
+from dashboard.sql.models import SavedQuery
+from tests.conftest import Person
+from tests.security.places import ACCOUNT, TABLE
+from tests.support.webhook_sender import ADDRESS
+
+
+def fields_of(person: Person, page: str, action: str) -> dict[str, Any]:
+    """The form with this action as a browser would send it untouched."""
+    form = next(each for each in person.get(page).select("form[method=post]") if str(each["action"]).partition("#")[0] == action)
+    found: dict[str, Any] = {}
+    for field in form.select("input[name], textarea[name], select[name]"):
+        if field.get("type") in {"checkbox", "radio"} and not field.has_attr("checked"):
+            continue
+        options = field.select("option[selected]") or field.select("option")
+        value = options[0].get("value", "") if options else field.get("value", field.text)
+        found.setdefault(str(field["name"]), []).append(str(value))
+    return found
+
+
+def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -> TestResponse:
+    """Fill it in and send it; the status must be one of those accepted."""
+    answer = person.client.post(action, data={**fields_of(person, page, action), **typed})
+    assert answer.status_code in (accepted or {302, 303}), f"{action}: {answer.status_code}\n{answer.text[:2000]}"
+    return answer
+
+
+def work(app: Flask, folder: Path) -> None:
+    """What workers do with whatever waits."""
+    parts: Console = app.extensions["console"]
+    with app.app_context():
+        at = parts.clock()
+        for answer_id in questions.due(at):
+            parts.work.question(answer_id)
+        for export_id in db.session.scalars(select(Export.id)).all():
+            parts.work.export(export_id)
+        for schedule_id in pulls.due(at):
+            parts.work.pull(schedule_id)
+        for job_id in bulk.due(at):
+            parts.work.bulk(job_id)
+        for action_id in actions.due(at):
+            parts.work.look(action_id)
+        parts.work.take_events()
+        db.session.remove()
+
+
+def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = "") -> None:
+    """``column``: the name of a column of the table with everything in it."""
+    with app.app_context():
+        runs = select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
+        connection_id = db.session.scalars(runs).first().connection_id  # type: ignore[union-attr]
+        cause = db.session.scalars(select(Cause.id).order_by(Cause.id.desc())).first()
+        finding = db.session.scalars(select(Finding).order_by(Finding.id.desc())).first()
+        consent = db.session.scalars(
+            select(Connection).where(Connection.auth_type == "oauth2", Connection.account_id != ACCOUNT)
+        ).first()
+        assert cause is not None
+        assert finding is not None
+        assert consent is not None
+        finding_id = finding.id
+        theirs, its = consent.account_id, consent.id
+    account, connection = f"/accounts/{ACCOUNT}", f"/accounts/{ACCOUNT}/connections/{connection_id}"
+    Person(app.test_client()).post("/login", page="/login", email=text, password="whatever it may be")
+    for page in (account, connection, f"/causes/{cause}"):
+        olga.post(f"{page}/notes", text=text)
+    olga.post(f"{account}/owner", do="take")
+    olga.post(f"{connection}/sync", why=text)
+    olga.post(f"{connection}/read")
+    olga.post(f"/accounts/{theirs}/connections/{its}/reauthorise", why=text)
+    olga.post(f"{account}/invite", connector=text[:40].replace("\x1b", ""))
+    olga.post(f"{connection}/search", value=text)
+    olga.post("/me/tokens", name=text)
+    adam.post(f"/findings/{finding_id}/suppress", days="1", reason=text)
+    olga.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/reveal", why=text)
+    if column:
+        adam.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/masks", column=column, decision="mask")
+    for suffix in ("csv", "jsonl"):
+        adam.post(f"/accounts/{ACCOUNT}/tables/{TABLE}/exports", format=suffix)
+    send(olga, "/queries/new", "/queries", name=text[:60], text=f"select 1 as one -- {text}")
+    saved = newest(app, SavedQuery)
+    send(adam, f"/queries/{saved}?q={ACCOUNT}", f"/queries/{saved}/ask")
+    olga.post(f"{account}/sql", text=f'select * from "Everything" -- {text}')
+    adam.post(f"{account}/warehouse", address=text)
+    send(adam, "/alerts/new", "/alerts", name=text, address="json://127.0.0.1:9/hook", sends="new")
+    adam.post(f"/alerts/{newest(app, AlertRule)}/test")
+    copies = folder.with_name(f"{folder.name}-copies")
+    copies.mkdir(exist_ok=True)
+    place = f"sqlite:///{copies}/{text[:20].replace('/', '')}.db"
+    send(adam, "/pulls/new", "/pulls", name=text, address=place, accounts=str(ACCOUNT), tables=str(TABLE))
+    bulk_new = f"/bulk/new?which=ticked&kind=sync&c=1002-{_connection_of(app, 1002)}"
+    send(olga, bulk_new, "/bulk", why=text)
+    told = {"event": text, "event_id": text, "status": text, "account_id": ACCOUNT, "server_id": connection_id, "more": text}
+    assert app.test_client().post(ADDRESS, json=told).status_code == 204
+    work(app, folder)
+
+
+def newest(app: Flask, model: Any) -> int:
+    with app.app_context():
+        found: int = db.session.scalars(select(model.id).order_by(model.id.desc())).first()  # type: ignore[assignment]
+        return found
+
+
+def _connection_of(app: Flask, account_id: int) -> int:
+    with app.app_context():
+        wanted = select(Connection.id).where(Connection.account_id == account_id, Connection.is_warehouse.is_(False))
+        found = db.session.scalars(wanted).first()
+        assert found is not None
+        return found

@@ -1,0 +1,69 @@
+"""How much one person may have of the console: from the map of routes, so that what is added later is counted, too."""
+
+import pytest
+from flask import Flask
+from redis.exceptions import ConnectionError as RedisIsAway
+
+from dashboard.users import quotas as amounts
+from dashboard.users import service as people
+from dashboard.web.access import PUBLIC
+from dashboard.web.security import limiter
+from tests.conftest import Person
+from tests.security.places import Places, ask
+
+pytestmark = pytest.mark.usefixtures("doors", "limited")
+
+
+def at_most(monkeypatch: pytest.MonkeyPatch, amount: str) -> None:
+    monkeypatch.setattr(amounts, "AMOUNTS", {kind: (amount, called) for kind, (_, called) in amounts.AMOUNTS.items()})
+
+
+def test_whatever_changes_something_or_gives_much_away_is_counted(
+    app: Flask, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_most(monkeypatch, "1 per minute")
+    person = Person(app.test_client(), "adam@example.com")
+    token, counted = person.token("/me"), 0
+    for place in places.all():
+        if place.role == PUBLIC:
+            continue
+        with app.app_context():
+            limiter.reset()
+        first, second = (ask(person.client, place, data={"csrf_token": token}).status_code for _ in range(2))
+        is_much = place.method != "GET" or place.is_for_scripts or place.endpoint.startswith("tables.")
+        assert (first, second) == (200, 429 if is_much else 200), place
+        counted += is_much
+    assert counted > 80
+
+
+def test_nobody_has_more_than_their_amount_by_session_and_token_together(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_most(monkeypatch, "4 per minute; 100 per hour")
+    viv, olga = (Person(app.test_client(), f"{name}@example.com") for name in ("viv", "olga"))
+    with app.app_context():
+        user = people.find_user("viv@example.com")
+        assert user is not None
+        token = people.new_token(user, "report", app.extensions["console"].clock()).value
+    script, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
+    assert [viv.client.get("/accounts.json").status_code for _ in range(3)] == [200] * 3
+    assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [200, 429, 429]
+    refused = script.get("/connections.json", headers=bearer)
+    assert (refused.status_code, refused.json["error"], refused.headers["Retry-After"]) == (429, "too_many_attempts", "60")
+    assert refused.json["detail"] == "One person may have 4 per minute and 100 per hour of pages of rows and lists for scripts."
+    # Other kinds, pages and other people are not touched by it.
+    assert viv.client.get("/accounts.csv").status_code == 200
+    assert viv.client.get("/accounts").status_code == 200
+    assert olga.client.get("/accounts.json").status_code == 200
+
+
+def test_lists_go_on_uncounted_while_redis_is_away(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    viv = Person(app.test_client(), "viv@example.com")
+
+    def away(*_: object) -> bool:
+        raise RedisIsAway("no address of it in the log")
+
+    monkeypatch.setattr(limiter.limiter, "hit", away)
+    assert viv.client.get("/accounts.json").status_code == 200
+    assert "Amounts are not counted: ConnectionError" in caplog.text
+    assert "no address" not in caplog.text

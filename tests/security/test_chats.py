@@ -1,0 +1,186 @@
+"""No name, error or reason in an alert calls people, hides where a link leads, or turns into markup in any chat service."""
+
+import smtplib
+from collections.abc import Iterator
+from email import message_from_string
+from typing import Any
+
+import apprise
+import pytest
+import requests
+from bs4 import BeautifulSoup
+from flask import Flask
+from markdown_it import MarkdownIt
+from requests.adapters import HTTPAdapter
+
+from dashboard.alerts import delivery as sending
+from dashboard.alerts import outbox as alerts
+from dashboard.alerts.models import AlertMessage
+from dashboard.core.database import db
+from dashboard.core.egress import Place, Places
+from dashboard.peliqan.models import Account
+from dashboard.refresh.writer import save_accounts
+from dashboard.reports.since.views import markdown
+from tests.conftest import Clock
+from tests.security.chats import ADDRESSES, DISCORD, LIVE, SLACK, TEXTS, answered, words_of
+from tests.support.alert_receiver import Clockwork, Receiver, messages, receive
+from tests.support.factories import refused_fleet
+
+LINK = "https://console.example.com/causes/17"
+MARK = "marked"
+SOME = TEXTS[::4]
+# Every service, and this machine for each: what is sent there is kept by the test.
+HERE = Places(
+    Place.read(f"{address.partition(':')[0]}://{host}")
+    for address in (*ADDRESSES, "json:", "mailto:", "https:")
+    for host in ("", "127.0.0.1")
+)
+
+
+@pytest.fixture
+def place() -> Iterator[Receiver]:
+    with receive() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.PreparedRequest]:
+    """What would go to services on the internet; what goes to a receiver of the test's does go."""
+    found: list[requests.PreparedRequest] = []
+    send = HTTPAdapter.send
+
+    def record(self: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+        if f"127.0.0.1:{place.server.server_port}/" in (request.url or ""):
+            return send(self, request, *args, **more)
+        found.append(request)
+        return answered(request)
+
+    monkeypatch.setattr(HTTPAdapter, "send", record)
+    # Some services are asked so slowly that a test would wait for minutes.
+    monkeypatch.setattr(apprise.URLBase, "throttle", lambda *_, **__: None)
+    return found
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_no_text_is_acted_upon_by_a_chat_service(address: str, sent: list[requests.PreparedRequest]) -> None:
+    for text in TEXTS:
+        sent.clear()
+        body = f"{text} {MARK} has it.\nFor example: {text}, x{text}{text}\n\n{LINK}"
+        assert sending.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None, address
+        words = [word for request in sent for word in words_of(request)]
+        assert sum(MARK in word for word in words) in (1, 2), words
+        assert any(LINK in word.replace("\\", "") for word in words), words
+        live = [(LIVE.search(word), word) for word in words if LIVE.search(word)]
+        assert not live, f"{text}: {live}"
+        assert not any(key in str(request.body) for request in sent for key in ('"allow_mentions"', '"entities"'))
+
+
+def test_words_without_markup_reach_every_service_as_they_are(sent: list[requests.PreparedRequest]) -> None:
+    text = "401 invalid_grant (a, b) for R&D, 5% of x/y: *not* valid ‘é’"
+    for address in ADDRESSES:
+        if "mdv=2" in address or "format=html" in address:
+            continue
+        sent.clear()
+        sending.send(address, "Title", text, places=HERE)
+        words = [word.replace("&amp;", "&") for request in sent for word in words_of(request)]
+        assert any(text in word for word in words), (address, words)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_receiver_of_json_gets_the_words_unchanged(text: str, place: Receiver) -> None:
+    assert sending.send(place.address, text, f"{text}\n\n{LINK}", places=HERE) is None
+    assert (place.got[0]["title"], place.got[0]["message"]) == (text, f"{text}\n\n{LINK}")
+
+
+@pytest.mark.parametrize("options", ["", "&format=text", "&format=markdown"])
+def test_an_email_holds_every_text_as_text(options: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    class Server:
+        def __init__(self, *_: Any, **__: Any) -> None:
+            pass
+
+        def sendmail(self, _from: str, _to: Any, content: str) -> None:
+            written.append(content)
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_, **__: None
+
+    monkeypatch.setattr(smtplib, "SMTP", Server)
+    for text in TEXTS:
+        written.clear()
+        body = f"For example: {text}\n\n{LINK}"
+        address = f"mailto://bob:pw@127.0.0.1?to=a@example.com&from=b@example.com{options}"
+        assert sending.send(address, "Critical", body, places=HERE) is None
+        parts = {part.get_content_type(): part for part in message_from_string(written[0]).walk()}
+        part = parts.get("text/html", parts["text/plain"])
+        shown = part.get_payload(decode=True).decode()  # type: ignore[union-attr]
+        if part.get_content_type() == "text/html":
+            soup = BeautifulSoup(shown, "html.parser")
+            assert not soup.find(["a", "img", "at", "script"]), shown
+            shown = soup.get_text().replace("\xa0", " ")
+        assert f"For example: {text}" in shown
+
+
+def test_every_kind_of_message_from_the_worker_is_harmless(
+    app: Flask, clock: Clock, place: Receiver, sent: list[requests.PreparedRequest]
+) -> None:
+    mattermost = f"mmost://127.0.0.1:{place.server.server_port}/aaaaaaaaaaaaaaaaaaaaaaaaaa"
+    with app.app_context():
+        worker = Clockwork(app.extensions["console"], clock, place)
+        ids = [refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n) for n, text in enumerate(SOME)]
+        worker.at("09:00")
+        rules: list[int] = []
+        everything: dict[str, Any] = {
+            "sends": (alerts.NEW, alerts.RECOVERED, alerts.DIGEST),
+            "severity": "info",
+            "digest_at": 10 * 60,
+        }
+        for address in (mattermost, SLACK, f"{DISCORD}?format=markdown", "gchat://workspace/key/token/"):
+            rules.append(worker.rule(address=address, **everything).id)
+            rule = worker.rule(
+                address=address, name="@here <!here> [x](https://evil.example)", account="made-600000", **everything
+            )
+            rules.append(rule.id)
+            assert sending.send_test(worker.parts.fleet, rule, "adam@example.com", None) is None
+        for n, text in enumerate(SOME):
+            refused_fleet(clock, 2, f"401 {text} {MARK}", f"{text}{n}", first=600_000 + 10 * n)
+        named = zip((first for first, _ in ids), SOME, strict=True)
+        save_accounts([Account(id=id, name=f"{text} {MARK}", external_id=f"made-{id}") for id, text in named], clock())
+        db.session.commit()
+        for _ in range(4):
+            _minute(worker, minutes=6)
+        worker.at("10:00")
+        _minute(worker)
+        for n, text in enumerate(SOME):
+            refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n)
+        for _ in range(4):
+            _minute(worker, minutes=6)
+        worker.at("10:00")
+        _minute(worker)
+        told = messages(AlertMessage.rule_id.in_(rules), AlertMessage.state != alerts.DROPPED)
+        assert {each.state for each in told} == {alerts.SENT}
+        kinds = {each.key.rpartition("/")[2] if each.cause_id else each.key.partition("/")[0] for each in told}
+        assert kinds == {"new", "recovered", "digest", "test"}
+        db.session.remove()
+    # The rule that is there for other tests sends JSON.
+    chats = [request for request in sent if ":9/" not in (request.url or "")]
+    for words in ([each["text"] for each in place.got], [word for request in chats for word in words_of(request)]):
+        assert len(words) > 2 * len(SOME)
+        assert any(MARK in word for word in words)
+        live = [(LIVE.search(word), word) for word in words if LIVE.search(word)]
+        assert not live, live[:3]
+
+
+def _minute(worker: Clockwork, **later: float) -> None:
+    worker.clock.move(**later)
+    worker.parts.work.alert()
+    db.session.expire_all()
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_report_in_markdown_has_every_text_as_text(text: str) -> None:
+    soup = BeautifulSoup(MarkdownIt("gfm-like", {"linkify": False}).render(f"- Critical: {markdown(text)}"), "html.parser")
+    assert not soup.find(["a", "img", "code", "at", "em", "strong"]), soup
+    assert soup.get_text().replace("\u200b", "").strip() == f"Critical: {text}"
+    assert not any(word in soup.get_text() for word in ("@everyone", "@here", "@olga", "@channel", "@all"))

@@ -1,0 +1,45 @@
+"""Nothing is done for another site: every route that changes anything asks for the token of the form that it is sent with."""
+
+import pytest
+from flask import Flask
+from sqlalchemy import func, select
+
+from dashboard.core.database import db
+from tests.conftest import Person
+from tests.security.places import Places, ask
+
+CHANGING = ("POST", "PUT", "PATCH", "DELETE")
+
+
+def counts(app: Flask) -> dict[str, int]:
+    """How many rows each table has, but for what a refusal itself leaves, and who was seen."""
+    with app.app_context():
+        found = {
+            table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
+            for table in db.metadata.sorted_tables
+            if table.name not in {"audit_entry", "sign_in"}
+        }
+        db.session.remove()
+        return found
+
+
+def test_without_its_token_no_route_does_anything_for_anybody(app: Flask, places: Places) -> None:
+    before, asked = counts(app), 0
+    people = [Person(app.test_client(), "adam@example.com"), Person(app.test_client())]
+    for place in places.all(*CHANGING):
+        for person in people:
+            answer = ask(person.client, place, data={"text": "x", "do": "take", "email": "a", "name": "b"})
+            assert answer.status_code == 400, f"{place}: {answer.status_code}"
+            assert "too old" in answer.text, place
+            asked += 1
+    assert asked > 100
+    assert counts(app) == before
+
+
+@pytest.mark.parametrize("wrong", ["", "x", "of another session"])
+def test_a_token_that_is_none_or_anothers_opens_nothing(app: Flask, places: Places, wrong: str) -> None:
+    adam, other = Person(app.test_client(), "adam@example.com"), Person(app.test_client(), "olga@example.com")
+    token = other.token() if wrong == "of another session" else wrong
+    for number, place in enumerate(places.all(*CHANGING)):
+        carried = {"headers": {"X-CSRFToken": token}} if number % 2 else {"data": {"csrf_token": token}}
+        assert ask(adam.client, place, **carried).status_code == 400, place

@@ -1,0 +1,106 @@
+"""Cookies, headers and addresses that are too large are answered with a page that says so; with nginx in front as well."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Sandbox
+from tests.security.doors import DOORS, Door, serving, status_of
+from tests.support.nginx import Nginx
+
+KB = 1024
+
+
+@pytest.fixture(scope="module", params=[*DOORS, "nginx"])
+def way(
+    request: pytest.FixtureRequest, filled: Path, tmp_path_factory: pytest.TempPathFactory, sandbox_server: Sandbox
+) -> Iterator[Door]:
+    """A console's own port, in both documented ways; and behind nginx, by the server block of ``deploy/nginx.conf``."""
+    folder, nginx = tmp_path_factory.mktemp("served"), None
+    shutil.copy(filled / "console.db", folder / "console.db")
+    command = "dashboard serve" if request.param == "nginx" else request.param
+    with serving(command, sandbox_server.url, folder, peliqan_webhook_secret="secret") as found:
+        if request.param == "nginx":
+            nginx = Nginx(tmp_path_factory.mktemp("nginx"), found.url)
+            found = Door("127.0.0.1", int(nginx.deployed.rpartition(":")[2]), 0)
+        try:
+            yield found
+        finally:
+            if nginx:
+                nginx.stop()
+
+
+def head(*lines: str, line: str = "GET /login HTTP/1.1") -> bytes:
+    return "\r\n".join([line, "Host: console.example", "Connection: close", *lines, "", ""]).encode()
+
+
+def cookies(size: int) -> str:
+    """Of many applications on one domain: cookies of two kilobytes each, in one header as browsers send them."""
+    return "Cookie: " + "; ".join(f"app{n}={'x' * (2 * KB - 10)}" for n in range(size // (2 * KB)))
+
+
+FINE = {
+    "16 kB of cookies": head(cookies(16 * KB)),
+    "30 kB of cookies": head(cookies(30 * KB)),
+    "an address of 16 kB": head(line=f"GET /login?next={'a' * 16 * KB} HTTP/1.1"),
+    "200 headers": head(*(f"X-{n}: {'y' * 50}" for n in range(200))),
+}
+TOO_LARGE = {
+    "100 kB of cookies": (431, head(cookies(100 * KB))),
+    "5 MB of cookies": (431, head(cookies(5000 * KB))),
+    "a header of 200 kB": (431, head("X: " + "y" * 200 * KB)),
+    "100,000 headers": (431, head(*(f"X-{n}: y" for n in range(100_000)))),
+    "an address of 100 kB": (414, head(line=f"GET /login?next={'a' * 100 * KB} HTTP/1.1")),
+    "an address of 5 MB": (414, head(line=f"GET /login?next={'a' * 5000 * KB} HTTP/1.1")),
+    "a form with 100 kB of cookies": (431, head(cookies(100 * KB), "Content-Length: 9", line="POST /login HTTP/1.1") + b"a" * 9),
+    "an event with 100 kB of headers": (
+        431,
+        head(cookies(100 * KB), "Content-Length: 2", line="POST /webhooks/peliqan HTTP/1.1"),
+    ),
+}
+SAYS = {
+    431: (b"too many cookies", b"Delete the cookies of this address", b"other applications"),
+    414: (b"address is too long", b"Shorten the search"),
+}
+
+
+def ask(door: Door, request: bytes) -> bytes:
+    """The answer, as a client has it that goes on sending: a reset must not take it away."""
+    with door.connect(10) as there:
+        # They stop reading at some point; what was answered can be read all the same.
+        with suppress(OSError):
+            there.sendall(request)
+        found = b""
+        try:
+            while piece := there.recv(65536):
+                found += piece
+        except ConnectionResetError:
+            assert len(request) > 1000 * KB, "the answer was cut by a reset"
+        return found
+
+
+@pytest.mark.parametrize("what", FINE)
+def test_what_a_browser_may_have_collected_is_read(way: Door, what: str) -> None:
+    answer = ask(way, FINE[what])
+    assert status_of(answer) == 200
+    assert b'name="password"' in answer
+
+
+@pytest.mark.parametrize("what", TOO_LARGE)
+def test_what_is_larger_is_answered_with_a_page_that_says_what_to_do(way: Door, what: str) -> None:
+    status, sent = TOO_LARGE[what]
+    answer = ask(way, sent)
+    top, _, page = answer.partition(b"\r\n\r\n")
+    assert status_of(answer) == status
+    assert b"text/html" in top
+    assert [text for text in SAYS[status] if text not in page] == []
+    assert b"nginx/" not in top
+
+
+def test_after_a_refusal_nothing_of_the_same_connection_is_answered(way: Door) -> None:
+    answer = ask(way, TOO_LARGE["100 kB of cookies"][1] + head(line="GET /healthz HTTP/1.1"))
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"\r\n\r\nok\n" not in answer

@@ -1,0 +1,186 @@
+"""The values in a statement stay nowhere but in the statement, which is encrypted; saved questions are their authors' to change."""
+
+import logging
+import re
+from collections.abc import Iterator
+from itertools import count, product
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.core.sql_text import names_in_statement, title_of, without_literals
+from dashboard.sql import service as questions
+from dashboard.sql.models import Question, SavedQuery
+from dashboard.users import scopes
+from dashboard.users import service as people
+from tests.conftest import PASSWORD, PASSWORD_HASH, Person
+from tests.security.places import ACCOUNT
+
+NUMBERS = count(1)
+# Not a short number: that may be part of any token.
+WORDS = re.compile(r"zanzibar|quokka|47110815", re.IGNORECASE)
+# Ways to write a value, in any of the databases that may answer.
+LITERALS = [
+    "'zanzibar'", "'O''Zanzibar'", "E'it\\'s zanzibar'", "'it\\'s zanzibar'", "'zanzibar\nquokka'", "N'zanzibar'", "U&'zanzibar'",
+    "x'47110815'", "47110815", "47110815.5e47", ".47110815", "-47110815", "$$zanzibar$$", "$a$ $b$ zanzibar $a$", "'zanzibar", "'zanzibar\\",
+    '"zanzibar"', '"a ""zanzibar"', "‘zanzibar’", "“zanzibar”", "zanzibar@example.com", "date 'quokka'",
+    "1 -- zanzibar\n", "1 /* zanzibar */", "1 /* a /* b */ zanzibar */", "1 # zanzibar\n", "x is distinct from \"zanzibar\"",
+    "1 /* zanzibar",
+]  # fmt: skip
+FRAMES = ["select {}", "select a, b from t where c = {}", "select *\nfrom t\nwhere c in ({}, 1)", "{} select 1", "select a=({})"]
+
+
+def parts(app: Flask) -> Console:
+    found: Console = app.extensions["console"]
+    return found
+
+
+def newcomer(app: Flask, role: str, to: str = "") -> Person:
+    """Somebody with this role, who sees the customers ``to`` alone where that is given."""
+    email = f"{role}.{next(NUMBERS)}@example.com"
+    with app.app_context():
+        user = people.create_user(email, role, PASSWORD, parts(app).clock())
+        user.password_hash = PASSWORD_HASH
+        db.session.commit()
+        if to:
+            scopes.limit(user, scopes.read(to))
+    return Person(app.test_client(), email)
+
+
+def work(app: Flask) -> None:
+    with app.app_context():
+        for answer_id in questions.due(parts(app).clock()):
+            parts(app).work.question(answer_id)
+        db.session.remove()
+
+
+@pytest.mark.parametrize(("frame", "literal"), product(FRAMES, LITERALS))
+def test_no_value_is_left_in_a_statement_without_literals(frame: str, literal: str) -> None:
+    statement = frame.replace("{}", literal)
+    assert not WORDS.search(without_literals(statement))
+    assert not WORDS.search(title_of(statement))
+    assert not WORDS.search(" ".join(names_in_statement(statement)))
+
+
+def test_names_stay() -> None:
+    statement = (
+        'select count(*) as n, i.col1 from "Order lines" i join s."t 2" on `a b` = :since::date group by 1 order by i."x y"'
+    )
+    assert without_literals(statement) == statement.replace(" 1 ", " ? ")
+
+
+@pytest.fixture
+def written() -> Iterator[list[str]]:
+    """All that is logged, by loggers that speak as loudly as they can."""
+    lines: list[str] = []
+
+    class Ear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    ear, root = Ear(), logging.getLogger()
+    level = root.level
+    root.addHandler(ear)
+    root.setLevel(logging.DEBUG)
+    yield lines
+    root.removeHandler(ear)
+    root.setLevel(level)
+
+
+def kept(app: Flask) -> str:
+    """All that the store holds, in every column of every table."""
+    with app.app_context():
+        return "\n".join(str(tuple(row)) for table in db.metadata.sorted_tables for row in db.session.execute(select(table)))
+
+
+def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(app: Flask, written: list[str]) -> None:
+    olga, adam = newcomer(app, "operator"), newcomer(app, "admin")
+    for literal in LITERALS[::3]:
+        told = olga.post(f"/accounts/{ACCOUNT}/sql", text=f"select {literal}\nfrom t", reason="To see what is kept")
+        assert told.status_code == 302
+        assert not WORDS.search(told.location)
+        again = str(olga.get(told.location).select_one("a[href*='/sql?']")["href"])  # type: ignore[index]
+        assert not WORDS.search(again)
+        # What is asked again begins with the statement as it was.
+        assert olga.get(again).select_one("textarea").text.strip() == f"select {literal}\nfrom t".strip()  # type: ignore[union-attr]
+    made = olga.post("/queries", name=f"Saved {next(NUMBERS)}", text="select :who as who, :n as n", **{"type-n": "number"})
+    seen = olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]  # type: ignore[index]
+    values = {"value-who": "zanzibar", "value-n": "47110815"}
+    many = olga.post(f"{made.location}/ask", q="amber", seen=str(seen), reason="To see what is kept", **values)
+    assert many.status_code == 302
+    work(app)
+    assert not WORDS.search(kept(app))
+    with app.app_context():
+        asked = db.session.scalars(select(Question).where(Question.text != b"").order_by(Question.id)).all()
+        opened = [questions.opened(each.text, parts(app).fleet.vault.keys) for each in asked]
+        assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
+    for person, path in (
+        (olga, f"/accounts/{ACCOUNT}/sql"),
+        (adam, "/audit?per_page=200"),
+        (adam, f"/accounts/{ACCOUNT}"),
+        (olga, "/queries"),
+        (olga, many.location),
+        (olga, f"{many.location}/progress"),
+    ):
+        answer = person.client.get(path)
+        assert answer.status_code == 200
+        assert not WORDS.search(answer.text), path
+    for answer_id in range(1, 4):
+        page = adam.client.get(f"/answers/{answer_id}")
+        assert not WORDS.search(re.sub(r"(?s)<pre.*?</pre>|<tbody>.*?</tbody>", "", page.text))
+        assert not WORDS.search(str(adam.client.get(f"/answers/{answer_id}.csv").headers))
+    assert not WORDS.search("\n".join(written))
+
+
+@pytest.mark.parametrize("path", [f"/accounts/{ACCOUNT}/sql", "/queries/new"])
+def test_no_address_has_a_statement_in_it(app: Flask, path: str) -> None:
+    """Browsers, proxies and servers keep addresses."""
+    olga = newcomer(app, "operator")
+    assert not WORDS.search(olga.client.get(f"{path}?text=select+'zanzibar'").text)
+    page = olga.get(path)
+    for form in page.select("form"):
+        if form.select("[name=text]"):
+            assert form["method"] == "post"
+            assert not form.select("[formmethod=get]")
+    assert "zanzibar" in olga.post("/queries/new", text="select 'zanzibar'").text
+
+
+def test_a_saved_question_is_changed_by_its_author_and_administrators_alone(app: Flask) -> None:
+    olga, oscar, adam = newcomer(app, "operator"), newcomer(app, "operator"), newcomer(app, "admin")
+    name = f"Of the author {next(NUMBERS)}"
+    where = olga.post("/queries", name=name, text="select 'zanzibar' as a").location
+    assert "zanzibar" in oscar.client.get(where).text
+    assert "/edit" not in oscar.client.get(where).text
+    assert oscar.client.get(f"{where}/edit").status_code == 403
+    assert oscar.post(f"{where}/edit", name=name, text="select 2").status_code == 403
+    assert oscar.post(f"{where}/delete").status_code == 403
+    assert olga.post(f"{where}/edit", name=name, text="select 3 as a").status_code == 302
+    assert adam.post(f"{where}/edit", name=name, text="select 4 as a").status_code == 302
+    assert adam.post(f"{where}/delete").status_code == 302
+    with app.app_context():
+        assert db.session.scalars(select(SavedQuery).where(SavedQuery.name == name)).all() == []
+
+
+def test_a_limited_person_finds_their_own_saved_questions_alone(app: Flask) -> None:
+    adam, olga = newcomer(app, "admin"), newcomer(app, "operator", to="cust-00003")
+    name = f"Of all {next(NUMBERS)}"
+    others = adam.post("/queries", name=name, text="select 'zanzibar' as a").location
+    query_id = others.rsplit("/", 1)[1]
+    for rule in app.url_map.iter_rules():
+        if rule.arguments == {"query_id"}:
+            path = rule.rule.replace("<int:query_id>", query_id)
+            answer = olga.post(path, name="x", text="select 1") if "POST" in (rule.methods or ()) else olga.client.get(path)
+            assert answer.status_code == 404, path
+            assert not WORDS.search(answer.text)
+    assert not WORDS.search(olga.client.get("/queries").text)
+    taken = olga.post("/queries", name=name, text="select 1 as a")
+    assert taken.status_code == 422
+    assert "choose another name" in taken.text
+    own = olga.post("/queries", name=f"{name}, mine", text="select 1 as a").location
+    assert olga.post(f"{own}/edit", name=f"{name}, mine", text="select 2 as a").status_code == 302
+    assert olga.post(f"{own}/delete").status_code == 302
+    with app.app_context():
+        assert db.session.scalars(select(SavedQuery.text).where(SavedQuery.name == name)).all() == ["select 'zanzibar' as a"]

@@ -1,0 +1,311 @@
+"""What was made while somebody saw it is given out only to a person who may see it at that moment."""
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard import peliqan
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.exports import service as exports
+from dashboard.exports.models import Export
+from dashboard.masking import service as reveals
+from dashboard.masking.models import ColumnMask, Reveal
+from dashboard.masking.rules import MASKED
+from dashboard.sandbox.tables import Field
+from dashboard.tables.search import jobs as search_work
+from dashboard.users import scopes
+from dashboard.users import service as people
+from dashboard.users.models import User
+from tests.conftest import Person, Sandbox
+from tests.security.places import ACCOUNT
+from tests.security.seeded import work
+from tests.support.every_type import PATH, TABLE, install_in
+
+MAIL, NAME = "ada.lovelace@example.com", "Visible name"
+FIELDS = [Field(1, "Name", "text", True), Field(2, "E-mail", "email"), Field(3, "Plan", "text")]
+ROWS = [
+    {"id": n, "order": f"{n}.0", "Name": f"{NAME} {n}", "E-mail": MAIL if n == 1 else f"m{n}@example.com", "Plan": f"Plan {n}"}
+    for n in range(1, 4)
+]
+WHY = "The customer asks which address it is."
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(sandbox_server: Sandbox, app: Flask) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        install_in(sandbox_server.app.extensions["sandbox"].tables, patch, FIELDS, ROWS)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def undecided(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        for model in (ColumnMask, Reveal):
+            db.session.execute(db.delete(model))
+        db.session.commit()
+    yield
+    parts(app).settings.__dict__["dashboard_export_role"] = "operator"
+
+
+def parts(app: Flask) -> Console:
+    found: Console = app.extensions["console"]
+    return found
+
+
+class Somebody:
+    """A person of the test's own, whose rights change, and who signs in again after that."""
+
+    count = 0
+
+    def __init__(self, app: Flask, role: str) -> None:
+        type(self).count += 1
+        self.app, self.email = app, f"somebody{self.count}@example.com"
+        with app.app_context():
+            people.create_user(self.email, role, PASSWORD, parts(app).clock())
+        self.sign_in()
+
+    def sign_in(self) -> None:
+        self.person = Person(self.app.test_client())
+        token = self.person.token("/login")
+        self.person.client.post("/login", data={"csrf_token": token, "email": self.email, "password": PASSWORD})
+
+    def change(self, do: Callable[[User], object]) -> None:
+        with self.app.app_context():
+            do(db.session.scalars(select(User).where(User.email == self.email)).one())
+            db.session.commit()
+
+    def reveal(self) -> None:
+        self.change(lambda user: reveals.reveal(user, ACCOUNT, TABLE, WHY, parts(self.app).clock()))
+
+    def export(self, suffix: str = "csv", **asked: str) -> str:
+        answer = self.person.post(f"{PATH}/exports", format=suffix, **asked)
+        assert answer.status_code == 303, answer.text[:500]
+        return str(answer.location)
+
+
+def content(answer: Any) -> str:
+    if answer.status_code == 200 and answer.data[:4] == b"PAR1":
+        return str(pyarrow.parquet.read_table(io.BytesIO(answer.data)).to_pylist())
+    return str(answer.text)
+
+
+def role(name: str) -> Callable[[Somebody], None]:
+    return lambda who: who.change(lambda user: people.set_role(user, name, parts(who.app).clock()))
+
+
+def mask(who: Somebody) -> None:
+    with who.app.app_context():
+        adam = db.session.scalars(select(User).where(User.email == "adam@example.com")).one()
+        reveals.decide(adam, ACCOUNT, TABLE, "Name", True, parts(who.app).clock())
+
+
+def limit(who: Somebody) -> None:
+    who.change(lambda user: scopes.limit(user, [("nobody-", True)]))
+
+
+def later(who: Somebody) -> None:
+    parts(who.app).clock.move(minutes=16)  # type: ignore[attr-defined]
+
+
+def administrators_alone(who: Somebody) -> None:
+    who.app.extensions["console"].settings.__dict__["dashboard_export_role"] = "admin"
+
+
+def disable(who: Somebody) -> None:
+    who.change(lambda user: people.disable(user, parts(who.app).clock()))
+
+
+# Who exports, whether with a reveal, what then ends their right, and how the file is answered.
+ENDS: dict[str, tuple[str, bool, Callable[[Somebody], None], int]] = {
+    "an administrator becomes an operator": ("admin", False, role("operator"), 410),
+    "an administrator becomes a viewer": ("admin", False, role("viewer"), 403),
+    "an operator becomes a viewer": ("operator", False, role("viewer"), 403),
+    "a reveal is over": ("operator", True, later, 410),
+    "a column is masked since": ("operator", False, mask, 410),
+    "the customer is out of reach since": ("operator", False, limit, 404),
+    "exports are for administrators since": ("operator", False, administrators_alone, 403),
+    "the person is shut out": ("operator", False, disable, 302),
+}
+# The other formats are made by other code, and handed out by the same.
+CASES = [*((end, "csv") for end in ENDS), *(("a column is masked since", suffix) for suffix in ("jsonl", "parquet"))]
+
+
+@pytest.mark.parametrize(("end", "suffix"), CASES)
+@pytest.mark.parametrize("when", ["the file is there", "it is being made"])
+def test_a_file_is_kept_back_from_whom_may_not_see_what_it_holds_any_more(
+    app: Flask, folder: Path, end: str, suffix: str, when: str
+) -> None:
+    start, revealed, ends, status = ENDS[end]
+    who = Somebody(app, start)
+    if revealed:
+        who.reveal()
+    page = who.export(suffix)
+    if when == "the file is there":
+        work(app, folder)
+        answer = who.person.client.get(f"{page}/file")
+        assert (answer.status_code, MAIL in content(answer)) == (200, start == "admin" or revealed)
+    ends(who)
+    if when == "it is being made":
+        work(app, folder)
+    who.sign_in()
+    answer = who.person.client.get(f"{page}/file")
+    assert answer.status_code == status
+    assert MAIL not in content(answer)
+    assert NAME not in content(answer)
+    if status == 410:
+        assert "Export the table again" in answer.text
+        shown = who.person.client.get(page).text
+        assert "the file is kept back" in shown
+        assert f'{page}/file"' not in shown
+        with app.app_context():
+            latest = db.session.scalars(select(AuditEntry).order_by(AuditEntry.id.desc())).first()
+            assert latest is not None
+            assert (latest.who, latest.what, latest.result) == (who.email, "export_file", "refused")
+
+
+def test_the_file_is_given_while_nothing_ends_after_a_mask_is_lifted_and_to_administrators(app: Flask, folder: Path) -> None:
+    who, adam = Somebody(app, "operator"), Person(app.test_client(), "adam@example.com")
+    page = who.export()
+    work(app, folder)
+    mask(who)
+    assert who.person.client.get(f"{page}/file").status_code == 410
+    who.reveal()
+    assert who.person.client.get(f"{page}/file").status_code == 200, "the reason counts for what was exported, too"
+    later(who)
+    assert who.person.client.get(f"{page}/file").status_code == 410
+    assert adam.client.get(f"{page}/file").status_code == 200
+    with app.app_context():
+        db.session.execute(db.delete(ColumnMask))
+        db.session.commit()
+    answer = who.person.client.get(f"{page}/file")
+    assert answer.status_code == 200
+    assert MASKED in answer.text
+
+
+def test_a_person_who_chose_masked_columns_alone_has_their_file(app: Flask, folder: Path) -> None:
+    who = Somebody(app, "operator")
+    page = who.export(column="E-mail")
+    work(app, folder)
+    answer = who.person.client.get(f"{page}/file")
+    assert answer.status_code == 200
+    assert MAIL not in answer.text
+
+
+NARROWED = {
+    "filtered by a part": {"column": "Plan", "filter__E-mail__contains": "ada"},
+    "sorted": {"column": "Plan", "sort": "E-mail"},
+    "searched beside a condition": {"column": "Plan", "q": "ada", "filter__E-mail__not_empty": "1"},
+}
+
+
+@pytest.mark.parametrize("how", NARROWED)
+def test_a_file_of_other_columns_tells_nothing_of_masked_ones_by_its_rows_or_their_order(
+    app: Flask, folder: Path, how: str
+) -> None:
+    who = Somebody(app, "admin")
+    page = who.export(**NARROWED[how])
+    whole = who.export(column="Plan", **{"filter__E-mail__equal": MAIL})
+    work(app, folder)
+    role("operator")(who)
+    who.sign_in()
+    assert who.person.client.get(f"{page}/file").status_code == 410
+    assert who.person.client.get(f"{whole}/file").status_code == 200, "an operator may ask for a whole value"
+
+
+def test_a_file_of_an_earlier_version_is_given_to_administrators_alone(app: Flask, folder: Path) -> None:
+    who, adam = Somebody(app, "operator"), Person(app.test_client(), "adam@example.com")
+    page = who.export()
+    work(app, folder)
+    with app.app_context():
+        db.session.execute(db.update(Export).values(disclosed=None))
+        db.session.commit()
+    answer = who.person.client.get(f"{page}/file")
+    assert answer.status_code == 410
+    assert "Export the table again" in answer.text
+    assert adam.client.get(f"{page}/file").status_code == 200
+
+
+@pytest.mark.parametrize(("end", "suffix"), CASES)
+def test_a_file_within_the_request_is_kept_back_where_the_right_ends_while_it_is_made(
+    app: Flask, monkeypatch: pytest.MonkeyPatch, end: str, suffix: str
+) -> None:
+    start, revealed, ends, status = ENDS[end]
+    who = Somebody(app, start)
+    if revealed:
+        who.reveal()
+    before = who.person.client.get(f"{PATH}/export.{suffix}")
+    assert (before.status_code, MAIL in content(before)) == (200, start == "admin" or revealed)
+    real = peliqan.AccountApi.rows
+
+    def rows(api: Any, *args: Any, **asked: Any) -> Any:
+        page = real(api, *args, **asked)
+        ends(who)
+        return page
+
+    monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
+    answer = who.person.client.get(f"{PATH}/export.{suffix}")
+    # A changed role and being shut out end the session.
+    assert answer.status_code == (401 if end.startswith("an ") or "shut out" in end else status)
+    assert MAIL not in content(answer)
+    assert NAME not in content(answer)
+
+
+def search(who: Person, connection: str, value: str) -> tuple[str, str]:
+    """A search at its end: where it is, and its page."""
+    url = str(who.post(f"{connection}/search", value=value).location)
+    for _ in range(100):
+        text = who.client.get(url).text
+        if 'data-state="ended"' in text:
+            return url, text
+        who.post(url)
+    raise AssertionError("it has no end")
+
+
+def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
+    app: Flask, sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = next(each for each in sandbox_server.life.connections(ACCOUNT) if each.connector)
+    monkeypatch.setattr(search_work, "tables_of", lambda _, tables: [each for each in tables if each.id == TABLE])
+    who = Somebody(app, "operator")
+    path = f"/accounts/{ACCOUNT}/connections/{connection.id}"
+    _, text = search(who.person, path, "lovelace")
+    assert "Not found" in text, "a part of a masked value is not found"
+    _, text = search(who.person, path, MAIL)
+    assert "is exactly it" in text
+    later(who)
+    who.sign_in()
+    who.reveal()
+    url, text = search(who.person, path, "lovelace")
+    assert "contains it" in text
+    exactly, text = search(who.person, path, "m2@example.com")
+    assert "is exactly it" in text
+    later(who)
+    assert "is exactly it" not in who.person.client.get(exactly).text
+    assert "contains it" not in who.person.client.get(url).text, "what was seen with a reason is not seen after it"
+    visible, text = search(who.person, path, NAME)
+    assert "contains it" in text
+    mask(who)
+    assert "contains it" not in who.person.client.get(visible).text
+    limit(who)
+    assert who.person.client.get(visible).status_code == 404
+
+
+def test_every_kept_file_says_which_columns_it_discloses(app: Flask, folder: Path) -> None:
+    """What the check goes by is kept as JSON that reads as columns again."""
+    who = Somebody(app, "admin")
+    page = who.export(column="Plan", sort="-E-mail")
+    with app.app_context():
+        export = exports.export_or_none(int(page.rsplit("/", 1)[-1]))
+        assert export is not None
+        kept = [peliqan.Column.model_validate(each) for each in json.loads(json.dumps(export.disclosed))]
+        assert {column.name: column.type for column in kept} == {"Plan": "text", "E-mail": "email"}

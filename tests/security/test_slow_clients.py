@@ -1,0 +1,194 @@
+"""Clients that send or read slowly keep nobody else waiting, and are not kept for long; with real sockets at a served console."""
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Sandbox
+from tests.security.doors import DOORS, Door, child_of, receive_all, serving, status_of
+from tests.security.slow import FORM, HOOK, KINDS, LARGE, clients
+from tests.support.databases import wait_for
+
+# What others ask for meanwhile, and the status that they get.
+ORDINARY = {
+    b"GET /login HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n": 200,
+    b"GET /static/console.css HTTP/1.0\r\n\r\n": 200,
+    FORM + b"Connection: close\r\nContent-Length: 3\r\n\r\na=b": 400,
+    HOOK + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}": 401,
+}
+PROMPT = 2.0
+
+
+@pytest.fixture(scope="module")
+def console_folder(filled: Path, folder: Path) -> Path:
+    shutil.copy(filled / "console.db", folder / "console.db")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def door(request: pytest.FixtureRequest, console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
+    with serving(request.param, sandbox_server.url, console_folder, peliqan_webhook_secret="between the two of us") as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
+    """With deadlines of a second."""
+    settings = {"peliqan_webhook_secret": "between the two of us"}
+    with serving("dashboard serve", sandbox_server.url, console_folder, quick=True, **settings) as found:
+        yield found
+
+
+def sockets(door: Door) -> int:
+    """How many its worker process has open, those that it listens on among them."""
+    found = 0
+    for each in Path(f"/proc/{child_of(door.pid)}/fd").iterdir():
+        try:
+            found += str(each.readlink()).startswith("socket:")
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def memory(door: Door) -> int:
+    """Bytes of its worker process."""
+    return int(re.findall(r"VmRSS:\s*(\d+)", Path(f"/proc/{child_of(door.pid)}/status").read_text())[0]) * 1024
+
+
+def ask_for_all(door: Door, within: float = PROMPT) -> None:
+    for request, status in ORDINARY.items():
+        began = time.monotonic()
+        assert status_of(door.ask(request, timeout=within)) == status, request
+        assert time.monotonic() - began < within, request
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+@pytest.mark.parametrize("what", KINDS)
+def test_slow_clients_keep_nobody_waiting(door: Door, what: str) -> None:
+    for number in (16, 64, 200):
+        with clients(door, KINDS[what], number):
+            ask_for_all(door)
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+def test_slow_clients_of_all_kinds_together_keep_nobody_waiting(door: Door) -> None:
+    with ExitStack() as stack:
+        for kind in KINDS.values():
+            stack.enter_context(clients(door, kind, 20))
+        ask_for_all(door)
+
+
+def test_every_slow_client_is_let_go_in_time(quick: Door) -> None:
+    wait_for(lambda: sockets(quick) < 10, "nobody is connected")
+    before = sockets(quick)
+    with ExitStack() as stack:
+        for kind in KINDS.values():
+            stack.enter_context(clients(quick, kind, 5))
+        wait_for(lambda: sockets(quick) >= before + 5 * len(KINDS) - 10, "all are connected")
+        # A keep-alive connection has gunicorn's 30 seconds between two requests: none here is between two.
+        wait_for(lambda: sockets(quick) <= before, "all were let go", within=15)
+
+
+@pytest.mark.parametrize(
+    "what", ["stops in the headers", "sends headers line by line", "stops in a form", "sends chunks byte by byte"]
+)
+def test_a_request_that_took_too_long_is_answered_with_a_page(quick: Door, what: str) -> None:
+    with clients(quick, KINDS[what], 1) as [there]:
+        answer = receive_all(there)
+    assert status_of(answer) == 408
+    assert b"That request took too long to arrive" in answer
+    assert b"send it again" in answer
+
+
+def test_a_slow_download_that_goes_on_is_whole(quick: Door) -> None:
+    """It takes three times as long as a client may take without reading, or with reading less than 64 kB."""
+    whole = quick.ask(LARGE.replace(b"1.1\r\nHost: x", b"1.0")).partition(b"\r\n\r\n")[2]
+    assert len(whole) > 600_000
+    found, began = b"", time.monotonic()
+    with quick.connect(receive_buffer=16_384) as there:
+        there.sendall(LARGE.replace(b"Host: x", b"Host: x\r\nConnection: close"))
+        while piece := there.recv(16_384):
+            found += piece
+            # At most 200 kB a second: by the time since the beginning, so that it is the same on a slow machine.
+            time.sleep(max(0.0, began + len(found) / 200_000 - time.monotonic()))
+    assert time.monotonic() - began > 2.5
+    assert found.partition(b"\r\n\r\n")[2] == whole
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+def test_the_connections_of_a_process_have_a_bound_and_new_ones_are_taken(door: Door) -> None:
+    before = sockets(door)
+    with clients(door, KINDS["says nothing"], 450), clients(door, KINDS["stops in a form"], 450):
+        ask_for_all(door)
+        assert sockets(door) <= before + 500
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+def test_the_bodies_that_are_waited_for_have_a_bound_in_memory(door: Door) -> None:
+    before = memory(door)
+    with ExitStack() as stack:
+        for _ in range(200):
+            there = stack.enter_context(door.connect())
+            there.sendall(FORM + b"Content-Length: 1000000\r\n\r\n" + b"a" * 990_000)
+        # What was sent here has to be taken first: 200 MB.
+        ask_for_all(door, within=20)
+        assert memory(door) - before < 120_000_000
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+def test_half_a_body_is_not_acted_upon(door: Door) -> None:
+    for head in (FORM, HOOK):
+        for body in (b"Content-Length: 100\r\n\r\n" + b" " * 50, b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + b" " * 50):
+            with door.connect() as there:
+                there.sendall(head + body)
+                there.shutdown(1)
+                answer = receive_all(there)
+            assert status_of(answer) == 400
+            assert b"That request is incomplete" in answer
+
+
+CHUNKS = {
+    "a size that is none": (400, b"x\r\n\r\n"),
+    "a size with a sign": (400, b"-1\r\n\r\n"),
+    "no end of a chunk": (400, b"1\r\nabc\r\n0\r\n\r\n"),
+    "an extension that is none": (400, b"1; =\r\na\r\n0\r\n\r\n"),
+    "a size of 9,000 digits": (400, b"0" * 9000),
+    "a trailer that is none": (400, b"0\r\nnone\r\n\r\n"),
+    "a chunk of 2 MB": (413, b"200000\r\n"),
+    "2 MB of chunks of a byte": (413, b"1\r\na\r\n" * 350_000),
+    "200 kB of trailers": (413, b"0\r\n" + b"X: y\r\n" * 35_000),
+}
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+@pytest.mark.parametrize("what", CHUNKS)
+def test_chunks_that_cannot_be_read_are_the_clients_mistake(door: Door, what: str) -> None:
+    """Not the console's, whose errors wake somebody."""
+    status, body = CHUNKS[what]
+    for head in (FORM, HOOK, b"GET /nowhere HTTP/1.1\r\nHost: x\r\n"):
+        with door.connect() as there:
+            with suppress(OSError):
+                there.sendall(head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+            assert status_of(there.recv(65536)) == status, head
+
+
+@pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
+def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(door: Door) -> None:
+    """The server decides by itself where a request ends: whichever way it arrives, it must be the same."""
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    form = FORM + b"Content-Length: 3\r\n\r\na=b"
+    chunked = FORM + b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\na=\r\n1\r\nb\r\n0\r\nX: y\r\n\r\n"
+    line = [get, form, chunked, HOOK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", get, LARGE]
+    statuses = [200, 400, 400, 401, 200, 200, 200]
+    whole = b"".join(line) + get.replace(b"Host: x", b"Host: x\r\nConnection: close")
+    for size in (len(whole), 1000, 7, 1):
+        with door.connect() as there:
+            for at in range(0, len(whole), size):
+                there.sendall(whole[at : at + size])
+            answer = receive_all(there)
+        assert [int(each) for each in re.findall(rb"HTTP/1\.1 (\d{3})", answer)] == statuses, size

@@ -1,0 +1,272 @@
+"""Nothing of an answer in SQL is seen before its reason stands in the audit trail, whatever form a value takes and by whichever door.
+
+Doors are all routes with an answer or a question in their address, and the pages that list answers. Channels are the forms in
+which a value can come: as it is, under another name, computed, as a number, as a count of rows, in an error.
+"""
+
+import re
+from collections.abc import Iterator
+from itertools import count
+from typing import NamedTuple
+
+import pytest
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.sql import service as questions
+from dashboard.sql.models import Answer, Question
+from dashboard.users import scopes
+from dashboard.users import service as people
+from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox
+from tests.security.places import ACCOUNT
+
+REASON = "The customer asks which address is meant"
+NUMBERS = count(1)
+OTHER_ACCOUNT = "cust-00003"
+
+
+class Channel(NamedTuple):
+    """``statement``: of a table with e-mail addresses. ``value``: how what it gives looks; None where no door ever shows it."""
+
+    statement: str
+    value: str
+    is_shown_ever: bool = True
+
+
+CHANNELS = {
+    "the value": Channel('select "E-mail" from {table} limit 2', r"contact1@example\.com"),
+    "another name": Channel('select "E-mail" as note from {table} limit 2', r"contact1@example\.com"),
+    "computed text": Channel("select replace(\"E-mail\", '@', '~') as x from {table} limit 2", r"contact1~example"),
+    "a number": Channel('select unicode("E-mail") * 1000003 as n from {table} limit 1', r"99000297"),
+    "a sum": Channel('select total(unicode("E-mail") * 1000003 * ("E-mail" = \'contact1@example.com\')) as n from {table}', r"99000297"),
+    "statistics": Channel("select group_concat(\"E-mail\", '|') as histogram_bounds from {table}", r"contact1@example\.com"),
+    "a count of rows": Channel(
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9000)"
+        ' select 1 as one from n limit (select unicode("E-mail") * 37 from {table} limit 1)',
+        r'3[^0-9a-z<]?663(?: rows|</td>)|"total": ?3663',
+    ),
+    "an error": Channel("select json_extract('{{}}', \"E-mail\") from {table}", r"contact1@example\.com", is_shown_ever=False),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=["embedded", "servers"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def table(sandbox_server: Sandbox) -> str:
+    placed = [(each.placed or each.id % 100, each.connector) for each in sandbox_server.life.connections(ACCOUNT)]
+    found = sandbox_server.app.extensions["sandbox"].tables.of_account(ACCOUNT, placed)
+    name: str = next(each.name for each in found if each.kind == "people" and each.count)
+    return f'"{name}"'
+
+
+def parts(app: Flask) -> Console:
+    found: Console = app.extensions["console"]
+    return found
+
+
+def newcomer(app: Flask, role: str) -> Person:
+    """Somebody with this role, whom no other test knows."""
+    email = f"{role}{next(NUMBERS)}@example.com"
+    with app.app_context():
+        people.create_user(email, role, PASSWORD, parts(app).clock()).password_hash = PASSWORD_HASH
+        db.session.commit()
+    return Person(app.test_client(), email)
+
+
+def work(app: Flask) -> None:
+    with app.app_context():
+        for answer_id in questions.due(parts(app).clock()):
+            parts(app).work.question(answer_id)
+        db.session.remove()
+
+
+def asked(app: Flask, person: Person, statement: str, reason: str = "") -> tuple[int, int]:
+    """Ask, have it answered; the ids of the answer and of its question."""
+    told = person.post(f"/accounts/{ACCOUNT}/sql", text=statement, reason=reason)
+    assert told.status_code == 302, told.text
+    answer_id = int(told.location.rsplit("/", 1)[1])
+    work(app)
+    with app.app_context():
+        return answer_id, db.session.get_one(Answer, answer_id).question_id
+
+
+def doors(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, bool]]:
+    """Each address that could show something of the answer, and whether it has nothing else to show."""
+    found = 0
+    for rule in app.url_map.iter_rules():
+        if "GET" in (rule.methods or ()) and rule.arguments in ({"answer_id"}, {"question_id"}):
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: str(answer_id if name[1] == "answer_id" else question_id), rule.rule)
+            found += 1
+            yield path, path.endswith((".json", ".csv", ".jsonl"))
+    assert found >= 8
+    yield f"/accounts/{ACCOUNT}/sql", False
+    yield f"/accounts/{ACCOUNT}", False
+    yield f"/accounts/{ACCOUNT}/sql?answer={answer_id}", False
+
+
+def seen(app: Flask, person: Person, channel: Channel, answer_id: int, question_id: int, refused: int = 403) -> list[str]:
+    """The doors that show the value. Those for scripts, where they show nothing, must refuse with this status."""
+    showing = []
+    for path, is_file in doors(app, answer_id, question_id):
+        answer = person.client.get(path)
+        # The statement itself is its author's.
+        text = re.sub(r"(?s)<(pre|textarea)\b.*?</\1>", "", answer.text)
+        if re.search(channel.value, text):
+            showing.append(path)
+        elif is_file:
+            assert answer.status_code in {refused, 409, 410} or (answer.status_code == 200 and refused == 200), path
+    return showing
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_an_operator_sees_nothing_before_a_reason_and_all_of_it_after(
+    app: Flask, clock: Clock, table: str, engine: str, name: str
+) -> None:
+    channel = CHANNELS[name]
+    olga = newcomer(app, "operator")
+    ids = asked(app, olga, channel.statement.format(table=table))
+    assert seen(app, olga, channel, *ids) == []
+    olga.post(f"/questions/{ids[1]}/reveal", why="x")
+    assert seen(app, olga, channel, *ids) == []
+    olga.post(f"/questions/{ids[1]}/reveal", why=REASON, answer=str(ids[0]))
+    shown = seen(app, olga, channel, *ids, refused=200)
+    assert len(shown) >= (2 if channel.is_shown_ever else 0)
+    assert channel.is_shown_ever or not shown
+    clock.move(minutes=16)
+    assert seen(app, olga, channel, *ids) == []
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_an_answer_is_checked_again_for_an_administrator_who_is_one_no_more(
+    app: Flask, table: str, engine: str, name: str
+) -> None:
+    channel = CHANNELS[name]
+    adam = newcomer(app, "admin")
+    ids = asked(app, adam, channel.statement.format(table=table))
+    assert bool(seen(app, adam, channel, *ids, refused=200)) is channel.is_shown_ever
+    for role in ("operator", "viewer"):
+        email = asker(app, ids[1])
+        with app.app_context():
+            user = people.find_user(email)
+            assert user is not None
+            people.set_role(user, role, parts(app).clock())
+        assert seen(app, Person(app.test_client(), email), channel, *ids) == [], role
+
+
+def asker(app: Flask, question_id: int) -> str:
+    with app.app_context():
+        return db.session.get_one(Question, question_id).who
+
+
+def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(app: Flask, table: str, sandbox_server: Sandbox) -> None:
+    olga = newcomer(app, "operator")
+    before = sandbox_server.state()["calls"].get("proxy_db", 0)
+    told = olga.post(f"/accounts/{ACCOUNT}/sql", text=CHANNELS["the value"].statement.format(table=table), reason=REASON)
+    assert sandbox_server.state()["calls"].get("proxy_db", 0) == before
+    with app.app_context():
+        answer = db.session.get_one(Answer, int(told.location.rsplit("/", 1)[1]))
+        entries = db.session.scalars(select(AuditEntry).where(AuditEntry.who == answer.question.who)).all()
+        assert ("reveal", "done") in [(each.what, each.result) for each in entries]
+        assert any(each.detail == f"answers to question {answer.question_id}, for 15 minutes: {REASON}" for each in entries)
+        ids = answer.id, answer.question_id
+    work(app)
+    assert len(seen(app, olga, CHANNELS["the value"], *ids, refused=200)) >= 4
+    for wrong in ("no", "x" * 501):
+        assert olga.post(f"/accounts/{ACCOUNT}/sql", text="select 1", reason=wrong).status_code == 422
+
+
+def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, table: str) -> None:
+    """One bit is enough to find out any value, a question at a time."""
+    pages = []
+    for divisor in ("contact1@example.com", "nobody@example.com"):
+        olga = newcomer(app, "operator")
+        condition = (
+            f"case when exists (select 1 from {table} where \"E-mail\" = '{divisor}') then -9223372036854775807 - 1 else 1 end"
+        )
+        answer_id, question_id = asked(app, olga, f"select abs({condition}) as x")
+        email, texts = asker(app, question_id), []
+        for path, _ in doors(app, answer_id, question_id):
+            answer = olga.client.get(path)
+            text = answer.text.replace(email, "").replace(divisor, "").replace(divisor.replace("@", "%40"), "")
+            text = re.sub(r'(?s)value="[^"]*"|<body [^>]*>|<time.*?</time>|\d+', "", text)
+            if not path.startswith(f"/accounts/{ACCOUNT}"):
+                texts.append((answer.status_code, text))
+            else:
+                assert not re.search(r"Failed|Answered|failed|error", own_rows(text)), path
+        pages.append(texts)
+    failed, answered = pages
+    assert failed == answered
+    with app.app_context():
+        states = set(db.session.scalars(select(Answer.state).where(Answer.account_id == ACCOUNT)))
+    assert {questions.FAILED, questions.DONE} <= states
+
+
+def own_rows(text: str) -> str:
+    """What stands on a page of the account's of the questions that were asked."""
+    found = re.findall(r"(?s)<li\b.*?</li>", text)
+    return "".join(each for each in found if "abs(" in each)
+
+
+def test_an_answer_is_nobody_elses_and_a_reason_is_its_givers(app: Flask, table: str) -> None:
+    channel = CHANNELS["the value"]
+    olga, oscar, adam = newcomer(app, "operator"), newcomer(app, "operator"), newcomer(app, "admin")
+    ids = asked(app, olga, channel.statement.format(table=table), reason=REASON)
+    assert seen(app, oscar, channel, *ids, refused=404) == []
+    others = asked(app, olga, channel.statement.format(table=table))
+    assert oscar.post(f"/questions/{others[1]}/reveal", why=REASON).status_code == 404
+    adam.post(f"/questions/{others[1]}/reveal", why=REASON)
+    assert seen(app, olga, channel, *others) == []
+
+
+def test_an_operator_who_is_limited_since_finds_the_answer_no_more(app: Flask, table: str) -> None:
+    olga, channel = newcomer(app, "operator"), CHANNELS["the value"]
+    ids = asked(app, olga, channel.statement.format(table=table), reason=REASON)
+    assert seen(app, olga, channel, *ids, refused=200)
+    email = asker(app, ids[1])
+    with app.app_context():
+        user = people.find_user(email)
+        assert user is not None
+        scopes.limit(user, scopes.read(OTHER_ACCOUNT))
+    for path, _ in doors(app, *ids):
+        assert olga.client.get(path).status_code == 404, path
+
+
+def test_one_reason_is_for_all_answers_of_a_question_over_many_customers(app: Flask) -> None:
+    olga = newcomer(app, "operator")
+    channel = Channel("select 4711 * 815 as n", r"3839465")
+    made = olga.post("/queries", name=f"Many {next(NUMBERS)}", text=channel.statement)
+    assert made.status_code == 302, made.text
+    for reason, shown in (("", 0), (REASON, 4)):
+        total = olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]  # type: ignore[index]
+        told = olga.post(f"{made.location}/ask", q="amber", seen=str(total), reason=reason)
+        assert told.status_code == 302, told.text
+        work(app)
+        question_id = int(told.location.rsplit("/", 1)[1])
+        with app.app_context():
+            answers = [each.id for each in questions.answers(question_id)]
+        assert len(answers) > 1
+        for answer_id in answers:
+            found = seen(app, olga, channel, answer_id, question_id, refused=200 if reason else 403)
+            assert len(found) >= shown
+            assert bool(found) is bool(reason)
+
+
+def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(app: Flask, clock: Clock, table: str) -> None:
+    olga = newcomer(app, "operator")
+    all_ids = [asked(app, olga, each.statement.format(table=table), reason=REASON) for each in CHANNELS.values()]
+    clock.move(days=1, minutes=1)
+    with app.app_context():
+        questions.forget(parts(app).clock())
+        for answer_id, _ in all_ids:
+            answer = db.session.get_one(Answer, answer_id)
+            assert (answer.rows, answer.columns, answer.count, answer.told, answer.question.text) == (None, [], None, "", b"")
+    clock.move(days=-1)
+    for answer_id, _ in all_ids:
+        assert olga.client.get(f"/answers/{answer_id}.csv").status_code == 410
+        assert "deleted after a day" in olga.client.get(f"/answers/{answer_id}").text

@@ -1,0 +1,86 @@
+"""Values that an earlier version kept of questions in SQL, in titles, the audit trail and errors, are taken out by a migration."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from dashboard.app import create_app
+from dashboard.cli.common import upgrade_schema
+from dashboard.core import schema
+from dashboard.core.database import db
+from tests.conftest import make_settings
+from tests.support.databases import Servers
+
+AT, VALUE = datetime(2026, 1, 2, tzinfo=UTC), "zanzibar"
+# What an audit entry said before and says now, and the same of its question's title, if it has one.
+ENTRIES = [
+    ("sql", f"select * from t where a = '{VALUE}' and n = 4711 (1 done)", "select * from t where a = ? and n = ? (1 done)",
+     f"select * from t where a = '{VALUE}' and n = 4711", "select * from t where a = ? and n = ?"),
+    ("sql", f"select $x${VALUE}$x$ -- {VALUE}", "select ? ?", f"select $x${VALUE}", "select ?"),
+    ("sql", f"select 'O\\'{VALUE}'", "select ?", f"select 'O\\'{VALUE}'", "select ?"),
+    ("sql", f"2 accounts: “Since 2026”: select a.b from t where x = :who and y = '{VALUE}' (1 done, 1 failed)",
+     "2 accounts: “Since 2026”: select a.b from t where x = :who and y = ? (1 done, 1 failed)", "Since 2026", "Since 2026"),
+    ("saved query", f"“Since 2026”: select '{VALUE}'", "“Since 2026”: select ?", None, None),
+    ("saved query", "“Since 2026” deleted", "“Since 2026” deleted", None, None),
+    ("delivery", f"3 rows of 1 tables handed over. The function a.b:take raised KeyError in b.py, line 2: {VALUE}",
+     "3 rows of 1 tables handed over. The function a.b:take raised KeyError.", None, None),
+    ("note", "a note of 4711 'x'", "a note of 4711 'x'", None, None),
+]  # fmt: skip
+
+
+TOLD = f'Invalid input syntax for type integer: "{VALUE}".'
+RAISED = f"The function a.b:take raised KeyError in b.py, line 2: {VALUE}"
+
+
+def filled(table: sa.Table, **values: Any) -> Any:
+    """An INSERT with these values, and something of its type in every other column that must not be empty."""
+    kinds: dict[type, Any] = {int: 1, bool: False, str: "", bytes: b"x", datetime: AT, float: 0.0}
+    for column in table.columns:
+        if column.name not in values and not column.nullable:
+            values[column.name] = kinds.get(column.type.python_type, {})
+    return table.insert().values(values)
+
+
+@pytest.mark.parametrize("engine", ["embedded", "servers"])
+def test_no_value_of_a_question_stays(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    url = ""
+    if engine == "servers":
+        servers: Servers = request.getfixturevalue("servers")
+        servers.postgresql.drop("texts")
+        url = servers.postgresql.create("texts")
+    app = create_app(make_settings("http://127.0.0.1:1", tmp_path, database_url=url))
+    with app.app_context():
+        schema.upgrade("0018")
+        found = sa.MetaData()
+        found.reflect(db.engine, only=["account", "answer", "audit_entry", "question", "delivery"])
+        entry, question, answer, delivery = (found.tables[name] for name in ("audit_entry", "question", "answer", "delivery"))
+        with db.engine.begin() as connection:
+            for id, (what, before, _, title, _) in enumerate(ENTRIES, 1):
+                about = {"id": id, "at": AT, "who": "olga@example.com", "what": what, "result": "done"}
+                connection.execute(entry.insert().values({**about, "detail": before}))
+                if title:
+                    asked = {"id": id, "who": "olga@example.com", "text": b"x", "asked_at": AT, "audit_id": id}
+                    connection.execute(question.insert().values({**asked, "title": title}))
+            connection.execute(filled(found.tables["account"], id=1, name="Example"))
+            for id, state in enumerate(("failed", "incomplete", "done"), 1):
+                connection.execute(filled(answer, id=id, question_id=1, account_id=1, state=state, told=TOLD))
+            connection.execute(filled(delivery, id=1, audit_id=7, error=RAISED))
+        upgrade_schema(app)
+        with db.engine.connect() as connection:
+            said = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
+            searched = list(connection.scalars(sa.select(entry.c.words)))
+            told = list(connection.scalars(sa.select(answer.c.told).order_by(answer.c.id)))
+            errors = [*connection.execute(sa.select(delivery.c.error, delivery.c.error_folded)).one()]
+            titles = list(connection.scalars(sa.select(question.c.title).order_by(question.c.id)))
+        db.session.remove()
+        db.engine.dispose()
+    assert said == [after for _, _, after, _, _ in ENTRIES]
+    assert titles == [title for *_, title in ENTRIES if title]
+    assert told == ["What the database said is not kept."] * 2 + [TOLD]
+    assert errors == ["The function a.b:take raised KeyError.", "the function a.b:take raised keyerror."]
+    assert not any(VALUE in each for each in searched)
+    if engine == "servers":
+        servers.postgresql.drop("texts")

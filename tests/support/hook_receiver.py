@@ -1,0 +1,94 @@
+"""What tests of deliveries need: a connection that was just made, what its tables hold, and a worker's turns by hand."""
+
+import json
+from typing import Any
+
+from sqlalchemy import select
+
+from dashboard.audit.models import AuditEntry
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.deliveries import service as deliveries
+from dashboard.deliveries.models import Delivery
+from tests.conftest import Clock, Sandbox
+from tests.support.webhook_target import Receiver
+
+SECRET = "a secret of the hook's"
+CONNECTOR = "shopify"
+AUDITED = ("deliver", "send_delivery", "cancel_delivery")
+
+
+def account_without(sandbox: Sandbox, connector: str = CONNECTOR) -> int:
+    """An account that has no connection of the connector, so that its tables are of one connection alone."""
+    for account in sandbox.life.accounts(1, 50):
+        if sandbox.life.world.is_readable(account.id) and all(
+            each.connector.name != connector for each in sandbox.life.connections(account.id)
+        ):
+            return int(account.id)
+    raise LookupError(connector)
+
+
+def connect(sandbox: Sandbox, first_run: str | None = None) -> Any:
+    """A customer makes a connection in the widget; its first run ends at once, as ``first_run`` says or well."""
+    account_id = account_without(sandbox)
+    if first_run is not None:
+        place = 1 + max((each.id % 100 for each in sandbox.life.connections(account_id)), default=0)
+        sandbox.life.touch(account_id * 100 + place).next_run = first_run
+    return sandbox.life.add_connection(account_id, CONNECTOR, "New shop")
+
+
+def tables_at_peliqan(parts: Console, connection: Any) -> dict[str, list[Any]]:
+    """The ids of all rows of the connection's tables, in their order."""
+    api, found = parts.api.for_account(connection.account_id), {}
+    for database in api.databases():
+        for table in api.tables(database.id):
+            if table.name.startswith(f"{connection.connector.name}_"):
+                count = api.rows(table.id, size=1).count
+                pages = (api.rows(table.id, page=page, size=200).rows for page in range(1, count // 200 + 2))
+                found[table.name] = [row["id"] for rows in pages for row in rows]
+    return found
+
+
+def taken(messages: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What a hook has of each table that keeps the keys."""
+    by_key = {message["key"]: message for message in messages}
+    found: dict[str, list[Any]] = {}
+    for message in by_key.values():
+        if not message["complete"]:
+            found.setdefault(message["table"]["name"], []).extend(row["id"] for row in message["rows"])
+    return found
+
+
+def keys(receiver: Receiver) -> list[str]:
+    """In the order in which they came."""
+    return [json.loads(body)["key"] for _, body in receiver.posts]
+
+
+def work(parts: Console) -> None:
+    """What workers do with the deliveries that are due."""
+    for delivery_id in deliveries.due(parts.clock()):
+        parts.work.deliver(delivery_id)
+    db.session.expire_all()
+
+
+def work_after(parts: Console, clock: Clock, **later: float) -> None:
+    """The same so much later."""
+    clock.move(**later)
+    work(parts)
+
+
+def all_deliveries() -> list[Delivery]:
+    db.session.expire_all()
+    return list(db.session.scalars(select(Delivery).order_by(Delivery.id)))
+
+
+def the_delivery() -> Delivery:
+    (found,) = all_deliveries()
+    return found
+
+
+def audited() -> list[tuple[str, str, str]]:
+    """What, who and the result of each entry."""
+    db.session.expire_all()
+    found = db.session.scalars(select(AuditEntry).where(AuditEntry.what.in_(AUDITED)).order_by(AuditEntry.id))
+    return [(each.what, each.who, each.result) for each in found]

@@ -1,0 +1,130 @@
+"""What the API shows of a fleet: connections with their latest runs, and which of them are well."""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from tests.support.api_caller import NOON, Caller
+
+CALM = dict.fromkeys(("hubspot", "teamleader", "shopify", "woocommerce"), "HEALTHY")
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A connection as the API shows it at some time, with its latest runs, the newest first."""
+
+    at: datetime
+    told: dict[str, Any]
+    runs: list[dict[str, Any]]
+
+    @property
+    def account_id(self) -> int:
+        return int(self.told["id"]) // 100
+
+    @property
+    def status(self) -> str:
+        return str(self.told["health_status"])
+
+    @property
+    def interval(self) -> timedelta:
+        return timedelta(seconds=self.told["run_interval"])
+
+    @property
+    def ended(self) -> list[dict[str, Any]]:
+        return [run for run in self.runs if run["timestamp_end"]]
+
+    def ago(self, place: int = 0) -> timedelta:
+        """How long ago one of its runs began."""
+        return self.at - datetime.fromisoformat(self.runs[place]["timestamp_start"])
+
+    def split(self, since: timedelta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Its ended runs that began since then, and those before."""
+        after = [run for run in self.ended if datetime.fromisoformat(run["timestamp_start"]) >= self.at - since]
+        return after, self.ended[len(after) :]
+
+    def is_calm(self) -> bool:
+        """Whether its status says that it is well."""
+        return self.status == CALM.get(self.told["server_type"], "OK")
+
+    def is_well(self) -> bool:
+        """Whether nothing at all is wrong with it."""
+        consent = self.told.get("consent_expires_at")
+        return (
+            self.is_calm()
+            and self.told["run_interval"] in (900, 3600)
+            and self.told["disable_scheduler"] is False
+            and self.told["target"] == self.account_id * 100
+            and (consent is None or datetime.fromisoformat(consent) > self.at + 20 * DAY)
+            and len(self.runs) > 0
+            and self.ago() < self.interval
+            and all(map(went_well, self.ended))
+            and all(run["timestamp_end"] for run in self.runs[1:])
+            and (bool(self.runs[0]["timestamp_end"]) or self.ago() < timedelta(minutes=5))
+        )
+
+
+def went_well(run: dict[str, Any]) -> bool:
+    return run["status"] == "COMPLETED" and error_of(run) is None and loaded(run) > 0
+
+
+def loaded(run: dict[str, Any]) -> int:
+    tables = run["tables"]
+    return sum(each["records"] for each in (tables.values() if isinstance(tables, dict) else tables))
+
+
+def error_of(run: dict[str, Any]) -> str | None:
+    fields = ("error", "message", "source_error", "status_message")
+    return next((str(run[name]) for name in fields if run.get(name)), None)
+
+
+def look(api: Caller, accounts: int = 200) -> list[Seen]:
+    """Every source of every account that can be read."""
+    seen = []
+    for account in api.life.accounts(0, accounts):
+        answer = api.get("servers/", account.id)
+        for told in answer.json if answer.status_code == 200 else []:
+            if not told["is_datawarehouse"]:
+                runs = api.get(f"servers/{told['id']}/runs/?per_page=30", account.id).json["data"]
+                seen.append(Seen(api.now, told, runs))
+    return seen
+
+
+@cache
+def staged(scenario: str, now: datetime = NOON, later: timedelta = timedelta(), accounts: int = 200, seed: int = 1) -> list[Seen]:
+    """What is seen of a scenario so long after it began."""
+    api = Caller(now, scenario=scenario, accounts=accounts, seed=seed)
+    api.now += later
+    return look(api, accounts)
+
+
+def odd(seen: list[Seen], *connectors: str) -> list[Seen]:
+    """Those with which something is wrong; all of them are of these connectors."""
+    found = [each for each in seen if not each.is_well()]
+    assert {each.told["server_type"] for each in found} == set(connectors)
+    return found
+
+
+def of(connector: str, seen: list[Seen]) -> list[Seen]:
+    return [each for each in seen if each.told["server_type"] == connector]
+
+
+def statuses(seen: list[Seen]) -> Counter[str]:
+    return Counter(each.status for each in seen)
+
+
+def outcomes(seen: list[Seen]) -> Counter[str]:
+    """Of their latest runs that ended."""
+    return Counter(each.ended[0]["status"] for each in seen)
+
+
+def check_failing(seen: list[Seen], since: timedelta, status: str, outcome: str, error: str) -> None:
+    """Each run since then failed so, and each before went well."""
+    for each in seen:
+        after, before = each.split(since)
+        assert (each.status, bool(after)) == (status, True)
+        assert all(run["status"] == outcome and re.search(error, str(error_of(run))) for run in after)
+        assert all(map(went_well, before))

@@ -1,0 +1,66 @@
+"""Every value that a real Baserow server gave is shown: the recorded answers, through the service and the page."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from dashboard.context import Console
+from dashboard.tables.cells import cell, raw
+from tests.conftest import Person
+from tests.peliqan.conftest import Answer, FaultServer
+from tests.tables.test_pages import EVERYTHING
+
+RECORDED = Path(__file__).parent.parent / "data" / "baserow"
+PAGES = sorted(RECORDED.glob("rows-*.json"))
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_recorded_value_becomes_a_cell(path: Path) -> None:
+    types = {field["name"]: field["type"] for field in read(RECORDED / "fields.json")}
+    for row in read(path)["results"]:
+        for name, value in row.items():
+            found = cell(value, types.get(name, ""))
+            assert found.text, name
+            assert isinstance(found.short, str)
+            assert isinstance(raw(value), str)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_every_recorded_page_is_shown_whole(path: Path, app: Flask, parts: Console, adam: Person, viv: Person) -> None:
+    recorded = read(path)
+    with run(FaultServer()) as server:
+        app.extensions["console"] = replace(parts, api=server.client())
+        server.say("/api/database/tables/10011900/", Answer({"id": 10011900, "name": "Everything"}))
+        server.say("/api/database/fields/table/10011900/", Answer(read(RECORDED / "fields.json")))
+        server.say("/api/database/rows/table/10011900/", Answer({**recorded, "count": 100}))
+        for person in (adam, viv):
+            assert len(person.get(f"{EVERYTHING}?per_page=100").select(".rows tbody tr")) == len(recorded["results"])
+            assert len(person.json(f"{EVERYTHING}.json?per_page=100")["items"]) == len(recorded["results"])
+            assert person.client.get(f"{EVERYTHING}.csv?per_page=100").status_code == 200
+        for row in recorded["results"][:20]:
+            server.say(f"/api/database/rows/table/10011900/{row['id']}/", Answer(row))
+            viv.get(f"{EVERYTHING}/rows/{row['id']}")
+
+
+@contextmanager
+def run(server: FaultServer) -> Iterator[FaultServer]:
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.stopped.set()
+        server.server_close()
+        thread.join(5)

@@ -1,0 +1,151 @@
+"""What somebody who sees some customers only may do, and what becomes of the rest by it: nothing."""
+
+from flask import Flask
+from sqlalchemy import select
+
+from dashboard.bulk import service as bulk
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.findings.models import Finding
+from dashboard.fleet.models import Connection
+from tests.conftest import Person, Sandbox, words
+from tests.support.restricted_users import INSIDE
+from tests.users.test_people import entries
+
+
+def test_what_concerns_others_too_is_not_theirs_to_silence_or_take(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person
+) -> None:
+    shared = ids["shared"]
+    assert olga.client.get(f"/causes/{shared}").status_code == 200
+    for what, fields in (("suppress", {"reason": "known", "days": "1"}), ("wake", {}), ("owner", {"do": "take"})):
+        answer = olga.post(f"/causes/{shared}/{what}", **fields)
+        assert answer.status_code == 403
+        assert "customers that you do not see" in answer.text
+    assert adam.json("/causes.json?per_page=200&state=suppressed")["items"] == []
+    # Her own note she sees; what others wrote may speak of others.
+    olga.post(f"/causes/{shared}/notes", text="I asked about it")
+    page = words(olga.get(f"/causes/{shared}"))
+    assert "I asked about it" in page
+    assert "called about this" not in page
+
+
+def test_a_bulk_job_reaches_nobody_else(app: Flask, ids: dict[str, int], olga: Person, sandbox: Sandbox) -> None:
+    outsider = f"{ids['account_id']}-{ids['connection_id']}"
+    page = olga.client.get(f"/bulk/new?kind=sync&which=ticked&c={outsider}")
+    assert "0 connections" in page.text or "Nothing" in page.text
+    begun = olga.post("/bulk", kind="sync", which="ticked", c=outsider, first=outsider, why="to try", seen="x")
+    assert begun.status_code in {400, 409}
+    assert sandbox.state()["syncs"] == {}
+    own = olga.post("/queries", name="Of one's own", text="select 1 as one").location
+    answer = olga.post(f"{own}/ask", seen="60")
+    assert "Other accounts fit by now" in answer.text
+
+
+def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Console
+) -> None:
+    with app.app_context():
+        shown = select(Connection.account_id, Connection.id).where(Connection.is_warehouse.is_(False))
+        mine = db.session.execute(shown.where(Connection.account_id.in_(INSIDE)).limit(2)).all()
+        places = [(row.account_id, row.id) for row in mine]
+        both = [*places, (ids["account_id"], ids["connection_id"])]
+        job = bulk.open_job("sync", places, places[0], "adam@example.com", "theirs", 1, parts.clock())
+        mixed = bulk.open_job("sync", both, places[0], "adam@example.com", "theirs and others", 1, parts.clock())
+        number, other = job.id, mixed.id
+    assert olga.post(f"/bulk/{number}/cancel").status_code == 303
+    assert "2 not begun" in entries(adam, what="bulk_sync", result="done")[0]["detail"]  # type: ignore[operator]
+    assert olga.post(f"/bulk/{other}/cancel").status_code == 404
+    assert adam.json(f"/bulk/{other}.json")["total"] == 3
+
+
+def test_no_widget_is_had_for_another_customer_and_none_is_made(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, sandbox: Sandbox
+) -> None:
+    for external_id in ("cust-00001", "cust-99999", "CUST-00003"):
+        assert olga.post("/embed/token", external_id=external_id, create="yes").status_code == 404
+        assert olga.post("/embed/connected", external_id=external_id, server_id="5").status_code == 404
+        assert olga.client.get(f"/embed?external_id={external_id}").status_code == 404
+    assert not entries(adam, what="create_account")
+    assert olga.post("/embed/token", external_id="cust-00003").status_code == 200
+
+
+def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Console
+) -> None:
+    def counted() -> tuple[object, ...]:
+        causes = adam.json("/causes.json?per_page=200")["items"]
+        with app.app_context():
+            by_kind = db.session.execute(
+                db.text("SELECT severity, sum(connections) FROM connection_count GROUP BY severity ORDER BY 1")
+            ).all()
+        return [(each["id"], each["connections"], each["accounts"], each["state"]) for each in causes], [
+            tuple(row) for row in by_kind
+        ]
+
+    assert adam.post(f"/causes/{ids['cause_id']}/suppress", reason="known", days="1").status_code == 303
+    spared = adam.json("/findings.json?state=suppressed")["total"]
+    assert spared
+    before = counted()
+    with app.app_context():
+        mine = db.session.scalars(
+            select(Connection).where(Connection.account_id == 1011, Connection.is_warehouse.is_(False))
+        ).first()
+        assert mine is not None
+        path = f"/accounts/1011/connections/{mine.id}"
+        own = select(Finding.id).where(Finding.account_id.in_(INSIDE), Finding.recovered_at.is_(None))
+        finding_id = db.session.scalar(own.limit(1))
+    assert olga.post(f"{path}/check").status_code == 303
+    assert olga.post(f"/findings/{finding_id}/suppress", reason="known", days="1").status_code == 303
+    assert olga.post(f"/findings/{finding_id}/wake").status_code == 303
+    assert olga.post(f"{path}/sync").status_code == 303
+    assert counted() == before
+    # What others are spared stays so.
+    assert adam.json("/findings.json?state=suppressed")["total"] == spared
+
+
+def test_a_cause_that_leaves_their_customers_stays_with_the_others(
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, sandbox: Sandbox
+) -> None:
+    with app.app_context():
+        well = (
+            ~select(Finding.id)
+            .where(
+                Finding.account_id == Connection.account_id,
+                Finding.connection_id == Connection.id,
+                Finding.recovered_at.is_(None),
+            )
+            .exists()
+        )
+        shown = select(Connection).where(Connection.is_warehouse.is_(False), Connection.is_target.is_(False), well)
+        connector = db.session.scalar(
+            select(Connection.connector)
+            .where(
+                Connection.account_id.in_(INSIDE),
+                Connection.connector.in_(
+                    shown.where(Connection.account_id.not_in(INSIDE)).with_only_columns(Connection.connector)
+                ),
+                well,
+                Connection.is_warehouse.is_(False),
+            )
+            .limit(1)
+        )
+        shown = shown.where(Connection.connector == connector).limit(1)
+        mine = db.session.scalars(shown.where(Connection.account_id.in_(INSIDE))).one()
+        theirs = db.session.scalars(shown.where(Connection.account_id.not_in(INSIDE))).one()
+        paths = [f"/accounts/{each.account_id}/connections/{each.id}/check" for each in (mine, theirs)]
+        number = mine.id
+        for each in (mine, theirs):
+            sandbox.set(each.id, health_status="DISABLED")
+
+    def off() -> dict[str, object]:
+        found = adam.json(f"/causes.json?rule=disabled&connector={connector}&state=new")["items"]
+        return {each["text"]: each["accounts"] for each in found}
+
+    before = off()
+    for path in paths:
+        assert adam.post(path).status_code == 303
+    assert sum(off().values()) == sum(before.values()) + 2  # type: ignore[arg-type]
+    sandbox.set(number, health_status=None)
+    assert olga.post(paths[0]).status_code == 303
+    assert sum(off().values()) == sum(before.values()) + 1  # type: ignore[arg-type]

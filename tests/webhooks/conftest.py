@@ -1,0 +1,32 @@
+"""A console that knows the secret that events are signed with."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from dashboard.core.database import db
+from dashboard.fleet.models import AccountCheck
+from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from tests.support.webhook_sender import SECRET
+
+
+@pytest.fixture
+def store(store: dict[str, str]) -> dict[str, str]:
+    return {**store, "peliqan_webhook_secret": SECRET}
+
+
+@pytest.fixture
+def nothing_is_due(app: Flask) -> None:
+    """No account is due for a read but those that events make due."""
+    with app.app_context():
+        db.session.execute(update(AccountCheck).values(due_at=WITH_THE_NEXT_PASS))
+        db.session.commit()
+
+
+@pytest.fixture
+def context(app: Flask, nothing_is_due: None) -> Iterator[None]:
+    """Within the application, in which nothing else is due."""
+    with app.app_context():
+        yield

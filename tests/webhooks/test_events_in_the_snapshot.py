@@ -1,0 +1,251 @@
+"""What events do to the snapshot: against the sandbox over sockets, on both databases."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import select
+
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.findings import queries as diagnosed
+from dashboard.fleet import queries
+from dashboard.fleet import runs as run_log
+from dashboard.fleet.models import Run
+from dashboard.refresh import writer as snapshot
+from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.webhooks import retention as event_retention
+from dashboard.webhooks import service as events
+from dashboard.webhooks.models import WebhookEvent
+from tests.conftest import Clock, Sandbox
+from tests.support.event_builder import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
+from tests.support.webhook_sender import made
+
+pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
+
+
+def test_a_run_that_begins_is_in_the_snapshot_without_a_call(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection, before = sandbox.healthy, sandbox.state()["calls"]
+    told = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
+    tell(app, told)
+    assert take(parts).count == 1
+    row, run = known(connection), run_of(connection, NEW_RUN)
+    assert (row.running, row.last_run_status) == (True, "RUNNING")
+    assert row.last_run_at == datetime.fromisoformat(told["timestamp"])
+    assert row.event_at is not None
+    assert run is not None
+    assert (run.status, run.ended_at) == ("RUNNING", None)
+    assert states() == ["done"]
+    assert sandbox.state()["calls"] == before
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ("pipeline_run_completed", "COMPLETED"),
+        ("pipeline_run_completed_with_errors", "COMPLETED_WITH_ERRORS"),
+        ("pipeline_run_internal_error", "INTERNAL_ERROR"),
+        ("pipeline_run_error", "ERROR"),
+        ("pipeline_run_killed", "KILLED"),
+    ],
+)
+def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
+    app: Flask, parts: Console, sandbox: Sandbox, event: str, status: str
+) -> None:
+    connection = sandbox.healthy
+    tell(app, made(connection, "pipeline_run_started", NEW_RUN), made(connection, event, NEW_RUN))
+    assert take(parts).accounts == {connection.account_id}
+    row = known(connection)
+    assert (row.running, row.last_run_status) == (False, status)
+    assert states() == ["done", "waiting"]
+    before = sandbox.state()["calls"].get("runs", 0)
+    parts.work.read_told()
+    assert states() == ["done", "done"]
+    # The account is read, and the runs of this connection alone.
+    assert sandbox.state()["calls"]["runs"] - before == 1
+    assert known(connection).runs_read_at >= known(connection).event_at  # type: ignore[operator]
+
+
+def test_a_new_events_name_counts_by_the_status_it_carries(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    tell(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
+    take(parts)
+    assert known(connection).last_run_status == "KILLED"
+
+
+def test_findings_follow_with_the_reading_and_recover_after_the_event(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection = sandbox.healthy
+
+    def rules() -> set[str]:
+        db.session.expire_all()
+        return {finding.rule for finding in diagnosed.of_connection(connection.account_id, connection.id)}
+
+    for ends_as, event, expected in (("ERROR", "pipeline_run_error", {"noisy"}), (None, "pipeline_run_completed", set())):
+        before = rules()
+        sandbox.set(connection.id, next_run=ends_as)
+        run = sandbox.life.start(connection)
+        tell(app, made(connection, event, run.id))
+        take(parts)
+        # An event tells neither why nor what: half of the facts make no findings.
+        assert rules() == before
+        parts.work.read_told()
+        assert rules() == expected
+        clock.move(seconds=2)
+
+
+def test_an_end_that_comes_before_its_beginning_stays_the_end(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection, now = sandbox.healthy, datetime.now(UTC)
+    started = made(connection, "pipeline_run_started", NEW_RUN, timestamp=(now - timedelta(minutes=5)).isoformat())
+    ended = made(connection, "pipeline_run_error", NEW_RUN, timestamp=now.isoformat())
+    for batch in ([ended], [started], [ended, started]):
+        tell(app, *batch)
+        take(parts)
+        row = known(connection)
+        assert (row.running, row.last_run_status) == (False, "ERROR")
+    assert known(connection).last_run_at == now - timedelta(minutes=5)
+
+
+def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    tell(app, made(connection, "pipeline_run_started", NEW_RUN + 1))
+    take(parts)
+    tell(app, made(connection, "pipeline_run_error", NEW_RUN), made(connection, "pipeline_run_started", NEW_RUN - 1))
+    take(parts)
+    row = known(connection)
+    assert (row.running, row.last_run_status) == (True, "RUNNING")
+    old = run_of(connection, NEW_RUN)
+    assert old is not None
+    assert old.status == "ERROR"
+    assert run_of(connection, NEW_RUN - 1) is None
+
+
+def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    newest = run_log.newest_id(connection.account_id, connection.id)
+    before = known(connection).last_run_status
+    tell(app, made(connection, "pipeline_run_started", newest))
+    take(parts)
+    assert (known(connection).running, known(connection).last_run_status) == (False, before)
+
+
+def test_a_reading_that_began_before_an_event_does_not_undo_it(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection = sandbox.healthy
+    sandbox.life.run_seconds = (600, 600)
+    run = sandbox.life.start(connection)
+    asked_at, account = clock(), parts.api.for_account(connection.account_id)
+    seen, runs = account.connections(), account.runs(connection.id)
+    assert runs[0].is_running
+    clock.move(seconds=1)
+    tell(app, made(connection, "pipeline_run_completed", run.id))
+    take(parts)
+    reading = snapshot.Reading(connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs})
+    snapshot.save_readings([reading], {})
+    assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
+    assert states() == ["waiting"]
+
+
+def test_duplicates_and_replays_change_nothing(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    told = made(connection, "pipeline_run_started", NEW_RUN)
+    tell(app, told, told)
+    assert take(parts).count == 1
+    tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
+    take(parts)
+    tell(app, told)
+    assert take(parts).count == 0
+    events.replay(db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == told["event_id"])).one())
+    assert take(parts).count == 1
+    assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5)))
+def test_any_order_in_any_batches_comes_to_the_same(
+    app: Flask, parts: Console, sandbox: Sandbox, order: list[int], cuts: set[int]
+) -> None:
+    connection, start, first = sandbox.healthy, datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1), next(NEW_RUNS)
+    names = ["started", "completed", "started", "error", "started", "completed_with_errors"]
+    told = [
+        made(connection, f"pipeline_run_{name}", first + place // 2, timestamp=(start + timedelta(minutes=place)).isoformat())
+        for place, name in enumerate(names)
+    ]
+    for place, which in enumerate(order):
+        if place in cuts:
+            take(parts)
+        tell(app, told[which])
+    take(parts)
+    row = known(connection)
+    assert (row.running, row.last_run_status) == (False, "COMPLETED_WITH_ERRORS")
+    assert row.last_run_at == start + timedelta(minutes=4)
+
+
+def test_a_connection_that_is_added_is_there_after_one_reading(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    gone = {"account_id": connection.account_id, "connection_id": connection.id}
+    db.session.execute(db.delete(Run).where(Run.account_id == connection.account_id, Run.connection_id == connection.id))
+    db.session.delete(known(connection))
+    db.session.commit()
+    assert queries.connection_or_none(**gone) is None
+    tell(app, made(connection, "connection_added"))
+    take(parts)
+    parts.work.read_told()
+    assert known(connection).last_run_status is not None
+    assert states() == ["done"]
+
+
+def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection = sandbox.healthy
+    listed = [each for each in parts.api.for_account(connection.account_id).connections() if each.id != connection.id]
+    tell(app, made(connection, "connection_removed"))
+    assert take(parts).accounts == {connection.account_id}
+    assert known(connection).gone_at is None
+    clock.move(seconds=1)
+    reading = snapshot.Reading(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
+    snapshot.save_readings([reading], {})
+    assert known(connection).gone_at is not None
+    assert states() == ["done"]
+
+
+def test_one_that_is_said_to_be_removed_but_is_listed_stays(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    tell(app, made(sandbox.healthy, "connection_removed"))
+    take(parts)
+    parts.work.read_told()
+    assert (known(sandbox.healthy).missing_at, known(sandbox.healthy).gone_at) == (None, None)
+
+
+def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    connection = sandbox.healthy
+    removed, begun = made(connection, "connection_removed"), made(connection, "pipeline_run_started", NEW_RUN)
+    tell(app, removed, begun)
+    take(parts)
+    parts.work.read_told()
+    before = known(connection).missing_at, known(connection).running
+    clock.move(days=14, seconds=60)
+    assert event_retention.forget_events(clock()) == 2
+    db.session.commit()
+    tell(app, removed, made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]))
+    assert take(parts).accounts == set()
+    assert states() == ["ignored", "ignored"]
+    assert (known(connection).missing_at, known(connection).running) == before == (None, False)
+    assert run_of(connection, NEW_RUN + 1) is None
+
+
+def test_an_event_that_does_not_name_its_account_finds_it(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    told = made(connection, "pipeline_run_completed", NEW_RUN)
+    del told["account_id"]
+    tell(app, told, {"event": "connection_added", "event_id": "nobody's"})
+    take(parts)
+    assert known(connection).last_run_status == "COMPLETED"
+    parts.work.read_told()
+    assert states() == ["done", "ignored"]

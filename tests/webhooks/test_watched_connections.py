@@ -1,0 +1,232 @@
+"""What events do for whoever watches: at once, whichever process took them."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.serving import make_server
+
+from dashboard.actions import service as actions
+from dashboard.actions import sync
+from dashboard.actions.models import Action
+from dashboard.actions.polling import EVENTS_COME
+from dashboard.context import Console
+from dashboard.core.database import db
+from dashboard.tasks.throttle import Seldom
+from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks.models import WebhookEvent
+from tests.conftest import Clock, Sandbox, path_of
+from tests.refresh.test_workers import sign_in
+from tests.support.databases import wait_for
+from tests.support.event_builder import NEW_RUN, known, run_of, states, take, tell
+from tests.support.processes import Processes, make_environ
+from tests.support.webhook_sender import ADDRESS, SECRET, made
+
+pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
+
+
+WHO = "olga@example.com"
+
+
+def begin_sync(parts: Console, connection: Any, interval: float = 15) -> Action:
+    return sync.start(parts.api, known(connection), WHO, parts.clock(), interval)
+
+
+def test_whoever_watches_sees_the_end_without_the_interval_having_passed(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    connection = sandbox.healthy
+    action = begin_sync(parts, connection, interval=600)
+    assert action.due_at is not None
+    assert action.due_at > parts.clock() + timedelta(seconds=500)
+    assert actions.due(parts.clock()) == []
+    tell(app, made(connection, "pipeline_run_completed", action.run_id))
+    parts.work.jobs.storage.flush_queue()
+    parts.work.take_events()
+    assert actions.due(parts.clock()) == [action.id]
+    hinted = [task for task in parts.work.jobs.pending() if task.name == "look"]
+    assert [(task.args, task.eta) for task in hinted] == [((action.id,), None)]
+    parts.work.look(action.id)
+    db.session.refresh(action)
+    assert (action.state, action.run_status) == ("done", "COMPLETED")
+
+
+def test_an_older_runs_end_wakes_nobody(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    action = begin_sync(parts, sandbox.healthy)
+    assert action.run_id is not None
+    tell(
+        app, made(sandbox.healthy, "pipeline_run_completed", action.run_id - 1), made(sandbox.healthy, "pipeline_run_started", 1)
+    )
+    assert take(parts).actions == []
+    assert actions.due(parts.clock()) == []
+
+
+def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    sandbox.life.run_seconds = (3600, 3600)
+    connection = sandbox.healthy
+    action = begin_sync(parts, connection)
+
+    def wait_after_a_look() -> timedelta:
+        clock.move(seconds=70)
+        leased = actions.lease(action.id, clock())
+        assert leased is not None
+        at = clock()
+        sync.look(parts.api, leased, at, 15)
+        assert action.due_at is not None
+        return action.due_at - at
+
+    assert wait_after_a_look() == timedelta(seconds=15)
+    tell(app, made(connection, "pipeline_run_started", action.run_id))
+    take(parts)
+    assert wait_after_a_look() == timedelta(seconds=60)
+    clock.move(seconds=EVENTS_COME.total_seconds())
+    assert wait_after_a_look() == timedelta(seconds=15)
+
+
+def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
+    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+) -> None:
+    sandbox.life.run_seconds = (3600, 3600)
+    connection = sandbox.healthy
+    action = begin_sync(parts, connection)
+    clock.move(seconds=70)
+    leased, began = actions.lease(action.id, clock()), clock()
+    assert leased is not None
+    clock.move(seconds=1)
+    tell(app, made(connection, "pipeline_run_completed", action.run_id))
+    take(parts)
+    sync.look(parts.api, leased, began, 15)
+    assert leased.due_at == began + timedelta(seconds=1)
+
+
+def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
+    given, all_given = [], threading.Event()
+    asked = []
+
+    def hint() -> None:
+        given.append(len(asked))
+        if given[-1] == 100:
+            all_given.set()
+
+    hints = Seldom(hint, 0.05)
+    for number in range(100):
+        asked.append(number)
+        hints()
+    assert all_given.wait(60)
+    assert len(given) <= 3
+
+
+def test_a_lost_hint_is_made_good_by_the_tick(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+    tell(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
+    wait_for(parts.work.jobs.pending_count, "the hint is given")
+    parts.work.jobs.storage.flush_queue()
+    assert not parts.work.jobs.pending()
+    clock.move(minutes=2)
+    parts.work.tick()
+    assert "take_events" in {task.name for task in parts.work.jobs.pending()}
+
+
+def test_two_that_take_at_once_take_each_event_once(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+    tell(app, *[made(sandbox.healthy, "pipeline_run_started", NEW_RUN + number) for number in range(30)])
+    counted: list[int] = []
+
+    def work() -> None:
+        with app.app_context():
+            counted.append(webhooks.take(parts.clock(), 300).count)
+            db.session.remove()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(counted) == [0, 0, 0, 30]
+
+
+@pytest.fixture
+def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Processes]:
+    found = Processes(make_environ(sandbox.url, tmp_path, dashboard_watch_interval=600, **store))
+    yield found
+    found.end_all()
+
+
+def send_to(sandbox: Sandbox, url: str) -> None:
+    told = {"url": url + ADDRESS, "secret": SECRET}
+    requests.post(f"{sandbox.url}/sandbox/control/webhooks", json=told, timeout=30).raise_for_status()
+
+
+def test_from_the_stand_in_to_whoever_watches_in_no_time(app: Flask, sandbox: Sandbox, machines: Processes) -> None:
+    connection = sandbox.healthy
+    url = machines.serve()
+    machines.start("worker")
+    send_to(sandbox, url)
+    sandbox.life.run_seconds = (2, 2)
+    session, _ = sign_in(url)
+    page = session.get(url + path_of(connection), timeout=20).text
+    token = page.split('name="csrf_token" value="')[1].split('"')[0]
+    session.post(f"{url}{path_of(connection)}/sync", data={"csrf_token": token}, timeout=20).raise_for_status()
+
+    def settled() -> Action | None:
+        db.session.rollback()
+        return db.session.scalar(select(Action).where(Action.settled_at.is_not(None)))
+
+    # Ten minutes lie between two looks: what is seen before that is seen because it was told.
+    wait_for(settled, "the sync is settled")
+    action = settled()
+    assert action is not None
+    assert action.state == "done"
+    wait_for(lambda: set(states()) == {"done"} and len(states()) == 2, "both events are settled")
+    run = run_of(connection, action.run_id or 0)
+    assert run is not None
+    assert run.ended_at is not None
+    assert action.settled_at is not None
+    # Two seconds on a machine of one's own; other tests run beside this one.
+    assert action.settled_at - run.ended_at < timedelta(seconds=8)
+
+
+def test_a_worker_that_is_killed_between_taking_and_settling_loses_nothing(
+    app: Flask, sandbox: Sandbox, machines: Processes
+) -> None:
+    connection = sandbox.healthy
+    sandbox.fault("servers", delay_ms=20_000)
+    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(5)])
+    victim = machines.start("worker")
+
+    def taken() -> bool:
+        db.session.rollback()
+        return not db.session.scalars(select(WebhookEvent.id).where(WebhookEvent.applied_at.is_(None))).all()
+
+    wait_for(lambda: taken() and sandbox.state()["calls"].get("servers", 0) > 0, "the worker has them in hand")
+    victim.send_signal(signal.SIGKILL)
+    victim.wait()
+    assert set(states()) == {"waiting"}
+    sandbox.clear()
+    machines.start("worker")
+    wait_for(lambda: set(states()) == {"done"}, "another settles them", within=60)
+    assert len(states()) == 5
+    assert known(connection).runs_read_at is not None
+
+
+def test_an_event_over_a_real_socket_is_answered(app: Flask, sandbox: Sandbox) -> None:
+    """The stand-in's own sender, whose signature nobody here wrote."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        send_to(sandbox, f"http://127.0.0.1:{server.server_port}")
+        for more, expected in (({}, [204, 204]), ({"bad_signature": True}, [401, 401])):
+            told = {"connection_id": sandbox.healthy.id, "event": "pipeline_run_completed", "times": 2, **more}
+            answer = requests.post(f"{sandbox.url}/sandbox/control/webhooks/send", json=told, timeout=20)
+            assert answer.json() == expected
+    finally:
+        server.shutdown()
+        thread.join(5)
+        server.server_close()
+    assert states() == ["waiting"]
