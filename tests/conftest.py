@@ -5,25 +5,18 @@ Olga is an operator, Viv a viewer, Adam an administrator; Mallory has not signed
 
 import logging
 import os
-import re
 import shutil
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from argon2 import PasswordHasher
-from bs4 import BeautifulSoup
 from flask import Flask
-from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 from werkzeug.routing.rules import Rule
 from werkzeug.serving import make_server
-from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
@@ -32,20 +25,18 @@ from dashboard.core.database import db
 from dashboard.core.search_text import refold
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
-from dashboard.sandbox.simulation import EPOCH
 from dashboard.settings import Settings
 from dashboard.users import service as people
+from tests.support.clock import Clock
 from tests.support.databases import Servers, quick_place, run_servers
-from tests.support.processes import TOKEN
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
+from tests.support.sandbox import ACCOUNTS, Sandbox
+from tests.support.settings import make_settings
 
 logging.getLogger("werkzeug").setLevel(logging.ERROR)
 if place := quick_place():
     # What ``tmp_path`` lies under, unless somebody chose.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
-ACCOUNTS = 60
-PASSWORD = "correct horse battery"
-# A hash that is checked in no time: most tests sign somebody in, and are not about guessing passwords.
-PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
 
 
 def _compile_once() -> None:
@@ -63,75 +54,6 @@ def _compile_once() -> None:
 
 
 _compile_once()
-
-
-class Clock:
-    """A clock that a test moves; it begins now, since the sandbox behind it lives in real time."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-    def move(self, **by: float) -> None:
-        self.ahead += timedelta(**by)
-
-
-@dataclass
-class Sandbox:
-    """A running stand-in: its address, the app itself and its knobs."""
-
-    url: str
-    app: Flask
-
-    @property
-    def life(self) -> Any:
-        return self.app.extensions["sandbox"].life
-
-    def fault(self, route: str, **fault: Any) -> None:
-        requests.post(f"{self.url}/sandbox/control/faults", json={"route": route, **fault}, timeout=30).raise_for_status()
-
-    def clear(self) -> None:
-        requests.delete(f"{self.url}/sandbox/control/faults", timeout=30)
-
-    def set(self, connection_id: int, **state: Any) -> None:
-        requests.post(f"{self.url}/sandbox/control/connections/{connection_id}", json=state, timeout=30).raise_for_status()
-
-    def state(self) -> dict[str, Any]:
-        found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=30).json()
-        return found
-
-    def find(self, **wanted: Any) -> Any:
-        """The first connection whose connector, failure or place is as wanted."""
-        return next(self.find_all(**wanted))
-
-    def find_all(self, **wanted: Any) -> Iterator[Any]:
-        """Every such connection. LookupError at the end."""
-        for account in self.life.accounts(0, ACCOUNTS):
-            for each in self.life.connections(account.id):
-                have = {
-                    "auth": each.connector.auth,
-                    "failure": each.failure.name if each.failure else None,
-                    "placed": each.placed,
-                    "flips": each.flips,
-                }
-                if all(have[key] == value for key, value in wanted.items()):
-                    yield each
-        raise LookupError(wanted)
-
-    @property
-    def healthy(self) -> Any:
-        """A connection that is well, and stays so for an hour in which it does not run: longer than all tests take."""
-        return next(
-            each for each in self.find_all(auth="oauth2", failure=None, placed=None, flips=False) if self._stays_current(each)
-        )
-
-    def _stays_current(self, connection: Any) -> bool:
-        # Only a run that is over by then counts.
-        rests_from = self.life.rests_from or self.life.clock()
-        since = (rests_from - EPOCH).total_seconds() - connection.phase - connection.seconds
-        return bool(since % connection.interval + connection.seconds < connection.interval - 3600)
 
 
 @pytest.fixture(scope="session")
@@ -154,23 +76,6 @@ def sandbox(sandbox_server: Sandbox) -> Iterator[Sandbox]:
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=30)
     yield sandbox_server
     sandbox_server.life.run_seconds = (0, 0)
-
-
-def make_settings(sandbox_url: str, folder: Path, **changes: Any) -> Settings:
-    """Settings for a console over the stand-in."""
-    return Settings(
-        **{
-            "secret_key": "k" * 40,
-            "peliqan_api_url": sandbox_url,
-            "peliqan_partner_token": TOKEN,
-            "peliqan_embed_script_url": f"{sandbox_url}/embed/v1.3/peliqan-integration.js",
-            "dashboard_data": folder,
-            "dashboard_watch_interval": 0.1,
-            "dashboard_api_timeout": 3,
-            "dashboard_insecure_cookies": True,
-            **changes,
-        }
-    )
 
 
 def fill(settings: Settings) -> None:
@@ -287,53 +192,6 @@ def parts(app: Flask) -> Console:
     return found
 
 
-class Person:
-    """Somebody at a browser: pages come back as soup, and every page is held to what all pages promise."""
-
-    def __init__(self, client: FlaskClient, email: str | None = None) -> None:
-        self.client = client
-        if email:
-            answer = self.post("/login", page="/login", email=email, password=PASSWORD)
-            assert answer.status_code == 302, answer.text
-
-    def get(self, path: str, status: int = 200, **headers: str) -> BeautifulSoup:
-        answer = self.client.get(path, headers=headers)
-        assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[:1500]}"
-        soup = BeautifulSoup(answer.text, "html.parser")
-        if not headers:
-            check_page(soup, path)
-        return soup
-
-    def fragment(self, path: str, status: int = 200) -> BeautifulSoup:
-        return self.get(path, status, **{"HX-Request": "true"})
-
-    def json(self, path: str, status: int = 200) -> Any:
-        answer = self.client.get(path)
-        assert answer.status_code == status, answer.text[:500]
-        return answer.json
-
-    def token(self, page: str = "/me") -> str:
-        # Not as soup, which takes as long as the page itself: there is one before every press.
-        found = re.search('name="csrf_token" value="([^"]+)"', self.client.get(page).text)
-        assert found is not None
-        return found[1]
-
-    def post(self, path: str, page: str = "/me", htmx: bool = False, **fields: str) -> TestResponse:
-        headers = {"HX-Request": "true"} if htmx else {}
-        return self.client.post(path, data={"csrf_token": self.token(page), **fields}, headers=headers)
-
-
-def check_page(soup: BeautifulSoup, path: str) -> None:
-    """One heading, no id twice, every form with an action, every POST with its token."""
-    assert len(soup.find_all("h1")) == 1, f"{path} has not exactly one h1"
-    ids = [element["id"] for element in soup.find_all(id=True)]
-    assert len(ids) == len(set(ids)), f"{path} has an id twice: {sorted({each for each in ids if ids.count(each) > 1})}"
-    for form in soup.find_all("form"):
-        assert form.get("action"), f"{path} has a form without action"
-        if form.get("method", "").lower() == "post":
-            assert form.find("input", {"name": "csrf_token"}), f"{path} has a form without its token"
-
-
 @pytest.fixture
 def viv(app: Flask) -> Person:
     return Person(app.test_client(), "viv@example.com")
@@ -352,16 +210,6 @@ def adam(app: Flask) -> Person:
 @pytest.fixture
 def mallory(app: Flask) -> Person:
     return Person(app.test_client())
-
-
-def path_of(connection: Any, below: str = "") -> str:
-    """A connection's page, or something below it."""
-    return f"/accounts/{connection.account_id}/connections/{connection.id}{below}"
-
-
-def words(soup: BeautifulSoup) -> str:
-    """What a person reads."""
-    return re.sub(r"\s+", " ", soup.get_text(" ")).strip()
 
 
 @pytest.fixture(autouse=True)

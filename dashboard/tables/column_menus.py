@@ -23,8 +23,9 @@ def init_app(app: Flask) -> None:
 def each_column(
     how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = (), masked: Collection[str] = ()
 ) -> Markup:
-    """A macro of ``tables/column_macros.html`` for every column, or name of one, side by side. ``marked``: names of those that are;
-    ``masked``: of those that have the filters of masked columns.
+    """Render a macro of ``tables/column_macros.html`` for every column, or name of one, side by side.
+
+    ``marked``: names of those that are chosen; ``masked``: names of those that have the filters of masked columns.
     """
     told = (
         (each, "", "") if isinstance(each, str) else (each.name, each.type, key_of(each, masked=each.name in masked))

@@ -21,8 +21,11 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.findings.playbook import PLATFORM, read_playbook
 from dashboard.fleet import queries
 from tests.actions.test_pages import look
-from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
 from tests.findings.test_playbook import FOLDER
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 
 @pytest.fixture

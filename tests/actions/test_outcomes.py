@@ -19,7 +19,8 @@ from dashboard.findings.models import Finding
 from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

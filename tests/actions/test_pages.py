@@ -7,7 +7,9 @@ from flask import Flask
 
 from dashboard.actions import service as actions
 from dashboard.context import Console
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 
 def look(app: Flask, parts: Console, clock: Clock) -> None:

@@ -16,7 +16,8 @@ from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from tests.actions.test_sync import WHO, known, look, start
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -16,7 +16,8 @@ from dashboard.customer_links import service as links
 from dashboard.fleet import queries
 from dashboard.fleet import runs as run_log
 from dashboard.fleet.models import Connection
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from dashboard.context import Console
-from tests.conftest import Clock
 from tests.support.alert_receiver import RECEIVERS, Clockwork, Receiver, receive
+from tests.support.clock import Clock
 
 
 @pytest.fixture

@@ -19,10 +19,12 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.worker import retention
-from tests.conftest import Clock, Sandbox, make_settings
 from tests.support.alert_receiver import SECRET, Clockwork, messages, the_cause
+from tests.support.clock import Clock
 from tests.support.databases import wait_for
 from tests.support.factories import dark_fleet, refused_fleet
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

@@ -13,9 +13,11 @@ from dashboard.app import create_app
 from dashboard.core.database import db
 from dashboard.findings import suppression
 from dashboard.findings.models import Cause
-from tests.conftest import Clock, Sandbox, make_settings
 from tests.support.alert_receiver import Clockwork, Receiver, messages, the_cause
+from tests.support.clock import Clock
 from tests.support.factories import dark_fleet, refused_fleet
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

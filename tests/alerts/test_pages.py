@@ -10,9 +10,10 @@ from sqlalchemy import select
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.context import Console
 from dashboard.core.database import db
-from tests.conftest import Clock, Person, words
 from tests.support.alert_receiver import RECEIVERS, SECRET, Receiver, receive
+from tests.support.clock import Clock
 from tests.support.factories import refused_fleet
+from tests.support.people import Person, words
 
 
 @pytest.fixture

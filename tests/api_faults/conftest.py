@@ -8,7 +8,7 @@ import pytest
 from tests.api_faults.console import Desk, closed, fill, open_desk
 from tests.api_faults.server import RawServer
 from tests.api_faults.table import BANK, GOOD, PATIENCE, SERVERS, Fault
-from tests.conftest import Clock
+from tests.support.clock import Clock
 
 # Seconds: pages try four times, and there are many.
 AT_ONCE = 0.1

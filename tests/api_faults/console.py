@@ -23,7 +23,9 @@ from dashboard.refresh.service import refresh_fleet
 from dashboard.tables.health.models import TableLook
 from dashboard.users import service as people
 from tests.api_faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
-from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, make_settings
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
+from tests.support.settings import make_settings
 
 AT = f"/accounts/{ACCOUNT}"
 HERE, THERE = f"{AT}/connections/{CONNECTION}", f"{AT}/tables/{TABLE}"

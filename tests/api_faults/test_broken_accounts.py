@@ -21,9 +21,9 @@ from dashboard.fleet.models import Account
 from dashboard.refresh.models import ApiOutage
 from dashboard.refresh.service import Result, refresh_fleet
 from dashboard.tables.reader import TableReading
-from tests.conftest import make_settings
 from tests.support.databases import wait_for
 from tests.support.many_accounts import WAYS, ManyAccounts, many_accounts
+from tests.support.settings import make_settings
 
 ACCOUNTS = 40
 # Where in the list the broken ones are: a pass may meet all of them before any other, or have only them left.

@@ -6,7 +6,7 @@ from bs4 import BeautifulSoup
 from tests.api_faults.conftest import Desks
 from tests.api_faults.server import RawServer
 from tests.api_faults.table import ACCOUNT, ACCOUNTS, CONNECTION, FAULTS, Fault
-from tests.conftest import words
+from tests.support.people import words
 
 GONE = "Peliqan's listing has been without"
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"

@@ -1,68 +1,17 @@
 """A served console (``dashboard demo``: gunicorn, worker, sandbox) and the system's Chromium."""
 
 import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import ConsoleMessage, Page
 
-from dashboard.sandbox.simulation import EPOCH
 from tests.support.databases import free_port
+from tests.support.demo import Demo, Enter, end_demo, start_demo
 
-START_WITHIN = 120.0
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
-
-
-Enter = Callable[[Page, str], None]
-
-
-@dataclass(frozen=True)
-class Demo:
-    """A running demo: addresses, passwords by role, its process."""
-
-    url: str
-    sandbox: str
-    passwords: dict[str, str]
-    process: subprocess.Popen[str]
-    started_in: float
-
-
-def is_quiet(life: Any, connection: Any) -> bool:
-    """Whether no scheduled run is under way, nor begins within five minutes: the stand-in's schedules fire in real time."""
-    into = ((life.clock() - EPOCH).total_seconds() - connection.phase) % connection.interval
-    return connection.seconds < into < connection.interval - 300
-
-
-def start_demo(folder: Path, port: int) -> Demo:
-    """Start ``dashboard demo`` and read what it prints."""
-    began = time.monotonic()
-    command = [sys.executable, "-u", "-m", "dashboard", "demo", f"--port={port}", "--accounts=200", f"--data={folder}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    printed = ""
-    assert process.stdout is not None
-    while "Ctrl-C ends" not in printed:
-        line = process.stdout.readline()
-        assert line, f"the demo ended: {printed}"
-        assert time.monotonic() - began < START_WITHIN, printed
-        printed += line
-    url, sandbox = re.findall(r"http://127\.0\.0\.1:\d+", printed)
-    return Demo(url, sandbox, dict(re.findall(r"(\w+)@example\.com +(\S+)", printed)), process, time.monotonic() - began)
-
-
-def end_demo(demo: Demo) -> None:
-    """Ctrl-C, by its own handle."""
-    if demo.process.poll() is None:
-        demo.process.send_signal(signal.SIGINT)
-    demo.process.wait(60)
 
 
 @pytest.fixture(scope="session")

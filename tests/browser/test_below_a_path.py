@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
-from tests.conftest import PASSWORD, Sandbox, path_of
 from tests.security.doors import serving
 from tests.security.places import ACCOUNT, TABLE
 from tests.support.databases import free_port
 from tests.support.nginx import TlsNginx
+from tests.support.people import PASSWORD, path_of
+from tests.support.sandbox import Sandbox
 
 
 @dataclass

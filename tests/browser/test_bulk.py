@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
 from tests.browser.barriers import barriers
-from tests.browser.conftest import Enter, is_quiet
+from tests.support.demo import Enter, is_quiet
 
 LIMIT = 30_000
 

@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect
 
 from dashboard.sandbox.app import create_sandbox
 from tests.browser.barriers import barriers
-from tests.browser.conftest import Demo, is_quiet, start_demo
-from tests.conftest import path_of
 from tests.support.databases import wait_for
+from tests.support.demo import Demo, is_quiet, start_demo
+from tests.support.people import path_of
 
 EXPIRED = "/accounts/1048/connections/104801"
 LIMIT = 20_000

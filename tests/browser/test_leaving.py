@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Demo
 from tests.support.databases import wait_for
+from tests.support.demo import Demo
 
 KEPT = "() => [...Object.values(localStorage), ...Object.values(sessionStorage)]"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Enter
 from tests.support.databases import wait_for
+from tests.support.demo import Enter
 
 DRAWN = """() => {
   const canvas = document.querySelector('#trend-chart canvas');

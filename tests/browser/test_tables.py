@@ -7,7 +7,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Demo
+from tests.support.demo import Demo
 
 EVERYTHING, MILLION, WIDE = (f"/accounts/1001/tables/1001190{n}" for n in (0, 2, 3))
 CONTACTS = "/accounts/1001/tables/10011031"

@@ -22,9 +22,10 @@ from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import queries
 from dashboard.refresh import live
-from tests.conftest import ACCOUNTS, Clock, Sandbox
+from tests.support.clock import Clock
 from tests.support.databases import wait_for
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import ACCOUNTS, Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -16,7 +16,10 @@ from dashboard.bulk import service as bulk
 from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.fleet import queries
-from tests.conftest import Clock, Person, Sandbox, make_settings, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

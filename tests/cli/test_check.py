@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Sandbox
 from tests.support.databases import Servers, free_port
 from tests.support.processes import make_environ, run_here
+from tests.support.sandbox import Sandbox
 
 Run = Callable[..., Any]
 SECRET = "hunter2"

@@ -11,9 +11,10 @@ import pytest
 
 from dashboard.cli.common import sharing_problem
 from dashboard.cli.serve import free_port
-from tests.conftest import Sandbox, make_settings
 from tests.support.databases import wait_for
 from tests.support.processes import Processes, make_environ, run_here
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

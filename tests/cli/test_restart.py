@@ -20,9 +20,11 @@ from sqlalchemy import func, select
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
 from dashboard.refresh import passes
-from tests.conftest import PASSWORD, Clock, Sandbox
+from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
+from tests.support.people import PASSWORD
 from tests.support.processes import Processes, answering, make_environ
+from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture

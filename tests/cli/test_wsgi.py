@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sandbox
 from tests.support.databases import free_port
 from tests.support.processes import Processes, answering, make_environ, run_here
+from tests.support.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 DOORS = {

@@ -24,9 +24,10 @@ from dashboard.context import Console
 from dashboard.core import backup, schema
 from dashboard.core.database import db
 from dashboard.settings import Settings
-from tests.conftest import Sandbox, make_settings
 from tests.support.databases import Servers
 from tests.support.processes import make_environ
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

@@ -13,7 +13,9 @@ from dashboard.core import egress as places
 from dashboard.core.database import db
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun
-from tests.conftest import Person, Sandbox, make_settings
+from tests.support.people import Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 REFUSED = "its operator says where it may"
 RULE = {"name": "Support", "address": "json://hooks.example.com:9/in", "severity": "critical", "zone": "UTC", "sends": ["new"]}

@@ -17,8 +17,8 @@ from dashboard.core.database import db
 from dashboard.fleet import counters as counts
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS
 from dashboard.users import service as people
-from tests.conftest import make_settings
 from tests.support.databases import Servers
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

@@ -12,7 +12,9 @@ from dashboard.core.database import db
 from dashboard.customer_links.banks.models import BankTick
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -8,8 +8,10 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
-from tests.conftest import Clock, Person, Sandbox, words
 from tests.customer_links.test_pages import entries, look, only
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

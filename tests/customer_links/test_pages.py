@@ -13,8 +13,10 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
-from tests.conftest import Clock, Person, Sandbox, path_of, words
-from tests.web.test_cost import counted
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
+from tests.support.statements import counted
 
 pytestmark = pytest.mark.both_engines
 

@@ -18,7 +18,8 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import live
 from dashboard.refresh import service as refresh
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -18,9 +18,11 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.deliveries.hook import AddressHook, FunctionHook, HookError
 from dashboard.settings import SettingsError, read_settings
-from tests.conftest import Clock, Sandbox, make_settings
+from tests.support.clock import Clock
 from tests.support.databases import free_port
 from tests.support.hook_receiver import SECRET, connect, tables_at_peliqan, the_delivery, work
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 from tests.support.webhook_target import receiving
 
 README = Path(__file__).parent.parent.parent / "README.md"

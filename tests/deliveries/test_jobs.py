@@ -20,7 +20,7 @@ from dashboard.deliveries.jobs import WAITS
 from dashboard.deliveries.models import Delivery
 from dashboard.peliqan import Outage
 from dashboard.peliqan.webhooks import is_signed
-from tests.conftest import Clock, Sandbox, make_settings
+from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
 from tests.support.hook_receiver import (
     SECRET,
@@ -35,6 +35,8 @@ from tests.support.hook_receiver import (
     work_after,
 )
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 from tests.support.webhook_sender import SECRET as EVENTS_SECRET
 from tests.support.webhook_sender import made, post
 from tests.support.webhook_target import Receiver, receiving

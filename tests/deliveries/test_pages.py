@@ -7,8 +7,10 @@ from flask import Flask
 
 from dashboard.context import Console
 from dashboard.deliveries import service as deliveries
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
 from tests.support.hook_receiver import SECRET, all_deliveries, audited, connect, taken, work, work_after
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made, post
 from tests.support.webhook_target import Receiver, receiving
 

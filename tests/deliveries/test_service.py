@@ -15,7 +15,7 @@ from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
 from dashboard.worker import retention
-from tests.conftest import Clock
+from tests.support.clock import Clock
 from tests.support.hook_receiver import all_deliveries, audited
 
 pytestmark = pytest.mark.both_engines

@@ -19,7 +19,7 @@ from dashboard.exports import jobs as work
 from dashboard.exports import service as exports
 from dashboard.exports.models import Export
 from dashboard.users.models import User
-from tests.conftest import Clock
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.both_engines
 

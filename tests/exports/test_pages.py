@@ -30,9 +30,12 @@ from dashboard.exports import table_files
 from dashboard.masking.rules import MASKED
 from dashboard.users import service as people
 from dashboard.users.models import User
-from tests.conftest import Clock, Person, Sandbox, make_settings, words
+from tests.support.clock import Clock
 from tests.support.databases import wait_for
+from tests.support.people import Person, words
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 ACCOUNT, EVERYTHING, EMPTY, LEDGER, WIDE = 1001, 10011900, 10011901, 10011902, 10011903
 

@@ -21,8 +21,9 @@ from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
 from dashboard.worker import retention
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
 from tests.support.factories import dark_fleet
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

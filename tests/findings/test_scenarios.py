@@ -22,7 +22,7 @@ from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.health import freshness as rows
-from tests.conftest import make_settings
+from tests.support.settings import make_settings
 
 ACCOUNTS = 120
 NOON = datetime(2026, 11, 24, 12, 20, tzinfo=UTC)

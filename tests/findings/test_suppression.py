@@ -16,7 +16,7 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
 from dashboard.notes import service as together
 from dashboard.tasks import periodic
-from tests.conftest import Clock
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.both_engines
 

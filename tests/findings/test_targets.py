@@ -16,7 +16,8 @@ from dashboard.peliqan import models
 from dashboard.refresh import live
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

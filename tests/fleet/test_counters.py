@@ -15,7 +15,8 @@ from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.peliqan import models
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
-from tests.conftest import Clock, Person
+from tests.support.clock import Clock
+from tests.support.people import Person
 
 pytestmark = pytest.mark.both_engines
 

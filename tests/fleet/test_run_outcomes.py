@@ -20,9 +20,11 @@ from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
 from dashboard.refresh import live
 from dashboard.reports.since import queries as report
 from dashboard.reports.timeline import queries as timeline
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
 from tests.support.event_builder import NEW_RUN, known, take, tell
 from tests.support.hook_receiver import connect, the_delivery, work
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import SECRET, made
 from tests.support.webhook_target import Receiver, receiving
 

@@ -7,7 +7,9 @@ from bs4 import BeautifulSoup
 
 from dashboard.masking.rules import MASKED
 from dashboard.sandbox.deps import tables_of
-from tests.conftest import Clock, Person, Sandbox, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

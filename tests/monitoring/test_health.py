@@ -17,8 +17,10 @@ from dashboard.core.database import db
 from dashboard.monitoring.queries import WRITTEN
 from dashboard.refresh.service import refresh_fleet
 from dashboard.tasks.periodic import Job
-from tests.conftest import PASSWORD, Clock, Person, Sandbox
+from tests.support.clock import Clock
 from tests.support.databases import Servers
+from tests.support.people import PASSWORD, Person
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

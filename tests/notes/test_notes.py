@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Person, Sandbox, path_of, words
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

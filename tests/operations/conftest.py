@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sandbox
 from tests.support.databases import Servers, quick_place
 from tests.support.pgbouncer import PgBouncer
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
 
 # Server connections of the pooler for one database: far fewer than the console's processes open to it.
 POOL_SIZE = 3

@@ -28,11 +28,12 @@ from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
 from dashboard.users.models import User
 from dashboard.webhooks.models import WebhookEvent
-from tests.conftest import Clock, Sandbox
 from tests.support import webhook_sender as webhooks
 from tests.support.alert_receiver import RECEIVERS, Clockwork, receive
+from tests.support.clock import Clock
 from tests.support.databases import Servers, wait_for
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
 from tests.support.visits import sign_in
 
 TABLE = "/accounts/1001/tables/10011900"

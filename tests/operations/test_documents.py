@@ -15,11 +15,11 @@ import pytest
 import requests
 
 from dashboard.core.schema import newest_version
-from tests.conftest import Sandbox
 from tests.operations.systemd import Systemd, ended
 from tests.support.databases import free_port, wait_for
 from tests.support.nginx import TlsNginx
 from tests.support.processes import TOKEN
+from tests.support.sandbox import Sandbox
 
 HERE = Path(__file__).parent.parent.parent
 DOCUMENT = (HERE / "docs" / "operations.md").read_text()

@@ -10,9 +10,9 @@ from flask import Flask
 from sqlalchemy import event
 
 from dashboard.core.database import db
-from tests.conftest import Person
 from tests.security.places import Place, Places, ask
 from tests.support.databases import Servers
+from tests.support.people import Person
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.conftest import Sandbox
 from tests.support.databases import free_port, wait_for
 from tests.support.processes import make_environ
+from tests.support.sandbox import Sandbox
 
 Start = Callable[..., subprocess.Popen[bytes]]
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from tests.conftest import Sandbox
 from tests.support.databases import Servers, wait_for
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
 from tests.support.visits import sign_in
 
 SECONDS = 2

@@ -21,14 +21,15 @@ from dashboard.pulls.destinations.registry import open_destination
 from dashboard.refresh import passes
 from dashboard.sql import result as sql_result
 from dashboard.sql.backends import postgresql
-from tests.conftest import Clock, Sandbox
 from tests.operations.conftest import POOL_SIZE
 from tests.pulls.conftest import fleet, own
+from tests.support.clock import Clock
 from tests.support.databases import Servers, wait_for
 from tests.support.pgbouncer import PgBouncer
 from tests.support.processes import Processes, make_environ
 from tests.support.pulled_customers import CUSTOMERS
 from tests.support.sample_tables import OwnTable
+from tests.support.sandbox import Sandbox
 from tests.support.visits import sign_in
 
 # Fixtures of the folder that is about copies.

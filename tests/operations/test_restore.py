@@ -13,7 +13,7 @@ from sqlalchemy import func, select, update
 from dashboard.cli import main
 from dashboard.core.database import db
 from dashboard.tasks.periodic import Job
-from tests.conftest import Clock
+from tests.support.clock import Clock
 from tests.support.databases import wait_for
 from tests.support.processes import Processes
 

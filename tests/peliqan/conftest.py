@@ -1,101 +1,11 @@
 """A server on a loopback port that answers as a test tells it, well or badly, and remembers what it was asked."""
 
-import json
 import threading
-from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Iterator
 
 import pytest
 
-from dashboard import peliqan
-
-PARTNER = "partner-secret-0123456789"
-CUSTOMER = "customer-secret-9876543210"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One request, and the connection (by its port) that it came over."""
-
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-    port: int
-
-
-@dataclass
-class Answer:
-    """``body`` is sent as JSON unless it is bytes; ``raw`` instead gets the socket's file and does as it likes."""
-
-    body: Any = None
-    status: int = 200
-    headers: dict[str, str] = field(default_factory=dict)
-    raw: Callable[[Any], None] | None = None
-
-
-class FaultServer(ThreadingHTTPServer):
-    """``say(path, first, second, ...)``: the answers in turn; the last one stays."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server_port}"
-        self.asked: list[Asked] = []
-        self.stopped = threading.Event()
-        self._answers: dict[str, list[Answer]] = defaultdict(lambda: [Answer({"detail": "Not found."}, 404)])
-        self.say("/api/partner/sub-account/identity/", Answer({"token": CUSTOMER}))
-
-    def say(self, path: str, *answers: Answer) -> None:
-        self._answers[path] = list(answers)
-
-    def next(self, path: str) -> Answer:
-        answers = self._answers[path]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-    def count(self, path: str) -> int:
-        return sum(each.path == path for each in self.asked)
-
-    def client(self, token: str = PARTNER, **more: Any) -> peliqan.Peliqan:
-        """A client that loses no time."""
-        more = {"read_timeout": 0.3, "backoff": 0.0, "tokens": peliqan.MemoryTokens(), **more}
-        return peliqan.Peliqan(self.url, token, **more)
-
-    def handle_error(self, *_: Any) -> None:
-        """A client that hangs up is what these tests are about."""
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    server: FaultServer
-
-    def do_GET(self) -> None:
-        parts = urlsplit(self.path)
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append(Asked(parts.path, parse_qs(parts.query), dict(self.headers), self.client_address[1]))
-        answer = self.server.next(parts.path)
-        if answer.raw:
-            self.close_connection = True
-            with suppress(OSError):
-                answer.raw(self.wfile)
-            return
-        body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-        self.send_response(answer.status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_POST = do_GET
-
-    def log_message(self, *_: Any) -> None:
-        pass
+from tests.support.fault_server import FaultServer
 
 
 @pytest.fixture
@@ -108,7 +18,3 @@ def server() -> Iterator[FaultServer]:
     made.shutdown()
     made.server_close()
     thread.join(5)
-
-
-def html(status: int = 200) -> Answer:
-    return Answer(b"<!doctype html><title>Secret inner page</title>", status, {"Content-Type": "text/html"})

@@ -3,7 +3,8 @@
 import time
 
 from dashboard import peliqan
-from tests.conftest import ACCOUNTS, TOKEN, Sandbox
+from tests.support.processes import TOKEN
+from tests.support.sandbox import ACCOUNTS, Sandbox
 
 
 def client(sandbox: Sandbox) -> peliqan.Peliqan:

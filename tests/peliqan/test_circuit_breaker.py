@@ -10,7 +10,7 @@ import pytest
 
 from dashboard import peliqan
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, IN_A_ROW, LONGEST_WAIT, OVERDUE, PROBE_EVERY, Breaker, MemoryNotes, Open
-from tests.peliqan.conftest import CUSTOMER, Answer, FaultServer, html
+from tests.support.fault_server import CUSTOMER, Answer, FaultServer, html
 
 BEGAN = datetime(2026, 1, 2, 10, 42, tzinfo=UTC)
 SECOND = timedelta(seconds=1)

@@ -16,7 +16,8 @@ from dashboard.peliqan.models import AccountPage, Connection, Run, SyncStarted, 
 from dashboard.peliqan.responses import parse
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import ROUTES
-from tests.conftest import TOKEN, Sandbox
+from tests.support.processes import TOKEN
+from tests.support.sandbox import Sandbox
 
 
 def client(url: str, **more: Any) -> peliqan.Peliqan:

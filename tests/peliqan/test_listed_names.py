@@ -5,7 +5,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dashboard.sandbox.query import _split
-from tests.peliqan.conftest import Answer, FaultServer
+from tests.support.fault_server import Answer, FaultServer
 
 ROWS = "/api/database/rows/table/3/"
 PIECES = st.sampled_from(

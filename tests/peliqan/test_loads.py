@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dashboard.peliqan.loads import COUNT_NAMES, read_count, table_loads
-from tests.peliqan.conftest import Answer, FaultServer
+from tests.support.fault_server import Answer, FaultServer
 
 RUNS = "/api/servers/7/runs/"
 SHAPES: dict[str, Any] = {

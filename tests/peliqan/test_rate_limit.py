@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from dashboard import peliqan
-from tests.conftest import TOKEN, Sandbox
 from tests.support.databases import Servers
+from tests.support.processes import TOKEN
+from tests.support.sandbox import Sandbox
 
 RATE = 40
 

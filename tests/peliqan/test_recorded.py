@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dashboard import peliqan
-from tests.peliqan.conftest import Answer, FaultServer
+from tests.support.fault_server import Answer, FaultServer
 
 RECORDED = Path(__file__).parent.parent / "data" / "baserow"
 INDEX: dict[str, dict[str, Any]] = {

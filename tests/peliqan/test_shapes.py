@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dashboard import peliqan
-from tests.peliqan.conftest import Answer, FaultServer, html
+from tests.support.fault_server import Answer, FaultServer, html
 
 ACCOUNTS = "/api/partner/sub-accounts/"
 SERVERS = "/api/servers/"

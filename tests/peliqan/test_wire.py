@@ -9,8 +9,8 @@ import pytest
 
 from dashboard import peliqan
 from dashboard.peliqan.retries import retry_wait
-from tests.peliqan.conftest import CUSTOMER, PARTNER, Answer, FaultServer, html
 from tests.support.databases import wait_for
+from tests.support.fault_server import CUSTOMER, PARTNER, Answer, FaultServer, html
 
 ACCOUNTS = "/api/partner/sub-accounts/"
 SERVERS = "/api/servers/"

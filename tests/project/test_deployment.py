@@ -16,9 +16,9 @@ import pytest
 import requests
 import yaml
 
-from tests.conftest import Sandbox
 from tests.support.databases import Servers, free_port, wait_for
 from tests.support.processes import TOKEN
+from tests.support.sandbox import Sandbox
 
 HERE = Path(__file__).parents[2]
 DOCKERFILE = (HERE / "Dockerfile").read_text()

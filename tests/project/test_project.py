@@ -16,9 +16,9 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.peliqan.routes import ROUTES
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN
 from dashboard.settings import Settings, SettingsError, read_settings
+from tests.support.settings import GOOD
 
 ROOT = Path(__file__).parents[2]
-GOOD = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
 
 
 def imports(path: Path) -> set[str]:

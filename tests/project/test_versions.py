@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from dashboard.core.schema import newest_version
 from dashboard.telemetry import sentry as mistakes
 from dashboard.version import VERSION
-from tests.conftest import Person, Sandbox, words
+from tests.support.people import Person, words
 from tests.support.processes import make_environ, run_here
+from tests.support.sandbox import Sandbox
 
 HERE = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "README.md", "wsgi.py", "masks.ini", "templates", "static", "playbook", "messages", "dashboard")

@@ -2,62 +2,24 @@
 
 import json
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import pytest
-import sqlalchemy as sa
-from sqlalchemy.engine import make_url
 
 from dashboard import peliqan
 from dashboard.pulls.destinations.registry import open_destination
 from dashboard.pulls.pull import Pull, Selection
 from dashboard.sandbox.tables import Table
-from tests.conftest import Sandbox
 from tests.support.databases import Servers
 from tests.support.processes import TOKEN, make_environ, run_here
+from tests.support.pulled_copies import Copies, Run
 from tests.support.pulled_customers import CUSTOMERS, SECRET, Pulls, Step
 from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
-
-
-class Copies:
-    """A destination as somebody else reads it."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        self.folder = Path(address.removeprefix("parquet://"))
-        self.is_files = address.startswith("parquet://")
-
-    def tables(self) -> dict[int, dict[str, Any]]:
-        """What the manifest says of each table."""
-        if self.is_files:
-            listed = json.loads((self.folder / "manifest.json").read_text())["tables"]
-        else:
-            listed = [json.loads(row["kept"]) for row in self.query("SELECT kept FROM _pull_manifest")]
-        return {each["table_id"]: each for each in listed}
-
-    def rows(self, table_id: int) -> list[dict[str, Any]]:
-        target = self.tables()[table_id]["target"]
-        if self.is_files:
-            return list(pq.read_table(self.folder / target).to_pylist())
-        name = '"{}"'.format(target.replace('"', '""'))
-        return self.query(f"SELECT * FROM {name}")
-
-    def query(self, statement: str) -> list[dict[str, Any]]:
-        """``statement`` has no parameters: a percent sign in it is one."""
-        url = make_url(self.address)
-        statement = statement.replace("%", "%%") if url.drivername == "postgresql" else statement
-        engine = sa.create_engine(url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url)
-        try:
-            with engine.connect() as connection:
-                return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]
-        finally:
-            engine.dispose()
+from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture(params=["parquet", "sqlite", "postgresql"])
@@ -80,9 +42,6 @@ def environ(sandbox: Sandbox, filled: Path, tmp_path: Path) -> dict[str, str]:
     (tmp_path / "data").mkdir()
     shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
     return make_environ(sandbox.url, tmp_path / "data", dashboard_api_timeout=3)
-
-
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Sandbox
-from tests.pulls.conftest import Copies, Run
+from tests.support.pulled_copies import Copies, Run
 from tests.support.sample_tables import TABLE, OwnTable
+from tests.support.sandbox import Sandbox
 
 WORDS = ("--account", "1001", "--table", str(TABLE))
 

@@ -15,10 +15,10 @@ import pytest
 
 from dashboard.pulls.destinations.base import DestinationError
 from dashboard.pulls.destinations.registry import open_destination
-from tests.conftest import Sandbox
-from tests.pulls.conftest import Copies, Run
 from tests.support.databases import Servers, wait_for
+from tests.support.pulled_copies import Copies, Run
 from tests.support.sample_tables import TABLE, OwnTable
+from tests.support.sandbox import Sandbox
 
 WORDS = ("--account", "1001", "--table", str(TABLE))
 ROWS = 1000

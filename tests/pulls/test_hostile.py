@@ -12,11 +12,11 @@ from dashboard.core.text import clean
 from dashboard.pulls.column_types import decimal_places
 from dashboard.pulls.destinations.registry import open_destination
 from dashboard.sandbox.tables import Table
-from tests.conftest import Sandbox
-from tests.pulls.conftest import Copies, Run
 from tests.pulls.test_recorded_types import expected, read
+from tests.support.pulled_copies import Copies, Run
 from tests.support.pulled_customers import Pulls, check_all_copied, others
 from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
+from tests.support.sandbox import Sandbox
 
 WORDS = ("--account", str(ACCOUNT), "--json")
 SYSTEM = ("xmin", "xmax", "cmin", "cmax", "ctid", "tableoid", "oid", "rowid", "_rowid_")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pulls.conftest import Copies
+from tests.support.pulled_copies import Copies
 from tests.support.pulled_customers import Pulls, check_all_copied, run
 from tests.support.sample_tables import TABLE, OwnTable
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.pulls.conftest import Copies
+from tests.support.pulled_copies import Copies
 from tests.support.pulled_customers import RAISES, SECRET, TRIGGER, Pulls, check_all_copied, limited, run
 from tests.support.sample_tables import TABLE, OwnTable
 

@@ -17,8 +17,10 @@ from dashboard.core.database import db
 from dashboard.pulls import jobs as pulling
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
-from tests.conftest import Clock, Person, Sandbox, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
 from tests.support.sample_tables import TABLE, OwnTable
+from tests.support.sandbox import Sandbox
 
 
 def parts(app: Flask) -> Console:

@@ -2,7 +2,7 @@
 
 import json
 
-from tests.pulls.conftest import Copies, Run
+from tests.support.pulled_copies import Copies, Run
 
 EVERYTHING = 10011900
 

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from dashboard.pulls.destinations import database_schema as database_tables
-from tests.pulls.conftest import Copies
+from tests.support.pulled_copies import Copies
 from tests.support.pulled_customers import (
     RAISES,
     SECRET,

@@ -15,8 +15,8 @@ import pytest
 
 from dashboard import peliqan
 from dashboard.context import Console
-from tests.conftest import Person
-from tests.pulls.conftest import Copies, Run
+from tests.support.people import Person
+from tests.support.pulled_copies import Copies, Run
 from tests.support.sample_tables import TABLE, OwnTable
 
 RECORDED = Path(__file__).parent.parent / "data" / "baserow-everything"

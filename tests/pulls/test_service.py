@@ -13,7 +13,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
-from tests.conftest import Clock
+from tests.support.clock import Clock
 
 pytestmark = pytest.mark.both_engines
 

@@ -11,8 +11,8 @@ from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core import schema
 from dashboard.core.database import db
-from tests.conftest import make_settings
 from tests.support.databases import Servers
+from tests.support.settings import make_settings
 
 AT, SECRET = datetime(2026, 1, 2, tzinfo=UTC), "hush-hush-4711"
 PLACES = {

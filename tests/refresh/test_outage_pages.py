@@ -11,7 +11,9 @@ from dashboard.audit.models import AuditEntry
 from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001", "/audit", "/me")
 

@@ -32,7 +32,9 @@ from dashboard.refresh.models import ApiOutage
 from dashboard.refresh.outages import StoreNotes
 from dashboard.tables.health import service as looks
 from dashboard.users.models import User
-from tests.conftest import ACCOUNTS, Clock, Sandbox, make_settings
+from tests.support.clock import Clock
+from tests.support.sandbox import ACCOUNTS, Sandbox
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

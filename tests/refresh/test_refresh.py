@@ -17,8 +17,9 @@ from dashboard.refresh import queue as due
 from dashboard.refresh import service as refresh
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
-from tests.conftest import ACCOUNTS, Clock, Sandbox
+from tests.support.clock import Clock
 from tests.support.databases import wait_for
+from tests.support.sandbox import ACCOUNTS, Sandbox
 
 pytestmark = pytest.mark.both_engines
 

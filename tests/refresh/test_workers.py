@@ -29,9 +29,12 @@ from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
 from dashboard.users import service as people
 from dashboard.worker.consumer import NICE
-from tests.conftest import ACCOUNTS, PASSWORD, Clock, Sandbox, make_settings
+from tests.support.clock import Clock
 from tests.support.databases import Servers, free_port, wait_for
+from tests.support.people import PASSWORD
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import ACCOUNTS, Sandbox
+from tests.support.settings import make_settings
 
 pytestmark = pytest.mark.both_engines
 

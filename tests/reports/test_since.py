@@ -14,8 +14,8 @@ from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.reports.since import queries as report
 from dashboard.reports.since import views as reports
-from tests.conftest import words
 from tests.support.fleet_factory import AT, add_cause, add_finding, ago, begin_anew
+from tests.support.people import words
 
 pytestmark = pytest.mark.both_engines
 

@@ -15,7 +15,9 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
 from dashboard.users import service as people
-from tests.conftest import Clock, Person, Sandbox, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
 
 
 def read_now(app: Flask, parts: Console) -> None:

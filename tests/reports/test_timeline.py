@@ -17,9 +17,9 @@ from dashboard.notes.models import Note
 from dashboard.reports.timeline import queries as timeline
 from dashboard.reports.timeline.queries import KINDS, BadCursor, Cursor
 from dashboard.webhooks.models import WebhookEvent
-from tests.conftest import Sandbox
 from tests.support.fleet_factory import add_cause, add_finding
-from tests.web.test_cost import counted
+from tests.support.sandbox import Sandbox
+from tests.support.statements import counted
 
 pytestmark = pytest.mark.both_engines
 

@@ -8,7 +8,9 @@ from flask import Flask
 from dashboard.core.database import db
 from dashboard.fleet.models import HealthChange
 from dashboard.notes.models import Note
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 
 def kinds(soup: object) -> list[str]:

@@ -15,7 +15,8 @@ from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
 from dashboard.refresh import service as refresh
 from dashboard.reports.trend import queries as trend
 from dashboard.worker import retention
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -10,7 +10,8 @@ from sqlalchemy import delete
 from dashboard.core.database import db
 from dashboard.fleet import hourly_counts
 from dashboard.fleet.models import SEVERITIES, FleetHour
-from tests.conftest import Clock, Person, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
 
 
 def note(app: Flask, clock: Clock, days: int, **counts: int) -> None:

@@ -14,8 +14,8 @@ from threading import Event, Thread
 import requests
 from bs4 import BeautifulSoup
 
-from tests.conftest import PASSWORD
 from tests.support.databases import Server, free_port, wait_for
+from tests.support.people import PASSWORD
 from tests.support.processes import answering
 
 Place = tuple[int, int]

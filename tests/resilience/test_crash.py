@@ -25,10 +25,10 @@ from dashboard.exports.models import Export
 from dashboard.fleet.models import Connection
 from dashboard.refresh.models import Refresh
 from dashboard.users import service as people
-from tests.conftest import Sandbox
 from tests.resilience.chaos import KillableServer, console, kill_at_random, pressing
 from tests.support.databases import Servers, wait_for
 from tests.support.processes import make_environ
+from tests.support.sandbox import Sandbox
 
 TIMES = int(os.environ.get("CRASHES", "6"))
 SEED = int(os.environ.get("CRASH_SEED", "1"))

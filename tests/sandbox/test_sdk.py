@@ -2,7 +2,8 @@
 
 from peliqan import Peliqan
 
-from tests.conftest import TOKEN, Sandbox
+from tests.support.processes import TOKEN
+from tests.support.sandbox import Sandbox
 
 
 def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of_it(sandbox: Sandbox) -> None:

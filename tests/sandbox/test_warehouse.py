@@ -11,9 +11,10 @@ import pytest
 from peliqan import Peliqan
 
 from dashboard.sandbox import warehouse
-from tests.conftest import TOKEN, Sandbox
 from tests.support.api_caller import Caller
 from tests.support.databases import Servers
+from tests.support.processes import TOKEN
+from tests.support.sandbox import Sandbox
 
 LEDGER = '"Ledger (1 million)"'
 DEMO_ACCOUNTS = range(1001, 1201)

@@ -14,14 +14,15 @@ from dashboard.app import create_app
 from dashboard.cli.common import close_store
 from dashboard.core.database import db
 from dashboard.web.security import limiter
-from tests.conftest import Clock, Person, Sandbox, make_settings
 from tests.security.places import Places
 from tests.security.seeded import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
+from tests.support.clock import Clock
 from tests.support.databases import Servers
-
-# Where tables of new connections are handed to: nobody listens.
-HOOK = {"dashboard_hook": "http://127.0.0.1:9/hook", "dashboard_hook_secret": "what a hook's posts are signed with"}
+from tests.support.hook_receiver import HOOK
+from tests.support.people import Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 
 @pytest.fixture(scope="module")

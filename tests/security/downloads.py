@@ -15,10 +15,11 @@ import pyarrow.parquet
 import requests
 
 from dashboard.sandbox.deps import refuse
-from tests.conftest import PASSWORD, Sandbox
 from tests.support.databases import free_port, wait_for
 from tests.support.nginx import Nginx
+from tests.support.people import PASSWORD
 from tests.support.processes import Processes, answering, make_environ
+from tests.support.sandbox import Sandbox
 
 LEDGER = 10011902
 PAGE = 200

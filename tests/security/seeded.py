@@ -18,8 +18,8 @@ from dashboard.fleet.models import Connection, Run
 from dashboard.pulls import service as pulls
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
-from tests.conftest import Person
 from tests.security.places import ACCOUNT, TABLE
+from tests.support.people import Person
 from tests.support.webhook_sender import ADDRESS
 
 

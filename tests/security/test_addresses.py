@@ -19,9 +19,11 @@ from dashboard.pulls.models import PullSchedule
 from dashboard.settings import SettingsError, read_settings
 from dashboard.web.access import safe_next
 from dashboard.web.security import PROBES
-from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 from tests.customer_links.test_service import known
 from tests.security.places import Places, ask
+from tests.support.people import PASSWORD, Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 HERE = "https://console.example.com"
 ELSEWHERE = [

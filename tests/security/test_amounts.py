@@ -8,8 +8,8 @@ from dashboard.users import quotas as amounts
 from dashboard.users import service as people
 from dashboard.web.access import PUBLIC
 from dashboard.web.security import limiter
-from tests.conftest import Person
 from tests.security.places import Places, ask
+from tests.support.people import Person
 
 pytestmark = pytest.mark.usefixtures("doors", "limited")
 

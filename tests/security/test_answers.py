@@ -20,8 +20,10 @@ from dashboard.exports.models import Export
 from dashboard.notes.models import Note
 from dashboard.sql.models import Question
 from dashboard.users.models import AccessToken, SignIn, User
-from tests.conftest import PASSWORD, Person, Sandbox, make_settings
 from tests.security.places import Place, Places, ask
+from tests.support.people import PASSWORD, Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 # What browsers, proxies and mail programs take.
 LONGEST_ADDRESS = 2_000

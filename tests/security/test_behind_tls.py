@@ -15,13 +15,14 @@ from bs4 import BeautifulSoup
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from tests.conftest import PASSWORD, Sandbox
-from tests.security.conftest import HOOK
 from tests.security.doors import serving
 from tests.security.places import ACCOUNT, TABLE, Place, Places
 from tests.support.alert_receiver import RECEIVERS
 from tests.support.databases import free_port
+from tests.support.hook_receiver import HOOK
 from tests.support.nginx import TlsNginx
+from tests.support.people import PASSWORD
+from tests.support.sandbox import Sandbox
 
 FETCHED = ("href", "src", "hx-get", "data-frame-url", "data-sign-in")
 POSTED = ("hx-post", "formaction", "data-token-url", "data-connected-url")

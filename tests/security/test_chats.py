@@ -21,9 +21,9 @@ from dashboard.core.egress import Place, Places
 from dashboard.peliqan.models import Account
 from dashboard.refresh.writer import save_accounts
 from dashboard.reports.since.views import markdown
-from tests.conftest import Clock
 from tests.security.chats import ADDRESSES, DISCORD, LIVE, SLACK, TEXTS, answered, words_of
 from tests.support.alert_receiver import Clockwork, Receiver, messages, receive
+from tests.support.clock import Clock
 from tests.support.factories import refused_fleet
 
 LINK = "https://console.example.com/causes/17"

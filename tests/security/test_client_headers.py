@@ -12,13 +12,15 @@ from flask import Flask
 
 from dashboard.app import create_app
 from dashboard.http.client import canonical, client_of
-from tests.conftest import Clock, Sandbox, make_settings
 from tests.security.doors import DOORS, ROOT, Door, serving, status_of
 from tests.security.downloads import sign_in
 from tests.security.test_sign_in import attempt
+from tests.support.clock import Clock
 from tests.support.databases import free_port
 from tests.support.nginx import Nginx
 from tests.support.processes import Processes, answering, make_environ
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 VALUES = {
     "SCRIPT_NAME": ("/webhooks/peliqan", "/console", "/", "//evil.example", "/static", "/login", "x"),

@@ -20,7 +20,6 @@ from dashboard.core.database import db
 from dashboard.exports.models import Export
 from dashboard.sandbox import query
 from dashboard.web import lists as pages
-from tests.conftest import Person, Sandbox
 from tests.security.downloads import (
     CLIENTS,
     LEDGER,
@@ -35,7 +34,9 @@ from tests.security.downloads import (
 from tests.security.places import Places
 from tests.support.databases import wait_for
 from tests.support.nginx import Nginx
+from tests.support.people import Person
 from tests.support.processes import answering
+from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from dashboard.sql.backends import postgresql
 from dashboard.sql.result import Failed, Result
 from dashboard.telemetry import logs
 from dashboard.telemetry import sentry as mistakes
-from tests.conftest import Person
 from tests.support.databases import Servers
+from tests.support.people import Person
 
 # Every word of a value that must be seen nowhere.
 WORDS = re.compile(r"zanzibar|quokka|4711|0815", re.IGNORECASE)

@@ -10,8 +10,9 @@ from dashboard.core.database import db
 from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
 from dashboard.web.access import PUBLIC
-from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, words
 from tests.security.places import Places, ask
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person, words
 
 NEW = "quite another horse"
 

@@ -5,8 +5,8 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.core.database import db
-from tests.conftest import Person
 from tests.security.places import Places, ask
+from tests.support.people import Person
 
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 

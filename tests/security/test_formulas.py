@@ -21,12 +21,15 @@ from dashboard.refresh.service import refresh_fleet
 from dashboard.users import service as people
 from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
-from tests.security.conftest import HOOK
 from tests.security.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula
 from tests.security.places import Places, ask
 from tests.security.seeded import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
+from tests.support.clock import Clock
+from tests.support.hook_receiver import HOOK
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 TYPED = "＝1+1;=2+2; ﹫3"
 # Files of numbers and of checked e-mail addresses, and lists that are empty in this fleet.

@@ -20,8 +20,8 @@ from dashboard.users import service as people
 from dashboard.users.models import SignIn
 from dashboard.web import login_throttle as attempts
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, PASSWORD_HASH, Person
 from tests.security.test_sign_in import OFFICE, VIV, attempt, statuses
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 BUECHER = "sam@bücher.example"
 PIECES = [

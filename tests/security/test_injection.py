@@ -18,8 +18,8 @@ from dashboard.core.database import db
 from dashboard.fleet.models import Account, Connection
 from dashboard.users import service as people
 from dashboard.users.models import User
-from tests.conftest import PASSWORD_HASH, Person
 from tests.security.places import Place, Places, ask
+from tests.support.people import PASSWORD_HASH, Person
 
 SQL = (
     "' OR '1'='1", "'; DROP TABLE \"user\"; --", "1) UNION SELECT password_hash FROM \"user\" --", "\\' OR 1=1 --", "%' OR '%'='",

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sandbox
 from tests.security.doors import DOORS, Door, serving, status_of
 from tests.support.nginx import Nginx
+from tests.support.sandbox import Sandbox
 
 KB = 1024
 

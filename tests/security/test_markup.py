@@ -21,12 +21,15 @@ from dashboard.refresh.service import refresh_fleet
 from dashboard.tables.cells import cell
 from dashboard.users import service as people
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
-from tests.security.conftest import HOOK
 from tests.security.hostile import PAYLOAD, SCRIPT, HostileApi
 from tests.security.places import Place, Places, ask
 from tests.security.seeded import make_one_of_each
 from tests.support.alert_receiver import RECEIVERS
+from tests.support.clock import Clock
+from tests.support.hook_receiver import HOOK
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 TAG = "xss"
 # As a page has it where it is text.

@@ -27,9 +27,11 @@ from dashboard.sandbox.tables import Field
 from dashboard.tables.filters import KINDS, kinds_of
 from dashboard.tables.query import read_table_query
 from dashboard.users.models import User
-from tests.conftest import Clock, Person, Sandbox, words
 from tests.security.places import ACCOUNT
+from tests.support.clock import Clock
 from tests.support.every_type import BY_NAME, COLUMNS, FIELDS, PATH, ROWS, TABLE, install_in, sandbox_fields, values_for
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
 
 BY_RULE = ("E-mail", "Phone", "Secret")
 # What may be asked of a masked column, by hand: whole values, and whether there is one.

@@ -10,9 +10,9 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from tests.conftest import Person
 from tests.security.places import ACCOUNT, Place, Places, ask
 from tests.security.test_injection import READ, Watched
+from tests.support.people import Person
 
 FORM = "application/x-www-form-urlencoded"
 # Bodies that are no form: content type, body.

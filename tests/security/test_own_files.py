@@ -11,8 +11,8 @@ from dashboard.cli.common import close_store, upgrade_schema
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed, OwnFiles
 from dashboard.tasks.queue import queue_file
-from tests.conftest import make_settings
 from tests.support.processes import make_environ, run_here
+from tests.support.settings import make_settings
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], ids=oct)

@@ -5,7 +5,7 @@ from flask import Flask
 
 from dashboard.core.database import db
 from dashboard.users import service as people
-from tests.conftest import PASSWORD, PASSWORD_HASH, Person
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 NEW = "quite another horse"
 

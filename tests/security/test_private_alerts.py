@@ -20,8 +20,10 @@ from dashboard.context import Console
 from dashboard.core import hosts
 from dashboard.core.dialling import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, NotAllowed, Place, Places
-from tests.conftest import Person, Sandbox, make_settings
 from tests.security.test_dialled_alerts import answering, places
+from tests.support.people import Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 NOWHERE = Places()
 PRIVATE_ADDRESSES = [

@@ -16,8 +16,8 @@ from dashboard.sql import service as questions
 from dashboard.sql.models import Question, SavedQuery
 from dashboard.users import scopes
 from dashboard.users import service as people
-from tests.conftest import PASSWORD, PASSWORD_HASH, Person
 from tests.security.places import ACCOUNT
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 NUMBERS = count(1)
 # Not a short number: that may be part of any token.

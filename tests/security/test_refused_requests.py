@@ -17,9 +17,10 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.worker import retention
-from tests.conftest import PASSWORD_HASH, Clock, Person
 from tests.security.places import Places, ask
 from tests.security.test_sign_in import VIV, attempt
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD_HASH, Person
 from tests.support.webhook_sender import ADDRESS
 
 ABOVE_VIEWER = {"operator", "admin", None}

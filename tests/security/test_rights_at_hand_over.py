@@ -25,10 +25,11 @@ from dashboard.tables.search import jobs as search_work
 from dashboard.users import scopes
 from dashboard.users import service as people
 from dashboard.users.models import User
-from tests.conftest import Person, Sandbox
 from tests.security.places import ACCOUNT
 from tests.security.seeded import work
 from tests.support.every_type import PATH, TABLE, install_in
+from tests.support.people import Person
+from tests.support.sandbox import Sandbox
 
 MAIL, NAME = "ada.lovelace@example.com", "Visible name"
 FIELDS = [Field(1, "Name", "text", True), Field(2, "E-mail", "email"), Field(3, "Plan", "text")]

@@ -7,8 +7,8 @@ from flask import Flask
 
 from dashboard.users import service as people
 from dashboard.web.access import PUBLIC
-from tests.conftest import Person
 from tests.security.places import Place, Places, ask
+from tests.support.people import Person
 
 ROLES = {"viewer": "viv", "operator": "olga", "admin": "adam"}
 # What may be seen by whoever reaches the console.

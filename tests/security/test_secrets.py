@@ -16,10 +16,10 @@ from dashboard.cli.common import close_store
 from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.users.models import User
-from tests.conftest import PASSWORD, Person
-from tests.security.conftest import HOOK
 from tests.security.places import ACCOUNT, Place, Places, ask
 from tests.security.seeded import newest, send
+from tests.support.hook_receiver import HOOK
+from tests.support.people import PASSWORD, Person
 from tests.support.processes import TOKEN
 from tests.support.webhook_sender import SECRET as WEBHOOK_SECRET
 from tests.support.webhook_sender import post

@@ -16,7 +16,10 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox, make_settings
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 VIV, OLGA = "viv@example.com", "olga@example.com"
 HOME, OFFICE = "192.0.2.10", "198.51.100.7"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Sandbox
 from tests.security.doors import DOORS, Door, child_of, receive_all, serving, status_of
 from tests.security.slow import FORM, HOOK, KINDS, LARGE, clients
 from tests.support.databases import wait_for
+from tests.support.sandbox import Sandbox
 
 # What others ask for meanwhile, and the status that they get.
 ORDINARY = {

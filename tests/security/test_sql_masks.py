@@ -20,8 +20,10 @@ from dashboard.sql import service as questions
 from dashboard.sql.models import Answer, Question
 from dashboard.users import scopes
 from dashboard.users import service as people
-from tests.conftest import PASSWORD, PASSWORD_HASH, Clock, Person, Sandbox
 from tests.security.places import ACCOUNT
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, PASSWORD_HASH, Person
+from tests.support.sandbox import Sandbox
 
 REASON = "The customer asks which address is meant"
 NUMBERS = count(1)

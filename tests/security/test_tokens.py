@@ -11,8 +11,8 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.users.models import AccessToken
-from tests.conftest import Person
 from tests.security.places import Places, ask
+from tests.support.people import Person
 
 
 def token_of(person: Person, name: str = "of a script") -> str:

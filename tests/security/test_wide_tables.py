@@ -11,10 +11,11 @@ import pytest
 import requests
 from bs4 import BeautifulSoup, Tag
 
-from tests.conftest import PASSWORD, Sandbox
 from tests.security.doors import serving
 from tests.support.nginx import Nginx
+from tests.support.people import PASSWORD
 from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
+from tests.support.sandbox import Sandbox
 
 PATH = f"/accounts/{ACCOUNT}/tables/{TABLE}"
 LONGEST_ADDRESS = 2_000

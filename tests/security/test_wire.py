@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Sandbox
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
 
 # What a smuggled request would ask for: nothing else here is answered with these words.
 HIDDEN = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -17,8 +17,10 @@ from dashboard.core.database import db
 from dashboard.sql import service as questions
 from dashboard.sql.jobs import LOOK_EVERY
 from dashboard.sql.models import Answer, Question
-from tests.conftest import Clock, Person, Sandbox, words
-from tests.web.test_cost import counted
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
+from tests.support.statements import counted
 
 ACCOUNT = 1001
 OLGA = "olga@example.com"

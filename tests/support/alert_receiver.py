@@ -16,7 +16,7 @@ from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Cause
-from tests.conftest import Clock
+from tests.support.clock import Clock
 
 SECRET = "hush-hush-4711"
 # What the operator of a test's console names: receivers on this machine, and whatever else its tests go to.

@@ -14,7 +14,7 @@ import pytest
 
 from dashboard import peliqan
 from dashboard.sandbox.tables import Field, Table
-from tests.conftest import Sandbox
+from tests.support.sandbox import Sandbox
 
 RECORDED = Path(__file__).parent.parent / "data" / "baserow-every-type"
 FIELDS: list[dict[str, Any]] = json.loads((RECORDED / "fields.json").read_text())

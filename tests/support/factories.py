@@ -5,7 +5,7 @@ from datetime import timedelta
 from dashboard.peliqan import models
 from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
-from tests.conftest import Clock
+from tests.support.clock import Clock
 
 
 def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str = "made_up", first: int = 900_000) -> list[int]:

@@ -10,8 +10,12 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 from tests.support.webhook_target import Receiver
+
+# Where tables of new connections are handed to: nobody listens.
+HOOK = {"dashboard_hook": "http://127.0.0.1:9/hook", "dashboard_hook_secret": "what a hook's posts are signed with"}
 
 SECRET = "a secret of the hook's"
 CONNECTOR = "shopify"

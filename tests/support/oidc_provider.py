@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import requests
 from authlib.integrations.flask_oauth2 import AuthorizationServer, ResourceProtector
 from authlib.oauth2.rfc6749 import ClientMixin
 from authlib.oauth2.rfc6749.grants import AuthorizationCodeGrant
@@ -23,6 +24,9 @@ from flask import Flask, jsonify, redirect, request
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 from werkzeug.serving import make_server
+from werkzeug.test import TestResponse
+
+from tests.support.people import Person, check_page, words
 
 CLIENT_ID, CLIENT_SECRET = "console", "a secret of the console's own"
 
@@ -247,3 +251,27 @@ def run_provider(state: Provider) -> Iterator[Provider]:
         server.shutdown()
         thread.join(5)
         server.server_close()
+
+
+def way_back(person: Person, page: str = "/login/provider") -> str:
+    """To the provider and back: the console's address with the code."""
+    there = person.client.get(page)
+    assert there.status_code == 302, there.text
+    answer = requests.get(there.location, allow_redirects=False, timeout=30)
+    assert answer.status_code == 302, answer.text
+    return answer.headers["Location"].removeprefix("http://localhost")
+
+
+def sign_in(person: Person) -> TestResponse:
+    return person.client.get(way_back(person))
+
+
+def told(answer: TestResponse, status: int = 403) -> str:
+    """The sentence for whoever was not let in."""
+    from bs4 import BeautifulSoup
+
+    assert answer.status_code == status, answer.text
+    soup = BeautifulSoup(answer.text, "html.parser")
+    check_page(soup, "the way back")
+    (alert,) = soup.select("[role=alert].alert")
+    return words(alert)

@@ -14,7 +14,7 @@ from dashboard.pulls.manifest import Copied
 from tests.support.sample_tables import ACCOUNT, TABLE
 
 if TYPE_CHECKING:
-    from tests.pulls.conftest import Copies
+    from tests.support.pulled_copies import Copies
 
 CUSTOMERS = (ACCOUNT, 1002, 1003)
 SECRET = "secret-cell-value"

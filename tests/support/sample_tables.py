@@ -11,7 +11,7 @@ import pytest
 
 from dashboard.sandbox import baserow_fields as sandbox_fields
 from dashboard.sandbox.tables import Field, Table
-from tests.conftest import Sandbox
+from tests.support.sandbox import Sandbox
 
 ACCOUNT, TABLE = 1001, 10011950
 COLUMNS = {"Name": "text", "Amount": "number", "Updated": "last_modified"}

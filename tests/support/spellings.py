@@ -23,7 +23,7 @@ from dashboard.sql.models import SavedQuery
 from dashboard.users import service as people
 from dashboard.users.models import User
 from dashboard.webhooks.models import WebhookEvent
-from tests.conftest import PASSWORD, PASSWORD_HASH
+from tests.support.people import PASSWORD, PASSWORD_HASH
 
 AT = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
 NAMES = (

@@ -4,7 +4,7 @@ import re
 
 import requests
 
-from tests.conftest import PASSWORD
+from tests.support.people import PASSWORD
 
 
 def sign_in(url: str, email: str = "adam@example.com") -> requests.Session:

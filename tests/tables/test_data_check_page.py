@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from dashboard.findings.models import DataCheck
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 
 def line(person: Person, connection: Any) -> str:

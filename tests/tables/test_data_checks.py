@@ -16,7 +16,8 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as stored
-from tests.conftest import ACCOUNTS, Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import ACCOUNTS, Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -12,8 +12,6 @@ from flask import Flask
 
 from dashboard.context import Console
 from dashboard.sandbox.tables import Field
-from tests.conftest import Person, Sandbox, words
-from tests.peliqan.conftest import Answer, FaultServer
 from tests.support.every_type import (
     ASKED,
     BY_NAME,
@@ -29,7 +27,10 @@ from tests.support.every_type import (
     sandbox_fields,
     values_for,
 )
-from tests.tables.test_recorded_rows import RECORDED, run
+from tests.support.fault_server import Answer, FaultServer, run
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
+from tests.tables.test_recorded_rows import RECORDED
 
 
 @pytest.fixture

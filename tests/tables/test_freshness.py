@@ -17,7 +17,8 @@ from dashboard.refresh import live
 from dashboard.tables.health import freshness as rows
 from dashboard.tables.health.freshness import RowsLook, read_time
 from dashboard.tables.of_connection import tables_of
-from tests.conftest import ACCOUNTS, Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import ACCOUNTS, Sandbox
 
 pytestmark = pytest.mark.both_engines
 

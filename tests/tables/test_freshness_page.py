@@ -9,8 +9,10 @@ from flask import Flask
 from dashboard.context import Console
 from dashboard.fleet import queries
 from dashboard.refresh import live
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
 from tests.support.factories import dark_fleet
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 NAME = "_sdc_received_at"
 

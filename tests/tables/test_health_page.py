@@ -9,7 +9,9 @@ from dashboard.context import Console
 from dashboard.peliqan import Column
 from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks
-from tests.conftest import Clock, Person, Sandbox, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
 
 EVERYTHING, EMPTY = (f"/accounts/1001/tables/1001190{n}" for n in (0, 1))
 

@@ -10,7 +10,9 @@ import pytest
 
 from dashboard.tables.cells import Cell
 from dashboard.tables.rows import Run
-from tests.conftest import Clock, Person, Sandbox, words
+from tests.support.clock import Clock
+from tests.support.people import Person, words
+from tests.support.sandbox import Sandbox
 
 TABLES = "/accounts/1001/tables"
 EVERYTHING, EMPTY, MILLION, WIDE = (f"{TABLES}/1001190{n}" for n in range(4))

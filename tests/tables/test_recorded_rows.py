@@ -1,11 +1,8 @@
 """Every value that a real Baserow server gave is shown: the recorded answers, through the service and the page."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -13,8 +10,8 @@ from flask import Flask
 
 from dashboard.context import Console
 from dashboard.tables.cells import cell, raw
-from tests.conftest import Person
-from tests.peliqan.conftest import Answer, FaultServer
+from tests.support.fault_server import Answer, FaultServer, run
+from tests.support.people import Person
 from tests.tables.test_pages import EVERYTHING
 
 RECORDED = Path(__file__).parent.parent / "data" / "baserow"
@@ -51,16 +48,3 @@ def test_every_recorded_page_is_shown_whole(path: Path, app: Flask, parts: Conso
         for row in recorded["results"][:20]:
             server.say(f"/api/database/rows/table/10011900/{row['id']}/", Answer(row))
             viv.get(f"{EVERYTHING}/rows/{row['id']}")
-
-
-@contextmanager
-def run(server: FaultServer) -> Iterator[FaultServer]:
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.stopped.set()
-        server.server_close()
-        thread.join(5)

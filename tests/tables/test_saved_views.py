@@ -16,8 +16,10 @@ from dashboard.tables.models import TableView
 from dashboard.tables.query import LONGEST_TREE, read_table_query, reference
 from dashboard.users import scopes
 from dashboard.users import service as people
-from tests.conftest import PASSWORD, Clock, Person, Sandbox, words
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, Person, words
 from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -14,7 +14,9 @@ from dashboard.tables.search import jobs as work
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.matching import found_in
 from dashboard.tables.search.models import ValueSearch
-from tests.conftest import Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 
 def tables_of(sandbox: Sandbox, connection: Any) -> list[Any]:

@@ -17,8 +17,9 @@ from sentry_sdk.transport import Transport
 
 from dashboard.telemetry import sentry as mistakes
 from dashboard.telemetry import tracing
-from tests.conftest import Person, Sandbox
+from tests.support.people import Person
 from tests.support.processes import make_environ
+from tests.support.sandbox import Sandbox
 
 DSN = "https://public@sentry.example.com/1"
 SECRETS = ("hunter2", "sessionid-value", "Somebody", "olga@example.com", "walks", "customer-token")

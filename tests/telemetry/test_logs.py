@@ -15,7 +15,8 @@ from dashboard.core.database import db
 from dashboard.refresh import service as refresh
 from dashboard.telemetry import request_id as ids
 from dashboard.telemetry.task_runs import around_task
-from tests.conftest import Person, Sandbox, path_of, words
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
 from tests.telemetry.conftest import Lines
 
 SECRET = "postgresql://console:hunter2-the-password@db.example.com/console?sslmode=require"  # pragma: allowlist secret

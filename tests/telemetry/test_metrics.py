@@ -17,9 +17,12 @@ from dashboard.app import create_app
 from dashboard.context import Console
 from dashboard.refresh.service import refresh_fleet
 from dashboard.telemetry import metrics
-from tests.conftest import Clock, Person, Sandbox, make_settings, path_of
+from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
+from tests.support.people import Person, path_of
 from tests.support.processes import Processes, answering, make_environ, run_here
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 
 ROOT = Path(__file__).parent.parent.parent
 Found = dict[tuple[str, frozenset[tuple[str, str]]], float]

@@ -9,10 +9,9 @@ from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account
 from dashboard.users import scopes
 from dashboard.users import service as people
-from tests.conftest import Person, words
+from tests.support.people import Person, entries, words
 from tests.support.restricted_users import INSIDE
-from tests.users.test_people import entries
-from tests.web.test_cost import counted
+from tests.support.statements import counted
 
 pytestmark = pytest.mark.both_engines
 

@@ -6,11 +6,9 @@ from flask import Flask
 
 from dashboard.context import Console
 from dashboard.users import service as people
-from tests.conftest import PASSWORD, Clock, Person, Sandbox, path_of, words
-
-
-def entries(adam: Person, **wanted: str) -> list[dict[str, object]]:
-    return [item for item in adam.json("/audit.json")["items"] if all(item[key] == value for key, value in wanted.items())]
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, Person, entries, path_of, words
+from tests.support.sandbox import Sandbox
 
 
 def test_an_action_is_post_only_and_another_roles_button_is_refused_and_recorded(

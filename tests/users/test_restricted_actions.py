@@ -8,9 +8,9 @@ from dashboard.context import Console
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from tests.conftest import Person, Sandbox, words
+from tests.support.people import Person, entries, words
 from tests.support.restricted_users import INSIDE
-from tests.users.test_people import entries
+from tests.support.sandbox import Sandbox
 
 
 def test_what_concerns_others_too_is_not_theirs_to_silence_or_take(

@@ -14,8 +14,9 @@ from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.users import scopes
 from dashboard.users import service as people
-from tests.conftest import Person, Sandbox, words
+from tests.support.people import Person, words
 from tests.support.restricted_users import INSIDE
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

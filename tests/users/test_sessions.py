@@ -9,9 +9,9 @@ from flask import Flask
 from dashboard.core.database import db
 from dashboard.users import browsers
 from dashboard.users import service as people
-from tests.conftest import PASSWORD, Clock, Person, words
-from tests.users.test_people import entries
-from tests.web.test_cost import counted
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, Person, entries, words
+from tests.support.statements import counted
 
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
 DESK = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"

@@ -14,8 +14,8 @@ from dashboard.users import service as people
 from dashboard.users import two_factor as second
 from dashboard.users.models import RecoveryCode, User
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, Clock, Person, words
-from tests.users.test_people import entries
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, Person, entries, words
 
 
 def now(secret: str, clock: Clock, off: int = 0) -> str:

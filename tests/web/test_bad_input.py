@@ -8,7 +8,7 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from dashboard.core.database import db
-from tests.conftest import Person, words
+from tests.support.people import Person, words
 
 BAD = [
     ("/connections?page=0", 400), ("/connections?page=-1", 400), ("/connections?page=abc", 400), ("/connections?page=1000000000000", 404),

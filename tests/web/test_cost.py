@@ -1,15 +1,12 @@
 """What a page costs: queries that do not grow with the rows, and few bytes on the way."""
 
 import gzip
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
 
-from dashboard.core.database import db
-from tests.conftest import Person
+from tests.support.people import Person
+from tests.support.statements import counted
 
 pytestmark = pytest.mark.both_engines
 
@@ -43,23 +40,6 @@ QUERIES = {
     "/desk/needed": 6,
     "/desk/banks": 6,
 }
-
-
-@contextmanager
-def counted(app: Flask) -> Iterator[list[str]]:
-    """Every statement that reaches the database meanwhile."""
-    seen: list[str] = []
-    with app.app_context():
-        engine = db.engine
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("path", QUERIES)

@@ -4,7 +4,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.conftest import PASSWORD, Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import PASSWORD, Person, path_of, words
+from tests.support.sandbox import Sandbox
 
 DEEP = "/connections?q=amber+foods&severity=error&sort=-since&page=1"
 

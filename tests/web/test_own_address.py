@@ -17,9 +17,11 @@ from dashboard.cli.common import close_store
 from dashboard.http.client import scheme_of
 from dashboard.settings import SettingsError, read_settings
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, Clock, Sandbox, make_settings
-from tests.project.test_project import GOOD
+from tests.support.clock import Clock
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider
+from tests.support.people import PASSWORD
+from tests.support.sandbox import Sandbox
+from tests.support.settings import GOOD, make_settings
 
 ROOT = Path(__file__).parents[2]
 HOST = "asked.example.com"

@@ -11,7 +11,9 @@ from flask import Flask
 
 from dashboard.context import Console
 from dashboard.refresh import service as refresh
-from tests.conftest import ACCOUNTS, Clock, Person, Sandbox, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import ACCOUNTS, Sandbox
 
 PAGES = ["/", "/accounts", "/connections", "/accounts/1001", "/find?q=amber", "/me", "/accounts/1001/databases/10011"]
 ROWS = "/accounts/1001/tables/10011900"

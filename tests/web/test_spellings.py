@@ -15,7 +15,8 @@ from dashboard.core.text import comparable
 from dashboard.reports.overview import queries as overview
 from dashboard.sql import service as questions
 from dashboard.web.security import limiter
-from tests.conftest import Person, make_settings
+from tests.support.people import Person
+from tests.support.settings import make_settings
 from tests.support.spellings import NAMES, SEARCHED, SPELLINGS, fill
 
 # How a PostgreSQL database is made, by what is known of letters there: those of ASCII alone, or those of a language.

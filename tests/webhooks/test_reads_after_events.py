@@ -14,8 +14,9 @@ from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.webhooks import jobs as webhooks
 from dashboard.webhooks import service as events
 from dashboard.webhooks.models import WebhookEvent
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
 from tests.support.event_builder import NEW_RUN, known, states, take, tell
+from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made
 
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]

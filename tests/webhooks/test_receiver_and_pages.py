@@ -26,7 +26,10 @@ from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.retention import EVENTS_KEPT
 from dashboard.webhooks.service import Intake
-from tests.conftest import Clock, Person, Sandbox, make_settings, path_of, words
+from tests.support.clock import Clock
+from tests.support.people import Person, path_of, words
+from tests.support.sandbox import Sandbox
+from tests.support.settings import make_settings
 from tests.support.webhook_sender import ADDRESS, SECRET, made, post, sign
 
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("nothing_is_due")]

@@ -22,11 +22,13 @@ from dashboard.core.database import db
 from dashboard.tasks.throttle import Seldom
 from dashboard.webhooks import jobs as webhooks
 from dashboard.webhooks.models import WebhookEvent
-from tests.conftest import Clock, Sandbox, path_of
 from tests.refresh.test_workers import sign_in
+from tests.support.clock import Clock
 from tests.support.databases import wait_for
 from tests.support.event_builder import NEW_RUN, known, run_of, states, take, tell
+from tests.support.people import path_of
 from tests.support.processes import Processes, make_environ
+from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import ADDRESS, SECRET, made
 
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]

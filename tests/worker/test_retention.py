@@ -15,7 +15,8 @@ from dashboard.users import service as people
 from dashboard.users import sessions
 from dashboard.users.models import SignIn
 from dashboard.worker import retention
-from tests.conftest import Clock, Sandbox
+from tests.support.clock import Clock
+from tests.support.sandbox import Sandbox
 
 pytestmark = pytest.mark.both_engines
 

@@ -17,10 +17,9 @@ from dashboard.users import oidc_users as provided
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
 from dashboard.users.models import User
-from tests.conftest import PASSWORD, Clock, Person, words
-from tests.support.oidc_provider import Provider
-from tests.users.oidc.test_sign_in import sign_in, told
-from tests.users.test_people import entries
+from tests.support.clock import Clock
+from tests.support.oidc_provider import Provider, sign_in, told
+from tests.support.people import PASSWORD, Person, entries, words
 
 TENANT = "https://login.microsoftonline.com/6babcaad-604b-40ac-a9d7-9fd97c0b779f/v2.0"
 SHARED = [

@@ -9,9 +9,8 @@ from flask import Flask
 
 from dashboard.users import service as people
 from dashboard.users.models import User
-from tests.conftest import Person
-from tests.support.oidc_provider import Provider
-from tests.users.oidc.test_sign_in import sign_in, told
+from tests.support.oidc_provider import Provider, sign_in, told
+from tests.support.people import Person
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
 AUTH0 = "https://console.example.com/roles"

@@ -9,10 +9,8 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import requests
 from flask import Flask
 from jinja2 import FileSystemBytecodeCache
-from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
 from dashboard.cli.check import provider_problem
@@ -20,10 +18,11 @@ from dashboard.core.database import db
 from dashboard.settings import SettingsError, read_settings
 from dashboard.users import service as people
 from dashboard.web.security import limiter
-from tests.conftest import PASSWORD, Clock, Person, Sandbox, check_page, make_settings, words
-from tests.project.test_project import GOOD
-from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider
-from tests.users.test_people import entries
+from tests.support.clock import Clock
+from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider, sign_in, told, way_back
+from tests.support.people import PASSWORD, Person, entries, words
+from tests.support.sandbox import Sandbox
+from tests.support.settings import GOOD, make_settings
 
 
 @pytest.fixture(scope="module")
@@ -62,30 +61,6 @@ def app(
     with made.app_context():
         db.session.remove()
         db.engine.dispose()
-
-
-def way_back(person: Person, page: str = "/login/provider") -> str:
-    """To the provider and back: the console's address with the code."""
-    there = person.client.get(page)
-    assert there.status_code == 302, there.text
-    answer = requests.get(there.location, allow_redirects=False, timeout=30)
-    assert answer.status_code == 302, answer.text
-    return answer.headers["Location"].removeprefix("http://localhost")
-
-
-def sign_in(person: Person) -> TestResponse:
-    return person.client.get(way_back(person))
-
-
-def told(answer: TestResponse, status: int = 403) -> str:
-    """The sentence for whoever was not let in."""
-    from bs4 import BeautifulSoup
-
-    assert answer.status_code == status, answer.text
-    soup = BeautifulSoup(answer.text, "html.parser")
-    check_page(soup, "the way back")
-    (alert,) = soup.select("[role=alert].alert")
-    return words(alert)
 
 
 def test_somebody_new_is_made_with_the_role_that_the_claim_gives(mallory: Person, adam: Person, provider: Provider) -> None:

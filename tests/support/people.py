@@ -1,0 +1,74 @@
+"""People who use the console over HTTP, and what all pages promise."""
+
+import re
+from typing import Any
+
+from argon2 import PasswordHasher
+from bs4 import BeautifulSoup
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+PASSWORD = "correct horse battery"
+# A hash that is checked in no time: most tests sign somebody in, and are not about guessing passwords.
+PASSWORD_HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD)
+
+
+class Person:
+    """Somebody at a browser: pages come back as soup, and every page is held to what all pages promise."""
+
+    def __init__(self, client: FlaskClient, email: str | None = None) -> None:
+        self.client = client
+        if email:
+            answer = self.post("/login", page="/login", email=email, password=PASSWORD)
+            assert answer.status_code == 302, answer.text
+
+    def get(self, path: str, status: int = 200, **headers: str) -> BeautifulSoup:
+        answer = self.client.get(path, headers=headers)
+        assert answer.status_code == status, f"{path}: {answer.status_code}\n{answer.text[:1500]}"
+        soup = BeautifulSoup(answer.text, "html.parser")
+        if not headers:
+            check_page(soup, path)
+        return soup
+
+    def fragment(self, path: str, status: int = 200) -> BeautifulSoup:
+        return self.get(path, status, **{"HX-Request": "true"})
+
+    def json(self, path: str, status: int = 200) -> Any:
+        answer = self.client.get(path)
+        assert answer.status_code == status, answer.text[:500]
+        return answer.json
+
+    def token(self, page: str = "/me") -> str:
+        # Not as soup, which takes as long as the page itself: there is one before every press.
+        found = re.search('name="csrf_token" value="([^"]+)"', self.client.get(page).text)
+        assert found is not None
+        return found[1]
+
+    def post(self, path: str, page: str = "/me", htmx: bool = False, **fields: str) -> TestResponse:
+        headers = {"HX-Request": "true"} if htmx else {}
+        return self.client.post(path, data={"csrf_token": self.token(page), **fields}, headers=headers)
+
+
+def check_page(soup: BeautifulSoup, path: str) -> None:
+    """One heading, no id twice, every form with an action, every POST with its token."""
+    assert len(soup.find_all("h1")) == 1, f"{path} has not exactly one h1"
+    ids = [element["id"] for element in soup.find_all(id=True)]
+    assert len(ids) == len(set(ids)), f"{path} has an id twice: {sorted({each for each in ids if ids.count(each) > 1})}"
+    for form in soup.find_all("form"):
+        assert form.get("action"), f"{path} has a form without action"
+        if form.get("method", "").lower() == "post":
+            assert form.find("input", {"name": "csrf_token"}), f"{path} has a form without its token"
+
+
+def path_of(connection: Any, below: str = "") -> str:
+    """A connection's page, or something below it."""
+    return f"/accounts/{connection.account_id}/connections/{connection.id}{below}"
+
+
+def words(soup: BeautifulSoup) -> str:
+    """What a person reads."""
+    return re.sub(r"\s+", " ", soup.get_text(" ")).strip()
+
+
+def entries(adam: Person, **wanted: str) -> list[dict[str, object]]:
+    return [item for item in adam.json("/audit.json")["items"] if all(item[key] == value for key, value in wanted.items())]
