@@ -10,10 +10,11 @@ from bench.fleet import fill
 from bench.report import Figure, middle
 from bench.served import Site, site
 from bench.stand_in import StandIn, stand_in
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
+from dashboard.refresh.tasks import start_refresh
 from tests.support.databases import Servers, wait_for
 
 LATENCY, ACCOUNTS, PASSES = 0.1, 1_600, 3
@@ -63,7 +64,7 @@ def _beside_the_ideal(api: StandIn, accounts: int, concurrencies: Sequence[int])
 
 def _loop(app: Flask, api: StandIn) -> tuple[float, float]:
     """Seconds an account and a call: for each customer, for each connection, one after another."""
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     before, began = api.calls(), perf_counter()
     with app.app_context():
         accounts = next(iter(parts.api.account_pages()))[:LOOPED]
@@ -115,10 +116,10 @@ def _memory(api: StandIn) -> Figure:
 
 def run_pass(app: Flask) -> float:
     """A pass in this process; its seconds."""
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context():
         began = perf_counter()
-        result = refresh.refresh_fleet(parts.fleet)
+        result = refresh.refresh_fleet(parts)
         took = perf_counter() - began
         assert result.error is None, result.error
         db.session.remove()
@@ -128,11 +129,11 @@ def run_pass(app: Flask) -> float:
 
 def _worked_pass(made: Site) -> float:
     """A pass by the workers that run; its seconds, as the store has them."""
-    parts: Console = made.app.extensions["console"]
+    parts: Services = made.app.extensions["services"]
     with made.app.app_context():
         opened = passes.open_or_join(parts.clock())
         pass_id = opened.id
-        parts.work.open_pass()
+        start_refresh()
 
         def ended() -> bool:
             db.session.rollback()

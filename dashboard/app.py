@@ -14,10 +14,16 @@ from werkzeug.routing import MapAdapter
 
 from dashboard import peliqan
 from dashboard.actions import outcomes
-from dashboard.context import Console, Fleet, utc_now
+from dashboard.actions.service import LINKS
+from dashboard.actions.signals import action_completed
+from dashboard.actions.tasks import POLLERS
+from dashboard.bulk.tasks import on_action_completed
+from dashboard.context import Services, utc_now
 from dashboard.core.database import db, end_session, engine_options, prefer_indexes
 from dashboard.core.paths import ASSETS
 from dashboard.core.private_files import CannotBeMade, make_private
+from dashboard.customer_links import service as customer_links
+from dashboard.deliveries.hook import open_hook
 from dashboard.findings.playbook import read_playbook
 from dashboard.findings.signals import recovered
 from dashboard.fleet.token_vault import TokenVault
@@ -27,9 +33,10 @@ from dashboard.refresh.outages import StoreNotes
 from dashboard.refresh.signals import accounts_read
 from dashboard.settings import Settings, SettingsError
 from dashboard.tasks.processes import Presence
+from dashboard.tasks.queue import TaskQueues
 from dashboard.web.converters import Id
 from dashboard.webhooks import service as events
-from dashboard.worker.dispatch import Work
+from dashboard.worker.dispatch import TASKS, every_minute
 
 
 class _Flask(Flask):
@@ -116,28 +123,18 @@ def create_app(
         adapter=adapter,
         watch=Watch(),
     )
-    fleet = Fleet(
-        app,
-        api,
-        vault,
-        outages,
-        clock,
-        settings.dashboard_api_concurrency,
-        settings.dashboard_refresh_interval,
-        settings.dashboard_api_rate,
-        settings.places,
-    )
     app.extensions["presence"] = Presence(app, clock)
     try:
-        work = Work(fleet, settings, around_task)
+        queues = TaskQueues(app, settings, clock, TASKS, every_minute, around_task)
     except sqlite3.Error as error:
         # SQLite writes when it opens the queue's file: "database or disk is full", "attempt to write a readonly database".
         free = shutil.disk_usage(settings.dashboard_data).free >> 20
         problem = f"the work queue in {settings.dashboard_data} cannot be used ({error}; {free:,} MB are free on its disk)"
         next_step = "make room, or give the folder and its files to the user who runs the console"
         raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {problem}: {next_step}") from None
-    _connect_signals()
-    app.extensions["console"] = Console(settings, api, fleet, work, clock, playbook, masks)
+    _connect_features()
+    hook = open_hook(settings, clock)
+    app.extensions["services"] = Services(app, settings, clock, api, vault, outages, queues, hook, playbook, masks)
     if pages:
         from dashboard import blueprints as views
         from dashboard.telemetry.access_log import Watched
@@ -154,7 +151,9 @@ def create_app(
     return app
 
 
-def _connect_signals() -> None:
+def _connect_features() -> None:
     """Connect what lower packages report to the packages above them that act on it, in the same transaction."""
     recovered.connect(outcomes.on_recovered)
     accounts_read.connect(events.on_accounts_read)
+    action_completed.connect(on_action_completed)
+    POLLERS.update(dict.fromkeys(LINKS, customer_links.look))

@@ -1,4 +1,4 @@
-"""What a request or task of the console needs at hand: settings, clock, Peliqan, the queue."""
+"""What a request or a task of the application needs: settings, clock, API client, queues."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,54 +8,41 @@ from typing import TYPE_CHECKING
 from flask import Flask, current_app
 
 from dashboard import peliqan
-from dashboard.core.egress import EVERYWHERE, Places
 
 if TYPE_CHECKING:
+    from dashboard.deliveries.hook import Hook
     from dashboard.findings.playbook import Playbook
     from dashboard.fleet.token_vault import TokenVault
     from dashboard.masking.rules import Masks
     from dashboard.refresh.outages import StoreNotes
     from dashboard.settings import Settings
-    from dashboard.worker.dispatch import Work
+    from dashboard.tasks.queue import TaskQueues
 
 Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
-class Fleet:
-    """What reading needs. ``interval``: seconds between two passes; ``rate``: requests a second, None for no limit; ``places``:
-    where else administrators may send it."""
+class Services:
+    """The parts of one application. ``clock`` gives aware times in UTC; ``hook`` is None where no data hook is set up."""
 
     app: Flask
+    settings: "Settings"
+    clock: Clock
     api: peliqan.Peliqan
     vault: "TokenVault"
     outages: "StoreNotes"
-    clock: Clock
-    concurrency: int
-    interval: float
-    rate: int | None = None
-    places: Places = EVERYWHERE
-
-
-def utc_now() -> datetime:
-    """The time, aware, in UTC."""
-    return datetime.now(UTC)
-
-
-@dataclass(frozen=True)
-class Console:
-    """What a view needs beside the store: ``console()`` gives it."""
-
-    settings: "Settings"
-    api: peliqan.Peliqan
-    fleet: Fleet
-    work: "Work"
-    clock: Callable[[], datetime]
+    queues: "TaskQueues"
+    hook: "Hook | None"
     playbook: "Playbook"
     masks: "Masks"
 
 
-def console() -> Console:
-    """The running console's parts."""
-    found: Console = current_app.extensions["console"]
+def utc_now() -> datetime:
+    """Return the time, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def services() -> Services:
+    """Return the parts of the current application."""
+    found: Services = current_app.extensions["services"]
     return found

@@ -15,7 +15,7 @@ from werkzeug.exceptions import HTTPException, InternalServerError, TooManyReque
 
 from dashboard import peliqan
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
 from dashboard.exports.parquet import NotMade
@@ -123,7 +123,7 @@ def _http(error: HTTPException) -> ResponseReturnValue:
         leave_transaction()
     if _is_guessing(error) and first_in_a_minute("refused sign-in"):
         who = account() if request.endpoint == "people.login" else second.who_is_half_in()
-        audit.record(console().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
+        audit.record(services().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
     own_words = (error.description or "") if is_ours else ""
@@ -137,7 +137,7 @@ def _csrf(error: CSRFError) -> ResponseReturnValue:
     if current_user.is_authenticated:
         args = request.view_args or {}
         audit.record(
-            console().clock(),
+            services().clock(),
             current_user.email,
             request.endpoint or "",
             audit.REFUSED,

@@ -20,7 +20,7 @@ from werkzeug.serving import make_server
 
 from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.search_text import refold
 from dashboard.refresh.service import refresh_fleet
@@ -84,11 +84,11 @@ def fill(settings: Settings) -> None:
     app = create_app(settings)
     upgrade_schema(app)
     with app.app_context():
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
             people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock()).password_hash = PASSWORD_HASH
         db.session.commit()
-        assert refresh_fleet(parts.fleet).error is None
+        assert refresh_fleet(parts).error is None
         if db.engine.dialect.name == "sqlite":
             db.session.execute(db.text("PRAGMA wal_checkpoint(TRUNCATE)"))
         db.session.remove()
@@ -187,8 +187,8 @@ def comparable_texts_are_those_of_their_rows(request: pytest.FixtureRequest) -> 
 
 
 @pytest.fixture
-def parts(app: Flask) -> Console:
-    found: Console = app.extensions["console"]
+def parts(app: Flask) -> Services:
+    found: Services = app.extensions["services"]
     return found
 
 

@@ -12,7 +12,7 @@ from dashboard.actions import outcomes as receipts
 from dashboard.actions import service as actions
 from dashboard.actions.outcomes import Learnt
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
 from dashboard.findings.playbook import Play
 from dashboard.fleet.models import Connection
@@ -49,7 +49,7 @@ class Advice:
 def play_of(row: Finding | Cause) -> Play | None:
     """What the playbook says of a finding (with its cause) or a cause."""
     cause = row if isinstance(row, Cause) else row.cause
-    return console().playbook.of(row.rule, platform=cause.platform)
+    return services().playbook.of(row.rule, platform=cause.platform)
 
 
 def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
@@ -81,5 +81,5 @@ def noted_if_unsent(what: str, account_id: int, connection_id: int | None = None
         yield
     except peliqan.Away as error:
         who, place = current_user.email, {"account_id": account_id, "connection_id": connection_id}
-        audit.record(console().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
+        audit.record(services().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
         raise

@@ -17,7 +17,7 @@ from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.chat import make_message_inert
 from dashboard.alerts.models import AlertMessage, AlertRule
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.dialling import only_to
 from dashboard.core.egress import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
@@ -80,54 +80,54 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
     return f"{server.service_name} ({schema}://){host}{port}"
 
 
-def tell(fleet: Fleet, base: str | None) -> None:
+def tell(services: Services, base: str | None) -> None:
     """Note what is to be told and send what is due, for less than a minute: the rest is the next minute's.
 
     A place that does not take a message is left alone until then.
     """
     if not alerts.any_rules():
         return
-    began = fleet.clock()
+    began = services.clock()
     alerts.give_up_unknown(began)
     alerts.note(began, base)
     for rule_id in alerts.rules_due(began):
         for message_id in alerts.due(rule_id, began):
-            if fleet.clock() - began > AT_MOST:
+            if services.clock() - began > AT_MOST:
                 return
-            message = alerts.lease(message_id, fleet.clock())
+            message = alerts.lease(message_id, services.clock())
             rule = alert_rules.rule_or_none(rule_id, with_address=True)
-            if message is None or rule is None or not alerts.is_to_be_sent(message, rule, fleet.clock(), base):
+            if message is None or rule is None or not alerts.is_to_be_sent(message, rule, services.clock(), base):
                 continue
-            if deliver(fleet, rule, message) is not None:
+            if deliver(services, rule, message) is not None:
                 break
 
 
-def send_again(fleet: Fleet, message_id: int) -> str | None:
+def send_again(services: Services, message_id: int) -> str | None:
     """Send a message now that waits or was given up, because somebody asks for it; the error, None where it was sent.
 
     Raises:
         LookupError: there is no such message to send, or it is being sent.
     """
-    message = alerts.lease(message_id, fleet.clock(), by_hand=True)
+    message = alerts.lease(message_id, services.clock(), by_hand=True)
     rule = alert_rules.rule_or_none(message.rule_id, with_address=True) if message is not None else None
     if message is None or rule is None:
         raise LookupError(message_id)
-    return deliver(fleet, rule, message)
+    return deliver(services, rule, message)
 
 
-def send_test(fleet: Fleet, rule: AlertRule, who: str, base: str | None) -> str | None:
+def send_test(services: Services, rule: AlertRule, who: str, base: str | None) -> str | None:
     """Send a message that says that it is a test; the error, None where it was sent. ``rule``: with its address."""
-    return deliver(fleet, rule, alerts.begin_test(rule, who, fleet.clock(), base))
+    return deliver(services, rule, alerts.begin_test(rule, who, services.clock(), base))
 
 
-def deliver(fleet: Fleet, rule: AlertRule, message: AlertMessage) -> str | None:
+def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str | None:
     """Send a message that the caller holds, and write down how it went; the error, None where it was sent."""
-    address, message_id = fleet.vault.decrypt(rule.address), message.id
+    address, message_id = services.vault.decrypt(rule.address), message.id
     subject, body, tone = message.subject, message.body, TONES.get(message.key.rpartition("/")[2], "info")
     # No transaction stays open while a place far away takes its time.
     db.session.rollback()
-    error = send(address, subject, body, tone, fleet.places) if address is not None else UNREADABLE
-    alerts.settle(message_id, error, fleet.clock())
+    error = send(address, subject, body, tone, services.settings.places) if address is not None else UNREADABLE
+    alerts.settle(message_id, error, services.clock())
     return error
 
 

@@ -11,7 +11,7 @@ from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.alerts.models import AlertRule
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.times import shown_minute
 from dashboard.findings.rules.registry import GRAVITIES
@@ -45,7 +45,7 @@ def new() -> ResponseReturnValue:
 @requires("admin")
 def create() -> ResponseReturnValue:
     """A new rule."""
-    at = console().clock()
+    at = services().clock()
     rule = AlertRule(on=True, created_at=at, created_by=visitor().email)
     return _save(rule, None, "create_alert_rule")
 
@@ -72,7 +72,7 @@ def switch(rule_id: int) -> ResponseReturnValue:
     rule, to = _rule_or_404(rule_id), request.form.get("to")
     if to not in {"on", "off"}:
         abort(400, "A rule can be switched on or off.")
-    alert_rules.switch(rule, to == "on", console().clock())
+    alert_rules.switch(rule, to == "on", services().clock())
     _note("change_alert_rule", audit.DONE, f"{rule.name}: {to}")
     flash(f"“{rule.name}” is {to}. " + ("What is wrong by now is not told." if to == "on" else "It sends nothing."), "success")
     return redirect(url_for(".index"), 303)
@@ -95,8 +95,8 @@ def delete(rule_id: int) -> ResponseReturnValue:
 def test(rule_id: int) -> ResponseReturnValue:
     """Send a message that says that it is a test, now, and say how it went."""
     rule = _rule_or_404(rule_id, with_address=True)
-    name, parts = rule.name, console()
-    error = sending.send_test(parts.fleet, rule, visitor().email, parts.settings.dashboard_url)
+    name, parts = rule.name, services()
+    error = sending.send_test(parts, rule, visitor().email, parts.settings.dashboard_url)
     _note("test_alert_rule", audit.DONE if error is None else audit.FAILED, f"{name}: {error or 'sent'}")
     if error is None:
         flash(f"The test of “{name}” was sent. See whether it has arrived.", "success")
@@ -119,7 +119,7 @@ def messages() -> ResponseReturnValue:
 def send_again(message_id: int) -> ResponseReturnValue:
     """Send what waits or was given up, now."""
     try:
-        error = sending.send_again(console().fleet, message_id)
+        error = sending.send_again(services(), message_id)
     except LookupError:
         flash("There is nothing to send: the message was sent meanwhile, or is being sent just now.", "info")
         return redirect(url_for(".messages"), 303)
@@ -133,11 +133,11 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
     try:
         wanted = alert_rules.read_rule(request.form, sends)
         if address:
-            rule.place = sending.check_address(address, console().fleet.places)[:200]
-            rule.address = console().fleet.vault.encrypt(address)
+            rule.place = sending.check_address(address, services().settings.places)[:200]
+            rule.address = services().vault.encrypt(address)
         elif rule_id is None:
             raise sending.BadAddress("Type the address that the rule sends to.")
-        alert_rules.save(rule, wanted, console().clock())
+        alert_rules.save(rule, wanted, services().clock())
     except ValueError as error:
         db.session.rollback()
         _note(what, audit.FAILED, str(error))
@@ -168,4 +168,4 @@ def _rule_or_404(rule_id: int, *, with_address: bool = False) -> AlertRule:
 
 
 def _note(what: str, result: str, detail: str) -> None:
-    audit.record(console().clock(), visitor().email, what, result, detail=detail)
+    audit.record(services().clock(), visitor().email, what, result, detail=detail)

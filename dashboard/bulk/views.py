@@ -11,7 +11,8 @@ from dashboard.bulk import service as bulk
 from dashboard.bulk.lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
 from dashboard.bulk.models import BulkJob
 from dashboard.bulk.plan import Candidate, Plan, plan, read_selection
-from dashboard.context import console
+from dashboard.bulk.tasks import step_bulk_job
+from dashboard.context import services
 from dashboard.customer_links.service import check_link
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause
@@ -131,10 +132,10 @@ def begin() -> ResponseReturnValue:
         visitor().email,
         page.why,
         page.at_once,
-        console().clock(),
+        services().clock(),
         found.selection.cause_id,
     )
-    console().work.carry_on(job)
+    step_bulk_job.enqueue_when_due(job)
     return redirect(url_for(".show", job_id=job.id), 303)
 
 
@@ -187,7 +188,7 @@ def go_on(job_id: int) -> ResponseReturnValue:
     count, most = bulk.numbers(job).total, _most()
     if most is not None and count > most:
         _refuse(job.kind, f"Bulk job {job.id} has {count} connections; an operator's has at most {most}.")
-    if not bulk.go_on(job, visitor().email, request.form.get("seen", ""), console().clock()):
+    if not bulk.go_on(job, visitor().email, request.form.get("seen", ""), services().clock()):
         abort(409, "The others can be begun once, after trying on one has ended, from the page that shows its result.")
     return _changed(job, "bulk_go_on", f"Bulk job {job.id}, after trying on one: {request.form['seen'].replace('_', ' ')}.")
 
@@ -197,7 +198,7 @@ def go_on(job_id: int) -> ResponseReturnValue:
 def try_another(job_id: int) -> ResponseReturnValue:
     """Try on another one before the rest."""
     job, item = get_job_or_404(job_id), request.form.get("item", "")
-    if not (item.isascii() and item.isdigit() and len(item) < 19 and bulk.try_another(job, int(item), console().clock())):
+    if not (item.isascii() and item.isdigit() and len(item) < 19 and bulk.try_another(job, int(item), services().clock())):
         abort(409, "Another one can be tried when the first has ended, and only one that has not had its turn.")
     return _changed(job, "bulk_try", f"Bulk job {job.id}, another one first.")
 
@@ -207,14 +208,14 @@ def try_another(job_id: int) -> ResponseReturnValue:
 def cancel(job_id: int) -> ResponseReturnValue:
     """Begin nothing more."""
     job = get_job_or_404(job_id)
-    if not bulk.cancel(job, visitor().email, console().clock()):
+    if not bulk.cancel(job, visitor().email, services().clock()):
         flash("It was over already.", "info")
         return redirect(url_for(".show", job_id=job.id), 303)
     return _changed(job, "bulk_cancel", f"Bulk job {job.id}.")
 
 
 def _most() -> int | None:
-    return None if visitor().may("admin") else console().settings.dashboard_bulk_most
+    return None if visitor().may("admin") else services().settings.dashboard_bulk_most
 
 
 def _confirm(found: Plan, why: str = "", problem: str | None = None) -> ConfirmPage:
@@ -222,7 +223,7 @@ def _confirm(found: Plan, why: str = "", problem: str | None = None) -> ConfirmP
     cause = diagnosed.cause_or_none(cause_id) if cause_id is not None else None
     if cause_id is not None and cause is None:
         abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
-    return ConfirmPage(found, cause, _most(), console().settings.dashboard_bulk_at_once, why, problem)
+    return ConfirmPage(found, cause, _most(), services().settings.dashboard_bulk_at_once, why, problem)
 
 
 def _job_page(job: BulkJob) -> JobPage:
@@ -238,14 +239,14 @@ def _job_page(job: BulkJob) -> JobPage:
 
 
 def _refuse(kind: str, why: str) -> None:
-    audit.record(console().clock(), visitor().email, f"bulk_{kind}", audit.REFUSED, detail=why)
+    audit.record(services().clock(), visitor().email, f"bulk_{kind}", audit.REFUSED, detail=why)
     abort(403, f"{why} Narrow the list, or ask an administrator.")
 
 
 def _changed(job: BulkJob, what: str, detail: str) -> ResponseReturnValue:
     """After a button: written down, the worker told; the fragment for htmx, else back to the page."""
-    audit.record(console().clock(), visitor().email, what, audit.DONE, detail=detail)
-    console().work.carry_on(job)
+    audit.record(services().clock(), visitor().email, what, audit.DONE, detail=detail)
+    step_bulk_job.enqueue_when_due(job)
     if htmx.is_htmx():
         return htmx.say_moved(render_template("bulk/_progress.html", page=_job_page(job)))
     return redirect(url_for(".show", job_id=job.id), 303)

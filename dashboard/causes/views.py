@@ -9,7 +9,7 @@ from sqlalchemy import case
 
 from dashboard.actions import outcomes as receipts
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.findings import queries as diagnosed
 from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
@@ -71,7 +71,7 @@ def index() -> ResponseReturnValue:
 @requires("viewer")
 def show(cause_id: int) -> ResponseReturnValue:
     """One cause with everything behind it."""
-    cause, at = get_cause_or_404(cause_id), console().clock()
+    cause, at = get_cause_or_404(cause_id), services().clock()
     behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     page = _cause_page(cause, at) if is_page else None
@@ -94,8 +94,8 @@ def suppress_cause(cause_id: int) -> ResponseReturnValue:
 def wake_cause(cause_id: int) -> ResponseReturnValue:
     """Spare them no longer."""
     cause = whole_cause_or_403(cause_id)
-    suppression.wake(cause, console().clock())
-    audit.record(console().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}")
+    suppression.wake(cause, services().clock())
+    audit.record(services().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}")
     return redirect(url_for(".show", cause_id=cause_id), 303)
 
 
@@ -113,9 +113,9 @@ def suppress_finding(finding_id: int) -> ResponseReturnValue:
 def wake_finding(finding_id: int) -> ResponseReturnValue:
     """Spare them no longer."""
     finding = _finding_or_404(finding_id)
-    suppression.wake(finding, console().clock())
+    suppression.wake(finding, services().clock())
     place = {"account_id": finding.account_id, "connection_id": finding.connection_id}
-    audit.record(console().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule)
+    audit.record(services().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule)
     return _back(finding)
 
 
@@ -126,7 +126,7 @@ def _cause_page(cause: Cause, at: datetime) -> CausePage:
 
 def _beside(causes: list[Cause]) -> Beside:
     notes = together.newest_on_causes([cause.id for cause in causes])
-    return Beside(diagnosed.moved(causes, console().clock()), notes)
+    return Beside(diagnosed.moved(causes, services().clock()), notes)
 
 
 def _finding_or_404(finding_id: int) -> Finding:
@@ -137,7 +137,7 @@ def _finding_or_404(finding_id: int) -> Finding:
 
 
 def _suppress(row: Cause | Finding, what: str, account_id: int | None = None, connection_id: int | None = None) -> None:
-    days, reason, at = request.form.get("days", ""), request.form.get("reason", ""), console().clock()
+    days, reason, at = request.form.get("days", ""), request.form.get("reason", ""), services().clock()
     try:
         suppression.suppress(row, visitor().email, reason, int(days) if days.isascii() and days.isdigit() else 0, at)
     except suppression.NoReason as error:

@@ -7,7 +7,7 @@ import click
 from dashboard.audit import service as audit
 from dashboard.cli.common import close_store, make_app
 from dashboard.cli.manage import WHO
-from dashboard.context import Console, utc_now
+from dashboard.context import Services, utc_now
 from dashboard.core import backup as keeping
 from dashboard.core.schema import needs_upgrade
 from dashboard.monitoring import queries as vitals
@@ -24,7 +24,7 @@ def backup(file: Path) -> None:
     A store with an older version's schema is kept as it is, without an entry in its audit trail: it is made before an upgrade.
     """
     app = make_app()
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context():
         is_older = needs_upgrade()
         # Written down before anything leaves.
@@ -53,7 +53,7 @@ def backup(file: Path) -> None:
 def restore(file: Path, replace: bool) -> None:
     """Put what FILE has in the store's place. End the console and its workers first."""
     app = make_app()
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context():
         if seconds := processes.seconds_in_use(utc_now()):
             raise click.ClickException(

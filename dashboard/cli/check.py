@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard import peliqan
 from dashboard.cli.common import make_app, queue_problem, sharing_problem, store_problem
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.backup import is_pooled, missing_programs
 from dashboard.deliveries.hook import NONE
 from dashboard.peliqan.client import LOOPBACK
@@ -47,7 +47,7 @@ def check(what: tuple[str, ...]) -> None:
     Exit code 0: nothing is; 1: something is, and what to do stands beside it; 2: the settings are wrong or missing.
     """
     app = make_app(pages=True)
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     click.echo("settings  fine")
     for line in _settings(parts.settings):
         click.echo(f"  {line}")
@@ -58,11 +58,11 @@ def check(what: tuple[str, ...]) -> None:
         "clock": lambda: _clock_problem(parts.settings, parts.clock()),
         "Redis": lambda: queue_problem(parts.settings.redis_url),
         "data": lambda: _data_problem(parts.settings),
-        "hook": lambda: NONE if parts.work.hook is None else parts.work.hook.problem(),
+        "hook": lambda: NONE if parts.hook is None else parts.hook.problem(),
         "provider": lambda: provider_problem(app),
         "worker": lambda: _worker_problem(app, parts.clock()),
     }
-    are_set_up = (parts.work.hook is not None, parts.settings.dashboard_oidc_issuer is not None)
+    are_set_up = (parts.hook is not None, parts.settings.dashboard_oidc_issuer is not None)
     usual = (*USUAL, *compress(SET_UP, are_set_up))
     problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for extra, problem in _extras().items():

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.redaction import scrubbed
 from dashboard.core.schema import current_version, needs_upgrade, newest_version, upgrade
@@ -62,7 +62,7 @@ def make_current_app_anew() -> Flask | None:
 
 def begin_telling(app: Flask) -> None:
     """Lines of JSON from now on, and Sentry and OpenTelemetry where the environment asks for them."""
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     try:
         mistakes.begin(os.environ)
         tracing.begin(os.environ)
@@ -75,13 +75,13 @@ def begin_telling(app: Flask) -> None:
 
 def _outages(app: Flask) -> outages.Outages:
     """What says once in the log that the database or Redis is away."""
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
 
     def ask_database() -> None:
         with app.app_context(), db.engine.connect() as connection:
             connection.execute(select(1))
 
-    return outages.Outages({outages.DATABASE: ask_database, outages.REDIS: parts.work.waiting})
+    return outages.Outages({outages.DATABASE: ask_database, outages.REDIS: parts.queues.waiting})
 
 
 class _CannotRun(Exception):
@@ -89,7 +89,7 @@ class _CannotRun(Exception):
 
 
 def _current(app: Flask) -> Flask:
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     problems = {
         "The database": store_problem(app),
         "Redis": queue_problem(parts.settings.redis_url),
@@ -111,7 +111,7 @@ def store_problem(app: Flask) -> str | None:
         except SQLAlchemyError as error:
             return f"does not answer ({own_words(error)}): check DATABASE_URL"
         try:
-            vitals.ensure_writable(app.extensions["console"].clock())
+            vitals.ensure_writable(app.extensions["services"].clock())
         except SQLAlchemyError as error:
             return f"cannot be written to ({own_words(error)}): make room on its disk, or lift what makes it read-only"
     return None

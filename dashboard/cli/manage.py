@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 
 from dashboard.audit import service as audit
 from dashboard.cli.common import make_app, make_current_app, upgrade_schema
-from dashboard.context import Console, utc_now
+from dashboard.context import Services, utc_now
 from dashboard.core import schema
 from dashboard.core.database import db
 from dashboard.fleet import queries
@@ -31,7 +31,7 @@ own_password = click.option(
 def refresh(account: int | None, as_json: bool) -> None:
     """One pass over the fleet. Exit code 0: all read; 1: some accounts unreadable; 2: nothing could be read."""
     app = make_current_app()
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context(), click.progressbar(length=1, label="Reading accounts", file=sys.stderr, hidden=as_json) as bar:
 
         def progress(done: int, accounts: int) -> None:
@@ -40,11 +40,11 @@ def refresh(account: int | None, as_json: bool) -> None:
 
         fleet.let_threads_take_turns()
         if account is None:
-            result = fleet.refresh_fleet(parts.fleet, progress=progress)
+            result = fleet.refresh_fleet(parts, progress=progress)
         elif queries.account_or_none(account) is None:
             raise click.ClickException(f"The console does not know the account {account}. Run a full pass first.")
         else:
-            result = fleet.refresh_account(parts.fleet, account)
+            result = fleet.refresh_account(parts, account)
     nothing = result.error is not None or (result.accounts > 0 and len(result.unreadable) == result.accounts)
     if as_json:
         unreadable = {str(key): reason for key, reason in result.unreadable.items()}

@@ -7,7 +7,7 @@ import click
 
 from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core import addresses
 from dashboard.core.text import clean
 from dashboard.pulls import jobs as pulling
@@ -55,9 +55,9 @@ def pull(
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     app = make_current_app()
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     try:
-        parts.fleet.places.ensure_not_own(where)
+        parts.settings.places.ensure_not_own(where)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     destination = registry.open_destination(where)
@@ -70,7 +70,7 @@ def pull(
         chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
         place = registry.name_of(where)
         run = pulls.begin(None, "by hand", place, WHO, pulling.in_words(chosen), parts.clock())
-        result = pulling.copy(parts.fleet, run, destination, chosen, full=full, full_every=full_every, progress=progress)
+        result = pulling.copy(parts, run, destination, chosen, full=full, full_every=full_every, progress=progress)
         pulls.end(run, None, pulling.ended(result), parts.clock())
     # Names of tables may hold what no terminal and no file can: half of a surrogate pair.
     click.echo(clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result)))

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import click
 
 from dashboard.cli.common import make_current_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.reports.since import queries as store
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
@@ -59,7 +59,7 @@ def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     from dashboard.reports.since import views as reports
 
     app = make_current_app(pages=True)
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     kept = parts.settings.dashboard_keep_history_days
     if since > timedelta(days=kept):
         raise click.BadParameter(f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since")

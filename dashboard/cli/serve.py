@@ -10,7 +10,7 @@ import click
 from flask import Flask
 
 from dashboard.cli.common import begin_telling, make_current_app, make_current_app_anew
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.telemetry.multiprocess import shared_counts
 from dashboard.worker.consumer import run_worker
 
@@ -95,7 +95,7 @@ def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metri
     """A worker alone: refreshes the fleet and follows what agents started."""
     app = make_current_app()
     begin_telling(app)
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     if metrics_port is not None:
         refuse_taken_port(metrics_host, metrics_port)
         # Loaded here, where it is known whether this process counts for itself.

@@ -7,7 +7,7 @@ from flask import request
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.text import meant
 from dashboard.customer_links import letters
 from dashboard.customer_links import queries as desk
@@ -49,7 +49,7 @@ def message_of(action: Action, account: Account, connection: Connection | None) 
     Raises:
         BadQuery: another language than there are.
     """
-    at = console().clock()
+    at = services().clock()
     if action.state != actions.WAITING or not action.url or action.kind not in actions.LINKS:
         return None
     stage = desk.stage_of(action, at) or desk.UNSENT

@@ -7,8 +7,9 @@ from sqlalchemy import Select, select
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.actions.presenters import noted_if_unsent
+from dashboard.actions.tasks import poll_action
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.customer_links import queries as desk
@@ -38,7 +39,7 @@ def index() -> ResponseReturnValue:
     """Links that wait for a customer, who needs one, and which came back today."""
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     return answer_list(
-        desk.waiting_links(console().clock()),
+        desk.waiting_links(services().clock()),
         desk.link_item,
         "customer_links/links.html",
         "customer_links/_links.html",
@@ -102,15 +103,15 @@ def invite(account_id: int) -> ResponseReturnValue:
     account, connector = get_account_or_404(account_id), request.form.get("connector", "").strip()
     if not connector or len(connector) > LONGEST_CONNECTOR or not connector.isprintable():
         abort(400, f"A connector has a name of 1 to {LONGEST_CONNECTOR} characters.")
-    who, at = visitor().email, console().clock()
+    who, at = visitor().email, services().clock()
     if account.gone_at is not None:
         return _refuse(account, "Peliqan lists this account no more.", connector)
     if comparable(connector) in map(comparable, db.session.scalars(_live_connectors(account))):
         return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
-    settings = console().settings
+    settings = services().settings
     with noted_if_unsent(actions.INVITE, account_id):
-        action = links.invite(console().api, account, connector, who, at, settings.dashboard_watch_interval)
-    console().work.follow(action)
+        action = links.invite(services().api, account, connector, who, at, settings.dashboard_watch_interval)
+    poll_action.enqueue_when_due(action)
     return redirect(url_for(".link", action_id=action.id), 303)
 
 
@@ -133,7 +134,7 @@ def _show(action: Action, problem: str = "") -> ResponseReturnValue:
 
 
 def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
-    who, at, language = visitor().email, console().clock(), chosen_language() or "en"
+    who, at, language = visitor().email, services().clock(), chosen_language() or "en"
     problem = ""
     if desk.note_sent(action, who, language, at, reminder=reminder):
         what, words = ("link_reminded" if reminder else "link_sent"), f"{action.kind.replace('_', ' ')}, in {language}"
@@ -150,6 +151,6 @@ def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
 
 def _refuse(account: Account, why: str, connector: str) -> ResponseReturnValue:
     audit.record(
-        console().clock(), visitor().email, actions.INVITE, audit.REFUSED, account_id=account.id, detail=f"{connector}: {why}"
+        services().clock(), visitor().email, actions.INVITE, audit.REFUSED, account_id=account.id, detail=f"{connector}: {why}"
     )
     abort(400, why)

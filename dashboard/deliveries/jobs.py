@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from dashboard import peliqan
 from dashboard.actions.polling import next_look
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import clean, comparable
@@ -53,24 +53,24 @@ class Target:
     names: frozenset[str]
 
 
-def work_on(fleet: Fleet, target: Target, delivery: Delivery, interval: float, stop: Event) -> None:
+def work_on(services: Services, target: Target, delivery: Delivery, interval: float, stop: Event) -> None:
     """One turn at a delivery whose lease the caller has: to its end, or to where it has to wait. ``interval``: see ``pace``."""
     if delivery.tries > len(WAITS):
-        deliveries.settle(delivery, deliveries.DEAD, fleet.clock(), error=delivery.error or KILLED)
+        deliveries.settle(delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED)
         return
     try:
-        if delivery.state == deliveries.WAITING and not _has_loaded(fleet, delivery, interval):
+        if delivery.state == deliveries.WAITING and not _has_loaded(services, delivery, interval):
             return
-        _Turn(fleet, target, delivery, stop).hand_over()
+        _Turn(services, target, delivery, stop).hand_over()
     except HookError as error:
-        _try_again(delivery, error.sentence, fleet.clock(), error.retry_after)
+        _try_again(delivery, error.sentence, services.clock(), error.retry_after)
     except TableChanged as error:
-        _try_again(delivery, str(error), fleet.clock())
+        _try_again(delivery, str(error), services.clock())
     except peliqan.Away as error:
         # Nobody was asked, so that is no try.
-        deliveries.let_go(delivery, fleet.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error))
+        deliveries.let_go(delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error))
     except peliqan.PeliqanError as error:
-        _try_again(delivery, sentence_of(error), fleet.clock(), error.retry_after)
+        _try_again(delivery, sentence_of(error), services.clock(), error.retry_after)
 
 
 def _try_again(delivery: Delivery, error: str, at: datetime, retry_after: float | None = None) -> None:
@@ -82,16 +82,16 @@ def _try_again(delivery: Delivery, error: str, at: datetime, retry_after: float 
     deliveries.let_go(delivery, at + max(WAITS[tries - 1], asked), tries=tries, error=error)
 
 
-def _has_loaded(fleet: Fleet, delivery: Delivery, interval: float) -> bool:
+def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool:
     """Look whether a run has completed: then it goes on; else at the next look, for a day."""
-    at, said = fleet.clock(), ""
+    at, said = services.clock(), ""
     delivery.looks, delivery.looked_at = delivery.looks + 1, at
     looked = {"looks": delivery.looks, "looked_at": at}
     if queries.account_or_none(delivery.account_id) is None:
         said = NEW_ACCOUNT
     else:
         try:
-            connection = live.read_connection(fleet.api, delivery.account_id, delivery.connection_id, at)
+            connection = live.read_connection(services.api, delivery.account_id, delivery.connection_id, at)
         except peliqan.PeliqanError as error:
             said = error.explained
         else:
@@ -132,12 +132,12 @@ def _missing_in(run: Run) -> list[str]:
 class _Turn:
     """What is handed over until it ends, fails, or others have their turn."""
 
-    def __init__(self, fleet: Fleet, target: Target, delivery: Delivery, stop: Event) -> None:
+    def __init__(self, services: Services, target: Target, delivery: Delivery, stop: Event) -> None:
         if target.hook is None:
             raise HookError(NONE)
-        self._fleet, self._hook, self._names, self._stop = fleet, target.hook, target.names, stop
-        self._delivery, self._began = delivery, fleet.clock()
-        self._api = fleet.api.for_account(delivery.account_id)
+        self._services, self._hook, self._names, self._stop = services, target.hook, target.names, stop
+        self._delivery, self._began = delivery, services.clock()
+        self._api = services.api.for_account(delivery.account_id)
         connection = queries.connection_or_none(delivery.account_id, delivery.connection_id)
         assert connection is not None  # its run was read
         self._connection = connection
@@ -158,7 +158,7 @@ class _Turn:
         remarks = [*delivery.remarks] if tables else [NO_TABLES]
         whole = {"complete": True, "tables": tables, "rows": delivery.rows, "remarks": remarks}
         self._hook.send({**self._head, "key": f"{delivery.id}-complete", **whole})
-        deliveries.settle(delivery, deliveries.DELIVERED, self._fleet.clock(), error="", tries=0, remarks=remarks)
+        deliveries.settle(delivery, deliveries.DELIVERED, self._services.clock(), error="", tries=0, remarks=remarks)
 
     def _list_tables(self) -> bool:
         """Settle which tables go over, and in which order: that stays, however often it is interrupted."""
@@ -166,7 +166,7 @@ class _Turn:
         wanted = [each for each in found if is_wanted(each, self._connection, self._names)]
         empty: Mapping[str, Any] = {"rows": 0, "parts": 0, "count": None, "repeated": 0, "whole": False}
         tables = [{"id": each.id, "name": clean(each.name), **empty} for each in wanted]
-        return deliveries.note(self._delivery, self._fleet.clock(), state=deliveries.SENDING, tables=tables)
+        return deliveries.note(self._delivery, self._services.clock(), state=deliveries.SENDING, tables=tables)
 
     def _hand_over_table(self, place: int) -> bool:
         """A table from the first part on that was not taken. False where it is somebody else's, or goes on later."""
@@ -216,11 +216,11 @@ class _Turn:
     def _note_table(self, place: int, reached: Mapping[str, Any], **values: Any) -> bool:
         tables = [{**each, **reached} if at == place else each for at, each in enumerate(self._delivery.tables or ())]
         rows = sum(each["rows"] for each in tables)
-        return deliveries.note(self._delivery, self._fleet.clock(), tables=tables, rows=rows, **values)
+        return deliveries.note(self._delivery, self._services.clock(), tables=tables, rows=rows, **values)
 
     def _has_to_wait(self) -> bool:
         """Whether it is let go for now: the worker ends, or others have their turn."""
-        at = self._fleet.clock()
+        at = self._services.clock()
         over = self._stop.is_set() or at - self._began >= TURN
         if over:
             deliveries.let_go(self._delivery, at)

@@ -4,11 +4,12 @@ from flask import Blueprint, abort, flash, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.hook import NONE
 from dashboard.deliveries.models import Delivery
 from dashboard.deliveries.service import DELIVERIES, delivery_item
+from dashboard.deliveries.tasks import deliver
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
@@ -24,22 +25,22 @@ bp = Blueprint("deliveries", __name__)
 def index() -> ResponseReturnValue:
     """All of them, the newest first."""
     template, fragment = "deliveries/deliveries.html", "deliveries/_deliveries.html"
-    return answer_list(DELIVERIES, delivery_item, template, fragment, hook=console().work.hook)
+    return answer_list(DELIVERIES, delivery_item, template, fragment, hook=services().hook)
 
 
 @bp.post(f"{PATH}/read")
 @requires("operator")
 def read(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Hand a connection's tables over now; where that is under way, it is shown."""
-    connection, at = get_connection_or_404(account_id, connection_id), console().clock()
-    why = NONE if console().work.hook is None else "" if connection.may_sync else "It is no source: no run of it brings tables."
+    connection, at = get_connection_or_404(account_id, connection_id), services().clock()
+    why = NONE if services().hook is None else "" if connection.may_sync else "It is no source: no run of it brings tables."
     if why:
         audit.record(
             at, visitor().email, "deliver", audit.REFUSED, account_id=account_id, connection_id=connection_id, detail=why
         )
         abort(400, why)
     delivery = deliveries.ask((account_id, connection_id), visitor().email, at)
-    console().work.hand_over(delivery)
+    deliver.enqueue_when_due(delivery)
     if delivery.asked_at < at:
         flash("Its tables are being handed over already. The first line below says how far that is.", "info")
     else:
@@ -52,8 +53,8 @@ def read(account_id: int, connection_id: int) -> ResponseReturnValue:
 def send(delivery_id: int) -> ResponseReturnValue:
     """Have one that is dead or was cancelled go on, now."""
     delivery = _delivery_or_404(delivery_id)
-    if deliveries.send_again(delivery, visitor().email, console().clock()):
-        console().work.hand_over(delivery)
+    if deliveries.send_again(delivery, visitor().email, services().clock()):
+        deliver.enqueue_when_due(delivery)
         flash(f"Delivery {delivery_id} goes on with what the hook has not taken yet.", "success")
     else:
         flash(f"Delivery {delivery_id} is {delivery.state}: there is nothing to send again.", "info")
@@ -65,9 +66,9 @@ def send(delivery_id: int) -> ResponseReturnValue:
 def cancel(delivery_id: int) -> ResponseReturnValue:
     """Stop one that is under way; what the hook has taken, it has."""
     delivery, who = _delivery_or_404(delivery_id), visitor().email
-    if deliveries.cancel(delivery, who, console().clock()):
+    if deliveries.cancel(delivery, who, services().clock()):
         place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
-        audit.record(console().clock(), who, "cancel_delivery", audit.DONE, **place, detail=f"Delivery {delivery_id}")
+        audit.record(services().clock(), who, "cancel_delivery", audit.DONE, **place, detail=f"Delivery {delivery_id}")
         flash(f"Delivery {delivery_id} is cancelled. What the hook has taken before, it has.", "success")
     else:
         flash(f"Delivery {delivery_id} is {delivery.state}: there is nothing to cancel.", "info")

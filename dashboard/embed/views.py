@@ -18,9 +18,10 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.text import comparable
+from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery, whole_number
 from dashboard.refresh import live
@@ -61,7 +62,7 @@ class EmbedPage:
 def show() -> ResponseReturnValue:
     """Choose a customer and look at their widget."""
     page = _page()
-    allow_frame(console().settings.dashboard_widget_origin or "'self'")
+    allow_frame(services().settings.dashboard_widget_origin or "'self'")
     return render_template("embed/preview.html", page=page)
 
 
@@ -75,17 +76,17 @@ def token() -> ResponseReturnValue:
         return jsonify(error="unknown_account", detail="No account has this external id; it would be created."), 409
     what = "widget_token" if account else "create_account"
     entry = audit.record(
-        console().clock(), visitor().email, what, audit.PENDING, account_id=account.id if account else None, detail=external_id
+        services().clock(), visitor().email, what, audit.PENDING, account_id=account.id if account else None, detail=external_id
     )
     try:
-        made = console().api.integration_token(external_id, company_name=account.name if account else external_id).token
+        made = services().api.integration_token(external_id, company_name=account.name if account else external_id).token
     except peliqan.PeliqanError as error:
-        entry.result, entry.detail, entry.settled_at = audit.FAILED, error.explained, console().clock()
+        entry.result, entry.detail, entry.settled_at = audit.FAILED, error.explained, services().clock()
         db.session.commit()
         return jsonify(error.as_json()), 502
-    entry.result, entry.settled_at = audit.DONE, console().clock()
+    entry.result, entry.settled_at = audit.DONE, services().clock()
     db.session.commit()
-    ends = _expiry(made) or console().clock() + TOKEN_LIFE
+    ends = _expiry(made) or services().clock() + TOKEN_LIFE
     return jsonify(token=made, expires_at=ends.isoformat())
 
 
@@ -93,13 +94,13 @@ def token() -> ResponseReturnValue:
 @requires("operator")
 def connected() -> ResponseReturnValue:
     """After the callback: read the new connection at once and show it."""
-    external_id, at = _external_id(request.form), console().clock()
+    external_id, at = _external_id(request.form), services().clock()
     connection_id = whole_number("connection id", request.form.get("server_id", ""), 2**62)
     delivery = None
     try:
-        account = _account(external_id) or live.find_or_add_account(console().api, external_id, at)
-        delivery = console().work.connection_came(account.id, connection_id, visitor().email)
-        live.read_connection(console().api, account.id, connection_id, at)
+        account = _account(external_id) or live.find_or_add_account(services().api, external_id, at)
+        delivery = deliver_new_connection(account.id, connection_id, visitor().email)
+        live.read_connection(services().api, account.id, connection_id, at)
         connection, problem = db.session.get(Connection, (account.id, connection_id)), None
     except peliqan.PeliqanError as error:
         account, connection, problem = None, None, error
@@ -114,7 +115,7 @@ def connected() -> ResponseReturnValue:
 @requires(PUBLIC)
 def frame() -> ResponseReturnValue:
     """The frame's page: no secret, no cookie, the vendor's script and a policy of its own."""
-    settings = console().settings
+    settings = services().settings
     script, api = _origin(settings.peliqan_embed_script_url), _origin(settings.peliqan_api_url)
     own_host = is_widgets_host()
     # Its own files: by the address that people open, or by another of this machine's. An opaque origin has no 'self'.
@@ -141,7 +142,7 @@ def frame() -> ResponseReturnValue:
 
 
 def _page() -> EmbedPage:
-    settings = console().settings
+    settings = services().settings
     external_id = _external_id(request.args) if request.args.get("external_id", "").strip() else ""
     known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
     customers = (

@@ -21,7 +21,7 @@ from flask import request
 
 from dashboard import peliqan
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.exports import parquet
 from dashboard.exports import service as exports
@@ -64,7 +64,7 @@ def make_whole_file(asked: "Asked", entry_id: int) -> IO[bytes]:
         why = _why(error)
         raise
     finally:
-        exports.settle_entry(entry_id, result, making.remarks(why), console().clock())
+        exports.settle_entry(entry_id, result, making.remarks(why), services().clock())
 
 
 class _Making:
@@ -76,7 +76,7 @@ class _Making:
     def as_text(self) -> IO[bytes]:
         """CSV or JSON Lines."""
         with _disk_errors():
-            made = tempfile.TemporaryFile(dir=console().settings.dashboard_data)  # noqa: SIM115  # the answer closes it
+            made = tempfile.TemporaryFile(dir=services().settings.dashboard_data)  # noqa: SIM115  # the answer closes it
         try:
             self._write(made)
             made.seek(0)
@@ -87,7 +87,7 @@ class _Making:
 
     def as_parquet(self) -> IO[bytes]:
         """Parquet, whose types are known after the last row: made from lines by a process of its own."""
-        data = console().settings.dashboard_data
+        data = services().settings.dashboard_data
         remove_abandoned(data)
         with _disk_errors():
             place = tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=data)

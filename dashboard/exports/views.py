@@ -13,13 +13,14 @@ from werkzeug.wsgi import wrap_file
 
 from dashboard import peliqan
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.text import clean
 from dashboard.exports import service as exports
 from dashboard.exports.formats import FORMATS, TextFile, make_file
 from dashboard.exports.jobs import folder_of
 from dashboard.exports.models import Export
 from dashboard.exports.table_files import ClientLeft, make_whole_file
+from dashboard.exports.tasks import write_export
 from dashboard.fleet.models import Account
 from dashboard.masking.presenters import sight
 from dashboard.tables import addresses as table_views
@@ -63,7 +64,7 @@ class Asked:
 
     def reading(self) -> TableReading:
         """A reading of the table from its beginning."""
-        api = console().api.for_account(self.account_id)
+        api = services().api.for_account(self.account_id)
         return TableReading(api, self.table_id, self.query.upstream(self.columns))
 
     def file(self) -> TextFile:
@@ -90,7 +91,7 @@ class ExportPage:
 @bp.app_template_global()
 def may_export() -> bool:
     """Whether the person who asks may export tables: ``DASHBOARD_EXPORT_ROLE``."""
-    return visitor().may(console().settings.dashboard_export_role)
+    return visitor().may(services().settings.dashboard_export_role)
 
 
 @bp.get(f"{TABLE}/export.csv", endpoint="csv")
@@ -109,7 +110,7 @@ def export(account_id: int, table_id: int) -> ResponseReturnValue:
         answer.automatically_set_content_length = False
         return answer
     entry_id = audit.record(
-        console().clock(), visitor().email, "export", audit.PENDING, account_id=account_id, detail=asked.in_words
+        services().clock(), visitor().email, "export", audit.PENDING, account_id=account_id, detail=asked.in_words
     ).id
     try:
         made = make_whole_file(asked, entry_id)
@@ -143,19 +144,19 @@ def begin(account_id: int, table_id: int) -> ResponseReturnValue:
             visitor().user,
             account_id,
             table_id,
-            clean(console().api.for_account(account_id).table(table_id).name),
+            clean(services().api.for_account(account_id).table(table_id).name),
             suffix,
             asked.query.upstream(asked.columns),
             [(column.name, column.result_type, column.decimals) for column in asked.shown],
             asked.hidden,
             asked.in_words,
-            console().clock(),
+            services().clock(),
             _kept(asked),
         )
     except exports.TooManyExports as error:
         flash(str(error), "warning")
         return redirect(url_for(".index"), 303)
-    console().work.make_file(export)
+    write_export.enqueue_when_due(export)
     return redirect(url_for(".show", export_id=export.id), 303)
 
 
@@ -188,7 +189,7 @@ def progress(export_id: int) -> ResponseReturnValue:
 def cancel(export_id: int) -> ResponseReturnValue:
     """Stop an export."""
     page = get_export_or_404(export_id)
-    exports.cancel(page.export, visitor().email, console().clock())
+    exports.cancel(page.export, visitor().email, services().clock())
     if htmx.is_htmx():
         return render_template("exports/_progress.html", page=page)
     return redirect(url_for(".show", export_id=export_id), 303)
@@ -207,7 +208,7 @@ def file(export_id: int) -> ResponseReturnValue:
         abort(404, "The file is on the machine whose worker made it. Machines that serve need a common exports folder.")
     _refuse(export.account_id, page.refusal, export.in_words)
     audit.record(
-        console().clock(), visitor().email, "export_file", audit.DONE, account_id=export.account_id, detail=export.in_words
+        services().clock(), visitor().email, "export_file", audit.DONE, account_id=export.account_id, detail=export.in_words
     )
     name = f"table-{export.table_id}.{export.suffix}"
     return send_file(_path(export), mimetype=FORMATS[export.suffix].mimetype, as_attachment=True, download_name=name)
@@ -261,21 +262,21 @@ def _refuse(account_id: int, refusal: str, in_words: str) -> None:
     """A 410 with the sentence, and an entry in the audit trail, where there is one."""
     if refusal:
         detail = f"Shows columns that are masked now. {in_words}"
-        audit.record(console().clock(), visitor().email, "export_file", audit.REFUSED, account_id=account_id, detail=detail)
+        audit.record(services().clock(), visitor().email, "export_file", audit.REFUSED, account_id=account_id, detail=detail)
         abort(410, refusal)
 
 
 def _path(export: Export) -> Path:
-    return folder_of(console().settings.dashboard_data).resolve() / export.name
+    return folder_of(services().settings.dashboard_data).resolve() / export.name
 
 
 def refuse_others(account_id: int, table_id: int) -> None:
     """A 403 with a sentence, and an entry in the audit trail, for whoever may not export."""
     if may_export():
         return
-    least = console().settings.dashboard_export_role
+    least = services().settings.dashboard_export_role
     detail = f"Table {table_id}: exports need the role {least}; has {visitor().user.role}."
-    audit.record(console().clock(), visitor().email, "export", audit.REFUSED, account_id=account_id, detail=detail)
+    audit.record(services().clock(), visitor().email, "export", audit.REFUSED, account_id=account_id, detail=detail)
     abort(403, f"Exporting whole tables needs the role {least} here; yours is {visitor().user.role}.")
 
 
@@ -287,7 +288,7 @@ def read_asked(account_id: int, table_id: int, suffix: str, args: Any) -> Asked:
         PeliqanError: its columns cannot be had.
     """
     get_account_or_404(account_id)
-    columns = console().api.for_account(account_id).columns(table_id)
+    columns = services().api.for_account(account_id).columns(table_id)
     args = table_views.read(account_id, table_id, args).args
     query, seen = read_query(account_id, table_id, args, args.getlist("column"), columns)
     return Asked(account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
 from dashboard.users.access import visitor
@@ -24,10 +24,10 @@ def sight(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> 
     user = visitor().user
     if user.role == SEES_ALL:
         return Sight({})
-    until = reveals.until(user, account_id, table_id, console().clock())
+    until = reveals.until(user, account_id, table_id, services().clock())
     decided = _decided(table_id, columns)
     revealed = until is not None
-    hidden = console().masks.hidden(
+    hidden = services().masks.hidden(
         columns, role=user.role, overrides=decided.get(table_id, {}), elsewhere=decided, revealed=revealed
     )
     return Sight(hidden, until)
@@ -37,7 +37,7 @@ def as_others_see(table_id: int, columns: Sequence[peliqan.Column]) -> tuple[dic
     """For administrators: the columns that everybody else sees masked, and what was decided by hand (True: masked)."""
     decided = _decided(table_id, columns)
     own = decided.get(table_id, {})
-    return console().masks.hidden(columns, role="viewer", overrides=own, elsewhere=decided), own
+    return services().masks.hidden(columns, role="viewer", overrides=own, elsewhere=decided), own
 
 
 def _decided(table_id: int, columns: Sequence[peliqan.Column]) -> dict[int, dict[str, bool]]:

@@ -14,11 +14,10 @@ from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, ConnectionCount
 from dashboard.refresh import passes
 from dashboard.tasks.periodic import Job
+from dashboard.tasks.queue import WRITTEN, WRITTEN_EVERY
 
 # The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a
 # replica. All processes write it together, once in so long.
-WRITTEN: Final = "written"
-WRITTEN_EVERY: Final = timedelta(seconds=10)
 # The job's row that holds when a backup was last made.
 BACKUP: Final = "backup"
 

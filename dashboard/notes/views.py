@@ -4,7 +4,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.notes import service as together
@@ -25,7 +25,7 @@ CONNECTION = f"{ACCOUNT}/connections/<int:connection_id>"
 @requires("operator")
 def add_note(**ids: int) -> ResponseReturnValue:
     """Write a note on an account, a connection or a cause."""
-    place, at, problem = _place_or_404(ids), console().clock(), ""
+    place, at, problem = _place_or_404(ids), services().clock(), ""
     try:
         note = together.add_note(place, visitor().email, request.form.get("text", ""), at)
     except together.BadNote as error:
@@ -59,7 +59,7 @@ def delete_note(note_id: int, **ids: int) -> ResponseReturnValue:
 def own(**ids: int) -> ResponseReturnValue:
     """Say that one is on it, in nobody's or another's place; or let it go, where one was."""
     row: Account | Cause = whole_cause_or_403(ids["cause_id"]) if "cause_id" in ids else get_account_or_404(ids["account_id"])
-    place, at, me, before = Place(**ids), console().clock(), visitor().email, row.owner
+    place, at, me, before = Place(**ids), services().clock(), visitor().email, row.owner
     what, problem = request.form.get("do", ""), ""
     if what == "take":
         seen = request.form.get("instead_of") or None
@@ -114,4 +114,4 @@ def _notes(place: Place, problem: str = "") -> ResponseReturnValue:
 
 def _record(what: str, result: str, place: Place, detail: str) -> None:
     ids = {"account_id": place.account_id, "connection_id": place.connection_id}
-    audit.record(console().clock(), visitor().email, what, result, **ids, detail=detail.strip())
+    audit.record(services().clock(), visitor().email, what, result, **ids, detail=detail.strip())

@@ -6,7 +6,7 @@ from threading import Event
 from typing import Final
 
 from dashboard import peliqan
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core import addresses
 from dashboard.core.text import clean
 from dashboard.fleet.models import Connection
@@ -24,7 +24,7 @@ UNREADABLE: Final = "The destination's address cannot be read with the console's
 
 
 def copy(
-    fleet: Fleet,
+    services: Services,
     run: PullRun,
     destination: destinations.Destination,
     chosen: Selection,
@@ -35,12 +35,12 @@ def copy(
     stop: Event | None = None,
 ) -> PullResult:
     """Carry out a pull that was written down. It ends early where ``stop`` is set, or somebody closed it meanwhile."""
-    beaten_at, now, alive = fleet.clock(), "", True
+    beaten_at, now, alive = services.clock(), "", True
 
     def go_on() -> bool:
         nonlocal beaten_at, alive
-        if fleet.clock() - beaten_at >= BEAT_EVERY:
-            beaten_at = fleet.clock()
+        if services.clock() - beaten_at >= BEAT_EVERY:
+            beaten_at = services.clock()
             alive = pulls.beat(run, beaten_at, now)
         return alive and not (stop is not None and stop.is_set())
 
@@ -50,10 +50,10 @@ def copy(
         progress(what)
 
     work = Pull(
-        fleet.api,
+        services.api,
         destination,
         belongs=_belongs,
-        clock=fleet.clock,
+        clock=services.clock,
         full=full,
         full_every=full_every,
         progress=note,
@@ -62,22 +62,22 @@ def copy(
     return work.run(chosen)
 
 
-def work_on(fleet: Fleet, schedule: PullSchedule, stop: Event) -> None:
+def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
     """One pull by a schedule whose lease the caller has."""
-    chosen, at = selection_of(schedule), fleet.clock()
+    chosen, at = selection_of(schedule), services.clock()
     run = pulls.begin(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
-    text = fleet.vault.decrypt(schedule.address)
+    text = services.vault.decrypt(schedule.address)
     try:
         if text is None:
             raise ValueError(UNREADABLE)
         address = addresses.read(text)
-        fleet.places.ensure(address)
+        services.settings.places.ensure(address)
         destination = registry.open_destination(address)
     except ValueError as error:
-        pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), fleet.clock())
+        pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), services.clock())
         return
-    result = copy(fleet, run, destination, chosen, full_every=schedule.full_every, stop=stop)
-    pulls.end(run, schedule, ended(result, stopped=stop.is_set()), fleet.clock())
+    result = copy(services, run, destination, chosen, full_every=schedule.full_every, stop=stop)
+    pulls.end(run, schedule, ended(result, stopped=stop.is_set()), services.clock())
 
 
 def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:

@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core import addresses
 from dashboard.core.times import MINUTES_A_DAY, read_minute, read_zone, shown_minute
 from dashboard.pulls import service as pulls
@@ -16,6 +16,7 @@ from dashboard.pulls.jobs import in_words, selection_of
 from dashboard.pulls.models import PullSchedule
 from dashboard.pulls.pull import FULL_EVERY
 from dashboard.pulls.schedule import EVERY, when_words
+from dashboard.pulls.tasks import run_pull
 from dashboard.sql.backends import postgresql
 from dashboard.users.access import visitor
 from dashboard.web import times
@@ -45,7 +46,7 @@ def new() -> ResponseReturnValue:
 @requires("admin")
 def create() -> ResponseReturnValue:
     """A new schedule; it runs at once, and then so often."""
-    at, form = console().clock(), request.form
+    at, form = services().clock(), request.form
     schedule = PullSchedule(on=True, asked_by="", created_at=at, created_by=visitor().email)
     try:
         if pulls.is_full():
@@ -56,7 +57,7 @@ def create() -> ResponseReturnValue:
         return _form(form, problem=str(error)), 422
     _note("create_pull_schedule", schedule)
     pulls.run_now(schedule, visitor().email, at)
-    console().work.pull_out(schedule)
+    run_pull.enqueue_when_due(schedule)
     return redirect(url_for(".show", schedule_id=schedule.id), 303)
 
 
@@ -93,7 +94,7 @@ def change(schedule_id: int) -> ResponseReturnValue:
         _read_into(schedule, request.form)
     except ValueError as error:
         return _form(request.form, schedule, str(error)), 422
-    pulls.save(schedule, console().clock())
+    pulls.save(schedule, services().clock())
     _note("change_pull_schedule", schedule)
     flash("The schedule is changed.", "success")
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
@@ -104,8 +105,8 @@ def change(schedule_id: int) -> ResponseReturnValue:
 def run(schedule_id: int) -> ResponseReturnValue:
     """Have it run now; where it runs already, right after."""
     schedule = _schedule_or_404(schedule_id)
-    pulls.run_now(schedule, visitor().email, console().clock())
-    console().work.pull_out(schedule)
+    pulls.run_now(schedule, visitor().email, services().clock())
+    run_pull.enqueue_when_due(schedule)
     flash(f"“{schedule.name}” runs as soon as a worker is free. This page shows how it goes: look again.", "success")
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
@@ -117,7 +118,7 @@ def switch(schedule_id: int) -> ResponseReturnValue:
     schedule, to = _schedule_or_404(schedule_id), request.form.get("to")
     if to not in {"on", "off"}:
         abort(400, "A schedule can be switched on or off.")
-    pulls.switch(schedule, to == "on", console().clock())
+    pulls.switch(schedule, to == "on", services().clock())
     _note(f"switch_pull_schedule_{to}", schedule)
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
@@ -141,7 +142,7 @@ def _schedule_or_404(schedule_id: int) -> PullSchedule:
 
 
 def _note(what: str, schedule: PullSchedule) -> None:
-    audit.record(console().clock(), visitor().email, what, audit.DONE, detail=f"{schedule.name}, to {schedule.place}")
+    audit.record(services().clock(), visitor().email, what, audit.DONE, detail=f"{schedule.name}, to {schedule.place}")
 
 
 def _form(typed: Mapping[str, str], schedule: PullSchedule | None = None, problem: str = "") -> str:
@@ -175,7 +176,7 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
         "grows": form.get("grows", "").strip()[:200],
     }
     if address or schedule.id is None:
-        schedule.place, schedule.address = _checked(address), console().fleet.vault.encrypt(address)
+        schedule.place, schedule.address = _checked(address), services().vault.encrypt(address)
     schedule.name, schedule.chosen, schedule.every, schedule.full_every = name, chosen, int(every), int(full_every)
     schedule.at_minute, schedule.zone = minute, zone
 
@@ -183,10 +184,10 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
 def _checked(text: str) -> str:
     """What may be shown of the address, after its destination has let itself be opened."""
     address = addresses.read(text)
-    console().fleet.places.ensure(address)
+    services().settings.places.ensure(address)
     if isinstance(address, addresses.PostgresAddress):
         # Asked before anything is written there: by who answers, whatever the address calls it.
-        postgresql.check(address, console().settings.store_address)
+        postgresql.check(address, services().settings.store_address)
     try:
         with registry.open_destination(address):
             pass

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from dashboard import peliqan
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.snapshot_version import begin_change
 from dashboard.findings import evaluate as findings
@@ -18,9 +18,9 @@ from dashboard.refresh.schedule import soon
 FRESH = timedelta(seconds=30)
 
 
-def watch(fleet: Fleet, account_id: int) -> None:
+def watch(services: Services, account_id: int) -> None:
     """Somebody has a page of this account open: the fleet's workers read it more often for a while."""
-    due.watch(account_id, fleet.clock(), soon(fleet.interval))
+    due.watch(account_id, services.clock(), soon(services.settings.dashboard_refresh_interval))
 
 
 def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from dashboard import peliqan
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core.database import db, gather_statistics, leave_transaction
 from dashboard.findings import evaluate as findings
 from dashboard.fleet import hourly_counts, queries
@@ -37,10 +37,10 @@ LOOK_AGAIN = 1.0
 class Reader:
     """One worker's share: accounts taken, in flight, and read but not yet written."""
 
-    def __init__(self, fleet: Fleet, stop: Event, progress: Callable[[int, int], None]) -> None:
-        self._fleet, self._stop, self._progress = fleet, stop, progress
+    def __init__(self, services: Services, stop: Event, progress: Callable[[int, int], None]) -> None:
+        self._services, self._stop, self._progress = services, stop, progress
         self._tokens = _Tokens()
-        self._api = fleet.api.with_tokens(self._tokens)
+        self._api = services.api.with_tokens(self._tokens)
         self._ready: queue.SimpleQueue[Future[Reading]] = queue.SimpleQueue()
         self._in_hand: set[int] = set()
         self._batch: list[Reading] = []
@@ -52,20 +52,21 @@ class Reader:
         self._outage: str | None = None
         self._listing_error: str | None = None
         self._listing: Thread | None = None
-        now = fleet.clock()
+        now = services.clock()
         self._written_at = self._counted_at = self._kept_at = now
         # Enough behind those in flight that no slot waits; never more than can be read while the lease is kept.
-        self._most = 3 * fleet.concurrency if fleet.rate is None else min(3 * fleet.concurrency, max(2, 5 * fleet.rate))
+        in_flight, rate = services.settings.dashboard_api_concurrency, services.settings.dashboard_api_rate
+        self._most = 3 * in_flight if rate is None else min(3 * in_flight, max(2, 5 * rate))
 
     def run(self) -> None:
         """See ``read_due``."""
         self._pass_id = pass_id = self._patiently(passes.current_id)
         if pass_id is None and self._patiently(_outage_lasts):
             return
-        if pass_id is not None and self._patiently(lambda: passes.take_listing(pass_id, self._fleet.clock())):
+        if pass_id is not None and self._patiently(lambda: passes.take_listing(pass_id, self._services.clock())):
             self._listing = Thread(target=copy_context().run, args=(self._list, pass_id), name="listing")
             self._listing.start()
-        with ThreadPoolExecutor(self._fleet.concurrency + 2, thread_name_prefix="refresh") as pool:
+        with ThreadPoolExecutor(self._services.settings.dashboard_api_concurrency + 2, thread_name_prefix="refresh") as pool:
             try:
                 while self._go_on(pool):
                     pass
@@ -93,7 +94,7 @@ class Reader:
         if self._read_any and self._api.breaker.answers != self._answers:
             self._batch += self._suspects
             self._suspects = []
-        at = self._fleet.clock()
+        at = self._services.clock()
         if self._has_much() or at - self._written_at >= WRITE_EVERY:
             self._write()
         if at - self._counted_at >= COUNT_EVERY and not self._count():
@@ -108,14 +109,14 @@ class Reader:
         room = self._most - len(self._in_hand)
         if room < max(1, self._most // 3):
             return
-        at = self._fleet.clock()
+        at = self._services.clock()
         taken = self._patiently(lambda: due.take(at, room))
         known = self._patiently(lambda: snapshot.known_of([each.account_id for each in taken])) if taken else {}
         for each in taken:
             if each.account_id in self._in_hand:
                 continue
             self._in_hand.add(each.account_id)
-            if (token := self._fleet.vault.decrypt(each.token)) is not None:
+            if (token := self._services.vault.decrypt(each.token)) is not None:
                 self._tokens.remember(each.account_id, token)
             # In this thread's context: a call says which task it is made for.
             reading = pool.submit(
@@ -124,8 +125,8 @@ class Reader:
                 self._api,
                 each.account_id,
                 known[each.account_id],
-                self._fleet.clock,
-                self._fleet.interval,
+                self._services.clock,
+                self._services.settings.dashboard_refresh_interval,
                 watched_until=each.watched_until,
                 was_readable=each.was_readable,
             )
@@ -175,16 +176,16 @@ class Reader:
 
     def _write(self) -> None:
         """Everything that was read, in one transaction."""
-        batch, self._written_at = self._batch, self._fleet.clock()
+        batch, self._written_at = self._batch, self._services.clock()
         if batch:
-            tokens = _encrypted(self._fleet, self._tokens, batch)
+            tokens = _encrypted(self._services, self._tokens, batch)
             self._patiently(lambda: snapshot.save_readings(batch, tokens))
             db.session.expunge_all()
         self._batch = []
 
     def _count(self) -> bool:
         """Note the pass's progress, and close it when it is complete; False when it is not under way any more."""
-        self._counted_at = at = self._fleet.clock()
+        self._counted_at = at = self._services.clock()
         if self._pass_id is None:
             # One that began meanwhile has to be listed for and counted: begin anew.
             return self._patiently(passes.current_id) is None
@@ -213,15 +214,15 @@ class Reader:
         assert pass_id is not None
         done = self._patiently(lambda: passes.get(pass_id)).done
         error = f"{self._listing_error} The list of accounts could not be read to its end; {done} known accounts were read."
-        self._patiently(lambda: passes.close(pass_id, self._fleet.clock(), error))
+        self._patiently(lambda: passes.close(pass_id, self._services.clock(), error))
 
     def _list(self, pass_id: int) -> None:
         """Ask for the list of accounts beside the reading, page by page: what is new is due at once."""
         seen: set[int] = set()
-        with self._fleet.app.app_context():
+        with self._services.app.app_context():
             try:
-                for page in self._fleet.api.account_pages():
-                    at = self._fleet.clock()
+                for page in self._services.api.account_pages():
+                    at = self._services.clock()
                     self._patiently(partial(snapshot.save_accounts, page, at))
                     self._patiently(partial(passes.keep_listing, pass_id, at))
                     seen.update(account.id for account in page)
@@ -235,7 +236,7 @@ class Reader:
                 else:
                     self._listing_error = error.explained
                 return
-            at = self._fleet.clock()
+            at = self._services.clock()
             self._patiently(lambda: snapshot.miss_accounts(seen, at))
             self._patiently(lambda: passes.end_listing(pass_id, at))
 
@@ -249,7 +250,7 @@ class Reader:
         if known is None:
             return
         try:
-            self._fleet.api.account_by_id(known)
+            self._services.api.account_by_id(known)
         except peliqan.NotFound:
             return
         raise peliqan.BrokenAnswer("sub_accounts", note=f"it lists no account any more, though account {known} is still there")
@@ -292,9 +293,9 @@ class _Tokens(peliqan.MemoryTokens):
         return self.new.pop(account_id, None)
 
 
-def _encrypted(fleet: Fleet, tokens: _Tokens, readings: list[Reading]) -> dict[int, bytes]:
+def _encrypted(services: Services, tokens: _Tokens, readings: list[Reading]) -> dict[int, bytes]:
     new = {reading.account_id: tokens.forget(reading.account_id) for reading in readings}
-    return {account_id: fleet.vault.encrypt(token) for account_id, token in new.items() if token is not None}
+    return {account_id: services.vault.encrypt(token) for account_id, token in new.items() if token is not None}
 
 
 def _is_away(error: DBAPIError) -> bool:

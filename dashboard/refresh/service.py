@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from dashboard import peliqan
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
 from dashboard.refresh import cpu_core as core
@@ -45,17 +45,17 @@ def let_threads_take_turns() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda done, accounts: None) -> Result:
+def refresh_fleet(services: Services, *, progress: Callable[[int, int], None] = lambda done, accounts: None) -> Result:
     """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes.
 
     Somebody wants it now: where Peliqan is known not to answer, it is asked all the same whether it does again.
     """
-    if fleet.api.breaker.outage is not None:
-        fleet.api.answers_again()
-    found = passes.open_or_join(fleet.clock())
+    if services.api.breaker.outage is not None:
+        services.api.answers_again()
+    found = passes.open_or_join(services.clock())
     pass_id, again = found.id, Event()
     while passes.current_id() == pass_id:
-        read_due(fleet, progress=progress)
+        read_due(services, progress=progress)
         if passes.current_id() == pass_id:
             # What is left is in another's hands: until that is done, or its lease is over.
             again.wait(LOOK_AGAIN)
@@ -64,13 +64,19 @@ def refresh_fleet(fleet: Fleet, *, progress: Callable[[int, int], None] = lambda
     return Result(found.accounts or 0, passes.unreadable_in(found), found.error)
 
 
-def refresh_account(fleet: Fleet, account_id: int) -> Result:
+def refresh_account(services: Services, account_id: int) -> Result:
     """One account, now. Where Peliqan does not answer, and so was not asked, nothing is noted of the account."""
     known = snapshot.known_of([account_id])
     kept = db.session.get(AccountCheck, account_id)
     watched_until = kept.watched_until if kept is not None else None
     reading = read_account(
-        fleet.api, account_id, known[account_id], fleet.clock, fleet.interval, watched_until=watched_until, was_readable=False
+        services.api,
+        account_id,
+        known[account_id],
+        services.clock,
+        services.settings.dashboard_refresh_interval,
+        watched_until=watched_until,
+        was_readable=False,
     )
     if not isinstance(reading.error, peliqan.NOT_SENT):
         snapshot.save_readings([reading], {})
@@ -78,7 +84,7 @@ def refresh_account(fleet: Fleet, account_id: int) -> Result:
 
 
 def read_due(
-    fleet: Fleet, *, stop: Event | None = None, progress: Callable[[int, int], None] = lambda done, accounts: None
+    services: Services, *, stop: Event | None = None, progress: Callable[[int, int], None] = lambda done, accounts: None
 ) -> None:
     """Read accounts that are due until none is; list them first, where a pass is under way that nobody has listed for.
 
@@ -86,4 +92,4 @@ def read_due(
     waited for.
     """
     with core.kept_to_one():
-        Reader(fleet, stop or Event(), progress).run()
+        Reader(services, stop or Event(), progress).run()

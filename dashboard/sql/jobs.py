@@ -12,7 +12,7 @@ from typing import Final
 
 import psycopg
 
-from dashboard.context import Fleet
+from dashboard.context import Services
 from dashboard.core import addresses
 from dashboard.core.database import db
 from dashboard.core.egress import NotAllowed
@@ -26,33 +26,33 @@ LOOK_EVERY: Final = 0.5
 UNREADABLE: Final = "The warehouse's address cannot be read with the console's keys: an administrator has to enter it again."
 
 
-def work_on(fleet: Fleet, answer: Answer, stop: Event) -> None:
+def work_on(services: Services, answer: Answer, stop: Event) -> None:
     """Ask for one answer and keep it. ``stop``: the worker is to end; the answer is then given up."""
-    keys, result = fleet.vault.keys, Result()
+    keys, result = services.vault.keys, Result()
     question = questions.opened(answer.question.text, keys)
     if question is None:
-        questions.end(answer, questions.FAILED, fleet.clock(), "The question can no longer be read: ask it again.")
+        questions.end(answer, questions.FAILED, services.clock(), "The question can no longer be read: ask it again.")
         return
     try:
-        with _watched(fleet, answer.id, stop) as watch:
-            state, told = _ask(fleet, answer, question, result, watch)
+        with _watched(services, answer.id, stop) as watch:
+            state, told = _ask(services, answer, question, result, watch)
             kept = questions.packed(result.rows, keys, watch.check) if result.columns else None
     except NotWanted:
         # Where it was cancelled, it has ended already, and stays so.
-        questions.end(answer, questions.FAILED, fleet.clock(), questions.INTERRUPTED)
+        questions.end(answer, questions.FAILED, services.clock(), questions.INTERRUPTED)
         return
     # A column that has no name of its own is called after its expression, with the values in it.
     columns = [[questions.sealed(each.name, keys).decode(), each.type, questions.MASKED_BEFORE] for each in result.columns]
-    questions.end(answer, state, fleet.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
+    questions.end(answer, state, services.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
 
 
-def _ask(fleet: Fleet, answer: Answer, question: str, result: Result, watch: "Watch") -> tuple[str, str]:
+def _ask(services: Services, answer: Answer, question: str, result: Result, watch: "Watch") -> tuple[str, str]:
     """Fill ``result``; return the answer's state and its sentence."""
     try:
         if answer.direct:
-            _ask_directly(fleet, answer.account_id, question, result, watch)
+            _ask_directly(services, answer.account_id, question, result, watch)
         else:
-            proxy.ask(fleet.api.for_account(answer.account_id), question, result, watch.cancels_with)
+            proxy.ask(services.api.for_account(answer.account_id), question, result, watch.cancels_with)
     except Failed as error:
         return (questions.INCOMPLETE if error.incomplete else questions.FAILED), str(error)
     finally:
@@ -60,15 +60,15 @@ def _ask(fleet: Fleet, answer: Answer, question: str, result: Result, watch: "Wa
     return questions.DONE, result.cut
 
 
-def _ask_directly(fleet: Fleet, account_id: int, question: str, result: Result, watch: "Watch") -> None:
+def _ask_directly(services: Services, account_id: int, question: str, result: Result, watch: "Watch") -> None:
     kept = questions.address_or_none(account_id)
-    text = fleet.vault.decrypt(kept.address) if kept is not None else None
+    text = services.vault.decrypt(kept.address) if kept is not None else None
     db.session.rollback()
     if text is None:
         raise Failed(UNREADABLE)
     try:
         address = addresses.read_postgresql(text)
-        fleet.places.ensure(address)
+        services.settings.places.ensure(address)
     except (addresses.BadAddress, NotAllowed) as error:
         raise Failed(str(error)) from None
     postgresql.ask(address, question, result, watch.cancels_with)
@@ -98,11 +98,11 @@ class Watch:
         if self._stop.is_set() or self._cancelled.is_set():
             raise NotWanted
 
-    def look(self, fleet: Fleet, answer_id: int) -> None:
+    def look(self, services: Services, answer_id: int) -> None:
         """Until the answer is there or nobody wants it."""
-        with fleet.app.app_context():
+        with services.app.app_context():
             while not self.ended.wait(LOOK_EVERY):
-                if self._stop.is_set() or not questions.keep(answer_id, fleet.clock()):
+                if self._stop.is_set() or not questions.keep(answer_id, services.clock()):
                     self._cancelled.set()
                     if (cancel := self._cancel) is not None:
                         # It may have ended in this very moment.
@@ -110,9 +110,9 @@ class Watch:
 
 
 @contextmanager
-def _watched(fleet: Fleet, answer_id: int, stop: Event) -> Iterator[Watch]:
+def _watched(services: Services, answer_id: int, stop: Event) -> Iterator[Watch]:
     watch = Watch(stop)
-    thread = Thread(target=watch.look, args=(fleet, answer_id), name="watch", daemon=True)
+    thread = Thread(target=watch.look, args=(services, answer_id), name="watch", daemon=True)
     thread.start()
     try:
         yield watch

@@ -13,7 +13,7 @@ from flask import abort, url_for
 from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.filters import KINDS
 from dashboard.tables.query import PREFIX, TableQuery
@@ -43,8 +43,8 @@ def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> Asked:
     args = {name: values for name, values in given.to_dict(flat=False).items() if name in ASKED or name.startswith(PREFIX)}
     if not given.get("view"):
         return Asked(MultiDict(args), None)
-    vault = console().fleet.vault
-    kept = table_views.find(given["view"], account_id, table_id, vault.decrypt, vault.encrypt, console().clock())
+    vault = services().vault
+    kept = table_views.find(given["view"], account_id, table_id, vault.decrypt, vault.encrypt, services().clock())
     if kept is None:
         abort(
             410,
@@ -132,7 +132,7 @@ def kept_for(account_id: int, table_id: int, query: TableQuery, kept: Kept | Non
 
 def _keep(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> Kept:
     asked = {name: values for name, values in args.items() if name not in _NOT_KEPT}
-    return table_views.keep(account_id, table_id, asked, console().fleet.vault.encrypt, console().clock())
+    return table_views.keep(account_id, table_id, asked, services().vault.encrypt, services().clock())
 
 
 def _as_lists(args: Mapping[str, Any]) -> dict[str, list[str]]:

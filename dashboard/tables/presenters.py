@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.masking import service as reveals
 from dashboard.masking.presenters import Sight, sight
 from dashboard.tables.query import TableQuery, read_table_query
@@ -24,5 +24,5 @@ def read_query(
     seen = sight(account_id, table_id, columns)
     query = read_table_query(args, chosen, columns, masked=seen.hidden)
     if query.compared:
-        reveals.record_comparison(visitor().user, account_id, table_id, query.compared, console().clock())
+        reveals.record_comparison(visitor().user, account_id, table_id, query.compared, services().clock())
     return query, seen

@@ -18,7 +18,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MultiDict
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import presenters as masking
@@ -100,7 +100,7 @@ class RowsPage:
 def database(account_id: int, database_id: int) -> ResponseReturnValue:
     """The tables of a database."""
     account = get_account_or_404(account_id)
-    api = console().api.for_account(account_id)
+    api = services().api.for_account(account_id)
     found = next((each for each in api.databases() if each.id == database_id), None)
     if found is None:
         abort(404, f"{account.title} has no database {database_id}.")
@@ -114,7 +114,7 @@ def database(account_id: int, database_id: int) -> ResponseReturnValue:
 def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     """One page of a table's rows, as a page, JSON or CSV."""
     account = get_account_or_404(account_id)
-    api = console().api.for_account(account_id)
+    api = services().api.for_account(account_id)
     columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
     asked = table_views.read(account_id, table_id, request.args)
     if request.endpoint == "tables.rows" and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None:
@@ -147,7 +147,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
 def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     """The forms for columns and conditions, which can be longer than an address: redirect to the address of what they ask."""
     get_account_or_404(account_id)
-    api = console().api.for_account(account_id)
+    api = services().api.for_account(account_id)
     # Kept for the page that the browser is sent to.
     columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=True)
     given = table_views.read(account_id, table_id, request.form).args
@@ -162,7 +162,7 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
 def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     """One row, whole."""
     account = get_account_or_404(account_id)
-    api = console().api.for_account(account_id)
+    api = services().api.for_account(account_id)
     table, columns, values = api.table(table_id), api.columns(table_id), api.row(table_id, row_id)
     sight = masking.sight(account_id, table_id, columns)
     seen = mask(values, sight.hidden)
@@ -178,7 +178,7 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
 def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     """One cell's whole value, as a fragment for the table or as a page of its own. What is masked stays so."""
     account = get_account_or_404(account_id)
-    api = console().api.for_account(account_id)
+    api = services().api.for_account(account_id)
     columns = api.columns(table_id)
     column = _column(columns, request.args.get("column", ""))
     sight = masking.sight(account_id, table_id, columns)
@@ -194,9 +194,9 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
 def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
     """Somebody says why they have to see the masked columns, and sees them for a quarter of an hour."""
     get_account_or_404(account_id)
-    table = console().api.for_account(account_id).table(table_id)
+    table = services().api.for_account(account_id).table(table_id)
     try:
-        reveals.reveal(visitor().user, account_id, table.id, request.form.get("why", ""), console().clock())
+        reveals.reveal(visitor().user, account_id, table.id, request.form.get("why", ""), services().clock())
     except reveals.BadReason as error:
         flash(f"Nothing was shown. {error}", "danger")
     return redirect(_back(account_id, table_id))
@@ -207,11 +207,11 @@ def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
 def decide(account_id: int, table_id: int) -> ResponseReturnValue:
     """An administrator masks a column, shows it to everybody, or leaves it to the rules."""
     get_account_or_404(account_id)
-    column = _column(console().api.for_account(account_id).columns(table_id), request.form.get("column", ""))
+    column = _column(services().api.for_account(account_id).columns(table_id), request.form.get("column", ""))
     decision = request.form.get("decision", "")
     if decision not in DECISIONS:
         raise BadQuery(f"“{decision[:40]}” is no decision on a column. There are: {', '.join(DECISIONS)}.")
-    reveals.decide(visitor().user, account_id, table_id, column.name, DECISIONS[decision], console().clock())
+    reveals.decide(visitor().user, account_id, table_id, column.name, DECISIONS[decision], services().clock())
     said = {"mask": "is masked for all but administrators", "show": "is shown to everybody", "rules": "is left to the rules"}
     flash(f"“{column.name[:60]}” {said[decision]}.", "success")
     return redirect(_back(account_id, table_id))
@@ -231,7 +231,7 @@ def _show_rows(
     place = {"account_id": account.id, "table_id": table_id}
     kept = table_views.kept_for(account.id, table_id, query, asked.kept)
     list_ = table_views.ShownRows("tables.rows", place, page, default_sort="", kept=kept)
-    api = console().api.for_account(account.id)
+    api = services().api.for_account(account.id)
     # Its name stands above the rows: a part of the page does without.
     table = (
         peliqan.Table(id=table_id)

@@ -1,35 +1,35 @@
-"""Hints that are asked for far more often than they need to be given."""
+"""Limits how often something runs that is asked for very often."""
 
 from collections.abc import Callable
 from threading import Lock, Timer
 from time import monotonic
 
 
-class Seldom:
-    """Gives a hint soon after it was asked for, and at most once in ``every`` seconds however often that is.
+class Throttle:
+    """Runs a function soon after each call, at most once in ``every`` seconds.
 
-    Nothing that was asked for stays without a hint after it. It is given in a thread of its own: whoever asks does not wait.
+    After the last call the function runs at least once. It runs in a thread of its own, so that callers do not wait.
     """
 
-    def __init__(self, hint: Callable[[], None], every: float) -> None:
-        self._hint, self._every = hint, every
+    def __init__(self, function: Callable[[], None], every: float) -> None:
+        self._function, self._every = function, every
         self._lock = Lock()
         self._pending = False
-        self._given_at = -every
+        self._ran_at = -every
 
     def __call__(self) -> None:
-        """Ask for it."""
+        """Have the function run soon."""
         with self._lock:
             if self._pending:
                 return
             self._pending = True
-            wait = max(0.0, self._given_at + self._every - monotonic())
-        timer = Timer(wait, self._give)
+            wait = max(0.0, self._ran_at + self._every - monotonic())
+        timer = Timer(wait, self._run)
         timer.daemon = True
         timer.start()
 
-    def _give(self) -> None:
+    def _run(self) -> None:
         with self._lock:
             self._pending = False
-            self._given_at = monotonic()
-        self._hint()
+            self._ran_at = monotonic()
+        self._function()

@@ -9,7 +9,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 from limits import parse
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core import row_access
 from dashboard.users import browsers
 from dashboard.users import service as people
@@ -52,7 +52,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
     def lasts(self) -> int:
         """Seconds until their session ends in any case."""
-        left = self._ends_at - console().clock() if self._ends_at is not None else people.ABSOLUTE
+        left = self._ends_at - services().clock() if self._ends_at is not None else people.ABSOLUTE
         return max(int(left.total_seconds()), 0)
 
     @property
@@ -78,7 +78,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     @property
     def needs_second_factor(self) -> bool:
         """Whether their role is one that must have one."""
-        return self.user.role in console().settings.second_factor_roles
+        return self.user.role in services().settings.second_factor_roles
 
 
 def visitor() -> Visitor:
@@ -102,18 +102,18 @@ def let_in(user: User, detail: str = "") -> None:
     if limiter.enabled and not limiter.limiter.hit(MOST_SIGN_INS, "signed in", str(user.id)):
         abort(429, "You have signed in a hundred times within an hour. Wait until it is over, or use a session that is open.")
     begin_session(user)
-    audit.record(console().clock(), user.email, "sign_in", audit.DONE, detail=detail)
+    audit.record(services().clock(), user.email, "sign_in", audit.DONE, detail=detail)
 
 
 def begin_session(user: User) -> None:
     """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
     session.clear()
     browser = browsers.in_words(request.user_agent.string)
-    login_user(Visitor(user, people.sign_in(user, console().clock(), browser).value))
+    login_user(Visitor(user, people.sign_in(user, services().clock(), browser).value))
 
 
 def _by_session(key: str) -> Visitor | None:
-    found = people.signed_in(key, console().clock(), counts_as_use=not view_mark("poll", False))
+    found = people.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
     return _seeing(Visitor(found.user, key, found.started_at + people.ABSOLUTE)) if found else None
 
 
@@ -122,7 +122,7 @@ def _by_token(asked: Request) -> Visitor | None:
     scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
         return None
-    user = people.owner_of_token(token.strip(), console().clock())
+    user = people.owner_of_token(token.strip(), services().clock())
     return _seeing(Visitor(user)) if user else None
 
 
@@ -156,7 +156,7 @@ def _guard() -> ResponseReturnValue | None:
     if role is None or not visitor().may(role):
         args = request.view_args or {}
         audit.record(
-            console().clock(),
+            services().clock(),
             visitor().email,
             request.endpoint,
             audit.REFUSED,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from flask import g
 
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
@@ -40,7 +40,7 @@ class Coverage:
     @property
     def idle(self) -> bool:
         """Whether a pass is under way that no worker goes on with."""
-        return self.running and self.last is not None and console().clock() - self.last.alive_at > passes.IDLE_AFTER
+        return self.running and self.last is not None and services().clock() - self.last.alive_at > passes.IDLE_AFTER
 
     @property
     def seconds_left(self) -> float | None:
@@ -61,7 +61,7 @@ def coverage() -> Coverage:
 
 def _coverage() -> Coverage:
     by_reason = accounts_by_reason()
-    last, complete_at, silent_since = passes.known(console().fleet.outages.host)
+    last, complete_at, silent_since = passes.known(services().outages.host)
     read = sum(by_reason.values()) - sum(count for reason, count in by_reason.items() if reason)
     return Coverage(
         accounts=sum(by_reason.values()),

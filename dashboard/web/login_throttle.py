@@ -15,7 +15,7 @@ from flask import Flask, Response, after_this_request, current_app, request
 from flask_login import user_logged_in
 from itsdangerous import BadSignature, Signer
 
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.email_addresses import canonical
 
 HALF_A_YEAR: Final = 180 * 86_400
@@ -49,7 +49,7 @@ def count_key(who: str) -> str:
 
 def cookie_name() -> str:
     """The name of the cookie by which a browser is known for an account."""
-    return f"{console().settings.cookie_prefix}console_browser"
+    return f"{services().settings.cookie_prefix}console_browser"
 
 
 def account() -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 
 from flask import current_app
 
-from dashboard.context import console
+from dashboard.context import services
 
 V = TypeVar("V")
 LASTS: Final = timedelta(seconds=30)
@@ -42,7 +42,7 @@ def ask(key: Hashable, how: Callable[[], V], *, anew: bool) -> V:
     caller's to know. ``anew``: ask it, whatever is kept.
     """
     recent: Recent = current_app.extensions.setdefault("recent", Recent())
-    at = console().clock()
+    at = services().clock()
     found: V | None = None if anew else recent.get(key, at)
     if found is None:
         found = how()

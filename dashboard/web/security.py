@@ -7,7 +7,7 @@ from flask_limiter import Limiter
 from flask_wtf import CSRFProtect
 from limits import parse
 
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.web import login_throttle as attempts
 
 csrf = CSRFProtect()
@@ -54,7 +54,7 @@ def own_policy(policy: str) -> None:
 
 def is_widgets_host() -> bool:
     """Whether the request came by the widget's own host name (``DASHBOARD_WIDGET_ORIGIN``)."""
-    return request.host.lower() == console().settings.widget_host
+    return request.host.lower() == services().settings.widget_host
 
 
 def first_in_a_minute(what: str) -> bool:
@@ -70,7 +70,7 @@ def _by_our_name() -> None:
     if request.endpoint in PROBES:
         # Kubernetes, load balancers and Prometheus name the address that they ask, and are told nothing of the console's own.
         return
-    hosts = console().settings.hosts
+    hosts = services().settings.hosts
     if hosts and urlsplit(f"//{request.host}").hostname not in hosts:
         abort(400, "The console is not reached by this host name. Its own is in DASHBOARD_URL.")
     if is_widgets_host() and request.endpoint not in OF_THE_WIDGET:
@@ -100,7 +100,7 @@ def _headers(response: Response) -> Response:
     response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
     if "frame-ancestors 'none'" in text:
         response.headers.setdefault("X-Frame-Options", "DENY")
-    if not console().settings.dashboard_insecure_cookies:
+    if not services().settings.dashboard_insecure_cookies:
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
     if request.endpoint != "static":
         # Customers' data must not stay in a shared computer's cache, nor behind the Back button after signing out. Set and not

@@ -12,7 +12,7 @@ import humanize
 from flask import Flask, g, request
 from markupsafe import Markup
 
-from dashboard.context import console
+from dashboard.context import services
 
 # A minute more or less is not said of what is hours old.
 _UNITS = (86_400, 3_600, 60, 1)
@@ -34,7 +34,7 @@ def _viewer() -> Viewer:
     found: Viewer | None = g.get("viewer")
     if found is None:
         name = request.cookies.get("tz", "")
-        found = g.viewer = Viewer(ZoneInfo(name if name in _ZONES else "UTC"), console().clock())
+        found = g.viewer = Viewer(ZoneInfo(name if name in _ZONES else "UTC"), services().clock())
     return found
 
 

@@ -15,14 +15,16 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.wsgi import get_input_stream
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.text import clean
 from dashboard.peliqan import webhooks as told
 from dashboard.tasks import periodic
+from dashboard.tasks.throttle import Throttle
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY
 from dashboard.webhooks.service import Intake
+from dashboard.webhooks.tasks import process_events
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -48,17 +50,22 @@ def init_app(app: Flask) -> None:
     app.wsgi_app = Door(app, app.wsgi_app)  # type: ignore[method-assign]
 
 
+# Seconds between two messages to the workers, however many events come.
+WAKE_EVERY = 0.2
+
+
 class Door:
     """Keeps an event and answers 204, in a few lines; everything that is asked for elsewhere goes on to ``inner``."""
 
     def __init__(self, app: Flask, inner: "WSGIApplication") -> None:
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         self._app, self._inner, self._parts = app, inner, parts
         self._secret = parts.settings.peliqan_webhook_secret
         self._header = "HTTP_" + parts.settings.peliqan_webhook_header.upper().replace("-", "_")
         with app.app_context():
             self._engine = db.engine
         self._intake = Intake()
+        self._wake_worker = Throttle(lambda: parts.queues.try_to_enqueue(process_events), WAKE_EVERY)
         self._refused_at: float | None = None
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
@@ -93,7 +100,7 @@ class Door:
         except ValueError as error:
             raise _Refusal("400 Bad Request", "bad_event", str(error)) from None
         self._intake.keep(self._engine, self._row(event, body))
-        self._parts.work.events_came()
+        self._wake_worker()
 
     def _row(self, event: told.Event, body: bytes) -> dict[str, Any]:
         return {

@@ -8,7 +8,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.tasks import periodic
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
@@ -17,6 +17,7 @@ from dashboard.webhooks import service as events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.receiver import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.webhooks.service import EVENTS, event_item
+from dashboard.webhooks.tasks import process_events
 
 bp = Blueprint("webhooks", __name__)
 
@@ -56,7 +57,7 @@ def replay(event_id: int) -> ResponseReturnValue:
     event = _get_or_404(event_id)
     events.replay(event)
     audit.record(
-        console().clock(),
+        services().clock(),
         visitor().email,
         "replay_webhook",
         audit.DONE,
@@ -64,7 +65,7 @@ def replay(event_id: int) -> ResponseReturnValue:
         connection_id=event.connection_id,
         detail=f"Event {event.id}, {event.event or 'without a name'}",
     )
-    console().work.events_came()
+    services().queues.try_to_enqueue(process_events)
     flash("The event is worked through once more. Reload in a moment to see what became of it.", "success")
     return redirect(url_for(".show", event_id=event_id), 303)
 
@@ -77,7 +78,7 @@ def _get_or_404(event_id: int) -> WebhookEvent:
 
 
 def _setup() -> Setup:
-    settings = console().settings
+    settings = services().settings
     return Setup(
         url_for("overview.show", _external=True).rstrip("/") + ADDRESS,
         settings.peliqan_webhook_header,

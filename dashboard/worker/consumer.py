@@ -11,21 +11,16 @@ from typing import Any
 from huey import Huey
 from huey.consumer import Consumer
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.refresh import service as refresh
 from dashboard.tasks.processes import Presence
-from dashboard.worker.dispatch import Work
+from dashboard.tasks.queue import QUEUES, TaskQueues
+from dashboard.worker import dispatch
 
 # glibc's name for "at most so many arenas", in mallopt(3).
 M_ARENA_MAX = -8
 # Where processors are short, a tenth of what who serves pages has.
 NICE = 10
-# So many tables are made files of at a time; others wait.
-EXPORTS = 2
-# So many warehouses are asked at a time.
-QUESTIONS = 4
-# So many connections' tables are handed to the hook at a time; others have their turn after a minute.
-DELIVERIES = 2
 
 
 class Memory:
@@ -47,18 +42,12 @@ class Memory:
             self._libc.malloc_trim(0)
 
 
-def make_consumers(work: Work, threads: int) -> list[Consumer]:
-    """Consumers that look for work often enough for people to wait for it: ``threads`` for jobs, one for reading the fleet, two
-    for exports, four for questions, one for pulls, two for deliveries."""
-    numbers = (
-        (work.readings, 1),
-        (work.exports, EXPORTS),
-        (work.questions, QUESTIONS),
-        (work.pulls, 1),
-        (work.deliveries, DELIVERIES),
-    )
-    others = [_consumer(huey, number, periodic=False) for huey, number in numbers]
-    return [_consumer(work.jobs, threads, periodic=True), *others]
+def make_consumers(queues: TaskQueues, threads: int) -> list[Consumer]:
+    """Make a consumer for each queue, which looks for work often enough for people to wait for it.
+
+    ``threads``: of the queue "jobs", which also runs ``every_minute``; the other queues' numbers stand in ``QUEUES``.
+    """
+    return [_consumer(queues[name], number or threads, periodic=name == "jobs") for name, number in QUEUES.items()]
 
 
 def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:
@@ -75,12 +64,12 @@ def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:
     )
 
 
-def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
+def run_worker(parts: Services, threads: int, *, exit_with_parent: bool) -> None:
     """Work until SIGTERM or SIGINT; then finish what is in hand and end.
 
     ``exit_with_parent``: end as well when the process that started this one is gone, however it ended.
     """
-    work, stop = parts.work, threading.Event()
+    queues, stop = parts.queues, threading.Event()
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
@@ -93,12 +82,12 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
         # It shares its machine with those who answer people: they come first.
         os.nice(NICE)
     refresh.let_threads_take_turns()
-    consumers = make_consumers(work, threads)
+    consumers = make_consumers(queues, threads)
     parent = os.getppid()
-    presence: Presence = work.fleet.app.extensions["presence"]
+    presence: Presence = parts.app.extensions["presence"]
     presence.begin()
-    with work.fleet.app.app_context():
-        work.begin()
+    with parts.app.app_context():
+        dispatch.start()
     for consumer in consumers:
         consumer._set_signal_handlers = lambda: None
         consumer.start()
@@ -106,7 +95,7 @@ def run_worker(parts: Console, threads: int, *, exit_with_parent: bool) -> None:
         memory.give_back()
         if exit_with_parent and os.getppid() != parent:
             break
-    work.stop.set()
+    queues.stop.set()
     # All at once: each may wait a second for a message of Redis', and they were waited for one by one.
     for consumer in consumers:
         consumer.stop_flag.set()

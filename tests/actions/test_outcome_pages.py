@@ -14,7 +14,7 @@ from sqlalchemy import update
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
@@ -144,12 +144,12 @@ def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(viv: Person, app:
         assert f"Playbook: {title}" in words(viv.get(path))
 
 
-def test_an_account_that_cannot_be_read_has_its_play_too(viv: Person, app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_has_its_play_too(viv: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
     from dashboard.refresh import service as refresh
 
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
     with app.app_context():
-        refresh.refresh_account(parts.fleet, 1001)
+        refresh.refresh_account(parts, 1001)
     finding = viv.get("/accounts/1001").select_one("[data-rule=account_unreadable]")
     assert finding is not None
     assert "whoever manages your contract" in words(finding)
@@ -184,7 +184,7 @@ def test_an_edited_file_is_on_the_page_after_a_restart_and_html_in_it_is_text(
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_trail(
-    olga: Person, adam: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox, expired: Any, htmx: bool
+    olga: Person, adam: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, expired: Any, htmx: bool
 ) -> None:
     field = olga.get(path_of(expired)).select_one("#why")
     assert field is not None
@@ -206,7 +206,7 @@ def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_t
 
 
 def test_a_reauthorisation_that_worked_is_a_badge_a_recovered_finding_and_a_receipt(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox, expired: Any
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, expired: Any
 ) -> None:
     olga.post(path_of(expired, "/reauthorise"), why="Jan has left")
     sandbox.life.allow(expired.id)

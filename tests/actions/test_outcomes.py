@@ -12,7 +12,7 @@ from dashboard.actions import outcomes as receipts
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import causes
 from dashboard.findings.models import Finding
@@ -145,14 +145,16 @@ def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> A
     return action
 
 
-def recover(parts: Console, clock: Clock, sandbox: Sandbox, connection: Any) -> None:
+def recover(parts: Services, clock: Clock, sandbox: Sandbox, connection: Any) -> None:
     """The customer consents, and the connection is read as by anybody who looks at it."""
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
     live.read_connection(parts.api, connection.account_id, connection.id, clock())
 
 
-def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     recover(parts, clock, sandbox, connection)
@@ -160,7 +162,7 @@ def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(parts:
     assert (action.verdict, action.status_after) == ("worked", known(connection).status)
 
 
-def test_after_more_than_a_day_nobody_says_that_it_helped(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_after_more_than_a_day_nobody_says_that_it_helped(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     action.settled_at = clock() - timedelta(hours=25)
@@ -169,7 +171,7 @@ def test_after_more_than_a_day_nobody_says_that_it_helped(parts: Console, clock:
     assert action.verdict == "no_effect"
 
 
-def test_after_more_than_an_interval_neither(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_after_more_than_an_interval_neither(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     interval = timedelta(seconds=known(connection).run_interval or 0)
@@ -180,14 +182,14 @@ def test_after_more_than_an_interval_neither(parts: Console, clock: Clock, sandb
     assert action.verdict == "no_effect"
 
 
-def test_only_the_newest_action_gets_the_credit(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_only_the_newest_action_gets_the_credit(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first, second = settled(connection, clock, actions.SYNC), settled(connection, clock)
     recover(parts, clock, sandbox, connection)
     assert [db.session.get_one(Action, each.id).verdict for each in (first, second)] == ["no_effect", "worked"]
 
 
-def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first, second = settled(connection, clock, actions.SYNC), act(known(connection), clock, actions.REAUTHORISE)
     recover(parts, clock, sandbox, connection)
@@ -196,7 +198,7 @@ def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Consol
     assert second.verdict == "worked"
 
 
-def test_what_recovers_next_door_is_nobodys_credit(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_recovers_next_door_is_nobodys_credit(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     neighbour = next(each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id)

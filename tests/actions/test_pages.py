@@ -6,22 +6,23 @@ import pytest
 from flask import Flask
 
 from dashboard.actions import service as actions
-from dashboard.context import Console
+from dashboard.actions.tasks import poll_action
+from dashboard.context import Services
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
 
 
-def look(app: Flask, parts: Console, clock: Clock) -> None:
+def look(app: Flask, parts: Services, clock: Clock) -> None:
     """What the worker does when something is due."""
     clock.move(seconds=61)
     with app.app_context():
         for action_id in actions.due(clock()):
-            parts.work.look(action_id)
+            poll_action(action_id)
 
 
 def test_a_sync_polls_while_it_runs_and_the_finished_fragment_carries_no_trigger(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     answer = olga.post(path_of(connection, "/sync"))
@@ -68,7 +69,7 @@ def test_an_unknown_outcome_is_said_as_such(olga: Person, sandbox: Sandbox) -> N
 
 
 def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_well(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     olga.post(path_of(connection, "/reauthorise"))

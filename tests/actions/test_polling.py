@@ -8,7 +8,7 @@ from sqlalchemy import update
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.findings import evaluate as findings
@@ -32,7 +32,7 @@ def rules(connection: Any) -> list[str]:
     return [finding.rule for finding in diagnosed.of_connection(connection.account_id, connection.id)]
 
 
-def ask(parts: Console, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
+def ask(parts: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
     return links.ask(parts.api, kind, known(connection), WHO, clock(), 15)
 
 
@@ -41,7 +41,9 @@ def read_calls(sandbox: Sandbox) -> int:
     return calls
 
 
-def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     assert rules(connection) == ["auth_failed"]
     finding_id = diagnosed.of_connection(connection.account_id, connection.id)[0].id
@@ -54,7 +56,7 @@ def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(parts:
     assert (action.rule, action.status_before, action.status_after, action.verdict) == ("auth_failed", "ERROR", "OK", "worked")
 
 
-def test_a_finding_recovers_by_itself_after_a_sync_that_worked(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_finding_recovers_by_itself_after_a_sync_that_worked(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     place = (Connection.account_id == connection.account_id, Connection.id == connection.id)
     db.session.execute(update(Connection).where(*place).values(last_run_at=None, last_success_at=None, last_run_status=None))
@@ -67,21 +69,21 @@ def test_a_finding_recovers_by_itself_after_a_sync_that_worked(parts: Console, c
     assert (action.state, action.rule, action.verdict) == ("done", "never_ran", "worked")
 
 
-def test_a_sync_that_fails_has_no_effect_and_its_finding_stays(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_that_fails_has_no_effect_and_its_finding_stays(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = look(parts, clock, start(parts, connection))
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert rules(connection) == ["auth_failed"]
 
 
-def test_a_sync_that_breaks_what_was_well_made_it_worse(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_that_breaks_what_was_well_made_it_worse(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, next_run="ERROR")
     action = look(parts, clock, start(parts, connection))
     assert (action.rule, action.status_before, action.status_after, action.verdict) == (None, "OK", "ERROR", "worse")
 
 
-def test_a_run_that_is_stuck_is_read_and_judged(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_that_is_stuck_is_read_and_judged(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, never_finishes=True)
     action = start(parts, connection)
@@ -90,7 +92,7 @@ def test_a_run_that_is_stuck_is_read_and_judged(parts: Console, clock: Clock, sa
     assert known(connection).running
 
 
-def test_a_run_without_an_end_in_a_day_is_read_and_judged(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_without_an_end_in_a_day_is_read_and_judged(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     sandbox.life.run_seconds = (60, 60)
     connection = sandbox.healthy
     action = start(parts, connection)
@@ -103,7 +105,7 @@ def test_a_run_without_an_end_in_a_day_is_read_and_judged(parts: Console, clock:
 
 
 @pytest.mark.parametrize("kind", [actions.SYNC, actions.REAUTHORISE])
-def test_what_peliqan_refuses_is_read_and_judged_at_once(parts: Console, clock: Clock, sandbox: Sandbox, kind: str) -> None:
+def test_what_peliqan_refuses_is_read_and_judged_at_once(parts: Services, clock: Clock, sandbox: Sandbox, kind: str) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     for route in ("syncdb", "reauthorise"):
         sandbox.fault(route, status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."})
@@ -113,7 +115,7 @@ def test_what_peliqan_refuses_is_read_and_judged_at_once(parts: Console, clock: 
 
 
 def test_an_api_that_is_away_is_not_waited_for_a_second_time_before_the_failure_is_shown(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=500)
@@ -122,7 +124,7 @@ def test_an_api_that_is_away_is_not_waited_for_a_second_time_before_the_failure_
     assert read_calls(sandbox) == 0
 
 
-def test_a_link_that_nobody_followed_had_no_effect(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_link_that_nobody_followed_had_no_effect(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(parts, clock, connection)
     clock.move(hours=25)
@@ -132,7 +134,7 @@ def test_a_link_that_nobody_followed_had_no_effect(parts: Console, clock: Clock,
 
 
 def test_a_link_whose_connection_cannot_be_read_for_a_day_ends_all_the_same(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(parts, clock, connection)

@@ -10,7 +10,7 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.fleet import queries
@@ -37,11 +37,11 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def start(parts: Console, connection: Any) -> Action:
+def start(parts: Services, connection: Any) -> Action:
     return sync.start(parts.api, known(connection), WHO, parts.clock(), 15)
 
 
-def look(parts: Console, clock: Clock, action: Action, times: int = 1) -> Action:
+def look(parts: Services, clock: Clock, action: Action, times: int = 1) -> Action:
     for _ in range(times):
         clock.move(seconds=70)
         leased = actions.lease(action.id, clock())
@@ -56,7 +56,7 @@ def entry_of(action: Action) -> AuditEntry:
     return db.session.get_one(AuditEntry, action.audit_id)
 
 
-def test_a_sync_is_followed_to_its_end_with_its_records(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_is_followed_to_its_end_with_its_records(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     action = start(parts, sandbox.healthy)
     assert action.state == "running"
     look(parts, clock, action)
@@ -66,7 +66,7 @@ def test_a_sync_is_followed_to_its_end_with_its_records(parts: Console, clock: C
     assert known(sandbox.healthy).last_run_status == "COMPLETED"
 
 
-def test_ten_presses_start_one_run(parts: Console, sandbox: Sandbox) -> None:
+def test_ten_presses_start_one_run(parts: Services, sandbox: Sandbox) -> None:
     sandbox.life.run_seconds = (60, 60)
     connection = sandbox.healthy
     ids = {start(parts, connection).id for _ in range(10)}
@@ -75,7 +75,7 @@ def test_ten_presses_start_one_run(parts: Console, sandbox: Sandbox) -> None:
     assert sandbox.state()["syncs"] == {str(connection.id): 1}
 
 
-def test_a_run_that_was_going_already_is_followed_and_not_started_again(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_that_was_going_already_is_followed_and_not_started_again(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.life.run_seconds = (1, 1)
     sandbox.life.start(connection)
@@ -86,7 +86,7 @@ def test_a_run_that_was_going_already_is_followed_and_not_started_again(parts: C
 
 
 def test_an_answer_that_does_not_come_is_unknown_and_found_out_without_starting_again(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     # The sandbox starts the run, then answers too late: what a time-out while starting looks like.
@@ -101,7 +101,7 @@ def test_an_answer_that_does_not_come_is_unknown_and_found_out_without_starting_
 
 
 def test_a_start_that_never_arrived_ends_as_failed_and_can_be_pressed_again(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("syncdb", status=500, times=1)
@@ -113,7 +113,7 @@ def test_a_start_that_never_arrived_ends_as_failed_and_can_be_pressed_again(
     assert start(parts, connection).id != action.id
 
 
-def test_a_refusal_is_settled_at_once_with_peliqans_words(parts: Console, sandbox: Sandbox) -> None:
+def test_a_refusal_is_settled_at_once_with_peliqans_words(parts: Services, sandbox: Sandbox) -> None:
     sandbox.fault("syncdb", status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."})
     action = start(parts, sandbox.healthy)
     assert action.state == "failed"
@@ -122,7 +122,7 @@ def test_a_refusal_is_settled_at_once_with_peliqans_words(parts: Console, sandbo
 
 
 def test_running_false_with_status_running_is_asked_again_and_then_called_stuck(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, never_finishes=True)
@@ -134,14 +134,14 @@ def test_running_false_with_status_running_is_asked_again_and_then_called_stuck(
     assert "not complete" in action.detail
 
 
-def test_a_failed_run_says_the_connections_own_error(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_failed_run_says_the_connections_own_error(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired")
     action = look(parts, clock, start(parts, connection))
     assert (action.state, action.run_status) == ("failed", "ERROR")
     assert "invalid_grant" in action.detail
 
 
-def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     action = start(parts, sandbox.healthy)
     sandbox.fault("syncdb_status", status=500, times=1)
     look(parts, clock, action)
@@ -150,7 +150,7 @@ def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(parts: Cons
     assert look(parts, clock, action).state == "done"
 
 
-def test_only_one_looks_at_a_time(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_only_one_looks_at_a_time(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     sandbox.life.run_seconds = (60, 60)
     action = start(parts, sandbox.healthy)
     clock.move(seconds=20)
@@ -158,7 +158,7 @@ def test_only_one_looks_at_a_time(parts: Console, clock: Clock, sandbox: Sandbox
     assert actions.lease(action.id, clock()) is None
 
 
-def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     action, _ = actions.begin(
         actions.SYNC, known(connection), WHO, clock(), run_log.newest_id(connection.account_id, connection.id)
@@ -171,7 +171,7 @@ def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Cons
 
 
 def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
@@ -185,7 +185,7 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
     assert (action.state, action.url) == ("done", None)
 
 
-def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
     sandbox.set(connection.id, health_status="COMPLETED_WITH_ERRORS")
@@ -193,7 +193,7 @@ def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: 
     assert (action.state, action.detail) == ("done", "The connection loads data again (COMPLETED_WITH_ERRORS).")
 
 
-def test_a_second_link_replaces_the_first(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_second_link_replaces_the_first(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
     second = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
@@ -201,7 +201,7 @@ def test_a_second_link_replaces_the_first(parts: Console, clock: Clock, sandbox:
     assert (first.state, second.state) == ("superseded", "waiting")
 
 
-def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(auth="saltedge")
     links.ask(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
     again = links.ask(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
@@ -238,7 +238,7 @@ def test_https_and_this_machine_are_handed_out_with_their_host(url: str) -> None
     assert links.check_link(url).host in url
 
 
-def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=200, body={"auth_uri": "javascript:alert(document.cookie)"})
     action = links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
@@ -252,7 +252,7 @@ def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Console
     "missing", [("pipeline_runs",), ("syncdb_status",), ("server",), ("pipeline_runs", "syncdb_status", "server")]
 )
 def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
-    parts: Console, clock: Clock, sandbox: Sandbox, missing: tuple[str, ...], refusal: int
+    parts: Services, clock: Clock, sandbox: Sandbox, missing: tuple[str, ...], refusal: int
 ) -> None:
     for route in missing:
         sandbox.fault(route, status=refusal, body={"detail": "Not found."})

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from dashboard.context import Console
+from dashboard.context import Services
 from tests.support.alert_receiver import RECEIVERS, Clockwork, Receiver, receive
 from tests.support.clock import Clock
 
@@ -23,6 +23,6 @@ def place() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def worker(parts: Console, clock: Clock, place: Receiver) -> Clockwork:
+def worker(parts: Services, clock: Clock, place: Receiver) -> Clockwork:
     """Who sends them, a minute at a time."""
     return Clockwork(parts, clock, place)

@@ -14,11 +14,12 @@ from dashboard.alerts import delivery as sending
 from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.models import AlertMessage
+from dashboard.alerts.tasks import send_alerts
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.worker import retention
+from dashboard.worker import dispatch, retention
 from tests.support.alert_receiver import SECRET, Clockwork, messages, the_cause
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
@@ -36,7 +37,7 @@ def context(app: Flask) -> Any:
 
 
 def test_two_workers_at_once_send_it_once(
-    app: Flask, parts: Console, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, worker: Clockwork, clock: Clock
+    app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, worker: Clockwork, clock: Clock
 ) -> None:
     worker.rule()
     refused_fleet(clock, 3)
@@ -48,7 +49,7 @@ def test_two_workers_at_once_send_it_once(
     def work(other: Flask) -> None:
         with other.app_context():
             for _ in range(3):
-                other.extensions["console"].work.alert()
+                send_alerts()
                 db.session.remove()
 
     worker.place.may_answer.clear()
@@ -88,10 +89,10 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(worker: Cloc
     refused_fleet(clock, 3, error="")
     worker.place.status = 200
     assert worker.minute(minutes=6) == []
-    assert sending.send_again(worker.parts.fleet, message.id) is None
+    assert sending.send_again(worker.parts, message.id) is None
     assert [each.state for each in messages(AlertMessage.id == message.id)] == ["sent"]
     with pytest.raises(LookupError):
-        sending.send_again(worker.parts.fleet, message.id)
+        sending.send_again(worker.parts, message.id)
 
 
 def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_again_by_hand(
@@ -109,7 +110,7 @@ def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_a
     [message] = messages()
     assert (message.state, message.error, message.due_at) == ("failed", alerts.LOST, None)
     assert worker.minute(hours=5) == []
-    assert sending.send_again(worker.parts.fleet, message.id) is None
+    assert sending.send_again(worker.parts, message.id) is None
     assert len(worker.place.titles) == 1
 
 
@@ -138,7 +139,7 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
         worker.place.status = status
         refused_fleet(clock, 3, connector=f"connector {status}", first=700_000 + 1000 * status)
         worker.minute(minutes=6)
-    sending.send_test(worker.parts.fleet, rule, "adam@example.com", None)
+    sending.send_test(worker.parts, rule, "adam@example.com", None)
     with pytest.raises(sending.BadAddress) as caught:
         sending.check_address(f"slack://{SECRET}/{SECRET}")
     told = [f"{each.subject} {each.body} {each.error}" for each in messages()]
@@ -147,12 +148,12 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
         assert SECRET not in text
     kept = db.session.execute(db.text("SELECT address FROM alert_rule")).scalar_one()
     assert SECRET.encode() not in bytes(kept)
-    assert worker.parts.fleet.vault.decrypt(bytes(kept)) == worker.place.address
+    assert worker.parts.vault.decrypt(bytes(kept)) == worker.place.address
     assert logging.getLogger("apprise").propagate is False
 
 
 def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
-    app: Flask, parts: Console, worker: Clockwork, clock: Clock
+    app: Flask, parts: Services, worker: Clockwork, clock: Clock
 ) -> None:
     rule_id = worker.rule().id
     refused_fleet(clock, 3)
@@ -161,7 +162,7 @@ def test_a_rule_that_is_deleted_while_its_message_is_on_its_way_is_gone(
 
     def work() -> None:
         with app.app_context():
-            parts.work.alert()
+            send_alerts()
 
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(work)
@@ -185,10 +186,10 @@ def test_an_address_of_another_secret_key_is_said_so(worker: Clockwork, clock: C
     assert "cannot be read with the SECRET_KEY" in message.error
 
 
-def test_the_minute_asks_for_alerts(parts: Console) -> None:
-    before = parts.work.jobs.pending_count()
-    parts.work.begin()
-    waiting = [task.name for task in parts.work.jobs.pending()]
+def test_the_minute_asks_for_alerts(parts: Services) -> None:
+    before = parts.queues["jobs"].pending_count()
+    dispatch.start()
+    waiting = [task.name for task in parts.queues["jobs"].pending()]
     assert len(waiting) > before
     assert "alerts" in waiting
 

@@ -51,7 +51,7 @@ def test_what_the_platform_did_is_said_so_with_a_link(
     app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, place: Receiver, url: str
 ) -> None:
     linked = make_settings(sandbox.url, tmp_path, dashboard_url=url, **store)
-    worker = Clockwork(create_app(linked, clock=clock).extensions["console"], clock, place)
+    worker = Clockwork(create_app(linked, clock=clock).extensions["services"], clock, place)
     worker.rule()
     dark_fleet(clock, 12)
     assert len(worker.minute(minutes=6)) == 1

@@ -8,7 +8,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.alerts.models import AlertMessage, AlertRule
-from dashboard.context import Console
+from dashboard.alerts.tasks import send_alerts
+from dashboard.context import Services
 from dashboard.core.database import db
 from tests.support.alert_receiver import RECEIVERS, SECRET, Receiver, receive
 from tests.support.clock import Clock
@@ -131,7 +132,7 @@ def test_a_test_says_how_it_went(adam: Person, place: Receiver) -> None:
 
 
 def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
-    adam: Person, app: Flask, parts: Console, clock: Clock, place: Receiver
+    adam: Person, app: Flask, parts: Services, clock: Clock, place: Receiver
 ) -> None:
     assert "No alert was sent yet" in words(adam.get("/alerts/messages"))
     save(adam, place)
@@ -140,7 +141,7 @@ def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
         refused_fleet(clock, 3)
         for minutes in (6, 2, 6, 31):
             clock.move(minutes=minutes)
-            parts.work.alert()
+            send_alerts()
     [message] = adam.json("/alerts/messages.json?state=failed")["items"]
     assert (message["tries"], message["error"]) == (4, "The place answered 500: it is in trouble.")
     page = adam.get("/alerts/messages")
@@ -160,7 +161,7 @@ def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
 
 
 def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
-    adam: Person, app: Flask, parts: Console, clock: Clock, place: Receiver
+    adam: Person, app: Flask, parts: Services, clock: Clock, place: Receiver
 ) -> None:
     save(adam, place)
     [rule] = rules(adam)
@@ -168,7 +169,7 @@ def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
     with app.app_context():
         refused_fleet(clock, 3, error=f"401 token={SECRET}")
         clock.move(minutes=6)
-        parts.work.alert()
+        send_alerts()
     adam.post(f"/alerts/{rule['id']}/test")
     save(adam, place, f"/alerts/{rule['id']}", zone="nowhere")
     adam.post(f"/alerts/{rule['id']}/switch", to="off")

@@ -15,7 +15,7 @@ from dashboard.actions.models import Action
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
 from dashboard.cli.common import upgrade_schema
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports.models import Export
 from dashboard.fleet.models import Account, Connection, Run, WatchedTable
@@ -82,7 +82,7 @@ class Desk:
 
     def __init__(self, app: Flask, clock: Clock) -> None:
         self.app, self.clock = app, clock
-        self.parts: Console = app.extensions["console"]
+        self.parts: Services = app.extensions["services"]
         self._clients: dict[Door, tuple[FlaskClient, str]] = {}
 
     def sign_in(self) -> None:
@@ -143,7 +143,7 @@ class Desk:
         with self.app.app_context():
             db.session.execute(db.update(Connection).values(runs_read_at=None))
             db.session.commit()
-            found = refresh_fleet(self.parts.fleet)
+            found = refresh_fleet(self.parts)
             db.session.remove()
             return found
 

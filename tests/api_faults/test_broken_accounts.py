@@ -15,7 +15,7 @@ from sqlalchemy import func, select
 from dashboard import peliqan
 from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh.models import ApiOutage
@@ -63,9 +63,9 @@ def open_console(tmp_path: Path) -> Iterator[OpenConsole]:
 
 
 def read(app: Flask) -> Result:
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context():
-        return refresh_fleet(parts.fleet)
+        return refresh_fleet(parts)
 
 
 def outages(app: Flask) -> int:
@@ -174,7 +174,7 @@ def test_pages_asked_ahead_of_a_slow_server_are_all_read_and_it_is_not_taken_for
 ) -> None:
     with many_accounts(3, workers=2, seconds=seconds, rows=1500) as server:
         app = open_console(server.url, dashboard_api_concurrency=16, dashboard_api_timeout=1)
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         with app.app_context():
             reading = TableReading(parts.api.for_account(1), 700, {})
             rows = [row["id"] for page in reading.pages() for row in page]
@@ -186,7 +186,7 @@ def test_pages_asked_ahead_of_a_slow_server_are_all_read_and_it_is_not_taken_for
 def test_a_page_that_never_comes_ends_the_reading_with_its_time_out(open_console: OpenConsole) -> None:
     with many_accounts(3, rows=3900) as server:
         app = open_console(server.url)
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         server.broken, server.on = {1: "hangs"}, {"rows"}
         with app.app_context(), pytest.raises(peliqan.TimedOut):
             list(TableReading(parts.api.for_account(1), 700, {}).pages())

@@ -13,11 +13,13 @@ from sqlalchemy import func, select, update
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.actions.tasks import poll_action
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk import jobs as bulk_work
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
-from dashboard.context import Console
+from dashboard.bulk.tasks import step_bulk_job
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet import queries
@@ -61,7 +63,7 @@ def begin(clock: Clock, found: list[tuple[int, int]], kind: str = actions.SYNC, 
     return bulk.open_job(kind, found, found[0], WHO, "the vendor mended it", at_once, clock(), **more)
 
 
-def step(parts: Console, clock: Clock, job: BulkJob, api: Any = None, follow: Callable[[Action], None] = lambda _: None) -> None:
+def step(parts: Services, clock: Clock, job: BulkJob, api: Any = None, follow: Callable[[Action], None] = lambda _: None) -> None:
     """What the worker does with a job that is due."""
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
@@ -69,15 +71,15 @@ def step(parts: Console, clock: Clock, job: BulkJob, api: Any = None, follow: Ca
     bulk_work.step(api or parts.api, leased, clock, 15, follow)
 
 
-def look(parts: Console, clock: Clock, times: int = 1) -> None:
+def look(parts: Services, clock: Clock, times: int = 1) -> None:
     """What the worker does with actions that are due."""
     for _ in range(times):
         clock.move(seconds=70)
         for action_id in actions.due(clock()):
-            parts.work.look(action_id)
+            poll_action(action_id)
 
 
-def tried(parts: Console, clock: Clock, job: BulkJob) -> BulkJob:
+def tried(parts: Services, clock: Clock, job: BulkJob) -> BulkJob:
     """The canary, followed to its end."""
     step(parts, clock, job)
     look(parts, clock, 3)
@@ -100,7 +102,7 @@ def end_runs(sandbox: Sandbox) -> None:
                 run.ends_at = at
 
 
-def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 5)
     job = begin(clock, found)
     assert not bulk.go_on(job, WHO, "done", clock())
@@ -119,7 +121,7 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Console, cloc
     assert not bulk.go_on(job, OTHER, "done", clock())
 
 
-def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 8)
     job = tried(parts, clock, begin(clock, found, at_once=3))
     sandbox.life.run_seconds = (600, 600)
@@ -142,22 +144,22 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(parts: Consol
     assert whose == {WHO: 1, OTHER: 7}, "who had the rest begun is who began it"
 
 
-def test_a_sync_that_ends_makes_its_job_due_at_once(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_that_ends_makes_its_job_due_at_once(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     job = begin(clock, places(sandbox, 2))
     step(parts, clock, job)
     db.session.refresh(job)
     assert job.due_at is not None
     assert job.due_at > clock()
-    before = parts.work.jobs.pending_count()
+    before = parts.queues["jobs"].pending_count()
     clock.move(seconds=14)
     for action_id in db.session.scalars(select(Action.id)):
         db.session.execute(update(Action).values(due_at=clock()))
         db.session.commit()
-        parts.work.look(action_id)
+        poll_action(action_id)
     db.session.refresh(job)
     assert job.due_at <= clock()
-    assert parts.work.jobs.pending_count() == before + 1
-    parts.work.bulk(job.id)
+    assert parts.queues["jobs"].pending_count() == before + 1
+    step_bulk_job(job.id)
     db.session.refresh(job)
     assert job.state == "tried"
 
@@ -192,7 +194,7 @@ class DyingAccount:
 @pytest.mark.parametrize("when", ["before it asked", "before it read the answer", "before it told the queue"])
 @pytest.mark.parametrize("nth", [1, 2])
 def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
-    parts: Console, clock: Clock, sandbox: Sandbox, when: str, nth: int
+    parts: Services, clock: Clock, sandbox: Sandbox, when: str, nth: int
 ) -> None:
     # The stand-in lives in real time: what this test's clock calls now must not lie after that.
     clock.move(hours=-1)
@@ -230,7 +232,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
         assert "No run began" in (detail or "")
 
 
-def test_dying_between_the_turn_and_the_action_is_not_possible(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_dying_between_the_turn_and_the_action_is_not_possible(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
     item = bulk.canary(job)
@@ -249,7 +251,7 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(parts: Console, c
     assert sandbox.state()["syncs"] == {}
 
 
-def test_two_workers_that_both_believe_it_is_their_turn_begin_one(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_two_workers_that_both_believe_it_is_their_turn_begin_one(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     job = begin(clock, places(sandbox, 3))
     sandbox.life.run_seconds = (600, 600)
     first = bulk.next_item(job)
@@ -266,7 +268,7 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(parts: Console
 
 
 def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     job = tried(parts, clock, begin(clock, places(sandbox, 6)))
     sandbox.life.run_seconds = (600, 600)
@@ -292,7 +294,7 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
     assert "Result: 3 done, 3 not begun. Cancelled by adam@example.com." in entry.detail
 
 
-def test_what_somebody_else_has_under_way_is_left_to_them(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_somebody_else_has_under_way_is_left_to_them(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
     connection = queries.connection_or_none(*found[0])
@@ -319,7 +321,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(parts: Console, clock:
     assert (job.state, bulk.numbers(job)) == ("done", bulk.Numbers(done=1, left_out=1))
 
 
-def test_a_run_that_went_well_and_helped_nothing_is_no_success(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_that_went_well_and_helped_nothing_is_no_success(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 2)
     sandbox.set(found[0][1], health_status="CONFIG_SELECT")
     job = tried(parts, clock, begin(clock, found))
@@ -330,7 +332,7 @@ def test_a_run_that_went_well_and_helped_nothing_is_no_success(parts: Console, c
 
 @pytest.mark.parametrize(("before", "state"), [("ERROR", "done"), ("COMPLETED_WITH_ERRORS", "no_effect")])
 def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
-    parts: Console, clock: Clock, sandbox: Sandbox, before: str, state: str
+    parts: Services, clock: Clock, sandbox: Sandbox, before: str, state: str
 ) -> None:
     found = places(sandbox, 2)
     sandbox.set(found[0][1], next_run=before)
@@ -343,7 +345,7 @@ def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
     assert ("loaded only a part, but the connection is still" in item.detail) == (state == "no_effect")
 
 
-def test_what_recovers_before_its_turn_is_not_touched(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_recovers_before_its_turn_is_not_touched(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     worst = select(Finding.cause_id).where(Finding.rule == "auth_failed").group_by(Finding.cause_id)
     cause_id = db.session.scalar(worst.order_by(func.count().desc()).limit(1))
     assert cause_id is not None
@@ -361,7 +363,7 @@ def test_what_recovers_before_its_turn_is_not_touched(parts: Console, clock: Clo
     assert db.session.get_one(Cause, cause_id).connections >= 2
 
 
-def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 4, failure="expired", auth="oauth2")
     job = begin(clock, found, actions.REAUTHORISE)
     step(parts, clock, job)
@@ -380,7 +382,7 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Console, cl
     assert sandbox.state()["calls"]["reauthorise"] == 4
 
 
-def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
     job = begin(clock, found, kind=actions.REAUTHORISE)
     step(parts, clock, job)
@@ -406,7 +408,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Console, clock: 
     assert bulk.numbers(job) == bulk.Numbers(done=14 - now.failed, failed=now.failed)
 
 
-def test_a_job_of_one_is_over_when_that_one_is(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_job_of_one_is_over_when_that_one_is(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     job = tried(parts, clock, begin(clock, places(sandbox, 1)))
     assert (job.state, job.ended_at is not None) == ("done", True)
 
@@ -421,7 +423,7 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 def test_a_killed_workers_job_is_gone_on_with_by_another(
-    parts: Console, machines: Processes, sandbox: Sandbox, clock: Clock
+    parts: Services, machines: Processes, sandbox: Sandbox, clock: Clock
 ) -> None:
     found = places(sandbox, 12)
     job = tried(parts, clock, begin(clock, found, at_once=3))

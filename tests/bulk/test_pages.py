@@ -12,8 +12,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
+from dashboard.actions.tasks import poll_action
 from dashboard.bulk import service as bulk
-from dashboard.context import Console
+from dashboard.bulk.tasks import step_bulk_job
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from tests.support.clock import Clock
@@ -31,7 +33,7 @@ def earlier(clock: Clock) -> None:
 
 
 @pytest.fixture
-def worker(app: Flask, parts: Console, clock: Clock) -> Any:
+def worker(app: Flask, parts: Services, clock: Clock) -> Any:
     """What the worker does with whatever is due, so many times."""
 
     def work(times: int = 1) -> None:
@@ -39,11 +41,11 @@ def worker(app: Flask, parts: Console, clock: Clock) -> Any:
             clock.move(seconds=61)
             with app.app_context():
                 for job_id in bulk.due(clock()):
-                    parts.work.bulk(job_id)
+                    step_bulk_job(job_id)
                 for action_id in actions.due(clock()):
-                    parts.work.look(action_id)
+                    poll_action(action_id)
                 for job_id in bulk.due(clock()):
-                    parts.work.bulk(job_id)
+                    step_bulk_job(job_id)
 
     return work
 
@@ -120,7 +122,7 @@ def press(person: Person, page: str, label: str, **changes: str) -> TestResponse
 
 
 def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
-    olga: Person, worker: Any, parts: Console, sandbox: Sandbox
+    olga: Person, worker: Any, parts: Services, sandbox: Sandbox
 ) -> None:
     cause = a_cause_of_connections(olga)
     count = cause["connections"]
@@ -330,13 +332,12 @@ def test_an_operators_job_has_a_limit_and_an_administrators_none(
     assert adam.json("/bulk.json")["total"] == 0
     page = started(begin(adam, beyond))
     with small.app_context():
-        parts: Console = small.extensions["console"]
         for _ in range(3):
             clock.move(seconds=61)
             for job_id in bulk.due(clock()):
-                parts.work.bulk(job_id)
+                step_bulk_job(job_id)
             for action_id in actions.due(clock()):
-                parts.work.look(action_id)
+                poll_action(action_id)
     soup = olga.get(page)
     assert "Only an administrator may go on with so many" in words(soup)
     assert olga.post(f"{page}/go-on", seen="done").status_code == 403

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.refresh import live
 from tests.support.clock import Clock
 from tests.support.factories import dark_fleet
@@ -15,7 +15,7 @@ from tests.support.sandbox import Sandbox
 
 
 @pytest.fixture
-def disabled(app: Flask, parts: Console, sandbox: Sandbox) -> Any:
+def disabled(app: Flask, parts: Services, sandbox: Sandbox) -> Any:
     """A connection that has just been switched off."""
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
@@ -61,7 +61,7 @@ def test_findings_have_their_promised_fields_and_filters(viv: Person) -> None:
 
 
 def test_what_recovered_is_shown_where_it_is_asked_for(
-    viv: Person, app: Flask, parts: Console, sandbox: Sandbox, disabled: Any
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, disabled: Any
 ) -> None:
     total = viv.json("/findings.json")["total"]
     assert finding_of(viv, disabled)["rule"] == "disabled"

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SAWarning
 from dashboard.app import create_app
 from dashboard.cli import main
 from dashboard.cli.common import close_store
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core import backup, schema
 from dashboard.core.database import db
 from dashboard.settings import Settings
@@ -53,12 +53,12 @@ def rows(url: str) -> dict[str, list[Any]]:
 
 
 @pytest.fixture
-def ours(parts: Console) -> Settings:
+def ours(parts: Services) -> Settings:
     return parts.settings
 
 
 @pytest.fixture
-def made(app: Flask, ours: Settings, parts: Console, tmp_path: Path) -> Path:
+def made(app: Flask, ours: Settings, parts: Services, tmp_path: Path) -> Path:
     """A backup of the test's store."""
     file = tmp_path / "kept.console"
     with app.app_context():
@@ -240,7 +240,7 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
     secret = "s3cret-w0rd"  # pragma: allowlist secret
     there = ours.model_copy(update={"database_url": ours.database_url.replace("console@", f"console:{secret}@")})
     with app.app_context(), pytest.raises(backup.BackupError, match="pg_dump failed") as caught:
-        backup.write(there, tmp_path / "b.console", app.extensions["console"].clock())
+        backup.write(there, tmp_path / "b.console", app.extensions["services"].clock())
     assert secret in (tmp_path / "given").read_text()
     assert secret not in (tmp_path / "words").read_text()
     assert secret not in str(caught.value)
@@ -282,10 +282,10 @@ def test_missing_programs_are_named(app: Flask, ours: Settings, tmp_path: Path, 
     monkeypatch.setenv("PATH", str(tmp_path))
     assert backup.missing_programs(ours) == ["pg_dump", "pg_restore", "psql"]
     with app.app_context(), pytest.raises(backup.BackupError, match="pg_dump cannot be found"):
-        backup.write(ours, tmp_path / "b.console", app.extensions["console"].clock())
+        backup.write(ours, tmp_path / "b.console", app.extensions["services"].clock())
 
 
-def test_a_backup_while_others_write_is_of_one_moment(app: Flask, ours: Settings, parts: Console, tmp_path: Path) -> None:
+def test_a_backup_while_others_write_is_of_one_moment(app: Flask, ours: Settings, parts: Services, tmp_path: Path) -> None:
     """Two tables that are always changed together are of one length in the copy."""
     from threading import Event, Thread
 

@@ -8,11 +8,11 @@ from sqlalchemy import select
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store
-from dashboard.context import Console
 from dashboard.core import egress as places
 from dashboard.core.database import db
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun
+from dashboard.pulls.tasks import run_pull
 from tests.support.people import Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
@@ -36,8 +36,7 @@ def test_other_places_can_be_neither_entered_nor_gone_to_any_more(
     assert adam.post("/alerts", page="/alerts/new", **RULE).status_code == 303
     strict = create_app(make_settings(sandbox.url, tmp_path, dashboard_places="slack://, parquet:///srv/copies", **store))
     with strict.app_context():
-        parts: Console = strict.extensions["console"]
-        parts.work.pull(1)
+        run_pull(1)
         run = db.session.scalars(select(PullRun)).one()
         assert (run.state, run.error) == (pulls.FAILED, places.REFUSED)
     other = Person(strict.test_client(), "adam@example.com")

@@ -6,7 +6,7 @@ from sqlalchemy import func, select
 
 from dashboard import peliqan
 from dashboard.bulk.models import BulkItem
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core import row_access as sight
 from dashboard.core.database import Base, db
 from dashboard.core.row_access import EVERYONE, Visibility
@@ -28,7 +28,7 @@ def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> N
         assert declared is not EVERYONE or "account_id" not in mapper.local_table.columns, mapper.class_.__name__
 
 
-def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, parts: Console) -> None:
+def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, parts: Services) -> None:
     """Columns alone, a table behind WHERE only, aliases, outer joins, subqueries, Core, and objects by their key."""
     outsider = add_outsiders(app, parts.clock())
     with app.app_context():
@@ -57,7 +57,7 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
         assert db.session.scalar(select(func.count()).select_from(Account)) == 60
 
 
-def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(app: Flask, parts: Console) -> None:
+def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(app: Flask, parts: Services) -> None:
     def seen() -> set[int]:
         with app.app_context():
             user = people.find_user("viv@example.com")

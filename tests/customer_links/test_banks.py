@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import update
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links.banks.models import BankTick
 from dashboard.findings import evaluate as findings
@@ -36,7 +36,7 @@ def change(app: Flask, item: dict[str, Any], **values: Any) -> None:
     with app.app_context():
         here = (Connection.account_id == item["account_id"], Connection.id == item["connection_id"])
         db.session.execute(update(Connection).where(*here).values(values))
-        findings.evaluate([item["account_id"]], app.extensions["console"].clock())
+        findings.evaluate([item["account_id"]], app.extensions["services"].clock())
         db.session.commit()
 
 
@@ -122,7 +122,7 @@ def test_what_had_a_success_since_it_was_ticked_off_came_back_and_the_rest_is_to
 
 
 def test_whose_consent_has_ended_needs_the_customer_and_what_is_not_told_is_not_guessed(
-    viv: Person, olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    viv: Person, olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     refused = sandbox.find(failure="consent", auth="saltedge")
     by_id = {item["connection_id"]: item for item in items(viv)}

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from dashboard.actions import service as actions
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.both_engines
 
 
 def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_message(
-    olga: Person, viv: Person, adam: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, viv: Person, adam: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     account = "/accounts/1001"
     form = olga.get(str(olga.get(account).select_one("a[href*='/desk/invite']")["href"]))  # type: ignore[index]
@@ -38,7 +38,7 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     assert olga.post(f"{answer.location}/sent", language="es").status_code == 303
     sandbox.life.add_connection(1001, "sftp_files", "Their files")
     with app.app_context():
-        refresh.refresh_account(parts.fleet, 1001)
+        refresh.refresh_account(parts, 1001)
     look(app, parts, clock)
     assert viv.json("/desk.json")["total"] == 0
     assert "The customer made the connection Their files." in words(viv.get("/desk"))

@@ -9,7 +9,8 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.actions import service as actions
-from dashboard.context import Console
+from dashboard.actions.tasks import poll_action
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.fleet.models import Connection
@@ -40,11 +41,11 @@ def only(person: Person) -> dict[str, Any]:
     return dict(items[0])
 
 
-def look(app: Flask, parts: Console, clock: Clock) -> None:
+def look(app: Flask, parts: Services, clock: Clock) -> None:
     clock.move(seconds=61)
     with app.app_context():
         for action_id in actions.due(clock()):
-            parts.work.look(action_id)
+            poll_action(action_id)
 
 
 def entries(adam: Person, what: str) -> list[dict[str, Any]]:
@@ -116,7 +117,7 @@ def anew(app: Flask, name: str) -> Person:
 
 
 def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_reminder(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     first = make_link(olga, expired(sandbox))
     olga.post(f"{first}/sent", language="en")
@@ -145,7 +146,7 @@ def test_what_was_sent_long_ago_and_followed_by_nobody_stands_on_top_with_a_remi
 
 
 def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = expired(sandbox)
     path = make_link(olga, connection)
@@ -159,7 +160,9 @@ def test_a_link_that_somebody_follows_says_so_and_needs_no_reminder(
     assert only(anew(app, "olga"))["stage"] == "followed"
 
 
-def test_what_came_back_today_is_shown_and_no_message_is_left(app: Flask, parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_came_back_today_is_shown_and_no_message_is_left(
+    app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     # At noon: a day must not end between two lines of this test.
     clock.move(hours=24 - (clock().hour - 12) % 24)
     olga, viv = anew(app, "olga"), anew(app, "viv")
@@ -182,7 +185,7 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(app: Flask, parts:
 
 
 def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_when_it_ran_out(
-    olga: Person, viv: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = expired(sandbox)
     before = viv.json("/desk/needed.json?per_page=200")
@@ -206,7 +209,7 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     assert "failed just now never sent" in words(again)
 
 
-def test_what_no_link_can_mend_says_so(olga: Person, app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_what_no_link_can_mend_says_so(olga: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
     with app.app_context():
         row = db.session.scalars(select(Connection).where(Connection.connector == "odoo", Connection.severity == "ok")).first()
         assert row is not None
@@ -245,7 +248,7 @@ def test_a_viewer_looks_and_never_sees_a_link(viv: Person, olga: Person, sandbox
 
 
 def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_address_of_ours(
-    olga: Person, adam: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    olga: Person, adam: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     connection = expired(sandbox)

@@ -9,8 +9,9 @@ from sqlalchemy import func, select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
+from dashboard.actions.tasks import poll_action
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import queries as desk
 from dashboard.customer_links import service as links
@@ -45,11 +46,11 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def invite(parts: Console, account: Account, connector: str = "sftp_files") -> Action:
+def invite(parts: Services, account: Account, connector: str = "sftp_files") -> Action:
     return links.invite(parts.api, account, connector, WHO, parts.clock(), 15)
 
 
-def look(parts: Console, clock: Clock, action: Action, **by: float) -> Action:
+def look(parts: Services, clock: Clock, action: Action, **by: float) -> Action:
     clock.move(**(by or {"seconds": 70}))
     leased = actions.lease(action.id, clock())
     assert leased is not None
@@ -63,7 +64,7 @@ def entry_of(action: Action) -> AuditEntry:
 
 
 def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connection(
-    parts: Console, clock: Clock, sandbox: Sandbox, account: Account
+    parts: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
     action = invite(parts, account)
     assert (action.state, action.kind, action.connection_id) == ("waiting", "invite", 0)
@@ -73,7 +74,7 @@ def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connec
     assert look(parts, clock, action).settled_at is None
     assert sandbox.state()["calls"] == calls
     made = sandbox.life.add_connection(ACCOUNT, "sftp_files", "Their files")
-    refresh.refresh_account(parts.fleet, ACCOUNT)
+    refresh.refresh_account(parts, ACCOUNT)
     look(parts, clock, action)
     assert (action.state, action.url, action.in_flight) == ("done", None, None)
     assert action.followed_at == known(made).first_seen_at
@@ -82,24 +83,26 @@ def test_an_invite_gives_a_checked_link_and_ends_when_the_account_has_the_connec
 
 
 def test_a_connection_that_was_there_before_or_is_of_another_kind_is_no_answer_to_an_invite(
-    parts: Console, clock: Clock, sandbox: Sandbox, account: Account
+    parts: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
     sandbox.life.add_connection(ACCOUNT, "sftp_files", "Older")
-    refresh.refresh_account(parts.fleet, ACCOUNT)
+    refresh.refresh_account(parts, ACCOUNT)
     clock.move(minutes=1)
     action = invite(parts, account)
     sandbox.life.add_connection(ACCOUNT, "woocommerce", "Shop")
-    refresh.refresh_account(parts.fleet, ACCOUNT)
+    refresh.refresh_account(parts, ACCOUNT)
     assert look(parts, clock, action).settled_at is None
 
 
-def test_an_invite_is_given_up_after_a_day(parts: Console, clock: Clock, account: Account) -> None:
+def test_an_invite_is_given_up_after_a_day(parts: Services, clock: Clock, account: Account) -> None:
     action = look(parts, clock, invite(parts, account), hours=24, minutes=1)
     assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
     assert "within 24 hours" in action.detail
 
 
-def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_beside_it(parts: Console, account: Account) -> None:
+def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_beside_it(
+    parts: Services, account: Account
+) -> None:
     first, other, second = invite(parts, account), invite(parts, account, "woocommerce"), invite(parts, account)
     db.session.refresh(first)
     db.session.refresh(other)
@@ -108,7 +111,7 @@ def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_be
 
 
 def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
-    parts: Console, clock: Clock, sandbox: Sandbox, account: Account
+    parts: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
     written, is_new = actions.begin_invite(account, "sftp_files", WHO, clock())
     assert is_new
@@ -134,7 +137,7 @@ def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     ],
 )
 def test_an_invite_that_is_refused_or_not_safe_is_a_failure_in_words(
-    parts: Console, sandbox: Sandbox, account: Account, fault: dict[str, Any], says: str
+    parts: Services, sandbox: Sandbox, account: Account, fault: dict[str, Any], says: str
 ) -> None:
     sandbox.fault("invite", **fault)
     action = invite(parts, account)
@@ -144,19 +147,19 @@ def test_an_invite_that_is_refused_or_not_safe_is_a_failure_in_words(
     assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0
 
 
-def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Console, clock: Clock, account: Account) -> None:
+def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Services, clock: Clock, account: Account) -> None:
     action = invite(parts, account)
     clock.move(hours=25)
-    parts.work.look(action.id)
+    poll_action(action.id)
     db.session.refresh(action)
     assert action.state == "failed"
 
 
-def ask(parts: Console, connection: Any) -> Action:
+def ask(parts: Services, connection: Any) -> Action:
     return links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
 
 
-def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     """Peliqan may call a connection RE_AUTHORISING from the moment that a link was asked for."""
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = look(parts, clock, ask(parts, connection))
@@ -165,7 +168,7 @@ def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Co
     assert look(parts, clock, action, minutes=20).followed_at is None
 
 
-def test_nor_is_it_when_no_worker_looked_for_hours(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_nor_is_it_when_no_worker_looked_for_hours(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     action = look(parts, clock, ask(parts, sandbox.find(failure="expired", auth="oauth2")), hours=5)
     assert action.followed_at is None
     assert look(parts, clock, action).followed_at is None
@@ -173,7 +176,7 @@ def test_nor_is_it_when_no_worker_looked_for_hours(parts: Console, clock: Clock,
 
 @pytest.mark.parametrize(("status", "minutes"), [("AUTHORIZING", 2), ("RE_AUTHORISED", 2), ("RE_AUTHORISING", 12)])
 def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
-    parts: Console, clock: Clock, sandbox: Sandbox, status: str, minutes: int
+    parts: Services, clock: Clock, sandbox: Sandbox, status: str, minutes: int
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(parts, connection)
@@ -191,7 +194,7 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
     assert abs(action.followed_at - seen) < timedelta(seconds=5)
 
 
-def test_what_waits_is_found_by_what_is_next(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_waits_is_found_by_what_is_next(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     action = ask(parts, sandbox.find(failure="expired", auth="oauth2"))
     assert desk.stage_of(action, clock()) == "unsent"
     assert desk.note_sent(action, WHO, "nl", clock())

@@ -14,9 +14,10 @@ import pytest
 from werkzeug.serving import make_server
 
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries.hook import AddressHook, FunctionHook, HookError
+from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.settings import SettingsError, read_settings
 from tests.support.clock import Clock
 from tests.support.databases import free_port
@@ -74,9 +75,9 @@ def test_the_readmes_example_has_every_row_once(
     hook = {"dashboard_hook": address, "dashboard_hook_secret": SECRET} if kind == "address" else {"dashboard_hook": "hook:take"}
     app = create_app(make_settings(sandbox.url, tmp_path, **store, **hook), clock=clock)
     with app.app_context():
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         connection = connect(sandbox)
-        parts.work.connection_came(connection.account_id, connection.id, "olga@example.com")
+        deliver_new_connection(connection.account_id, connection.id, "olga@example.com")
         work(parts)
         assert (the_delivery().state, the_delivery().error) == ("delivered", "")
         assert mirrored(tmp_path) == tables_at_peliqan(parts, connection)

@@ -13,13 +13,16 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.jobs import WAITS
 from dashboard.deliveries.models import Delivery
+from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.peliqan import Outage
 from dashboard.peliqan.webhooks import is_signed
+from dashboard.webhooks.tasks import process_events
+from dashboard.worker import dispatch
 from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
 from tests.support.hook_receiver import (
@@ -66,18 +69,18 @@ def context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def begun(parts: Console, sandbox: Sandbox) -> Any:
+def begun(parts: Services, sandbox: Sandbox) -> Any:
     """A connection whose delivery has begun."""
     connection = connect(sandbox)
-    assert parts.work.connection_came(connection.account_id, connection.id, WHO) is not None
+    assert deliver_new_connection(connection.account_id, connection.id, WHO) is not None
     return connection
 
 
-def tell(app: Flask, parts: Console, *told: dict[str, Any]) -> None:
+def tell(app: Flask, parts: Services, *told: dict[str, Any]) -> None:
     """Peliqan's events, worked through."""
     for each in told:
         assert post(app.test_client(), each).status_code == 204
-    parts.work.take_events()
+    process_events()
 
 
 def wait_of(number: int) -> float:
@@ -85,12 +88,12 @@ def wait_of(number: int) -> float:
 
 
 def test_a_new_connections_tables_are_handed_over_whole_in_parts(
-    app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver
+    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     connection = connect(sandbox)
     tell(app, parts, made(connection, "connection_added"))
     assert the_delivery().state == "waiting"
-    assert parts.work.deliveries.pending_count() == 1
+    assert parts.queues["deliveries"].pending_count() == 1
     work(parts)
     there, messages = tables_at_peliqan(parts, connection), hook.told
     assert taken(messages) == there
@@ -120,7 +123,9 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
     assert audited() == [("deliver", "webhook", "done")]
 
 
-def test_what_is_posted_is_signed_with_its_time_and_has_its_key(parts: Console, begun: Any, hook: Receiver, clock: Clock) -> None:
+def test_what_is_posted_is_signed_with_its_time_and_has_its_key(
+    parts: Services, begun: Any, hook: Receiver, clock: Clock
+) -> None:
     work(parts)
     assert hook.posts
     for headers, body in hook.posts:
@@ -132,7 +137,7 @@ def test_what_is_posted_is_signed_with_its_time_and_has_its_key(parts: Console, 
         assert headers["Idempotency-Key"] == json.loads(body)["key"]
 
 
-def test_events_that_come_again_begin_nothing_more(app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver) -> None:
+def test_events_that_come_again_begin_nothing_more(app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
     connection = connect(sandbox)
     tell(app, parts, made(connection, "connection_added"), made(connection, "connection_added"))
     work(parts)
@@ -143,7 +148,7 @@ def test_events_that_come_again_begin_nothing_more(app: Flask, parts: Console, s
 
 
 def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
-    app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     connection = connect(sandbox, first_run="ERROR")
     tell(app, parts, made(connection, "connection_added"))
@@ -155,20 +160,20 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     # The next look is far off, as where the interval is long; the end of a run is told before.
     db.session.execute(update(Delivery).values(due_at=clock() + timedelta(minutes=5)))
     db.session.commit()
-    before = parts.work.deliveries.pending_count()
+    before = parts.queues["deliveries"].pending_count()
     run = sandbox.life.start(connection)
     assert run.outcome == "COMPLETED"
     tell(app, parts, made(connection, "pipeline_run_completed", run.id))
-    assert parts.work.deliveries.pending_count() == before + 1
+    assert parts.queues["deliveries"].pending_count() == before + 1
     work(parts)
     assert (the_delivery().state, the_delivery().run_id, the_delivery().error) == ("delivered", run.id, "")
 
 
 def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
-    parts: Console, sandbox: Sandbox, hook: Receiver, clock: Clock
+    parts: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     connection = connect(sandbox, first_run="ERROR")
-    parts.work.connection_came(connection.account_id, connection.id, WHO)
+    deliver_new_connection(connection.account_id, connection.id, WHO)
     work(parts)
     work_after(parts, clock, hours=23, minutes=59)
     assert the_delivery().state == "waiting"
@@ -179,7 +184,7 @@ def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
     assert (hook.posts, audited()) == ([], [("deliver", WHO, "failed")])
 
 
-def test_peliqan_being_away_is_waited_out(parts: Console, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock) -> None:
+def test_peliqan_being_away_is_waited_out(parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock) -> None:
     sandbox.fault("server", status=500, times=1)
     work(parts)
     assert (the_delivery().state, the_delivery().tries) == ("waiting", 0)
@@ -193,22 +198,22 @@ def test_peliqan_being_away_is_waited_out(parts: Console, sandbox: Sandbox, begu
 
 
 def test_while_peliqan_answers_nobody_no_try_is_used_up(
-    parts: Console, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock
 ) -> None:
     sandbox.fault("applications", status=403, times=1)
     work(parts)
     assert (the_delivery().state, the_delivery().tries) == ("reading", 1)
-    parts.fleet.outages.begin(Outage(clock(), clock() + timedelta(days=2)))
+    parts.outages.begin(Outage(clock(), clock() + timedelta(days=2)))
     for _ in range(len(WAITS) + 2):
         work_after(parts, clock, seconds=wait_of(0))
         assert (the_delivery().state, the_delivery().tries, hook.posts) == ("reading", 1, [])
         assert "Peliqan does not answer." in the_delivery().error
-    parts.fleet.outages.end(clock())
+    parts.outages.end(clock())
     work_after(parts, clock, seconds=wait_of(0))
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
 
 
-def test_an_account_that_is_not_known_yet_is_waited_for(app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver) -> None:
+def test_an_account_that_is_not_known_yet_is_waited_for(app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
     connection = connect(sandbox)
     tell(app, parts, {**made(connection, "connection_added"), "account_id": 777_777})
     work(parts)
@@ -217,7 +222,7 @@ def test_an_account_that_is_not_known_yet_is_waited_for(app: Flask, parts: Conso
 
 
 def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_the_rest(
-    parts: Console, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, begun: Any, hook: Receiver, clock: Clock
 ) -> None:
     hook.answers += [200, 500, 500, 500]
     work(parts)
@@ -235,14 +240,14 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
     assert taken(hook.told) == tables_at_peliqan(parts, begun)
 
 
-def test_a_wait_that_the_hook_asks_for_is_kept(parts: Console, begun: Any, hook: Receiver, clock: Clock) -> None:
+def test_a_wait_that_the_hook_asks_for_is_kept(parts: Services, begun: Any, hook: Receiver, clock: Clock) -> None:
     hook.answers, hook.retry_after = [503], "1200"
     work(parts)
     assert the_delivery().due_at > clock() + timedelta(minutes=19)  # type: ignore[operator]
     assert len(hook.posts) == 1
 
 
-def test_a_redirect_is_not_followed(parts: Console, begun: Any, hook: Receiver) -> None:
+def test_a_redirect_is_not_followed(parts: Services, begun: Any, hook: Receiver) -> None:
     hook.answers += [302]
     work(parts)
     assert len(hook.posts) == 1
@@ -260,7 +265,7 @@ class TestAHookThatIsAway:
         return {**store, "dashboard_hook": f"http://127.0.0.1:{port}/hush-4711"}
 
     def test_it_is_given_up_after_six_tries_and_sent_again_from_the_part_that_is_missing(
-        self, parts: Console, begun: Any, clock: Clock, port: int, caplog: pytest.LogCaptureFixture
+        self, parts: Services, begun: Any, clock: Clock, port: int, caplog: pytest.LogCaptureFixture
     ) -> None:
         caplog.set_level(logging.DEBUG)
         with receiving(port) as first:
@@ -285,7 +290,7 @@ class TestAHookThatIsAway:
         assert audited() == [("deliver", WHO, "failed"), ("send_delivery", WHO, "done")]
 
 
-def test_a_table_that_is_gone_is_left_out_and_said(parts: Console, sandbox: Sandbox, begun: Any, hook: Receiver) -> None:
+def test_a_table_that_is_gone_is_left_out_and_said(parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver) -> None:
     sandbox.fault("fields", status=404, times=1)
     work(parts)
     there, last = tables_at_peliqan(parts, begun), hook.told[-1]
@@ -296,9 +301,9 @@ def test_a_table_that_is_gone_is_left_out_and_said(parts: Console, sandbox: Sand
 
 
 def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
-    parts: Console, begun: Any, hook: Receiver, clock: Clock
+    parts: Services, begun: Any, hook: Receiver, clock: Clock
 ) -> None:
-    parts.work.stop.set()
+    parts.queues.stop.set()
     for turns in range(30):
         assert len(hook.posts) == turns
         if the_delivery().settled_at is not None:
@@ -308,7 +313,7 @@ def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
     assert taken(hook.told) == tables_at_peliqan(parts, begun)
 
 
-def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(parts: Console, begun: Any, hook: Receiver) -> None:
+def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(parts: Services, begun: Any, hook: Receiver) -> None:
     hook.answers += [200, 500]
     work(parts)
     assert deliveries.cancel(the_delivery(), WHO, parts.clock())
@@ -324,7 +329,7 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_there_twice(
-    parts: Console, begun: Any, hook: Receiver, machines: Processes
+    parts: Services, begun: Any, hook: Receiver, machines: Processes
 ) -> None:
     hook.holds_from = 2
     victim = machines.start("worker")
@@ -348,33 +353,33 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
 class TestWhichTables:
     @pytest.fixture
-    def console(self, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, names: str) -> Iterator[Console]:
+    def services(self, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, names: str) -> Iterator[Services]:
         made = create_app(make_settings(sandbox.url, tmp_path, **{**store, "dashboard_hook_tables": names}), clock=clock)
         with made.app_context():
-            yield made.extensions["console"]
+            yield made.extensions["services"]
             db.session.remove()
             db.engine.dispose()
 
     @pytest.mark.parametrize("names", ["orders", " Shopify_ORDERS ,nothing", "ｏｒｄｅｒｓ", "or\u00adders\u00a0"])
     def test_those_that_are_named_with_or_without_the_connectors_name_in_any_case(
-        self, console: Console, sandbox: Sandbox, hook: Receiver
+        self, services: Services, sandbox: Sandbox, hook: Receiver
     ) -> None:
         connection = connect(sandbox)
-        console.work.connection_came(connection.account_id, connection.id, WHO)
-        work(console)
+        deliver_new_connection(connection.account_id, connection.id, WHO)
+        work(services)
         assert set(taken(hook.told)) == {"shopify_orders"}
 
     @pytest.mark.parametrize("names", ["nothing"])
-    def test_where_it_has_none_of_them_that_is_said(self, console: Console, sandbox: Sandbox, hook: Receiver) -> None:
+    def test_where_it_has_none_of_them_that_is_said(self, services: Services, sandbox: Sandbox, hook: Receiver) -> None:
         connection = connect(sandbox)
-        console.work.connection_came(connection.account_id, connection.id, WHO)
-        work(console)
+        deliver_new_connection(connection.account_id, connection.id, WHO)
+        work(services)
         assert hook.told == [{**hook.told[0], "complete": True, "tables": [], "rows": 0}]
         assert hook.told[0]["remarks"] == the_delivery().remarks == ["It has no table that DASHBOARD_HOOK_TABLES names."]
 
 
-def test_a_lost_message_is_made_good_by_the_next_tick(parts: Console, begun: Any, clock: Clock) -> None:
-    parts.work.deliveries.storage.flush_queue()
+def test_a_lost_message_is_made_good_by_the_next_tick(parts: Services, begun: Any, clock: Clock) -> None:
+    parts.queues["deliveries"].storage.flush_queue()
     clock.move(minutes=2)
-    parts.work.tick()
-    assert parts.work.deliveries.pending_count() == 1
+    dispatch.every_minute()
+    assert parts.queues["deliveries"].pending_count() == 1

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.deliveries import service as deliveries
+from dashboard.webhooks.tasks import process_events
 from tests.support.clock import Clock
 from tests.support.hook_receiver import SECRET, all_deliveries, audited, connect, taken, work, work_after
 from tests.support.people import Person, path_of, words
@@ -41,19 +42,19 @@ def states(app: Flask) -> list[str]:
         return [each.state for each in all_deliveries()]
 
 
-def run_workers(app: Flask, parts: Console) -> None:
+def run_workers(app: Flask, parts: Services) -> None:
     with app.app_context():
         work(parts)
 
 
-def test_callback_and_event_are_one_delivery(olga: Person, app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver) -> None:
+def test_callback_and_event_are_one_delivery(olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
     answer = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
     assert "see how far that is" in answer.text
     assert post(app.test_client(), made(connection, "connection_added")).status_code == 204
     with app.app_context():
-        parts.work.take_events()
+        process_events()
     olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
     run_workers(app, parts)
     assert states(app) == ["delivered"]
@@ -63,7 +64,7 @@ def test_callback_and_event_are_one_delivery(olga: Person, app: Flask, parts: Co
 
 
 def test_a_callback_is_kept_also_where_the_connection_cannot_be_read_yet(
-    olga: Person, app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
@@ -75,7 +76,7 @@ def test_a_callback_is_kept_also_where_the_connection_cannot_be_read_yet(
 
 
 def test_read_now_hands_over_and_a_second_press_shows_the_first(
-    olga: Person, app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver
+    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
 ) -> None:
     path = path_of(sandbox.healthy)
     page = olga.get(path)
@@ -99,7 +100,7 @@ def test_read_now_hands_over_and_a_second_press_shows_the_first(
 
 
 def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
-    olga: Person, app: Flask, parts: Console, sandbox: Sandbox, hook: Receiver, clock: Clock
+    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver, clock: Clock
 ) -> None:
     path = path_of(sandbox.healthy)
     olga.post(f"{path}/read", page=path)
@@ -139,7 +140,7 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
     assert olga.client.get("/deliveries.csv").text.count("\n") == 2
 
 
-def test_viewers_see_the_list_and_press_nothing(viv: Person, app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_viewers_see_the_list_and_press_nothing(viv: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
     path, place = path_of(sandbox.healthy), (sandbox.healthy.account_id, sandbox.healthy.id)
     with app.app_context():
         delivery_id = deliveries.ask(place, OLGA, parts.clock()).id
@@ -171,14 +172,14 @@ class TestWithoutAHook:
         return False
 
     def test_nothing_begins_and_the_page_says_how_to_set_one(
-        self, olga: Person, adam: Person, app: Flask, parts: Console, sandbox: Sandbox
+        self, olga: Person, adam: Person, app: Flask, parts: Services, sandbox: Sandbox
     ) -> None:
         connection = connect(sandbox)
         external_id = sandbox.life.account(connection.account_id).external_id
         assert "see how far" not in olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id)).text
         assert post(app.test_client(), made(connection, "connection_added")).status_code == 204
         with app.app_context():
-            parts.work.take_events()
+            process_events()
         assert states(app) == []
         assert "No hook is set" in words(olga.get("/deliveries"))
         assert not olga.get(path_of(connection)).select("form[action$='/read']")

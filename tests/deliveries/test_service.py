@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
@@ -31,7 +31,7 @@ def context(app: Flask) -> Iterator[None]:
 
 
 @pytest.fixture
-def begun(parts: Console) -> int:
+def begun(parts: Services) -> int:
     (delivery_id,) = deliveries.begin([PLACE], WHO, parts.clock())
     db.session.commit()
     return delivery_id
@@ -43,7 +43,7 @@ def leased(delivery_id: int, clock: Clock) -> Delivery:
     return found
 
 
-def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(parts: Console, clock: Clock) -> None:
+def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(parts: Services, clock: Clock) -> None:
     assert len(deliveries.begin([PLACE, OTHER, PLACE], WHO, clock())) == 2
     db.session.commit()
     assert deliveries.begin([PLACE], deliveries.BY_EVENT, clock()) == []
@@ -51,7 +51,7 @@ def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(parts: 
     assert audited() == [("deliver", WHO, "pending")] * 2
 
 
-def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Console) -> None:
+def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services) -> None:
     barrier = Barrier(4)
 
     def tell(number: int) -> list[int]:
@@ -67,7 +67,7 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Console)
     assert len(begun) == len(all_deliveries()) == 1
 
 
-def test_what_is_asked_for_is_the_open_one_and_else_another(begun: int, parts: Console, clock: Clock) -> None:
+def test_what_is_asked_for_is_the_open_one_and_else_another(begun: int, parts: Services, clock: Clock) -> None:
     assert deliveries.ask(PLACE, "viv@example.com", clock()).id == begun
     for number in (1, 2):
         deliveries.cancel(deliveries.latest_of(PLACE), WHO, clock())  # type: ignore[arg-type]

@@ -13,12 +13,14 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports import jobs as work
 from dashboard.exports import service as exports
 from dashboard.exports.models import Export
+from dashboard.exports.tasks import write_export
 from dashboard.users.models import User
+from dashboard.worker import dispatch
 from tests.support.clock import Clock
 
 pytestmark = pytest.mark.both_engines
@@ -38,7 +40,7 @@ Ask = Callable[..., Export]
 
 
 @pytest.fixture
-def ask(parts: Console) -> Ask:
+def ask(parts: Services) -> Ask:
     def ask(suffix: str = "csv") -> Export:
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
         columns = [(column.name, column.type, column.decimals) for column in parts.api.for_account(ACCOUNT).columns(TABLE)]
@@ -94,9 +96,9 @@ def once(what: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(suffix: str, parts: Console, ask: Ask, tmp_path: Path) -> None:
+def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(suffix: str, parts: Services, ask: Ask, tmp_path: Path) -> None:
     export = ask(suffix)
-    parts.work.export(export.id)
+    write_export(export.id)
     assert (export.state, export.rows, export.total, export.remarks, export.error) == ("done", 300, 300, [], "")
     assert ids(tmp_path, export) == list(range(1, 301))
     assert export.size == (tmp_path / "exports" / export.name).stat().st_size
@@ -106,68 +108,68 @@ def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(suffix: str, par
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_there_twice(
-    suffix: str, parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask(suffix)
     pages(monkeypatch, 4, once(Killed()))
     with pytest.raises(Killed):
-        parts.work.export(export.id)
+        write_export(export.id)
     db.session.refresh(export)
     assert (export.state, export.page) == ("running", 3)
     part = tmp_path / "exports" / f"{export.name}.part"
     assert part.stat().st_size == export.offset
     with part.open("ab") as file:
         file.write(b"half a li")
-    parts.work.export(export.id)
+    write_export(export.id)
     assert export.state == "running", "its lease is not over yet"
     clock.move(seconds=121)
     assert exports.due(clock()) == [export.id]
-    parts.work.export(export.id)
+    write_export(export.id)
     assert (export.state, export.rows, export.remarks) == ("done", 1000, [])
     assert ids(tmp_path, export) == WHOLE
 
 
 def test_where_the_part_is_gone_it_begins_anew_and_says_so(
-    parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
     pages(monkeypatch, 4, once(Killed()))
     with pytest.raises(Killed):
-        parts.work.export(export.id)
+        write_export(export.id)
     (tmp_path / "exports" / f"{export.name}.part").unlink()
     clock.move(seconds=121)
-    parts.work.export(export.id)
+    write_export(export.id)
     assert (export.state, export.remarks) == ("done", ["It was interrupted, and began anew."])
     assert ids(tmp_path, export) == WHOLE
     assert "began anew" in detail(export).detail
 
 
-def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(parts: Console, ask: Ask, tmp_path: Path) -> None:
+def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(parts: Services, ask: Ask, tmp_path: Path) -> None:
     export = ask()
     (tmp_path / "exports").mkdir()
     with (tmp_path / "exports" / f"{export.name}.part").open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        parts.work.export(export.id)
+        write_export(export.id)
     db.session.refresh(export)
     assert (export.state, export.rows) == ("running", 0)
 
 
 def test_what_passes_by_itself_is_waited_for_and_the_file_goes_on_where_it_was(
-    parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
     pages(monkeypatch, 4, once(peliqan.ServerError("rows", status=500)))
-    parts.work.export(export.id)
+    write_export(export.id)
     assert (export.state, export.page, export.tries) == ("running", 3, 1)
     assert export.error == peliqan.ServerError.sentence
     clock.move(seconds=31)
-    parts.work.export(export.id)
+    write_export(export.id)
     assert (export.state, export.error) == ("done", "")
     assert ids(tmp_path, export) == WHOLE
 
 
 def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_no_file_is_left(
-    parts: Console, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fall() -> None:
         raise error
@@ -178,24 +180,24 @@ def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_n
         for number in range(tries):
             assert export.state in exports.OPEN, number
             clock.move(seconds=31)
-            parts.work.export(export.id)
+            write_export(export.id)
         assert (export.state, export.error) == ("failed", error.sentence)
         assert list((tmp_path / "exports").iterdir()) == []
         assert detail(export).result == "failed"
 
 
 def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
-    parts: Console, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
 
     def cancel() -> None:
-        with parts.fleet.app.app_context():
+        with parts.app.app_context():
             exports.cancel(db.session.get_one(Export, export_id), "olga@example.com", parts.clock())
 
     export_id = export.id
     pages(monkeypatch, 3, cancel)
-    parts.work.export(export.id)
+    write_export(export.id)
     db.session.refresh(export)
     assert export.state == "cancelled"
     assert list((tmp_path / "exports").iterdir()) == []
@@ -203,43 +205,43 @@ def test_a_cancelled_export_stops_with_the_next_page_and_leaves_no_file(
 
 
 def test_a_worker_that_stops_leaves_it_to_the_next_at_once(
-    parts: Console, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    parts: Services, ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export = ask()
-    pages(monkeypatch, 3, parts.work.stop.set)
-    parts.work.export(export.id)
+    pages(monkeypatch, 3, parts.queues.stop.set)
+    write_export(export.id)
     assert export.state == "running"
     assert 0 < export.rows < 1000
-    parts.work.stop.clear()
+    parts.queues.stop.clear()
     pages(monkeypatch, 0, lambda: None)
     assert exports.due(parts.clock()) == [export.id]
-    parts.work.export(export.id)
+    write_export(export.id)
     assert ids(tmp_path, export) == WHOLE
 
 
 def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
-    parts: Console, ask: Ask, clock: Clock, tmp_path: Path
+    parts: Services, ask: Ask, clock: Clock, tmp_path: Path
 ) -> None:
     export = ask()
-    parts.work.export(export.id)
+    write_export(export.id)
     export_id, name = export.id, export.name
     (tmp_path / "exports" / "999999.csv.part").touch()
     clock.move(hours=23)
-    parts.work.tick()
+    dispatch.every_minute()
     assert [path.name for path in (tmp_path / "exports").iterdir()] == [name]
     clock.move(hours=1, minutes=1)
     for _ in range(2):
-        parts.work.tick()
+        dispatch.every_minute()
         clock.move(minutes=1)
     assert db.session.get_one(Export, export_id).state == "expired"
     assert list((tmp_path / "exports").iterdir()) == []
 
 
-def test_a_message_that_was_lost_is_made_good_by_the_next_tick(parts: Console, ask: Ask, clock: Clock) -> None:
+def test_a_message_that_was_lost_is_made_good_by_the_next_tick(parts: Services, ask: Ask, clock: Clock) -> None:
     ask()
     clock.move(minutes=2)
-    parts.work.tick()
-    assert parts.work.exports.pending_count() == 1
+    dispatch.every_minute()
+    assert parts.queues["exports"].pending_count() == 1
 
 
 def test_nobody_has_more_than_five_under_way(ask: Ask) -> None:

@@ -23,10 +23,11 @@ from sqlalchemy.exc import OperationalError
 from dashboard import peliqan
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports import service as exports
 from dashboard.exports import table_files
+from dashboard.exports.tasks import write_export
 from dashboard.masking.rules import MASKED
 from dashboard.users import service as people
 from dashboard.users.models import User
@@ -184,7 +185,7 @@ class Served:
 
 
 @pytest.fixture
-def served(app: Flask, parts: Console, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Served]:
+def served(app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Served]:
     with app.app_context():
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
         token = str(people.new_token(olga, "script", parts.clock()).value)
@@ -270,13 +271,13 @@ def test_a_script_with_a_token_has_the_whole_file_with_its_length(served: Served
     assert int(answer.headers["Content-Length"]) == len(answer.content)
 
 
-def work(parts: Console, page: str) -> None:
+def work(parts: Services, page: str) -> None:
     """A worker makes the file."""
-    with parts.fleet.app.app_context():
-        parts.work.export(int(page.rsplit("/", 1)[-1]))
+    with parts.app.app_context():
+        write_export(int(page.rsplit("/", 1)[-1]))
 
 
-def begun(person: Person, table_id: int, suffix: str, parts: Console, **fields: str) -> str:
+def begun(person: Person, table_id: int, suffix: str, parts: Services, **fields: str) -> str:
     """The page of an export that a worker has made."""
     answer = person.post(f"/accounts/{ACCOUNT}/tables/{table_id}/exports", format=suffix, **fields)
     assert answer.status_code == 303, answer.text
@@ -286,7 +287,7 @@ def begun(person: Person, table_id: int, suffix: str, parts: Console, **fields: 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_with_a_length(
-    suffix: str, olga: Person, parts: Console, app: Flask
+    suffix: str, olga: Person, parts: Services, app: Flask
 ) -> None:
     form = olga.get(f"/accounts/{ACCOUNT}/tables/{WIDE}?q=Cell").select_one("form[action$='/exports']")
     assert form is not None
@@ -311,7 +312,7 @@ def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_
 
 
 def test_masks_hold_in_the_file_of_a_job_and_nobody_else_has_it(
-    olga: Person, viv: Person, adam: Person, parts: Console, sandbox: Sandbox
+    olga: Person, viv: Person, adam: Person, parts: Services, sandbox: Sandbox
 ) -> None:
     page = begun(olga, people_table(sandbox), "csv", parts)
     assert b"contact1@example.com" not in olga.client.get(f"{page}/file").data
@@ -323,7 +324,7 @@ def test_masks_hold_in_the_file_of_a_job_and_nobody_else_has_it(
 
 
 def test_what_changed_while_it_was_read_stands_on_its_page_and_in_the_audit(
-    olga: Person, parts: Console, app: Flask, monkeypatch: pytest.MonkeyPatch
+    olga: Person, parts: Services, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = peliqan.AccountApi.rows
 
@@ -359,7 +360,7 @@ def test_an_unknown_format_is_refused_with_those_there_are(olga: Person) -> None
     assert "CSV, JSON Lines, Parquet" in answer.text
 
 
-def test_a_file_that_another_machine_has_is_said_to_be_there(olga: Person, parts: Console, tmp_path: Path) -> None:
+def test_a_file_that_another_machine_has_is_said_to_be_there(olga: Person, parts: Services, tmp_path: Path) -> None:
     page = begun(olga, WIDE, "csv", parts)
     (tmp_path / "exports" / f"{page.rsplit('/', 1)[-1]}.csv").unlink()
     assert "The file is not on this machine" in words(olga.get(page))

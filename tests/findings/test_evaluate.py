@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, func, select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import causes, suppression
 from dashboard.findings import evaluate as findings
@@ -43,7 +43,7 @@ def of(connection: Any) -> list[str]:
     return [each.rule for each in open_findings(Finding.connection_id == connection.id)]
 
 
-def read(parts: Console, connection: Any) -> None:
+def read(parts: Services, connection: Any) -> None:
     live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
 
 
@@ -74,7 +74,7 @@ def test_the_first_pass_finds_what_is_wrong_and_counts_it_by_cause(sandbox: Sand
 
 
 def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
-    parts: Console, sandbox: Sandbox, clock: Clock
+    parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
@@ -120,10 +120,10 @@ def test_only_what_brings_news_is_evaluated(sandbox: Sandbox, clock: Clock) -> N
         event.remove(db.engine, "before_cursor_execute", note)
 
 
-def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecked(parts: Console, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecked(parts: Services, sandbox: Sandbox) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
-    refresh.refresh_account(parts.fleet, expired.account_id)
+    refresh.refresh_account(parts, expired.account_id)
     [unreadable] = open_findings(Finding.account_id == expired.account_id, Finding.connection_id.is_(None))
     assert (unreadable.rule, unreadable.severity) == ("account_unreadable", "critical")
     assert "Trial over." in unreadable.evidence
@@ -131,14 +131,14 @@ def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecke
     assert (finding.rule, finding.state) == ("auth_failed", "unchecked")
     check_counts()
     sandbox.clear()
-    refresh.refresh_account(parts.fleet, expired.account_id)
+    refresh.refresh_account(parts, expired.account_id)
     [finding] = open_findings(Finding.account_id == expired.account_id, Finding.connection_id == expired.id)
     assert finding.state == "new"
     assert open_findings(Finding.account_id == expired.account_id, Finding.connection_id.is_(None)) == []
     check_counts()
 
 
-def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
     known = [each for each in sandbox.life.connections(expired.account_id) if each.id != expired.id]
     listed = tuple(models.Connection(id=each.id, name=each.name, connector=each.connector.name, status="OK") for each in known)
@@ -185,14 +185,14 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
     check_counts()
 
 
-def test_evaluating_everything_changes_nothing_that_was_right(parts: Console, clock: Clock) -> None:
+def test_evaluating_everything_changes_nothing_that_was_right(parts: Services, clock: Clock) -> None:
     before = [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()]
     findings.evaluate_all(parts.clock())
     assert [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()] == before
     check_counts()
 
 
-def test_a_wrong_count_is_put_right_by_the_daily_evaluation(parts: Console) -> None:
+def test_a_wrong_count_is_put_right_by_the_daily_evaluation(parts: Services) -> None:
     cause = db.session.scalars(select(Cause).where(Cause.state != "recovered")).first()
     assert cause is not None
     cause.connections = 4711
@@ -226,7 +226,7 @@ def test_nobody_is_spared_anything_without_a_reason_or_for_ever(clock: Clock) ->
     assert dark_causes()[0].state == "new"
 
 
-def test_only_so_much_is_kept_of_what_has_recovered(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_only_so_much_is_kept_of_what_has_recovered(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
     read(parts, connection)
@@ -265,7 +265,7 @@ def test_causes_of_the_same_error_at_another_connector_are_others() -> None:
     db.session.rollback()
 
 
-def test_accounts_and_connections_keep_their_own_numbers(parts: Console) -> None:
+def test_accounts_and_connections_keep_their_own_numbers(parts: Services) -> None:
     """Evaluating writes findings and nothing else."""
     numbers = select(func.count()).select_from(Account), select(func.count()).select_from(Connection)
     before = [db.session.scalar(each) for each in numbers]

@@ -84,8 +84,8 @@ def read_once(sandbox: Flask, folder: Path) -> Iterator[Any]:
         app = create_app(make_settings(url, folder), clock=lambda: NOON)
         upgrade_schema(app)
         with app.app_context():
-            parts = app.extensions["console"]
-            refresh_fleet(parts.fleet)
+            parts = app.extensions["services"]
+            refresh_fleet(parts)
             yield parts
             db.session.remove()
             db.engine.dispose()

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import causes, suppression
 from dashboard.findings import evaluate as findings
@@ -16,6 +16,7 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
 from dashboard.notes import service as together
 from dashboard.tasks import periodic
+from dashboard.worker import dispatch
 from tests.support.clock import Clock
 
 pytestmark = pytest.mark.both_engines
@@ -47,16 +48,16 @@ def states(cause: Cause) -> set[str]:
     return {each.state for each in behind(cause)}
 
 
-def tick(parts: Console) -> None:
+def tick(parts: Services) -> None:
     """What the worker does every minute, but for what it does once a day, which would hide that the rest did nothing."""
     for name in ("findings", "retention"):
         periodic.take_job(name, parts.clock(), timedelta(days=1))
     db.session.commit()
-    with parts.fleet.app.app_context():
-        parts.work.tick()
+    with parts.app.app_context():
+        dispatch.every_minute()
 
 
-def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_by_itself(parts: Console, clock: Clock) -> None:
+def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_by_itself(parts: Services, clock: Clock) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "The vendor mends it on Friday.", 3, clock())
     assert (cause.state, cause.suppressed_by, cause.suppressed_reason) == ("suppressed", WHO, "The vendor mends it on Friday.")
@@ -69,7 +70,7 @@ def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_
     assert (states(cause), cause.state) == ({"open"}, "open")
 
 
-def test_one_finding_is_suppressed_alone(parts: Console, clock: Clock) -> None:
+def test_one_finding_is_suppressed_alone(parts: Services, clock: Clock) -> None:
     cause = refused()
     first, *others = behind(cause)
     suppression.suppress(first, WHO, "Known.", 1, clock())
@@ -84,7 +85,7 @@ def test_one_finding_is_suppressed_alone(parts: Console, clock: Clock) -> None:
     assert first.state == "open"
 
 
-def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(parts: Console, clock: Clock) -> None:
+def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(parts: Services, clock: Clock) -> None:
     cause = refused()
     first, *_ = behind(cause)
     suppression.suppress(first, WHO, "Known.", 7, clock())
@@ -96,7 +97,7 @@ def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(parts: 
     assert first.state == "suppressed"
 
 
-def test_ending_it_by_hand_is_seen_at_once(parts: Console, clock: Clock) -> None:
+def test_ending_it_by_hand_is_seen_at_once(parts: Services, clock: Clock) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "Known.", 30, clock())
     suppression.wake(cause, clock())
@@ -105,7 +106,7 @@ def test_ending_it_by_hand_is_seen_at_once(parts: Console, clock: Clock) -> None
     assert (cause.state, cause.suppressed_until, cause.suppressed_by) == ("new", None, None)
 
 
-def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(parts: Console, clock: Clock) -> None:
+def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(parts: Services, clock: Clock) -> None:
     cause = refused()
     error = db.session.scalars(
         select(Connection.last_error).join(Finding, Finding.connection_id == Connection.id).where(Finding.cause_id == cause.id)
@@ -133,7 +134,7 @@ def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(parts: Co
 
 
 def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_from_then_on_and_the_other_way_round(
-    parts: Console, clock: Clock
+    parts: Services, clock: Clock
 ) -> None:
     """The connection's error becomes another one, and with it the cause."""
     cause = refused()
@@ -154,7 +155,7 @@ def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_from_then_on_a
         assert finding.state == state
 
 
-def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppressed(parts: Console, clock: Clock) -> None:
+def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppressed(parts: Services, clock: Clock) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "Known.", 7, clock())
     rows = list(db.session.scalars(select(Connection).where(Connection.id.in_([each.connection_id for each in behind(cause)]))))

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet import queries
@@ -73,7 +73,7 @@ def test_where_nothing_is_to_be_said(clock: Clock, why: str, told: list[dict[str
 
 
 def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     account = sandbox.life.provision("brand-new", "Brand new")
     connection = sandbox.life.add_connection(account.id, "xero", "Books")

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.cache import Remembered
 from dashboard.core.database import db
 from dashboard.fleet import counters as counts
@@ -50,7 +50,7 @@ def check_accounts() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_counts_stay_true_through_any_readings(parts: Console, clock: Clock, seed: int) -> None:
+def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, seed: int) -> None:
     """Statuses move, connections come, go missing, are gone and come back."""
     chance = random.Random(seed)
     for _ in range(12):

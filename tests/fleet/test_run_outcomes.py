@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from dashboard.actions import service as actions
 from dashboard.actions import sync
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
+from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.findings import evaluate as findings
 from dashboard.findings import queries as diagnosed
 from dashboard.findings.models import Cause, Finding
@@ -94,7 +95,7 @@ def test_every_status_with_which_a_run_ends_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_the_only_run_of_a_connection(status: str, parts: Console, sandbox: Sandbox, olga: Person) -> None:
+def test_the_only_run_of_a_connection(status: str, parts: Services, sandbox: Sandbox, olga: Person) -> None:
     end, connection, began = ENDS[status], connect(sandbox, first_run=status), parts.clock()
     # Peliqan checks a new connection for two seconds.
     sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
@@ -120,7 +121,7 @@ def test_the_only_run_of_a_connection(status: str, parts: Console, sandbox: Sand
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_a_run_that_somebody_started(status: str, parts: Console, sandbox: Sandbox, clock: Clock, olga: Person) -> None:
+def test_a_run_that_somebody_started(status: str, parts: Services, sandbox: Sandbox, clock: Clock, olga: Person) -> None:
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
     sandbox.set(connection.id, next_run=status)
@@ -139,7 +140,7 @@ def test_a_run_that_somebody_started(status: str, parts: Console, sandbox: Sandb
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_an_event_of_a_run(status: str, app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_event_of_a_run(status: str, app: Flask, parts: Services, sandbox: Sandbox) -> None:
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
     tell(app, made(connection, f"pipeline_run_{status.lower()}", NEW_RUN))
@@ -150,9 +151,9 @@ def test_an_event_of_a_run(status: str, app: Flask, parts: Console, sandbox: San
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_the_first_run_that_a_delivery_waits_for(status: str, parts: Console, sandbox: Sandbox, hook: Receiver) -> None:
+def test_the_first_run_that_a_delivery_waits_for(status: str, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
     end, connection = ENDS[status], connect(sandbox, first_run=status)
-    assert parts.work.connection_came(connection.account_id, connection.id, "olga@example.com") is not None
+    assert deliver_new_connection(connection.account_id, connection.id, "olga@example.com") is not None
     work(parts)
     delivery = the_delivery()
     assert delivery.state == end.delivery
@@ -164,7 +165,7 @@ def test_the_first_run_that_a_delivery_waits_for(status: str, parts: Console, sa
     assert all("ended COMPLETED_WITH_ERRORS: some of the data was not loaded" in each for each in remarks)
 
 
-def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     connection = sandbox.healthy
     for status in ("INTERNAL_ERROR", "ERROR", "COMPLETED_WITH_ERRORS"):
         sandbox.set(connection.id, next_run=status)
@@ -186,7 +187,7 @@ def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Con
         sandbox.life.forget()
 
 
-def test_peliqans_runner_is_one_cause_over_all_connectors(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_peliqans_runner_is_one_cause_over_all_connectors(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     first = sandbox.healthy
     other = next(
         each

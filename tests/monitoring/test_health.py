@@ -12,11 +12,12 @@ from sqlalchemy import event, select, text
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store, queue_problem, store_problem
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.monitoring.queries import WRITTEN
 from dashboard.refresh.service import refresh_fleet
 from dashboard.tasks.periodic import Job
+from dashboard.worker import dispatch
 from tests.support.clock import Clock
 from tests.support.databases import Servers
 from tests.support.people import PASSWORD, Person
@@ -33,21 +34,21 @@ def ask(app: Flask) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json
 
 
-def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(app: Flask, parts: Console) -> None:
+def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(app: Flask, parts: Services) -> None:
     with app.app_context():
-        refresh_fleet(parts.fleet)
-        parts.work.tick()
+        refresh_fleet(parts)
+        dispatch.every_minute()
     status, told = ask(app)
     assert (status, told["ready"], told["stale"]) == (200, True, False)
     assert told["checks"] == {"store": "ok", "queue": "ok", "worker": "ok", "peliqan": "ok"}
     assert told["snapshot_age_seconds"] < 120
 
 
-def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(app: Flask, parts: Console, clock: Clock) -> None:
+def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(app: Flask, parts: Services, clock: Clock) -> None:
     status, told = ask(app)
     assert (status, told["checks"]["worker"]) == (200, f"{WORKER} yet")
     with app.app_context():
-        parts.work.tick()
+        dispatch.every_minute()
     clock.move(minutes=40)
     status, told = ask(app)
     since = f"{clock() - timedelta(minutes=40):%d %B %Y}"
@@ -87,7 +88,7 @@ def test_a_server_that_is_away_is_named(app: Flask, servers: Servers, which: str
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 @pytest.mark.parametrize("host", ["10.0.0.7:8900", "[fd00::7]:8900", "console-web.default.svc:8900"])
 def test_a_probe_may_name_the_address_that_it_asks(sandbox: Sandbox, app: Flask, tmp_path: Path, path: str, host: str) -> None:
-    settings = app.extensions["console"].settings.model_copy(update={"dashboard_url": "https://console.example.com"})
+    settings = app.extensions["services"].settings.model_copy(update={"dashboard_url": "https://console.example.com"})
     named = create_app(settings)
     client = named.test_client()
     assert client.get(path, headers={"Host": host}).status_code == 200

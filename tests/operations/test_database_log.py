@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import event, func, select, update
 
 from dashboard.actions import service as actions
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports.models import Export
 from dashboard.fleet.models import Account, Connection
@@ -163,7 +163,7 @@ def token_of(session: requests.Session, url: str) -> str:
 
 def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
     app: Flask,
-    parts: Console,
+    parts: Services,
     clock: Clock,
     store: dict[str, str],
     sandbox: Sandbox,

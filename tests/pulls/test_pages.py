@@ -12,19 +12,20 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.pulls import jobs as pulling
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
+from dashboard.pulls.tasks import run_pull
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 from tests.support.sample_tables import TABLE, OwnTable
 from tests.support.sandbox import Sandbox
 
 
-def parts(app: Flask) -> Console:
-    found: Console = app.extensions["console"]
+def parts(app: Flask) -> Services:
+    found: Services = app.extensions["services"]
     return found
 
 
@@ -42,7 +43,7 @@ def work(app: Flask) -> None:
     """What a worker does with the schedules that are due."""
     with app.app_context():
         for schedule_id in pulls.due(parts(app).clock()):
-            parts(app).work.pull(schedule_id)
+            run_pull(schedule_id)
         db.session.remove()
 
 
@@ -161,7 +162,7 @@ def test_a_worker_that_ends_hands_its_pull_back(adam: Person, app: Flask, place:
         (schedule_id,) = pulls.due(parts(app).clock())
         schedule = pulls.lease(schedule_id, parts(app).clock())
         assert schedule is not None
-        pulling.work_on(parts(app).fleet, schedule, stop)
+        pulling.work_on(parts(app), schedule, stop)
         (run,) = db.session.scalars(select(PullRun)).all()
         assert (run.state, run.failed) == (pulls.STOPPED, 0)
         assert pulls.due(parts(app).clock()) == [schedule_id]

@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from dashboard import peliqan
-from dashboard.context import Console
+from dashboard.context import Services
+from dashboard.exports.tasks import write_export
 from tests.support.people import Person
 from tests.support.pulled_copies import Copies, Run
 from tests.support.sample_tables import TABLE, OwnTable
@@ -176,14 +177,14 @@ EXPORTED = {
 
 @pytest.mark.parametrize("by", ["sent", "made"])
 def test_a_parquet_export_has_every_recorded_field_in_its_type_with_the_values_that_the_api_gave(
-    adam: Person, parts: Console, recorded: OwnTable, by: str
+    adam: Person, parts: Services, recorded: OwnTable, by: str
 ) -> None:
     where = f"/accounts/1001/tables/{TABLE}"
     if by == "made":
         begun = adam.post(f"{where}/exports", page="/me", format="parquet")
         assert begun.status_code == 303, begun.text
-        with parts.fleet.app.app_context():
-            parts.work.export(int(begun.location.rsplit("/", 1)[1]))
+        with parts.app.app_context():
+            write_export(int(begun.location.rsplit("/", 1)[1]))
         answer = adam.client.get(f"{begun.location}/file")
     else:
         answer = adam.client.get(f"{where}/export.parquet")

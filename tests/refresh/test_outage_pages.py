@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from dashboard.actions.models import Action
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from tests.support.clock import Clock
@@ -18,21 +18,21 @@ from tests.support.sandbox import Sandbox
 PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001", "/audit", "/me")
 
 
-def begin_outage(app: Flask, parts: Console, clock: Clock) -> None:
+def begin_outage(app: Flask, parts: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.fleet.outages.begin(Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached."))
+        parts.outages.begin(Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached."))
     clock.move(seconds=1)
 
 
-def end_outage(app: Flask, parts: Console, clock: Clock) -> None:
+def end_outage(app: Flask, parts: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.fleet.outages.end(clock())
+        parts.outages.end(clock())
     clock.move(seconds=1)
 
 
 @pytest.mark.parametrize("path", PAGES)
 def test_every_page_says_since_when_in_the_viewers_zone_and_of_when_its_state_is(
-    adam: Person, app: Flask, parts: Console, clock: Clock, path: str
+    adam: Person, app: Flask, parts: Services, clock: Clock, path: str
 ) -> None:
     begin_outage(app, parts, clock)
     adam.client.set_cookie("tz", "Asia/Kathmandu")
@@ -45,7 +45,7 @@ def test_every_page_says_since_when_in_the_viewers_zone_and_of_when_its_state_is
     assert "every 15s" in str(soup.select_one("#coverage"))
 
 
-def test_the_banner_goes_with_the_next_page(viv: Person, app: Flask, parts: Console, clock: Clock) -> None:
+def test_the_banner_goes_with_the_next_page(viv: Person, app: Flask, parts: Services, clock: Clock) -> None:
     begin_outage(app, parts, clock)
     assert viv.get("/").select("#coverage .alert-danger")
     end_outage(app, parts, clock)
@@ -56,7 +56,7 @@ def test_the_banner_goes_with_the_next_page(viv: Person, app: Flask, parts: Cons
 @pytest.mark.parametrize("below", ["/sync", "/reauthorise"])
 @pytest.mark.parametrize("htmx", [False, True])
 def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_was_not_sent(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox, below: str, htmx: bool
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, below: str, htmx: bool
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     begin_outage(app, parts, clock)
@@ -76,7 +76,7 @@ def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_
 
 
 def test_an_invite_and_a_widgets_token_are_not_sent_either(
-    olga: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     begin_outage(app, parts, clock)
     before = sandbox.state()["calls"]
@@ -91,7 +91,7 @@ def test_an_invite_and_a_widgets_token_are_not_sent_either(
 
 
 def test_what_is_read_live_says_so_beside_what_is_known(
-    viv: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     clock.move(minutes=5)

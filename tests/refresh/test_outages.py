@@ -12,15 +12,17 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
+from dashboard.actions.tasks import poll_action
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk import jobs as bulk_work
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.exports import service as exports
+from dashboard.exports.tasks import write_export
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
@@ -30,7 +32,9 @@ from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh.models import ApiOutage
 from dashboard.refresh.outages import StoreNotes
+from dashboard.refresh.tasks import probe_api, read_due, start_refresh
 from dashboard.tables.health import service as looks
+from dashboard.tables.tasks import check_tables
 from dashboard.users.models import User
 from tests.support.clock import Clock
 from tests.support.sandbox import ACCOUNTS, Sandbox
@@ -48,10 +52,10 @@ def context(app: Flask) -> Any:
         yield
 
 
-def begin_outage(parts: Console, clock: Clock) -> Outage:
+def begin_outage(parts: Services, clock: Clock) -> Outage:
     """As if a process had found out a moment ago; others know a second later."""
     at = clock()
-    found = parts.fleet.outages.begin(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
+    found = parts.outages.begin(Outage(at, at + FIRST_WAIT, reason="Peliqan could not be reached."))
     clock.move(seconds=1)
     return found
 
@@ -70,8 +74,8 @@ def calls(sandbox: Sandbox) -> int:
     return sum(sandbox.state()["calls"].values())
 
 
-def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(parts: Console, clock: Clock) -> None:
-    notes, at = parts.fleet.outages, clock()
+def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(parts: Services, clock: Clock) -> None:
+    notes, at = parts.outages, clock()
     outage = Outage(at, at + FIRST_WAIT, reason="No.")
     assert notes.read() is None
     assert notes.ended_at() is None
@@ -86,26 +90,26 @@ def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(parts:
     assert notes.begin(again) == again
 
 
-def test_another_host_has_its_own(app: Flask, parts: Console, clock: Clock) -> None:
+def test_another_host_has_its_own(app: Flask, parts: Services, clock: Clock) -> None:
     begin_outage(parts, clock)
     assert StoreNotes(db.engine, "elsewhere.example.com").read() is None
 
 
-def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(parts: Console, clock: Clock) -> None:
+def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(parts: Services, clock: Clock) -> None:
     outage = begin_outage(parts, clock)
-    assert parts.fleet.outages.read() == outage
+    assert parts.outages.read() == outage
     db.session.execute(db.text("ALTER TABLE api_outage RENAME TO elsewhere"))
     db.session.commit()
-    assert parts.fleet.outages.read() == outage
-    assert not parts.fleet.outages.take_turn(outage, outage.turn_at)
+    assert parts.outages.read() == outage
+    assert not parts.outages.take_turn(outage, outage.turn_at)
 
 
 def test_another_process_is_told_by_the_store(
-    app: Flask, parts: Console, clock: Clock, sandbox: Sandbox, store: dict[str, str]
+    app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, store: dict[str, str]
 ) -> None:
     begin_outage(parts, clock)
     settings = make_settings(sandbox.url, parts.settings.dashboard_data, **store)
-    other: Console = create_app(settings, clock=clock).extensions["console"]
+    other: Services = create_app(settings, clock=clock).extensions["services"]
     before = calls(sandbox)
     with pytest.raises(peliqan.Away):
         other.api.account_page()
@@ -116,17 +120,17 @@ def test_another_process_is_told_by_the_store(
     assert other.api.answers_again()
     clock.move(seconds=1)
     assert parts.api.account_page().accounts
-    with other.fleet.app.app_context():
+    with other.app.app_context():
         db.engine.dispose()
 
 
 def test_a_pass_during_an_outage_says_nothing_of_accounts_that_nobody_asked(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     passes.open_or_join(clock())
     begin_outage(parts, clock)
     before = calls(sandbox)
-    refresh.read_due(parts.fleet)
+    refresh.read_due(parts)
     db.session.expire_all()
     assert calls(sandbox) == before
     last = passes.latest()
@@ -137,12 +141,12 @@ def test_a_pass_during_an_outage_says_nothing_of_accounts_that_nobody_asked(
 
 
 def test_an_outage_in_the_middle_of_a_pass_says_nothing_of_those_who_were_not_asked(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    assert refresh.refresh_fleet(parts.fleet).error is None
+    assert refresh.refresh_fleet(parts).error is None
     before = sandbox.state()["calls"]["servers"]
     sandbox.fault("servers", status=503)
-    result = refresh.refresh_fleet(parts.fleet)
+    result = refresh.refresh_fleet(parts)
     assert result.error is not None
     assert unreadable() == 0
     assert parts.api.breaker.outage is not None
@@ -151,84 +155,83 @@ def test_an_outage_in_the_middle_of_a_pass_says_nothing_of_those_who_were_not_as
     # Somebody's own pass asks all the same, once.
     sandbox.fault("sub_accounts", status=503)
     before = calls(sandbox)
-    assert refresh.refresh_fleet(parts.fleet).error is not None
+    assert refresh.refresh_fleet(parts).error is not None
     assert calls(sandbox) == before + 1
     sandbox.clear()
-    assert refresh.refresh_fleet(parts.fleet) == refresh.Result(ACCOUNTS, {}, None)
+    assert refresh.refresh_fleet(parts) == refresh.Result(ACCOUNTS, {}, None)
 
 
 def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     db.session.execute(db.update(AccountCheck).where(AccountCheck.account_id.in_((1001, 1002))).values(due_at=clock()))
     db.session.commit()
     begin_outage(parts, clock)
-    refresh.read_due(parts.fleet)
-    assert "Peliqan does not answer." in refresh.refresh_account(parts.fleet, 1003).unreadable[1003]
+    refresh.read_due(parts)
+    assert "Peliqan does not answer." in refresh.refresh_account(parts, 1003).unreadable[1003]
     assert unreadable() == 0
-    parts.fleet.outages.end(clock())
+    parts.outages.end(clock())
     clock.move(minutes=1)
     assert sandbox.state()["calls"].get("servers", 0) == 0
     at = clock()
-    refresh.read_due(parts.fleet)
+    refresh.read_due(parts)
     db.session.expire_all()
     assert all(db.session.get_one(AccountCheck, account_id).checked_at >= at for account_id in (1001, 1002))
 
 
 def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_an_answer(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    work = parts.work
     passes.open_or_join(clock())
     begin_outage(parts, clock)
-    work.read()
-    assert "ask_again" in {task.name for task in work.jobs.pending() if task.eta is None}
-    work.jobs.flush()
+    read_due()
+    assert "ask_again" in {task.name for task in parts.queues["jobs"].pending() if task.eta is None}
+    parts.queues["jobs"].flush()
     sandbox.fault("sub_accounts", status=503)
     before = sandbox.state()["calls"].get("sub_accounts", 0)
     for seconds, times in ((1, 0), (4, 1), (9, 1), (1, 2), (19, 2), (1, 3), (120, 4), (60, 5), (60, 6)):
         clock.move(seconds=seconds)
-        work.ask_again()
+        probe_api()
         assert sandbox.state()["calls"].get("sub_accounts", 0) - before == times, seconds
     assert passes.current_id() is None
-    work.open_pass()
+    start_refresh()
     assert passes.current_id() is None
     sandbox.clear()
     clock.move(seconds=60)
-    work.jobs.flush()
-    work.readings.flush()
-    work.ask_again()
+    parts.queues["jobs"].flush()
+    parts.queues["readings"].flush()
+    probe_api()
     assert parts.api.breaker.outage is None
     assert passes.current_id() is not None
-    assert work.readings.pending_count() == 1
-    work.readings.flush()
-    refresh.read_due(parts.fleet)
+    assert parts.queues["readings"].pending_count() == 1
+    parts.queues["readings"].flush()
+    refresh.read_due(parts)
     last = passes.latest()
     assert last is not None
     assert last.error is None
 
 
-def test_each_turn_is_one_message_however_many_notice(parts: Console, clock: Clock) -> None:
+def test_each_turn_is_one_message_however_many_notice(parts: Services, clock: Clock) -> None:
     begin_outage(parts, clock)
-    parts.work.jobs.flush()
+    parts.queues["jobs"].flush()
     for _ in range(5):
-        parts.work.ask_again()
-    assert [task.name for task in parts.work.jobs.pending() if task.eta is not None] == ["ask_again"]
-    parts.work.jobs.flush()
+        probe_api()
+    assert [task.name for task in parts.queues["jobs"].pending() if task.eta is not None] == ["ask_again"]
+    parts.queues["jobs"].flush()
 
 
-def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(parts: Console, clock: Clock) -> None:
+def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(parts: Services, clock: Clock) -> None:
     passes.open_or_join(clock())
     begin_outage(parts, clock)
-    refresh.read_due(parts.fleet)
+    refresh.read_due(parts)
     clock.move(seconds=1)
-    parts.fleet.outages.end(clock())
+    parts.outages.end(clock())
     clock.move(seconds=1)
-    parts.work.open_pass()
+    start_refresh()
     assert passes.current_id() is not None
 
 
-def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = known(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
     earlier = links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15)
@@ -246,7 +249,7 @@ def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Con
     assert db.session.scalars(select(Action)).all() == [earlier]
 
 
-def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = [(sandbox.healthy.account_id, sandbox.healthy.id)]
     job = bulk.open_job(actions.SYNC, found, found[0], WHO, "the vendor mended it", 2, clock())
     begin_outage(parts, clock)
@@ -258,7 +261,7 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Co
         clock.move(seconds=16)
     assert set(db.session.scalars(select(BulkItem.state))) == {bulk.WAITING}
     assert db.session.scalar(select(func.count()).select_from(Action)) == 0
-    parts.fleet.outages.end(clock())
+    parts.outages.end(clock())
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
@@ -266,7 +269,7 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Co
     assert db.session.scalar(select(func.count()).select_from(Action)) == 1
 
 
-def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     olga = db.session.scalars(select(User).where(User.email == WHO)).one()
     columns = [(column.name, column.type, column.decimals) for column in parts.api.for_account(1001).columns(10011903)]
     asked = {"search": "", "order_by": "", "filters": {}, "include": []}
@@ -274,33 +277,33 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Con
     begin_outage(parts, clock)
     before = sandbox.state()["calls"].get("rows", 0)
     for _ in range(8):
-        outage = parts.fleet.outages.read()
+        outage = parts.outages.read()
         assert outage is not None
-        parts.fleet.outages.take_turn(outage, clock())
-        parts.work.export(export.id)
+        parts.outages.take_turn(outage, clock())
+        write_export(export.id)
         assert (export.state, export.tries, export.error) == ("running", 0, "Peliqan does not answer.")
         clock.move(seconds=31)
     assert sandbox.state()["calls"].get("rows", 0) == before
-    parts.fleet.outages.end(clock())
+    parts.outages.end(clock())
     clock.move(seconds=31)
-    parts.work.export(export.id)
+    write_export(export.id)
     assert (export.state, export.error) == ("done", "")
 
 
-def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     looks.write(1001, [looks.Seen(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock())
     clock.move(hours=25)
     begin_outage(parts, clock)
-    parts.work.count()
+    check_tables()
     assert sandbox.state()["calls"].get("rows", 0) == 0
-    parts.fleet.outages.end(clock())
+    parts.outages.end(clock())
     clock.move(minutes=6)
     assert len(looks.due(clock())) == 2
-    parts.work.count()
+    check_tables()
     assert looks.due(clock()) == []
 
 
-def test_a_pull_stops_at_the_first_account_that_was_not_asked(parts: Console, clock: Clock, tmp_path: Path) -> None:
+def test_a_pull_stops_at_the_first_account_that_was_not_asked(parts: Services, clock: Clock, tmp_path: Path) -> None:
     begin_outage(parts, clock)
     copied = Pull(parts.api, ParquetFolder(tmp_path / "copies"), belongs=lambda *_: (), clock=clock).run(Selection())
     assert copied.stopped is not None
@@ -309,7 +312,7 @@ def test_a_pull_stops_at_the_first_account_that_was_not_asked(parts: Console, cl
 
 
 def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_have_begun(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     sandbox.fault("syncdb", status=500, times=1)
     action = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
@@ -317,23 +320,23 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
     begin_outage(parts, clock)
     for _ in range(5):
         clock.move(seconds=70)
-        begin = parts.fleet.outages.read()
+        begin = parts.outages.read()
         assert begin is not None
         # Nobody's turn: the worker has just had it.
-        parts.fleet.outages.take_turn(begin, clock())
-        parts.work.look(action.id)
-    parts.fleet.outages.end(clock())
+        parts.outages.take_turn(begin, clock())
+        poll_action(action.id)
+    parts.outages.end(clock())
     clock.move(seconds=70)
-    parts.work.look(action.id)
+    poll_action(action.id)
     assert action.settled_at is None
     for _ in range(2):
         clock.move(seconds=70)
-        parts.work.look(action.id)
+        poll_action(action.id)
     assert (action.state, db.session.get_one(AuditEntry, action.audit_id).result) == ("failed", "failed")
 
 
-def test_there_is_one_row_a_host(parts: Console, clock: Clock) -> None:
+def test_there_is_one_row_a_host(parts: Services, clock: Clock) -> None:
     for _ in range(3):
         begin_outage(parts, clock)
-        parts.fleet.outages.end(clock())
+        parts.outages.end(clock())
     assert db.session.scalar(select(func.count()).select_from(ApiOutage)) == 1

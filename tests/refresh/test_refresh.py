@@ -8,7 +8,7 @@ import requests
 from flask import Flask
 from sqlalchemy import func, select, update
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
@@ -30,8 +30,8 @@ def context(app: Flask) -> Any:
         yield
 
 
-def run(parts: Console, **more: Any) -> refresh.Result:
-    result = refresh.refresh_fleet(parts.fleet, **more)
+def run(parts: Services, **more: Any) -> refresh.Result:
+    result = refresh.refresh_fleet(parts, **more)
     db.session.expire_all()
     return result
 
@@ -44,7 +44,7 @@ def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: S
 
 
 def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
-    parts: Console, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    parts: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes.open_or_join(parts.clock())
     taken, read = [], []
@@ -69,12 +69,12 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
     monkeypatch.setattr(due, "take", note_taken)
     monkeypatch.setattr(reader, "read_account", note_read)
     monkeypatch.setattr(snapshot, "save_readings", save_slowly)
-    refresh.read_due(parts.fleet)
+    refresh.read_due(parts)
     assert passes.current_id() is None
     assert len(read) == ACCOUNTS
 
 
-def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: Console, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     before = db.session.get_one(Connection, (connection.account_id, connection.id)).status
     sandbox.fault("identity", status=403)
@@ -91,7 +91,7 @@ def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: 
     assert db.session.get_one(Account, account_id).readable
 
 
-def test_a_changed_status_becomes_history(parts: Console, sandbox: Sandbox) -> None:
+def test_a_changed_status_becomes_history(parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="ERROR")
     run(parts)
@@ -104,7 +104,7 @@ def test_a_changed_status_becomes_history(parts: Console, sandbox: Sandbox) -> N
     assert (change.was_severity, change.became) == ("ok", "ERROR")
 
 
-def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: Console, sandbox: Sandbox) -> None:
+def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", kind=None, status=200, body=[])
     # They are gone indeed: none answers when asked for by itself.
@@ -119,7 +119,7 @@ def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: 
     assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is None
 
 
-def test_an_outage_is_one_error_and_not_one_for_each_account(parts: Console, sandbox: Sandbox) -> None:
+def test_an_outage_is_one_error_and_not_one_for_each_account(parts: Services, sandbox: Sandbox) -> None:
     sandbox.fault("servers", status=500)
     result = run(parts)
     assert result.error is not None
@@ -127,7 +127,7 @@ def test_an_outage_is_one_error_and_not_one_for_each_account(parts: Console, san
     assert db.session.scalar(select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))) == 0
 
 
-def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(parts: Console, sandbox: Sandbox) -> None:
+def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(parts: Services, sandbox: Sandbox) -> None:
     sandbox.fault("sub_accounts", kind="html")
     result = run(parts)
     assert result.error is not None
@@ -135,7 +135,7 @@ def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(parts: Con
     assert db.session.scalar(select(func.count()).select_from(Account).where(Account.gone_at.is_not(None))) == 0
 
 
-def test_an_account_missing_from_two_complete_listings_is_gone(parts: Console, sandbox: Sandbox) -> None:
+def test_an_account_missing_from_two_complete_listings_is_gone(parts: Services, sandbox: Sandbox) -> None:
     one = {"data": [{"id": 1001, "name": "Alone"}], "next": None}
     sandbox.fault("sub_accounts", status=200, body=one)
     run(parts)
@@ -146,7 +146,7 @@ def test_an_account_missing_from_two_complete_listings_is_gone(parts: Console, s
 
 
 def test_a_second_pass_costs_one_call_an_account_and_asks_for_the_runs_of_what_moved_only(
-    parts: Console, sandbox: Sandbox
+    parts: Services, sandbox: Sandbox
 ) -> None:
     run(parts)
     before = sandbox.state()["calls"]
@@ -170,7 +170,7 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
         assert known.run_expected_at == (row.last_run_at + timedelta(seconds=expected) if expected else None)
 
 
-def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
     pass_id = passes.open_or_join(clock()).id
     half = due.take(clock(), ACCOUNTS // 2)
@@ -184,7 +184,7 @@ def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Console, sandbo
     assert (closed.done, closed.unreadable, closed.active) == (ACCOUNTS, 0, None)
 
 
-def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts: Console, clock: Clock) -> None:
+def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts: Services, clock: Clock) -> None:
     """Otherwise it would wait for ever for accounts that nobody reads."""
     before = clock()
     clock.move(seconds=1)
@@ -195,7 +195,7 @@ def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts
     assert (closed.active, closed.done) == (None, ACCOUNTS)
 
 
-def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Console, clock: Clock) -> None:
+def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Services, clock: Clock) -> None:
     pass_id = passes.open_or_join(clock()).id
     passes.end_listing(pass_id, clock())
     # What a worker counted before others wrote, and wrote after them.
@@ -207,7 +207,7 @@ def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Console
     assert (passes.get(pass_id).done, passes.get(pass_id).accounts) == (ACCOUNTS, ACCOUNTS)
 
 
-def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Console, clock: Clock) -> None:
+def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Services, clock: Clock) -> None:
     passes.open_or_join(clock())
     assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
     assert due.take(clock(), 1) == []
@@ -215,21 +215,21 @@ def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Co
     assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
 
 
-def test_a_revoked_token_is_fetched_anew_once(parts: Console, sandbox: Sandbox) -> None:
+def test_a_revoked_token_is_fetched_anew_once(parts: Services, sandbox: Sandbox) -> None:
     requests.post(f"{sandbox.url}/sandbox/control/accounts/1001/revoke-token", timeout=30)
     before = sandbox.state()["tokens"]
-    assert refresh.refresh_account(parts.fleet, 1001).unreadable == {}
+    assert refresh.refresh_account(parts, 1001).unreadable == {}
     assert sandbox.state()["tokens"] == before + 1
 
 
 @pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
-def test_other_shapes_of_the_same_answers_are_read(parts: Console, sandbox: Sandbox, kind: str) -> None:
+def test_other_shapes_of_the_same_answers_are_read(parts: Services, sandbox: Sandbox, kind: str) -> None:
     sandbox.fault("*", kind=kind)
     result = run(parts)
     assert (result.error, result.unreadable) == (None, {})
 
 
-def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(parts: Console, sandbox: Sandbox) -> None:
+def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="HIBERNATING")
     run(parts)
@@ -237,7 +237,7 @@ def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(parts: Conso
     assert (row.status, row.severity) == ("HIBERNATING", "unknown")
 
 
-def test_tokens_are_not_readable_in_the_database(app: Flask, parts: Console) -> None:
+def test_tokens_are_not_readable_in_the_database(app: Flask, parts: Services) -> None:
     token = parts.api.tokens.get(1001)
     assert token
     kept = db.session.scalar(select(Account.token).where(Account.id == 1001))

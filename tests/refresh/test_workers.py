@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -17,7 +16,7 @@ from flask import Flask
 from sqlalchemy import select, update
 
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import AccountCheck, Connection
@@ -25,9 +24,12 @@ from dashboard.monitoring import queries as vitals
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
+from dashboard.refresh.tasks import read_due
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer
+from dashboard.sql.tasks import run_query
 from dashboard.users import service as people
+from dashboard.worker import dispatch
 from dashboard.worker.consumer import NICE
 from tests.support.clock import Clock
 from tests.support.databases import Servers, free_port, wait_for
@@ -84,19 +86,18 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
     assert [worker.poll() for worker in workers] == [None, None]
 
 
-def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(app: Flask, parts: Console) -> None:
-    work = parts.work
-    work.stop.set()
+def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(app: Flask, parts: Services) -> None:
+    parts.queues.stop.set()
     with app.app_context():
         passes.open_or_join(parts.clock())
         kept = sorted(db.session.scalars(select(AccountCheck.account_id)))[:5]
         db.session.execute(update(AccountCheck).where(AccountCheck.account_id.not_in(kept)).values(due_at=WITH_THE_NEXT_PASS))
         db.session.commit()
-        work.read()
-    assert [task.eta for task in work.readings.pending()] == [None]
+        read_due()
+    assert [task.eta for task in parts.queues["readings"].pending()] == [None]
 
 
-def test_what_time_alone_changes_is_noticed_by_the_tick(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_what_time_alone_changes_is_noticed_by_the_tick(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     well = sandbox.healthy
     with app.app_context():
         assert db.session.scalars(select(Finding).where(Finding.state == "new")).all()
@@ -104,7 +105,7 @@ def test_what_time_alone_changes_is_noticed_by_the_tick(app: Flask, parts: Conso
         db.session.execute(update(Connection).where(*here).values(consent_expires_at=clock() + timedelta(days=4)))
         db.session.commit()
         clock.move(hours=25)
-        parts.work.tick()
+        dispatch.every_minute()
         db.session.expire_all()
         consent = db.session.scalars(select(Finding).where(Finding.connection_id == well.id)).one()
         assert (consent.rule, consent.state) == ("consent_expiring", "new")
@@ -138,7 +139,7 @@ def test_a_worker_beside_the_pages_lets_them_have_the_processor_first(machines: 
 
 
 def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
-    app: Flask, parts: Console, machines: Processes, clock: Clock
+    app: Flask, parts: Services, machines: Processes, clock: Clock
 ) -> None:
     started = clock()
 
@@ -146,7 +147,7 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
         with app.app_context():
             db.session.remove()
             ticked = vitals.read().ticked_at
-        return ticked is not None and ticked >= started and not any(parts.work.waiting().values())
+        return ticked is not None and ticked >= started and not any(parts.queues.waiting().values())
 
     idle = machines.start("worker")
     wait_for(idle_and_working, "it has taken what there was")
@@ -158,7 +159,7 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
 
 
 def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked_to(
-    app: Flask, parts: Console, machines: Processes, clock: Clock
+    app: Flask, parts: Services, machines: Processes, clock: Clock
 ) -> None:
     """700 letters in each of 10,000 rows: work that goes over each of them again and again took minutes."""
     text = (
@@ -168,10 +169,10 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
     with app.app_context():
         olga = people.find_user("olga@example.com")
         assert olga is not None
-        question = questions.ask(olga, "large", questions.sealed(text, parts.fleet.vault.keys), [1001], "large", clock())
+        question = questions.ask(olga, "large", questions.sealed(text, parts.vault.keys), [1001], "large", clock())
         [answer] = questions.answers(question.id)
         answer_id = answer.id
-        parts.work.find_out(answer)
+        run_query.enqueue_when_due(answer)
         db.session.remove()
 
     def is_answered() -> bool:
@@ -185,23 +186,22 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
 
 
 def test_a_periodic_job_runs_once_however_many_workers_there_are(
-    app: Flask, parts: Console, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
+    app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
 ) -> None:
     begin(app, clock)
     others = [create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(5)]
-    works = [other.extensions["console"].work for other in others]
 
-    def tick(work: Any) -> None:
-        with work.fleet.app.app_context():
-            work.tick()
+    def tick(other: Flask) -> None:
+        with other.app_context():
+            dispatch.every_minute()
 
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(tick, works))
-    assert parts.work.readings.pending_count() == 1
+        list(pool.map(tick, others))
+    assert parts.queues["readings"].pending_count() == 1
     clock.move(minutes=1)
     with ThreadPoolExecutor(5) as pool:
-        list(pool.map(tick, works))
-    assert parts.work.readings.pending_count() == 2
+        list(pool.map(tick, others))
+    assert parts.queues["readings"].pending_count() == 2
     for other in others:
         with other.app_context():
             db.engine.dispose()

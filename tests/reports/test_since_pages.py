@@ -8,7 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet import queries
@@ -20,12 +20,12 @@ from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
 
 
-def read_now(app: Flask, parts: Console) -> None:
+def read_now(app: Flask, parts: Services) -> None:
     with app.app_context():
-        assert refresh.refresh_fleet(parts.fleet).error is None
+        assert refresh.refresh_fleet(parts).error is None
 
 
-def break_one(app: Flask, parts: Console, sandbox: Sandbox) -> tuple[int, str]:
+def break_one(app: Flask, parts: Services, sandbox: Sandbox) -> tuple[int, str]:
     """A connection is called what nobody knows, and a pass notices: its id, and what the cause is called."""
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="NEVER_HEARD_OF")
@@ -46,7 +46,7 @@ def lists(soup: BeautifulSoup) -> dict[str, list[str]]:
 
 
 def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
-    viv: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     assert "In the last 24 hours:" in words(viv.get("/"))
     with app.app_context():
@@ -71,7 +71,9 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
     assert str(line.select_one("a")["href"]).startswith("/causes/")  # type: ignore[index]
 
 
-def test_what_recovers_while_one_is_away_is_said(viv: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_recovers_while_one_is_away_is_said(
+    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection_id, title = break_one(app, parts, sandbox)
     clock.move(hours=2)
     olga = come_back(app, "olga")
@@ -85,12 +87,12 @@ def test_what_recovers_while_one_is_away_is_said(viv: Person, app: Flask, parts:
 
 
 def test_an_account_that_became_unreadable_is_told_with_its_reason(
-    viv: Person, app: Flask, parts: Console, clock: Clock, sandbox: Sandbox
+    viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     clock.move(hours=3)
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
     with app.app_context():
-        refresh.refresh_fleet(parts.fleet)
+        refresh.refresh_fleet(parts)
         account = db.session.scalars(db.select(Account).where(Account.unreadable_reason.is_not(None))).one()
         title = account.title
     again = come_back(app)
@@ -154,7 +156,7 @@ def test_a_name_of_an_address_is_never_taken_from_the_address(viv: Person) -> No
     assert page.select_one("a[href='/since.txt?hours=8']")
 
 
-def test_an_error_text_from_outside_is_text(viv: Person, app: Flask, parts: Console) -> None:
+def test_an_error_text_from_outside_is_text(viv: Person, app: Flask, parts: Services) -> None:
     with app.app_context():
         connection = next(iter(db.session.scalars(db.select(Finding).where(Finding.connection_id.is_not(None)))))
         assert queries.connection_or_none(connection.account_id, connection.connection_id or 0)

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete, select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import hourly_counts
 from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
@@ -48,7 +48,7 @@ def note(at: datetime, **counts: int) -> None:
 
 
 def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
-    parts: Console, clock: Clock, sandbox: Sandbox
+    parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     (hour,) = kept()
     assert (hour.minute, hour.second) == (0, 0)
@@ -57,22 +57,22 @@ def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
     db.session.execute(delete(FleetHour))
     db.session.commit()
     clock.move(hours=1, minutes=-clock().minute)
-    refresh.refresh_fleet(parts.fleet)
+    refresh.refresh_fleet(parts)
     before = kept()
     sandbox.set(sandbox.healthy.id, health_status="ERROR")
     clock.move(minutes=10)
-    refresh.refresh_fleet(parts.fleet)
+    refresh.refresh_fleet(parts)
     after = kept()
     assert list(after) == list(before)
     (hour,) = after
     assert after[hour]["error"] == before[hour]["error"] + 1 == count("error")
 
 
-def test_a_pass_that_ended_in_an_outage_notes_nothing(parts: Console, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_pass_that_ended_in_an_outage_notes_nothing(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     before = kept()
     clock.move(hours=2)
     sandbox.fault("sub_accounts", status=500)
-    assert refresh.refresh_fleet(parts.fleet).error is not None
+    assert refresh.refresh_fleet(parts).error is not None
     assert kept() == before
 
 

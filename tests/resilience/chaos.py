@@ -121,7 +121,7 @@ def kill_at_random(victims: Mapping[str, Killable | KillableServer], times: int,
     return killed
 
 
-def console(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
+def services(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
     """A web process and a worker, started; the address, and the two by their names."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"

@@ -25,7 +25,7 @@ from dashboard.exports.models import Export
 from dashboard.fleet.models import Connection
 from dashboard.refresh.models import Refresh
 from dashboard.users import service as people
-from tests.resilience.chaos import KillableServer, console, kill_at_random, pressing
+from tests.resilience.chaos import KillableServer, kill_at_random, pressing, services
 from tests.support.databases import Servers, wait_for
 from tests.support.processes import make_environ
 from tests.support.sandbox import Sandbox
@@ -66,7 +66,7 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
 ) -> None:
     environ = make_environ(sandbox.url, tmp_path, dashboard_refresh_interval=5, dashboard_watch_interval=1, **store)
     places, export_id = _places(app), _ask_for_a_file(app)
-    url, mine = console(environ)
+    url, mine = services(environ)
     victims: dict[str, Any] = dict(mine)
     if engine == "servers":
         servers: Servers = request.getfixturevalue("servers")

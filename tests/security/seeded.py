@@ -8,16 +8,22 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from dashboard.actions import service as actions
+from dashboard.actions.tasks import poll_action
 from dashboard.alerts.models import AlertRule
 from dashboard.bulk import service as bulk
-from dashboard.context import Console
+from dashboard.bulk.tasks import step_bulk_job
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports.models import Export
+from dashboard.exports.tasks import write_export
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
 from dashboard.pulls import service as pulls
+from dashboard.pulls.tasks import run_pull
 from dashboard.sql import service as questions
 from dashboard.sql.models import SavedQuery
+from dashboard.sql.tasks import run_query
+from dashboard.webhooks.tasks import process_events
 from tests.security.places import ACCOUNT, TABLE
 from tests.support.people import Person
 from tests.support.webhook_sender import ADDRESS
@@ -45,20 +51,20 @@ def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -
 
 def work(app: Flask, folder: Path) -> None:
     """What workers do with whatever waits."""
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context():
         at = parts.clock()
         for answer_id in questions.due(at):
-            parts.work.question(answer_id)
+            run_query(answer_id)
         for export_id in db.session.scalars(select(Export.id)).all():
-            parts.work.export(export_id)
+            write_export(export_id)
         for schedule_id in pulls.due(at):
-            parts.work.pull(schedule_id)
+            run_pull(schedule_id)
         for job_id in bulk.due(at):
-            parts.work.bulk(job_id)
+            step_bulk_job(job_id)
         for action_id in actions.due(at):
-            parts.work.look(action_id)
-        parts.work.take_events()
+            poll_action(action_id)
+        process_events()
         db.session.remove()
 
 

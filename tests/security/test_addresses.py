@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links import service as links
 from dashboard.pulls.models import PullSchedule
@@ -188,7 +188,7 @@ def test_an_ordinary_one_is_with_the_host_that_is_to_be_read_first(url: str) -> 
 def test_the_console_keeps_none_and_says_why_without_it(
     app: Flask, sandbox: Sandbox, route: str, kind: str, key: str, wanted: dict[str, Any], url: str
 ) -> None:
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     sandbox.fault(route, status=200, body={key: url})
     with app.app_context():
         before = db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None)))

@@ -42,7 +42,7 @@ def test_nobody_has_more_than_their_amount_by_session_and_token_together(app: Fl
     with app.app_context():
         user = people.find_user("viv@example.com")
         assert user is not None
-        token = people.new_token(user, "report", app.extensions["console"].clock()).value
+        token = people.new_token(user, "report", app.extensions["services"].clock()).value
     script, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
     assert [viv.client.get("/accounts.json").status_code for _ in range(3)] == [200] * 3
     assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [200, 429, 429]

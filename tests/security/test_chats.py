@@ -16,6 +16,7 @@ from requests.adapters import HTTPAdapter
 from dashboard.alerts import delivery as sending
 from dashboard.alerts import outbox as alerts
 from dashboard.alerts.models import AlertMessage
+from dashboard.alerts.tasks import send_alerts
 from dashboard.core.database import db
 from dashboard.core.egress import Place, Places
 from dashboard.peliqan.models import Account
@@ -127,7 +128,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
 ) -> None:
     mattermost = f"mmost://127.0.0.1:{place.server.server_port}/aaaaaaaaaaaaaaaaaaaaaaaaaa"
     with app.app_context():
-        worker = Clockwork(app.extensions["console"], clock, place)
+        worker = Clockwork(app.extensions["services"], clock, place)
         ids = [refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n) for n, text in enumerate(SOME)]
         worker.at("09:00")
         rules: list[int] = []
@@ -142,7 +143,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
                 address=address, name="@here <!here> [x](https://evil.example)", account="made-600000", **everything
             )
             rules.append(rule.id)
-            assert sending.send_test(worker.parts.fleet, rule, "adam@example.com", None) is None
+            assert sending.send_test(worker.parts, rule, "adam@example.com", None) is None
         for n, text in enumerate(SOME):
             refused_fleet(clock, 2, f"401 {text} {MARK}", f"{text}{n}", first=600_000 + 10 * n)
         named = zip((first for first, _ in ids), SOME, strict=True)
@@ -174,7 +175,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
 
 def _minute(worker: Clockwork, **later: float) -> None:
     worker.clock.move(**later)
-    worker.parts.work.alert()
+    send_alerts()
     db.session.expire_all()
 
 

@@ -84,13 +84,13 @@ def test_who_is_handed_over_to_a_provider_has_no_password_to_change(app: Flask, 
         provided.hand_over(user, "https://login.example.com")
         assert user.password_given
         vouched = provided.Vouched("https://login.example.com", "s1", new, verified=True, role="admin")
-        provided.admit(vouched, app.extensions["console"].clock())
+        provided.admit(vouched, app.extensions["services"].clock())
         assert not user.password_given
 
 
 def test_a_password_that_one_chose_oneself_asks_for_nothing(app: Flask) -> None:
     with app.app_context():
-        made = people.create_user("own@example.com", "viewer", PASSWORD, app.extensions["console"].clock())
+        made = people.create_user("own@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
         made.password_hash = PASSWORD_HASH
         db.session.commit()
     assert enter(app, "own@example.com").client.get("/").status_code == 200
@@ -99,9 +99,9 @@ def test_a_password_that_one_chose_oneself_asks_for_nothing(app: Flask) -> None:
 @pytest.fixture
 def asked_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     """Viewers and administrators must have a second factor."""
-    parts = app.extensions["console"]
+    parts = app.extensions["services"]
     settings = parts.settings.model_copy(update={"dashboard_second_factor_roles": "viewer, admin"})
-    monkeypatch.setitem(app.extensions, "console", replace(parts, settings=settings))
+    monkeypatch.setitem(app.extensions, "services", replace(parts, settings=settings))
 
 
 @pytest.mark.usefixtures("asked_for", "doors")
@@ -135,7 +135,7 @@ def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_
     with app.app_context():
         user = people.find_user("viv@example.com")
         assert user is not None
-        token = people.new_token(user, "report", app.extensions["console"].clock()).value
+        token = people.new_token(user, "report", app.extensions["services"].clock()).value
     assert script.get("/accounts.json", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     for issuer, status in ((None, 403), ("https://login.example.com", 200), (None, 403)):
         with app.app_context():
@@ -148,7 +148,7 @@ def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_
 
 @pytest.mark.usefixtures("asked_for")
 def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_set_up(app: Flask) -> None:
-    at = app.extensions["console"].clock()
+    at = app.extensions["services"].clock()
     with app.app_context():
         made = people.create_user("both@example.com", "viewer", PASSWORD, at, given=True)
         made.password_hash = PASSWORD_HASH

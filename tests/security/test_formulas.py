@@ -93,7 +93,7 @@ def app(
         for name, role in (("olga", "operator"), ("adam", "admin")):
             people.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
         db.session.commit()
-        assert refresh_fleet(made.extensions["console"].fleet).error is None
+        assert refresh_fleet(made.extensions["services"].fleet).error is None
         db.session.remove()
     olga, adam = (Person(made.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
     make_one_of_each(made, olga, adam, folder, TYPED)

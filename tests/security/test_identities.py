@@ -59,7 +59,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def sam(app: Flask) -> None:
     with app.app_context():
-        people.create_user(BUECHER, "viewer", PASSWORD, app.extensions["console"].clock()).password_hash = PASSWORD_HASH
+        people.create_user(BUECHER, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
         db.session.commit()
 
 

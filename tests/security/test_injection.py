@@ -222,7 +222,7 @@ def test_what_a_statement_was_about_is_in_no_error_of_the_databases(app: Flask) 
                 email="viv@example.com",
                 role="viewer",
                 password_hash="hash-that-is-secret",
-                created_at=app.extensions["console"].clock(),
+                created_at=app.extensions["services"].clock(),
             )
         )
         with pytest.raises(Exception) as caught:  # noqa: PT011 (whatever the driver calls it)

@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.listing.query import BadQuery
 from dashboard.masking import service as reveals
@@ -76,7 +76,7 @@ def adam(app: Flask) -> Person:
 
 def decide(app: Flask, masked: bool | None, *names: str, table_id: int = TABLE) -> None:
     """What an administrator decides for columns."""
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     with app.app_context():
         user = db.session.scalars(select(User).where(User.email == "adam@example.com")).one()
         for name in names:

@@ -33,7 +33,7 @@ def test_folder_and_files_are_the_consoles_alone_whatever_the_umask(umask: int, 
             (data / name).chmod(0o644)
     app = create_app(make_settings("http://127.0.0.1:1", data))
     upgrade_schema(app)
-    app.extensions["console"].work.jobs.storage.enqueue(b"x")
+    app.extensions["services"].queues["jobs"].storage.enqueue(b"x")
     assert {path.name: oct(path.stat().st_mode & 0o777) for path in data.iterdir() if path.stat().st_mode & 0o077} == {}
     assert {"console.db", queue_file(data).name} <= {path.name for path in data.iterdir()}
     assert data.stat().st_mode & 0o777 == 0o700

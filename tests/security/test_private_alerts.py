@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from dashboard.alerts import delivery as alerts
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core import hosts
 from dashboard.core.dialling import NotDialled, only_to
 from dashboard.core.egress import PRIVATE, REFUSED, NotAllowed, Place, Places
@@ -280,7 +280,7 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
         typed = {"name": "Here", "address": f"json://127.0.0.1:{port}/in", "sends": "new", "severity": "critical", "zone": "UTC"}
         assert adam.post("/alerts", page="/alerts/new", **typed).status_code == 303
         rule = max(each["id"] for each in adam.json("/alerts.json")["items"])
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         strict = create_app(make_settings(sandbox_server.url, parts.settings.dashboard_data))
         other = Person(strict.test_client(), "adam@example.com")
         assert "DASHBOARD_PLACES" in other.client.get(other.post(f"/alerts/{rule}/test").location).text

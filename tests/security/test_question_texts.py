@@ -9,11 +9,12 @@ import pytest
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.sql_text import names_in_statement, title_of, without_literals
 from dashboard.sql import service as questions
 from dashboard.sql.models import Question, SavedQuery
+from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
 from dashboard.users import service as people
 from tests.security.places import ACCOUNT
@@ -33,8 +34,8 @@ LITERALS = [
 FRAMES = ["select {}", "select a, b from t where c = {}", "select *\nfrom t\nwhere c in ({}, 1)", "{} select 1", "select a=({})"]
 
 
-def parts(app: Flask) -> Console:
-    found: Console = app.extensions["console"]
+def parts(app: Flask) -> Services:
+    found: Services = app.extensions["services"]
     return found
 
 
@@ -53,7 +54,7 @@ def newcomer(app: Flask, role: str, to: str = "") -> Person:
 def work(app: Flask) -> None:
     with app.app_context():
         for answer_id in questions.due(parts(app).clock()):
-            parts(app).work.question(answer_id)
+            run_query(answer_id)
         db.session.remove()
 
 
@@ -115,7 +116,7 @@ def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(app: 
     assert not WORDS.search(kept(app))
     with app.app_context():
         asked = db.session.scalars(select(Question).where(Question.text != b"").order_by(Question.id)).all()
-        opened = [questions.opened(each.text, parts(app).fleet.vault.keys) for each in asked]
+        opened = [questions.opened(each.text, parts(app).vault.keys) for each in asked]
         assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
     for person, path in (
         (olga, f"/accounts/{ACCOUNT}/sql"),

@@ -160,7 +160,7 @@ def adam_again(app: Flask) -> Person:
 @pytest.mark.usefixtures("at_the_hour")
 def test_strangers_and_a_viewer_add_no_more_than_so_many_rows_an_hour(app: Flask) -> None:
     with app.app_context():
-        before, at = entries(), app.extensions["console"].clock()
+        before, at = entries(), app.extensions["services"].clock()
         for number in range(3 * audit.MOST_ROWS):
             audit.record(at, f"guess{number}@example.com", "sign_in", audit.FAILED)
         assert entries() - before == audit.MOST_ROWS + 1
@@ -190,7 +190,7 @@ def entries() -> int:
 )
 def test_whatever_is_refused_is_counted_as_often_as_it_was(app: Flask, refusals: list[tuple[str, str, int]]) -> None:
     with app.app_context():
-        at = app.extensions["console"].clock()
+        at = app.extensions["services"].clock()
         total = select(func.coalesce(func.sum(AuditEntry.times), 0))
         before = db.session.scalar(total)
         for who, result, account_id in refusals:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from dashboard import peliqan
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports import service as exports
 from dashboard.exports.models import Export
@@ -58,8 +58,8 @@ def undecided(app: Flask) -> Iterator[None]:
     parts(app).settings.__dict__["dashboard_export_role"] = "operator"
 
 
-def parts(app: Flask) -> Console:
-    found: Console = app.extensions["console"]
+def parts(app: Flask) -> Services:
+    found: Services = app.extensions["services"]
     return found
 
 
@@ -119,7 +119,7 @@ def later(who: Somebody) -> None:
 
 
 def administrators_alone(who: Somebody) -> None:
-    who.app.extensions["console"].settings.__dict__["dashboard_export_role"] = "admin"
+    who.app.extensions["services"].settings.__dict__["dashboard_export_role"] = "admin"
 
 
 def disable(who: Somebody) -> None:

@@ -107,7 +107,7 @@ def test_what_belongs_to_one_person_is_not_found_by_another(app: Flask, places: 
         else:
             assert answer.status_code == 404, f"{place}: {answer.status_code}"
     with app.app_context():
-        people.create_user("oscar@example.com", "operator", "correct horse battery", app.extensions["console"].clock())
+        people.create_user("oscar@example.com", "operator", "correct horse battery", app.extensions["services"].clock())
     operator = Person(app.test_client(), "oscar@example.com")
     for place in asked:
         if place.method == "GET" and re.match(r"/(answers|questions)/\d", place.path):

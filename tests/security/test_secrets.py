@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from dashboard.alerts.models import AlertRule
 from dashboard.cli.common import close_store
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.users.models import User
 from tests.security.places import ACCOUNT, Place, Places, ask
@@ -55,7 +55,7 @@ def seen(app: Flask, places: Places) -> Seen:
     level = root.level
     root.addHandler(ear)
     root.setLevel(logging.DEBUG)
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     secrets = {
         "signing key": "k" * 40, "partner token": TOKEN, "webhook secret": WEBHOOK_SECRET, "password": PASSWORD,
         "hook's secret": HOOK["dashboard_hook_secret"], "alert's secret": ALERT_SECRET, "warehouse's password": WAREHOUSE_PASSWORD,
@@ -146,8 +146,8 @@ def test_addresses_carry_no_secret_and_the_next_site_learns_of_none(seen: Seen) 
 
 
 def test_settings_errors_and_their_texts_hold_none(app: Flask, seen: Seen) -> None:
-    parts: Console = app.extensions["console"]
-    said = repr(parts.settings) + str(parts.settings) + repr(parts.api) + repr(parts.fleet)
+    parts: Services = app.extensions["services"]
+    said = repr(parts.settings) + str(parts.settings) + repr(parts.api) + repr(parts)
     for what in ("signing key", "partner token", "webhook secret", "hook's secret"):
         assert seen.secrets[what] not in said, what
 

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.web.security import limiter
@@ -148,8 +148,8 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
     """The work is counted and not the time: hashing a password is what takes long enough to be told from afar."""
     monkeypatch.undo()
     with app.app_context():
-        user = people.create_user("gone@example.com", "viewer", PASSWORD, app.extensions["console"].clock())
-        people.disable(user, app.extensions["console"].clock())
+        user = people.create_user("gone@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
+        people.disable(user, app.extensions["services"].clock())
         people._nobodys_hash()
     work: list[str] = []
     verify = people._hasher.verify
@@ -207,7 +207,7 @@ def test_each_sign_in_has_a_key_of_its_own_that_no_one_can_guess_and_no_cookie_s
 
 @pytest.mark.parametrize("change", ["left", "password", "role", "disabled", "idle", "twelve hours"])
 def test_a_stolen_cookie_ends_with_what_ends_the_session(app: Flask, clock: Clock, change: str) -> None:
-    parts: Console = app.extensions["console"]
+    parts: Services = app.extensions["services"]
     email = f"stolen-{change.replace(' ', '-')}@example.com"
     with app.app_context():
         people.create_user(email, "viewer", PASSWORD, clock()).password_hash = PASSWORD_HASH

@@ -14,10 +14,11 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.sql import service as questions
 from dashboard.sql.models import Answer, Question
+from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
 from dashboard.users import service as people
 from tests.security.places import ACCOUNT
@@ -67,8 +68,8 @@ def table(sandbox_server: Sandbox) -> str:
     return f'"{name}"'
 
 
-def parts(app: Flask) -> Console:
-    found: Console = app.extensions["console"]
+def parts(app: Flask) -> Services:
+    found: Services = app.extensions["services"]
     return found
 
 
@@ -84,7 +85,7 @@ def newcomer(app: Flask, role: str) -> Person:
 def work(app: Flask) -> None:
     with app.app_context():
         for answer_id in questions.due(parts(app).clock()):
-            parts(app).work.question(answer_id)
+            run_query(answer_id)
         db.session.remove()
 
 

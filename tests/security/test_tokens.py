@@ -34,7 +34,7 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
     with app.app_context():
         owner = people.find_user(f"{name}@example.com")
         assert owner is not None
-        token = people.new_token(owner, "of a script", app.extensions["console"].clock()).value
+        token = people.new_token(owner, "of a script", app.extensions["services"].clock()).value
     csrf = Person(script).token("/login")
     for place in places.all():
         if place.role == "public" or not (place.is_for_scripts or name == "viv"):
@@ -60,7 +60,7 @@ def test_a_token_begins_no_session(app: Flask) -> None:
 def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(app: Flask, end: str) -> None:
     with app.app_context():
         people.create_user(
-            f"{end.replace(' ', '.')}@example.com", "viewer", "correct horse battery", app.extensions["console"].clock()
+            f"{end.replace(' ', '.')}@example.com", "viewer", "correct horse battery", app.extensions["services"].clock()
         )
     owner = Person(app.test_client())
     owner.post("/login", page="/login", email=f"{end.replace(' ', '.')}@example.com", password="correct horse battery")
@@ -72,13 +72,13 @@ def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(app: Flas
         with app.app_context():
             user = people.find_user(f"{end.replace(' ', '.')}@example.com")
             assert user is not None
-            people.disable(user, app.extensions["console"].clock())
+            people.disable(user, app.extensions["services"].clock())
     assert script.get("/accounts.json", headers=bearer(token)).status_code == 401
 
 
 def test_a_token_follows_its_owners_role_at_once(app: Flask) -> None:
     with app.app_context():
-        people.create_user("demoted@example.com", "admin", "correct horse battery", app.extensions["console"].clock())
+        people.create_user("demoted@example.com", "admin", "correct horse battery", app.extensions["services"].clock())
     owner, script = Person(app.test_client()), app.test_client()
     owner.post("/login", page="/login", email="demoted@example.com", password="correct horse battery")
     token = token_of(owner)
@@ -86,7 +86,7 @@ def test_a_token_follows_its_owners_role_at_once(app: Flask) -> None:
     with app.app_context():
         user = people.find_user("demoted@example.com")
         assert user is not None
-        people.set_role(user, "viewer", app.extensions["console"].clock())
+        people.set_role(user, "viewer", app.extensions["services"].clock())
     assert script.get("/users.json", headers=bearer(token)).status_code == 403
 
 

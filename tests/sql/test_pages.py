@@ -12,11 +12,12 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.sql import service as questions
 from dashboard.sql.jobs import LOOK_EVERY
 from dashboard.sql.models import Answer, Question
+from dashboard.sql.tasks import run_query
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
@@ -28,8 +29,8 @@ EDITOR = f"/accounts/{ACCOUNT}/sql"
 REASON = "A customer asks what was loaded"
 
 
-def parts(app: Flask) -> Console:
-    found: Console = app.extensions["console"]
+def parts(app: Flask) -> Services:
+    found: Services = app.extensions["services"]
     return found
 
 
@@ -37,7 +38,7 @@ def work(app: Flask) -> None:
     """What the worker does with what waits."""
     with app.app_context():
         for answer_id in questions.due(parts(app).clock()):
-            parts(app).work.question(answer_id)
+            run_query(answer_id)
         db.session.remove()
 
 
@@ -183,12 +184,12 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         if how == "cancelled by its person":
             olga.post(f"{where}/cancel")
         else:
-            parts(app).work.stop.set()
+            parts(app).queues.stop.set()
         asked_at = time.monotonic()
         worker.result(60)
         # Twice what the watch waits between two looks at the answer, and some for a machine under load.
         assert time.monotonic() - asked_at < 2 * LOOK_EVERY + 4
-    parts(app).work.stop.clear()
+    parts(app).queues.stop.clear()
     with app.app_context():
         answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
         assert answer.rows is None

@@ -13,7 +13,8 @@ from sqlalchemy import select
 from dashboard.alerts import outbox as alerts
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.models import AlertMessage, AlertRule
-from dashboard.context import Console
+from dashboard.alerts.tasks import send_alerts
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Cause
 from tests.support.clock import Clock
@@ -78,7 +79,7 @@ def receive() -> Iterator[Receiver]:
 class Clockwork:
     """The worker's minute, made by hand."""
 
-    def __init__(self, parts: Console, clock: Clock, place: Receiver) -> None:
+    def __init__(self, parts: Services, clock: Clock, place: Receiver) -> None:
         self.parts, self.clock, self.place = parts, clock, place
 
     def rule(self, **wanted: Any) -> AlertRule:
@@ -87,7 +88,7 @@ class Clockwork:
             "quiet_from": None, "quiet_to": None, "digest_at": None, "zone": "UTC",
         }  # fmt: skip
         rule = AlertRule(on=True, created_at=self.clock(), created_by="adam@example.com")
-        rule.place, rule.address = "JSON", self.parts.fleet.vault.encrypt(wanted.pop("address", self.place.address))
+        rule.place, rule.address = "JSON", self.parts.vault.encrypt(wanted.pop("address", self.place.address))
         alert_rules.save(rule, alert_rules.Wanted(**{**fields, **wanted}), self.clock())
         return rule
 
@@ -95,7 +96,7 @@ class Clockwork:
         """What arrives when the worker does its minute so much later."""
         self.clock.move(**later)
         before = len(self.place.got)
-        self.parts.work.alert()
+        send_alerts()
         db.session.expire_all()
         return self.place.titles[before:]
 

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.fleet.models import Connection, Run
@@ -31,8 +31,8 @@ def tell(app: Flask, *told: dict[str, Any]) -> None:
         assert post(client, each).status_code == 204
 
 
-def take(parts: Console) -> webhooks.Taken:
-    found = webhooks.take_all(parts.clock, parts.fleet.interval)
+def take(parts: Services) -> webhooks.Taken:
+    found = webhooks.take_all(parts.clock, parts.settings.dashboard_refresh_interval)
     db.session.expire_all()
     return found
 

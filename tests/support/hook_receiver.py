@@ -6,10 +6,11 @@ from typing import Any
 from sqlalchemy import select
 
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
+from dashboard.deliveries.tasks import deliver
 from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_target import Receiver
@@ -41,7 +42,7 @@ def connect(sandbox: Sandbox, first_run: str | None = None) -> Any:
     return sandbox.life.add_connection(account_id, CONNECTOR, "New shop")
 
 
-def tables_at_peliqan(parts: Console, connection: Any) -> dict[str, list[Any]]:
+def tables_at_peliqan(parts: Services, connection: Any) -> dict[str, list[Any]]:
     """The ids of all rows of the connection's tables, in their order."""
     api, found = parts.api.for_account(connection.account_id), {}
     for database in api.databases():
@@ -68,14 +69,14 @@ def keys(receiver: Receiver) -> list[str]:
     return [json.loads(body)["key"] for _, body in receiver.posts]
 
 
-def work(parts: Console) -> None:
+def work(parts: Services) -> None:
     """What workers do with the deliveries that are due."""
     for delivery_id in deliveries.due(parts.clock()):
-        parts.work.deliver(delivery_id)
+        deliver(delivery_id)
     db.session.expire_all()
 
 
-def work_after(parts: Console, clock: Clock, **later: float) -> None:
+def work_after(parts: Services, clock: Clock, **later: float) -> None:
     """The same so much later."""
     clock.move(**later)
     work(parts)

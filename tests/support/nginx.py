@@ -70,14 +70,14 @@ UPSTREAM = "http://127.0.0.1:8900"
 class Nginx:
     """nginx on free ports: with its defaults, with HTTP/1.1 to the console, with a short read timeout, and as it is deployed."""
 
-    def __init__(self, folder: Path, console: str) -> None:
+    def __init__(self, folder: Path, services: str) -> None:
         """Start it; ``folder`` is empty and takes its configuration, logs and temporary files."""
         ports = {name: free_port() for name in ("default_port", "http11_port", "impatient_port")}
         self.default, self.http11, self.impatient = (f"http://127.0.0.1:{port}" for port in ports.values())
         deployed_port = free_port()
         self.deployed = f"http://127.0.0.1:{deployed_port}"
         self.folder = folder
-        self._process = _start(folder, PLAIN.format(console=console, deployed=_without_tls(console, deployed_port), **ports))
+        self._process = _start(folder, PLAIN.format(services=services, deployed=_without_tls(services, deployed_port), **ports))
 
     def stop(self) -> None:
         """End it at once, with what it has under way."""
@@ -87,7 +87,7 @@ class Nginx:
 class TlsNginx:
     """nginx as it is deployed, with TLS on a port: by ``deploy/nginx.conf``, or below /console by ``deploy/nginx-path.conf``."""
 
-    def __init__(self, folder: Path, console: str, port: int, *, below_path: bool) -> None:
+    def __init__(self, folder: Path, services: str, port: int, *, below_path: bool) -> None:
         """Start it; ``folder`` is empty. ``certificate``: a file with the one that clients have to trust."""
         self.certificate, key = make_certificate(folder)
         # And the location for long downloads, where docs/operations.md says that it goes.
@@ -95,14 +95,14 @@ class TlsNginx:
         if below_path:
             inside = downloads.replace("^/accounts", "^/console/accounts")
             end_of_it = "    client_max_body_size 1m;\n"
-            locations = _deployed("nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: console})
+            locations = _deployed("nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: services})
             servers = SHARED.format(port=port, certificate=self.certificate, key=key, locations=locations)
         else:
             servers = _deployed(
                 "nginx.conf",
                 **{
                     "location / {": f"{downloads}location / {{",
-                    UPSTREAM: console,
+                    UPSTREAM: services,
                     "listen 443 ssl;": f"listen 127.0.0.1:{port} ssl;",
                     "/etc/ssl/console.example.com.pem": str(self.certificate),
                     "/etc/ssl/console.example.com.key": str(key),
@@ -156,7 +156,7 @@ def _deployed(name: str, **changed: str) -> str:
     return text
 
 
-def _without_tls(console: str, port: int) -> str:
+def _without_tls(services: str, port: int) -> str:
     """The server block of the deployment on a plain port, for tests that write to its socket."""
-    changed = {UPSTREAM: console, "listen 443 ssl;": f"listen 127.0.0.1:{port};"}
+    changed = {UPSTREAM: services, "listen 443 ssl;": f"listen 127.0.0.1:{port};"}
     return re.sub(r"ssl_certificate.*", "", _deployed("nginx.conf", **changed))

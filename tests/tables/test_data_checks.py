@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import evaluate as findings
 from dashboard.findings.models import DataCheck, Finding
@@ -16,6 +16,7 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.tables.data_checks import jobs as data_checks
 from dashboard.tables.data_checks import service as stored
+from dashboard.tables.tasks import check_tables
 from tests.support.clock import Clock
 from tests.support.sandbox import ACCOUNTS, Sandbox
 
@@ -50,7 +51,7 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def check(parts: Console, connection: Any) -> data_checks.DataResult:
+def check(parts: Services, connection: Any) -> data_checks.DataResult:
     return data_checks.check(parts.api, known(connection), parts.clock())
 
 
@@ -70,7 +71,7 @@ def answer(*rows: list[Any], width: int = 2) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("fault", FINDINGS)
 def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_is_gone(
-    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock, fault: str
+    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock, fault: str
 ) -> None:
     sandbox.set(shared.id, data_fault=fault)
     result = check(parts, shared)
@@ -83,7 +84,7 @@ def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_
     assert open_findings(shared.account_id) == set()
 
 
-def test_the_other_connection_of_the_connector_has_other_tables(parts: Console, sandbox: Sandbox, shared: Any) -> None:
+def test_the_other_connection_of_the_connector_has_other_tables(parts: Services, sandbox: Sandbox, shared: Any) -> None:
     twin = next(
         each
         for each in sandbox.life.connections(shared.account_id)
@@ -96,14 +97,16 @@ def test_the_other_connection_of_the_connector_has_other_tables(parts: Console, 
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
 
 
-def test_it_is_checked_again_each_day_in_one_call_for_a_week(parts: Console, sandbox: Sandbox, shared: Any, clock: Clock) -> None:
+def test_it_is_checked_again_each_day_in_one_call_for_a_week(
+    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
+) -> None:
     check(parts, shared)
     sandbox.set(shared.id, data_fault="mixed_versions")
     days = 0
     for _ in range(10):
         before = calls(sandbox)
         clock.move(days=1, minutes=1)
-        parts.work.count()
+        check_tables()
         after = calls(sandbox)
         days += after != before
         if days == 1 and after != before:
@@ -115,30 +118,30 @@ def test_it_is_checked_again_each_day_in_one_call_for_a_week(parts: Console, san
 
 
 def test_while_it_has_a_finding_it_is_checked_for_longer_than_a_week(
-    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock
+    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
     check(parts, shared)
     for _ in range(12):
         clock.move(days=1, minutes=1)
-        parts.work.count()
+        check_tables()
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
     sandbox.set(shared.id, data_fault="")
     clock.move(days=1, minutes=1)
-    parts.work.count()
+    check_tables()
     assert open_findings(shared.account_id) == set()
     assert stored.due(clock() + timedelta(days=30)) == []
 
 
 def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
-    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock
+    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
     sandbox.set(shared.id, data_fault="parent_has_rows")
     count = len(check(parts, shared).tables)
     sandbox.set(shared.id, data_fault="")
     before = calls(sandbox)
     clock.move(days=1, minutes=1)
-    parts.work.count()
+    check_tables()
     after = calls(sandbox)
     assert (after["default_dw_info"] - before["default_dw_info"], after["proxy_db"] - before["proxy_db"]) == (1, 3)
     kept = stored.of_connection(shared.account_id, shared.id)
@@ -147,14 +150,14 @@ def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
 
 
 def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more(
-    parts: Console, sandbox: Sandbox, shared: Any, clock: Clock
+    parts: Services, sandbox: Sandbox, shared: Any, clock: Clock
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
     check(parts, shared)
     sandbox.fault("proxy_db", status=403)
     for day in range(1, 9):
         clock.move(days=1, minutes=1)
-        parts.work.count()
+        check_tables()
         if day == 5:
             assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
     findings.evaluate_all(clock())
@@ -162,16 +165,16 @@ def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more
     assert stored.due(clock() + timedelta(days=30)) == []
 
 
-def test_the_check_of_a_connection_that_is_gone_is_forgotten(parts: Console, shared: Any, clock: Clock) -> None:
+def test_the_check_of_a_connection_that_is_gone_is_forgotten(parts: Services, shared: Any, clock: Clock) -> None:
     check(parts, shared)
     known(shared).gone_at = clock()
     db.session.commit()
     clock.move(days=1, minutes=1)
-    parts.work.count()
+    check_tables()
     assert db.session.get(DataCheck, (shared.account_id, shared.id)) is None
 
 
-def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(parts: Console, sandbox: Sandbox, shared: Any) -> None:
+def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(parts: Services, sandbox: Sandbox, shared: Any) -> None:
     row = known(shared)
     row.schema_name = ""
     with pytest.raises(data_checks.CannotCheck, match="which schema"):
@@ -180,7 +183,7 @@ def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(parts:
 
 
 def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names(
-    parts: Console, sandbox: Sandbox, shared: Any
+    parts: Services, sandbox: Sandbox, shared: Any
 ) -> None:
     row = known(shared)
     row.schema_name = "o'brien\"; drop table x"
@@ -200,7 +203,7 @@ def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names
     ],
 )
 def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
-    parts: Console, sandbox: Sandbox, shared: Any, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    parts: Services, sandbox: Sandbox, shared: Any, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
     check(parts, shared)
@@ -211,7 +214,7 @@ def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
 
 
-def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(sandbox: Sandbox, parts: Console, shared: Any) -> None:
+def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(sandbox: Sandbox, parts: Services, shared: Any) -> None:
     tables = [data_checks.CountedTable(f"t{number}", "id") for number in range(3)]
     result = data_checks.DataResult("books", tables[:2], 1)
     assert result.sentence == "The warehouse counted 2 tables in “books”. 1 more was not counted."

@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.sandbox.tables import Field
 from tests.support.every_type import (
     ASKED,
@@ -295,10 +295,10 @@ REFUSALS = [
 
 
 @pytest.fixture
-def refusing(app: Flask, parts: Console) -> Iterator[FaultServer]:
+def refusing(app: Flask, parts: Services) -> Iterator[FaultServer]:
     """A console before a server that lists the recorded fields."""
     with run(FaultServer()) as server:
-        app.extensions["console"] = replace(parts, api=server.client())
+        app.extensions["services"] = replace(parts, api=server.client())
         server.say(f"/api/database/tables/{TABLE}/", Answer({"id": TABLE, "name": "Every type"}))
         server.say(f"/api/database/fields/table/{TABLE}/", Answer(FIELDS))
         yield server

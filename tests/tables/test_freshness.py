@@ -8,7 +8,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard import peliqan
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet import queries
@@ -57,7 +57,7 @@ def test_a_column_that_cannot_be_sorted_by_does_not_say_when_a_row_was_received(
     assert rows.received_at(columns[1:]) == NAME
 
 
-def look(parts: Console, connection: Any) -> RowsLook:
+def look(parts: Services, connection: Any) -> RowsLook:
     return rows.look_at_rows(parts.api, known(connection), parts.clock())
 
 
@@ -83,7 +83,7 @@ def table_holds(sandbox: Sandbox, place: int, value: object, column: str = NAME)
     sandbox.fault("rows", match=f"/table/{place}/", body={"count": 1, "results": [{"id": 7, "order": "1", column: value}]})
 
 
-def test_the_newest_row_is_as_new_as_the_run_that_brought_it(parts: Console, sandbox: Sandbox, orders: Any) -> None:
+def test_the_newest_row_is_as_new_as_the_run_that_brought_it(parts: Services, sandbox: Sandbox, orders: Any) -> None:
     live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
     at = parts.clock()
     seen = rows.look_at_rows(parts.api, known(orders), at)
@@ -99,7 +99,7 @@ def test_the_newest_row_is_as_new_as_the_run_that_brought_it(parts: Console, san
 
 
 def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_seen(
-    parts: Console, sandbox: Sandbox, orders: Any
+    parts: Services, sandbox: Sandbox, orders: Any
 ) -> None:
     live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
     success = known(orders).last_success_at
@@ -115,7 +115,7 @@ def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_s
     assert stale(orders) == []
 
 
-def test_tables_are_found_in_every_database_and_in_any_case(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_tables_are_found_in_every_database_and_in_any_case(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     two = next(
         each
         for account in sandbox.life.accounts(0, ACCOUNTS)
@@ -133,7 +133,7 @@ def test_tables_are_found_in_every_database_and_in_any_case(parts: Console, sand
     assert known(two).newest_row_at == at
 
 
-def test_where_no_table_says_when_a_row_was_received_that_is_said(parts: Console, sandbox: Sandbox, orders: Any) -> None:
+def test_where_no_table_says_when_a_row_was_received_that_is_said(parts: Services, sandbox: Sandbox, orders: Any) -> None:
     name, database_id = orders.connector.name, orders.account_id * 10 + 1
     tables_named(sandbox, database_id, *(f"{name}_{each}" for each in "abc"))
     sandbox.fault("fields", body=[{"id": 1, "name": "Nr", "primary": True}])
@@ -147,7 +147,7 @@ def test_where_no_table_says_when_a_row_was_received_that_is_said(parts: Console
 
 
 def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most_into(
-    parts: Console, sandbox: Sandbox, orders: Any, clock: Clock
+    parts: Services, sandbox: Sandbox, orders: Any, clock: Clock
 ) -> None:
     live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
     name, loaded = orders.connector.name, orders.connector.tables[0]
@@ -164,7 +164,7 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
 
 @pytest.mark.parametrize("fault", [{"status": 400}, {"status": 404}, {"status": 500}, {"kind": "html"}])
 def test_a_table_that_cannot_be_sorted_is_passed_over_and_named(
-    parts: Console, sandbox: Sandbox, orders: Any, fault: dict[str, Any]
+    parts: Services, sandbox: Sandbox, orders: Any, fault: dict[str, Any]
 ) -> None:
     [refused, *others] = parts.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1)
     mine = tables_of(known(orders), (refused, *others))
@@ -177,7 +177,7 @@ def test_a_table_that_cannot_be_sorted_is_passed_over_and_named(
 
 
 def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts(
-    parts: Console, sandbox: Sandbox, orders: Any, clock: Clock
+    parts: Services, sandbox: Sandbox, orders: Any, clock: Clock
 ) -> None:
     look(parts, orders)
     newest = known(orders).newest_row_at
@@ -190,7 +190,7 @@ def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts
     assert known(orders).newest_row_at == newest
 
 
-def test_where_no_table_can_be_read_nothing_is_changed(parts: Console, sandbox: Sandbox, orders: Any) -> None:
+def test_where_no_table_can_be_read_nothing_is_changed(parts: Services, sandbox: Sandbox, orders: Any) -> None:
     look(parts, orders)
     before = (known(orders).newest_row_at, known(orders).rows_read_at)
     sandbox.fault("fields", status=403)
@@ -201,7 +201,7 @@ def test_where_no_table_can_be_read_nothing_is_changed(parts: Console, sandbox: 
 
 
 @pytest.mark.parametrize("route", ["applications", "tables", "fields", "rows"])
-def test_an_api_that_does_not_answer_changes_nothing(parts: Console, sandbox: Sandbox, orders: Any, route: str) -> None:
+def test_an_api_that_does_not_answer_changes_nothing(parts: Services, sandbox: Sandbox, orders: Any, route: str) -> None:
     sandbox.fault(route, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(peliqan.RateLimited):
         look(parts, orders)
@@ -212,7 +212,9 @@ def test_an_api_that_does_not_answer_changes_nothing(parts: Console, sandbox: Sa
 @pytest.mark.parametrize(
     "value", [None, "", "soon", 1764000000, True, ["x"], "2026-11-24", "9999-12-31T23:59:59Z", "2126-01-01 00:00"]
 )
-def test_what_is_no_time_that_a_row_can_have_is_passed_over(parts: Console, sandbox: Sandbox, orders: Any, value: object) -> None:
+def test_what_is_no_time_that_a_row_can_have_is_passed_over(
+    parts: Services, sandbox: Sandbox, orders: Any, value: object
+) -> None:
     sandbox.fault("rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: value}]})
     seen = look(parts, orders)
     assert (seen.newest_at, known(orders).newest_row_at) == (None, None)
@@ -220,7 +222,7 @@ def test_what_is_no_time_that_a_row_can_have_is_passed_over(parts: Console, sand
     assert stale(orders) == []
 
 
-def test_an_empty_table_has_no_newest_row(parts: Console, sandbox: Sandbox, orders: Any) -> None:
+def test_an_empty_table_has_no_newest_row(parts: Services, sandbox: Sandbox, orders: Any) -> None:
     sandbox.fault("rows", body={"count": 0, "results": []})
     assert look(parts, orders).newest_at is None
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.fleet import queries
 from dashboard.refresh import live
 from tests.support.clock import Clock
@@ -23,7 +23,7 @@ def line(person: Person, connection: Any) -> str:
     return words(found)
 
 
-def make_stale(app: Flask, parts: Console, sandbox: Sandbox, connection: Any) -> None:
+def make_stale(app: Flask, parts: Services, sandbox: Sandbox, connection: Any) -> None:
     """The connection's runs go well, but its newest row is from days before."""
     with app.app_context():
         row = live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
@@ -49,7 +49,7 @@ def test_a_viewer_looks_at_the_rows_without_javascript_and_reads_when_the_newest
 
 
 def test_with_htmx_the_connections_part_comes_back_with_what_was_found(
-    viv: Person, app: Flask, parts: Console, sandbox: Sandbox
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     make_stale(app, parts, sandbox, connection)

@@ -5,10 +5,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.peliqan import Column
 from dashboard.tables.health import jobs as table_health
 from dashboard.tables.health import service as looks
+from dashboard.tables.tasks import check_tables
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
@@ -72,7 +73,7 @@ def test_within_a_minute_nobody_asks_peliqan_again(viv: Person, sandbox: Sandbox
 
 
 def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
-    viv: Person, app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     table = table_of(connection, sandbox)
@@ -81,7 +82,7 @@ def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
     shrink(sandbox, table, table.count // 2)
     before = sandbox.state()["calls"]
     with app.app_context():
-        parts.work.count()
+        check_tables()
         assert looks.due(clock()) == []
     after = sandbox.state()["calls"]
     assert sum(after.values()) - sum(before.values()) == 1
@@ -98,7 +99,7 @@ def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
 
 
 def test_when_peliqan_is_away_what_was_seen_stays_and_a_deleted_table_is_no_longer_counted(
-    viv: Person, app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     viv.get(f"{EVERYTHING}/health")
     clock.move(minutes=2)
@@ -109,7 +110,7 @@ def test_when_peliqan_is_away_what_was_seen_stays_and_a_deleted_table_is_no_long
     viv.get(f"{EVERYTHING}/health", 404)
     clock.move(days=1)
     with app.app_context():
-        parts.work.count()
+        check_tables()
         assert looks.due(clock()) == []
         table = looks.watched(1001, 10011900)
         assert table is not None

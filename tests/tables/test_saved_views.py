@@ -159,7 +159,7 @@ def test_a_view_is_encrypted_and_lost_with_its_key(
         content = db.session.query(TableView).one().content
         assert SECRET.encode() not in content
         assert b"Column" not in content
-        vault = app.extensions["console"].fleet.vault
+        vault = app.extensions["services"].fleet.vault
     assert SECRET in words(viv.get(view))
     # Whoever uses it while SECRET_KEY has two keys has it encrypted by the newer one.
     clock.move(hours=25)

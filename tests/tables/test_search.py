@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.peliqan import Column
 from dashboard.tables.search import jobs as work
@@ -126,7 +126,7 @@ def test_pressed_twice_it_is_one_search_and_a_reload_asks_nothing_twice(viv: Per
 
 
 def test_another_tab_waits_while_one_has_its_turn_and_one_that_died_is_followed(
-    viv: Person, app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     url = begin(viv, sandbox.healthy, "no such value")
     with app.app_context():

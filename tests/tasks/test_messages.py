@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from itsdangerous import BadSignature
 
-from dashboard.context import Console
+from dashboard.actions.tasks import poll_action
+from dashboard.context import Services
 from dashboard.tasks.serializer import SignedMessages
 
 pytestmark = pytest.mark.both_engines
@@ -26,8 +27,8 @@ class Bait:
         return Path.touch, (self.file,)
 
 
-def test_what_another_put_into_the_queue_is_never_unpickled(parts: Console, tmp_path: Path) -> None:
-    caught, jobs = tmp_path / "caught", parts.work.jobs
+def test_what_another_put_into_the_queue_is_never_unpickled(parts: Services, tmp_path: Path) -> None:
+    caught, jobs = tmp_path / "caught", parts.queues["jobs"]
     jobs.storage.enqueue(pickle.dumps(Bait(caught)))
     with pytest.raises(BadSignature):
         jobs.dequeue()
@@ -37,7 +38,7 @@ def test_what_another_put_into_the_queue_is_never_unpickled(parts: Console, tmp_
     assert not caught.exists()
     # Neither is in the way of what comes after it.
     assert jobs.dequeue() is None
-    parts.work._look_task(7)
+    parts.queues.enqueue(poll_action, 7)
     assert jobs.dequeue().args == (7,)
 
 

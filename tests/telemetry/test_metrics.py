@@ -14,9 +14,11 @@ from flask import Flask
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.refresh.service import refresh_fleet
+from dashboard.refresh.tasks import read_due
 from dashboard.telemetry import metrics
+from dashboard.worker import dispatch
 from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
 from tests.support.people import Person, path_of
@@ -61,7 +63,7 @@ def test_requests_go_by_endpoint_and_status_and_never_by_address(app: Flask, olg
         assert f'{never}"' not in page
 
 
-def test_calls_go_by_route_and_result(parts: Console, app: Flask, sandbox: Sandbox) -> None:
+def test_calls_go_by_route_and_result(parts: Services, app: Flask, sandbox: Sandbox) -> None:
     before = read(metrics.page().decode())
     sandbox.fault("sub_accounts", status=401, times=1)
     with app.app_context():
@@ -76,10 +78,10 @@ def test_calls_go_by_route_and_result(parts: Console, app: Flask, sandbox: Sandb
     assert times[1] - times[0] == 2
 
 
-def test_the_fleets_state_is_read_when_somebody_asks(app: Flask, parts: Console, clock: Clock) -> None:
+def test_the_fleets_state_is_read_when_somebody_asks(app: Flask, parts: Services, clock: Clock) -> None:
     with app.app_context():
-        refresh_fleet(parts.fleet)
-    parts.work._read_task()
+        refresh_fleet(parts)
+        read_due.enqueue()
     clock.move(minutes=10)
     found = read(app.test_client().get("/metrics").text)
     assert 600 <= value(found, "console_snapshot_age_seconds") < 660
@@ -151,7 +153,7 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
         def page(url: str) -> Found:
             return read(requests.get(f"{url}/metrics", timeout=30).text)
 
-        wait_for(lambda: value(page(url), "console_tasks_total", task="alert", result="ok") > 0, "the worker's tasks count")
+        wait_for(lambda: value(page(url), "console_tasks_total", task="alerts", result="ok") > 0, "the worker's tasks count")
         # Whichever of the processes answers, it knows of all: those from before, and each time one more.
         counts = [value(page(url), "console_request_seconds_count", endpoint="health.alive", status="200") for _ in range(6)]
         assert counts == [counts[0]] * 6
@@ -171,7 +173,7 @@ def named(expressions: list[str]) -> set[str]:
 
 
 def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
-    olga: Person, sandbox: Sandbox, parts: Console, store: dict[str, str], tmp_path: Path
+    olga: Person, sandbox: Sandbox, parts: Services, store: dict[str, str], tmp_path: Path
 ) -> None:
     dashboard = json.loads((ROOT / "deploy/grafana.json").read_text())
     shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
@@ -180,7 +182,7 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
     assert run_here(["backup", str(tmp_path / "kept.console")], make_environ(sandbox.url, tmp_path, **store)).returncode == 0
     with olga.client.application.app_context():
         parts.api.account_page()
-        parts.work.begin()
+        dispatch.start()
     from dashboard.telemetry.task_runs import around_task
 
     with around_task("tick"):

@@ -4,7 +4,7 @@ import re
 
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.users import service as people
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, entries, path_of, words
@@ -63,7 +63,7 @@ def test_a_poll_never_keeps_a_session_alive_and_never_signs_anybody_in(olga: Per
 
 
 def test_a_new_password_a_new_role_and_being_shut_out_end_every_session(
-    app: Flask, olga: Person, viv: Person, adam: Person, parts: Console
+    app: Flask, olga: Person, viv: Person, adam: Person, parts: Services
 ) -> None:
     with app.app_context():
         user = people.find_user("olga@example.com")
@@ -133,7 +133,7 @@ def test_the_session_cookie_is_for_this_site_over_https_and_not_for_scripts(app:
     assert {"Secure", "HttpOnly", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
 
 
-def test_no_page_holds_a_token_of_a_customer(olga: Person, parts: Console, sandbox: Sandbox) -> None:
+def test_no_page_holds_a_token_of_a_customer(olga: Person, parts: Services, sandbox: Sandbox) -> None:
     secret = parts.api.tokens.get(1001) or parts.api._identity(1001)
     for path in ("/accounts/1001", "/embed?external_id=cust-00001", path_of(sandbox.healthy), "/accounts/1001/tables/10011900"):
         assert secret not in olga.client.get(path).text

@@ -4,7 +4,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.bulk import service as bulk
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
@@ -43,7 +43,7 @@ def test_a_bulk_job_reaches_nobody_else(app: Flask, ids: dict[str, int], olga: P
 
 
 def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
-    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Console
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Services
 ) -> None:
     with app.app_context():
         shown = select(Connection.account_id, Connection.id).where(Connection.is_warehouse.is_(False))
@@ -71,7 +71,7 @@ def test_no_widget_is_had_for_another_customer_and_none_is_made(
 
 
 def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
-    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Console
+    app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Services
 ) -> None:
     def counted() -> tuple[object, ...]:
         causes = adam.json("/causes.json?per_page=200")["items"]

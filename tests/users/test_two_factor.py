@@ -8,7 +8,7 @@ import pyotp
 import pytest
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
@@ -106,14 +106,16 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
     assert {"With a recovery code."} <= {item["detail"] for item in entries(adam, what="sign_in", who="viv@example.com")}
 
 
-def test_the_secret_rests_encrypted_and_is_shown_on_the_form_alone(app: Flask, viv: Person, parts: Console, clock: Clock) -> None:
+def test_the_secret_rests_encrypted_and_is_shown_on_the_form_alone(
+    app: Flask, viv: Person, parts: Services, clock: Clock
+) -> None:
     secret, _ = set_up(viv, clock)
     with app.app_context():
         user = people.find_user("viv@example.com")
         assert user is not None
         assert user.totp_secret is not None
         assert secret.encode() not in user.totp_secret
-        assert parts.fleet.vault.decrypt(user.totp_secret) == secret
+        assert parts.vault.decrypt(user.totp_secret) == secret
     for path in ("/me", "/"):
         assert secret not in viv.client.get(path).text
     assert viv.client.get("/me/second-factor").status_code == 302
@@ -164,7 +166,7 @@ def test_it_is_removed_with_both_by_oneself_and_by_an_administrator_for_another(
 
 
 def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
-    app: Flask, viv: Person, mallory: Person, clock: Clock, parts: Console
+    app: Flask, viv: Person, mallory: Person, clock: Clock, parts: Services
 ) -> None:
     secret, _ = set_up(viv, clock)
     half_in(mallory)

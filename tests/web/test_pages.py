@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.refresh import service as refresh
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
@@ -19,9 +19,9 @@ PAGES = ["/", "/accounts", "/connections", "/accounts/1001", "/find?q=amber", "/
 ROWS = "/accounts/1001/tables/10011900"
 
 
-def refresh_now(app: Flask, parts: Console) -> None:
+def refresh_now(app: Flask, parts: Services) -> None:
     with app.app_context():
-        refresh.refresh_fleet(parts.fleet)
+        refresh.refresh_fleet(parts)
 
 
 @pytest.mark.parametrize("path", [*PAGES, ROWS, ROWS + "/rows/3"])
@@ -38,7 +38,7 @@ def test_the_overview_counts_every_connection_once(viv: Person) -> None:
     assert sum(counts) == viv.json("/connections.json")["total"]
 
 
-def test_an_outage_is_one_banner_and_what_is_shown_is_dated(viv: Person, app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_outage_is_one_banner_and_what_is_shown_is_dated(viv: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
     sandbox.fault("sub_accounts", status=500)
     refresh_now(app, parts)
     soup = viv.get("/connections")
@@ -48,7 +48,7 @@ def test_an_outage_is_one_banner_and_what_is_shown_is_dated(viv: Person, app: Fl
 
 
 def test_an_unreadable_account_says_why_and_keeps_its_connections(
-    viv: Person, app: Flask, parts: Console, sandbox: Sandbox
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
     refresh_now(app, parts)
@@ -262,7 +262,7 @@ def test_accounts_are_filtered_by_what_their_connections_are(viv: Person) -> Non
 
 @pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
 def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
-    olga: Person, app: Flask, parts: Console, sandbox: Sandbox, kind: str
+    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, kind: str
 ) -> None:
     for route in ("sub_accounts", "servers", "server", "runs", "pipeline_runs", "applications", "tables", "fields", "table"):
         sandbox.fault(route, kind=kind)
@@ -274,7 +274,7 @@ def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
 
 
 def test_however_many_open_a_connection_at_once_its_live_state_is_asked_for_once(
-    olga: Person, parts: Console, sandbox: Sandbox, clock: Clock
+    olga: Person, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     clock.move(minutes=5)

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet import queries
@@ -19,6 +19,7 @@ from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks import service as events
 from dashboard.webhooks.models import WebhookEvent
+from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
 from tests.support.event_builder import NEW_RUN, NEW_RUNS, known, run_of, states, take, tell
 from tests.support.sandbox import Sandbox
@@ -27,7 +28,7 @@ from tests.support.webhook_sender import made
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 
 
-def test_a_run_that_begins_is_in_the_snapshot_without_a_call(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_a_run_that_begins_is_in_the_snapshot_without_a_call(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection, before = sandbox.healthy, sandbox.state()["calls"]
     told = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
     tell(app, told)
@@ -53,7 +54,7 @@ def test_a_run_that_begins_is_in_the_snapshot_without_a_call(app: Flask, parts: 
     ],
 )
 def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
-    app: Flask, parts: Console, sandbox: Sandbox, event: str, status: str
+    app: Flask, parts: Services, sandbox: Sandbox, event: str, status: str
 ) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_started", NEW_RUN), made(connection, event, NEW_RUN))
@@ -62,14 +63,14 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
     assert (row.running, row.last_run_status) == (False, status)
     assert states() == ["done", "waiting"]
     before = sandbox.state()["calls"].get("runs", 0)
-    parts.work.read_told()
+    read_reported()
     assert states() == ["done", "done"]
     # The account is read, and the runs of this connection alone.
     assert sandbox.state()["calls"]["runs"] - before == 1
     assert known(connection).runs_read_at >= known(connection).event_at  # type: ignore[operator]
 
 
-def test_a_new_events_name_counts_by_the_status_it_carries(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_a_new_events_name_counts_by_the_status_it_carries(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
     take(parts)
@@ -77,7 +78,7 @@ def test_a_new_events_name_counts_by_the_status_it_carries(app: Flask, parts: Co
 
 
 def test_findings_follow_with_the_reading_and_recover_after_the_event(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
 
@@ -93,12 +94,12 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
         take(parts)
         # An event tells neither why nor what: half of the facts make no findings.
         assert rules() == before
-        parts.work.read_told()
+        read_reported()
         assert rules() == expected
         clock.move(seconds=2)
 
 
-def test_an_end_that_comes_before_its_beginning_stays_the_end(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_end_that_comes_before_its_beginning_stays_the_end(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection, now = sandbox.healthy, datetime.now(UTC)
     started = made(connection, "pipeline_run_started", NEW_RUN, timestamp=(now - timedelta(minutes=5)).isoformat())
     ended = made(connection, "pipeline_run_error", NEW_RUN, timestamp=now.isoformat())
@@ -110,7 +111,7 @@ def test_an_end_that_comes_before_its_beginning_stays_the_end(app: Flask, parts:
     assert known(connection).last_run_at == now - timedelta(minutes=5)
 
 
-def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_started", NEW_RUN + 1))
     take(parts)
@@ -124,7 +125,7 @@ def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Console
     assert run_of(connection, NEW_RUN - 1) is None
 
 
-def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     newest = run_log.newest_id(connection.account_id, connection.id)
     before = known(connection).last_run_status
@@ -134,7 +135,7 @@ def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Cons
 
 
 def test_a_reading_that_began_before_an_event_does_not_undo_it(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.life.run_seconds = (600, 600)
@@ -151,7 +152,7 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
     assert states() == ["waiting"]
 
 
-def test_duplicates_and_replays_change_nothing(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_duplicates_and_replays_change_nothing(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     told = made(connection, "pipeline_run_started", NEW_RUN)
     tell(app, told, told)
@@ -168,7 +169,7 @@ def test_duplicates_and_replays_change_nothing(app: Flask, parts: Console, sandb
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5)))
 def test_any_order_in_any_batches_comes_to_the_same(
-    app: Flask, parts: Console, sandbox: Sandbox, order: list[int], cuts: set[int]
+    app: Flask, parts: Services, sandbox: Sandbox, order: list[int], cuts: set[int]
 ) -> None:
     connection, start, first = sandbox.healthy, datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1), next(NEW_RUNS)
     names = ["started", "completed", "started", "error", "started", "completed_with_errors"]
@@ -186,7 +187,7 @@ def test_any_order_in_any_batches_comes_to_the_same(
     assert row.last_run_at == start + timedelta(minutes=4)
 
 
-def test_a_connection_that_is_added_is_there_after_one_reading(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_a_connection_that_is_added_is_there_after_one_reading(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     gone = {"account_id": connection.account_id, "connection_id": connection.id}
     db.session.execute(db.delete(Run).where(Run.account_id == connection.account_id, Run.connection_id == connection.id))
@@ -195,13 +196,13 @@ def test_a_connection_that_is_added_is_there_after_one_reading(app: Flask, parts
     assert queries.connection_or_none(**gone) is None
     tell(app, made(connection, "connection_added"))
     take(parts)
-    parts.work.read_told()
+    read_reported()
     assert known(connection).last_run_status is not None
     assert states() == ["done"]
 
 
 def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     listed = [each for each in parts.api.for_account(connection.account_id).connections() if each.id != connection.id]
@@ -215,21 +216,21 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     assert states() == ["done"]
 
 
-def test_one_that_is_said_to_be_removed_but_is_listed_stays(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_one_that_is_said_to_be_removed_but_is_listed_stays(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     tell(app, made(sandbox.healthy, "connection_removed"))
     take(parts)
-    parts.work.read_told()
+    read_reported()
     assert (known(sandbox.healthy).missing_at, known(sandbox.healthy).gone_at) == (None, None)
 
 
 def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     removed, begun = made(connection, "connection_removed"), made(connection, "pipeline_run_started", NEW_RUN)
     tell(app, removed, begun)
     take(parts)
-    parts.work.read_told()
+    read_reported()
     before = known(connection).missing_at, known(connection).running
     clock.move(days=14, seconds=60)
     assert event_retention.forget_events(clock()) == 2
@@ -241,12 +242,12 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
     assert run_of(connection, NEW_RUN + 1) is None
 
 
-def test_an_event_that_does_not_name_its_account_finds_it(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_event_that_does_not_name_its_account_finds_it(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     told = made(connection, "pipeline_run_completed", NEW_RUN)
     del told["account_id"]
     tell(app, told, {"event": "connection_added", "event_id": "nobody's"})
     take(parts)
     assert known(connection).last_run_status == "COMPLETED"
-    parts.work.read_told()
+    read_reported()
     assert states() == ["done", "ignored"]

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import select, update
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, AccountCheck
 from dashboard.refresh import queue as due
@@ -14,6 +14,7 @@ from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.webhooks import jobs as webhooks
 from dashboard.webhooks import service as events
 from dashboard.webhooks.models import WebhookEvent
+from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
 from tests.support.event_builder import NEW_RUN, known, states, take, tell
 from tests.support.sandbox import Sandbox
@@ -22,19 +23,19 @@ from tests.support.webhook_sender import made
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 
 
-def test_a_storm_of_one_account_costs_one_reading(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_a_storm_of_one_account_costs_one_reading(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(40)])
     take(parts)
     before = sandbox.state()["calls"]
-    parts.work.read_told()
+    read_reported()
     calls = sandbox.state()["calls"]
     assert {name: calls[name] - before.get(name, 0) for name in ("servers", "runs")} == {"servers": 1, "runs": 1}
     assert set(states()) == {"done"}
 
 
 def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once_after_it(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     theirs = (each for account in sandbox.life.accounts(1, 20) for each in sandbox.life.connections(account.id))
@@ -48,18 +49,18 @@ def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once
     assert other.account_id not in take(parts).accounts
     clock.move(seconds=5)
     assert other.account_id in take(parts).accounts
-    parts.work.read_told()
+    read_reported()
     assert set(states()) == {"done"}
 
 
 def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_again(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     take(parts)
-    parts.work.read_told()
+    read_reported()
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
     assert "Trial over." in event.detail
@@ -69,19 +70,19 @@ def test_a_failing_api_leaves_the_event_waiting_with_the_reason_and_is_asked_aga
     assert take(parts).accounts == set()
     clock.move(seconds=6)
     assert take(parts).accounts == {connection.account_id}
-    parts.work.read_told()
+    read_reported()
     assert states() == ["done"]
 
 
 def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
     tell(app, made(sandbox.healthy, "pipeline_run_completed", NEW_RUN))
     tries = 0
     for _ in range(60):
         tries += bool(take(parts).accounts)
-        parts.work.read_told()
+        read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
     assert (event.state, tries) == ("failed", events.MOST_TRIES)
@@ -89,20 +90,20 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
     assert events.next_due() is None
 
 
-def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403)
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     for _ in range(30):
         take(parts)
-        parts.work.read_told()
+        read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "failed"
     sandbox.clear()
     events.replay(event)
     assert take(parts).accounts == {connection.account_id}
-    parts.work.read_told()
+    read_reported()
     assert states() == ["done"]
     # Once it was read, there is nothing more to it.
     events.replay(event)
@@ -111,7 +112,7 @@ def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Console
 
 
 def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     tell(app, made(sandbox.healthy, "connection_added", account_id=999_999))
     assert take(parts).accounts == set()
@@ -125,7 +126,7 @@ def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
 
 
 def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.find(auth="saltedge")
     db.session.execute(update(AccountCheck).values(due_at=clock() - timedelta(seconds=30)))

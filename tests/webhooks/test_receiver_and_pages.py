@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.peliqan.webhooks import is_signed
 from dashboard.settings import Settings, SettingsError, read_settings
@@ -26,6 +26,7 @@ from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.retention import EVENTS_KEPT
 from dashboard.webhooks.service import Intake
+from dashboard.webhooks.tasks import process_events, read_reported
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
@@ -56,11 +57,11 @@ def kept(app: Flask) -> list[WebhookEvent]:
     return found
 
 
-def work(app: Flask, parts: Console) -> None:
+def work(app: Flask, parts: Services) -> None:
     """What a worker does with what came."""
     with app.app_context():
-        parts.work.take_events()
-        parts.work.read_told()
+        process_events()
+        read_reported()
 
 
 def test_a_signed_event_is_kept_as_it_came_and_answered_with_nothing(app: Flask, peliqan: FlaskClient, sandbox: Sandbox) -> None:
@@ -243,16 +244,16 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_fur
     )
 )
 def test_whatever_the_fields_hold_an_object_is_kept_and_worked_through(
-    app: Flask, parts: Console, peliqan: FlaskClient, told: dict[str, Any]
+    app: Flask, parts: Services, peliqan: FlaskClient, told: dict[str, Any]
 ) -> None:
     assert post(peliqan, json.dumps(told).encode()).status_code == 204
     with app.app_context():
-        parts.work.take_events()
+        process_events()
         assert not db.session.scalar(select(func.count()).where(WebhookEvent.applied_at.is_(None)))
 
 
 def test_an_event_that_nobody_knows_is_kept_and_ignored(
-    app: Flask, parts: Console, peliqan: FlaskClient, sandbox: Sandbox
+    app: Flask, parts: Services, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     for name in ("table_created", "pipeline_run_dreamt_of", ""):
         assert post(peliqan, made(sandbox.healthy, name)).status_code == 204
@@ -282,7 +283,7 @@ def test_the_page_says_that_events_were_refused(adam: Person, peliqan: FlaskClie
 
 
 def test_the_list_is_searched_filtered_and_has_its_twins(
-    app: Flask, parts: Console, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
+    app: Flask, parts: Services, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     connection = sandbox.healthy
     post(peliqan, made(connection, "table_created"))
@@ -321,7 +322,7 @@ def test_an_event_is_shown_with_its_body_and_nothing_in_it_is_markup(adam: Perso
 
 
 def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
-    app: Flask, parts: Console, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
+    app: Flask, parts: Services, adam: Person, peliqan: FlaskClient, sandbox: Sandbox
 ) -> None:
     post(peliqan, made(sandbox.healthy, "pipeline_run_completed", 2**40, "COMPLETED"))
     work(app, parts)

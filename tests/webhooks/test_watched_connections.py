@@ -17,11 +17,14 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.actions.polling import EVENTS_COME
-from dashboard.context import Console
+from dashboard.actions.tasks import poll_action
+from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.tasks.throttle import Seldom
+from dashboard.tasks.throttle import Throttle
 from dashboard.webhooks import jobs as webhooks
 from dashboard.webhooks.models import WebhookEvent
+from dashboard.webhooks.tasks import process_events
+from dashboard.worker import dispatch
 from tests.refresh.test_workers import sign_in
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
@@ -37,28 +40,28 @@ pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 WHO = "olga@example.com"
 
 
-def begin_sync(parts: Console, connection: Any, interval: float = 15) -> Action:
+def begin_sync(parts: Services, connection: Any, interval: float = 15) -> Action:
     return sync.start(parts.api, known(connection), WHO, parts.clock(), interval)
 
 
-def test_whoever_watches_sees_the_end_without_the_interval_having_passed(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_whoever_watches_sees_the_end_without_the_interval_having_passed(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     action = begin_sync(parts, connection, interval=600)
     assert action.due_at is not None
     assert action.due_at > parts.clock() + timedelta(seconds=500)
     assert actions.due(parts.clock()) == []
     tell(app, made(connection, "pipeline_run_completed", action.run_id))
-    parts.work.jobs.storage.flush_queue()
-    parts.work.take_events()
+    parts.queues["jobs"].storage.flush_queue()
+    process_events()
     assert actions.due(parts.clock()) == [action.id]
-    hinted = [task for task in parts.work.jobs.pending() if task.name == "look"]
+    hinted = [task for task in parts.queues["jobs"].pending() if task.name == "look"]
     assert [(task.args, task.eta) for task in hinted] == [((action.id,), None)]
-    parts.work.look(action.id)
+    poll_action(action.id)
     db.session.refresh(action)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
 
 
-def test_an_older_runs_end_wakes_nobody(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_an_older_runs_end_wakes_nobody(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     action = begin_sync(parts, sandbox.healthy)
     assert action.run_id is not None
     tell(
@@ -69,7 +72,7 @@ def test_an_older_runs_end_wakes_nobody(app: Flask, parts: Console, sandbox: San
 
 
 def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.life.run_seconds = (3600, 3600)
     connection = sandbox.healthy
@@ -93,7 +96,7 @@ def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
 
 
 def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
-    app: Flask, parts: Console, sandbox: Sandbox, clock: Clock
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     sandbox.life.run_seconds = (3600, 3600)
     connection = sandbox.healthy
@@ -117,7 +120,7 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
         if given[-1] == 100:
             all_given.set()
 
-    hints = Seldom(hint, 0.05)
+    hints = Throttle(hint, 0.05)
     for number in range(100):
         asked.append(number)
         hints()
@@ -125,17 +128,17 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
     assert len(given) <= 3
 
 
-def test_a_lost_hint_is_made_good_by_the_tick(app: Flask, parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_lost_hint_is_made_good_by_the_tick(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     tell(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
-    wait_for(parts.work.jobs.pending_count, "the hint is given")
-    parts.work.jobs.storage.flush_queue()
-    assert not parts.work.jobs.pending()
+    wait_for(parts.queues["jobs"].pending_count, "the hint is given")
+    parts.queues["jobs"].storage.flush_queue()
+    assert not parts.queues["jobs"].pending()
     clock.move(minutes=2)
-    parts.work.tick()
-    assert "take_events" in {task.name for task in parts.work.jobs.pending()}
+    dispatch.every_minute()
+    assert "take_events" in {task.name for task in parts.queues["jobs"].pending()}
 
 
-def test_two_that_take_at_once_take_each_event_once(app: Flask, parts: Console, sandbox: Sandbox) -> None:
+def test_two_that_take_at_once_take_each_event_once(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     tell(app, *[made(sandbox.healthy, "pipeline_run_started", NEW_RUN + number) for number in range(30)])
     counted: list[int] = []
 

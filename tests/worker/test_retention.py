@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.fleet.models import HealthChange, Run
@@ -36,7 +36,9 @@ def connections_with_runs() -> set[tuple[int, int]]:
     return {(account_id, connection_id) for account_id, connection_id in rows}
 
 
-def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(parts: Console, sandbox: Sandbox, clock: Clock) -> None:
+def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     connection = sandbox.healthy
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.connections.views.health_strip import STRIP_DAYS, worst_strip
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.customer_links import queries as desk
 from dashboard.findings import queries as diagnosed
 from dashboard.fleet import queries
@@ -36,10 +36,10 @@ def index() -> ResponseReturnValue:
 def show(account_id: int) -> ResponseReturnValue:
     """One account."""
     account = get_account_or_404(account_id)
-    live.watch(console().fleet, account_id)
+    live.watch(services(), account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = diagnosed.of_account(account_id)
-    at, place = console().clock(), together.Place(account_id)
+    at, place = services().clock(), together.Place(account_id)
     history = queries.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
     return render_template(
         "connections/account.html",
@@ -60,7 +60,7 @@ def databases(account_id: int) -> ResponseReturnValue:
     """Its databases, asked for live: the page shows at once and this part follows."""
     account = get_account_or_404(account_id)
     try:
-        found, problem = console().api.for_account(account.id).databases(), None
+        found, problem = services().api.for_account(account.id).databases(), None
     except peliqan.PeliqanError as error:
         found, problem = (), error
     return render_template("connections/_databases.html", account=account, databases=found, problem=problem)

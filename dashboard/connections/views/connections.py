@@ -11,9 +11,10 @@ from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.actions.presenters import Advice, advise, noted_if_unsent
+from dashboard.actions.tasks import poll_action
 from dashboard.audit import service as audit
 from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.error_values import sentence_of
 from dashboard.customer_links import service as links
 from dashboard.customer_links.banks import queries as banks
@@ -83,14 +84,14 @@ class ConnectionPage:
         row = self.connection
         if row.is_warehouse or row.is_target or not row.last_success_at:
             return None
-        return (console().clock() - row.last_success_at).total_seconds() / row.interval
+        return (services().clock() - row.last_success_at).total_seconds() / row.interval
 
 
 def connection_page(
     connection: Connection, problem: peliqan.PeliqanError | None = None, *, rows_note: str = "", data_note: str = ""
 ) -> ConnectionPage:
     """Everything the page shows, from the store; ``rows_note``, ``data_note``: what to say of a look at its rows or its data."""
-    at = console().clock()
+    at = services().clock()
     account_id, connection_id = connection.account_id, connection.id
     history = queries.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
     done = actions.latest(account_id, connection_id)
@@ -110,7 +111,7 @@ def connection_page(
         message=message_of(ask, connection.account, connection) if ask is not None and visitor().may("operator") else None,
         is_fresh=at - connection.looked_at < live.FRESH,
         delivery=deliveries.latest_of((account_id, connection_id)),
-        may_hand_over=connection.may_sync and console().work.hook is not None,
+        may_hand_over=connection.may_sync and services().hook is not None,
         problem=problem,
         rows_note=rows_note,
         data_check=checked_data.of_connection(account_id, connection_id),
@@ -151,10 +152,10 @@ def show(account_id: int, connection_id: int) -> ResponseReturnValue:
 def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The connection's state read now; where that fails, the last known state with the reason."""
     connection = get_connection_or_404(account_id, connection_id)
-    live.watch(console().fleet, account_id)
+    live.watch(services(), account_id)
     problem = None
     try:
-        live.read_if_old(console().api, connection, console().clock())
+        live.read_if_old(services().api, connection, services().clock())
     except peliqan.PeliqanError as error:
         problem = error
     connection = get_connection_or_404(account_id, connection_id)
@@ -177,7 +178,7 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Look when the newest row of its tables was received."""
     connection = get_connection_or_404(account_id, connection_id)
     try:
-        note, kind = rows.look_at_rows(console().api, connection, console().clock()).sentence, "info"
+        note, kind = rows.look_at_rows(services().api, connection, services().clock()).sentence, "info"
     except peliqan.PeliqanError as error:
         note, kind = f"The rows could not be looked at. {error.explained} {error.next_step}", "danger"
     if htmx.is_htmx():
@@ -191,11 +192,11 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
 @requires("viewer")
 def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Have the warehouse count the connection's tables, at most once a minute."""
-    connection, at = get_connection_or_404(account_id, connection_id), console().clock()
+    connection, at = get_connection_or_404(account_id, connection_id), services().clock()
     note, kind = "The data was checked less than a minute ago.", "info"
     if not checked_data.is_fresh(account_id, connection_id, at):
         try:
-            note = data_checks.check(console().api, connection, at).sentence
+            note = data_checks.check(services().api, connection, at).sentence
         except data_checks.CannotCheck as error:
             note, kind = str(error), "danger"
         except peliqan.PeliqanError as error:
@@ -216,8 +217,8 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
     with noted_if_unsent(actions.SYNC, account_id, connection_id):
-        action = sync.start(console().api, connection, visitor().email, console().clock(), _interval(), _why())
-    console().work.follow(action)
+        action = sync.start(services().api, connection, visitor().email, services().clock(), _interval(), _why())
+    poll_action.enqueue_when_due(action)
     return _answer(connection)
 
 
@@ -272,14 +273,14 @@ def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue
     if found is None:
         abort(404, f"This connection has no run {run_id}, or it is older than the runs that are kept.")
     try:
-        log, problem = console().api.for_account(account_id).run_logs(run_id), None
+        log, problem = services().api.for_account(account_id).run_logs(run_id), None
     except peliqan.PeliqanError as error:
         log, problem = "", error
     return render_template("connections/run.html", connection=connection, run=found, log=log, problem=problem)
 
 
 def _interval() -> float:
-    return console().settings.dashboard_watch_interval
+    return services().settings.dashboard_watch_interval
 
 
 def _why() -> str:
@@ -289,7 +290,7 @@ def _why() -> str:
 
 def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | None]:
     try:
-        live.read_connection(console().api, connection.account_id, connection.id, console().clock())
+        live.read_connection(services().api, connection.account_id, connection.id, services().clock())
         problem = None
     except peliqan.PeliqanError as error:
         problem = error
@@ -298,14 +299,14 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
     with noted_if_unsent(kind, connection.account_id, connection.id):
-        action = links.ask(console().api, kind, connection, visitor().email, console().clock(), _interval(), _why())
-    console().work.follow(action)
+        action = links.ask(services().api, kind, connection, visitor().email, services().clock(), _interval(), _why())
+    poll_action.enqueue_when_due(action)
     return _answer(connection)
 
 
 def _refuse(connection: Connection, what: str, why: str) -> ResponseReturnValue:
     audit.record(
-        console().clock(),
+        services().clock(),
         visitor().email,
         what,
         audit.REFUSED,

@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.customer_links.banks import queries as banks
 from dashboard.listing.listing import Listing
 from dashboard.users.access import visitor
@@ -38,7 +38,7 @@ def go_on() -> ResponseReturnValue:
 @requires("operator")
 def tick(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Tick one off, or take that back; then on to the next, or back to the list."""
-    connection, at, who = get_connection_or_404(account_id, connection_id), console().clock(), visitor().email
+    connection, at, who = get_connection_or_404(account_id, connection_id), services().clock(), visitor().email
     what = request.form.get("do", "tick")
     if not connection.is_saltedge:
         abort(400, "This is no bank connection of SaltEdge’s.")
@@ -54,8 +54,8 @@ def tick(account_id: int, connection_id: int) -> ResponseReturnValue:
 
 
 def _listing() -> Listing:
-    within = timedelta(days=console().settings.dashboard_consent_days)
-    return banks.bank_list(console().clock(), today_began(), within)
+    within = timedelta(days=services().settings.dashboard_consent_days)
+    return banks.bank_list(services().clock(), today_began(), within)
 
 
 def _next() -> str:

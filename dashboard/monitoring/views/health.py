@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.context import Console, console
+from dashboard.context import Services, services
 from dashboard.core import schema
 from dashboard.monitoring import queries as vitals
 from dashboard.tasks.queue import MINUTE
@@ -54,7 +54,7 @@ def ready() -> ResponseReturnValue:
     better. A worker or Peliqan that is not heard of is told as well, but pages show what is known, and say how old it is; to take
     every machine out for it would help nobody.
     """
-    found = look(console())
+    found = look(services())
     checks = {"store": found.store, "queue": found.queue, "worker": found.worker, "peliqan": found.peliqan}
     age = found.snapshot_age
     told = {
@@ -67,7 +67,7 @@ def ready() -> ResponseReturnValue:
     return jsonify(told), 503 if found.reason else 200
 
 
-def look(parts: Console) -> Readiness:
+def look(parts: Services) -> Readiness:
     """How it stands at the moment; never raises."""
     at = parts.clock()
     queue = _queue(parts, at)
@@ -90,15 +90,15 @@ def look(parts: Console) -> Readiness:
     return Readiness(store, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age)
 
 
-def _queue(parts: Console, at: datetime) -> str:
+def _queue(parts: Services, at: datetime) -> str:
     try:
-        parts.work.waiting()
+        parts.queues.waiting()
     except RedisError:
         return "Redis does not answer"
     except sqlite3.Error:
         return "the queue's file cannot be used: its disk may be full"
     try:
-        parts.work.ensure_writable(at)
+        parts.queues.ensure_writable(at)
     except RedisError:
         return "Redis takes no value: it may have no memory left"
     except sqlite3.Error:

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dashboard.context import Console, console
+from dashboard.context import Services, services
 from dashboard.monitoring import queries as vitals
 from dashboard.telemetry import metrics
 from dashboard.web.access import PUBLIC, requires
@@ -26,7 +26,7 @@ bp = Blueprint("measured", __name__)
 @requires(PUBLIC)
 def show() -> ResponseReturnValue:
     """All of it, for who may read it."""
-    parts = console()
+    parts = services()
     if not metrics.may_read(request.environ, parts.settings.dashboard_metrics_token):
         abort(403, "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.")
     return metrics.page(Moment(parts), metrics.Disk(parts.settings.dashboard_data)), {"Content-Type": CONTENT_TYPE_LATEST}
@@ -35,7 +35,7 @@ def show() -> ResponseReturnValue:
 class Moment(Collector):
     """How it is while somebody looks: read from the store and the queue, which all machines share. What is away is left out."""
 
-    def __init__(self, parts: Console) -> None:
+    def __init__(self, parts: Services) -> None:
         self._parts = parts
 
     def describe(self) -> list[Metric]:
@@ -45,7 +45,7 @@ class Moment(Collector):
     def collect(self) -> Iterator[Metric]:
         """The gauges."""
         try:
-            waiting = self._parts.work.waiting()
+            waiting = self._parts.queues.waiting()
         except (RedisError, sqlite3.Error):
             waiting = None
         yield _one("console_queue_up", "1 where the work queue answers.", float(waiting is not None))

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from jinja2 import Environment
 
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
@@ -117,11 +117,11 @@ def _as_text(found: report.Report) -> str:
     def address(endpoint: str, number: int) -> str:
         return url_for(endpoint, _external=True, **numbers(endpoint, number))
 
-    return write(console().fleet.app.jinja_env, "handover.txt", found, times.zone(), address)
+    return write(services().app.jinja_env, "handover.txt", found, times.zone(), address)
 
 
 def _oldest(at: datetime) -> datetime:
-    return at - timedelta(days=console().settings.dashboard_keep_history_days)
+    return at - timedelta(days=services().settings.dashboard_keep_history_days)
 
 
 def _iso(text: str, zone: ZoneInfo) -> datetime:

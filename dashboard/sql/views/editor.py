@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, flash, jsonify, redirect, render_t
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core import addresses
 from dashboard.core.egress import NotAllowed
 from dashboard.core.sql_text import title_of, without_literals
@@ -22,6 +22,7 @@ from dashboard.sql import service as questions
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import Answer, Question
 from dashboard.sql.parameters import BadQuestion, checked, names_in
+from dashboard.sql.tasks import run_query
 from dashboard.tables.cells import cell, plain
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
@@ -87,7 +88,7 @@ def begin(account_id: int) -> ResponseReturnValue:
 def schema(account_id: int) -> ResponseReturnValue:
     """The account's tables, and one's columns where ``table`` says which; asked for live, beside the editor."""
     account = get_account_or_404(account_id)
-    api, table_id = console().api.for_account(account_id), request.args.get("table", type=int)
+    api, table_id = services().api.for_account(account_id), request.args.get("table", type=int)
     try:
         columns = api.columns(table_id) if table_id is not None else ()
         databases = [] if table_id is not None else [(each, api.tables(each.id)) for each in api.databases()]
@@ -103,14 +104,14 @@ def schema(account_id: int) -> ResponseReturnValue:
 def keep_address(account_id: int) -> ResponseReturnValue:
     """Have the account's warehouse asked directly at this address, or without one through Peliqan again."""
     account, text = get_account_or_404(account_id), request.form.get("address", "").strip()
-    vault, shown = console().fleet.vault, ""
+    vault, shown = services().vault, ""
     try:
         if text:
             address = addresses.read_postgresql(text)
-            console().fleet.places.ensure(address)
-            postgresql.check(address, console().settings.store_address)
+            services().settings.places.ensure(address)
+            postgresql.check(address, services().settings.store_address)
             shown = address.shown
-        questions.keep_address(visitor().user, account, vault.encrypt(text) if text else None, shown, console().clock())
+        questions.keep_address(visitor().user, account, vault.encrypt(text) if text else None, shown, services().clock())
     except (postgresql.BadAddress, NotAllowed) as error:
         flash(f"Nothing was changed. {error} Enter it again.", "danger")
     return redirect(url_for("sql.ask", account_id=account_id))
@@ -157,7 +158,7 @@ def progress(answer_id: int) -> ResponseReturnValue:
 def cancel(answer_id: int) -> ResponseReturnValue:
     """Not wanted any more: whoever asks sees that within half a second, and cancels it in the database."""
     answer = get_answer_or_404(answer_id)
-    questions.end(answer, questions.CANCELLED, console().clock(), f"Cancelled by {visitor().email}.")
+    questions.end(answer, questions.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
     return redirect(url_for("sql.show", answer_id=answer_id))
 
 
@@ -167,7 +168,7 @@ def reveal(question_id: int) -> ResponseReturnValue:
     """The person who asked says why they need the answers; they are shown for a quarter of an hour then."""
     question = get_question_or_404(question_id)
     try:
-        questions.reveal(question, visitor().user, request.form.get("why", ""), console().clock())
+        questions.reveal(question, visitor().user, request.form.get("why", ""), services().clock())
     except (reveals.BadReason, questions.NotTheirs) as error:
         flash(f"Nothing was shown. {error}", "danger")
     answer_id = request.form.get("answer", type=int)
@@ -184,11 +185,11 @@ def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[A
         questions.TooMany: too many of this person's are under way.
         reveals.BadReason: the reason is too short or too long.
     """
-    sealed, reason = questions.sealed(text, console().fleet.vault.keys), request.form.get("reason", "")
-    asked = questions.ask(visitor().user, title, sealed, accounts, told, console().clock(), reason)
+    sealed, reason = questions.sealed(text, services().vault.keys), request.form.get("reason", "")
+    asked = questions.ask(visitor().user, title, sealed, accounts, told, services().clock(), reason)
     found = questions.answers(asked.id)
     for answer in found:
-        console().work.find_out(answer)
+        run_query.enqueue_when_due(answer)
     return found
 
 
@@ -198,7 +199,7 @@ def is_shown(question: Question) -> bool:
     Administrators may; whoever asked it may for a quarter of an hour after they gave a reason.
     """
     user = visitor().user
-    return user.role == SEES_ALL or (question.who == user.email and questions.is_revealed(question, console().clock()))
+    return user.role == SEES_ALL or (question.who == user.email and questions.is_revealed(question, services().clock()))
 
 
 def ensure_shown(question: Question) -> None:
@@ -225,18 +226,18 @@ def get_answer_or_404(answer_id: int) -> Answer:
 
 def rows_of(answer: Answer) -> list[list[Any]] | None:
     """Its rows, None where there are none yet, or no more."""
-    return questions.unpacked(answer.rows, console().fleet.vault.keys)
+    return questions.unpacked(answer.rows, services().vault.keys)
 
 
 def columns_of(answer: Answer) -> list[tuple[str, str]]:
     """Name and type of its columns. The version before this one kept names as they are."""
-    keys = console().fleet.vault.keys
+    keys = services().vault.keys
     return [(questions.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
 
 
 def text_of(answer: Answer) -> str | None:
     """Return the statement as it was asked; None after a day."""
-    return questions.opened(answer.question.text, console().fleet.vault.keys)
+    return questions.opened(answer.question.text, services().vault.keys)
 
 
 def is_gone(answer: Answer) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.sql_text import without_literals
 from dashboard.fleet.lists import ACCOUNTS
 from dashboard.fleet.models import Account
@@ -88,7 +88,7 @@ def change(query_id: int) -> ResponseReturnValue:
 @requires("operator")
 def delete(query_id: int) -> ResponseReturnValue:
     """Forget it; what was asked stays in the audit trail."""
-    questions.delete(visitor().user, _changeable_or_404(query_id), console().clock())
+    questions.delete(visitor().user, _changeable_or_404(query_id), services().clock())
     return redirect(url_for("queries.index"))
 
 
@@ -144,7 +144,7 @@ def cancel(question_id: int) -> ResponseReturnValue:
     get_question_or_404(question_id)
     for answer in questions.answers(question_id):
         if answer.state in questions.OPEN:
-            questions.end(answer, questions.CANCELLED, console().clock(), f"Cancelled by {visitor().email}.")
+            questions.end(answer, questions.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
     return redirect(url_for("queries.question", question_id=question_id))
 
 
@@ -170,7 +170,7 @@ def _answers(template: str, question: Question, answers: list[Answer]) -> str:
 
 
 def _most() -> int:
-    return questions.MOST_OPEN if visitor().may("admin") else min(questions.MOST_OPEN, console().settings.dashboard_bulk_most)
+    return questions.MOST_OPEN if visitor().may("admin") else min(questions.MOST_OPEN, services().settings.dashboard_bulk_most)
 
 
 def _chosen() -> Page[Account]:
@@ -205,7 +205,7 @@ def _save(query: SavedQuery | None) -> ResponseReturnValue:
         kinds = {name: request.form.get(f"type-{name}", "text") for name in names_in(text)}
         if wrong := next((kind for kind in kinds.values() if kind not in TYPES), None):
             raise BadQuery(f"There is no type “{wrong}”.")
-        kept = questions.save(visitor().user, query, request.form.get("name", ""), text, kinds, console().clock())
+        kept = questions.save(visitor().user, query, request.form.get("name", ""), text, kinds, services().clock())
     except BadQuery:
         raise
     except ValueError as error:

@@ -8,7 +8,7 @@ from flask import Blueprint, render_template, request
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.fleet.models import Account, WatchedTable
 from dashboard.tables import addresses as table_views
 from dashboard.tables import presenters
@@ -68,13 +68,13 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
 
 
 def _look(account_id: int, table_id: int) -> None:
-    api = console().api.for_account(account_id)
+    api = services().api.for_account(account_id)
     table, columns = api.table(table_id), api.columns(table_id)
     asked = table_views.read(account_id, table_id, request.args).args
     query, _ = presenters.read_query(account_id, table_id, asked, (), columns)
-    table_health.look(api, table, columns, query, console().clock())
+    table_health.look(api, table, columns, query, services().clock())
 
 
 def _was_just_seen(account_id: int, table_id: int) -> bool:
-    at = console().clock()
+    at = services().clock()
     return any(each.sampled is not None and at - each.at < looks.FRESH for each in looks.latest(account_id, table_id, 3))

@@ -10,7 +10,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Connection
 from dashboard.masking import presenters as masking
@@ -107,13 +107,13 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
         length = len(value) if seen else 0
         flash(f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {length}.", "danger")
         return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)
-    at, who = console().clock(), visitor().email
+    at, who = services().clock(), visitor().email
     same = (
         each
         for each in searches.latest_of(who, connection)
         if at - each.asked_at < SAME and comparable(_value(each) or "") == seen
     )
-    search = next(same, None) or searches.begin(who, connection, console().fleet.vault.encrypt(value), at)
+    search = next(same, None) or searches.begin(who, connection, services().vault.encrypt(value), at)
     return redirect(_url(search), 303)
 
 
@@ -130,7 +130,7 @@ def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnV
 def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
     """One turn of about two seconds; where another tab has its turn, only how far that is."""
     connection, search = _mine_or_404(account_id, connection_id, search_id)
-    work.go_on(console().api, search, connection, _value(search), console().clock, lambda *table: _masked(account_id, *table))
+    work.go_on(services().api, search, connection, _value(search), services().clock, lambda *table: _masked(account_id, *table))
     if not htmx.is_htmx():
         return redirect(_url(search), 303)
     return render_template("tables/search/_progress.html", page=_page(connection, search))
@@ -170,7 +170,7 @@ def _mine_or_404(account_id: int, connection_id: int, search_id: int) -> tuple[C
 
 def _value(search: ValueSearch) -> str:
     """What is looked for; empty where SECRET_KEY was changed meanwhile."""
-    return console().fleet.vault.decrypt(search.value) or ""
+    return services().vault.decrypt(search.value) or ""
 
 
 def _url(search: ValueSearch) -> str:

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.audit.views import bp
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.users import oidc_users as provided
 from dashboard.users import scopes, sessions
@@ -34,7 +34,7 @@ def create_user() -> ResponseReturnValue:
     """Add a person; their first password is handed over by the administrator, and good for choosing another."""
     email, role = request.form.get("email", ""), request.form.get("role", "")
     try:
-        user = people.create_user(email, role, request.form.get("password", ""), console().clock(), given=True)
+        user = people.create_user(email, role, request.form.get("password", ""), services().clock(), given=True)
     except people.PeopleError as error:
         _note("create_user", audit.FAILED, email)
         return render_template("users/user_form.html", roles=people.ROLES, email=email, role=role, problem=str(error)), 400
@@ -58,7 +58,7 @@ def change_user(user_id: int) -> ResponseReturnValue:
     if user.id == visitor().user.id:
         flash("Your own role stays as it is. Ask another administrator.", "danger")
         return redirect(url_for(".users"), 303)
-    what, at = request.form.get("do", ""), console().clock()
+    what, at = request.form.get("do", ""), services().clock()
     if what in people.ROLES and user.issuer is not None:
         flash(
             f"{user.email} has the role that {user.issuer} gives them. Change it there; it holds from their next sign-in on.",
@@ -145,7 +145,7 @@ def end_sessions(user_id: int) -> ResponseReturnValue:
     if person.id == visitor().user.id:
         flash("Your own sessions are on your own page.", "danger")
         return redirect(url_for("people.me"), 303)
-    people.end_all(person, console().clock())
+    people.end_all(person, services().clock())
     _note("end_sessions", audit.DONE, person.email)
     flash(f"{person.email} is signed out everywhere, and can sign in again.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)
@@ -165,7 +165,7 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
     text = scopes.as_text(mine) if typed is None else typed
     count = scopes.count(person) if person.limited else 0
     there = provider()
-    open_ones = sessions.open_of(person, console().clock(), visitor().get_id())
+    open_ones = sessions.open_of(person, services().clock(), visitor().get_id())
     return render_template(
         "users/user.html",
         user=person,
@@ -180,4 +180,4 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
 
 
 def _note(what: str, result: str, detail: str) -> None:
-    audit.record(console().clock(), visitor().email, what, result, detail=detail)
+    audit.record(services().clock(), visitor().email, what, result, detail=detail)

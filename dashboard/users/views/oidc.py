@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
 from dashboard.users import issuers
@@ -178,7 +178,7 @@ class Provider:
 
 def init_app(app: Flask) -> None:
     """Know the provider, where the settings name one."""
-    settings = app.extensions["console"].settings
+    settings = app.extensions["services"].settings
     if settings.dashboard_oidc_issuer is None:
         return
     from authlib.integrations.flask_client import OAuth
@@ -262,22 +262,22 @@ def back() -> ResponseReturnValue:
     try:
         vouched = there.person()
         email = canonical(vouched.email)
-        user = provided.admit(vouched, console().clock(), there.domains)
+        user = provided.admit(vouched, services().clock(), there.domains)
     except Away as away:
         return _away(there, target, away)
     except Refused as refused:
-        audit.record(console().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name}: {refused.why}")
+        audit.record(services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name}: {refused.why}")
         sentence = f"What came back from {there.name} was not what this console had asked for, or it came too late. {TRY_AGAIN}"
         return sign_in_page(target, problem=sentence), 403
     except provided.NotAdmitted as refusal:
-        audit.record(console().clock(), email, "sign_in", audit.REFUSED, detail=f"{there.name}: {refusal}")
+        audit.record(services().clock(), email, "sign_in", audit.REFUSED, detail=f"{there.name}: {refusal}")
         return sign_in_page(target, problem=f"{there.name} knows you, but you were not signed in. {refusal}"), 403
     let_in(user, f"By {there.issuer}, as {user.role}.")
     return redirect(target)
 
 
 def _away(there: Provider, target: str, away: Away) -> ResponseReturnValue:
-    audit.record(console().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name} cannot be asked: {away}.")
+    audit.record(services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name} cannot be asked: {away}.")
     sentence = f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute."
     if isinstance(away, SharedIssuer):
         sentence = f"Nobody is signed in by {there.name}: {away}."

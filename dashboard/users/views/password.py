@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.users import service as people
 from dashboard.users.access import begin_session, visitor
 from dashboard.web.access import requires
@@ -29,7 +29,7 @@ def show() -> ResponseReturnValue:
 @limiter.limit("5 per minute; 20 per hour", key_func=_myself)
 def change() -> ResponseReturnValue:
     """Set another; it ends every other session of this person, and this browser goes on with a new one."""
-    at, user, new = console().clock(), visitor().user, request.form.get("new", "")
+    at, user, new = services().clock(), visitor().user, request.form.get("new", "")
     try:
         if not people.has_password(user, request.form.get("current", "")):
             raise people.PeopleError("The password that you have now is another one.")

@@ -7,7 +7,7 @@ from flask import Blueprint, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.users import service as people
 from dashboard.users import sessions
 from dashboard.users.access import visitor
@@ -25,7 +25,7 @@ _ID = re.compile(r"[0-9]{1,18}")
 @limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
 def end() -> ResponseReturnValue:
     """End one other session, or all others."""
-    at, user, which = console().clock(), visitor().user, request.form.get("which", "")
+    at, user, which = services().clock(), visitor().user, request.form.get("which", "")
     if not _shows_who_they_are():
         audit.record(at, user.email, "end_sessions", audit.FAILED)
         flash(f"Nothing was ended. {_how(user.issuer)}", "danger")
@@ -41,7 +41,7 @@ def end() -> ResponseReturnValue:
 
 
 def _shows_who_they_are() -> bool:
-    user, at = visitor().user, console().clock()
+    user, at = visitor().user, services().clock()
     if user.issuer is None:
         return people.has_password(user, request.form.get("password", ""))
     mine = sessions.open_of(user, at, visitor().get_id())

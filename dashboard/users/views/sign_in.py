@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user, logout_user
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.email_addresses import canonical
 from dashboard.users import service as people
 from dashboard.users import sessions
@@ -36,7 +36,7 @@ def login() -> ResponseReturnValue:
         return provider.sign_in_page(target, email[: people.LONGEST_ADDRESS], WRONG if request.method == "POST" else "")
     user = people.check_password(email, password)
     if user is None:
-        audit.record(console().clock(), canonical(email), "sign_in", audit.FAILED)
+        audit.record(services().clock(), canonical(email), "sign_in", audit.FAILED)
         return provider.sign_in_page(target, email, WRONG), 403
     if user.totp_secret is not None:
         return second.ask_for_code(user, target)
@@ -49,8 +49,8 @@ def login() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """Sign out, here and for every copy of this cookie; then at the provider, of whom one vouches for."""
     is_vouched_for = visitor().user.issuer is not None
-    people.sign_out(visitor().get_id(), console().clock())
-    audit.record(console().clock(), visitor().email, "sign_out", audit.DONE)
+    people.sign_out(visitor().get_id(), services().clock())
+    audit.record(services().clock(), visitor().email, "sign_out", audit.DONE)
     logout_user()
     session.clear()
     return provider.sign_out_there() if is_vouched_for else redirect(url_for(".login"))
@@ -69,11 +69,11 @@ def create_token() -> ResponseReturnValue:
     """A new token, shown in this answer and never again."""
     name = request.form.get("name", "")
     try:
-        secret = people.new_token(visitor().user, name, console().clock())
+        secret = people.new_token(visitor().user, name, services().clock())
     except people.PeopleError as error:
         flash(str(error), "danger")
         return redirect(url_for(".me"), 303)
-    audit.record(console().clock(), visitor().email, "create_token", audit.DONE, detail=name[:80])
+    audit.record(services().clock(), visitor().email, "create_token", audit.DONE, detail=name[:80])
     return _me(secret)
 
 
@@ -81,8 +81,8 @@ def create_token() -> ResponseReturnValue:
 @requires("viewer")
 def revoke_token(token_id: int) -> ResponseReturnValue:
     """Make one worthless."""
-    done = people.revoke_token(visitor().user, token_id, console().clock())
-    audit.record(console().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED)
+    done = people.revoke_token(visitor().user, token_id, services().clock())
+    audit.record(services().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED)
     flash("The token is revoked." if done else "You have no such token.", "success" if done else "danger")
     return redirect(url_for(".me"), 303)
 
@@ -90,5 +90,5 @@ def revoke_token(token_id: int) -> ResponseReturnValue:
 def _me(secret: people.Secret | None = None) -> str:
     user = visitor().user
     left = codes.codes_left(user) if user.totp_secret is not None else 0
-    mine = sessions.open_of(user, console().clock(), visitor().get_id())
+    mine = sessions.open_of(user, services().clock(), visitor().get_id())
     return render_template("users/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left, sessions=mine)

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 
 from dashboard.audit import service as audit
-from dashboard.context import console
+from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.users import service as people
 from dashboard.users import two_factor as second
@@ -26,7 +26,7 @@ HALF_LASTS = timedelta(minutes=5)
 def ask_for_code(user: User, target: str) -> ResponseReturnValue:
     """After the password: remember for a while who it was, and ask for the code. Nobody is signed in by that."""
     session.clear()
-    session["half"] = [user.id, _mark(user), console().clock().timestamp(), target]
+    session["half"] = [user.id, _mark(user), services().clock().timestamp(), target]
     return redirect(url_for("second.code"))
 
 
@@ -49,10 +49,10 @@ def code() -> ResponseReturnValue:
         return redirect(url_for("people.login", next=target))
     if request.method == "GET":
         return render_template("users/login_code.html", wrong=False)
-    vault = console().fleet.vault
-    by = second.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), console().clock(), vault.encrypt)
+    vault = services().vault
+    by = second.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), services().clock(), vault.encrypt)
     if by is None:
-        audit.record(console().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
+        audit.record(services().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
         return render_template("users/login_code.html", wrong=True), 403
     let_in(user, f"With a {by}.")
     if by == "recovery code":
@@ -74,7 +74,7 @@ def new() -> ResponseReturnValue:
 @limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
 def switch_on() -> ResponseReturnValue:
     """Ask for codes from now on: whoever has the password and reads the new secret's codes may decide that."""
-    user, vault, at = visitor().user, console().fleet.vault, console().clock()
+    user, vault, at = visitor().user, services().vault, services().clock()
     owner, _, secret = (vault.decrypt(request.form.get("sealed", "").encode()) or "").partition(":")
     if user.issuer is not None or user.totp_secret is not None or owner != str(user.id):
         flash("Nothing was changed: this form was made for another moment. Begin again.", "warning")
@@ -95,7 +95,7 @@ def switch_on() -> ResponseReturnValue:
 @limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
 def switch_off() -> ResponseReturnValue:
     """Ask for none any more, with the password and a code."""
-    user, vault, at = visitor().user, console().fleet.vault, console().clock()
+    user, vault, at = visitor().user, services().vault, services().clock()
     knows = people.has_password(user, request.form.get("password", ""))
     code = request.form.get("code", "")
     if not knows or second.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None:
@@ -112,7 +112,7 @@ def switch_off() -> ResponseReturnValue:
 def _form(secret: str, problem: str = "") -> str:
     user = visitor().user
     picture = segno.make(second.address_of(secret, user.email), error="m").svg_inline(scale=4, light="#fff")
-    sealed = console().fleet.vault.encrypt(f"{user.id}:{secret}").decode()
+    sealed = services().vault.encrypt(f"{user.id}:{secret}").decode()
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     # The picture is segno's own, of an address that pyotp has quoted.
     shown = Markup(picture)  # noqa: S704
@@ -125,7 +125,7 @@ def _half_in() -> tuple[User | None, str]:
     if not half:
         return None, safe_next(None)
     user_id, mark, at, target = half
-    user, age = db.session.get(User, user_id), console().clock().timestamp() - at
+    user, age = db.session.get(User, user_id), services().clock().timestamp() - at
     is_theirs = user is not None and user.disabled_at is None and user.totp_secret is not None and _mark(user) == mark
     return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(target)
 

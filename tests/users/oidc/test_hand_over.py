@@ -77,7 +77,7 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     assert before.client.get("/").status_code == 302
     assert mallory.client.get("/").status_code == 200
     with app.app_context(), pytest.raises(people.PeopleError, match="has no password here"):
-        people.set_password(db.session.get_one(User, viv.id), "a long enough one", app.extensions["console"].clock())
+        people.set_password(db.session.get_one(User, viv.id), "a long enough one", app.extensions["services"].clock())
 
 
 def test_with_entra_id_somebody_handed_over_comes_in_once_their_domain_is_named(
@@ -273,7 +273,7 @@ def test_where_somebody_has_the_subject_already_nobody_is_moved(app: Flask, boun
 
 
 def test_check_notes_who_is_bound_elsewhere_and_who_has_not_come_yet(app: Flask, bound: str) -> None:
-    settings = app.extensions["console"].settings
+    settings = app.extensions["services"].settings
     notes = list(_notes_on_people(app, settings))
     assert f"2 people are bound to {bound}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign in." in notes[1]
     assert f"1 person is bound to {TENANT}" in notes[0]

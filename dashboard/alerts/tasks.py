@@ -1,0 +1,18 @@
+"""The task that sends alerts."""
+
+from datetime import datetime
+
+from dashboard.alerts import delivery
+from dashboard.context import services
+from dashboard.tasks.queue import task
+
+
+@task("alerts")
+def send_alerts() -> None:
+    """Send the alerts that are due, and try again what could not be sent."""
+    delivery.tell(services(), services().settings.dashboard_url)
+
+
+def enqueue_due(_at: datetime) -> None:
+    """Enqueue it: what is due depends on each rule's times."""
+    send_alerts.enqueue()
