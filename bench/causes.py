@@ -11,7 +11,7 @@ from bench.fleet import fill
 from bench.report import Figure, middle
 from bench.served import site
 from dashboard.core.database import db
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
 from tests.support.databases import Servers
@@ -43,8 +43,8 @@ def measure(servers: Servers) -> Iterator[Figure]:
 def _seconds(accounts: list[int] | None) -> float:
     began, at = perf_counter(), datetime.now(UTC)
     if accounts is None:
-        findings.evaluate_all(at)
+        evaluate.evaluate_all(at)
     else:
-        findings.evaluate(accounts, at)
+        evaluate.evaluate(accounts, at)
         db.session.commit()
     return perf_counter() - began

@@ -9,13 +9,13 @@ from flask import Flask
 from sqlalchemy import insert
 
 from dashboard.core.database import db, gather_statistics
-from dashboard.findings import evaluate as findings
-from dashboard.fleet import counters as counts
+from dashboard.findings import evaluate
+from dashboard.fleet import counters
 from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.refresh.models import Refresh
 from dashboard.sandbox.seed import World
-from dashboard.users import service as people
+from dashboard.users import service as users
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
 STATUSES = (
@@ -36,7 +36,7 @@ def fill(app: Flask, connections: int) -> None:
             db.session.commit()
         db.session.add(Refresh(started_at=now, alive_at=now, ended_at=now, accounts=world.size, done=world.size, unreadable=0))
         db.session.commit()
-        counts.recount()
+        counters.recount()
         gather_statistics()
         add_person()
         if db.engine.dialect.name == "postgresql":
@@ -49,7 +49,7 @@ def fill(app: Flask, connections: int) -> None:
 def judge(app: Flask) -> None:
     """Findings and causes, as a pass leaves them."""
     with app.app_context():
-        findings.evaluate_all(datetime.now(UTC))
+        evaluate.evaluate_all(datetime.now(UTC))
         gather_statistics()
         db.session.remove()
         db.engine.dispose()
@@ -57,7 +57,7 @@ def judge(app: Flask) -> None:
 
 def add_person() -> None:
     """Somebody who may sign in and start a sync."""
-    people.create_user(EMAIL, "operator", PASSWORD, datetime.now(UTC))
+    users.create_user(EMAIL, "operator", PASSWORD, datetime.now(UTC))
 
 
 def _rows(world: World, start: int, end: int, now: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:

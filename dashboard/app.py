@@ -35,7 +35,7 @@ from dashboard.settings import Settings, SettingsError
 from dashboard.tasks.processes import Presence
 from dashboard.tasks.queue import TaskQueues
 from dashboard.web.converters import Id
-from dashboard.webhooks import service as events
+from dashboard.webhooks import service as webhook_events
 from dashboard.worker.dispatch import TASKS, every_minute
 
 
@@ -154,6 +154,6 @@ def create_app(
 def _connect_features() -> None:
     """Connect what lower packages report to the packages above them that act on it, in the same transaction."""
     recovered.connect(outcomes.on_recovered)
-    accounts_read.connect(events.on_accounts_read)
+    accounts_read.connect(webhook_events.on_accounts_read)
     action_completed.connect(on_action_completed)
     POLLERS.update(dict.fromkeys(LINKS, customer_links.look))

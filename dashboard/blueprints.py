@@ -23,8 +23,8 @@ The rest are the page families.
 
 from flask import Flask
 
-from dashboard import error_pages as errors
-from dashboard.actions import presenters as advice
+from dashboard import error_pages
+from dashboard.actions import presenters as action_presenters
 from dashboard.actions import views as receipts
 from dashboard.alerts import views as alerts
 from dashboard.bulk import views as bulk
@@ -45,37 +45,35 @@ from dashboard.reports.timeline import views as timeline
 from dashboard.reports.trend import views as trend
 from dashboard.sql.views import editor as sql
 from dashboard.sql.views import saved_queries as queries
-from dashboard.tables import column_menus as menus
+from dashboard.tables import column_menus
 from dashboard.tables import views as tables
 from dashboard.tables.health import views as table_health
 from dashboard.tables.search import views as searches
-from dashboard.users import access
-from dashboard.users import quotas as amounts
+from dashboard.users import access, quotas
 from dashboard.users.views import admin, sessions
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import password as passwords
 from dashboard.users.views import sign_in as people
 from dashboard.users.views import two_factor as second
-from dashboard.web import assets, security, templating, times
-from dashboard.web import endpoint_tag as watched
-from dashboard.webhooks import receiver as door
+from dashboard.web import assets, endpoint_tag, security, templating, times
+from dashboard.webhooks import receiver
 from dashboard.webhooks import views as webhooks
 
 
 def register(app: Flask) -> None:
     """Everything a browser or a script can ask for."""
-    watched.init_app(app)
+    endpoint_tag.init_app(app)
     security.init_app(app)
     access.init_app(app)
-    amounts.init_app(app)
+    quotas.init_app(app)
     provider.init_app(app)
     templating.init_app(app)
-    menus.init_app(app)
+    column_menus.init_app(app)
     times.init_app(app)
-    advice.init_app(app)
-    errors.init_app(app)
+    action_presenters.init_app(app)
+    error_pages.init_app(app)
     assets.init_app(app)
-    door.init_app(app)
+    receiver.init_app(app)
     for family in (
         overview,
         accounts,

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from dashboard import settings_types as spelling
+from dashboard import settings_types
 from dashboard.core.egress import OwnFiles, Places
 from dashboard.findings.rules.facts import Thresholds
 from dashboard.peliqan.client import LOOPBACK
@@ -23,9 +23,9 @@ class SettingsError(Exception):
     """One message that names every wrong or missing setting."""
 
 
-Origin = Annotated[str, BeforeValidator(spelling.origin)]
-ConsoleUrl = Annotated[str, BeforeValidator(spelling.console_url)]
-ConsoleHost = Annotated[str, BeforeValidator(spelling.console_host)]
+Origin = Annotated[str, BeforeValidator(settings_types.origin)]
+ConsoleUrl = Annotated[str, BeforeValidator(settings_types.console_url)]
+ConsoleHost = Annotated[str, BeforeValidator(settings_types.console_host)]
 
 
 class Settings(BaseModel):
@@ -116,7 +116,7 @@ class Settings(BaseModel):
     dashboard_bulk_most: int = Field(
         200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
     )
-    dashboard_hook: Annotated[str, BeforeValidator(spelling.hook)] = Field(
+    dashboard_hook: Annotated[str, BeforeValidator(settings_types.hook)] = Field(
         "",
         repr=False,
         description="Where tables of new connections are handed over: a function, `module:function`, or an https address.",
@@ -151,7 +151,7 @@ class Settings(BaseModel):
         min_length=1,
         description="The claim that tells a person's e-mail address: `preferred_username` or `upn` for Entra ID.",
     )
-    dashboard_oidc_domains: Annotated[str, spelling.readable(spelling.domains)] = Field(
+    dashboard_oidc_domains: Annotated[str, settings_types.readable(settings_types.domains)] = Field(
         "",
         description="Domains whose addresses are the provider's own, as `example.com, example.org`: these count as verified"
         " without `email_verified`, which Entra ID does not send. An address of any other domain needs it.",
@@ -159,15 +159,15 @@ class Settings(BaseModel):
     dashboard_oidc_role_claim: str = Field(
         "roles", min_length=1, description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`."
     )
-    dashboard_oidc_roles: Annotated[str, spelling.readable(spelling.roles)] = Field(
+    dashboard_oidc_roles: Annotated[str, settings_types.readable(settings_types.roles)] = Field(
         "", description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused."
     )
-    dashboard_second_factor_roles: Annotated[str, spelling.readable(spelling.some_roles)] = Field(
+    dashboard_second_factor_roles: Annotated[str, settings_types.readable(settings_types.some_roles)] = Field(
         "",
         description="Roles whose people with a password here must set up a second factor before anything else opens:"
         " `viewer, operator, admin` for all of them; nobody must when empty.",
     )
-    dashboard_places: Annotated[str, spelling.readable(spelling.places)] = Field(
+    dashboard_places: Annotated[str, settings_types.readable(settings_types.places)] = Field(
         "",
         description="Where administrators may send alerts, ask warehouses and keep copies, with commas between: a service, as"
         " `slack://`; with a host, as `postgresql://*.example.com`; a folder, as `parquet:///srv/copies`. Anywhere when empty,"
@@ -236,7 +236,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _the_widget_is_apart(self) -> "Settings":
-        if self.widget_host and self.dashboard_url and self.widget_host == spelling.netloc(self.dashboard_url):
+        if self.widget_host and self.dashboard_url and self.widget_host == settings_types.netloc(self.dashboard_url):
             raise ValueError(
                 "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL"
             )
@@ -281,7 +281,7 @@ class Settings(BaseModel):
     @property
     def widget_host(self) -> str:
         """The widget's own host, with its port where it is not the usual one; empty where it has none."""
-        return spelling.netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
+        return settings_types.netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
 
     @property
     def path(self) -> str:
@@ -306,17 +306,17 @@ class Settings(BaseModel):
     @property
     def oidc_roles(self) -> dict[str, str]:
         """Roles by the claim's values."""
-        return spelling.roles(self.dashboard_oidc_roles)
+        return settings_types.roles(self.dashboard_oidc_roles)
 
     @property
     def oidc_domains(self) -> frozenset[str]:
         """Domains whose addresses count as verified."""
-        return spelling.domains(self.dashboard_oidc_domains)
+        return settings_types.domains(self.dashboard_oidc_domains)
 
     @property
     def second_factor_roles(self) -> frozenset[str]:
         """Roles whose local users must have a second factor."""
-        return spelling.some_roles(self.dashboard_second_factor_roles)
+        return settings_types.some_roles(self.dashboard_second_factor_roles)
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -331,7 +331,7 @@ class Settings(BaseModel):
     def places(self) -> Places:
         """Where administrators may send the console."""
         own = OwnFiles(self.dashboard_data, next(iter(self.own_files), None))
-        return Places(spelling.places(self.dashboard_places), own)
+        return Places(settings_types.places(self.dashboard_places), own)
 
     @property
     def own_files(self) -> tuple[Path, ...]:

@@ -26,7 +26,7 @@ from dashboard.core.search_text import refold
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.settings import Settings
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.databases import Servers, quick_place, run_servers
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -86,7 +86,7 @@ def fill(settings: Settings) -> None:
     with app.app_context():
         parts: Services = app.extensions["services"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
-            people.create_user(f"{name}@example.com", role, PASSWORD, parts.clock()).password_hash = PASSWORD_HASH
+            users.create_user(f"{name}@example.com", role, PASSWORD, parts.clock()).password_hash = PASSWORD_HASH
         db.session.commit()
         assert refresh_fleet(parts).error is None
         if db.engine.dialect.name == "sqlite":

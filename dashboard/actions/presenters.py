@@ -8,7 +8,7 @@ from flask import Flask
 from flask_login import current_user
 
 from dashboard import peliqan
-from dashboard.actions import outcomes as receipts
+from dashboard.actions import outcomes
 from dashboard.actions import service as actions
 from dashboard.actions.outcomes import Learnt
 from dashboard.audit import service as audit
@@ -61,7 +61,7 @@ def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
         CHECK: True,
     }
     rules = {finding.rule for finding in findings}
-    learnt = {rule: receipts.learnt(rule, connection.connector) for rule in rules}
+    learnt = {rule: outcomes.learnt(rule, connection.connector) for rule in rules}
     return Advice(tuple(kind for kind, does in fits.items() if does), findings, learnt)
 
 

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
-from dashboard.actions import outcomes as receipts
+from dashboard.actions import outcomes
 from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import add_if_new, change, db, is_free
 from dashboard.core.text import comparable
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.fleet.models import Account, Connection
 
 SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refresh", "invite"
@@ -46,7 +46,7 @@ def begin(
     """
     account_id, connection_id = connection.account_id, connection.id
     why = " ".join(why.replace("\0", "").split())[:500]
-    worst = next(iter(diagnosed.of_connection(account_id, connection_id)), None)
+    worst = next(iter(finding_queries.of_connection(account_id, connection_id)), None)
     entry = audit.begin(at, who, kind, account_id=account_id, connection_id=connection_id, detail=_told(why, ""))
     action = add_if_new(
         Action(
@@ -89,10 +89,10 @@ def settle(action: Action, state: str, at: datetime, detail: str = "") -> None:
     """
     action.state, action.settled_at, action.detail = state, at, detail[:2000]
     action.in_flight = action.due_at = action.leased_until = action.url = None
-    with sight.everything():
+    with row_access.everything():
         entry = db.session.get_one(AuditEntry, action.audit_id)
     entry.result, entry.settled_at, entry.detail = ENDS[state], at, _told(action.why, detail)[:2000]
-    receipts.judge(action)
+    outcomes.judge(action)
     db.session.commit()
 
 

@@ -12,7 +12,7 @@ from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.actions.polling import next_look
-from dashboard.fleet import runs as run_log
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 
@@ -43,7 +43,7 @@ def start(
     """
     account_id, connection_id = connection.account_id, connection.id
     api.ensure("syncdb")
-    before = run_log.newest_id(account_id, connection_id)
+    before = fleet_runs.newest_id(account_id, connection_id)
     action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
     if not is_new:
         return action

@@ -13,7 +13,7 @@ from functools import partial
 from threading import get_ident
 from typing import Any, Final
 
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.chat import make_message_inert
 from dashboard.alerts.models import AlertMessage, AlertRule
@@ -33,7 +33,7 @@ LONGEST_ADDRESS = 2000
 LONGEST_WAIT = 10.0
 AT_MOST = timedelta(seconds=45)
 # By the last part of a message's key.
-TONES: Final = {alerts.NEW: "failure", alerts.RECOVERED: "success"}
+TONES: Final = {outbox.NEW: "failure", outbox.RECOVERED: "success"}
 UNREADABLE = "The address cannot be read with the SECRET_KEY that is set now. Type it into the rule again."
 _HTTP = re.compile(r"error=(\d{3})\b")
 _MEANT: Final = {
@@ -85,18 +85,18 @@ def tell(services: Services, base: str | None) -> None:
 
     A place that does not take a message is left alone until then.
     """
-    if not alerts.any_rules():
+    if not outbox.any_rules():
         return
     began = services.clock()
-    alerts.give_up_unknown(began)
-    alerts.note(began, base)
-    for rule_id in alerts.rules_due(began):
-        for message_id in alerts.due(rule_id, began):
+    outbox.give_up_unknown(began)
+    outbox.note(began, base)
+    for rule_id in outbox.rules_due(began):
+        for message_id in outbox.due(rule_id, began):
             if services.clock() - began > AT_MOST:
                 return
-            message = alerts.lease(message_id, services.clock())
+            message = outbox.lease(message_id, services.clock())
             rule = alert_rules.rule_or_none(rule_id, with_address=True)
-            if message is None or rule is None or not alerts.is_to_be_sent(message, rule, services.clock(), base):
+            if message is None or rule is None or not outbox.is_to_be_sent(message, rule, services.clock(), base):
                 continue
             if deliver(services, rule, message) is not None:
                 break
@@ -108,7 +108,7 @@ def send_again(services: Services, message_id: int) -> str | None:
     Raises:
         LookupError: there is no such message to send, or it is being sent.
     """
-    message = alerts.lease(message_id, services.clock(), by_hand=True)
+    message = outbox.lease(message_id, services.clock(), by_hand=True)
     rule = alert_rules.rule_or_none(message.rule_id, with_address=True) if message is not None else None
     if message is None or rule is None:
         raise LookupError(message_id)
@@ -117,7 +117,7 @@ def send_again(services: Services, message_id: int) -> str | None:
 
 def send_test(services: Services, rule: AlertRule, who: str, base: str | None) -> str | None:
     """Send a message that says that it is a test; the error, None where it was sent. ``rule``: with its address."""
-    return deliver(services, rule, alerts.begin_test(rule, who, services.clock(), base))
+    return deliver(services, rule, outbox.begin_test(rule, who, services.clock(), base))
 
 
 def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str | None:
@@ -127,7 +127,7 @@ def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str |
     # No transaction stays open while a place far away takes its time.
     db.session.rollback()
     error = send(address, subject, body, tone, services.settings.places) if address is not None else UNREADABLE
-    alerts.settle(message_id, error, services.clock())
+    outbox.settle(message_id, error, services.clock())
     return error
 
 

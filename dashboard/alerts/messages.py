@@ -14,7 +14,7 @@ from sqlalchemy import func, select
 from dashboard.alerts.models import AlertRule
 from dashboard.core.database import db
 from dashboard.core.redaction import one_line, scrubbed
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account
 
@@ -75,7 +75,7 @@ def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> Text:
 
 def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause], at: datetime, base: str | None) -> Text:
     """The last 24 hours: what is new, worse, recovered, still open. ``open_now``, ``over``: the rule's causes."""
-    moved = diagnosed.moved(open_now, at)
+    moved = finding_queries.moved(open_now, at)
     new = [cause for cause in open_now if cause.since > at - DAY]
     worse = [cause for cause in open_now if cause not in new and moved[cause.id].came > moved[cause.id].went]
     still = [cause for cause in open_now if cause not in new and cause not in worse]

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import case, delete, func, or_, select, update
 from sqlalchemy.orm import joinedload, undefer
 
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import outbox
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.core.database import change, db
 from dashboard.core.search_text import with_folds
@@ -18,9 +18,9 @@ from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.fleet.models import Account, ConnectionCount
 
 SENDS: Final = {
-    alerts.NEW: "New causes",
-    alerts.RECOVERED: "Recoveries",
-    alerts.DIGEST: "Morning digest",
+    outbox.NEW: "New causes",
+    outbox.RECOVERED: "Recoveries",
+    outbox.DIGEST: "Morning digest",
 }
 MOST_RULES: Final = 50
 
@@ -61,7 +61,7 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
         raise ValueError("Give the rule a name that says who reads it.")
     if not wanted.sends:
         raise ValueError("Choose what the rule sends: new causes, recoveries, the digest.")
-    if alerts.RECOVERED in wanted.sends and alerts.NEW not in wanted.sends:
+    if outbox.RECOVERED in wanted.sends and outbox.NEW not in wanted.sends:
         raise ValueError("A recovery is told where its cause was told: choose new causes as well.")
     if wanted.severity not in GRAVITIES:
         raise ValueError(f"Choose from which severity on: {', '.join(GRAVITIES)}.")
@@ -69,7 +69,7 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
         raise ValueError("Quiet hours need both a beginning and an end, or neither.")
     if wanted.quiet_from is not None and wanted.quiet_from == wanted.quiet_to:
         raise ValueError("Quiet hours that end when they begin would never end. To send nothing, switch the rule off.")
-    if alerts.DIGEST in wanted.sends and wanted.digest_at is None:
+    if outbox.DIGEST in wanted.sends and wanted.digest_at is None:
         raise ValueError("Say at what time the digest goes out.")
     return wanted
 
@@ -86,11 +86,11 @@ def save(rule: AlertRule, wanted: Wanted, at: datetime) -> None:
     rule.name, rule.sends, rule.severity = wanted.name, " ".join(wanted.sends), wanted.severity
     rule.connector, rule.zone = wanted.connector, wanted.zone
     rule.quiet_from, rule.quiet_to = wanted.quiet_from, wanted.quiet_to
-    rule.digest_at = wanted.digest_at if alerts.DIGEST in wanted.sends else None
+    rule.digest_at = wanted.digest_at if outbox.DIGEST in wanted.sends else None
     db.session.add(rule)
     db.session.flush()
     if rule.on:
-        alerts.take_as_known(rule, at)
+        outbox.take_as_known(rule, at)
     db.session.commit()
 
 
@@ -100,10 +100,10 @@ def switch(rule: AlertRule, on: bool, at: datetime) -> None:
         return
     rule.on = on
     if on:
-        alerts.take_as_known(rule, at)
+        outbox.take_as_known(rule, at)
     else:
-        waiting = update(AlertMessage).where(AlertMessage.rule_id == rule.id, AlertMessage.state == alerts.WAITING)
-        dropped = {"state": alerts.DROPPED, "due_at": None, "error": "The rule was switched off before it was sent."}
+        waiting = update(AlertMessage).where(AlertMessage.rule_id == rule.id, AlertMessage.state == outbox.WAITING)
+        dropped = {"state": outbox.DROPPED, "due_at": None, "error": "The rule was switched off before it was sent."}
         change(waiting.values(with_folds(AlertMessage, dropped)))
     db.session.commit()
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from dashboard.alerts import delivery
+from dashboard.alerts import delivery as alert_delivery
 from dashboard.context import services
 from dashboard.tasks.queue import task
 
@@ -10,7 +10,7 @@ from dashboard.tasks.queue import task
 @task("alerts")
 def send_alerts() -> None:
     """Send the alerts that are due, and try again what could not be sent."""
-    delivery.tell(services(), services().settings.dashboard_url)
+    alert_delivery.tell(services(), services().settings.dashboard_url)
 
 
 def enqueue_due(_at: datetime) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
-from dashboard.alerts import delivery as sending
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
 from dashboard.alerts.models import AlertRule
@@ -38,7 +38,7 @@ def index() -> ResponseReturnValue:
 def new() -> ResponseReturnValue:
     """The form for a rule, with what most want filled in."""
     typed = {"severity": GRAVITIES[0], "zone": times.zone().key, "digest_at": "08:00"}
-    return _form(None, typed, [alerts.NEW, alerts.RECOVERED])
+    return _form(None, typed, [outbox.NEW, outbox.RECOVERED])
 
 
 @bp.post("/alerts")
@@ -96,7 +96,7 @@ def test(rule_id: int) -> ResponseReturnValue:
     """Send a message that says that it is a test, now, and say how it went."""
     rule = _rule_or_404(rule_id, with_address=True)
     name, parts = rule.name, services()
-    error = sending.send_test(parts, rule, visitor().email, parts.settings.dashboard_url)
+    error = alert_delivery.send_test(parts, rule, visitor().email, parts.settings.dashboard_url)
     _note("test_alert_rule", audit.DONE if error is None else audit.FAILED, f"{name}: {error or 'sent'}")
     if error is None:
         flash(f"The test of “{name}” was sent. See whether it has arrived.", "success")
@@ -119,7 +119,7 @@ def messages() -> ResponseReturnValue:
 def send_again(message_id: int) -> ResponseReturnValue:
     """Send what waits or was given up, now."""
     try:
-        error = sending.send_again(services(), message_id)
+        error = alert_delivery.send_again(services(), message_id)
     except LookupError:
         flash("There is nothing to send: the message was sent meanwhile, or is being sent just now.", "info")
         return redirect(url_for(".messages"), 303)
@@ -133,10 +133,10 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
     try:
         wanted = alert_rules.read_rule(request.form, sends)
         if address:
-            rule.place = sending.check_address(address, services().settings.places)[:200]
+            rule.place = alert_delivery.check_address(address, services().settings.places)[:200]
             rule.address = services().vault.encrypt(address)
         elif rule_id is None:
-            raise sending.BadAddress("Type the address that the rule sends to.")
+            raise alert_delivery.BadAddress("Type the address that the rule sends to.")
         alert_rules.save(rule, wanted, services().clock())
     except ValueError as error:
         db.session.rollback()

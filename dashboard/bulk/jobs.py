@@ -19,7 +19,7 @@ from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.bulk.plan import why_not
 from dashboard.context import Clock
 from dashboard.core.database import db
-from dashboard.customer_links import service as links
+from dashboard.customer_links import service as customer_links
 from dashboard.fleet import queries
 
 Follow = Callable[[Action], None]
@@ -57,7 +57,7 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
         if job.kind == actions.SYNC:
             action = sync.start(api, connection, who, at, interval, job.why, along)
         else:
-            action = links.ask(api, job.kind, connection, who, at, interval, job.why, along)
+            action = customer_links.ask(api, job.kind, connection, who, at, interval, job.why, along)
     except bulk.NotNow:
         db.session.rollback()
         return False

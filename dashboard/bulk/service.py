@@ -18,7 +18,7 @@ from dashboard.actions.models import Action
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk.models import BulkItem, BulkJob
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
 from dashboard.findings.models import Cause, Finding
@@ -282,7 +282,7 @@ def _under_way(job_id: int) -> int:
 def _finish(job: BulkJob, at: datetime) -> None:
     """Nothing is left: the job's end and its audit entry's result, in one commit."""
     now = numbers(job)
-    with sight.everything():
+    with row_access.everything():
         entry = db.session.get_one(AuditEntry, job.audit_id)
     over = update(BulkJob).where(BulkJob.id == job.id, BulkJob.state == job.state)
     state = CANCELLED if job.state == CANCELLED else DONE

@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from dashboard.actions.tasks import poll_action
-from dashboard.bulk import jobs
+from dashboard.bulk import jobs as bulk_jobs
 from dashboard.bulk import service as bulk
 from dashboard.context import services
 from dashboard.tasks.queue import task
@@ -15,7 +15,7 @@ def step_bulk_job(job_id: int) -> None:
     job = bulk.lease(job_id, services().clock())
     if job is not None:
         parts = services()
-        jobs.step(parts.api, job, parts.clock, parts.settings.dashboard_watch_interval, poll_action.enqueue_when_due)
+        bulk_jobs.step(parts.api, job, parts.clock, parts.settings.dashboard_watch_interval, poll_action.enqueue_when_due)
         step_bulk_job.enqueue_when_due(job)
 
 

@@ -14,7 +14,7 @@ from dashboard.bulk.plan import Candidate, Plan, plan, read_selection
 from dashboard.bulk.tasks import step_bulk_job
 from dashboard.context import services
 from dashboard.customer_links.service import check_link
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause
 from dashboard.users.access import visitor
 from dashboard.web import htmx
@@ -220,7 +220,7 @@ def _most() -> int | None:
 
 def _confirm(found: Plan, why: str = "", problem: str | None = None) -> ConfirmPage:
     cause_id = found.selection.cause_id
-    cause = diagnosed.cause_or_none(cause_id) if cause_id is not None else None
+    cause = finding_queries.cause_or_none(cause_id) if cause_id is not None else None
     if cause_id is not None and cause is None:
         abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
     return ConfirmPage(found, cause, _most(), services().settings.dashboard_bulk_at_once, why, problem)
@@ -233,7 +233,7 @@ def _job_page(job: BulkJob) -> JobPage:
         now=now,
         first=one_item(bulk.canary(job).id),
         others=waiting_items(job.id, OFFERED) if job.state == bulk.TRIED else [],
-        cause=diagnosed.cause_or_none(job.cause_id) if job.cause_id is not None else None,
+        cause=finding_queries.cause_or_none(job.cause_id) if job.cause_id is not None else None,
         may_do_all=most is None or now.total <= most,
     )
 

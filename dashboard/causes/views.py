@@ -7,10 +7,10 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import case
 
-from dashboard.actions import outcomes as receipts
+from dashboard.actions import outcomes
 from dashboard.audit import service as audit
 from dashboard.context import services
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings import suppression
 from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
 from dashboard.findings.models import Cause, Finding
@@ -31,16 +31,16 @@ class CausePage:
     """What a cause's page shows beside the list of what is behind it."""
 
     cause: Cause
-    moved: diagnosed.Moved
+    moved: finding_queries.Moved
     trend: list[tuple[datetime, int]]
-    learnt: dict[str, receipts.Learnt]
+    learnt: dict[str, outcomes.Learnt]
 
 
 @dataclass(frozen=True)
 class Beside:
     """What the list of causes shows beside its rows, by cause."""
 
-    moved: dict[int, diagnosed.Moved]
+    moved: dict[int, finding_queries.Moved]
     notes: dict[int, Note]
 
 
@@ -120,17 +120,17 @@ def wake_finding(finding_id: int) -> ResponseReturnValue:
 
 
 def _cause_page(cause: Cause, at: datetime) -> CausePage:
-    learnt = receipts.learnt(cause.rule, cause.connector)
-    return CausePage(cause, diagnosed.moved([cause], at)[cause.id], diagnosed.trend(cause, at), learnt)
+    learnt = outcomes.learnt(cause.rule, cause.connector)
+    return CausePage(cause, finding_queries.moved([cause], at)[cause.id], finding_queries.trend(cause, at), learnt)
 
 
 def _beside(causes: list[Cause]) -> Beside:
     notes = together.newest_on_causes([cause.id for cause in causes])
-    return Beside(diagnosed.moved(causes, services().clock()), notes)
+    return Beside(finding_queries.moved(causes, services().clock()), notes)
 
 
 def _finding_or_404(finding_id: int) -> Finding:
-    finding = diagnosed.finding_or_none(finding_id)
+    finding = finding_queries.finding_or_none(finding_id)
     if finding is None:
         abort(404, f"There is no finding {finding_id}, or it has been forgotten.")
     return finding

@@ -10,7 +10,7 @@ from dashboard.cli.manage import WHO
 from dashboard.context import Services, utc_now
 from dashboard.core import backup as keeping
 from dashboard.core.schema import needs_upgrade
-from dashboard.monitoring import queries as vitals
+from dashboard.monitoring import queries as service_status
 from dashboard.tasks import processes
 
 FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
@@ -37,7 +37,7 @@ def backup(file: Path) -> None:
         if entry is not None:
             audit.settle(entry.id, audit.FAILED if problem else audit.DONE, problem, utc_now())
             if not problem:
-                vitals.backup_made(utc_now())
+                service_status.backup_made(utc_now())
             audit.commit()
         if problem:
             raise click.ClickException(problem)

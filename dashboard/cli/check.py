@@ -27,8 +27,7 @@ from dashboard.peliqan.client import LOOPBACK
 from dashboard.settings import Settings
 from dashboard.tasks import periodic
 from dashboard.tasks.queue import MINUTE
-from dashboard.telemetry import sentry as mistakes
-from dashboard.telemetry import tracing
+from dashboard.telemetry import sentry, tracing
 from dashboard.users import issuers
 
 LITTLE_ROOM = 1 << 30
@@ -144,7 +143,7 @@ def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:
 def _extras() -> dict[str, str | None]:
     """What the environment asks for beyond the console, and whether it is installed."""
     found = {}
-    if mistakes.wanted(os.environ):
+    if sentry.wanted(os.environ):
         found["Sentry"] = None if find_spec("sentry_sdk") else "is not installed: pip install 'partner-console[sentry]'"
     if tracing.wanted(os.environ):
         there = find_spec("opentelemetry") and find_spec("opentelemetry.sdk")

@@ -21,10 +21,9 @@ from dashboard.core.schema import current_version, needs_upgrade, newest_version
 from dashboard.findings.playbook import PlaybookError
 from dashboard.fleet.counters import repair_texts
 from dashboard.masking.rules import MasksError
-from dashboard.monitoring import queries as vitals
+from dashboard.monitoring import queries as service_status
 from dashboard.settings import Settings, SettingsError, read_settings
-from dashboard.telemetry import logs, outages, tracing
-from dashboard.telemetry import sentry as mistakes
+from dashboard.telemetry import logs, outages, sentry, tracing
 
 log = logging.getLogger(__name__)
 MOUNTS = Path("/proc/mounts")
@@ -64,7 +63,7 @@ def begin_telling(app: Flask) -> None:
     """Lines of JSON from now on, and Sentry and OpenTelemetry where the environment asks for them."""
     parts: Services = app.extensions["services"]
     try:
-        mistakes.begin(os.environ)
+        sentry.begin(os.environ)
         tracing.begin(os.environ)
     except tracing.Missing as missing:
         _refuse(str(missing))
@@ -111,7 +110,7 @@ def store_problem(app: Flask) -> str | None:
         except SQLAlchemyError as error:
             return f"does not answer ({own_words(error)}): check DATABASE_URL"
         try:
-            vitals.ensure_writable(app.extensions["services"].clock())
+            service_status.ensure_writable(app.extensions["services"].clock())
         except SQLAlchemyError as error:
             return f"cannot be written to ({own_words(error)}): make room on its disk, or lift what makes it read-only"
     return None

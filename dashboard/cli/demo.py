@@ -18,7 +18,7 @@ from dashboard.masking.rules import MasksError
 from dashboard.sandbox.scenarios import SCENARIOS, listing
 from dashboard.settings import read_settings
 from dashboard.telemetry.multiprocess import SHARED, shared_counts, temporary_folder
-from dashboard.users import service as people
+from dashboard.users import service as users
 
 SCENARIO = click.option(
     "--scenario",
@@ -130,13 +130,13 @@ def _prepare(app: Flask) -> list[tuple[str, str]]:
     upgrade_schema(app)
     made = []
     with app.app_context():
-        for role in people.ROLES:
+        for role in users.ROLES:
             email, password = f"{role}@example.com", f"{role}-{secrets.token_hex(6)}"
-            known = people.find_user(email)
+            known = users.find_user(email)
             if known is None:
-                people.create_user(email, role, password, utc_now())
+                users.create_user(email, role, password, utc_now())
             else:
-                people.set_password(known, password, utc_now())
+                users.set_password(known, password, utc_now())
             made.append((email, password))
     close_store(app)
     return made

@@ -7,8 +7,7 @@ from dashboard.cli.common import make_current_app
 from dashboard.cli.manage import WHO, get_user
 from dashboard.context import utc_now
 from dashboard.settings_types import origin
-from dashboard.users import issuers
-from dashboard.users import oidc_users as provided
+from dashboard.users import issuers, oidc_users
 
 
 @click.command("hand-over")
@@ -26,7 +25,7 @@ def hand_over(email: str) -> None:
         except Away as away:
             sentence = f"{there.name} cannot be asked ({away}), so {user.email} could not sign in there. Nothing was changed."
             raise click.ClickException(sentence) from None
-        provided.hand_over(user, there.issuer)
+        oidc_users.hand_over(user, there.issuer)
         audit.record(utc_now(), WHO, "hand_over", audit.DONE, detail=f"{user.email} to {there.issuer}")
         click.echo(f"{user.email} is handed over to {there.issuer}, and signs in as before until they have signed in there once.")
 

@@ -71,10 +71,10 @@ for command in (identities.hand_over, identities.move_issuer):
     upkeep.users.add_command(command)
 if find_spec("dashboard.sandbox"):
     # Where a partner's console runs, it need not be installed.
-    from dashboard.cli import demo as trying
+    from dashboard.cli import demo
 
-    main.add_command(trying.demo)
-    main.add_command(trying.sandbox)
+    main.add_command(demo.demo)
+    main.add_command(demo.sandbox)
 
 if __name__ == "__main__":
     sys.exit(main())

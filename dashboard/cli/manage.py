@@ -16,7 +16,7 @@ from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.refresh import service as fleet
 from dashboard.users import service as people
-from dashboard.users import two_factor as second
+from dashboard.users import two_factor
 from dashboard.users.models import User
 
 WHO = "command line"
@@ -127,7 +127,7 @@ def remove_second_factor(email: str) -> None:
     """For an administrator who has lost telephone and recovery codes: the password alone signs them in again."""
     with make_current_app().app_context():
         user = get_user(email)
-        second.switch_off(user)
+        two_factor.switch_off(user)
         audit.record(utc_now(), WHO, "second_factor_off", audit.DONE, detail=user.email)
         click.echo(f"{user.email} signs in with their password alone.")
 

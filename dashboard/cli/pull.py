@@ -10,7 +10,7 @@ from dashboard.cli.manage import WHO
 from dashboard.context import Services
 from dashboard.core import addresses
 from dashboard.core.text import clean
-from dashboard.pulls import jobs as pulling
+from dashboard.pulls import jobs as pull_jobs
 from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
@@ -69,9 +69,9 @@ def pull(
     with app.app_context():
         chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
         place = registry.name_of(where)
-        run = pulls.begin(None, "by hand", place, WHO, pulling.in_words(chosen), parts.clock())
-        result = pulling.copy(parts, run, destination, chosen, full=full, full_every=full_every, progress=progress)
-        pulls.end(run, None, pulling.ended(result), parts.clock())
+        run = pulls.begin(None, "by hand", place, WHO, pull_jobs.in_words(chosen), parts.clock())
+        result = pull_jobs.copy(parts, run, destination, chosen, full=full, full_every=full_every, progress=progress)
+        pulls.end(run, None, pull_jobs.ended(result), parts.clock())
     # Names of tables may hold what no terminal and no file can: half of a surrogate pair.
     click.echo(clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result)))
     sys.exit(result.exit_code)

@@ -8,7 +8,7 @@ import click
 
 from dashboard.cli.common import make_current_app
 from dashboard.context import Services
-from dashboard.reports.since import queries as store
+from dashboard.reports.since import queries as since_report
 
 UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 _SPAN = re.compile(r"(\d{1,6})([mhd])", re.ASCII)
@@ -73,5 +73,5 @@ def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
 
     with app.app_context():
         at = parts.clock()
-        found = store.read(at - since, at)
+        found = since_report.read(at - since, at)
         click.echo(reports.write(app.jinja_env, TEMPLATES[form], found, zone, address), nl=False)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from flask import current_app
 
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.snapshot_version import version
 
 V = TypeVar("V")
@@ -64,7 +64,7 @@ def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
     """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since (or see ``Remembered``)."""
     kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
     # The version is read first: a change that comes between makes the next reader work it out anew.
-    return kept.get((sight.whose(), key), version(), work_out)
+    return kept.get((row_access.whose(), key), version(), work_out)
 
 
 @dataclass

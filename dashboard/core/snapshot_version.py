@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, event, select, update
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import Model, change, db
 from dashboard.core.row_access import EVERYONE
 
@@ -28,7 +28,7 @@ def begin_change(session: Session | None = None) -> None:
     """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
     session = session or db.session()
     if not session.info.get("changing"):
-        sight.see_all_until_commit(session)
+        row_access.see_all_until_commit(session)
         change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
         session.info["changing"] = True
         session.info.pop("version", None)

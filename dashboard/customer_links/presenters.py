@@ -10,7 +10,7 @@ from dashboard.actions.models import Action
 from dashboard.context import services
 from dashboard.core.text import meant
 from dashboard.customer_links import letters
-from dashboard.customer_links import queries as desk
+from dashboard.customer_links import queries as waiting_links
 from dashboard.customer_links.service import GIVE_UP_AFTER, SafeLink, check_link
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.query import BadQuery
@@ -40,7 +40,7 @@ class Message:
     @property
     def is_reminder(self) -> bool:
         """Whether the text is that of a reminder."""
-        return self.stage == desk.REMIND or self.action.reminded_at is not None
+        return self.stage == waiting_links.REMIND or self.action.reminded_at is not None
 
 
 def message_of(action: Action, account: Account, connection: Connection | None) -> Message | None:
@@ -52,7 +52,7 @@ def message_of(action: Action, account: Account, connection: Connection | None) 
     at = services().clock()
     if action.state != actions.WAITING or not action.url or action.kind not in actions.LINKS:
         return None
-    stage = desk.stage_of(action, at) or desk.UNSENT
+    stage = waiting_links.stage_of(action, at) or waiting_links.UNSENT
     link, good_until = check_link(action.url), action.started_at + GIVE_UP_AFTER
     occasion = letters.Occasion(
         kind=action.kind,
@@ -61,9 +61,9 @@ def message_of(action: Action, account: Account, connection: Connection | None) 
         service=connection.title if connection is not None else service_name(action.connector),
         url=link.url,
         good_until=good_until,
-        is_reminder=stage == desk.REMIND or action.reminded_at is not None,
+        is_reminder=stage == waiting_links.REMIND or action.reminded_at is not None,
     )
-    language = chosen_language() or action.language or desk.language_of(account.id) or letters.LANGUAGES[0]
+    language = chosen_language() or action.language or waiting_links.language_of(account.id) or letters.LANGUAGES[0]
     if language not in letters.LANGUAGES:
         language = letters.LANGUAGES[0]
     return Message(action, stage, link, letters.write(language, occasion, at, zone()), good_until)

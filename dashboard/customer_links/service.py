@@ -15,7 +15,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.actions.polling import next_look
 from dashboard.core.hosts import ip_of, is_private
-from dashboard.customer_links import queries as desk
+from dashboard.customer_links import queries as waiting_links
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan.statuses import RunOutcome, Severity, outcome_of_run
 from dashboard.refresh import live
@@ -162,7 +162,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
 
 def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
     """The passes over the fleet see what a customer connects: nothing more is asked for it."""
-    made = desk.first_connection_since(action.account_id, action.connector, action.started_at)
+    made = waiting_links.first_connection_since(action.account_id, action.connector, action.started_at)
     if made is not None:
         action.followed_at = made.first_seen_at
         actions.settle(action, "done", at, f"The customer made the connection {made.title}.")
@@ -177,7 +177,7 @@ def _followed_at(action: Action, before: datetime | None) -> datetime | None:
 
     At the first look, and within ten minutes, RE_AUTHORISING may still be what asking for the link made of it.
     """
-    for change in desk.changes_since(action.account_id, action.connection_id, before or action.started_at):
+    for change in waiting_links.changes_since(action.account_id, action.connection_id, before or action.started_at):
         may_be_ours = before is None or change.at <= action.started_at + ASKED_FOR
         if change.became in FOLLOWING and not (change.became == ASKED_ONLY and may_be_ours):
             return change.at

@@ -12,8 +12,8 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.core.text import comparable
-from dashboard.customer_links import queries as desk
-from dashboard.customer_links import service as links
+from dashboard.customer_links import queries as waiting_links
+from dashboard.customer_links import service as customer_links
 from dashboard.customer_links.presenters import chosen_language, message_of, service_name
 from dashboard.findings.lists import finding_item
 from dashboard.findings.models import Finding
@@ -39,14 +39,14 @@ def index() -> ResponseReturnValue:
     """Links that wait for a customer, who needs one, and which came back today."""
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     return answer_list(
-        desk.waiting_links(services().clock()),
-        desk.link_item,
+        waiting_links.waiting_links(services().clock()),
+        waiting_links.link_item,
         "customer_links/links.html",
         "customer_links/_links.html",
-        good_for=links.GIVE_UP_AFTER,
+        good_for=customer_links.GIVE_UP_AFTER,
         service_name=service_name,
-        needed=desk.needed(SHOWN_NEEDED) if is_page else None,
-        back=desk.came_back(today_began()) if is_page else None,
+        needed=waiting_links.needed(SHOWN_NEEDED) if is_page else None,
+        back=waiting_links.came_back(today_began()) if is_page else None,
     )
 
 
@@ -58,9 +58,11 @@ def needed() -> ResponseReturnValue:
     """Customers who must act and have no link yet."""
 
     def last_links(findings: list[Finding]) -> dict[tuple[int, int], Action]:
-        return dict(desk.last_links([(each.account_id, each.connection_id or 0) for each in findings]))
+        return dict(waiting_links.last_links([(each.account_id, each.connection_id or 0) for each in findings]))
 
-    return answer_list(desk.NEEDED, finding_item, "customer_links/needed.html", "customer_links/_needed.html", beside=last_links)
+    return answer_list(
+        waiting_links.NEEDED, finding_item, "customer_links/needed.html", "customer_links/_needed.html", beside=last_links
+    )
 
 
 @bp.get("/desk/links/<int:action_id>")
@@ -110,7 +112,7 @@ def invite(account_id: int) -> ResponseReturnValue:
         return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
     settings = services().settings
     with noted_if_unsent(actions.INVITE, account_id):
-        action = links.invite(services().api, account, connector, who, at, settings.dashboard_watch_interval)
+        action = customer_links.invite(services().api, account, connector, who, at, settings.dashboard_watch_interval)
     poll_action.enqueue_when_due(action)
     return redirect(url_for(".link", action_id=action.id), 303)
 
@@ -121,7 +123,7 @@ def _live_connectors(account: Account) -> Select[str]:
 
 
 def _link_or_404(action_id: int) -> Action:
-    action = desk.link_or_none(action_id)
+    action = waiting_links.link_or_none(action_id)
     if action is None:
         abort(404, f"There is no link {action_id}.")
     return action
@@ -136,7 +138,7 @@ def _show(action: Action, problem: str = "") -> ResponseReturnValue:
 def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
     who, at, language = visitor().email, services().clock(), chosen_language() or "en"
     problem = ""
-    if desk.note_sent(action, who, language, at, reminder=reminder):
+    if waiting_links.note_sent(action, who, language, at, reminder=reminder):
         what, words = ("link_reminded" if reminder else "link_sent"), f"{action.kind.replace('_', ' ')}, in {language}"
         place = {"account_id": action.account_id, "connection_id": action.connection_id or None}
         audit.record(at, who, what, audit.DONE, **place, detail=words)

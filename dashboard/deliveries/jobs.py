@@ -22,7 +22,7 @@ from dashboard.deliveries.hook import NONE, Hook, HookError
 from dashboard.deliveries.models import Delivery
 from dashboard.exports.formats import with_id
 from dashboard.fleet import queries
-from dashboard.fleet import runs as run_log
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection, Run
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run, run_is_over
 from dashboard.refresh import live
@@ -112,7 +112,7 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
 
 def _completed_run(delivery: Delivery) -> tuple[Run | None, str]:
     """The newest run that completed, wholly or in part; or none, and what is to be said of those that did not."""
-    runs = run_log.latest(delivery.account_id, delivery.connection_id, run_log.KEPT)
+    runs = fleet_runs.latest(delivery.account_id, delivery.connection_id, fleet_runs.KEPT)
     completed = next((run for run in runs if outcome_of_run(run.status).is_success), None)
     ended = next((run for run in runs if run_is_over(run.status)), None)
     if completed is not None or ended is None:

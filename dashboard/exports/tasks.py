@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from dashboard.context import services
-from dashboard.exports import jobs
+from dashboard.exports import jobs as export_jobs
 from dashboard.exports import service as exports
 from dashboard.tasks.queue import task
 
@@ -14,7 +14,7 @@ def write_export(export_id: int) -> None:
     parts = services()
     export = exports.lease(export_id, parts.clock())
     if export is not None:
-        jobs.work_on(parts.api, export, parts.clock, parts.settings.dashboard_data, parts.queues.stop)
+        export_jobs.work_on(parts.api, export, parts.clock, parts.settings.dashboard_data, parts.queues.stop)
         if not parts.queues.stop.is_set():
             write_export.enqueue_when_due(export)
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from flask import current_app
 from sqlalchemy import bindparam, case, delete, func, insert, or_, select, update
 
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
 from dashboard.core.snapshot_version import begin_change
@@ -143,7 +143,7 @@ def work_out_medians() -> None:
 
 def grow_older(at: datetime) -> None:
     """What time alone changes: the new become old, and nobody wants to be spared any longer. Commits."""
-    with sight.everything():
+    with row_access.everything():
         begin_change()
         changed = 0
         for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):

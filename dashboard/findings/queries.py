@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager
 
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.cache import remembered
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED, SUPPRESSED, Cause, Finding
@@ -34,10 +34,10 @@ def cause_or_none(cause_id: int) -> Cause | None:
 
 def is_whole(cause: Cause) -> bool:
     """Whether all that is behind a cause is of customers that the person sees."""
-    if not sight.is_limited():
+    if not row_access.is_limited():
         return True
     counting = select(func.count()).select_from(Finding).where(Finding.cause_id == cause.id)
-    with sight.everything():
+    with row_access.everything():
         all_of_it = db.session.scalar(counting)
     return db.session.scalar(counting) == all_of_it
 

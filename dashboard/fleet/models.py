@@ -12,10 +12,10 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.row_access import BY_ACCOUNT, NOBODY, Visibility
 from dashboard.core.search_text import folded
-from dashboard.peliqan import statuses as vocabulary
+from dashboard.peliqan import statuses
 
 # Severities from worst to best, as lists sort them; ``severity_rank`` is the place in it.
-SEVERITIES = tuple(severity.value for severity in vocabulary.Severity)
+SEVERITIES = tuple(severity.value for severity in statuses.Severity)
 NO_RANK = len(SEVERITIES)
 # What lists show: an index over nothing else is smaller, and counts without a look at the rows.
 SHOWN_SQLITE, SHOWN_POSTGRESQL = text("gone_at IS NULL AND is_warehouse IS 0"), text("gone_at IS NULL AND is_warehouse IS false")
@@ -186,12 +186,12 @@ class Connection(Model):
     @property
     def interval(self) -> int:
         """Seconds between two runs; assumed where the API names none."""
-        return self.run_interval or vocabulary.ASSUMED_INTERVAL
+        return self.run_interval or statuses.ASSUMED_INTERVAL
 
     @property
     def is_saltedge(self) -> bool:
         """Whether its bank can be asked to refresh."""
-        return vocabulary.is_saltedge(self.connector)
+        return statuses.is_saltedge(self.connector)
 
     @property
     def may_sync(self) -> bool:
@@ -203,7 +203,7 @@ class Connection(Model):
         """OAuth where the API names the kind of authorisation, every source where it does not (assumption)."""
         if self.is_warehouse or self.is_target or self.gone_at is not None or self.is_saltedge:
             return False
-        return vocabulary.is_oauth(self.auth_type)
+        return statuses.is_oauth(self.auth_type)
 
 
 class Run(Model):
@@ -227,12 +227,12 @@ class Run(Model):
     @property
     def severity(self) -> str:
         """On the scale of a connection's severity."""
-        return vocabulary.severity_of_run(self.status)
+        return statuses.severity_of_run(self.status)
 
     @property
     def meaning(self) -> str:
         """What its status means, where the status does not say it by itself: above all which side failed."""
-        return vocabulary.meaning_of_run(self.status)
+        return statuses.meaning_of_run(self.status)
 
     @property
     def seconds(self) -> float | None:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, select
 
 from dashboard.audit import service as audit
 from dashboard.audit.models import AuditEntry
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import change, db, upsert
 from dashboard.core.text import clean
 from dashboard.masking.models import ColumnMask, Reveal
@@ -90,7 +90,7 @@ def record_comparison(user: User, account_id: int, table_id: int, columns: Seque
     detail = f"table {table_id}, without the value: {', '.join(columns)}"[:1000]
     of_table = AuditEntry.detail.startswith(f"table {table_id},", autoescape=True)
     mine = (AuditEntry.who == user.email, AuditEntry.what == COMPARED, AuditEntry.account_id == account_id, of_table)
-    with sight.everything():
+    with row_access.everything():
         latest = db.session.scalars(select(AuditEntry.id).where(*mine, AuditEntry.at > at - LASTS).limit(1)).first()
     if latest is None:
         audit.record(at, user.email, COMPARED, audit.DONE, account_id=account_id, detail=detail)

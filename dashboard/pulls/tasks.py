@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from dashboard.context import services
-from dashboard.pulls import jobs
+from dashboard.pulls import jobs as pull_jobs
 from dashboard.pulls import service as pulls
 from dashboard.tasks.queue import task
 
@@ -14,7 +14,7 @@ def run_pull(schedule_id: int) -> None:
     parts = services()
     schedule = pulls.lease(schedule_id, parts.clock())
     if schedule is not None:
-        jobs.work_on(parts, schedule, parts.queues.stop)
+        pull_jobs.work_on(parts, schedule, parts.queues.stop)
 
 
 def enqueue_due(at: datetime) -> None:

@@ -6,12 +6,12 @@ from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.snapshot_version import begin_change
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.fleet import queries
-from dashboard.fleet import runs as run_log
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Account, Connection
-from dashboard.refresh import queue as due
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import queue as refresh_queue
+from dashboard.refresh import writer
 from dashboard.refresh.schedule import soon
 
 # Fresh enough not to be asked for again when somebody opens the page.
@@ -20,7 +20,7 @@ FRESH = timedelta(seconds=30)
 
 def watch(services: Services, account_id: int) -> None:
     """Somebody has a page of this account open: the fleet's workers read it more often for a while."""
-    due.watch(account_id, services.clock(), soon(services.settings.dashboard_refresh_interval))
+    refresh_queue.watch(account_id, services.clock(), soon(services.settings.dashboard_refresh_interval))
 
 
 def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> None:
@@ -29,11 +29,11 @@ def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> N
     Raises:
         peliqan.PeliqanError: nothing is changed then.
     """
-    if at - connection.looked_at >= FRESH and snapshot.take_look(connection.account_id, connection.id, at):
+    if at - connection.looked_at >= FRESH and writer.take_look(connection.account_id, connection.id, at):
         try:
             read_connection(api, connection.account_id, connection.id, at)
         finally:
-            snapshot.end_look(connection.account_id, connection.id)
+            writer.end_look(connection.account_id, connection.id)
 
 
 def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime) -> Connection:
@@ -58,10 +58,10 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
         unsaid = {name: getattr(row, name) for name in ("is_warehouse", "is_target", "target_id", "scheduler_off")}
         unsaid = {name: value for name, value in unsaid.items() if name not in seen.model_fields_set}
         seen = seen.model_copy(update={**kept, **unsaid})
-    row = snapshot.save_connection(account_id, seen, row, at)
+    row = writer.save_connection(account_id, seen, row, at)
     row.looked_at = at
-    run_log.save([(row, runs, at)])
-    findings.evaluate([account_id], at)
+    fleet_runs.save([(row, runs, at)])
+    evaluate.evaluate([account_id], at)
     db.session.commit()
     return row
 
@@ -73,5 +73,5 @@ def find_or_add_account(api: peliqan.Peliqan, external_id: str, at: datetime) ->
         peliqan.PeliqanError: ``NotFound`` when Peliqan has no such account.
     """
     found = api.account(external_id)
-    snapshot.save_accounts([found], at)
+    writer.save_accounts([found], at)
     return db.session.get_one(Account, found.id)

@@ -15,12 +15,11 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db, gather_statistics, leave_transaction
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.fleet import hourly_counts, queries
 from dashboard.peliqan.circuit_breaker import IN_A_ROW
-from dashboard.refresh import passes
-from dashboard.refresh import queue as due
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import passes, writer
+from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh.fetch import read_account
 from dashboard.refresh.writer import Reading
 
@@ -101,7 +100,7 @@ class Reader:
             return False
         in_hand = self._in_hand | {each.account_id for each in self._suspects}
         if in_hand and at - self._kept_at >= passes.LEASE / 3:
-            self._patiently(lambda: due.keep(in_hand, at))
+            self._patiently(lambda: refresh_queue.keep(in_hand, at))
             self._kept_at = at
         return at_work or listing
 
@@ -110,8 +109,8 @@ class Reader:
         if room < max(1, self._most // 3):
             return
         at = self._services.clock()
-        taken = self._patiently(lambda: due.take(at, room))
-        known = self._patiently(lambda: snapshot.known_of([each.account_id for each in taken])) if taken else {}
+        taken = self._patiently(lambda: refresh_queue.take(at, room))
+        known = self._patiently(lambda: writer.known_of([each.account_id for each in taken])) if taken else {}
         for each in taken:
             if each.account_id in self._in_hand:
                 continue
@@ -165,7 +164,9 @@ class Reader:
         error = self._suspects[-1].error
         assert error is not None
         answers = self._api.breaker.answers != self._answers or self._api.check()
-        nothing_read = self._pass_id is not None and not self._read_any and self._patiently(due.listed) <= len(self._suspects)
+        nothing_read = (
+            self._pass_id is not None and not self._read_any and self._patiently(refresh_queue.listed) <= len(self._suspects)
+        )
         if nothing_read or not answers:
             self._outage = error.explained
             if len(self._suspects) >= IN_A_ROW:
@@ -179,7 +180,7 @@ class Reader:
         batch, self._written_at = self._batch, self._services.clock()
         if batch:
             tokens = _encrypted(self._services, self._tokens, batch)
-            self._patiently(lambda: snapshot.save_readings(batch, tokens))
+            self._patiently(lambda: writer.save_readings(batch, tokens))
             db.session.expunge_all()
         self._batch = []
 
@@ -195,7 +196,7 @@ class Reader:
             return False
         if self._patiently(lambda: passes.note_progress(pass_id, at)):
             if self._patiently(lambda: passes.close(pass_id, at)):
-                self._patiently(lambda: findings.after_pass(at))
+                self._patiently(lambda: evaluate.after_pass(at))
                 self._patiently(lambda: hourly_counts.note(at))
             self._patiently(gather_statistics)
         found = self._patiently(lambda: passes.get(pass_id))
@@ -223,7 +224,7 @@ class Reader:
             try:
                 for page in self._services.api.account_pages():
                     at = self._services.clock()
-                    self._patiently(partial(snapshot.save_accounts, page, at))
+                    self._patiently(partial(writer.save_accounts, page, at))
                     self._patiently(partial(passes.keep_listing, pass_id, at))
                     seen.update(account.id for account in page)
                     if self._stop.is_set() or self._outage is not None:
@@ -237,7 +238,7 @@ class Reader:
                     self._listing_error = error.explained
                 return
             at = self._services.clock()
-            self._patiently(lambda: snapshot.miss_accounts(seen, at))
+            self._patiently(lambda: writer.miss_accounts(seen, at))
             self._patiently(lambda: passes.end_listing(pass_id, at))
 
     def _doubt(self, seen: set[int]) -> None:

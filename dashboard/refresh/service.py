@@ -13,9 +13,7 @@ from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import AccountCheck
-from dashboard.refresh import cpu_core as core
-from dashboard.refresh import passes
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import cpu_core, passes, writer
 from dashboard.refresh.fetch import read_account
 from dashboard.refresh.reader import LOOK_AGAIN, Reader
 
@@ -66,7 +64,7 @@ def refresh_fleet(services: Services, *, progress: Callable[[int, int], None] = 
 
 def refresh_account(services: Services, account_id: int) -> Result:
     """One account, now. Where Peliqan does not answer, and so was not asked, nothing is noted of the account."""
-    known = snapshot.known_of([account_id])
+    known = writer.known_of([account_id])
     kept = db.session.get(AccountCheck, account_id)
     watched_until = kept.watched_until if kept is not None else None
     reading = read_account(
@@ -79,7 +77,7 @@ def refresh_account(services: Services, account_id: int) -> Result:
         was_readable=False,
     )
     if not isinstance(reading.error, peliqan.NOT_SENT):
-        snapshot.save_readings([reading], {})
+        writer.save_readings([reading], {})
     return Result(1, {account_id: reading.error.explained} if reading.error else {}, None)
 
 
@@ -91,5 +89,5 @@ def read_due(
     Returns early when ``stop`` is set, with what was in hand written down. Outages end the pass; a database that is away is
     waited for.
     """
-    with core.kept_to_one():
+    with cpu_core.kept_to_one():
         Reader(services, stop or Event(), progress).run()

@@ -16,8 +16,8 @@ from dashboard import peliqan
 from dashboard.core.database import change, change_many, db
 from dashboard.core.snapshot_version import begin_change
 from dashboard.core.text import clean
-from dashboard.findings import evaluate as findings
-from dashboard.fleet import runs as run_log
+from dashboard.findings import evaluate
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
 from dashboard.refresh import signals
@@ -155,7 +155,7 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
             mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
             for connection in db.session.scalars(mine):
                 connection.gone_at = at
-        findings.evaluate([account_id], at)
+        evaluate.evaluate([account_id], at)
     db.session.commit()
 
 
@@ -197,7 +197,7 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
     change_many(keeping, [{"which": account_id, "kept": kept} for account_id, kept in tokens.items()])
     news = [reading for reading in readings if reading.news or reading.error]
     if news:
-        findings.evaluate([reading.account_id for reading in news], max(reading.at for reading in news))
+        evaluate.evaluate([reading.account_id for reading in news], max(reading.at for reading in news))
     db.session.commit()
 
 
@@ -235,7 +235,7 @@ def _save_news(readings: Sequence[Reading]) -> None:
         for row in rows.values():
             if row.id not in seen and row.gone_at is None:
                 _miss(row, reading.at)
-    run_log.save(with_runs)
+    fleet_runs.save(with_runs)
 
 
 def save_connection(account_id: int, seen: peliqan.Connection, row: Connection | None, at: datetime) -> Connection:

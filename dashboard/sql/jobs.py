@@ -16,8 +16,8 @@ from dashboard.context import Services
 from dashboard.core import addresses
 from dashboard.core.database import db
 from dashboard.core.egress import NotAllowed
-from dashboard.sql import service as questions
-from dashboard.sql.backends import peliqan as proxy
+from dashboard.sql import service as query_runs
+from dashboard.sql.backends import peliqan as peliqan_backend
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import Answer
 from dashboard.sql.result import Failed, Result
@@ -29,21 +29,21 @@ UNREADABLE: Final = "The warehouse's address cannot be read with the console's k
 def work_on(services: Services, answer: Answer, stop: Event) -> None:
     """Ask for one answer and keep it. ``stop``: the worker is to end; the answer is then given up."""
     keys, result = services.vault.keys, Result()
-    question = questions.opened(answer.question.text, keys)
+    question = query_runs.opened(answer.question.text, keys)
     if question is None:
-        questions.end(answer, questions.FAILED, services.clock(), "The question can no longer be read: ask it again.")
+        query_runs.end(answer, query_runs.FAILED, services.clock(), "The question can no longer be read: ask it again.")
         return
     try:
         with _watched(services, answer.id, stop) as watch:
             state, told = _ask(services, answer, question, result, watch)
-            kept = questions.packed(result.rows, keys, watch.check) if result.columns else None
+            kept = query_runs.packed(result.rows, keys, watch.check) if result.columns else None
     except NotWanted:
         # Where it was cancelled, it has ended already, and stays so.
-        questions.end(answer, questions.FAILED, services.clock(), questions.INTERRUPTED)
+        query_runs.end(answer, query_runs.FAILED, services.clock(), query_runs.INTERRUPTED)
         return
     # A column that has no name of its own is called after its expression, with the values in it.
-    columns = [[questions.sealed(each.name, keys).decode(), each.type, questions.MASKED_BEFORE] for each in result.columns]
-    questions.end(answer, state, services.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
+    columns = [[query_runs.sealed(each.name, keys).decode(), each.type, query_runs.MASKED_BEFORE] for each in result.columns]
+    query_runs.end(answer, state, services.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
 
 
 def _ask(services: Services, answer: Answer, question: str, result: Result, watch: "Watch") -> tuple[str, str]:
@@ -52,16 +52,16 @@ def _ask(services: Services, answer: Answer, question: str, result: Result, watc
         if answer.direct:
             _ask_directly(services, answer.account_id, question, result, watch)
         else:
-            proxy.ask(services.api.for_account(answer.account_id), question, result, watch.cancels_with)
+            peliqan_backend.ask(services.api.for_account(answer.account_id), question, result, watch.cancels_with)
     except Failed as error:
-        return (questions.INCOMPLETE if error.incomplete else questions.FAILED), str(error)
+        return (query_runs.INCOMPLETE if error.incomplete else query_runs.FAILED), str(error)
     finally:
         watch.cancels_with(None)
-    return questions.DONE, result.cut
+    return query_runs.DONE, result.cut
 
 
 def _ask_directly(services: Services, account_id: int, question: str, result: Result, watch: "Watch") -> None:
-    kept = questions.address_or_none(account_id)
+    kept = query_runs.address_or_none(account_id)
     text = services.vault.decrypt(kept.address) if kept is not None else None
     db.session.rollback()
     if text is None:
@@ -102,7 +102,7 @@ class Watch:
         """Until the answer is there or nobody wants it."""
         with services.app.app_context():
             while not self.ended.wait(LOOK_EVERY):
-                if self._stop.is_set() or not questions.keep(answer_id, services.clock()):
+                if self._stop.is_set() or not query_runs.keep(answer_id, services.clock()):
                     self._cancelled.set()
                     if (cancel := self._cancel) is not None:
                         # It may have ended in this very moment.

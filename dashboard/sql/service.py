@@ -16,7 +16,7 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy import func, or_, select, update
 
 from dashboard.audit import service as audit
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import add_if_new, change, db, upsert
 from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
@@ -257,7 +257,7 @@ def save(user: User, query: SavedQuery | None, name: str, text: str, parameters:
     if not name:
         raise ValueError("Give it a name.")
     # Names are told apart over all, those included that a limited person does not see.
-    with sight.everything():
+    with row_access.everything():
         other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
     if other is not None and (query is None or other != query.id):
         raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
@@ -299,7 +299,7 @@ def check_change(user: User, query: SavedQuery) -> None:
 def _settle(question_id: int, at: datetime) -> None:
     counting = select(Answer.state, func.count()).where(Answer.question_id == question_id).group_by(Answer.state)
     # Answers that the person may not see any more count all the same.
-    with sight.everything():
+    with row_access.everything():
         states = dict(db.session.execute(counting).all())
     if set(states) & set(OPEN):
         return

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from dashboard.context import services
 from dashboard.sql import jobs
-from dashboard.sql import service as queries
+from dashboard.sql import service as query_runs
 from dashboard.tasks.queue import task
 
 
@@ -12,14 +12,14 @@ from dashboard.tasks.queue import task
 def run_query(answer_id: int) -> None:
     """Run one account's query, unless another worker has it."""
     parts = services()
-    answer = queries.lease(answer_id, parts.clock())
+    answer = query_runs.lease(answer_id, parts.clock())
     if answer is not None:
         jobs.work_on(parts, answer, parts.queues.stop)
 
 
 def enqueue_due(at: datetime) -> None:
     """Fail queries whose worker died, delete old results, and enqueue all queries that wait. Commits."""
-    queries.give_up(at)
-    queries.forget(at)
-    for answer_id in queries.due(at):
+    query_runs.give_up(at)
+    query_runs.forget(at)
+    for answer_id in query_runs.due(at):
         run_query.enqueue(answer_id)

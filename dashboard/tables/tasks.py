@@ -4,10 +4,10 @@ from datetime import datetime
 
 from dashboard.context import services
 from dashboard.tables import saved_views
-from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.data_checks import jobs as data_check_jobs
 from dashboard.tables.data_checks import service as data_check_rows
-from dashboard.tables.health import jobs as health
-from dashboard.tables.health import service as health_rows
+from dashboard.tables.health import jobs as table_check_jobs
+from dashboard.tables.health import service as table_checks
 from dashboard.tables.search import service as searches
 from dashboard.tasks.queue import task
 
@@ -16,13 +16,13 @@ from dashboard.tasks.queue import task
 def check_tables() -> None:
     """Count the rows of tables that are due, and check the data of connections that are due."""
     parts = services()
-    health.count_due(parts.api, parts.clock, parts.queues.stop)
-    data_checks.check_due(parts.api, parts.clock, parts.queues.stop)
+    table_check_jobs.count_due(parts.api, parts.clock, parts.queues.stop)
+    data_check_jobs.check_due(parts.api, parts.clock, parts.queues.stop)
 
 
 def enqueue_due(at: datetime) -> None:
     """Delete old searches and views of tables, and enqueue the checks if any is due. Commits."""
     searches.forget(at)
     saved_views.forget(at)
-    if health_rows.due(at, 1) or data_check_rows.due(at, 1):
+    if table_checks.due(at, 1) or data_check_rows.due(at, 1):
         check_tables.enqueue()

@@ -7,8 +7,7 @@ from time import perf_counter
 from types import TracebackType
 
 from dashboard import peliqan
-from dashboard.telemetry import metrics, tracing
-from dashboard.telemetry import request_id as ids
+from dashboard.telemetry import metrics, request_id, tracing
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +24,14 @@ class _Call:
     """By hand, and not by ``contextmanager``: a pass makes thousands of them, and this costs a third."""
 
     def __init__(self, route: str) -> None:
-        self._route, self._id = route, ids.current() or ids.fresh()
+        self._route, self._id = route, request_id.current() or request_id.fresh()
         self._span = tracing.span(f"Peliqan {route}", kind="client") if tracing.is_on() else None
 
     def __enter__(self) -> Mapping[str, str]:
         self._began = perf_counter()
         if self._span is not None:
             self._told = self._span.__enter__()
-        return {ids.HEADER: self._id}
+        return {request_id.HEADER: self._id}
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         route, seconds = self._route, perf_counter() - self._began

@@ -10,7 +10,7 @@ from typing import Any
 
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
-from dashboard.telemetry import request_id as ids
+from dashboard.telemetry import request_id
 from dashboard.telemetry.outages import what_is_away
 from dashboard.telemetry.tracing import Missing
 from dashboard.version import VERSION
@@ -77,7 +77,7 @@ def clean(event: Any, hint: Any = None) -> Any:
     if record is not None and what_is_away(record):
         return None
     kept: dict[str, Any] = {name: event[name] for name in KEPT if name in event}
-    kept["tags"] = {"request_id": ids.current()} if ids.current() else {}
+    kept["tags"] = {"request_id": request_id.current()} if request_id.current() else {}
     message = event.get("logentry", {}).get("message") or event.get("message")
     if message:
         # As it stands in the code, before values are put in.

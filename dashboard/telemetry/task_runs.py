@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import perf_counter
 
-from dashboard.telemetry import metrics, tracing
-from dashboard.telemetry import request_id as ids
+from dashboard.telemetry import metrics, request_id, tracing
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +14,7 @@ log = logging.getLogger(__name__)
 def around_task(task: str) -> Iterator[None]:
     """Around one task, by its name. That it failed is told by the queue, which knows why."""
     began, result = perf_counter(), "failed"
-    with ids.known_as(ids.fresh()), tracing.span(f"task {task}", kind="consumer"):
+    with request_id.known_as(request_id.fresh()), tracing.span(f"task {task}", kind="consumer"):
         try:
             yield
             result = "ok"

@@ -12,7 +12,7 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core import row_access
 from dashboard.users import browsers
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import User
 from dashboard.web import htmx
 from dashboard.web.access import PUBLIC, address_asked_for, is_for_scripts, role_of_view, short_address, view_mark
@@ -39,7 +39,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     ``idle``: so many seconds without use end their session; ``ends_at``: when it ends in any case, None where it has just begun.
     """
 
-    idle = int(people.IDLE.total_seconds())
+    idle = int(users.IDLE.total_seconds())
 
     def __init__(self, user: User, key: str = "", ends_at: datetime | None = None) -> None:
         self.user = user
@@ -52,7 +52,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
     def lasts(self) -> int:
         """Seconds until their session ends in any case."""
-        left = self._ends_at - services().clock() if self._ends_at is not None else people.ABSOLUTE
+        left = self._ends_at - services().clock() if self._ends_at is not None else users.ABSOLUTE
         return max(int(left.total_seconds()), 0)
 
     @property
@@ -62,7 +62,7 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
     def may(self, role: str) -> bool:
         """Whether their role is this one or a higher."""
-        return people.ROLES.index(self.user.role) >= people.ROLES.index(role)
+        return users.ROLES.index(self.user.role) >= users.ROLES.index(role)
 
     def first(self) -> str | None:
         """The page that they have to be done with before anything else opens; None where there is none.
@@ -109,12 +109,12 @@ def begin_session(user: User) -> None:
     """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
     session.clear()
     browser = browsers.in_words(request.user_agent.string)
-    login_user(Visitor(user, people.sign_in(user, services().clock(), browser).value))
+    login_user(Visitor(user, users.sign_in(user, services().clock(), browser).value))
 
 
 def _by_session(key: str) -> Visitor | None:
-    found = people.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
-    return _seeing(Visitor(found.user, key, found.started_at + people.ABSOLUTE)) if found else None
+    found = users.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
+    return _seeing(Visitor(found.user, key, found.started_at + users.ABSOLUTE)) if found else None
 
 
 def _by_token(asked: Request) -> Visitor | None:
@@ -122,7 +122,7 @@ def _by_token(asked: Request) -> Visitor | None:
     scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
         return None
-    user = people.owner_of_token(token.strip(), services().clock())
+    user = users.owner_of_token(token.strip(), services().clock())
     return _seeing(Visitor(user)) if user else None
 
 

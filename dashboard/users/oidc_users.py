@@ -15,8 +15,8 @@ from sqlalchemy import or_, select, update
 
 from dashboard.audit import service as audit
 from dashboard.core.database import add_if_new, change, db
-from dashboard.users import service as people
-from dashboard.users import two_factor as second
+from dashboard.users import service as users
+from dashboard.users import two_factor
 from dashboard.users.models import User
 
 
@@ -60,7 +60,7 @@ def admit(vouched: Vouched, at: datetime, domains: Collection[str] = ()) -> User
         )
     user = _bound(vouched)
     if user is None:
-        namesake = people.find_user(address)
+        namesake = users.find_user(address)
         _check_namesake(namesake, vouched, address)
         _check_vouched_for(vouched, address, domains, is_waiting=namesake is not None)
         if namesake is None:
@@ -71,7 +71,7 @@ def admit(vouched: Vouched, at: datetime, domains: Collection[str] = ()) -> User
     if user.disabled_at is not None:
         raise NotAdmitted("You are shut out of this console. Ask an administrator to let you in again.")
     if user.role != vouched.role:
-        people.set_role(user, vouched.role, at)
+        users.set_role(user, vouched.role, at)
     db.session.commit()
     return user
 
@@ -98,8 +98,8 @@ def _bind(user: User, vouched: Vouched, at: datetime) -> bool:
         db.session.rollback()
         return False
     db.session.expire(user)
-    second.switch_off(user)
-    people.end_all(user, at)
+    two_factor.switch_off(user)
+    users.end_all(user, at)
     detail = f"First sign-in at {vouched.issuer}: the password and the second factor are removed."
     audit.record(at, user.email, "hand_over", audit.DONE, detail=detail)
     return True
@@ -107,8 +107,8 @@ def _bind(user: User, vouched: Vouched, at: datetime) -> bool:
 
 def _address(vouched: Vouched) -> str:
     try:
-        return people.checked_address(vouched.email)
-    except people.PeopleError:
+        return users.checked_address(vouched.email)
+    except users.PeopleError:
         says = f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)" if vouched.email else ""
         raise NotAdmitted(
             f"Your provider did not tell your e-mail address{says}. Ask its administrator to send the {vouched.claim} claim,"
@@ -162,7 +162,7 @@ def _end(vouched: Vouched, at: datetime) -> None:
     """Who had a role here once, and has none now, does not stay signed in elsewhere."""
     gone = _bound(vouched)
     if gone is not None:
-        people.end_all(gone, at)
+        users.end_all(gone, at)
 
 
 def _make(vouched: Vouched, address: str, at: datetime, domains: Collection[str]) -> User:

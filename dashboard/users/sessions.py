@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import select, update
 
 from dashboard.core.database import change, db
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import SignIn, User
 
 
@@ -26,9 +26,9 @@ class OpenSession:
 
 def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
     """A person's sessions that have not ended, the one last seen first. ``key``: that of the session that asks."""
-    here = people.hashed(key)
-    mine = select(SignIn).where(SignIn.user_id == user.id, *people.LASTING)
-    found = db.session.scalars(mine.order_by(SignIn.seen_at.desc(), SignIn.id.desc()), people.limits(at))
+    here = users.hashed(key)
+    mine = select(SignIn).where(SignIn.user_id == user.id, *users.LASTING)
+    found = db.session.scalars(mine.order_by(SignIn.seen_at.desc(), SignIn.id.desc()), users.limits(at))
     return [OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == here) for row in found]
 
 

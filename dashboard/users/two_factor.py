@@ -15,7 +15,7 @@ import pyotp
 from sqlalchemy import delete, or_, select, update
 
 from dashboard.core.database import change, db
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import RecoveryCode, User
 
 STEP: Final = 30
@@ -48,7 +48,7 @@ def switch_on(user: User, secret: str, step: int, seal: Seal) -> list[str]:
     """Ask this person for codes from now on; ``step``: of the code by which they confirmed it. Their recovery codes. Commits."""
     codes = [_new_code() for _ in range(RECOVERY_CODES)]
     _forget_codes(user)
-    db.session.add_all(RecoveryCode(user_id=user.id, code_hash=people.hashed(_plain(code))) for code in codes)
+    db.session.add_all(RecoveryCode(user_id=user.id, code_hash=users.hashed(_plain(code))) for code in codes)
     user.totp_secret, user.totp_step = seal(secret), step
     db.session.commit()
     return codes
@@ -76,7 +76,7 @@ def take(user: User, secret: str | None, code: str, at: datetime, seal: Seal) ->
         db.session.commit()
         return "code" if taken else None
     unused = update(RecoveryCode).where(
-        RecoveryCode.user_id == user.id, RecoveryCode.code_hash == people.hashed(_plain(code)), RecoveryCode.used_at.is_(None)
+        RecoveryCode.user_id == user.id, RecoveryCode.code_hash == users.hashed(_plain(code)), RecoveryCode.used_at.is_(None)
     )
     taken = change(unused.values(used_at=at))
     db.session.commit()

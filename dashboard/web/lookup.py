@@ -2,7 +2,7 @@
 
 from flask import abort
 
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account, Connection
@@ -20,7 +20,7 @@ def get_account_or_404(account_id: int) -> Account:
 
 def get_cause_or_404(cause_id: int) -> Cause:
     """The cause, or a page that says there is none."""
-    cause = diagnosed.cause_or_none(cause_id)
+    cause = finding_queries.cause_or_none(cause_id)
     if cause is None:
         abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
     return cause
@@ -29,7 +29,7 @@ def get_cause_or_404(cause_id: int) -> Cause:
 def whole_cause_or_403(cause_id: int) -> Cause:
     """The cause, to change what is said of it to everybody: not for who sees a part of what is behind it."""
     cause = get_cause_or_404(cause_id)
-    if not diagnosed.is_whole(cause):
+    if not finding_queries.is_whole(cause):
         abort(
             403, "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding."
         )

@@ -8,10 +8,10 @@ from flask_wtf import CSRFProtect
 from limits import parse
 
 from dashboard.context import services
-from dashboard.web import login_throttle as attempts
+from dashboard.web import login_throttle
 
 csrf = CSRFProtect()
-limiter = Limiter(attempts.by_address, headers_enabled=False, strategy="moving-window")
+limiter = Limiter(login_throttle.by_address, headers_enabled=False, strategy="moving-window")
 
 POLICY = {
     "default-src": "'none'",
@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
     app.before_request(_only_forms)
     csrf.init_app(app)
     limiter.init_app(app)
-    attempts.init_app(app)
+    login_throttle.init_app(app)
     app.after_request(_headers)
 
 
@@ -59,7 +59,7 @@ def is_widgets_host() -> bool:
 
 def first_in_a_minute(what: str) -> bool:
     """Whether this happens for the first time within a minute, for who asks: what anybody can cause is not noted each time."""
-    return bool(limiter.limiter.hit(parse("1 per minute"), what, attempts.by_address()))
+    return bool(limiter.limiter.hit(parse("1 per minute"), what, login_throttle.by_address()))
 
 
 def _by_our_name() -> None:

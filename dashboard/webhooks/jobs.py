@@ -20,9 +20,9 @@ from dashboard.core.snapshot_version import begin_change, version
 from dashboard.deliveries import service as deliveries
 from dashboard.peliqan.statuses import run_is_over
 from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
-from dashboard.refresh import queue as due
-from dashboard.webhooks import run_state as standings
-from dashboard.webhooks import service as events
+from dashboard.refresh import queue as refresh_queue
+from dashboard.webhooks import run_state
+from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.retention import EVENTS_KEPT
 from dashboard.webhooks.run_state import Place, Standing
 
@@ -53,13 +53,13 @@ def take_all(clock: Callable[[], datetime], interval: float, *, delivers: bool =
     ``interval``: seconds between two passes; ``delivers``: tables of new connections go to a hook. Commits after each batch.
     """
     taken = Taken()
-    while events.some_new():
+    while webhook_events.some_new():
         batch = take(clock(), interval, delivers=delivers)
         taken.count += batch.count
         taken.accounts |= batch.accounts
         taken.actions += batch.actions
         taken.deliveries += batch.deliveries
-        if batch.count < events.AT_ONCE:
+        if batch.count < webhook_events.AT_ONCE:
             # What came meanwhile has a hint of its own.
             break
     taken.accounts |= _ask_again(clock(), interval)
@@ -74,26 +74,26 @@ def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
     begin_change()
     if version() != seen + 1:
         told, named, known = _read_new()
-    events.name_accounts(named)
+    webhook_events.name_accounts(named)
     settled: list[tuple[int, str, str]] = []
     waiting: dict[int, int] = {}
     ended: dict[Place, int] = {}
     for each in sorted(told, key=_Told.order):
         state, detail = _apply(each, known)
-        if state != events.WAITING:
+        if state != webhook_events.WAITING:
             settled.append((each.id, state, detail))
             continue
         assert each.account_id is not None
         waiting[each.id] = each.account_id
         if each.place is not None and each.status is not None and run_is_over(each.status):
             ended[each.place] = max(each.run_id or 0, ended.get(each.place, 0))
-    standings.save(known, at)
-    standings.note_removed(
+    run_state.save(known, at)
+    run_state.note_removed(
         {each.place for each in told if each.event == REMOVED and each.place is not None and not each.too_late}, at
     )
-    events.settle(settled, at)
-    is_storm = events.many_wait(MOST_WAITING)
-    events.await_reading(waiting, at, at + (STORM if is_storm else events.AGAIN))
+    webhook_events.settle(settled, at)
+    is_storm = webhook_events.many_wait(MOST_WAITING)
+    webhook_events.await_reading(waiting, at, at + (STORM if is_storm else webhook_events.AGAIN))
     asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
     looked_for = actions.make_due(ended, at)
     added = [each.place for each in told if each.event == ADDED and each.place is not None]
@@ -103,34 +103,34 @@ def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
 
 
 def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, Standing]]:
-    told, named = _with_accounts([_Told.of(row) for row in events.new()])
-    known = standings.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
+    told, named = _with_accounts([_Told.of(row) for row in webhook_events.new()])
+    known = run_state.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
     return told, named, known
 
 
 def _with_accounts(told: Sequence["_Told"]) -> tuple[list["_Told"], dict[int, int]]:
     """The same with the accounts of connections whose events did not name them, where there is no doubt; and which those were."""
     nameless = {each.id: each.connection_id for each in told if each.account_id is None and each.connection_id is not None}
-    account_of = events.accounts_of(set(nameless.values()))
+    account_of = webhook_events.accounts_of(set(nameless.values()))
     named = {id: account_of[connection_id] for id, connection_id in nameless.items() if connection_id in account_of}
     return [replace(each, account_id=named[each.id]) if each.id in named else each for each in told], named
 
 
 def _ask(account_ids: set[int], at: datetime, interval: float) -> set[int]:
     """Have these accounts read before the rest of the pass under way; those that there are."""
-    asked = due.hurry(account_ids, at - timedelta(seconds=interval))
+    asked = refresh_queue.hurry(account_ids, at - timedelta(seconds=interval))
     for account_id in account_ids - asked:
-        events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
+        webhook_events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
     return asked
 
 
 def _ask_again(at: datetime, interval: float) -> set[int]:
     """Ask once more for accounts that were asked for and have not been read. Commits where there are any."""
-    late = events.overdue(at)
+    late = webhook_events.overdue(at)
     if not late:
         db.session.rollback()
         return set()
-    asked = _ask(events.await_again(late, at), at, interval)
+    asked = _ask(webhook_events.await_again(late, at), at, interval)
     db.session.commit()
     return asked
 
@@ -183,16 +183,16 @@ class _Told:
 def _apply(told: _Told, known: Mapping[Place, Standing]) -> tuple[str, str]:
     """Take over what an event tells; the state that it is in then, with a sentence."""
     if told.too_late:
-        return events.IGNORED, TOO_LATE
+        return webhook_events.IGNORED, TOO_LATE
     if not told.is_known:
-        return events.IGNORED, UNKNOWN
+        return webhook_events.IGNORED, UNKNOWN
     if told.account_id is None:
-        return events.IGNORED, NO_ACCOUNT
+        return webhook_events.IGNORED, NO_ACCOUNT
     standing = known.get(told.place) if told.place is not None else None
     if told.status is None or told.run_id is None or standing is None:
         # A connection came or went, or there is more to it than the event tells: reading the account shows it.
-        return events.WAITING, ""
+        return webhook_events.WAITING, ""
     changed = standing.hear(told.run_id, told.status, told.at)
     if run_is_over(told.status):
-        return (events.DONE, LATE) if not changed and standing.was_read_since(told.at) else (events.WAITING, "")
-    return events.DONE, IN_SNAPSHOT if changed else LATE
+        return (webhook_events.DONE, LATE) if not changed and standing.was_read_since(told.at) else (webhook_events.WAITING, "")
+    return webhook_events.DONE, IN_SNAPSHOT if changed else LATE

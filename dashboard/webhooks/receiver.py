@@ -18,7 +18,7 @@ from werkzeug.wsgi import get_input_stream
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.text import clean
-from dashboard.peliqan import webhooks as told
+from dashboard.peliqan import webhooks as peliqan_webhooks
 from dashboard.tasks import periodic
 from dashboard.tasks.throttle import Throttle
 from dashboard.telemetry.access_log import ENDPOINT
@@ -91,20 +91,20 @@ class Door:
         except RequestEntityTooLarge:
             raise _Refusal("413 Content Too Large", "too_large", f"At most {LARGEST // 1024} kB are taken.") from None
         # Nothing of the body is read before it is known who wrote it.
-        if self._secret and not told.is_signed(body, environ.get(self._header), self._secret):
+        if self._secret and not peliqan_webhooks.is_signed(body, environ.get(self._header), self._secret):
             self._note_refused()
             sentence = "The signature is missing, or it is not of this body and the secret."
             raise _Refusal("401 Unauthorized", "bad_signature", sentence)
         try:
-            event = told.parse_event(body)
+            event = peliqan_webhooks.parse_event(body)
         except ValueError as error:
             raise _Refusal("400 Bad Request", "bad_event", str(error)) from None
         self._intake.keep(self._engine, self._row(event, body))
         self._wake_worker()
 
-    def _row(self, event: told.Event, body: bytes) -> dict[str, Any]:
+    def _row(self, event: peliqan_webhooks.Event, body: bytes) -> dict[str, Any]:
         return {
-            "key": clean(told.key_of(event, body)),
+            "key": clean(peliqan_webhooks.key_of(event, body)),
             "received_at": self._parts.clock(),
             "sent_at": event.sent_at,
             "event": clean(event.event or "")[:LONGEST_WORD],

@@ -9,8 +9,8 @@ from dashboard.context import services
 from dashboard.deliveries.tasks import deliver
 from dashboard.refresh import service as refresh
 from dashboard.tasks.queue import task
-from dashboard.webhooks import jobs
-from dashboard.webhooks import service as events
+from dashboard.webhooks import jobs as webhook_jobs
+from dashboard.webhooks import service as webhook_events
 
 LOOK_AGAIN_AFTER: Final = timedelta(seconds=5)
 # One thread of a process at a time processes events; ``_more`` says that another message came meanwhile.
@@ -37,14 +37,14 @@ def read_reported() -> None:
 
 def _process_events() -> None:
     parts = services()
-    taken = jobs.take_all(parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None)
+    taken = webhook_jobs.take_all(parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None)
     for action_id in taken.actions:
         poll_action.enqueue(action_id)
     for delivery_id in taken.deliveries:
         deliver.enqueue(delivery_id)
     if taken.accounts and not parts.queues["readings"].pending_count():
         read_reported.enqueue()
-    due_at = events.next_due()
+    due_at = webhook_events.next_due()
     if due_at is not None:
         # One message, however many events wait: it processes all of them.
         parts.queues.enqueue_once_at(process_events, max(due_at, parts.clock() + LOOK_AGAIN_AFTER))
@@ -52,5 +52,5 @@ def _process_events() -> None:
 
 def enqueue_due(_at: datetime) -> None:
     """Enqueue the processing if any event waits."""
-    if events.some_new() or events.next_due() is not None:
+    if webhook_events.some_new() or webhook_events.next_due() is not None:
         process_events.enqueue()

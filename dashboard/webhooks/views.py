@@ -13,7 +13,7 @@ from dashboard.tasks import periodic
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
-from dashboard.webhooks import service as events
+from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.receiver import ADDRESS, NOTED_EVERY, REFUSED
 from dashboard.webhooks.service import EVENTS, event_item
@@ -55,7 +55,7 @@ def show(event_id: int) -> ResponseReturnValue:
 def replay(event_id: int) -> ResponseReturnValue:
     """Have it worked through once more, as if it had just come."""
     event = _get_or_404(event_id)
-    events.replay(event)
+    webhook_events.replay(event)
     audit.record(
         services().clock(),
         visitor().email,
@@ -71,7 +71,7 @@ def replay(event_id: int) -> ResponseReturnValue:
 
 
 def _get_or_404(event_id: int) -> WebhookEvent:
-    event = events.event_or_none(event_id)
+    event = webhook_events.event_or_none(event_id)
     if event is None:
         abort(404, f"There is no event {event_id}, or it came more than two weeks ago.")
     return event
@@ -83,7 +83,7 @@ def _setup() -> Setup:
         url_for("overview.show", _external=True).rstrip("/") + ADDRESS,
         settings.peliqan_webhook_header,
         bool(settings.peliqan_webhook_secret),
-        events.latest_at(),
+        webhook_events.latest_at(),
         periodic.last_taken(REFUSED, NOTED_EVERY),
     )
 

@@ -7,7 +7,7 @@ from dashboard.alerts import tasks as alerts
 from dashboard.bulk import tasks as bulk
 from dashboard.context import services
 from dashboard.deliveries import tasks as deliveries
-from dashboard.exports import jobs as export_files
+from dashboard.exports import jobs as export_jobs
 from dashboard.exports import tasks as exports
 from dashboard.findings import tasks as findings
 from dashboard.fleet import counters
@@ -44,7 +44,7 @@ FEATURES = (actions, bulk, exports, tables, pulls, sql, deliveries, webhooks, re
 def every_minute() -> None:
     """Enqueue what is due, once a minute however many workers there are, and delete files of expired exports."""
     # Each machine has its own folder of files.
-    export_files.sweep(services().settings.dashboard_data)
+    export_jobs.sweep(services().settings.dashboard_data)
     if periodic.take_job("tick", services().clock(), MINUTE):
         enqueue_due()
 

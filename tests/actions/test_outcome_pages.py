@@ -16,7 +16,7 @@ from dashboard.actions.models import Action
 from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
 from dashboard.findings.playbook import PLATFORM, read_playbook
 from dashboard.fleet import queries
@@ -103,7 +103,7 @@ def test_what_the_playbook_says_not_to_do_is_a_warning_at_its_button(olga: Perso
 
 def test_a_finding_that_people_are_spared_warns_of_nothing(olga: Person, app: Flask, expired: Any) -> None:
     with app.app_context():
-        finding = diagnosed.of_connection(expired.account_id, expired.id)[0].id
+        finding = finding_queries.of_connection(expired.account_id, expired.id)[0].id
     olga.post(f"/findings/{finding}/suppress", days="7", reason="Known")
     assert "Not while" not in words(olga.get(path_of(expired)))
 
@@ -120,14 +120,14 @@ def test_ten_actions_give_the_sentence_with_the_right_counts(
     assert notes["act-reauthorise"] == "fixed 5 of 6 like this"
     assert notes["act-sync"].endswith("fixed 0 of 4 like this, made 1 worse")
     with app.app_context():
-        cause = diagnosed.of_connection(expired.account_id, expired.id)[0].cause_id
+        cause = finding_queries.of_connection(expired.account_id, expired.id)[0].cause_id
     assert sentence in words(olga.get(f"/causes/{cause}"))
     assert "What helped before" not in words(olga.get(path_of(sandbox.healthy)))
 
 
 def test_the_causes_page_has_the_playbook_without_a_connections_button(viv: Person, app: Flask, expired: Any) -> None:
     with app.app_context():
-        cause = diagnosed.of_connection(expired.account_id, expired.id)[0].cause_id
+        cause = finding_queries.of_connection(expired.account_id, expired.id)[0].cause_id
     soup = viv.get(f"/causes/{cause}")
     assert "Get a link for the customer" in words(soup)
     assert not soup.select(".cause-play button, .cause-play form")
@@ -135,7 +135,7 @@ def test_the_causes_page_has_the_playbook_without_a_connections_button(viv: Pers
 
 def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(viv: Person, app: Flask, expired: Any) -> None:
     with app.app_context():
-        cause = diagnosed.of_connection(expired.account_id, expired.id)[0].cause_id
+        cause = finding_queries.of_connection(expired.account_id, expired.id)[0].cause_id
         db.session.execute(update(Cause).where(Cause.id == cause).values(rule="dark", platform=True))
         db.session.execute(update(Finding).where(Finding.cause_id == cause).values(rule="dark"))
         db.session.commit()

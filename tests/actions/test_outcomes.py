@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import delete
 
-from dashboard.actions import outcomes as receipts
+from dashboard.actions import outcomes
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.audit.models import AuditEntry
@@ -203,9 +203,9 @@ def test_what_recovers_next_door_is_nobodys_credit(parts: Services, clock: Clock
     action = settled(connection, clock)
     neighbour = next(each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id)
     find(known(connection), clock())
-    receipts.on_recovered(None, connections={(connection.account_id, neighbour.id)}, at=clock())
+    outcomes.on_recovered(None, connections={(connection.account_id, neighbour.id)}, at=clock())
     assert action.verdict == "no_effect"
-    receipts.on_recovered(None, connections={(connection.account_id, connection.id)}, at=clock())
+    outcomes.on_recovered(None, connections={(connection.account_id, connection.id)}, at=clock())
     assert action.verdict != "no_effect"
 
 
@@ -222,9 +222,9 @@ def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(clock:
             action = act(connection, clock, kind)
             find(connection, clock(), *after)
             actions.settle(action, state, clock())
-    found = receipts.learnt("late", connection.connector)
+    found = outcomes.learnt("late", connection.connector)
     assert list(found) == [actions.REAUTHORISE, actions.SYNC]
-    assert found[actions.REAUTHORISE] == receipts.Learnt(actions.REAUTHORISE, worked=5, worse=1)
-    assert found[actions.SYNC] == receipts.Learnt(actions.SYNC, no_effect=3, worse=1)
-    assert receipts.learnt("dark", connection.connector) == {}
-    assert receipts.learnt("late", "another") == {}
+    assert found[actions.REAUTHORISE] == outcomes.Learnt(actions.REAUTHORISE, worked=5, worse=1)
+    assert found[actions.SYNC] == outcomes.Learnt(actions.SYNC, no_effect=3, worse=1)
+    assert outcomes.learnt("dark", connection.connector) == {}
+    assert outcomes.learnt("late", "another") == {}

@@ -10,9 +10,9 @@ from dashboard.actions import service as actions
 from dashboard.actions.models import Action
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.customer_links import service as links
-from dashboard.findings import evaluate as findings
-from dashboard.findings import queries as diagnosed
+from dashboard.customer_links import service as customer_links
+from dashboard.findings import evaluate
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from tests.actions.test_sync import WHO, known, look, start
@@ -29,11 +29,11 @@ def context(app: Flask) -> Any:
 
 
 def rules(connection: Any) -> list[str]:
-    return [finding.rule for finding in diagnosed.of_connection(connection.account_id, connection.id)]
+    return [finding.rule for finding in finding_queries.of_connection(connection.account_id, connection.id)]
 
 
 def ask(parts: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
-    return links.ask(parts.api, kind, known(connection), WHO, clock(), 15)
+    return customer_links.ask(parts.api, kind, known(connection), WHO, clock(), 15)
 
 
 def read_calls(sandbox: Sandbox) -> int:
@@ -46,7 +46,7 @@ def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     assert rules(connection) == ["auth_failed"]
-    finding_id = diagnosed.of_connection(connection.account_id, connection.id)[0].id
+    finding_id = finding_queries.of_connection(connection.account_id, connection.id)[0].id
     action = ask(parts, clock, connection)
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
@@ -60,7 +60,7 @@ def test_a_finding_recovers_by_itself_after_a_sync_that_worked(parts: Services, 
     connection = sandbox.healthy
     place = (Connection.account_id == connection.account_id, Connection.id == connection.id)
     db.session.execute(update(Connection).where(*place).values(last_run_at=None, last_success_at=None, last_run_status=None))
-    findings.evaluate([connection.account_id], clock())
+    evaluate.evaluate([connection.account_id], clock())
     db.session.commit()
     db.session.expire_all()
     assert rules(connection) == ["never_ran"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.alerts import delivery as sending
+from dashboard.alerts import delivery as alert_delivery
 from dashboard.core.egress import Place, Places
 from tests.support.alert_receiver import Receiver
 
@@ -23,7 +23,7 @@ from tests.support.alert_receiver import Receiver
     ],
 )
 def test_of_an_address_the_service_is_shown_and_the_host_where_it_is_no_secret(address: str, shown: str) -> None:
-    assert sending.check_address(address) == shown
+    assert alert_delivery.check_address(address) == shown
 
 
 @pytest.mark.parametrize(
@@ -37,8 +37,8 @@ def test_of_an_address_the_service_is_shown_and_the_host_where_it_is_no_secret(a
     ],
 )  # fmt: skip
 def test_an_address_that_cannot_be_read_or_that_leads_to_the_machine_itself_is_refused(address: str) -> None:
-    with pytest.raises(sending.BadAddress) as caught:
-        sending.check_address(address)
+    with pytest.raises(alert_delivery.BadAddress) as caught:
+        alert_delivery.check_address(address)
     assert "/etc/passwd" not in str(caught.value)
 
 
@@ -55,13 +55,13 @@ def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> 
         if runs or not plugin.template_tokens:
             names = [plugin.protocol, plugin.secure_protocol]
             schemas = {each for name in names if name for each in ([name] if isinstance(name, str) else name)}
-            assert schemas <= sending.LOCAL, plugin.__name__
+            assert schemas <= alert_delivery.LOCAL, plugin.__name__
 
 
 def test_an_address_cannot_keep_a_worker_waiting(place: Receiver) -> None:
     place.status = 500
     here = Places([Place.read("json://127.0.0.1")])
-    assert sending.send(place.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here) is not None
+    assert alert_delivery.send(place.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here) is not None
     assert len(place.paths) == 1
 
 

@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.alerts import delivery as sending
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.models import AlertMessage
 from dashboard.alerts.tasks import send_alerts
@@ -89,10 +89,10 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(worker: Cloc
     refused_fleet(clock, 3, error="")
     worker.place.status = 200
     assert worker.minute(minutes=6) == []
-    assert sending.send_again(worker.parts, message.id) is None
+    assert alert_delivery.send_again(worker.parts, message.id) is None
     assert [each.state for each in messages(AlertMessage.id == message.id)] == ["sent"]
     with pytest.raises(LookupError):
-        sending.send_again(worker.parts, message.id)
+        alert_delivery.send_again(worker.parts, message.id)
 
 
 def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_again_by_hand(
@@ -101,16 +101,16 @@ def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_a
     worker.rule()
     refused_fleet(clock, 3)
     clock.move(minutes=6)
-    alerts.note(clock(), None)
+    outbox.note(clock(), None)
     [message] = messages()
-    assert alerts.lease(message.id, clock()) is not None
+    assert outbox.lease(message.id, clock()) is not None
     assert worker.minute(minutes=9) == []
     assert [each.state for each in messages()] == ["waiting"]
     assert worker.minute(minutes=2) == []
     [message] = messages()
-    assert (message.state, message.error, message.due_at) == ("failed", alerts.LOST, None)
+    assert (message.state, message.error, message.due_at) == ("failed", outbox.LOST, None)
     assert worker.minute(hours=5) == []
-    assert sending.send_again(worker.parts, message.id) is None
+    assert alert_delivery.send_again(worker.parts, message.id) is None
     assert len(worker.place.titles) == 1
 
 
@@ -120,7 +120,7 @@ def test_a_place_that_is_away_is_tried_once_a_minute_and_keeps_nobody_else_waiti
     refused_fleet(clock, 3)
     dark_fleet(clock, 12)
     assert len(worker.minute(minutes=6)) == 2
-    away = messages(AlertMessage.state == alerts.WAITING)
+    away = messages(AlertMessage.state == outbox.WAITING)
     assert sorted(each.tries for each in away) == [0, 1]
     assert {each.error for each in away} == {"", "No connection to the place came about, or it broke off."}
 
@@ -139,9 +139,9 @@ def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or
         worker.place.status = status
         refused_fleet(clock, 3, connector=f"connector {status}", first=700_000 + 1000 * status)
         worker.minute(minutes=6)
-    sending.send_test(worker.parts, rule, "adam@example.com", None)
-    with pytest.raises(sending.BadAddress) as caught:
-        sending.check_address(f"slack://{SECRET}/{SECRET}")
+    alert_delivery.send_test(worker.parts, rule, "adam@example.com", None)
+    with pytest.raises(alert_delivery.BadAddress) as caught:
+        alert_delivery.check_address(f"slack://{SECRET}/{SECRET}")
     told = [f"{each.subject} {each.body} {each.error}" for each in messages()]
     out = "".join(capfd.readouterr())
     for text in (*told, caplog.text, out, str(caught.value), repr(rule)):
@@ -198,7 +198,7 @@ def test_what_was_told_is_forgotten_with_its_cause_and_not_before(worker: Clockw
     rule = worker.rule()
     refused_fleet(clock, 3)
     worker.minute(minutes=6)
-    alerts.begin_test(rule, "adam@example.com", clock(), None).state = alerts.SENT
+    outbox.begin_test(rule, "adam@example.com", clock(), None).state = outbox.SENT
     db.session.commit()
     retention.forget(clock() + timedelta(days=1))
     assert [each.key for each in messages()] == [f"cause/{the_cause().id}/1/new"]

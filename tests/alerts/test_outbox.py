@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import func, select
 
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
 from dashboard.app import create_app
 from dashboard.core.database import db
@@ -170,7 +170,7 @@ class TestQuietHours:
 
 def test_a_digest_goes_out_once_a_day_with_counts_of_customers(worker: Clockwork, clock: Clock) -> None:
     worker.at("06:00")
-    worker.rule(sends=(alerts.DIGEST,), digest_at=8 * 60, connector="made_up", quiet_from=7 * 60, quiet_to=9 * 60)
+    worker.rule(sends=(outbox.DIGEST,), digest_at=8 * 60, connector="made_up", quiet_from=7 * 60, quiet_to=9 * 60)
     refused_fleet(clock, 3)
     assert worker.minute() == []
     worker.at("07:59")
@@ -197,7 +197,7 @@ def test_a_digest_goes_out_once_a_day_with_counts_of_customers(worker: Clockwork
 
 def test_a_rule_that_is_made_after_its_minute_sends_its_first_digest_tomorrow(worker: Clockwork) -> None:
     worker.at("09:00")
-    worker.rule(sends=(alerts.DIGEST,), digest_at=8 * 60)
+    worker.rule(sends=(outbox.DIGEST,), digest_at=8 * 60)
     assert worker.minute(minutes=1) == []
     worker.at("08:00")
     assert len(worker.minute()) == 1
@@ -239,7 +239,7 @@ def test_a_rule_that_asks_for_more_hears_of_what_comes_and_not_of_what_was(worke
     rule = worker.rule()
     warned = select(func.count()).select_from(Cause).where(Cause.severity == "warning", Cause.state.in_(("new", "open")))
     assert db.session.scalar(warned)
-    wanted = alert_rules.Wanted("Support", (alerts.NEW,), "warning", None, "", None, None, None, "UTC")
+    wanted = alert_rules.Wanted("Support", (outbox.NEW,), "warning", None, "", None, None, None, "UTC")
     alert_rules.save(rule, wanted, clock())
     assert worker.minute(minutes=6) == []
     alert_rules.switch(rule, False, clock())

@@ -21,7 +21,7 @@ from dashboard.exports.models import Export
 from dashboard.fleet.models import Account, Connection, Run, WatchedTable
 from dashboard.refresh.service import refresh_fleet
 from dashboard.tables.health.models import TableLook
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.api_faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -162,7 +162,7 @@ def fill(desk: Desk) -> None:
     """A store with one who may do everything, after one pass over the fleet."""
     upgrade_schema(desk.app)
     with desk.app.app_context():
-        people.create_user(WHO, "admin", PASSWORD, desk.clock()).password_hash = PASSWORD_HASH
+        users.create_user(WHO, "admin", PASSWORD, desk.clock()).password_hash = PASSWORD_HASH
         db.session.commit()
     assert desk.read_fleet().unreadable == {}
 

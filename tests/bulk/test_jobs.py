@@ -15,7 +15,7 @@ from dashboard.actions import sync
 from dashboard.actions.models import Action
 from dashboard.actions.tasks import poll_action
 from dashboard.audit.models import AuditEntry
-from dashboard.bulk import jobs as bulk_work
+from dashboard.bulk import jobs as bulk_jobs
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.bulk.tasks import step_bulk_job
@@ -68,7 +68,7 @@ def step(parts: Services, clock: Clock, job: BulkJob, api: Any = None, follow: C
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
-    bulk_work.step(api or parts.api, leased, clock, 15, follow)
+    bulk_jobs.step(api or parts.api, leased, clock, 15, follow)
 
 
 def look(parts: Services, clock: Clock, times: int = 1) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store
-from dashboard.core import egress as places
+from dashboard.core import egress
 from dashboard.core.database import db
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun
@@ -38,7 +38,7 @@ def test_other_places_can_be_neither_entered_nor_gone_to_any_more(
     with strict.app_context():
         run_pull(1)
         run = db.session.scalars(select(PullRun)).one()
-        assert (run.state, run.error) == (pulls.FAILED, places.REFUSED)
+        assert (run.state, run.error) == (pulls.FAILED, egress.REFUSED)
     other = Person(strict.test_client(), "adam@example.com")
     for path, form, status in (("/pulls", {**schedule, "name": "Other"}, 422), ("/alerts", RULE, 400)):
         told = other.post(path, page=f"{path}/new", **form)

@@ -14,9 +14,9 @@ from dashboard.app import create_app
 from dashboard.cli.common import upgrade_schema
 from dashboard.core import schema
 from dashboard.core.database import db
-from dashboard.fleet import counters as counts
+from dashboard.fleet import counters
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.databases import Servers
 from tests.support.settings import make_settings
 
@@ -165,11 +165,11 @@ def test_names_that_the_version_before_wrote_are_found_in_any_spelling(empty: Fl
     add_account(5, "Ørsted")
     with db.engine.begin() as connection:
         connection.execute(sa.text("UPDATE account SET name = 'Ａｃｍｅ', search = 'ａｃｍｅ odoo' WHERE id = 1"))
-    assert counts.repair_texts() > 0
+    assert counters.repair_texts() > 0
     for number, spelling in {1: "ACME", 5: "ØRSTED"}.items():
         for listing in (ACCOUNTS, CONNECTIONS):
             assert accounts_found(listing, spelling) == [number]
-    assert counts.repair_texts() == 0
+    assert counters.repair_texts() == 0
     assert accounts_found(ACCOUNTS, "cust-ÉCOLE") == [1]
 
 
@@ -182,7 +182,7 @@ def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Fla
             connection.execute(sa.insert(there).values(values))
     upgrade_schema(empty)
     spellings = {"Jan.Straße@Example.com": 1, "JAN.STRASSE@example.com": 2, "ZOE\u0301@xn--bcher-kva.example": 3}
-    assert {spelling: found.id for spelling in spellings if (found := people.find_user(spelling))} == spellings
+    assert {spelling: found.id for spelling in spellings if (found := users.find_user(spelling))} == spellings
 
 
 @pytest.mark.parametrize("engine", ["servers"], indirect=True)

@@ -7,14 +7,14 @@ from sqlalchemy import func, select
 from dashboard import peliqan
 from dashboard.bulk.models import BulkItem
 from dashboard.context import Services
-from dashboard.core import row_access as sight
+from dashboard.core import row_access
 from dashboard.core.database import Base, db
 from dashboard.core.row_access import EVERYONE, Visibility
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, Run
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import writer
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.restricted_users import INSIDE, add_outsiders
 
 pytestmark = pytest.mark.both_engines
@@ -32,9 +32,9 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
     """Columns alone, a table behind WHERE only, aliases, outer joins, subqueries, Core, and objects by their key."""
     outsider = add_outsiders(app, parts.clock())
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
-        sight.restrict_to(user.id)
+        row_access.restrict_to(user.id)
         other = db.aliased(Account)
         assert set(db.session.scalars(select(Account.id))) == INSIDE
         assert set(db.session.scalars(select(Account.__table__.c.id))) == INSIDE
@@ -48,7 +48,7 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
         assert db.session.scalars(select(Account.id).union_all(select(Connection.account_id))).all()
         found = select(Account.id).cte("found")
         assert set(db.session.scalars(select(found.c.id))) == INSIDE
-        with sight.everything():
+        with row_access.everything():
             assert db.session.scalar(select(func.count()).select_from(Account)) == 60
         assert db.session.scalar(select(func.count()).select_from(Account)) == len(INSIDE)
         db.session.commit()
@@ -60,20 +60,20 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
 def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(app: Flask, parts: Services) -> None:
     def seen() -> set[int]:
         with app.app_context():
-            user = people.find_user("viv@example.com")
+            user = users.find_user("viv@example.com")
             assert user is not None
-            sight.restrict_to(user.id)
+            row_access.restrict_to(user.id)
             return set(db.session.scalars(select(Account.id)))
 
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         scopes.limit(user, scopes.read("north-*\ncust-00003"))
     assert seen() == {1003}
     with app.app_context():
-        snapshot.save_accounts([peliqan.Account(id=5001, name="New", external_id="north-1")], parts.clock())
-        snapshot.save_accounts([peliqan.Account(id=1003, name="Moved", external_id="south-3")], parts.clock())
+        writer.save_accounts([peliqan.Account(id=5001, name="New", external_id="north-1")], parts.clock())
+        writer.save_accounts([peliqan.Account(id=1003, name="Moved", external_id="south-3")], parts.clock())
     assert seen() == {5001}
     with app.app_context():
-        snapshot.save_accounts([peliqan.Account(id=1003, name="Back", external_id="cust-00003")], parts.clock())
+        writer.save_accounts([peliqan.Account(id=1003, name="Back", external_id="cust-00003")], parts.clock())
     assert seen() == {1003, 5001}

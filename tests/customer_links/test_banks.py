@@ -10,7 +10,7 @@ from sqlalchemy import update
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.customer_links.banks.models import BankTick
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.fleet.models import Connection
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
@@ -36,7 +36,7 @@ def change(app: Flask, item: dict[str, Any], **values: Any) -> None:
     with app.app_context():
         here = (Connection.account_id == item["account_id"], Connection.id == item["connection_id"])
         db.session.execute(update(Connection).where(*here).values(values))
-        findings.evaluate([item["account_id"]], app.extensions["services"].clock())
+        evaluate.evaluate([item["account_id"]], app.extensions["services"].clock())
         db.session.commit()
 
 

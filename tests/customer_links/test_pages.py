@@ -12,7 +12,7 @@ from dashboard.actions import service as actions
 from dashboard.actions.tasks import poll_action
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.fleet.models import Connection
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
@@ -214,7 +214,7 @@ def test_what_no_link_can_mend_says_so(olga: Person, app: Flask, parts: Services
         row = db.session.scalars(select(Connection).where(Connection.connector == "odoo", Connection.severity == "ok")).first()
         assert row is not None
         row.status, row.severity, row.severity_rank, row.last_error = "ERROR", "error", 0, "401 Unauthorized: invalid api key"
-        findings.evaluate([row.account_id], parts.clock())
+        evaluate.evaluate([row.account_id], parts.clock())
         db.session.commit()
         number = row.id
     found = olga.get("/desk/needed?per_page=200&connector=odoo").select_one(f"tr[data-connection-id='{number}']")

@@ -13,8 +13,8 @@ from dashboard.actions.tasks import poll_action
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.customer_links import queries as desk
-from dashboard.customer_links import service as links
+from dashboard.customer_links import queries as waiting_links
+from dashboard.customer_links import service as customer_links
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account, Connection
 from dashboard.refresh import live
@@ -47,14 +47,14 @@ def known(connection: Any) -> Connection:
 
 
 def invite(parts: Services, account: Account, connector: str = "sftp_files") -> Action:
-    return links.invite(parts.api, account, connector, WHO, parts.clock(), 15)
+    return customer_links.invite(parts.api, account, connector, WHO, parts.clock(), 15)
 
 
 def look(parts: Services, clock: Clock, action: Action, **by: float) -> Action:
     clock.move(**(by or {"seconds": 70}))
     leased = actions.lease(action.id, clock())
     assert leased is not None
-    links.look(parts.api, leased, clock(), 15)
+    customer_links.look(parts.api, leased, clock(), 15)
     db.session.refresh(action)
     return action
 
@@ -156,7 +156,7 @@ def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Services, cl
 
 
 def ask(parts: Services, connection: Any) -> Action:
-    return links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
+    return customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
 
 
 def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
@@ -196,18 +196,18 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
 
 def test_what_waits_is_found_by_what_is_next(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     action = ask(parts, sandbox.find(failure="expired", auth="oauth2"))
-    assert desk.stage_of(action, clock()) == "unsent"
-    assert desk.note_sent(action, WHO, "nl", clock())
-    assert desk.stage_of(action, clock()) == "sent"
-    assert desk.stage_of(action, clock() + timedelta(hours=19, minutes=59)) == "sent"
-    assert desk.stage_of(action, clock() + timedelta(hours=20)) == "remind"
+    assert waiting_links.stage_of(action, clock()) == "unsent"
+    assert waiting_links.note_sent(action, WHO, "nl", clock())
+    assert waiting_links.stage_of(action, clock()) == "sent"
+    assert waiting_links.stage_of(action, clock() + timedelta(hours=19, minutes=59)) == "sent"
+    assert waiting_links.stage_of(action, clock() + timedelta(hours=20)) == "remind"
     clock.move(hours=21)
-    assert desk.note_sent(action, WHO, "nl", clock(), reminder=True)
-    assert (desk.stage_of(action, clock()), action.sent_by, action.language) == ("sent", WHO, "nl")
+    assert waiting_links.note_sent(action, WHO, "nl", clock(), reminder=True)
+    assert (waiting_links.stage_of(action, clock()), action.sent_by, action.language) == ("sent", WHO, "nl")
     action.followed_at = clock()
     db.session.commit()
-    assert desk.stage_of(action, clock() + timedelta(hours=30)) == "followed"
+    assert waiting_links.stage_of(action, clock() + timedelta(hours=30)) == "followed"
     actions.settle(action, "failed", clock(), "Nobody followed the link within 24 hours.")
-    assert desk.stage_of(action, clock()) is None
-    assert not desk.note_sent(action, WHO, "fr", clock())
+    assert waiting_links.stage_of(action, clock()) is None
+    assert not waiting_links.note_sent(action, WHO, "fr", clock())
     assert action.language == "nl"

@@ -15,7 +15,7 @@ from dashboard import peliqan
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.exports import jobs as work
+from dashboard.exports import jobs as export_jobs
 from dashboard.exports import service as exports
 from dashboard.exports.models import Export
 from dashboard.exports.tasks import write_export
@@ -31,7 +31,7 @@ ACCOUNT, TABLE, PAGE = 1001, 10011903, 200
 
 @pytest.fixture(autouse=True)
 def context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(work, "NOTED_EVERY", 0)
+    monkeypatch.setattr(export_jobs, "NOTED_EVERY", 0)
     with app.app_context():
         yield
 

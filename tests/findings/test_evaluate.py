@@ -11,14 +11,12 @@ from sqlalchemy import event, func, select
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.findings import causes, suppression
-from dashboard.findings import evaluate as findings
+from dashboard.findings import causes, evaluate, suppression
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan import models
-from dashboard.refresh import live
+from dashboard.refresh import live, writer
 from dashboard.refresh import service as refresh
-from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
 from dashboard.worker import retention
 from tests.support.clock import Clock
@@ -83,7 +81,7 @@ def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
     assert (finding.rule, finding.state) == ("disabled", "new")
     first_id, cause_id = finding.id, finding.cause_id
     clock.move(hours=25)
-    findings.grow_older(clock())
+    evaluate.grow_older(clock())
     [finding] = open_findings(Finding.connection_id == connection.id)
     assert finding.state == "open"
     assert db.session.get_one(Cause, cause_id).state == "open"
@@ -179,7 +177,7 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
         save_readings([Reading(id, at, at + timedelta(days=1), (seen,), {id * 10: (run,)})], {})
     [cause] = dark_causes()
     assert (cause.platform, cause.connections, cause.most) == (True, 1, 12)
-    findings.evaluate_all(at)
+    evaluate.evaluate_all(at)
     [cause] = dark_causes()
     assert (cause.platform, cause.connections) == (True, 1)
     check_counts()
@@ -187,7 +185,7 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
 
 def test_evaluating_everything_changes_nothing_that_was_right(parts: Services, clock: Clock) -> None:
     before = [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()]
-    findings.evaluate_all(parts.clock())
+    evaluate.evaluate_all(parts.clock())
     assert [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()] == before
     check_counts()
 
@@ -197,7 +195,7 @@ def test_a_wrong_count_is_put_right_by_the_daily_evaluation(parts: Services) -> 
     assert cause is not None
     cause.connections = 4711
     db.session.commit()
-    findings.evaluate_all(parts.clock())
+    evaluate.evaluate_all(parts.clock())
     check_counts()
 
 
@@ -209,10 +207,10 @@ def test_a_suppressed_cause_spares_people_what_is_and_comes_to_be_behind_it_unti
     dark_fleet(clock, 1, first=910_000)
     assert {each.state for each in open_findings(Finding.cause_id == cause.id)} == {"suppressed"}
     clock.move(days=2)
-    findings.grow_older(clock())
+    evaluate.grow_older(clock())
     assert dark_causes()[0].state == "suppressed"
     clock.move(days=1.1)
-    findings.grow_older(clock())
+    evaluate.grow_older(clock())
     assert dark_causes()[0].state == "open"
     assert {each.state for each in open_findings(Finding.cause_id == cause.id)} == {"open"}
 
@@ -243,7 +241,7 @@ def test_only_so_much_is_kept_of_what_has_recovered(parts: Services, sandbox: Sa
 
 def test_two_connections_of_one_name_are_found_and_the_elder_is_named(clock: Clock) -> None:
     at = clock()
-    snapshot.save_accounts([models.Account(id=950_000, name="Twice")], at)
+    writer.save_accounts([models.Account(id=950_000, name="Twice")], at)
     run = (models.Run(id=1, status="COMPLETED", started_at=at, ended_at=at),)
     seen = tuple(
         models.Connection(id=id, name=name, connector="xero", status="OK", run_interval=3600)
@@ -269,5 +267,5 @@ def test_accounts_and_connections_keep_their_own_numbers(parts: Services) -> Non
     """Evaluating writes findings and nothing else."""
     numbers = select(func.count()).select_from(Account), select(func.count()).select_from(Connection)
     before = [db.session.scalar(each) for each in numbers]
-    findings.evaluate_all(parts.clock())
+    evaluate.evaluate_all(parts.clock())
     assert [db.session.scalar(each) for each in numbers] == before

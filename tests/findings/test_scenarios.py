@@ -20,8 +20,8 @@ from dashboard.fleet.models import Connection
 from dashboard.refresh.service import refresh_fleet
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
-from dashboard.tables.data_checks import jobs as data_checks
-from dashboard.tables.health import freshness as rows
+from dashboard.tables.data_checks import jobs as data_check_jobs
+from dashboard.tables.health import freshness
 from tests.support.settings import make_settings
 
 ACCOUNTS = 120
@@ -129,7 +129,7 @@ def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_
         for each in (*losing, well):
             row = db.session.get_one(Connection, (each.account_id, each.id))
             assert (row.status, bool(row.last_records)) == ("OK", True)
-            rows.look_at_rows(parts.api, row, NOON)
+            freshness.look_at_rows(parts.api, row, NOON)
         [cause] = db.session.scalars(select(Cause))
         assert (cause.rule, cause.connector, cause.connections, cause.accounts) == ("stale_rows", "yuki", 3, 3)
         found = db.session.scalars(select(Finding)).all()
@@ -147,7 +147,7 @@ def test_who_checks_the_data_finds_each_fault_of_it_and_no_other(tmp_path: Path)
     looks_like_it = ("versions_retired", "parent_has_rows")
     with read_once(sandbox, tmp_path) as parts:
         for each in (*faulty, well):
-            data_checks.check(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), NOON)
+            data_check_jobs.check(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), NOON)
         found = {(each.connection_id, each.rule) for each in db.session.scalars(select(Finding))}
         assert found == {(each.id, each.fate.data_fault) for each in faulty if each.fate.data_fault not in looks_like_it}
         causes = {each.rule: each.connections for each in db.session.scalars(select(Cause))}
@@ -168,7 +168,7 @@ def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(
         for minutes, expected in ((0, set()), (9, set()), (20, {each.id for each in losing})):
             now[0] = NOON + timedelta(minutes=minutes)
             for each in (*losing, well):
-                rows.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+                freshness.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
             found = db.session.scalars(select(Finding).where(Finding.rule == "rows_dropped")).all()
             assert {each.connection_id for each in found} == expected
         [cause] = db.session.scalars(select(Cause))

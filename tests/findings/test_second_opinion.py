@@ -26,8 +26,8 @@ from dashboard.sandbox import scenarios
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.connectors import CLOSED, EXPIRED, NO_MODULE, SCHEMA
 from dashboard.sandbox.scenario_builder import EVERY_ONE, Change, Scenario, failing, placed
-from dashboard.tables.data_checks import jobs as data_checks
-from dashboard.tables.health import freshness as rows
+from dashboard.tables.data_checks import jobs as data_check_jobs
+from dashboard.tables.health import freshness
 from tests.findings.test_scenarios import NOON, read_once, served
 from tests.support.health_checks import Fleet, Opinion, Warehouse, of_runs, of_structure
 
@@ -284,7 +284,7 @@ def test_each_check_of_the_data_speaks_and_both_agree_connection_by_connection(m
             sources = {source.id: source for source in warehouse.sources}
             for each in of_account:
                 opinions += warehouse.opinions(sources[each.id], NOON)
-                data_checks.check(mixed.console.api, db.session.get_one(Connection, (account_id, each.id)), NOON)
+                data_check_jobs.check(mixed.console.api, db.session.get_one(Connection, (account_id, each.id)), NOON)
         assert {each.check for each in opinions} == OF_DATA
         ours = [each for each in findings_now() if each[2] in OF_DATA]
         found = list(differences_of(opinions, ours, connections))
@@ -312,7 +312,7 @@ def test_both_find_the_tables_that_lost_rows(tmp_path: Path) -> None:
         for minutes in (0, 20):
             now[0] = NOON + timedelta(minutes=minutes)
             for each in yuki:
-                rows.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+                freshness.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
         for each in yuki:
             opinions += warehouses[each.account_id].opinions(sources[each.id], now[0], counts[each.id])
         theirs = {each.connection_id for each in opinions if each.check == "row_count_drop"}
@@ -331,7 +331,7 @@ def test_a_table_of_seven_and_a_half_days_is_stale_to_the_console_and_not_yet_to
         warehouse = Warehouse(Peliqan(jwt=TOKEN, backend_url=url), stale.account_id)
         source = next(each for each in warehouse.sources if each.id == stale.id)
         assert list(warehouse.opinions(source, NOON)) == []
-        data_checks.check(parts.api, db.session.get_one(Connection, (stale.account_id, stale.id)), NOON)
+        data_check_jobs.check(parts.api, db.session.get_one(Connection, (stale.account_id, stale.id)), NOON)
         assert (stale.account_id, stale.id, "table_stale") in findings_now()
 
 

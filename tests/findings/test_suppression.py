@@ -10,11 +10,10 @@ from sqlalchemy import select, update
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.findings import causes, suppression
-from dashboard.findings import evaluate as findings
+from dashboard.findings import causes, evaluate, suppression
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection
-from dashboard.notes import service as together
+from dashboard.notes import service as notes
 from dashboard.tasks import periodic
 from dashboard.worker import dispatch
 from tests.support.clock import Clock
@@ -121,7 +120,7 @@ def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(parts: Se
     ).first()
     assert well is not None
     well.status, well.severity, well.severity_rank, well.last_error, well.last_run_status = "ERROR", "error", 0, error, "ERROR"
-    findings.evaluate([well.account_id], clock())
+    evaluate.evaluate([well.account_id], clock())
     db.session.commit()
     joined = behind(cause)
     assert len(joined) == before + 1
@@ -142,14 +141,14 @@ def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_from_then_on_a
     row = db.session.scalars(select(Connection).where(Connection.id == finding.connection_id)).one()
     theirs = row.last_error
     row.last_error = "401 Unauthorized: quite another text"
-    findings.evaluate([row.account_id], clock())
+    evaluate.evaluate([row.account_id], clock())
     db.session.commit()
     db.session.refresh(finding)
     assert (finding.cause_id != cause.id, finding.state) == (True, "new")
     suppression.suppress(cause, WHO, "Known.", 3, clock())
     for error, state in ((theirs, "suppressed"), ("401 Unauthorized: quite another text", "new")):
         row.last_error = error
-        findings.evaluate([row.account_id], clock())
+        evaluate.evaluate([row.account_id], clock())
         db.session.commit()
         db.session.refresh(finding)
         assert finding.state == state
@@ -162,13 +161,13 @@ def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppress
     kept = [(row, row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status) for row in rows]
     for row in rows:
         row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status = "OK", "ok", 5, None, "COMPLETED"
-    findings.evaluate({row.account_id for row in rows}, clock())
+    evaluate.evaluate({row.account_id for row in rows}, clock())
     db.session.commit()
     db.session.refresh(cause)
     assert (cause.state, behind(cause)) == ("recovered", [])
     for row, *values in kept:
         row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status = values
-    findings.evaluate({row.account_id for row in rows}, clock())
+    evaluate.evaluate({row.account_id for row in rows}, clock())
     db.session.commit()
     db.session.refresh(cause)
     assert (cause.state, cause.times, states(cause)) == ("suppressed", 2, {"suppressed"})
@@ -183,18 +182,18 @@ def test_what_went_dark_and_joins_a_suppressed_cause_of_the_platform_is_suppress
     connector = max({row.connector for row in rows}, key=[row.connector for row in rows].count)
     mine = [row for row in rows if row.connector == connector][:3]
     assert len(mine) == 3
-    app.extensions["thresholds"] = replace(findings.thresholds(), platform=2)
+    app.extensions["thresholds"] = replace(evaluate.thresholds(), platform=2)
     interval = 3600
     for row in mine:
         row.run_interval, row.scheduler_off, row.running = interval, False, False
         row.last_success_at = row.last_run_at = hour - timedelta(seconds=interval) + timedelta(minutes=5)
         row.runs_read_at, row.last_run_status, row.status_since = clock(), "COMPLETED", row.first_seen_at
     db.session.flush()
-    findings.evaluate({row.account_id for row in mine[:2]}, clock())
+    evaluate.evaluate({row.account_id for row in mine[:2]}, clock())
     db.session.commit()
     platform = db.session.scalars(select(Cause).where(Cause.platform, Cause.connector == connector)).one()
     suppression.suppress(platform, WHO, "Peliqan knows.", 1, clock())
-    findings.evaluate([mine[2].account_id], clock())
+    evaluate.evaluate([mine[2].account_id], clock())
     db.session.commit()
     assert (len(behind(platform)), states(platform)) == (3, {"suppressed"})
 
@@ -210,10 +209,10 @@ def test_without_a_reason_or_for_other_than_the_days_offered_nothing_is_suppress
 def test_a_cause_that_people_wrote_about_is_never_forgotten(clock: Clock) -> None:
     """Its findings may all move to another cause; what was written stays, and nothing breaks on it."""
     cause, other = db.session.scalars(select(Cause).where(Cause.connections > 0).limit(2)).all()
-    together.add_note(together.Place(cause_id=cause.id), WHO, "Ask Ann.", clock())
+    notes.add_note(notes.Place(cause_id=cause.id), WHO, "Ask Ann.", clock())
     db.session.execute(update(Finding).where(Finding.cause_id == cause.id).values(cause_id=other.id))
     causes.settle(causes.Tally(touched={cause.id, other.id}), clock(), 10)
     db.session.commit()
     db.session.refresh(cause)
     assert cause.state == "recovered"
-    assert [note.text for note in together.notes_on(together.Place(cause_id=cause.id))] == ["Ask Ann."]
+    assert [note.text for note in notes.notes_on(notes.Place(cause_id=cause.id))] == ["Ask Ann."]

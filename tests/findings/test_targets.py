@@ -13,8 +13,7 @@ from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet import queries
 from dashboard.peliqan import models
-from dashboard.refresh import live
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import live, writer
 from dashboard.refresh.writer import Reading, save_readings
 from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
@@ -37,7 +36,7 @@ def context(app: Flask) -> Iterator[None]:
 def read(clock: Clock, *told: dict[str, Any]) -> dict[int, str]:
     """A complete listing of the account, and which rules found something of which connection, runs aside."""
     at = clock()
-    snapshot.save_accounts([models.Account(id=ACCOUNT, name="Made up")], at)
+    writer.save_accounts([models.Account(id=ACCOUNT, name="Made up")], at)
     connections = [models.Connection(**each) for each in told]
     run = models.Run(id=9, status="COMPLETED", started_at=at - timedelta(minutes=9), ended_at=at - timedelta(minutes=8))
     runs = {each.id: (run,) for each in connections if not each.is_target}
@@ -77,7 +76,7 @@ def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
 ) -> None:
     account = sandbox.life.provision("brand-new", "Brand new")
     connection = sandbox.life.add_connection(account.id, "xero", "Books")
-    snapshot.save_accounts([models.Account(id=account.id, name="Brand new")], clock())
+    writer.save_accounts([models.Account(id=account.id, name="Brand new")], clock())
     live.read_connection(parts.api, account.id, connection.id, clock())
     row = queries.connection_or_none(account.id, connection.id)
     assert row is not None

@@ -10,10 +10,10 @@ from sqlalchemy import func, select
 from dashboard.context import Services
 from dashboard.core.cache import Remembered
 from dashboard.core.database import db
-from dashboard.fleet import counters as counts
+from dashboard.fleet import counters
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.peliqan import models
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import writer
 from dashboard.refresh.writer import Reading, save_readings
 from tests.support.clock import Clock
 from tests.support.people import Person
@@ -34,13 +34,13 @@ def kept() -> dict[tuple[str, ...], int]:
 
 def counted() -> dict[tuple[str, ...], int]:
     kind = (Connection.severity, Connection.status, Connection.connector)
-    rows = db.session.execute(select(*kind, func.count()).where(*counts.SHOWN).group_by(*kind))
+    rows = db.session.execute(select(*kind, func.count()).where(*counters.SHOWN).group_by(*kind))
     return {tuple(values): count for *values, count in rows}
 
 
 def check_accounts() -> None:
     db.session.expire_all()
-    of_account = select(Connection.account_id, Connection.severity, func.count()).where(*counts.SHOWN)
+    of_account = select(Connection.account_id, Connection.severity, func.count()).where(*counters.SHOWN)
     found: dict[int, dict[str, int]] = {}
     for account_id, severity, count in db.session.execute(of_account.group_by(Connection.account_id, Connection.severity)):
         found.setdefault(account_id, {})[severity] = count
@@ -72,11 +72,11 @@ def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, se
             readings.append(Reading(account_id, clock(), clock(), seen))
         save_readings(readings, {})
         if chance.random() < 0.3:
-            snapshot.miss_accounts(range(1001, 1001 + chance.randint(50, 60)), clock())
+            writer.miss_accounts(range(1001, 1001 + chance.randint(50, 60)), clock())
     assert kept() == counted()
     check_accounts()
     before = kept()
-    counts.recount()
+    counters.recount()
     assert kept() == before
 
 

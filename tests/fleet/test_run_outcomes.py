@@ -14,12 +14,12 @@ from dashboard.actions import sync
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries.tasks import deliver_new_connection
-from dashboard.findings import evaluate as findings
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import evaluate
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
 from dashboard.peliqan.statuses import OUTCOME_OF_RUN, RunOutcome
 from dashboard.refresh import live
-from dashboard.reports.since import queries as report
+from dashboard.reports.since import queries as since_report
 from dashboard.reports.timeline import queries as timeline
 from tests.support.clock import Clock
 from tests.support.event_builder import NEW_RUN, known, take, tell
@@ -102,11 +102,11 @@ def test_the_only_run_of_a_connection(status: str, parts: Services, sandbox: San
     live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
     row = known(connection)
     assert (row.last_run_status, row.last_success_at is not None) == (status, end.succeeded)
-    found = diagnosed.of_connection(connection.account_id, connection.id)
+    found = finding_queries.of_connection(connection.account_id, connection.id)
     assert [each.rule for each in found] == ([end.rule] if end.rule else [])
     assert all(end.side in each.evidence for each in found)
     assert all(("no success is known" in each.evidence) != end.succeeded for each in found)
-    told = report.read(began - timedelta(minutes=1), parts.clock())
+    told = since_report.read(began - timedelta(minutes=1), parts.clock())
     # At some hours another connection of the fleet has the same cause already: then it is not new.
     assert (end.title in {line.title for line in told.open}) == bool(end.title)
     [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events
@@ -171,13 +171,13 @@ def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Ser
         sandbox.set(connection.id, next_run=status)
         sandbox.life.start(connection)
         live.read_connection(parts.api, connection.account_id, connection.id, clock())
-        before = [each.id for each in diagnosed.of_connection(connection.account_id, connection.id)]
+        before = [each.id for each in finding_queries.of_connection(connection.account_id, connection.id)]
         assert before
         sandbox.life.run_seconds = (600, 600)
         run = sandbox.life.start(connection)
         live.read_connection(parts.api, connection.account_id, connection.id, clock())
         assert known(connection).running
-        [finding] = diagnosed.of_connection(connection.account_id, connection.id)
+        [finding] = finding_queries.of_connection(connection.account_id, connection.id)
         assert [finding.id] == before
         assert finding.evidence.startswith("A run is under way; the one before it")
         assert ENDS[status].side in finding.evidence
@@ -202,7 +202,7 @@ def test_peliqans_runner_is_one_cause_over_all_connectors(parts: Services, sandb
         row = known(connection)
         row.last_success_at = None
     db.session.commit()
-    findings.evaluate([first.account_id, other.account_id], clock())
+    evaluate.evaluate([first.account_id, other.account_id], clock())
     db.session.commit()
     crashed = list(db.session.scalars(select(Finding).where(Finding.rule == "runner_failed", Finding.recovered_at.is_(None))))
     mine = [each for each in crashed if each.connection_id in {first.id, other.id}]

@@ -23,9 +23,9 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullSchedule
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
-from dashboard.sql import service as questions
-from dashboard.users import oidc_users as provided
-from dashboard.users import service as people
+from dashboard.sql import service as query_runs
+from dashboard.users import oidc_users
+from dashboard.users import service as users
 from dashboard.users.models import User
 from dashboard.webhooks.models import WebhookEvent
 from tests.support import webhook_sender as webhooks
@@ -84,7 +84,7 @@ def twice_at_once(app: Flask, table: str, write: Callable[[], Any]) -> list[Any]
 
 
 def adam() -> User:
-    found = people.find_user("adam@example.com")
+    found = users.find_user("adam@example.com")
     assert found is not None
     return found
 
@@ -112,12 +112,12 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     "a pass": ("refresh", lambda clock: passes.open_or_join(clock()).id, 0),
     "a sync": ("action", begin_sync, 0),
     "an invite": ("action", begin_invite, 0),
-    "a person": ("user", lambda clock: people.create_user("new@example.com", "viewer", "a long password of theirs", clock()), 1),
+    "a person": ("user", lambda clock: users.create_user("new@example.com", "viewer", "a long password of theirs", clock()), 1),
     "a person of a provider's": (
         "user",
         lambda clock: (
-            provided.admit(
-                provided.Vouched("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
+            oidc_users.admit(
+                oidc_users.Vouched("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
             ).id
         ),
         0,
@@ -125,12 +125,12 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     "a schedule of copies": ("pull_schedule", save_schedule, 1),
     "a saved question": (
         "saved_query",
-        lambda clock: questions.save(adam(), None, "Invoices", "select 1", {}, clock()).id,
+        lambda clock: query_runs.save(adam(), None, "Invoices", "select 1", {}, clock()).id,
         1,
     ),
     "a warehouse's address": (
         "warehouse_address",
-        lambda clock: questions.keep_address(adam(), db.session.get_one(Account, 1001), b"x", "db.example.com", clock()),
+        lambda clock: query_runs.keep_address(adam(), db.session.get_one(Account, 1001), b"x", "db.example.com", clock()),
         0,
     ),
     "a decision on a column": (

@@ -14,7 +14,7 @@ from packaging.version import Version
 from prometheus_client.parser import text_string_to_metric_families
 
 from dashboard.core.schema import newest_version
-from dashboard.telemetry import sentry as mistakes
+from dashboard.telemetry import sentry
 from dashboard.version import VERSION
 from tests.support.people import Person, words
 from tests.support.processes import make_environ, run_here
@@ -100,7 +100,7 @@ def test_a_mistake_goes_to_sentry_with_the_version(
 
     begun: dict[str, Any] = {}
     monkeypatch.setattr(sentry_sdk, "init", lambda **options: begun.update(options))
-    mistakes.begin({"SENTRY_DSN": "http://key@127.0.0.1:1/1", **set_by_hand})
+    sentry.begin({"SENTRY_DSN": "http://key@127.0.0.1:1/1", **set_by_hand})
     assert begun["release"] == expected
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.pulls import jobs as pulling
+from dashboard.pulls import jobs as pull_jobs
 from dashboard.pulls import service as pulls
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.pulls.tasks import run_pull
@@ -71,8 +71,8 @@ def test_a_schedule_copies_at_once_and_then_so_often(adam: Person, app: Flask, c
     assert len(runs(app)) == 1
     clock.move(minutes=61)
     work(app)
-    assert [each.who for each in runs(app)] == ["adam@example.com", pulling.BY_SCHEDULE]
-    assert audits(app) == [("done", "adam@example.com"), ("done", pulling.BY_SCHEDULE)]
+    assert [each.who for each in runs(app)] == ["adam@example.com", pull_jobs.BY_SCHEDULE]
+    assert audits(app) == [("done", "adam@example.com"), ("done", pull_jobs.BY_SCHEDULE)]
     # An hour without use has ended the session.
     adam = Person(app.test_client(), "adam@example.com")
     page = words(adam.get(made.location))
@@ -96,7 +96,7 @@ def test_a_schedule_with_a_time_of_day_runs_by_the_clock_of_its_zone(adam: Perso
     assert at["value"] == "02:00"
     clock.move(minutes=(due_at - clock()) / timedelta(minutes=1) + 1)
     work(app)
-    assert [each.who for each in runs(app)] == ["adam@example.com", pulling.BY_SCHEDULE]
+    assert [each.who for each in runs(app)] == ["adam@example.com", pull_jobs.BY_SCHEDULE]
     (line,) = Person(app.test_client(), "adam@example.com").json("/pulls.json")["items"]
     assert datetime.fromisoformat(line["due_at"]) - due_at == timedelta(days=1)
 
@@ -162,7 +162,7 @@ def test_a_worker_that_ends_hands_its_pull_back(adam: Person, app: Flask, place:
         (schedule_id,) = pulls.due(parts(app).clock())
         schedule = pulls.lease(schedule_id, parts(app).clock())
         assert schedule is not None
-        pulling.work_on(parts(app), schedule, stop)
+        pull_jobs.work_on(parts(app), schedule, stop)
         (run,) = db.session.scalars(select(PullRun)).all()
         assert (run.state, run.failed) == (pulls.STOPPED, 0)
         assert pulls.due(parts(app).clock()) == [schedule_id]

@@ -15,12 +15,12 @@ from dashboard.actions.models import Action
 from dashboard.actions.tasks import poll_action
 from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
-from dashboard.bulk import jobs as bulk_work
+from dashboard.bulk import jobs as bulk_jobs
 from dashboard.bulk import service as bulk
 from dashboard.bulk.models import BulkItem
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.customer_links import service as links
+from dashboard.customer_links import service as customer_links
 from dashboard.exports import service as exports
 from dashboard.exports.tasks import write_export
 from dashboard.fleet import queries
@@ -33,7 +33,7 @@ from dashboard.refresh import service as refresh
 from dashboard.refresh.models import ApiOutage
 from dashboard.refresh.outages import StoreNotes
 from dashboard.refresh.tasks import probe_api, read_due, start_refresh
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import service as table_checks
 from dashboard.tables.tasks import check_tables
 from dashboard.users.models import User
 from tests.support.clock import Clock
@@ -234,13 +234,13 @@ def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(part
 def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = known(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
-    earlier = links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15)
+    earlier = customer_links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15)
     begin_outage(parts, clock)
     before = calls(sandbox)
     for press in (
         lambda: sync.start(parts.api, connection, WHO, clock(), 15),
-        lambda: links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15),
-        lambda: links.invite(parts.api, account, "xero", WHO, clock(), 15),
+        lambda: customer_links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15),
+        lambda: customer_links.invite(parts.api, account, "xero", WHO, clock(), 15),
     ):
         with pytest.raises(peliqan.Away, match="so this was not sent"):
             press()
@@ -256,7 +256,7 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Se
     for _ in range(3):
         leased = bulk.lease(job.id, clock())
         assert leased is not None
-        bulk_work.step(parts.api, leased, clock, 15, lambda _: None)
+        bulk_jobs.step(parts.api, leased, clock, 15, lambda _: None)
         assert bulk.lease(job.id, clock()) is None
         clock.move(seconds=16)
     assert set(db.session.scalars(select(BulkItem.state))) == {bulk.WAITING}
@@ -265,7 +265,7 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Se
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
     assert leased is not None
-    bulk_work.step(parts.api, leased, clock, 15, lambda _: None)
+    bulk_jobs.step(parts.api, leased, clock, 15, lambda _: None)
     assert db.session.scalar(select(func.count()).select_from(Action)) == 1
 
 
@@ -291,16 +291,18 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Ser
 
 
 def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
-    looks.write(1001, [looks.Seen(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock())
+    table_checks.write(
+        1001, [table_checks.Seen(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock()
+    )
     clock.move(hours=25)
     begin_outage(parts, clock)
     check_tables()
     assert sandbox.state()["calls"].get("rows", 0) == 0
     parts.outages.end(clock())
     clock.move(minutes=6)
-    assert len(looks.due(clock())) == 2
+    assert len(table_checks.due(clock())) == 2
     check_tables()
-    assert looks.due(clock()) == []
+    assert table_checks.due(clock()) == []
 
 
 def test_a_pull_stops_at_the_first_account_that_was_not_asked(parts: Services, clock: Clock, tmp_path: Path) -> None:

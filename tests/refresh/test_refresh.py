@@ -12,10 +12,9 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
-from dashboard.refresh import passes, reader
-from dashboard.refresh import queue as due
+from dashboard.refresh import passes, reader, writer
+from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import service as refresh
-from dashboard.refresh import writer as snapshot
 from dashboard.refresh.writer import Reading, save_readings
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
@@ -48,7 +47,7 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
 ) -> None:
     passes.open_or_join(parts.clock())
     taken, read = [], []
-    take, read_account, save = due.take, reader.read_account, snapshot.save_readings
+    take, read_account, save = refresh_queue.take, reader.read_account, writer.save_readings
 
     def note_taken(*told: Any) -> Any:
         found = take(*told)
@@ -66,9 +65,9 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
         wait_for(lambda: len(read) == len(taken), "all in hand is read")
         save(*told)
 
-    monkeypatch.setattr(due, "take", note_taken)
+    monkeypatch.setattr(refresh_queue, "take", note_taken)
     monkeypatch.setattr(reader, "read_account", note_read)
-    monkeypatch.setattr(snapshot, "save_readings", save_slowly)
+    monkeypatch.setattr(writer, "save_readings", save_slowly)
     refresh.read_due(parts)
     assert passes.current_id() is None
     assert len(read) == ACCOUNTS
@@ -166,14 +165,14 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
     for interval, scheduler_off, expected in ((900, False, 900), (None, False, 86_400), (0, False, 86_400), (None, True, None)):
         row.run_interval, row.scheduler_off = interval, scheduler_off
         db.session.flush()
-        known = snapshot.known_of([connection.account_id])[connection.account_id][connection.id]
+        known = writer.known_of([connection.account_id])[connection.account_id][connection.id]
         assert known.run_expected_at == (row.last_run_at + timedelta(seconds=expected) if expected else None)
 
 
 def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
     pass_id = passes.open_or_join(clock()).id
-    half = due.take(clock(), ACCOUNTS // 2)
+    half = refresh_queue.take(clock(), ACCOUNTS // 2)
     readings = [Reading(each.account_id, clock(), clock() + timedelta(days=1), news=False) for each in half]
     save_readings(readings, {})
     before = sandbox.state()["calls"].get("servers", 0)
@@ -209,10 +208,10 @@ def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Service
 
 def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Services, clock: Clock) -> None:
     passes.open_or_join(clock())
-    assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
-    assert due.take(clock(), 1) == []
+    assert len(refresh_queue.take(clock(), ACCOUNTS)) == ACCOUNTS
+    assert refresh_queue.take(clock(), 1) == []
     clock.move(seconds=59)
-    assert len(due.take(clock(), ACCOUNTS)) == ACCOUNTS
+    assert len(refresh_queue.take(clock(), ACCOUNTS)) == ACCOUNTS
 
 
 def test_a_revoked_token_is_fetched_anew_once(parts: Services, sandbox: Sandbox) -> None:

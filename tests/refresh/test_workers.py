@@ -20,15 +20,15 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import AccountCheck, Connection
-from dashboard.monitoring import queries as vitals
+from dashboard.monitoring import queries as service_status
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.refresh.tasks import read_due
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.models import Answer
 from dashboard.sql.tasks import run_query
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.worker import dispatch
 from dashboard.worker.consumer import NICE
 from tests.support.clock import Clock
@@ -146,7 +146,7 @@ def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
     def idle_and_working() -> bool:
         with app.app_context():
             db.session.remove()
-            ticked = vitals.read().ticked_at
+            ticked = service_status.read().ticked_at
         return ticked is not None and ticked >= started and not any(parts.queues.waiting().values())
 
     idle = machines.start("worker")
@@ -167,17 +167,17 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
         " select replace(hex(zeroblob(350)), '0', 'x') as remark from n"
     )
     with app.app_context():
-        olga = people.find_user("olga@example.com")
+        olga = users.find_user("olga@example.com")
         assert olga is not None
-        question = questions.ask(olga, "large", questions.sealed(text, parts.vault.keys), [1001], "large", clock())
-        [answer] = questions.answers(question.id)
+        question = query_runs.ask(olga, "large", query_runs.sealed(text, parts.vault.keys), [1001], "large", clock())
+        [answer] = query_runs.answers(question.id)
         answer_id = answer.id
         run_query.enqueue_when_due(answer)
         db.session.remove()
 
     def is_answered() -> bool:
         with app.app_context():
-            return db.session.get_one(Answer, answer_id).state == questions.DONE
+            return db.session.get_one(Answer, answer_id).state == query_runs.DONE
 
     worker = machines.start("worker")
     wait_for(is_answered, "the answer is there", within=60)

@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from dashboard.core.database import db
 from dashboard.fleet.models import Account
-from dashboard.reports.since import queries as report
+from dashboard.reports.since import queries as since_report
 from dashboard.reports.since import views as reports
 from tests.support.fleet_factory import AT, add_cause, add_finding, ago, begin_anew
 from tests.support.people import words
@@ -30,7 +30,7 @@ def context(app: Flask) -> Any:
 
 
 def written(app: Flask, name: str, hours: float = 16) -> str:
-    found = report.read(ago(hours=hours), AT)
+    found = since_report.read(ago(hours=hours), AT)
     return reports.write(app.jinja_env, name, found, ZoneInfo("Europe/Brussels"), lambda endpoint, number: f"{endpoint}/{number}")
 
 
@@ -63,7 +63,10 @@ def make_up_a_fleet() -> None:
 
 def test_a_report_of_a_made_up_fleet_is_this_text(app: Flask) -> None:
     make_up_a_fleet()
-    ids = {line.title: line.id for line in (*report.read(ago(hours=16), AT).open, *report.read(ago(hours=16), AT).recovered)}
+    ids = {
+        line.title: line.id
+        for line in (*since_report.read(ago(hours=16), AT).open, *since_report.read(ago(hours=16), AT).recovered)
+    }
     expected = f"""\
 Connections of all customers, Tue 31 Mar 09:12 CEST
 As of Tue 31 Mar 09:10 CEST: 58 of 60 accounts read.
@@ -179,8 +182,8 @@ def test_the_numbers_on_the_overview_are_those_of_the_lists_whatever_happened(se
             over = chance.random() < 0.5
             connection = None if rule == "account_unreadable" else account_id * 100 + chance.randint(1, 3)
             add_finding(cause, account_id, connection, seen, seen + timedelta(hours=chance.choice([1, 1.5])) if over else None)
-    found = report.read(since, AT)
-    assert report.count(since, AT) == found.counts
+    found = since_report.read(since, AT)
+    assert since_report.count(since, AT) == found.counts
     assert any((found.new, found.worse, found.recovered))
 
 
@@ -189,15 +192,15 @@ def test_an_account_more_is_worse_even_where_the_connections_are_no_more(app: Fl
     cause = add_cause("failing", "odoo")
     add_finding(cause, 1001, 100101, ago(days=2))
     add_finding(cause, 1001, 100102, ago(days=2), ago(hours=2))
-    assert [line.change for line in report.read(ago(hours=24), AT).open] == ["steady"]
+    assert [line.change for line in since_report.read(ago(hours=24), AT).open] == ["steady"]
     add_finding(cause, 1002, 100201, ago(hours=1))
-    (line,) = report.read(ago(hours=24), AT).worse
+    (line,) = since_report.read(ago(hours=24), AT).worse
     assert (line.accounts_before, line.accounts, line.connections_before, line.connections) == (1, 2, 2, 2)
 
 
 def test_what_came_and_went_meanwhile_is_among_what_recovered() -> None:
     begin_anew()
     add_finding(add_cause("failing", "odoo"), 1001, 100101, ago(hours=5), ago(hours=2))
-    found = report.read(ago(hours=24), AT)
+    found = since_report.read(ago(hours=24), AT)
     assert ([line.title for line in found.recovered], found.new) == (["Runs fail: odoo"], ())
-    assert report.read(ago(hours=1), AT).recovered == ()
+    assert since_report.read(ago(hours=1), AT).recovered == ()

@@ -14,7 +14,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet import queries
 from dashboard.fleet.models import Account
 from dashboard.refresh import service as refresh
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
@@ -50,7 +50,7 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
 ) -> None:
     assert "In the last 24 hours:" in words(viv.get("/"))
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         left = user.seen_at
     assert left is not None

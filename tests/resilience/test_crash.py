@@ -24,7 +24,7 @@ from dashboard.exports import service as exports
 from dashboard.exports.models import Export
 from dashboard.fleet.models import Connection
 from dashboard.refresh.models import Refresh
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.resilience.chaos import KillableServer, kill_at_random, pressing, services
 from tests.support.databases import Servers, wait_for
 from tests.support.processes import make_environ
@@ -111,7 +111,7 @@ def _places(app: Flask) -> list[tuple[int, int]]:
 
 def _ask_for_a_file(app: Flask) -> int:
     with app.app_context():
-        olga = people.find_user("olga@example.com")
+        olga = users.find_user("olga@example.com")
         assert olga is not None
         at = datetime.now(UTC)
         made = exports.open_export(olga, 1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger", at)

@@ -8,8 +8,7 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask
 
-from dashboard.cli import demo as trying
-from dashboard.cli import main
+from dashboard.cli import demo, main
 from dashboard.sandbox import __main__ as module
 from dashboard.sandbox.scenarios import SCENARIOS
 from tests.support.webhook_target import SECRET
@@ -64,7 +63,7 @@ def test_the_demo_passes_the_scenario_on(monkeypatch: pytest.MonkeyPatch) -> Non
         started.append(words)
         raise Enough
 
-    monkeypatch.setattr(trying.subprocess, "Popen", popen)
+    monkeypatch.setattr(demo.subprocess, "Popen", popen)
     for words in (["--scenario", "noisy"], []):
         assert isinstance(CliRunner().invoke(main, ["demo", *words]).exception, Enough)
     assert ["--scenario=noisy" in words for words in started] == [True, False]

@@ -20,7 +20,7 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Connection, Run
 from dashboard.pulls import service as pulls
 from dashboard.pulls.tasks import run_pull
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.models import SavedQuery
 from dashboard.sql.tasks import run_query
 from dashboard.webhooks.tasks import process_events
@@ -54,7 +54,7 @@ def work(app: Flask, folder: Path) -> None:
     parts: Services = app.extensions["services"]
     with app.app_context():
         at = parts.clock()
-        for answer_id in questions.due(at):
+        for answer_id in query_runs.due(at):
             run_query(answer_id)
         for export_id in db.session.scalars(select(Export.id)).all():
             write_export(export_id)

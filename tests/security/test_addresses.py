@@ -14,7 +14,7 @@ from dashboard.actions.models import Action
 from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.customer_links import service as links
+from dashboard.customer_links import service as customer_links
 from dashboard.pulls.models import PullSchedule
 from dashboard.settings import SettingsError, read_settings
 from dashboard.web.access import safe_next
@@ -150,8 +150,8 @@ UNSAFE = [
 @pytest.mark.parametrize("route", ["reauthorise", "saltedge_refresh", "invite"])
 def test_no_such_address_of_peliqans_is_handed_to_anybody(url: str, route: str) -> None:
     """All three come in by the same door."""
-    with pytest.raises(links.UnsafeLink) as caught:
-        links.check_link(url, from_here=False)
+    with pytest.raises(customer_links.UnsafeLink) as caught:
+        customer_links.check_link(url, from_here=False)
     assert url not in str(caught.value) or not url
 
 
@@ -165,7 +165,7 @@ def test_no_such_address_of_peliqans_is_handed_to_anybody(url: str, route: str) 
     ],
 )
 def test_an_ordinary_one_is_with_the_host_that_is_to_be_read_first(url: str) -> None:
-    assert links.check_link(url, from_here=False).host in url
+    assert customer_links.check_link(url, from_here=False).host in url
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_the_console_keeps_none_and_says_why_without_it(
     sandbox.fault(route, status=200, body={key: url})
     with app.app_context():
         before = db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None)))
-        action = links.ask(parts.api, kind, known(sandbox.find(**wanted)), "olga@example.com", parts.clock(), 15)
+        action = customer_links.ask(parts.api, kind, known(sandbox.find(**wanted)), "olga@example.com", parts.clock(), 15)
         assert (action.state, action.url) == ("failed", None)
         assert "not safe" in action.detail
         assert url not in action.detail

@@ -4,8 +4,8 @@ import pytest
 from flask import Flask
 from redis.exceptions import ConnectionError as RedisIsAway
 
-from dashboard.users import quotas as amounts
-from dashboard.users import service as people
+from dashboard.users import quotas
+from dashboard.users import service as users
 from dashboard.web.access import PUBLIC
 from dashboard.web.security import limiter
 from tests.security.places import Places, ask
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("doors", "limited")
 
 
 def at_most(monkeypatch: pytest.MonkeyPatch, amount: str) -> None:
-    monkeypatch.setattr(amounts, "AMOUNTS", {kind: (amount, called) for kind, (_, called) in amounts.AMOUNTS.items()})
+    monkeypatch.setattr(quotas, "AMOUNTS", {kind: (amount, called) for kind, (_, called) in quotas.AMOUNTS.items()})
 
 
 def test_whatever_changes_something_or_gives_much_away_is_counted(
@@ -40,9 +40,9 @@ def test_nobody_has_more_than_their_amount_by_session_and_token_together(app: Fl
     at_most(monkeypatch, "4 per minute; 100 per hour")
     viv, olga = (Person(app.test_client(), f"{name}@example.com") for name in ("viv", "olga"))
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
-        token = people.new_token(user, "report", app.extensions["services"].clock()).value
+        token = users.new_token(user, "report", app.extensions["services"].clock()).value
     script, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
     assert [viv.client.get("/accounts.json").status_code for _ in range(3)] == [200] * 3
     assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [200, 429, 429]

@@ -13,8 +13,8 @@ from flask import Flask
 from markdown_it import MarkdownIt
 from requests.adapters import HTTPAdapter
 
-from dashboard.alerts import delivery as sending
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import delivery as alert_delivery
+from dashboard.alerts import outbox
 from dashboard.alerts.models import AlertMessage
 from dashboard.alerts.tasks import send_alerts
 from dashboard.core.database import db
@@ -67,7 +67,7 @@ def test_no_text_is_acted_upon_by_a_chat_service(address: str, sent: list[reques
     for text in TEXTS:
         sent.clear()
         body = f"{text} {MARK} has it.\nFor example: {text}, x{text}{text}\n\n{LINK}"
-        assert sending.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None, address
+        assert alert_delivery.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None, address
         words = [word for request in sent for word in words_of(request)]
         assert sum(MARK in word for word in words) in (1, 2), words
         assert any(LINK in word.replace("\\", "") for word in words), words
@@ -82,14 +82,14 @@ def test_words_without_markup_reach_every_service_as_they_are(sent: list[request
         if "mdv=2" in address or "format=html" in address:
             continue
         sent.clear()
-        sending.send(address, "Title", text, places=HERE)
+        alert_delivery.send(address, "Title", text, places=HERE)
         words = [word.replace("&amp;", "&") for request in sent for word in words_of(request)]
         assert any(text in word for word in words), (address, words)
 
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_receiver_of_json_gets_the_words_unchanged(text: str, place: Receiver) -> None:
-    assert sending.send(place.address, text, f"{text}\n\n{LINK}", places=HERE) is None
+    assert alert_delivery.send(place.address, text, f"{text}\n\n{LINK}", places=HERE) is None
     assert (place.got[0]["title"], place.got[0]["message"]) == (text, f"{text}\n\n{LINK}")
 
 
@@ -112,7 +112,7 @@ def test_an_email_holds_every_text_as_text(options: str, monkeypatch: pytest.Mon
         written.clear()
         body = f"For example: {text}\n\n{LINK}"
         address = f"mailto://bob:pw@127.0.0.1?to=a@example.com&from=b@example.com{options}"
-        assert sending.send(address, "Critical", body, places=HERE) is None
+        assert alert_delivery.send(address, "Critical", body, places=HERE) is None
         parts = {part.get_content_type(): part for part in message_from_string(written[0]).walk()}
         part = parts.get("text/html", parts["text/plain"])
         shown = part.get_payload(decode=True).decode()  # type: ignore[union-attr]
@@ -133,7 +133,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
         worker.at("09:00")
         rules: list[int] = []
         everything: dict[str, Any] = {
-            "sends": (alerts.NEW, alerts.RECOVERED, alerts.DIGEST),
+            "sends": (outbox.NEW, outbox.RECOVERED, outbox.DIGEST),
             "severity": "info",
             "digest_at": 10 * 60,
         }
@@ -143,7 +143,7 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
                 address=address, name="@here <!here> [x](https://evil.example)", account="made-600000", **everything
             )
             rules.append(rule.id)
-            assert sending.send_test(worker.parts, rule, "adam@example.com", None) is None
+            assert alert_delivery.send_test(worker.parts, rule, "adam@example.com", None) is None
         for n, text in enumerate(SOME):
             refused_fleet(clock, 2, f"401 {text} {MARK}", f"{text}{n}", first=600_000 + 10 * n)
         named = zip((first for first, _ in ids), SOME, strict=True)
@@ -159,8 +159,8 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
             _minute(worker, minutes=6)
         worker.at("10:00")
         _minute(worker)
-        told = messages(AlertMessage.rule_id.in_(rules), AlertMessage.state != alerts.DROPPED)
-        assert {each.state for each in told} == {alerts.SENT}
+        told = messages(AlertMessage.rule_id.in_(rules), AlertMessage.state != outbox.DROPPED)
+        assert {each.state for each in told} == {outbox.SENT}
         kinds = {each.key.rpartition("/")[2] if each.cause_id else each.key.partition("/")[0] for each in told}
         assert kinds == {"new", "recovered", "digest", "test"}
         db.session.remove()

@@ -19,7 +19,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.exports.models import Export
 from dashboard.sandbox import query
-from dashboard.web import lists as pages
+from dashboard.web import lists
 from tests.security.downloads import (
     CLIENTS,
     LEDGER,
@@ -263,7 +263,7 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
     app: Flask, places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
-    monkeypatch.setattr(pages, "CSV_MOST", most)
+    monkeypatch.setattr(lists, "CSV_MOST", most)
     there = {place.path for place in places.all("GET")}
     for path in sorted(path for path in there if path.endswith(".json") and f"{path.removesuffix('.json')}.csv" in there):
         listed = client.get(path).json

@@ -11,7 +11,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard.alerts import delivery as alerts
+from dashboard.alerts import delivery as alert_delivery
 from dashboard.core.dialling import NotDialled, only_to
 from dashboard.core.egress import NotAllowed, Place, Places
 
@@ -63,18 +63,18 @@ SCHEMES = {
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_service_is_named_as_its_addresses_name_it(scheme: str) -> None:
-    assert f"({scheme}://)" in alerts.check_address(SCHEMES[scheme], places(f"{scheme}://"))
-    alerts.check_address(SCHEMES[scheme], places(f"{scheme}://*.example.com"))
+    assert f"({scheme}://)" in alert_delivery.check_address(SCHEMES[scheme], places(f"{scheme}://"))
+    alert_delivery.check_address(SCHEMES[scheme], places(f"{scheme}://*.example.com"))
     for other in (f"{scheme}://*.example.org", "http://", "https://", "slack://"):
         with pytest.raises(NotAllowed, match=REFUSED):
-            alerts.check_address(SCHEMES[scheme], places(other))
+            alert_delivery.check_address(SCHEMES[scheme], places(other))
 
 
 def test_every_service_of_apprises_has_the_scheme_that_its_address_begins_with() -> None:
     found = 0
     for each in apprise.Apprise().details()["schemas"]:
         for scheme in (*(each["protocols"] or ()), *(each["secure_protocols"] or ())):
-            server, read = alerts._server(f"{scheme}://user:password@hooks.example.com/{TOKEN}/{TOKEN}")
+            server, read = alert_delivery._server(f"{scheme}://user:password@hooks.example.com/{TOKEN}/{TOKEN}")
             if server is not None:
                 found += 1
                 assert read == scheme
@@ -85,7 +85,7 @@ def test_every_service_of_apprises_has_the_scheme_that_its_address_begins_with()
 def test_no_address_has_redirects_followed() -> None:
     with answering(200) as (elsewhere, came), answering(307, Location=f"http://127.0.0.1:{elsewhere}/in") as (port, first):
         for asked in ("", "?redirect=yes", "?redirect=True&redirect=yes"):
-            sent = alerts.send(f"json://127.0.0.1:{port}/in{asked}", "subject", "body", places=places("json://127.0.0.1"))
+            sent = alert_delivery.send(f"json://127.0.0.1:{port}/in{asked}", "subject", "body", places=places("json://127.0.0.1"))
             assert sent is not None
     assert len(first) == 3
     assert came == []
@@ -97,18 +97,18 @@ def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(mon
         # Sent to the service's own host, with the address's as the name of a topic.
         monkeypatch.setattr("apprise.plugins.ntfy.NotifyNtfy.cloud_notify_url", f"http://127.0.0.1:{port}")
         address = "ntfy://localhost?mode=cloud"
-        assert alerts.send(address, "subject", "body", places=places("ntfy://localhost, ntfy://127.0.0.1")) is None
+        assert alert_delivery.send(address, "subject", "body", places=places("ntfy://localhost, ntfy://127.0.0.1")) is None
         assert len(came) == 1
-        assert REFUSED in str(alerts.send(address, "subject", "body", places=mine))
+        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=mine))
         assert len(came) == 1
-        assert alerts.send(f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", places=mine) is None
+        assert alert_delivery.send(f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", places=mine) is None
 
 
 def test_a_port_that_the_operator_names_is_the_one_that_is_dialled() -> None:
     with answering(200) as (port, came):
         address = f"json://127.0.0.1:{port}/in"
-        assert alerts.send(address, "subject", "body", places=places(f"json://127.0.0.1:{port}")) is None
-        assert REFUSED in str(alerts.send(address, "subject", "body", places=places("json://127.0.0.1:1")))
+        assert alert_delivery.send(address, "subject", "body", places=places(f"json://127.0.0.1:{port}")) is None
+        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=places("json://127.0.0.1:1")))
     assert len(came) == 1
 
 
@@ -145,7 +145,7 @@ def test_whatever_an_address_looks_like_only_the_host_that_is_allowed_is_dialled
     with answering(200) as (port, came):
         mine = places(f"{scheme}://127.0.0.1")
         address = f"{scheme}://{rest}".replace("PORT", str(port))
-        with suppress(alerts.BadAddress, NotAllowed):
-            alerts.check_address(address, mine)
-        alerts.send(address, "subject", "body", places=mine)
+        with suppress(alert_delivery.BadAddress, NotAllowed):
+            alert_delivery.check_address(address, mine)
+        alert_delivery.send(address, "subject", "body", places=mine)
     assert all(each.split(":")[0] == "127.0.0.1" for each in came)

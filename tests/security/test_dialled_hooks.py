@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from dashboard import settings_types as spelling
+from dashboard import settings_types
 from dashboard.deliveries.hook import AddressHook, HookError
 from dashboard.peliqan.client import LOOPBACK
 
@@ -53,9 +53,9 @@ def dialled(address: str) -> set[str]:
 @pytest.mark.parametrize("address", ODD)
 def test_an_address_with_two_meanings_is_refused_at_the_start(address: str) -> None:
     with pytest.raises(ValueError, match="https address"):
-        spelling.hook(address)
+        settings_types.hook(address)
     with pytest.raises(ValueError, match="https address"):
-        spelling.origin(address)
+        settings_types.origin(address)
 
 
 @settings(max_examples=1000, deadline=None)
@@ -65,7 +65,7 @@ def test_an_address_with_two_meanings_is_refused_at_the_start(address: str) -> N
 @example("https://user:password@hooks.example.com:8443/in?x=1#y")
 @example("http://[::1]:8000/hook")
 def test_whatever_the_settings_take_is_dialled_at_the_host_that_was_checked(address: str) -> None:
-    if not spelling.is_safe(address):
+    if not settings_types.is_safe(address):
         return
     host = urlsplit(address).hostname
     assert dialled(address) <= {host}
@@ -82,5 +82,5 @@ def test_whatever_the_settings_take_is_dialled_at_the_host_that_was_checked(addr
     ],
 )
 def test_an_ordinary_address_is_taken_and_dialled(address: str, host: str) -> None:
-    assert spelling.hook(address) == address
+    assert settings_types.hook(address) == address
     assert dialled(address) == {host}

@@ -19,11 +19,10 @@ from dashboard.core.error_values import sentence_of, without_values
 from dashboard.core.sql_text import names_in_statement
 from dashboard.deliveries.hook import FunctionHook, HookError
 from dashboard.pulls.refusals import of_database
-from dashboard.sql.backends import peliqan as proxy
+from dashboard.sql.backends import peliqan as peliqan_backend
 from dashboard.sql.backends import postgresql
 from dashboard.sql.result import Failed, Result
-from dashboard.telemetry import logs
-from dashboard.telemetry import sentry as mistakes
+from dashboard.telemetry import logs, sentry
 from tests.support.databases import Servers
 from tests.support.people import Person
 
@@ -217,7 +216,7 @@ def test_what_a_library_raises_reaches_neither_a_log_nor_the_service_for_mistake
     monkeypatch.setattr("tests.security.test_error_values.raised_by_the_hook", raised)
     with pytest.raises(HookError) as refused:
         FunctionHook("tests.security.test_error_values:hook").send({})
-    for said in (line, str(mistakes.clean(event)), refused.value.sentence):
+    for said in (line, str(sentry.clean(event)), refused.value.sentence):
         assert not WORDS.search(said), said
 
 
@@ -244,7 +243,7 @@ class Refusing:
 def test_what_peliqan_answers_has_no_value(kind: type[peliqan.PeliqanError], value: str) -> None:
     error = kind("proxy_db", status=400, error="ERROR_BAD", detail=f'invalid input syntax for type integer: "{value}"')
     with pytest.raises(Failed) as refused:
-        proxy.ask(Refusing(error), STATEMENT, Result(), lambda _: None)  # type: ignore[arg-type]
+        peliqan_backend.ask(Refusing(error), STATEMENT, Result(), lambda _: None)  # type: ignore[arg-type]
     assert not WORDS.search(str(refused.value))
     assert not WORDS.search(sentence_of(error))
     if kind is peliqan.QueryFailed:

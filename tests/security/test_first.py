@@ -7,8 +7,8 @@ import pytest
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.users import oidc_users as provided
-from dashboard.users import service as people
+from dashboard.users import oidc_users
+from dashboard.users import service as users
 from dashboard.web.access import PUBLIC
 from tests.security.places import Places, ask
 from tests.support.clock import Clock
@@ -46,7 +46,7 @@ def new(app: Flask) -> str:
     """An administrator whose first password another one chose."""
     adam, email = Person(app.test_client(), "adam@example.com"), "nora@example.com"
     with app.app_context():
-        old = people.find_user(email)
+        old = users.find_user(email)
         if old is not None:
             old.email = f"old.{old.id}@example.com"
             db.session.commit()
@@ -78,19 +78,19 @@ def test_a_first_password_is_good_for_choosing_another_and_never_becomes_the_las
 
 def test_who_is_handed_over_to_a_provider_has_no_password_to_change(app: Flask, new: str) -> None:
     with app.app_context():
-        user = people.find_user(new)
+        user = users.find_user(new)
         assert user is not None
         assert user.password_given
-        provided.hand_over(user, "https://login.example.com")
+        oidc_users.hand_over(user, "https://login.example.com")
         assert user.password_given
-        vouched = provided.Vouched("https://login.example.com", "s1", new, verified=True, role="admin")
-        provided.admit(vouched, app.extensions["services"].clock())
+        vouched = oidc_users.Vouched("https://login.example.com", "s1", new, verified=True, role="admin")
+        oidc_users.admit(vouched, app.extensions["services"].clock())
         assert not user.password_given
 
 
 def test_a_password_that_one_chose_oneself_asks_for_nothing(app: Flask) -> None:
     with app.app_context():
-        made = people.create_user("own@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
+        made = users.create_user("own@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
         made.password_hash = PASSWORD_HASH
         db.session.commit()
     assert enter(app, "own@example.com").client.get("/").status_code == 200
@@ -133,13 +133,13 @@ def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(ap
 def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_for_it(app: Flask) -> None:
     person, script = enter(app, "viv@example.com"), app.test_client()
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
-        token = people.new_token(user, "report", app.extensions["services"].clock()).value
+        token = users.new_token(user, "report", app.extensions["services"].clock()).value
     assert script.get("/accounts.json", headers={"Authorization": f"Bearer {token}"}).status_code == 200
     for issuer, status in ((None, 403), ("https://login.example.com", 200), (None, 403)):
         with app.app_context():
-            user = people.find_user("viv@example.com")
+            user = users.find_user("viv@example.com")
             assert user is not None
             user.issuer = issuer
             db.session.commit()
@@ -150,7 +150,7 @@ def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_
 def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_set_up(app: Flask) -> None:
     at = app.extensions["services"].clock()
     with app.app_context():
-        made = people.create_user("both@example.com", "viewer", PASSWORD, at, given=True)
+        made = users.create_user("both@example.com", "viewer", PASSWORD, at, given=True)
         made.password_hash = PASSWORD_HASH
         db.session.commit()
     person = enter(app, "both@example.com")

@@ -18,7 +18,7 @@ from dashboard.core.text import harmless
 from dashboard.exports.formats import CsvFile
 from dashboard.findings.models import Cause
 from dashboard.refresh.service import refresh_fleet
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.web.lists import csv_response
 from dashboard.web.security import limiter
 from tests.security.formulas import SIGNS, STARTS, FormulaApi, cells_of, is_formula
@@ -91,7 +91,7 @@ def app(
     upgrade_schema(made)
     with made.app_context():
         for name, role in (("olga", "operator"), ("adam", "admin")):
-            people.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
+            users.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
         db.session.commit()
         assert refresh_fleet(made.extensions["services"].fleet).error is None
         db.session.remove()

@@ -16,9 +16,9 @@ from sqlalchemy import select
 from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.core.email_addresses import LONGEST, canonical
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import SignIn
-from dashboard.web import login_throttle as attempts
+from dashboard.web import login_throttle
 from dashboard.web.security import limiter
 from tests.security.test_sign_in import OFFICE, VIV, attempt, statuses
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -59,13 +59,13 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def sam(app: Flask) -> None:
     with app.app_context():
-        people.create_user(BUECHER, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
+        users.create_user(BUECHER, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
         db.session.commit()
 
 
 @pytest.fixture(autouse=True)
 def quick(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(people, "_nobodys_hash", lambda: PASSWORD_HASH)
+    monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
     yield
     with app.app_context():
         limiter.reset()
@@ -74,7 +74,7 @@ def quick(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def counted_as(app: Flask, typed: str) -> str:
     """What attempts with this text are counted under, by the sign-in form itself."""
     with app.test_request_context("/login", method="POST", data={"email": typed.encode("utf-8", "replace")}):
-        return attempts.by_account()
+        return login_throttle.by_account()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
@@ -83,7 +83,7 @@ def counted_as(app: Flask, typed: str) -> str:
 def test_texts_that_find_one_person_are_counted_together_and_all_others_apart(app: Flask, texts: list[str]) -> None:
     with app.app_context():
         for one, other in itertools.combinations([*texts, VIV, BUECHER], 2):
-            first, second = people.find_user(one), people.find_user(other)
+            first, second = users.find_user(one), users.find_user(other)
             together = counted_as(app, one) == counted_as(app, other)
             assert together == (canonical(one) == canonical(other))
             if first is not None and second is not None:
@@ -108,7 +108,7 @@ def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_passwor
     for number, typed in enumerate(EACH):
         text = typed.encode("utf-8", "replace").decode()
         with app.app_context():
-            found = people.find_user(text)
+            found = users.find_user(text)
             db.session.remove()
         # From a new network each time, so that it is the account that is limited.
         answer = attempt(app.test_client(), text, PASSWORD, f"2001:db8:{number:x}::1")
@@ -168,7 +168,7 @@ def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> No
     keys = []
     for path, data in (("/login/code", {"email": VIV}), ("/login/code", {}), ("/login", {"email": VIV})):
         with app.test_request_context(path, method="POST", data=data, environ_base=environ):
-            keys.append(attempts.by_address())
+            keys.append(login_throttle.by_address())
     assert keys[0] == keys[1] != keys[2]
 
 

@@ -19,7 +19,7 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
 from dashboard.refresh.service import refresh_fleet
 from dashboard.tables.cells import cell
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.web.security import limiter
 from tests.security.hostile import PAYLOAD, SCRIPT, HostileApi
 from tests.security.places import Place, Places, ask
@@ -59,7 +59,7 @@ def app(folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSyste
     upgrade_schema(made)
     with made.app_context():
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
-            people.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
+            users.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
         db.session.commit()
         assert refresh_fleet(made.extensions["services"].fleet).error is None
         db.session.remove()

@@ -4,7 +4,7 @@ import pytest
 from flask import Flask
 
 from dashboard.core.database import db
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
 NEW = "quite another horse"
@@ -15,7 +15,7 @@ def pia(app: Flask, request: pytest.FixtureRequest) -> tuple[str, Person]:
     """Somebody with a password of the test's own."""
     email = f"pia.{abs(hash(request.node.name))}@example.com"
     with app.app_context():
-        people.create_user(email, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
+        users.create_user(email, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
         db.session.commit()
     person = Person(app.test_client())
     assert person.post("/login", page="/login", email=email, password=PASSWORD).status_code == 302
@@ -78,15 +78,15 @@ def test_whoever_has_a_session_and_not_the_password_cannot_guess_on(pia: tuple[s
      "welcome123456", "WachtwoordAdmin", "qwertyqwerty1", "operatorsupport"],
 )  # fmt: skip
 def test_a_password_that_is_tried_first_is_refused(app: Flask, password: str) -> None:
-    with app.app_context(), pytest.raises(people.PeopleError, match="guessed too easily"):
-        people.create_user("viv@example.com", "viewer", password, app.extensions["services"].clock())
+    with app.app_context(), pytest.raises(users.PeopleError, match="guessed too easily"):
+        users.create_user("viv@example.com", "viewer", password, app.extensions["services"].clock())
 
 
 def test_a_password_is_taken_as_it_is_typed(app: Flask) -> None:
     password = "  Ünïcødé 🐎\t\\ d'e\"f;-- " + "x2y3z" * 190 + " "
     email = "typed@example.com"
     with app.app_context():
-        people.create_user(email, "viewer", password, app.extensions["services"].clock())
-        assert people.check_password(email, password) is not None
+        users.create_user(email, "viewer", password, app.extensions["services"].clock())
+        assert users.check_password(email, password) is not None
         for other in (password.strip(), password.upper(), password[:72]):
-            assert people.check_password(email, other) is None, other[:30]
+            assert users.check_password(email, other) is None, other[:30]

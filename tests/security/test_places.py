@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.alerts import delivery as alerts
+from dashboard.alerts import delivery as alert_delivery
 from dashboard.core.egress import NotAllowed, Place, Places
 from dashboard.pulls.destinations.registry import open_destination
 from dashboard.settings import SettingsError, read_settings
@@ -75,15 +75,15 @@ def test_alerts_go_to_services_that_are_named_and_their_hosts() -> None:
     ):
         if address.startswith("mailtos"):
             mail = places("mailtos://*example.com")
-            assert alerts.check_address(address, mail)
+            assert alert_delivery.check_address(address, mail)
             with pytest.raises(NotAllowed, match=REFUSED):
-                alerts.check_address(address.replace("smtp=mail.example.com", "smtp=10.0.0.1"), mail)
+                alert_delivery.check_address(address.replace("smtp=mail.example.com", "smtp=10.0.0.1"), mail)
             continue
-        assert alerts.check_address(address, places())
+        assert alert_delivery.check_address(address, places())
     for address in ("json://hooks.example.com/in", "jsons://10.0.0.1/in", "discord://123456789/abcdefghijklmnop"):
         with pytest.raises(NotAllowed, match=REFUSED):
-            alerts.check_address(address, places())
-        assert REFUSED in str(alerts.send(address, "subject", "body", places=places()))
+            alert_delivery.check_address(address, places())
+        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=places()))
 
 
 def test_a_file_is_the_one_that_its_address_names(tmp_path: Path) -> None:

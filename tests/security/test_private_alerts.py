@@ -14,7 +14,7 @@ from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.alerts import delivery as alerts
+from dashboard.alerts import delivery as alert_delivery
 from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core import hosts
@@ -101,9 +101,9 @@ def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
     assert hosts.is_private(hosts.ip_of(address) or ip_address("8.8.8.8"))
     text = f"json://{written(address.partition('%')[0])}:9/in"
     with noted_connections() as came:
-        with pytest.raises((NotAllowed, alerts.BadAddress)):
-            alerts.check_address(text, NOWHERE)
-        assert alerts.send(text, "subject", "body", places=NOWHERE) is not None
+        with pytest.raises((NotAllowed, alert_delivery.BadAddress)):
+            alert_delivery.check_address(text, NOWHERE)
+        assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
     assert came == []
 
 
@@ -111,7 +111,7 @@ def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
 def test_a_public_address_is_dialled(address: str) -> None:
     assert not hosts.is_private(hosts.ip_of(address) or ip_address("127.0.0.1"))
     with resolving(address), noted_connections() as came:
-        assert alerts.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) not in (PRIVATE, REFUSED)
+        assert alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) not in (PRIVATE, REFUSED)
     assert [each[0] for each in came] == [address]
 
 
@@ -121,20 +121,20 @@ def test_no_other_form_of_a_private_address_is_dialled(form: str, scheme: str) -
     rest = {"ntfy": "/topic?mode=private", "gotify": "/token12345678901", "mailto": "?to=a@example.com&from=b@example.com"}
     text = f"{scheme}://user:password@{form}{rest.get(scheme, '/in')}"
     with noted_connections() as came:
-        with suppress(NotAllowed, alerts.BadAddress):
-            shown = alerts.check_address(text, NOWHERE)
+        with suppress(NotAllowed, alert_delivery.BadAddress):
+            shown = alert_delivery.check_address(text, NOWHERE)
             # Apprise reads no host in it.
             assert form not in shown
-        assert alerts.send(text, "subject", "body", places=NOWHERE) is not None
+        assert alert_delivery.send(text, "subject", "body", places=NOWHERE) is not None
     assert came == []
 
 
 @pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
 def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connection(address: str) -> None:
     text = "json://hooks.example.com/in"
-    assert alerts.check_address(text, NOWHERE)
+    assert alert_delivery.check_address(text, NOWHERE)
     with resolving(address) as asked, noted_connections() as came:
-        assert alerts.send(text, "subject", "body", places=NOWHERE) == PRIVATE
+        assert alert_delivery.send(text, "subject", "body", places=NOWHERE) == PRIVATE
     assert asked
     assert came == []
 
@@ -142,7 +142,7 @@ def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connect
 def test_a_name_whose_second_answer_is_private_is_refused_by_that_answer() -> None:
     """A check that looks the name up by itself would see the first answer alone."""
     with resolving("8.8.8.8", "127.0.0.1") as asked, noted_connections() as came:
-        sent = [alerts.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) for _ in range(4)]
+        sent = [alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) for _ in range(4)]
     assert len(asked) == 4
     assert [each == PRIVATE for each in sent] == [False, True, False, True]
     assert {each[0] for each in came} == {"8.8.8.8"}
@@ -172,7 +172,7 @@ def test_what_the_operator_names_with_its_host_is_sent_to_and_a_service_alone_na
     with answering(200) as (port, came):
         mine, text = places(named.replace("PORT", str(port))), address.replace("PORT", str(port))
         if "127.1" not in text:
-            assert (alerts.send(text, "subject", "body", places=mine) is None) == is_sent
+            assert (alert_delivery.send(text, "subject", "body", places=mine) is None) == is_sent
             assert bool(came) == is_sent
         else:
             # Apprise reads no such host; were it to, it would be the one that is named.
@@ -183,10 +183,10 @@ def test_a_pattern_of_addresses_is_none_of_names() -> None:
     """Anybody can have a name such as 10.example.com, and look it up to whatever they like."""
     mine = places("json://10.*, json://")
     with resolving("10.0.0.5") as _, noted_connections() as came:
-        assert alerts.send("json://10.example.com/in", "subject", "body", places=mine) is not None or came
+        assert alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine) is not None or came
     assert [each[0] for each in came] == ["10.0.0.5"]
     with resolving("169.254.169.254"), noted_connections() as came:
-        assert alerts.send("json://10.example.com/in", "subject", "body", places=mine) == PRIVATE
+        assert alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine) == PRIVATE
     assert came == []
     with pytest.raises(NotAllowed):
         places("json://10.*").ensure_service("json", ["10.example.com"], 80)
@@ -195,9 +195,9 @@ def test_a_pattern_of_addresses_is_none_of_names() -> None:
 def test_a_named_host_may_be_in_a_private_network_and_no_other_name_beside_it() -> None:
     mine = places("json://hooks.example.com, json://")
     with resolving("10.0.0.5"), noted_connections() as came:
-        assert alerts.send("json://hooks.example.com/in", "subject", "body", places=mine) != PRIVATE
+        assert alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=mine) != PRIVATE
         assert [each[0] for each in came] == ["10.0.0.5"]
-        assert alerts.send("json://other.example.com/in", "subject", "body", places=mine) == PRIVATE
+        assert alert_delivery.send("json://other.example.com/in", "subject", "body", places=mine) == PRIVATE
         assert len(came) == 1
 
 
@@ -206,10 +206,10 @@ def test_a_proxy_of_the_operators_environment_is_gone_through(monkeypatch: pytes
     with answering(200) as (port, came), answering(200) as (other, others):
         monkeypatch.setenv("http_proxy", written_as.replace("PORT", str(port)))
         monkeypatch.setenv("no_proxy", "direct.example.com")
-        assert alerts.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) is None
+        assert alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) is None
         assert came == ["hooks.example.com"]
         # The proxy's host is no way to another port of it.
-        assert alerts.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE) == PRIVATE
+        assert alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE) == PRIVATE
         assert others == []
 
 

@@ -12,11 +12,11 @@ from sqlalchemy import select
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.sql_text import names_in_statement, title_of, without_literals
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.models import Question, SavedQuery
 from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.security.places import ACCOUNT
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
 
@@ -43,7 +43,7 @@ def newcomer(app: Flask, role: str, to: str = "") -> Person:
     """Somebody with this role, who sees the customers ``to`` alone where that is given."""
     email = f"{role}.{next(NUMBERS)}@example.com"
     with app.app_context():
-        user = people.create_user(email, role, PASSWORD, parts(app).clock())
+        user = users.create_user(email, role, PASSWORD, parts(app).clock())
         user.password_hash = PASSWORD_HASH
         db.session.commit()
         if to:
@@ -53,7 +53,7 @@ def newcomer(app: Flask, role: str, to: str = "") -> Person:
 
 def work(app: Flask) -> None:
     with app.app_context():
-        for answer_id in questions.due(parts(app).clock()):
+        for answer_id in query_runs.due(parts(app).clock()):
             run_query(answer_id)
         db.session.remove()
 
@@ -116,7 +116,7 @@ def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(app: 
     assert not WORDS.search(kept(app))
     with app.app_context():
         asked = db.session.scalars(select(Question).where(Question.text != b"").order_by(Question.id)).all()
-        opened = [questions.opened(each.text, parts(app).vault.keys) for each in asked]
+        opened = [query_runs.opened(each.text, parts(app).vault.keys) for each in asked]
         assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
     for person, path in (
         (olga, f"/accounts/{ACCOUNT}/sql"),

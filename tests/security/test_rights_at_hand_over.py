@@ -21,9 +21,9 @@ from dashboard.masking import service as reveals
 from dashboard.masking.models import ColumnMask, Reveal
 from dashboard.masking.rules import MASKED
 from dashboard.sandbox.tables import Field
-from dashboard.tables.search import jobs as search_work
+from dashboard.tables.search import jobs as search_jobs
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.security.places import ACCOUNT
 from tests.security.seeded import work
@@ -72,7 +72,7 @@ class Somebody:
         type(self).count += 1
         self.app, self.email = app, f"somebody{self.count}@example.com"
         with app.app_context():
-            people.create_user(self.email, role, PASSWORD, parts(app).clock())
+            users.create_user(self.email, role, PASSWORD, parts(app).clock())
         self.sign_in()
 
     def sign_in(self) -> None:
@@ -101,7 +101,7 @@ def content(answer: Any) -> str:
 
 
 def role(name: str) -> Callable[[Somebody], None]:
-    return lambda who: who.change(lambda user: people.set_role(user, name, parts(who.app).clock()))
+    return lambda who: who.change(lambda user: users.set_role(user, name, parts(who.app).clock()))
 
 
 def mask(who: Somebody) -> None:
@@ -123,7 +123,7 @@ def administrators_alone(who: Somebody) -> None:
 
 
 def disable(who: Somebody) -> None:
-    who.change(lambda user: people.disable(user, parts(who.app).clock()))
+    who.change(lambda user: users.disable(user, parts(who.app).clock()))
 
 
 # Who exports, whether with a reveal, what then ends their right, and how the file is answered.
@@ -276,7 +276,7 @@ def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
     app: Flask, sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = next(each for each in sandbox_server.life.connections(ACCOUNT) if each.connector)
-    monkeypatch.setattr(search_work, "tables_of", lambda _, tables: [each for each in tables if each.id == TABLE])
+    monkeypatch.setattr(search_jobs, "tables_of", lambda _, tables: [each for each in tables if each.id == TABLE])
     who = Somebody(app, "operator")
     path = f"/accounts/{ACCOUNT}/connections/{connection.id}"
     _, text = search(who.person, path, "lovelace")

@@ -5,7 +5,7 @@ import re
 import pytest
 from flask import Flask
 
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.web.access import PUBLIC
 from tests.security.places import Place, Places, ask
 from tests.support.people import Person
@@ -33,7 +33,7 @@ def asked(places: Places) -> list[Place]:
 
 def test_every_route_says_who_may_and_nothing_changes_for_less_than_an_operator(asked: list[Place]) -> None:
     for place in asked:
-        assert place.role in {PUBLIC, *people.ROLES}, f"{place} ({place.endpoint}) declares no role"
+        assert place.role in {PUBLIC, *users.ROLES}, f"{place} ({place.endpoint}) declares no role"
         if place.role == PUBLIC:
             assert place.endpoint in OF_EVERYBODY, place
         if place.path.startswith(OF_ADMINISTRATORS):
@@ -67,7 +67,7 @@ def test_each_role_gets_what_is_for_it_and_nothing_above(app: Flask, asked: list
         if place.endpoint in {"people.login", "people.me"}:
             continue
         answer = ask(person.client, place, data={"csrf_token": token})
-        if place.role != PUBLIC and people.ROLES.index(str(place.role)) > people.ROLES.index(role):
+        if place.role != PUBLIC and users.ROLES.index(str(place.role)) > users.ROLES.index(role):
             assert answer.status_code == 403, f"{place} as {role}: {answer.status_code}"
             assert place.is_for_scripts or f"yours is {role}" in answer.text, place
         else:
@@ -107,7 +107,7 @@ def test_what_belongs_to_one_person_is_not_found_by_another(app: Flask, places: 
         else:
             assert answer.status_code == 404, f"{place}: {answer.status_code}"
     with app.app_context():
-        people.create_user("oscar@example.com", "operator", "correct horse battery", app.extensions["services"].clock())
+        users.create_user("oscar@example.com", "operator", "correct horse battery", app.extensions["services"].clock())
     operator = Person(app.test_client(), "oscar@example.com")
     for place in asked:
         if place.method == "GET" and re.match(r"/(answers|questions)/\d", place.path):

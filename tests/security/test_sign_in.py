@@ -14,7 +14,7 @@ from dashboard.app import create_app
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -45,7 +45,7 @@ def statuses(app: Flask, tries: list[tuple[str, str]]) -> list[int]:
 @pytest.fixture(autouse=True)
 def no_limits_left(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """And what nobody's password is checked against takes no time; that it is checked has a test of its own."""
-    monkeypatch.setattr(people, "_nobodys_hash", lambda: PASSWORD_HASH)
+    monkeypatch.setattr(users, "_nobodys_hash", lambda: PASSWORD_HASH)
     yield
     with app.app_context():
         limiter.reset()
@@ -148,11 +148,11 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
     """The work is counted and not the time: hashing a password is what takes long enough to be told from afar."""
     monkeypatch.undo()
     with app.app_context():
-        user = people.create_user("gone@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
-        people.disable(user, app.extensions["services"].clock())
-        people._nobodys_hash()
+        user = users.create_user("gone@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
+        users.disable(user, app.extensions["services"].clock())
+        users._nobodys_hash()
     work: list[str] = []
-    verify = people._hasher.verify
+    verify = users._hasher.verify
 
     class Counted:
         @staticmethod
@@ -161,7 +161,7 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
             work.append(known.rpartition("$")[0].rpartition("$")[0])
             return bool(verify(known, password))
 
-    monkeypatch.setattr(people, "_hasher", Counted)
+    monkeypatch.setattr(users, "_hasher", Counted)
     answers = {
         email: attempt(app.test_client(), email) for email in ("viv@example.com", "nobody@example.com", "gone@example.com")
     }
@@ -210,7 +210,7 @@ def test_a_stolen_cookie_ends_with_what_ends_the_session(app: Flask, clock: Cloc
     parts: Services = app.extensions["services"]
     email = f"stolen-{change.replace(' ', '-')}@example.com"
     with app.app_context():
-        people.create_user(email, "viewer", PASSWORD, clock()).password_hash = PASSWORD_HASH
+        users.create_user(email, "viewer", PASSWORD, clock()).password_hash = PASSWORD_HASH
         db.session.commit()
     victim, thief = Person(app.test_client()), app.test_client()
     assert attempt(victim.client, email, PASSWORD).status_code == 302
@@ -220,16 +220,16 @@ def test_a_stolen_cookie_ends_with_what_ends_the_session(app: Flask, clock: Cloc
     assert thief.get("/").status_code == 200
     ahead = clock.ahead
     with app.app_context():
-        user = people.find_user(email)
+        user = users.find_user(email)
         assert user is not None
         if change == "left":
             assert victim.post("/logout").status_code == 302
         elif change == "password":
-            people.set_password(user, "another long password", parts.clock())
+            users.set_password(user, "another long password", parts.clock())
         elif change == "role":
-            people.set_role(user, "operator", parts.clock())
+            users.set_role(user, "operator", parts.clock())
         elif change == "disabled":
-            people.disable(user, parts.clock())
+            users.disable(user, parts.clock())
     if change == "idle":
         clock.move(minutes=61)
     for _ in range(13 if change == "twelve hours" else 0):

@@ -16,11 +16,11 @@ from sqlalchemy import select
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.models import Answer, Question
 from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.security.places import ACCOUNT
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, PASSWORD_HASH, Person
@@ -77,14 +77,14 @@ def newcomer(app: Flask, role: str) -> Person:
     """Somebody with this role, whom no other test knows."""
     email = f"{role}{next(NUMBERS)}@example.com"
     with app.app_context():
-        people.create_user(email, role, PASSWORD, parts(app).clock()).password_hash = PASSWORD_HASH
+        users.create_user(email, role, PASSWORD, parts(app).clock()).password_hash = PASSWORD_HASH
         db.session.commit()
     return Person(app.test_client(), email)
 
 
 def work(app: Flask) -> None:
     with app.app_context():
-        for answer_id in questions.due(parts(app).clock()):
+        for answer_id in query_runs.due(parts(app).clock()):
             run_query(answer_id)
         db.session.remove()
 
@@ -156,9 +156,9 @@ def test_an_answer_is_checked_again_for_an_administrator_who_is_one_no_more(
     for role in ("operator", "viewer"):
         email = asker(app, ids[1])
         with app.app_context():
-            user = people.find_user(email)
+            user = users.find_user(email)
             assert user is not None
-            people.set_role(user, role, parts(app).clock())
+            users.set_role(user, role, parts(app).clock())
         assert seen(app, Person(app.test_client(), email), channel, *ids) == [], role
 
 
@@ -207,7 +207,7 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
     assert failed == answered
     with app.app_context():
         states = set(db.session.scalars(select(Answer.state).where(Answer.account_id == ACCOUNT)))
-    assert {questions.FAILED, questions.DONE} <= states
+    assert {query_runs.FAILED, query_runs.DONE} <= states
 
 
 def own_rows(text: str) -> str:
@@ -233,7 +233,7 @@ def test_an_operator_who_is_limited_since_finds_the_answer_no_more(app: Flask, t
     assert seen(app, olga, channel, *ids, refused=200)
     email = asker(app, ids[1])
     with app.app_context():
-        user = people.find_user(email)
+        user = users.find_user(email)
         assert user is not None
         scopes.limit(user, scopes.read(OTHER_ACCOUNT))
     for path, _ in doors(app, *ids):
@@ -252,7 +252,7 @@ def test_one_reason_is_for_all_answers_of_a_question_over_many_customers(app: Fl
         work(app)
         question_id = int(told.location.rsplit("/", 1)[1])
         with app.app_context():
-            answers = [each.id for each in questions.answers(question_id)]
+            answers = [each.id for each in query_runs.answers(question_id)]
         assert len(answers) > 1
         for answer_id in answers:
             found = seen(app, olga, channel, answer_id, question_id, refused=200 if reason else 403)
@@ -265,7 +265,7 @@ def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(app:
     all_ids = [asked(app, olga, each.statement.format(table=table), reason=REASON) for each in CHANNELS.values()]
     clock.move(days=1, minutes=1)
     with app.app_context():
-        questions.forget(parts(app).clock())
+        query_runs.forget(parts(app).clock())
         for answer_id, _ in all_ids:
             answer = db.session.get_one(Answer, answer_id)
             assert (answer.rows, answer.columns, answer.count, answer.told, answer.question.text) == (None, [], None, "", b"")

@@ -9,7 +9,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from dashboard.core.database import db
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import AccessToken
 from tests.security.places import Places, ask
 from tests.support.people import Person
@@ -32,9 +32,9 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
 ) -> None:
     script = app.test_client()
     with app.app_context():
-        owner = people.find_user(f"{name}@example.com")
+        owner = users.find_user(f"{name}@example.com")
         assert owner is not None
-        token = people.new_token(owner, "of a script", app.extensions["services"].clock()).value
+        token = users.new_token(owner, "of a script", app.extensions["services"].clock()).value
     csrf = Person(script).token("/login")
     for place in places.all():
         if place.role == "public" or not (place.is_for_scripts or name == "viv"):
@@ -43,7 +43,7 @@ def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
         if place.method != "GET" or not place.is_for_scripts:
             assert answer.status_code == 302, f"{place}: {answer.status_code}"
             assert answer.location.startswith("/login"), place
-        elif people.ROLES.index(str(place.role)) > people.ROLES.index(role):
+        elif users.ROLES.index(str(place.role)) > users.ROLES.index(role):
             assert answer.status_code == 403, f"{place}: {answer.status_code}"
         else:
             assert answer.text == "opened", f"{place}: {answer.status_code}"
@@ -59,7 +59,7 @@ def test_a_token_begins_no_session(app: Flask) -> None:
 @pytest.mark.parametrize("end", ["revoked", "its owner shut out"])
 def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(app: Flask, end: str) -> None:
     with app.app_context():
-        people.create_user(
+        users.create_user(
             f"{end.replace(' ', '.')}@example.com", "viewer", "correct horse battery", app.extensions["services"].clock()
         )
     owner = Person(app.test_client())
@@ -70,23 +70,23 @@ def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(app: Flas
         owner.post(str(owner.get("/me").select_one("form[action*='/revoke']")["action"]))  # type: ignore[index]
     else:
         with app.app_context():
-            user = people.find_user(f"{end.replace(' ', '.')}@example.com")
+            user = users.find_user(f"{end.replace(' ', '.')}@example.com")
             assert user is not None
-            people.disable(user, app.extensions["services"].clock())
+            users.disable(user, app.extensions["services"].clock())
     assert script.get("/accounts.json", headers=bearer(token)).status_code == 401
 
 
 def test_a_token_follows_its_owners_role_at_once(app: Flask) -> None:
     with app.app_context():
-        people.create_user("demoted@example.com", "admin", "correct horse battery", app.extensions["services"].clock())
+        users.create_user("demoted@example.com", "admin", "correct horse battery", app.extensions["services"].clock())
     owner, script = Person(app.test_client()), app.test_client()
     owner.post("/login", page="/login", email="demoted@example.com", password="correct horse battery")
     token = token_of(owner)
     assert script.get("/users.json", headers=bearer(token)).status_code == 200
     with app.app_context():
-        user = people.find_user("demoted@example.com")
+        user = users.find_user("demoted@example.com")
         assert user is not None
-        people.set_role(user, "viewer", app.extensions["services"].clock())
+        users.set_role(user, "viewer", app.extensions["services"].clock())
     assert script.get("/users.json", headers=bearer(token)).status_code == 403
 
 
@@ -125,7 +125,7 @@ def test_a_token_stands_in_no_log_no_page_and_not_in_the_store(
     assert token not in caplog.text
     with app.app_context():
         kept = db.session.scalars(select(AccessToken).where(AccessToken.name == "seen once")).one()
-        assert kept.token_hash == people.hashed(token)
+        assert kept.token_hash == users.hashed(token)
         assert kept.start == token[:9]
         db.session.remove()
     stored = b"".join(path.read_bytes() for path in folder.glob("console.db*"))

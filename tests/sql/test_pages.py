@@ -14,7 +14,7 @@ from sqlalchemy import select
 from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.jobs import LOOK_EVERY
 from dashboard.sql.models import Answer, Question
 from dashboard.sql.tasks import run_query
@@ -37,7 +37,7 @@ def parts(app: Flask) -> Services:
 def work(app: Flask) -> None:
     """What the worker does with what waits."""
     with app.app_context():
-        for answer_id in questions.due(parts(app).clock()):
+        for answer_id in query_runs.due(parts(app).clock()):
             run_query(answer_id)
         db.session.remove()
 
@@ -176,7 +176,7 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
             check()
         raise AssertionError("nothing ended the work")
 
-    monkeypatch.setattr(questions, "packed", pack_for_ever)
+    monkeypatch.setattr(query_runs, "packed", pack_for_ever)
     where = asked(olga, app, "select 'x' as remark", run=False)
     with ThreadPoolExecutor(1) as pool:
         worker = pool.submit(work, app)
@@ -194,7 +194,9 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
         assert answer.rows is None
         wanted = (
-            (questions.CANCELLED, f"Cancelled by {OLGA}.") if how.startswith("c") else (questions.FAILED, questions.INTERRUPTED)
+            (query_runs.CANCELLED, f"Cancelled by {OLGA}.")
+            if how.startswith("c")
+            else (query_runs.FAILED, query_runs.INTERRUPTED)
         )
         assert (answer.state, answer.told) == wanted
 
@@ -207,17 +209,17 @@ def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(olga: Person,
     assert time.process_time() - before < 30
     with app.app_context():
         answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
-        assert (answer.state, answer.count) == (questions.DONE, 10_000)
+        assert (answer.state, answer.count) == (query_runs.DONE, 10_000)
 
 
 def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(olga: Person, app: Flask, clock: Clock) -> None:
     where = asked(olga, app, "select 1 as one", run=False)
     with app.app_context():
-        answer_id = questions.due(parts(app).clock())[0]
-        assert questions.lease(answer_id, parts(app).clock()) is not None
-        assert questions.lease(answer_id, parts(app).clock()) is None
-        clock.move(seconds=questions.LEASE.total_seconds() + 1)
-        assert questions.give_up(parts(app).clock()) == 1
+        answer_id = query_runs.due(parts(app).clock())[0]
+        assert query_runs.lease(answer_id, parts(app).clock()) is not None
+        assert query_runs.lease(answer_id, parts(app).clock()) is None
+        clock.move(seconds=query_runs.LEASE.total_seconds() + 1)
+        assert query_runs.give_up(parts(app).clock()) == 1
     assert "ask again" in words(olga.get(where))
 
 
@@ -228,7 +230,7 @@ def test_rows_and_question_are_encrypted_and_gone_after_a_day(olga: Person, app:
         assert answer.rows is not None
         assert b"only here" not in answer.rows + answer.question.text
         clock.move(days=1, minutes=1)
-        assert questions.forget(parts(app).clock()) == 1
+        assert query_runs.forget(parts(app).clock()) == 1
     clock.move(days=-1)
     assert "The rows were deleted after a day" in words(olga.get(where))
     assert olga.client.get(f"{where}.csv").status_code == 410
@@ -287,7 +289,7 @@ def test_only_an_administrator_says_where_a_warehouse_is_asked(olga: Person, ada
     assert "It cannot be reached" in page
     assert "s3cret" not in page
     with app.app_context():
-        assert questions.address_or_none(ACCOUNT) is None
+        assert query_runs.address_or_none(ACCOUNT) is None
 
 
 def test_the_schema_stands_beside_the_editor(olga: Person, app: Flask) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from dashboard.alerts import outbox as alerts
+from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.alerts.tasks import send_alerts
@@ -84,7 +84,7 @@ class Clockwork:
 
     def rule(self, **wanted: Any) -> AlertRule:
         fields: dict[str, Any] = {
-            "name": "Support", "sends": (alerts.NEW, alerts.RECOVERED), "severity": "critical", "connector": None, "account": "",
+            "name": "Support", "sends": (outbox.NEW, outbox.RECOVERED), "severity": "critical", "connector": None, "account": "",
             "quiet_from": None, "quiet_to": None, "digest_at": None, "zone": "UTC",
         }  # fmt: skip
         rule = AlertRule(on=True, created_at=self.clock(), created_by="adam@example.com")
@@ -109,7 +109,7 @@ class Clockwork:
 
 def messages(*conditions: Any) -> list[AlertMessage]:
     db.session.expire_all()
-    shown = select(AlertMessage).where(AlertMessage.state != alerts.KNOWN, *conditions)
+    shown = select(AlertMessage).where(AlertMessage.state != outbox.KNOWN, *conditions)
     return list(db.session.scalars(shown.order_by(AlertMessage.id)))
 
 

@@ -10,7 +10,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.fleet.models import Connection, Run
-from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks import jobs as webhook_jobs
 from dashboard.webhooks.models import WebhookEvent
 from tests.support.webhook_sender import post
 
@@ -31,8 +31,8 @@ def tell(app: Flask, *told: dict[str, Any]) -> None:
         assert post(client, each).status_code == 204
 
 
-def take(parts: Services) -> webhooks.Taken:
-    found = webhooks.take_all(parts.clock, parts.settings.dashboard_refresh_interval)
+def take(parts: Services) -> webhook_jobs.Taken:
+    found = webhook_jobs.take_all(parts.clock, parts.settings.dashboard_refresh_interval)
     db.session.expire_all()
     return found
 

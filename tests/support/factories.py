@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from dashboard.peliqan import models
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import writer
 from dashboard.refresh.writer import Reading, save_readings
 from tests.support.clock import Clock
 
@@ -12,7 +12,7 @@ def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str 
     """Accounts with one connection each that has been dark since the same hour."""
     at = clock()
     ids = list(range(first, first + connections))
-    snapshot.save_accounts([models.Account(id=id, name=f"Dark {id}") for id in ids], at)
+    writer.save_accounts([models.Account(id=id, name=f"Dark {id}") for id in ids], at)
     began = at.replace(minute=0, second=0, microsecond=0) - timedelta(hours=hours)
     run = {"status": "COMPLETED", "started_at": began, "ended_at": began + timedelta(minutes=1)}
     readings = []
@@ -35,7 +35,7 @@ def refused_fleet(
     """Accounts with one connection each whose latest run ended with this status and error; or well, without an error."""
     at = clock()
     ids = list(range(first, first + connections))
-    snapshot.save_accounts([models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at)
+    writer.save_accounts([models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at)
     run = {"started_at": at - timedelta(minutes=10), "ended_at": at - timedelta(minutes=9)}
     run |= {"status": status, "error": error} if error else {"status": "COMPLETED"}
     readings = []

@@ -15,11 +15,11 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account, Connection, Run
 from dashboard.notes.models import Note
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.models import SavedQuery
 from dashboard.tables.search import service as searches
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.webhooks.models import WebhookEvent
 
 # Accounts 1001 to 1060 are there, cust-00001 to cust-00060.
@@ -85,22 +85,22 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
             actions.begin(actions.SYNC, connection, "adam@example.com", at, why="Outsider asked")[0], "done", at, "Outsider"
         )
         job = bulk.open_job("sync", [place], place, "adam@example.com", "for Outsider", 1, at)
-        olga = people.find_user("olga@example.com")
+        olga = users.find_user("olga@example.com")
         assert olga is not None
         # Hers from before she was limited.
-        question = questions.ask(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
+        question = query_runs.ask(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
         export = exports.open_export(olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at)
         search = searches.begin("olga@example.com", connection, b"x", at)
         delivery = deliveries.ask(place, "adam@example.com", at)
         found = {
             "account_id": account_id, "connection_id": connection_id, "cause_id": cause_id, "finding_id": finding.id,
             "action_id": action.id, "job_id": job.id, "question_id": question.id,
-            "answer_id": questions.answers(question.id)[0].id, "export_id": export.id, "search_id": search.id,
+            "answer_id": query_runs.answers(question.id)[0].id, "export_id": export.id, "search_id": search.id,
             "note_id": notes[0].id, "run_id": 990_001, "database_id": 1, "table_id": 1, "row_id": 1, "event_id": event.id,
             "query_id": query.id, "delivery_id": delivery.id, "shared": shared,
         }  # fmt: skip
         for name in ("olga@example.com", "viv@example.com"):
-            user = people.find_user(name)
+            user = users.find_user(name)
             assert user is not None
             scopes.limit(user, scopes.read(CHOSEN))
         assert all(found.values()), found

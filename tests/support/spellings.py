@@ -20,7 +20,7 @@ from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.models import Account, AccountCheck, Connection
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import SavedQuery
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import User
 from dashboard.webhooks.models import WebhookEvent
 from tests.support.people import PASSWORD, PASSWORD_HASH
@@ -69,7 +69,7 @@ def fill(app: Flask) -> None:
     """A row of each kind for each name, in a store without any; Adam, an administrator."""
     upgrade_schema(app)
     with app.app_context():
-        people.create_user("adam@example.com", "admin", PASSWORD, AT).password_hash = PASSWORD_HASH
+        users.create_user("adam@example.com", "admin", PASSWORD, AT).password_hash = PASSWORD_HASH
         entry = AuditEntry(at=AT, who="adam@example.com", what="made", result="done")
         db.session.add(entry)
         db.session.flush()

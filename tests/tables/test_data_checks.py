@@ -10,11 +10,11 @@ from sqlalchemy import select
 from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.findings.models import DataCheck, Finding
 from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
-from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.data_checks import jobs as data_check_jobs
 from dashboard.tables.data_checks import service as stored
 from dashboard.tables.tasks import check_tables
 from tests.support.clock import Clock
@@ -51,8 +51,8 @@ def known(connection: Any) -> Connection:
     return row
 
 
-def check(parts: Services, connection: Any) -> data_checks.DataResult:
-    return data_checks.check(parts.api, known(connection), parts.clock())
+def check(parts: Services, connection: Any) -> data_check_jobs.DataResult:
+    return data_check_jobs.check(parts.api, known(connection), parts.clock())
 
 
 def open_findings(account_id: int) -> set[tuple[int, str]]:
@@ -160,7 +160,7 @@ def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more
         check_tables()
         if day == 5:
             assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
-    findings.evaluate_all(clock())
+    evaluate.evaluate_all(clock())
     assert open_findings(shared.account_id) == set()
     assert stored.due(clock() + timedelta(days=30)) == []
 
@@ -177,8 +177,8 @@ def test_the_check_of_a_connection_that_is_gone_is_forgotten(parts: Services, sh
 def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(parts: Services, sandbox: Sandbox, shared: Any) -> None:
     row = known(shared)
     row.schema_name = ""
-    with pytest.raises(data_checks.CannotCheck, match="which schema"):
-        data_checks.check(parts.api, row, parts.clock())
+    with pytest.raises(data_check_jobs.CannotCheck, match="which schema"):
+        data_check_jobs.check(parts.api, row, parts.clock())
     assert calls(sandbox) == {}
 
 
@@ -187,7 +187,7 @@ def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names
 ) -> None:
     row = known(shared)
     row.schema_name = "o'brien\"; drop table x"
-    result = data_checks.check(parts.api, row, parts.clock())
+    result = data_check_jobs.check(parts.api, row, parts.clock())
     assert result.tables == []
     assert "nothing was checked" in result.sentence
 
@@ -208,15 +208,15 @@ def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
     sandbox.set(shared.id, data_fault="duplicate_keys")
     check(parts, shared)
     monkeypatch.setattr(sandbox.app.extensions["sandbox"].warehouses, "ask", lambda *_: iter(lines))
-    with pytest.raises((data_checks.CannotCheck, peliqan.PeliqanError)):
+    with pytest.raises((data_check_jobs.CannotCheck, peliqan.PeliqanError)):
         check(parts, shared)
     db.session.rollback()
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
 
 
 def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(sandbox: Sandbox, parts: Services, shared: Any) -> None:
-    tables = [data_checks.CountedTable(f"t{number}", "id") for number in range(3)]
-    result = data_checks.DataResult("books", tables[:2], 1)
+    tables = [data_check_jobs.CountedTable(f"t{number}", "id") for number in range(3)]
+    result = data_check_jobs.DataResult("books", tables[:2], 1)
     assert result.sentence == "The warehouse counted 2 tables in “books”. 1 more was not counted."
-    one = data_checks.DataResult("books", [data_checks.CountedTable("t")], 0)
+    one = data_check_jobs.DataResult("books", [data_check_jobs.CountedTable("t")], 0)
     assert one.sentence == "The warehouse counted 1 table in “books”. 1 of them has no column id, _id, key or uuid."

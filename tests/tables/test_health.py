@@ -10,7 +10,7 @@ from sqlalchemy import select
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import service as table_checks
 
 pytestmark = pytest.mark.both_engines
 
@@ -36,7 +36,7 @@ def connection() -> Connection:
 def see(connection: Connection, rows: int, **later: float) -> list[str]:
     """Look at the table; what the findings say of it then."""
     account_id, connection_id = connection.account_id, connection.id
-    looks.write(account_id, [looks.Seen(TABLE, "orders", connection_id, rows)], AT + timedelta(**later))
+    table_checks.write(account_id, [table_checks.Seen(TABLE, "orders", connection_id, rows)], AT + timedelta(**later))
     return said(account_id, connection_id)
 
 
@@ -72,28 +72,28 @@ def test_of_a_handful_of_rows_none_is_missed(connection: Connection) -> None:
 def test_a_table_is_due_once_a_day_for_a_week_and_one_worker_counts_it(connection: Connection) -> None:
     see(connection, 100)
     place = (connection.account_id, TABLE)
-    assert looks.due(AT + timedelta(hours=23)) == []
+    assert table_checks.due(AT + timedelta(hours=23)) == []
     counted = []
     for hour in range(24, 24 * 10):
         at = AT + timedelta(hours=hour)
-        if looks.due(at) == [place]:
-            table = looks.lease(*place, at)
+        if table_checks.due(at) == [place]:
+            table = table_checks.lease(*place, at)
             assert table is not None
-            assert looks.lease(*place, at) is None
-            looks.counted(table, 100, at)
+            assert table_checks.lease(*place, at) is None
+            table_checks.counted(table, 100, at)
             counted.append(hour)
     assert counted == [24, 48, 72, 96, 120, 144]
-    assert [each.rows for each in looks.latest(*place)] == [100] * 7
+    assert [each.rows for each in table_checks.latest(*place)] == [100] * 7
 
 
 def test_what_a_worker_leased_and_never_counted_is_due_again(connection: Connection) -> None:
     see(connection, 100)
     at = AT + timedelta(days=1)
-    table = looks.lease(connection.account_id, TABLE, at)
+    table = table_checks.lease(connection.account_id, TABLE, at)
     assert table is not None
-    assert looks.due(at) == []
-    assert looks.due(at + timedelta(minutes=3)) == [(connection.account_id, TABLE)]
-    looks.put_off(table, at)
-    assert looks.due(at + timedelta(minutes=59)) == []
-    looks.put_off(table, at, for_good=True)
-    assert looks.due(at + timedelta(days=30)) == []
+    assert table_checks.due(at) == []
+    assert table_checks.due(at + timedelta(minutes=3)) == [(connection.account_id, TABLE)]
+    table_checks.put_off(table, at)
+    assert table_checks.due(at + timedelta(minutes=59)) == []
+    table_checks.put_off(table, at, for_good=True)
+    assert table_checks.due(at + timedelta(days=30)) == []

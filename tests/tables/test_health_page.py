@@ -7,8 +7,8 @@ from flask import Flask
 
 from dashboard.context import Services
 from dashboard.peliqan import Column
-from dashboard.tables.health import jobs as table_health
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import jobs as table_check_jobs
+from dashboard.tables.health import service as table_checks
 from dashboard.tables.tasks import check_tables
 from tests.support.clock import Clock
 from tests.support.people import Person, words
@@ -83,7 +83,7 @@ def test_rows_that_were_lost_are_a_finding_that_the_daily_count_sees_too(
     before = sandbox.state()["calls"]
     with app.app_context():
         check_tables()
-        assert looks.due(clock()) == []
+        assert table_checks.due(clock()) == []
     after = sandbox.state()["calls"]
     assert sum(after.values()) - sum(before.values()) == 1
     # A day later everybody signs in anew.
@@ -111,8 +111,8 @@ def test_when_peliqan_is_away_what_was_seen_stays_and_a_deleted_table_is_no_long
     clock.move(days=1)
     with app.app_context():
         check_tables()
-        assert looks.due(clock()) == []
-        table = looks.watched(1001, 10011900)
+        assert table_checks.due(clock()) == []
+        table = table_checks.watched(1001, 10011900)
         assert table is not None
         assert table.due_at is None
 
@@ -129,8 +129,8 @@ def test_when_peliqan_is_away_what_was_seen_stays_and_a_deleted_table_is_no_long
 )
 def test_keys_that_are_there_twice_and_columns_without_a_value(values: list[Any], count: int, empty: list[str]) -> None:
     rows = [{"id": number, "K": value} for number, value in enumerate(values)]
-    assert table_health.duplicates(rows, "K") == count
-    assert table_health.empty_columns(rows, [Column(name="K")]) == empty
+    assert table_check_jobs.duplicates(rows, "K") == count
+    assert table_check_jobs.empty_columns(rows, [Column(name="K")]) == empty
 
 
 def test_rows_that_cannot_be_had_offer_to_be_asked_for_again_where_they_would_stand(viv: Person, sandbox: Sandbox) -> None:

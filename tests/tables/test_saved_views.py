@@ -15,7 +15,7 @@ from dashboard.tables import saved_views as table_views
 from dashboard.tables.models import TableView
 from dashboard.tables.query import LONGEST_TREE, read_table_query, reference
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, words
 from tests.support.sample_tables import ACCOUNT, TABLE, OwnTable
@@ -119,7 +119,7 @@ def test_a_view_opens_with_its_own_table_and_for_those_who_may_see_it(
         assert "are not kept" in words(BeautifulSoup(answer.text, "html.parser"))
         assert adam.client.get(f"{WIDE}.json?{wrong}").status_code == 410
     with app.app_context():
-        person = people.find_user("viv@example.com")
+        person = users.find_user("viv@example.com")
         assert person is not None
         scopes.limit(person, scopes.read("cust-00002"))
     limited = viv.client.get(f"{WIDE}?{view}")
@@ -127,7 +127,7 @@ def test_a_view_opens_with_its_own_table_and_for_those_who_may_see_it(
     assert "Column" not in limited.text
     assert viv.client.get(f"{OTHERS}?{view}").status_code == 410
     with app.app_context():
-        scopes.limit(people.find_user("viv@example.com"), scopes.read("cust-00001"))  # type: ignore[arg-type]
+        scopes.limit(users.find_user("viv@example.com"), scopes.read("cust-00001"))  # type: ignore[arg-type]
     assert viv.client.get(f"{WIDE}?{view}").status_code == 200
     assert choose(viv, WIDE, column=HALF) == f"{WIDE}?{view}"
     assert viv.client.post(OTHERS, data={"csrf_token": viv.token()}).status_code == 404

@@ -10,7 +10,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.peliqan import Column
-from dashboard.tables.search import jobs as work
+from dashboard.tables.search import jobs as search_jobs
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.matching import found_in
 from dashboard.tables.search.models import ValueSearch
@@ -86,7 +86,7 @@ def test_what_is_nowhere_is_said_with_how_many_rows_were_read(viv: Person, sandb
 def test_beyond_the_bound_it_says_which_tables_were_not_read(viv: Person, sandbox: Sandbox, monkeypatch: Any) -> None:
     connection = sandbox.healthy
     first, *_ = tables_of(sandbox, connection)
-    monkeypatch.setattr(work, "MOST_ROWS", 200)
+    monkeypatch.setattr(search_jobs, "MOST_ROWS", 200)
     many = [{"id": number, "Number": "x"} for number in range(200)]
     sandbox.fault("rows", match=str(first.id), body={"count": 900, "next": None, "results": many})
     said = words(ask(viv, connection, "no such value").select_one("#search [role=status]"))

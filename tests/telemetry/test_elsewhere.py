@@ -15,8 +15,7 @@ from opentelemetry.trace import SpanKind
 from sentry_sdk.envelope import Envelope
 from sentry_sdk.transport import Transport
 
-from dashboard.telemetry import sentry as mistakes
-from dashboard.telemetry import tracing
+from dashboard.telemetry import sentry, tracing
 from tests.support.people import Person
 from tests.support.processes import make_environ
 from tests.support.sandbox import Sandbox
@@ -40,9 +39,9 @@ class Kept(Transport):
 
 @pytest.fixture
 def sent() -> Iterator[list[dict[str, Any]]]:
-    mistakes.begin({"SENTRY_DSN": DSN}, Kept)
+    sentry.begin({"SENTRY_DSN": DSN}, Kept)
     yield Kept.sent
-    mistakes.end()
+    sentry.end()
 
 
 @pytest.fixture
@@ -106,9 +105,9 @@ def test_spans_name_routes_and_results_and_nothing_else(spans: InMemorySpanExpor
     ],
 )
 def test_without_their_variables_both_are_off(environ: dict[str, str]) -> None:
-    assert not mistakes.wanted(environ)
+    assert not sentry.wanted(environ)
     assert not tracing.wanted(environ)
-    mistakes.begin(environ)
+    sentry.begin(environ)
     tracing.begin(environ)
     assert tracing._tracer is None
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.refresh import service as refresh
-from dashboard.telemetry import request_id as ids
+from dashboard.telemetry import request_id
 from dashboard.telemetry.task_runs import around_task
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
@@ -126,11 +126,11 @@ def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(olga:
 def test_a_task_has_an_id_that_its_calls_carry(told: Lines, app: Flask, sandbox: Sandbox) -> None:
     parts: Services = app.extensions["services"]
     with heard(sandbox) as seen, app.app_context(), around_task("read"):
-        inside = ids.current()
+        inside = request_id.current()
         logging.getLogger("dashboard.fleet").warning("Something")
         refresh.refresh_fleet(parts)
     assert re.fullmatch(r"[0-9a-f]{16}", inside)
     assert {line["request_id"] for line in told()} == {inside}
     assert len(seen) > 2
     assert set(seen) == {inside}
-    assert ids.current() == ""
+    assert request_id.current() == ""

@@ -8,7 +8,7 @@ from dashboard.core.database import db
 from dashboard.fleet.counters import recount
 from dashboard.fleet.models import Account
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.people import Person, entries, words
 from tests.support.restricted_users import INSIDE
 from tests.support.statements import counted
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.both_engines
 
 def test_an_administrator_says_who_sees_what_and_it_is_written_down(app: Flask, viv: Person, adam: Person) -> None:
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         path = f"/users/{user.id}"
     for wrong in ("", "*", "a*b", "x" * 300):
@@ -45,7 +45,7 @@ def test_capitals_and_signs_of_patterns_in_an_id_are_taken_as_they_are(app: Flas
         for number, name in ((1001, "CUST-00003"), (1002, "cust_00003"), (1004, "cust%"), (1005, None)):
             db.session.execute(update(Account).where(Account.id == number).values(external_id=name))
         recount()
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         scopes.limit(user, scopes.read("cust-00003*\ncust_*\n%*"))
     assert {item["account_id"] for item in viv.json("/accounts.json")["items"]} == {1002, 1003}
@@ -53,7 +53,7 @@ def test_capitals_and_signs_of_patterns_in_an_id_are_taken_as_they_are(app: Flas
 
 def test_administrators_see_all_and_so_does_whoever_becomes_one(app: Flask, ids: dict[str, int], adam: Person) -> None:
     with app.app_context():
-        user = people.find_user("adam@example.com")
+        user = users.find_user("adam@example.com")
         assert user is not None
         scopes.limit(user, scopes.read("cust-00003"))
     assert adam.json("/accounts.json")["total"] == 60
@@ -69,7 +69,7 @@ def test_a_limit_costs_no_question_more(app: Flask, viv: Person) -> None:
     paths = ("/", "/connections", "/accounts.json", "/causes", "/findings", "/since", "/desk")
     before = {path: asked(path) for path in paths}
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         scopes.limit(user, scopes.read("cust-*"))
     assert {path: asked(path) for path in paths} == before

@@ -5,7 +5,7 @@ import re
 from flask import Flask
 
 from dashboard.context import Services
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, entries, path_of, words
 from tests.support.sandbox import Sandbox
@@ -66,10 +66,10 @@ def test_a_new_password_a_new_role_and_being_shut_out_end_every_session(
     app: Flask, olga: Person, viv: Person, adam: Person, parts: Services
 ) -> None:
     with app.app_context():
-        user = people.find_user("olga@example.com")
+        user = users.find_user("olga@example.com")
         assert user is not None
-        people.set_password(user, "another long password", parts.clock())
-        other = people.find_user("viv@example.com")
+        users.set_password(user, "another long password", parts.clock())
+        other = users.find_user("viv@example.com")
         assert other is not None
         number = other.id
     assert olga.client.get("/").status_code == 302

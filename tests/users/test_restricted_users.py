@@ -13,7 +13,7 @@ from dashboard.core.database import db
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Connection
 from dashboard.users import scopes
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.people import Person, words
 from tests.support.restricted_users import INSIDE
 from tests.support.sandbox import Sandbox
@@ -176,12 +176,12 @@ def test_what_is_remembered_for_one_is_not_shown_to_another(app: Flask, ids: dic
         everything, some = adam.json("/accounts.json")["total"], viv.json("/accounts.json")["total"]
         assert (everything, some) == (60, len(INSIDE))
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         scopes.limit(user, scopes.read("cust-00003"))
     assert viv.json("/accounts.json")["total"] == 1
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         scopes.limit(user, None)
     assert viv.json("/accounts.json")["total"] == 60

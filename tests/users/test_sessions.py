@@ -8,7 +8,7 @@ from flask import Flask
 
 from dashboard.core.database import db
 from dashboard.users import browsers
-from dashboard.users import service as people
+from dashboard.users import service as users
 from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, entries, words
 from tests.support.statements import counted
@@ -93,7 +93,7 @@ def test_without_the_password_and_of_other_people_nothing_is_ended(app: Flask, a
 def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(app: Flask, clock: Clock) -> None:
     phone, desk = enter(app, PHONE), enter(app, DESK)
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         user.issuer = "https://login.example.com"
         db.session.commit()
@@ -110,7 +110,7 @@ def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(app: Fla
 def test_an_administrator_sees_and_ends_anothers_sessions(app: Flask, adam: Person) -> None:
     phone, olga = enter(app, PHONE), enter(app, DESK, "olga@example.com")
     with app.app_context():
-        numbers = {name: user.id for name in ("viv", "adam") if (user := people.find_user(f"{name}@example.com"))}
+        numbers = {name: user.id for name in ("viv", "adam") if (user := users.find_user(f"{name}@example.com"))}
     path = f"/users/{numbers['viv']}"
     assert list(listed(adam.get(path))) == ["Safari on an iPhone"]
     assert olga.post(f"{path}/sessions/end").status_code == 403

@@ -10,8 +10,8 @@ from flask import Flask
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.users import service as people
-from dashboard.users import two_factor as second
+from dashboard.users import service as users
+from dashboard.users import two_factor
 from dashboard.users.models import RecoveryCode, User
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
@@ -91,10 +91,10 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
     app: Flask, viv: Person, mallory: Person, clock: Clock, adam: Person
 ) -> None:
     _, codes = set_up(viv, clock)
-    assert len(set(codes)) == second.RECOVERY_CODES
+    assert len(set(codes)) == two_factor.RECOVERY_CODES
     with app.app_context():
         kept = [row.code_hash for row in db.session.scalars(db.select(RecoveryCode))]
-    assert sorted(kept) == sorted(people.hashed(code.replace("-", "")) for code in codes)
+    assert sorted(kept) == sorted(users.hashed(code.replace("-", "")) for code in codes)
     half_in(mallory)
     assert mallory.post("/login/code", page="/login/code", code=codes[0].upper()).status_code == 302
     assert "7 left" in words(mallory.get("/me"))
@@ -111,7 +111,7 @@ def test_the_secret_rests_encrypted_and_is_shown_on_the_form_alone(
 ) -> None:
     secret, _ = set_up(viv, clock)
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         assert user.totp_secret is not None
         assert secret.encode() not in user.totp_secret
@@ -152,7 +152,7 @@ def test_it_is_removed_with_both_by_oneself_and_by_an_administrator_for_another(
     assert mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).location == "/"
     set_up(viv, clock)
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
         path = f"/users/{user.id}"
     assert viv.post(f"{path}/second-factor/remove").status_code == 403
@@ -175,9 +175,9 @@ def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
     half_in(mallory)
     token = mallory.token("/login/code")
     with app.app_context():
-        user = people.find_user("viv@example.com")
+        user = users.find_user("viv@example.com")
         assert user is not None
-        people.set_password(user, "another long password", parts.clock())
+        users.set_password(user, "another long password", parts.clock())
     answer = mallory.client.post("/login/code", data={"csrf_token": token, "code": now(secret, clock)})
     assert answer.location.startswith("/login")
     assert mallory.client.get("/").status_code == 302

@@ -13,7 +13,7 @@ from dashboard.core.database import db
 from dashboard.core.search_text import refold
 from dashboard.core.text import comparable
 from dashboard.reports.overview import queries as overview
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.web.security import limiter
 from tests.support.people import Person
 from tests.support.settings import make_settings
@@ -181,12 +181,12 @@ def test_a_search_for_nothing_that_can_be_seen_is_no_search(adam: Person) -> Non
 
 def test_saved_questions_are_listed_in_order_and_a_name_is_taken_in_any_spelling(spelled: Flask) -> None:
     with spelled.test_request_context():
-        names = [comparable(query.name) for query in questions.saved()]
+        names = [comparable(query.name) for query in query_runs.saved()]
         assert names == sorted(names)
         for spell in SPELLINGS.values():
             for name in NAMES:
                 with pytest.raises(ValueError, match="already"):
-                    questions.save(None, None, spell(f"rk{name}"), "select 1", {}, None)  # type: ignore[arg-type]
+                    query_runs.save(None, None, spell(f"rk{name}"), "select 1", {}, None)  # type: ignore[arg-type]
         db.session.rollback()
 
 

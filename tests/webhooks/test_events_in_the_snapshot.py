@@ -10,14 +10,14 @@ from sqlalchemy import select
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.fleet import queries
-from dashboard.fleet import runs as run_log
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Run
-from dashboard.refresh import writer as snapshot
+from dashboard.refresh import writer
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.webhooks import retention as event_retention
-from dashboard.webhooks import service as events
+from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
@@ -84,7 +84,7 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
 
     def rules() -> set[str]:
         db.session.expire_all()
-        return {finding.rule for finding in diagnosed.of_connection(connection.account_id, connection.id)}
+        return {finding.rule for finding in finding_queries.of_connection(connection.account_id, connection.id)}
 
     for ends_as, event, expected in (("ERROR", "pipeline_run_error", {"noisy"}), (None, "pipeline_run_completed", set())):
         before = rules()
@@ -127,7 +127,7 @@ def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Service
 
 def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Services, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
-    newest = run_log.newest_id(connection.account_id, connection.id)
+    newest = fleet_runs.newest_id(connection.account_id, connection.id)
     before = known(connection).last_run_status
     tell(app, made(connection, "pipeline_run_started", newest))
     take(parts)
@@ -146,8 +146,8 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
     clock.move(seconds=1)
     tell(app, made(connection, "pipeline_run_completed", run.id))
     take(parts)
-    reading = snapshot.Reading(connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs})
-    snapshot.save_readings([reading], {})
+    reading = writer.Reading(connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs})
+    writer.save_readings([reading], {})
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
     assert states() == ["waiting"]
 
@@ -161,7 +161,7 @@ def test_duplicates_and_replays_change_nothing(app: Flask, parts: Services, sand
     take(parts)
     tell(app, told)
     assert take(parts).count == 0
-    events.replay(db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == told["event_id"])).one())
+    webhook_events.replay(db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == told["event_id"])).one())
     assert take(parts).count == 1
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
 
@@ -210,8 +210,8 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     assert take(parts).accounts == {connection.account_id}
     assert known(connection).gone_at is None
     clock.move(seconds=1)
-    reading = snapshot.Reading(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
-    snapshot.save_readings([reading], {})
+    reading = writer.Reading(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
+    writer.save_readings([reading], {})
     assert known(connection).gone_at is not None
     assert states() == ["done"]
 

@@ -9,10 +9,10 @@ from sqlalchemy import select, update
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet.models import Account, AccountCheck
-from dashboard.refresh import queue as due
+from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
-from dashboard.webhooks import jobs as webhooks
-from dashboard.webhooks import service as events
+from dashboard.webhooks import jobs as webhook_jobs
+from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import read_reported
 from tests.support.clock import Clock
@@ -40,7 +40,7 @@ def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once
     connection = sandbox.healthy
     theirs = (each for account in sandbox.life.accounts(1, 20) for each in sandbox.life.connections(account.id))
     other = next(each for each in theirs if not each.failure and not each.placed and each.account_id != connection.account_id)
-    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(webhooks.MOST_WAITING + 1)])
+    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(webhook_jobs.MOST_WAITING + 1)])
     assert take(parts).accounts == {connection.account_id}
     tell(app, *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")])
     assert take(parts).accounts == set()
@@ -85,9 +85,9 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
         read_reported()
         clock.move(minutes=1)
     event = db.session.scalars(select(WebhookEvent)).one()
-    assert (event.state, tries) == ("failed", events.MOST_TRIES)
+    assert (event.state, tries) == ("failed", webhook_events.MOST_TRIES)
     assert "Trial over." in event.detail
-    assert events.next_due() is None
+    assert webhook_events.next_due() is None
 
 
 def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
@@ -101,12 +101,12 @@ def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Service
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "failed"
     sandbox.clear()
-    events.replay(event)
+    webhook_events.replay(event)
     assert take(parts).accounts == {connection.account_id}
     read_reported()
     assert states() == ["done"]
     # Once it was read, there is nothing more to it.
-    events.replay(event)
+    webhook_events.replay(event)
     assert take(parts).accounts == set()
     assert states() == ["done"]
 
@@ -133,4 +133,4 @@ def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
     db.session.commit()
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     take(parts)
-    assert [each.account_id for each in due.take(clock(), 1)] == [connection.account_id]
+    assert [each.account_id for each in refresh_queue.take(clock(), 1)] == [connection.account_id]

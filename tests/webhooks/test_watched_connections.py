@@ -21,7 +21,7 @@ from dashboard.actions.tasks import poll_action
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.tasks.throttle import Throttle
-from dashboard.webhooks import jobs as webhooks
+from dashboard.webhooks import jobs as webhook_jobs
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.tasks import process_events
 from dashboard.worker import dispatch
@@ -144,7 +144,7 @@ def test_two_that_take_at_once_take_each_event_once(app: Flask, parts: Services,
 
     def work() -> None:
         with app.app_context():
-            counted.append(webhooks.take(parts.clock(), 300).count)
+            counted.append(webhook_jobs.take(parts.clock(), 300).count)
             db.session.remove()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -11,7 +11,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
 from dashboard.fleet.models import HealthChange, Run
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users import sessions
 from dashboard.users.models import SignIn
 from dashboard.worker import retention
@@ -59,12 +59,12 @@ def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(
 
 
 def test_sign_ins_that_are_over_are_forgotten_and_those_that_last_stay(clock: Clock) -> None:
-    olga = people.find_user("olga@example.com")
+    olga = users.find_user("olga@example.com")
     assert olga is not None
     for _ in range(3):
-        people.sign_in(olga, clock())
+        users.sign_in(olga, clock())
     clock.move(days=90)
-    key = people.sign_in(olga, clock()).value
+    key = users.sign_in(olga, clock()).value
     retention.forget(clock() - timedelta(days=7))
     assert count(SignIn) == 1
     assert [each.is_here for each in sessions.open_of(olga, clock(), key)] == [True]

@@ -8,12 +8,12 @@ from flask.typing import ResponseReturnValue
 from dashboard import peliqan
 from dashboard.connections.views.health_strip import STRIP_DAYS, worst_strip
 from dashboard.context import services
-from dashboard.customer_links import queries as desk
-from dashboard.findings import queries as diagnosed
+from dashboard.customer_links import queries as waiting_links
+from dashboard.findings import queries as finding_queries
 from dashboard.fleet import queries
 from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, account_item
 from dashboard.listing.query import ListQuery
-from dashboard.notes import service as together
+from dashboard.notes import service as notes
 from dashboard.refresh import live
 from dashboard.web.access import requires
 from dashboard.web.lists import answer_list
@@ -38,8 +38,8 @@ def show(account_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     live.watch(services(), account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
-    found = diagnosed.of_account(account_id)
-    at, place = services().clock(), together.Place(account_id)
+    found = finding_queries.of_account(account_id)
+    at, place = services().clock(), notes.Place(account_id)
     history = queries.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
     return render_template(
         "connections/account.html",
@@ -47,9 +47,9 @@ def show(account_id: int) -> ResponseReturnValue:
         connections=connections,
         findings=found,
         days=worst_strip(history.values(), account.first_seen_at, at, STRIP_DAYS),
-        notes=together.notes_on(place),
+        notes=notes.notes_on(place),
         place=place,
-        waiting=desk.waiting_of_account(account_id),
+        waiting=waiting_links.waiting_of_account(account_id),
         gone=queries.gone_from(account_id) if not connections else (0, None),
     )
 

@@ -16,23 +16,23 @@ from dashboard.audit import service as audit
 from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
 from dashboard.context import services
 from dashboard.core.error_values import sentence_of
-from dashboard.customer_links import service as links
+from dashboard.customer_links import service as customer_links
 from dashboard.customer_links.banks import queries as banks
 from dashboard.customer_links.presenters import Message, message_of
 from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import DataCheck, Finding
 from dashboard.fleet import queries
-from dashboard.fleet import runs as run_log
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.lists import CONNECTIONS, connection_item
 from dashboard.fleet.models import Connection, HealthChange, Run
-from dashboard.notes import service as together
+from dashboard.notes import service as notes
 from dashboard.refresh import live
-from dashboard.tables.data_checks import jobs as data_checks
+from dashboard.tables.data_checks import jobs as data_check_jobs
 from dashboard.tables.data_checks import service as checked_data
-from dashboard.tables.health import freshness as rows
+from dashboard.tables.health import freshness
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import is_for_scripts, requires
@@ -95,11 +95,11 @@ def connection_page(
     account_id, connection_id = connection.account_id, connection.id
     history = queries.health_history(account_id, connection_id, at - timedelta(days=STRIP_DAYS))
     done = actions.latest(account_id, connection_id)
-    findings = diagnosed.of_connection(account_id, connection_id)
+    findings = finding_queries.of_connection(account_id, connection_id)
     ask = next((action for action in done if action.kind != actions.SYNC), None)
     return ConnectionPage(
         connection=connection,
-        runs=run_log.latest(account_id, connection_id),
+        runs=fleet_runs.latest(account_id, connection_id),
         history=history[::-1],
         days=strip(history, connection.first_seen_at, at, STRIP_DAYS),
         findings=findings,
@@ -126,7 +126,7 @@ def connection_page(
 def index() -> ResponseReturnValue:
     """Every connection of every account; above them the way to those that are called well and are not."""
     is_page = not is_for_scripts() and not htmx.is_htmx()
-    contradictions = diagnosed.count_contradictions() if is_page else 0
+    contradictions = finding_queries.count_contradictions() if is_page else 0
     template, fragment = "connections/connections.html", "connections/_connections.html"
     return answer_list(CONNECTIONS, connection_item, template, fragment, contradictions=contradictions)
 
@@ -136,13 +136,13 @@ def index() -> ResponseReturnValue:
 def show(account_id: int, connection_id: int) -> ResponseReturnValue:
     """One connection, from the snapshot; with htmx its live state follows at once."""
     connection = get_connection_or_404(account_id, connection_id)
-    place = together.Place(account_id, connection_id)
+    place = notes.Place(account_id, connection_id)
     return render_template(
         "connections/connection.html",
         page=connection_page(connection),
-        notes=together.notes_on(place),
+        notes=notes.notes_on(place),
         place=place,
-        account_place=together.Place(account_id),
+        account_place=notes.Place(account_id),
         tick=banks.tick_of(connection) if connection.is_saltedge else None,
     )
 
@@ -178,7 +178,7 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Look when the newest row of its tables was received."""
     connection = get_connection_or_404(account_id, connection_id)
     try:
-        note, kind = rows.look_at_rows(services().api, connection, services().clock()).sentence, "info"
+        note, kind = freshness.look_at_rows(services().api, connection, services().clock()).sentence, "info"
     except peliqan.PeliqanError as error:
         note, kind = f"The rows could not be looked at. {error.explained} {error.next_step}", "danger"
     if htmx.is_htmx():
@@ -196,8 +196,8 @@ def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
     note, kind = "The data was checked less than a minute ago.", "info"
     if not checked_data.is_fresh(account_id, connection_id, at):
         try:
-            note = data_checks.check(services().api, connection, at).sentence
-        except data_checks.CannotCheck as error:
+            note = data_check_jobs.check(services().api, connection, at).sentence
+        except data_check_jobs.CannotCheck as error:
             note, kind = str(error), "danger"
         except peliqan.PeliqanError as error:
             step = "" if isinstance(error, peliqan.QueryFailed) else error.next_step
@@ -269,7 +269,7 @@ def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue:
     """One run with its log, asked for live."""
     connection = get_connection_or_404(account_id, connection_id)
-    found = next((each for each in run_log.latest(account_id, connection_id, 100) if each.id == run_id), None)
+    found = next((each for each in fleet_runs.latest(account_id, connection_id, 100) if each.id == run_id), None)
     if found is None:
         abort(404, f"This connection has no run {run_id}, or it is older than the runs that are kept.")
     try:
@@ -299,7 +299,7 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
     with noted_if_unsent(kind, connection.account_id, connection.id):
-        action = links.ask(services().api, kind, connection, visitor().email, services().clock(), _interval(), _why())
+        action = customer_links.ask(services().api, kind, connection, visitor().email, services().clock(), _interval(), _why())
     poll_action.enqueue_when_due(action)
     return _answer(connection)
 

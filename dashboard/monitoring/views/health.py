@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.context import Services, services
 from dashboard.core import schema
-from dashboard.monitoring import queries as vitals
+from dashboard.monitoring import queries as service_status
 from dashboard.tasks.queue import MINUTE
 from dashboard.web.access import PUBLIC, requires
 
@@ -75,11 +75,11 @@ def look(parts: Services) -> Readiness:
     try:
         if schema.needs_upgrade():
             return Readiness("the store has an older schema: run dashboard db upgrade", queue, unknown, unknown, None)
-        found = vitals.read()
+        found = service_status.read()
     except SQLAlchemyError:
         return Readiness("the database does not answer", queue, unknown, unknown, None)
     try:
-        vitals.ensure_writable(at)
+        service_status.ensure_writable(at)
         store = OK
     except SQLAlchemyError:
         store = "the database cannot be written to: its disk may be full"

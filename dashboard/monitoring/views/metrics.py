@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.context import Services, services
-from dashboard.monitoring import queries as vitals
+from dashboard.monitoring import queries as service_status
 from dashboard.telemetry import metrics
 from dashboard.web.access import PUBLIC, requires
 
@@ -52,7 +52,7 @@ class Moment(Collector):
         if waiting is not None:
             yield _by("console_queue_waiting", "Messages that wait in the work queue, by queue.", "queue", waiting)
         try:
-            found, counts = vitals.read(), vitals.count()
+            found, counts = service_status.read(), service_status.count()
         except SQLAlchemyError as error:
             current_app.logger.warning("Measurements without the database: %s", type(error).__name__)
             yield _one("console_store_up", "1 where the store answers.", 0)

@@ -10,7 +10,7 @@ from sqlalchemy.orm import contains_eager
 from dashboard.core.cache import remembered
 from dashboard.core.database import db
 from dashboard.core.text import comparable
-from dashboard.findings import queries as diagnosed
+from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
 from dashboard.fleet.counters import SHOWN
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
@@ -64,8 +64,8 @@ def read(at: datetime, most: int = 8) -> Overview:
         HealthChange.was_severity != Severity.OK.value,
         Connection.severity == Severity.OK.value,
     )
-    cause_count, behind_count = diagnosed.count_causes()
-    contradictions, contradiction_count = diagnosed.contradictions(most)
+    cause_count, behind_count = finding_queries.count_causes()
+    contradictions, contradiction_count = finding_queries.contradictions(most)
     return Overview(
         by_severity={severity: found[severity] for severity in SEVERITIES},
         connections=found.total(),
@@ -73,7 +73,7 @@ def read(at: datetime, most: int = 8) -> Overview:
         broke_count=_count("broke", since, broke),
         recovered=_changes(since, well, most),
         recovered_count=_count("well", since, well),
-        causes=diagnosed.worst_causes(most),
+        causes=finding_queries.worst_causes(most),
         cause_count=cause_count,
         behind_count=behind_count,
         contradictions=contradictions,

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.fleet.models import Account
 from dashboard.reports.overview import queries as overview
-from dashboard.reports.since import queries as report
+from dashboard.reports.since import queries as since_report
 from dashboard.reports.since.views import since_left
 from dashboard.web import htmx, times
 from dashboard.web.access import requires
@@ -20,7 +20,7 @@ def show() -> ResponseReturnValue:
     at = times.now()
     since = since_left(at)
     return render_template(
-        "reports/overview/overview.html", overview=overview.read(at), since=since, changed=report.count(since.time, at)
+        "reports/overview/overview.html", overview=overview.read(at), since=since, changed=since_report.count(since.time, at)
     )
 
 

@@ -15,7 +15,7 @@ from dashboard.context import services
 from dashboard.core.redaction import one_line
 from dashboard.findings.rules.normalise import span
 from dashboard.listing.query import BadQuery, whole_number
-from dashboard.reports.since import queries as report
+from dashboard.reports.since import queries as since_report
 from dashboard.users.access import visitor
 from dashboard.web import times
 from dashboard.web.access import requires
@@ -84,7 +84,7 @@ def numbers(endpoint: str, number: int) -> dict[str, Any]:
     return {_NUMBERS[endpoint]: number}
 
 
-def write(env: Environment, name: str, found: report.Report, zone: ZoneInfo, address: Address) -> str:
+def write(env: Environment, name: str, found: since_report.Report, zone: ZoneInfo, address: Address) -> str:
     """A report by one of the templates of ``reports``, with times in ``zone``. Needs no request."""
 
     def when(time: datetime) -> str:
@@ -107,13 +107,13 @@ def markdown(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", one_line(text)).replace("@", "@\u200b")
 
 
-def _read() -> tuple[Since, report.Report]:
+def _read() -> tuple[Since, since_report.Report]:
     at = times.now()
     since = read_since(request.args, visitor().user.left_at, at, times.zone(), _oldest(at))
-    return since, report.read(since.time, at)
+    return since, since_report.read(since.time, at)
 
 
-def _as_text(found: report.Report) -> str:
+def _as_text(found: since_report.Report) -> str:
     def address(endpoint: str, number: int) -> str:
         return url_for(endpoint, _external=True, **numbers(endpoint, number))
 

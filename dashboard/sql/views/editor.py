@@ -18,7 +18,7 @@ from dashboard.fleet.models import Account
 from dashboard.listing.query import Page, read_query
 from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.backends import postgresql
 from dashboard.sql.models import Answer, Question
 from dashboard.sql.parameters import BadQuestion, checked, names_in
@@ -52,7 +52,7 @@ class AnswerPage:
     @property
     def moves(self) -> bool:
         """Whether anything changes by itself."""
-        return self.answer.state in questions.OPEN
+        return self.answer.state in query_runs.OPEN
 
     @property
     def gone(self) -> bool:
@@ -78,7 +78,7 @@ def begin(account_id: int) -> ResponseReturnValue:
         if names := names_in(text):
             raise BadQuestion(f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there.")
         (answer,) = ask_for(title_of(text), text, [account_id], without_literals(text))
-    except (BadQuestion, questions.TooMany, reveals.BadReason) as error:
+    except (BadQuestion, query_runs.TooMany, reveals.BadReason) as error:
         return _editor(account, written, str(error)), 422
     return redirect(url_for("sql.show", answer_id=answer.id))
 
@@ -111,7 +111,7 @@ def keep_address(account_id: int) -> ResponseReturnValue:
             services().settings.places.ensure(address)
             postgresql.check(address, services().settings.store_address)
             shown = address.shown
-        questions.keep_address(visitor().user, account, vault.encrypt(text) if text else None, shown, services().clock())
+        query_runs.keep_address(visitor().user, account, vault.encrypt(text) if text else None, shown, services().clock())
     except (postgresql.BadAddress, NotAllowed) as error:
         flash(f"Nothing was changed. {error} Enter it again.", "danger")
     return redirect(url_for("sql.ask", account_id=account_id))
@@ -133,7 +133,7 @@ def show(answer_id: int) -> ResponseReturnValue:
     ensure_shown(answer.question)
     rows = rows_of(answer)
     if rows is None:
-        code = 409 if answer.state in questions.OPEN else 410
+        code = 409 if answer.state in query_runs.OPEN else 410
         abort(code, "There are no rows: the answer is not there yet, or it failed.")
     names, items = lines_of(answer, rows)
     complete = is_complete(answer)
@@ -158,7 +158,7 @@ def progress(answer_id: int) -> ResponseReturnValue:
 def cancel(answer_id: int) -> ResponseReturnValue:
     """Not wanted any more: whoever asks sees that within half a second, and cancels it in the database."""
     answer = get_answer_or_404(answer_id)
-    questions.end(answer, questions.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
+    query_runs.end(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
     return redirect(url_for("sql.show", answer_id=answer_id))
 
 
@@ -168,8 +168,8 @@ def reveal(question_id: int) -> ResponseReturnValue:
     """The person who asked says why they need the answers; they are shown for a quarter of an hour then."""
     question = get_question_or_404(question_id)
     try:
-        questions.reveal(question, visitor().user, request.form.get("why", ""), services().clock())
-    except (reveals.BadReason, questions.NotTheirs) as error:
+        query_runs.reveal(question, visitor().user, request.form.get("why", ""), services().clock())
+    except (reveals.BadReason, query_runs.NotTheirs) as error:
         flash(f"Nothing was shown. {error}", "danger")
     answer_id = request.form.get("answer", type=int)
     back = url_for("sql.show", answer_id=answer_id) if answer_id else url_for("queries.question", question_id=question_id)
@@ -185,9 +185,9 @@ def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[A
         questions.TooMany: too many of this person's are under way.
         reveals.BadReason: the reason is too short or too long.
     """
-    sealed, reason = questions.sealed(text, services().vault.keys), request.form.get("reason", "")
-    asked = questions.ask(visitor().user, title, sealed, accounts, told, services().clock(), reason)
-    found = questions.answers(asked.id)
+    sealed, reason = query_runs.sealed(text, services().vault.keys), request.form.get("reason", "")
+    asked = query_runs.ask(visitor().user, title, sealed, accounts, told, services().clock(), reason)
+    found = query_runs.answers(asked.id)
     for answer in found:
         run_query.enqueue_when_due(answer)
     return found
@@ -199,7 +199,7 @@ def is_shown(question: Question) -> bool:
     Administrators may; whoever asked it may for a quarter of an hour after they gave a reason.
     """
     user = visitor().user
-    return user.role == SEES_ALL or (question.who == user.email and questions.is_revealed(question, services().clock()))
+    return user.role == SEES_ALL or (question.who == user.email and query_runs.is_revealed(question, services().clock()))
 
 
 def ensure_shown(question: Question) -> None:
@@ -210,7 +210,7 @@ def ensure_shown(question: Question) -> None:
 
 def get_question_or_404(question_id: int) -> Question:
     """The question, if it is one's own, or one is an administrator."""
-    found = questions.question_or_none(question_id)
+    found = query_runs.question_or_none(question_id)
     if found is None or (found.who != visitor().email and not visitor().may("admin")):
         abort(404, f"There is no question {question_id} of yours.")
     return found
@@ -218,7 +218,7 @@ def get_question_or_404(question_id: int) -> Question:
 
 def get_answer_or_404(answer_id: int) -> Answer:
     """The answer, if its question is one's own, or one is an administrator."""
-    found = questions.answer_or_none(answer_id)
+    found = query_runs.answer_or_none(answer_id)
     if found is None or (found.question.who != visitor().email and not visitor().may("admin")):
         abort(404, f"There is no answer {answer_id} of yours.")
     return found
@@ -226,23 +226,23 @@ def get_answer_or_404(answer_id: int) -> Answer:
 
 def rows_of(answer: Answer) -> list[list[Any]] | None:
     """Its rows, None where there are none yet, or no more."""
-    return questions.unpacked(answer.rows, services().vault.keys)
+    return query_runs.unpacked(answer.rows, services().vault.keys)
 
 
 def columns_of(answer: Answer) -> list[tuple[str, str]]:
     """Name and type of its columns. The version before this one kept names as they are."""
     keys = services().vault.keys
-    return [(questions.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
+    return [(query_runs.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
 
 
 def text_of(answer: Answer) -> str | None:
     """Return the statement as it was asked; None after a day."""
-    return questions.opened(answer.question.text, services().vault.keys)
+    return query_runs.opened(answer.question.text, services().vault.keys)
 
 
 def is_gone(answer: Answer) -> bool:
     """Return whether what was answered was deleted because a day has passed."""
-    return answer.state not in questions.OPEN and not answer.question.text
+    return answer.state not in query_runs.OPEN and not answer.question.text
 
 
 def lines_of(answer: Answer, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
@@ -255,7 +255,7 @@ def lines_of(answer: Answer, rows: Sequence[Any]) -> tuple[list[str], list[dict[
 
 def is_complete(answer: Answer) -> bool:
     """Return whether all rows of the answer are there: it was not cut at a limit and did not break off."""
-    return answer.state == questions.DONE and not answer.told
+    return answer.state == query_runs.DONE and not answer.told
 
 
 def answer_file(response: Response, name: str, suffix: str, complete: bool) -> Response:
@@ -284,7 +284,7 @@ def _page(answer: Answer) -> AnswerPage:
 
 
 def _editor(account: Account, text: str, problem: str = "") -> str:
-    address = questions.address_or_none(account.id)
+    address = query_runs.address_or_none(account.id)
     return render_template(
         "sql/editor.html",
         account=account,
@@ -292,6 +292,6 @@ def _editor(account: Account, text: str, problem: str = "") -> str:
         reason=request.form.get("reason", ""),
         problem=problem,
         address=address,
-        latest=questions.latest_of(visitor().email, account.id),
+        latest=query_runs.latest_of(visitor().email, account.id),
         is_shown=is_shown,
     )

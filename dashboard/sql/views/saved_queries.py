@@ -11,7 +11,7 @@ from dashboard.fleet.lists import ACCOUNTS
 from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import service as reveals
-from dashboard.sql import service as questions
+from dashboard.sql import service as query_runs
 from dashboard.sql.models import Answer, Question, SavedQuery
 from dashboard.sql.parameters import TYPES, BadQuestion, checked, names_in, with_values
 from dashboard.sql.views.editor import (
@@ -37,7 +37,7 @@ bp = Blueprint("queries", __name__)
 @requires("operator")
 def index() -> ResponseReturnValue:
     """All saved questions."""
-    return render_template("sql/saved_queries.html", queries=questions.saved())
+    return render_template("sql/saved_queries.html", queries=query_runs.saved())
 
 
 @bp.get("/queries/new")
@@ -88,7 +88,7 @@ def change(query_id: int) -> ResponseReturnValue:
 @requires("operator")
 def delete(query_id: int) -> ResponseReturnValue:
     """Forget it; what was asked stays in the audit trail."""
-    questions.delete(visitor().user, _changeable_or_404(query_id), services().clock())
+    query_runs.delete(visitor().user, _changeable_or_404(query_id), services().clock())
     return redirect(url_for("queries.index"))
 
 
@@ -110,7 +110,7 @@ def ask(query_id: int) -> ResponseReturnValue:
         text = with_values(query.text, query.parameters, values)
         told = f"“{query.name}”: {without_literals(query.text)}"
         answers = ask_for(query.name, text, [account.id for account in accounts], told)
-    except (BadQuestion, questions.TooMany, reveals.BadReason) as error:
+    except (BadQuestion, query_runs.TooMany, reveals.BadReason) as error:
         return _asking(query, str(error)), 422
     return redirect(url_for("queries.question", question_id=answers[0].question_id))
 
@@ -121,7 +121,7 @@ def ask(query_id: int) -> ResponseReturnValue:
 def question(question_id: int) -> ResponseReturnValue:
     """A question's answers, one a customer; as CSV all their rows, with the account in front."""
     found = get_question_or_404(question_id)
-    answers = questions.answers(question_id)
+    answers = query_runs.answers(question_id)
     if request.path.endswith(".csv"):
         if not all(map(is_gone, answers)):
             ensure_shown(found)
@@ -134,7 +134,7 @@ def question(question_id: int) -> ResponseReturnValue:
 @requires("operator", poll=True)
 def progress(question_id: int) -> ResponseReturnValue:
     """The polled part."""
-    return _answers("sql/_results.html", get_question_or_404(question_id), questions.answers(question_id))
+    return _answers("sql/_results.html", get_question_or_404(question_id), query_runs.answers(question_id))
 
 
 @bp.post("/questions/<int:question_id>/cancel")
@@ -142,14 +142,14 @@ def progress(question_id: int) -> ResponseReturnValue:
 def cancel(question_id: int) -> ResponseReturnValue:
     """None of the answers that are still to come is wanted."""
     get_question_or_404(question_id)
-    for answer in questions.answers(question_id):
-        if answer.state in questions.OPEN:
-            questions.end(answer, questions.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
+    for answer in query_runs.answers(question_id):
+        if answer.state in query_runs.OPEN:
+            query_runs.end(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
     return redirect(url_for("queries.question", question_id=question_id))
 
 
 def _query_or_404(query_id: int) -> SavedQuery:
-    found = questions.saved_or_none(query_id)
+    found = query_runs.saved_or_none(query_id)
     if found is None:
         abort(404, f"There is no saved question {query_id}.")
     return found
@@ -159,18 +159,18 @@ def _changeable_or_404(query_id: int) -> SavedQuery:
     """The saved question, for somebody who may change and delete it; 403 for others."""
     query = _query_or_404(query_id)
     try:
-        questions.check_change(visitor().user, query)
-    except questions.NotTheirs as error:
+        query_runs.check_change(visitor().user, query)
+    except query_runs.NotTheirs as error:
         abort(403, str(error))
     return query
 
 
 def _answers(template: str, question: Question, answers: list[Answer]) -> str:
-    return render_template(template, question=question, answers=answers, open=questions.OPEN, shown=is_shown(question))
+    return render_template(template, question=question, answers=answers, open=query_runs.OPEN, shown=is_shown(question))
 
 
 def _most() -> int:
-    return questions.MOST_OPEN if visitor().may("admin") else min(questions.MOST_OPEN, services().settings.dashboard_bulk_most)
+    return query_runs.MOST_OPEN if visitor().may("admin") else min(query_runs.MOST_OPEN, services().settings.dashboard_bulk_most)
 
 
 def _chosen() -> Page[Account]:
@@ -183,7 +183,7 @@ def _asking(query: SavedQuery, problem: str = "") -> str:
     return render_template(
         "sql/saved_query.html",
         query=query,
-        may_change=questions.may_change(visitor().user, query),
+        may_change=query_runs.may_change(visitor().user, query),
         names=names_in(query.text),
         accounts=chosen.items[:12],
         total=chosen.total,
@@ -205,7 +205,7 @@ def _save(query: SavedQuery | None) -> ResponseReturnValue:
         kinds = {name: request.form.get(f"type-{name}", "text") for name in names_in(text)}
         if wrong := next((kind for kind in kinds.values() if kind not in TYPES), None):
             raise BadQuery(f"There is no type “{wrong}”.")
-        kept = questions.save(visitor().user, query, request.form.get("name", ""), text, kinds, services().clock())
+        kept = query_runs.save(visitor().user, query, request.form.get("name", ""), text, kinds, services().clock())
     except BadQuery:
         raise
     except ValueError as error:

@@ -13,11 +13,11 @@ from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
 from dashboard.core.snapshot_version import begin_change
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.findings.models import DataCheck, Finding
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import service as table_checks
 
-DAY, WEEK, LEASE = timedelta(days=1), findings.DATA_LASTS, timedelta(minutes=5)
+DAY, WEEK, LEASE = timedelta(days=1), evaluate.DATA_LASTS, timedelta(minutes=5)
 # A table that gets no rows may be one that never changes: that is no reason to count it each day for good.
 LASTING: Final = ("duplicate_keys", "mixed_versions", "parent_table_empty")
 
@@ -45,7 +45,7 @@ def of_connection(account_id: int, connection_id: int) -> DataCheck | None:
 def is_fresh(account_id: int, connection_id: int, at: datetime) -> bool:
     """Whether the data was checked so short a time ago that it need not be checked again."""
     check = of_connection(account_id, connection_id)
-    return check is not None and at - check.checked_at < looks.FRESH
+    return check is not None and at - check.checked_at < table_checks.FRESH
 
 
 def tables_of(check: DataCheck) -> list[CountedTable]:
@@ -72,7 +72,7 @@ def write(
     if asked:
         check.watched_until = at + WEEK
     db.session.flush()
-    findings.evaluate([account_id], at)
+    evaluate.evaluate([account_id], at)
     lasting = select(Finding.id).where(
         Finding.account_id == account_id,
         Finding.connection_id == connection_id,

@@ -15,12 +15,12 @@ from dashboard.core.database import db
 from dashboard.core.snapshot_version import begin_change
 from dashboard.core.text import clean
 from dashboard.core.times import CLOCK_SKEW
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.fleet import queries
-from dashboard.fleet import runs as run_log
+from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection
 from dashboard.tables.filters import can_sort
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import service as table_checks
 from dashboard.tables.of_connection import LONGEST_NAME, RUNS_ASKED, _prefix, loaded_by, tables_of
 
 MOST_DATABASES, MOST_TABLES = 3, 5
@@ -113,7 +113,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
         times += found
         # How many rows there are is said along with them.
         name, loader = clean(table.name), loaded_by(table, siblings)
-        seen.append(looks.Seen(table.id, name, loader, page.count, max(found, default=None), says_received=True))
+        seen.append(table_checks.Seen(table.id, name, loader, page.count, max(found, default=None), says_received=True))
     look = RowsLook(
         prefix=_prefix(connection),
         tables=len(tables),
@@ -126,7 +126,7 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
     if look.read or not look.tables:
         _save(connection, look, at)
     if seen:
-        looks.write(connection.account_id, seen, at)
+        table_checks.write(connection.account_id, seen, at)
     return look
 
 
@@ -146,14 +146,14 @@ def _save(connection: Connection, look: RowsLook, at: datetime) -> None:
     row = db.session.get_one(Connection, (account_id, connection.id), populate_existing=True)
     known = (look.newest_at, None if look.is_whole else row.newest_row_at)
     row.newest_row_at, row.rows_read_at = max((time for time in known if time), default=None), at
-    findings.evaluate([account_id], at)
+    evaluate.evaluate([account_id], at)
     db.session.commit()
 
 
 def _most_loaded(connection: Connection, tables: list[peliqan.Table]) -> list[peliqan.Table]:
     """Those first into which the latest runs say that they loaded most: there a row is missing soonest."""
     loads: Counter[str] = Counter()
-    for run in run_log.latest(connection.account_id, connection.id, RUNS_ASKED):
+    for run in fleet_runs.latest(connection.account_id, connection.id, RUNS_ASKED):
         for load in run.tables:
             loads[str(load["name"]).casefold()] += load["records"] or 0
     prefix = _prefix(connection).casefold()

@@ -14,7 +14,7 @@ from dashboard import peliqan
 from dashboard.core.text import clean
 from dashboard.core.times import CLOCK_SKEW
 from dashboard.fleet import queries
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import service as table_checks
 from dashboard.tables.health.freshness import read_time, received_at
 from dashboard.tables.of_connection import loaded_by
 from dashboard.tables.query import TableQuery
@@ -40,7 +40,7 @@ def look(
         times = [read_time(row.get(column)) for row in rows]
         newest = max((time for time in times if time is not None and time <= at + CLOCK_SKEW), default=None)
     key = next((each.name for each in columns if each.primary), "")
-    seen = looks.Seen(
+    seen = table_checks.Seen(
         table_id=table.id,
         name=clean(table.name) or f"Table {table.id}",
         connection_id=loaded_by(table, queries.connections_of(api.account_id)),
@@ -53,28 +53,28 @@ def look(
         duplicates=duplicates(page.rows, key) if key else None,
         empty_columns=tuple(clean(name) for name in empty_columns(page.rows, columns)),
     )
-    looks.write(api.account_id, [seen], at)
+    table_checks.write(api.account_id, [seen], at)
 
 
 def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) -> None:
     """Count the tables that are due, one call each, as fast as the pace of all calls allows."""
-    for account_id, table_id in looks.due(clock()):
+    for account_id, table_id in table_checks.due(clock()):
         if stop.is_set():
             return
-        table = looks.lease(account_id, table_id, clock())
+        table = table_checks.lease(account_id, table_id, clock())
         if table is None:
             continue
         try:
             rows = api.for_account(account_id).rows(table_id, size=1).count
         except GONE:
-            looks.put_off(table, clock(), for_good=True)
+            table_checks.put_off(table, clock(), for_good=True)
         except peliqan.Away:
             # Due again when our lease on it is over; the others with it.
             return
         except peliqan.PeliqanError:
-            looks.put_off(table, clock())
+            table_checks.put_off(table, clock())
         else:
-            looks.counted(table, rows, clock())
+            table_checks.counted(table, rows, clock())
 
 
 def duplicates(rows: Sequence[Row], key: str) -> int:

@@ -14,7 +14,7 @@ from sqlalchemy import select, update
 
 from dashboard.core.database import change, db, is_free
 from dashboard.core.snapshot_version import begin_change
-from dashboard.findings import evaluate as findings
+from dashboard.findings import evaluate
 from dashboard.fleet.models import WatchedTable
 from dashboard.tables.health.models import TableLook
 
@@ -66,7 +66,7 @@ def write(account_id: int, seen: Sequence[Seen], at: datetime) -> None:
         table.name, table.connection_id = each.name, each.connection_id
         table.watched_until, table.due_at = at + WEEK, at + DAY
         _note(table, each, at)
-    findings.evaluate([account_id], at)
+    evaluate.evaluate([account_id], at)
     db.session.commit()
 
 
@@ -93,7 +93,7 @@ def counted(table: WatchedTable, rows: int, at: datetime) -> None:
     begin_change()
     table.due_at, table.leased_until = (at + DAY if at + DAY < table.watched_until else None), None
     _note(table, Seen(table.table_id, table.name, table.connection_id, rows), at)
-    findings.evaluate([table.account_id], at)
+    evaluate.evaluate([table.account_id], at)
     db.session.commit()
 
 
@@ -127,7 +127,7 @@ def _note(table: WatchedTable, seen: Seen, at: datetime) -> None:
 def _judge(table: WatchedTable, rows: int, at: datetime) -> None:
     """Whether the table lost rows, or has them back."""
     if table.dropped_at is not None and table.rows_before is not None:
-        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < findings.DROP_LASTS:
+        if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < evaluate.DROP_LASTS:
             return
         table.rows_before = table.before_at = table.dropped_at = None
     before, before_at = _most_before(table, at)

@@ -12,8 +12,8 @@ from dashboard.context import services
 from dashboard.fleet.models import Account, WatchedTable
 from dashboard.tables import addresses as table_views
 from dashboard.tables import presenters
-from dashboard.tables.health import jobs as table_health
-from dashboard.tables.health import service as looks
+from dashboard.tables.health import jobs as table_check_jobs
+from dashboard.tables.health import service as table_checks
 from dashboard.tables.health.models import TableLook
 from dashboard.web import htmx
 from dashboard.web.access import requires
@@ -49,7 +49,7 @@ class HealthPage:
 def show(account_id: int, table_id: int) -> ResponseReturnValue:
     """A look at the table, at most one a minute. Where Peliqan does not answer, what was seen last, with the reason."""
     account, problem = get_account_or_404(account_id), None
-    table = looks.watched(account_id, table_id)
+    table = table_checks.watched(account_id, table_id)
     if table is None or not _was_just_seen(account_id, table_id):
         try:
             _look(account_id, table_id)
@@ -59,9 +59,9 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
             if table is None:
                 raise
             problem = error
-        table = looks.watched(account_id, table_id)
+        table = table_checks.watched(account_id, table_id)
     assert table is not None
-    earlier = looks.latest(account_id, table_id)
+    earlier = table_checks.latest(account_id, table_id)
     seen = next((each for each in earlier if each.sampled is not None), None)
     template = "tables/health/_table_health.html" if htmx.is_htmx() else "tables/health/table_health.html"
     return render_template(template, page=HealthPage(account, table, seen, earlier, problem))
@@ -72,9 +72,11 @@ def _look(account_id: int, table_id: int) -> None:
     table, columns = api.table(table_id), api.columns(table_id)
     asked = table_views.read(account_id, table_id, request.args).args
     query, _ = presenters.read_query(account_id, table_id, asked, (), columns)
-    table_health.look(api, table, columns, query, services().clock())
+    table_check_jobs.look(api, table, columns, query, services().clock())
 
 
 def _was_just_seen(account_id: int, table_id: int) -> bool:
     at = services().clock()
-    return any(each.sampled is not None and at - each.at < looks.FRESH for each in looks.latest(account_id, table_id, 3))
+    return any(
+        each.sampled is not None and at - each.at < table_checks.FRESH for each in table_checks.latest(account_id, table_id, 3)
+    )

@@ -14,7 +14,7 @@ from dashboard.context import services
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Connection
 from dashboard.masking import presenters as masking
-from dashboard.tables.search import jobs as work
+from dashboard.tables.search import jobs as search_jobs
 from dashboard.tables.search import service as searches
 from dashboard.tables.search.jobs import Hit, Place
 from dashboard.tables.search.matching import LONGEST
@@ -50,7 +50,7 @@ class SearchPage:
     @property
     def asked(self) -> int:
         """How many tables the API's own search, or the rows, have been asked of."""
-        return sum(each.state not in (work.WAITS, work.LEFT) for each in self.places)
+        return sum(each.state not in (search_jobs.WAITS, search_jobs.LEFT) for each in self.places)
 
     def name(self, table_id: int) -> str:
         """A table's name."""
@@ -59,8 +59,12 @@ class SearchPage:
     @property
     def unread(self) -> list[Place]:
         """Tables of which not every row was read, where that matters: nothing was found, or they could not be asked at all."""
-        asked = () if self.hits else (work.ASKED,)
-        return [each for each in self.places if each.state in (work.UNREADABLE, work.LEFT, work.WAITS, work.PART, *asked)]
+        asked = () if self.hits else (search_jobs.ASKED,)
+        return [
+            each
+            for each in self.places
+            if each.state in (search_jobs.UNREADABLE, search_jobs.LEFT, search_jobs.WAITS, search_jobs.PART, *asked)
+        ]
 
     @property
     def sentence(self) -> str:
@@ -69,7 +73,7 @@ class SearchPage:
             return "No table of this connection was found, so nothing was read."
         tables = len({hit.table_id for hit in self.hits})
         if tables:
-            most = " These are the first; there may be more." if len(self.hits) >= work.MOST_HITS else ""
+            most = " These are the first; there may be more." if len(self.hits) >= search_jobs.MOST_HITS else ""
             said = f"Found in {tables} table{'' if tables == 1 else 's'}.{most}"
             return (
                 f"{said} Tables without it were asked with Peliqan's search, which can miss some." if self._some_asked else said
@@ -84,7 +88,7 @@ class SearchPage:
 
     @property
     def _some_asked(self) -> bool:
-        return any(each.state == work.ASKED for each in self.places)
+        return any(each.state == search_jobs.ASKED for each in self.places)
 
 
 @bp.get(f"{PATH}/search")
@@ -130,21 +134,23 @@ def show(account_id: int, connection_id: int, search_id: int) -> ResponseReturnV
 def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturnValue:
     """One turn of about two seconds; where another tab has its turn, only how far that is."""
     connection, search = _mine_or_404(account_id, connection_id, search_id)
-    work.go_on(services().api, search, connection, _value(search), services().clock, lambda *table: _masked(account_id, *table))
+    search_jobs.go_on(
+        services().api, search, connection, _value(search), services().clock, lambda *table: _masked(account_id, *table)
+    )
     if not htmx.is_htmx():
         return redirect(_url(search), 303)
     return render_template("tables/search/_progress.html", page=_page(connection, search))
 
 
 def _page(connection: Connection, search: ValueSearch) -> SearchPage:
-    hits = work.hits_of(search)
+    hits = search_jobs.hits_of(search)
     masked = {}
     for table_id in {hit.table_id for hit in hits}:
         columns = tuple(_column(hit) for hit in hits if hit.table_id == table_id)
         masked[table_id] = {clean(name) for name in _masked(connection.account_id, table_id, columns)}
     # What was found in a column that the person saw is not shown where that column is masked now.
     hits = [hit for hit in hits if hit.masked or hit.column not in masked[hit.table_id]]
-    return SearchPage(connection, search, _value(search), work.places_of(search), hits, masked)
+    return SearchPage(connection, search, _value(search), search_jobs.places_of(search), hits, masked)
 
 
 def _column(hit: Hit) -> peliqan.Column:
@@ -179,8 +185,8 @@ def _url(search: ValueSearch) -> str:
 
 def _unread(place: Place) -> str:
     name = f"“{(place.name or f'Table {place.table_id}')[:60]}”"
-    if place.state == work.PART:
+    if place.state == search_jobs.PART:
         return f"{name} (the first {place.rows:,} of {place.total:,} rows were)"
-    if place.state == work.ASKED:
+    if place.state == search_jobs.ASKED:
         return f"{name} (Peliqan's search found nothing there)"
     return f"{name} ({place.note.rstrip('.')})" if place.note else name

@@ -7,10 +7,8 @@ from dashboard.audit import service as audit
 from dashboard.audit.views import bp
 from dashboard.context import services
 from dashboard.core.database import db
-from dashboard.users import oidc_users as provided
-from dashboard.users import scopes, sessions
+from dashboard.users import oidc_users, scopes, sessions, two_factor
 from dashboard.users import service as people
-from dashboard.users import two_factor as second
 from dashboard.users.access import visitor
 from dashboard.users.lists import USERS, user_item
 from dashboard.users.models import User
@@ -116,7 +114,7 @@ def hand_over(user_id: int) -> ResponseReturnValue:
         _note("hand_over", audit.FAILED, f"{person.email} to {there.issuer}")
         flash(f"Nothing was changed: {there.name} cannot be asked ({away}), so {person.email} could not sign in there.", "danger")
         return redirect(url_for(".user", user_id=user_id), 303)
-    provided.hand_over(person, there.issuer)
+    oidc_users.hand_over(person, there.issuer)
     _note("hand_over", audit.DONE, f"{person.email} to {there.issuer}")
     flash(
         f"{person.email} is handed over. As soon as they sign in with {there.name} it is their only way in; until then they sign"
@@ -131,7 +129,7 @@ def hand_over(user_id: int) -> ResponseReturnValue:
 def remove_second_factor(user_id: int) -> ResponseReturnValue:
     """For who has lost telephone and recovery codes: the password alone signs them in again."""
     person = _user_or_404(user_id)
-    second.switch_off(person)
+    two_factor.switch_off(person)
     _note("second_factor_off", audit.DONE, person.email)
     flash(f"{person.email} signs in with their password alone, and can set up a second factor anew.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)

@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.context import services
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.access import begin_session, visitor
 from dashboard.web.access import requires
 from dashboard.web.security import limiter
@@ -21,7 +21,7 @@ def _myself() -> str:
 @requires("viewer")
 def show() -> ResponseReturnValue:
     """The form."""
-    return render_template("users/password.html", problem="", least=people.SHORTEST_PASSWORD)
+    return render_template("users/password.html", problem="", least=users.SHORTEST_PASSWORD)
 
 
 @bp.post("/me/password")
@@ -31,16 +31,16 @@ def change() -> ResponseReturnValue:
     """Set another; it ends every other session of this person, and this browser goes on with a new one."""
     at, user, new = services().clock(), visitor().user, request.form.get("new", "")
     try:
-        if not people.has_password(user, request.form.get("current", "")):
-            raise people.PeopleError("The password that you have now is another one.")
+        if not users.has_password(user, request.form.get("current", "")):
+            raise users.PeopleError("The password that you have now is another one.")
         if new == request.form.get("current", ""):
-            raise people.PeopleError("The new one is the one that you have now: choose another.")
+            raise users.PeopleError("The new one is the one that you have now: choose another.")
         if new != request.form.get("again", ""):
-            raise people.PeopleError("The two new ones are not the same.")
-        people.set_password(user, new, at)
-    except people.PeopleError as error:
+            raise users.PeopleError("The two new ones are not the same.")
+        users.set_password(user, new, at)
+    except users.PeopleError as error:
         audit.record(at, user.email, "change_password", audit.FAILED)
-        return render_template("users/password.html", problem=str(error), least=people.SHORTEST_PASSWORD), 400
+        return render_template("users/password.html", problem=str(error), least=users.SHORTEST_PASSWORD), 400
     audit.record(at, user.email, "change_password", audit.DONE)
     begin_session(user)
     flash("Your password is changed. Wherever else you were signed in, you are no more.", "success")

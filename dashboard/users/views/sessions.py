@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.context import services
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users import sessions
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
@@ -31,7 +31,7 @@ def end() -> ResponseReturnValue:
         flash(f"Nothing was ended. {_how(user.issuer)}", "danger")
         return redirect(url_for("people.me"), 303)
     if which == "others":
-        people.end_all(user, at, but=visitor().get_id())
+        users.end_all(user, at, but=visitor().get_id())
         ended, what, sentence = True, "all others", "You are signed in here alone now."
     else:
         ended, what, sentence = sessions.end(user, _number(which), at), "one", "That session is ended."
@@ -43,7 +43,7 @@ def end() -> ResponseReturnValue:
 def _shows_who_they_are() -> bool:
     user, at = visitor().user, services().clock()
     if user.issuer is None:
-        return people.has_password(user, request.form.get("password", ""))
+        return users.has_password(user, request.form.get("password", ""))
     mine = sessions.open_of(user, at, visitor().get_id())
     return any(each.is_here and at - each.started_at <= JUST_CAME for each in mine)
 

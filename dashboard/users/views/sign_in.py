@@ -7,9 +7,8 @@ from flask_login import current_user, logout_user
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.email_addresses import canonical
-from dashboard.users import service as people
-from dashboard.users import sessions
-from dashboard.users import two_factor as codes
+from dashboard.users import service as users
+from dashboard.users import sessions, two_factor
 from dashboard.users.access import let_in, visitor
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
@@ -32,9 +31,9 @@ def login() -> ResponseReturnValue:
         return redirect(target)
     # What is counted by ``by_account`` is this text of this form, and nothing else signs in.
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    if not email or not password or len(email) > people.LONGEST_ADDRESS or len(password) > people.LONGEST_PASSWORD:
-        return provider.sign_in_page(target, email[: people.LONGEST_ADDRESS], WRONG if request.method == "POST" else "")
-    user = people.check_password(email, password)
+    if not email or not password or len(email) > users.LONGEST_ADDRESS or len(password) > users.LONGEST_PASSWORD:
+        return provider.sign_in_page(target, email[: users.LONGEST_ADDRESS], WRONG if request.method == "POST" else "")
+    user = users.check_password(email, password)
     if user is None:
         audit.record(services().clock(), canonical(email), "sign_in", audit.FAILED)
         return provider.sign_in_page(target, email, WRONG), 403
@@ -49,7 +48,7 @@ def login() -> ResponseReturnValue:
 def logout() -> ResponseReturnValue:
     """Sign out, here and for every copy of this cookie; then at the provider, of whom one vouches for."""
     is_vouched_for = visitor().user.issuer is not None
-    people.sign_out(visitor().get_id(), services().clock())
+    users.sign_out(visitor().get_id(), services().clock())
     audit.record(services().clock(), visitor().email, "sign_out", audit.DONE)
     logout_user()
     session.clear()
@@ -69,8 +68,8 @@ def create_token() -> ResponseReturnValue:
     """A new token, shown in this answer and never again."""
     name = request.form.get("name", "")
     try:
-        secret = people.new_token(visitor().user, name, services().clock())
-    except people.PeopleError as error:
+        secret = users.new_token(visitor().user, name, services().clock())
+    except users.PeopleError as error:
         flash(str(error), "danger")
         return redirect(url_for(".me"), 303)
     audit.record(services().clock(), visitor().email, "create_token", audit.DONE, detail=name[:80])
@@ -81,14 +80,14 @@ def create_token() -> ResponseReturnValue:
 @requires("viewer")
 def revoke_token(token_id: int) -> ResponseReturnValue:
     """Make one worthless."""
-    done = people.revoke_token(visitor().user, token_id, services().clock())
+    done = users.revoke_token(visitor().user, token_id, services().clock())
     audit.record(services().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED)
     flash("The token is revoked." if done else "You have no such token.", "success" if done else "danger")
     return redirect(url_for(".me"), 303)
 
 
-def _me(secret: people.Secret | None = None) -> str:
+def _me(secret: users.Secret | None = None) -> str:
     user = visitor().user
-    left = codes.codes_left(user) if user.totp_secret is not None else 0
+    left = two_factor.codes_left(user) if user.totp_secret is not None else 0
     mine = sessions.open_of(user, services().clock(), visitor().get_id())
-    return render_template("users/me.html", tokens=people.tokens_of(user), secret=secret, codes_left=left, sessions=mine)
+    return render_template("users/me.html", tokens=users.tokens_of(user), secret=secret, codes_left=left, sessions=mine)

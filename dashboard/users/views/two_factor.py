@@ -10,8 +10,8 @@ from markupsafe import Markup
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.database import db
-from dashboard.users import service as people
-from dashboard.users import two_factor as second
+from dashboard.users import service as users
+from dashboard.users import two_factor
 from dashboard.users.access import let_in, visitor
 from dashboard.users.models import User
 from dashboard.web.access import PUBLIC, requires, safe_next
@@ -50,13 +50,13 @@ def code() -> ResponseReturnValue:
     if request.method == "GET":
         return render_template("users/login_code.html", wrong=False)
     vault = services().vault
-    by = second.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), services().clock(), vault.encrypt)
+    by = two_factor.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), services().clock(), vault.encrypt)
     if by is None:
         audit.record(services().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
         return render_template("users/login_code.html", wrong=True), 403
     let_in(user, f"With a {by}.")
     if by == "recovery code":
-        flash(f"That recovery code is used up; you have {second.codes_left(user)} left.", "info")
+        flash(f"That recovery code is used up; you have {two_factor.codes_left(user)} left.", "info")
     return redirect(target)
 
 
@@ -66,7 +66,7 @@ def new() -> ResponseReturnValue:
     """A new secret to be read by an app; it is theirs once a code of it comes back."""
     if visitor().user.issuer is not None or visitor().user.totp_secret is not None:
         return redirect(url_for("people.me"))
-    return _form(second.new_secret())
+    return _form(two_factor.new_secret())
 
 
 @bp.post("/me/second-factor")
@@ -79,13 +79,13 @@ def switch_on() -> ResponseReturnValue:
     if user.issuer is not None or user.totp_secret is not None or owner != str(user.id):
         flash("Nothing was changed: this form was made for another moment. Begin again.", "warning")
         return redirect(url_for("people.me"), 303)
-    step = second.step_of(secret, request.form.get("code", ""), at)
-    if step is None or not people.has_password(user, request.form.get("password", "")):
+    step = two_factor.step_of(secret, request.form.get("code", ""), at)
+    if step is None or not users.has_password(user, request.form.get("password", "")):
         audit.record(at, user.email, "second_factor_on", audit.FAILED)
         return _form(
             secret, "The code or the password does not fit. Nothing was changed. Wait for a new code and try again."
         ), 403
-    codes = second.switch_on(user, secret, step, vault.encrypt)
+    codes = two_factor.switch_on(user, secret, step, vault.encrypt)
     audit.record(at, user.email, "second_factor_on", audit.DONE)
     return render_template("users/recovery_codes.html", codes=codes)
 
@@ -96,13 +96,13 @@ def switch_on() -> ResponseReturnValue:
 def switch_off() -> ResponseReturnValue:
     """Ask for none any more, with the password and a code."""
     user, vault, at = visitor().user, services().vault, services().clock()
-    knows = people.has_password(user, request.form.get("password", ""))
+    knows = users.has_password(user, request.form.get("password", ""))
     code = request.form.get("code", "")
-    if not knows or second.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None:
+    if not knows or two_factor.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None:
         audit.record(at, user.email, "second_factor_off", audit.FAILED)
         flash("The code or the password does not fit. Nothing was changed.", "danger")
         return redirect(url_for("people.me"), 303)
-    second.switch_off(user)
+    two_factor.switch_off(user)
     audit.record(at, user.email, "second_factor_off", audit.DONE)
     if not visitor().needs_second_factor:
         flash("You sign in with your password alone again.", "success")
@@ -111,7 +111,7 @@ def switch_off() -> ResponseReturnValue:
 
 def _form(secret: str, problem: str = "") -> str:
     user = visitor().user
-    picture = segno.make(second.address_of(secret, user.email), error="m").svg_inline(scale=4, light="#fff")
+    picture = segno.make(two_factor.address_of(secret, user.email), error="m").svg_inline(scale=4, light="#fff")
     sealed = services().vault.encrypt(f"{user.id}:{secret}").decode()
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     # The picture is segno's own, of an address that pyotp has quoted.
@@ -138,4 +138,4 @@ def who_is_half_in() -> str:
 
 def _mark(user: User) -> str:
     """Changes with the password."""
-    return people.hashed(user.password_hash)[:16]
+    return users.hashed(user.password_hash)[:16]

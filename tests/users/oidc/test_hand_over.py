@@ -12,10 +12,8 @@ from dashboard.audit import service as audit
 from dashboard.cli.check import _notes_on_people, provider_problem
 from dashboard.cli.main import main
 from dashboard.core.database import db
-from dashboard.users import issuers
-from dashboard.users import oidc_users as provided
-from dashboard.users import service as people
-from dashboard.users import two_factor as second
+from dashboard.users import issuers, oidc_users, two_factor
+from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.support.clock import Clock
 from tests.support.oidc_provider import Provider, sign_in, told
@@ -36,7 +34,7 @@ SHARED = [
 def viv(app: Flask) -> SimpleNamespace:
     """A person with a password, by number and address."""
     with app.app_context():
-        found = people.find_user("viv@example.com")
+        found = users.find_user("viv@example.com")
         assert found is not None
         return SimpleNamespace(id=found.id, email=found.email)
 
@@ -76,8 +74,8 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     assert by_password(app) == 403
     assert before.client.get("/").status_code == 302
     assert mallory.client.get("/").status_code == 200
-    with app.app_context(), pytest.raises(people.PeopleError, match="has no password here"):
-        people.set_password(db.session.get_one(User, viv.id), "a long enough one", app.extensions["services"].clock())
+    with app.app_context(), pytest.raises(users.PeopleError, match="has no password here"):
+        users.set_password(db.session.get_one(User, viv.id), "a long enough one", app.extensions["services"].clock())
 
 
 def test_with_entra_id_somebody_handed_over_comes_in_once_their_domain_is_named(
@@ -102,7 +100,7 @@ def test_the_second_factor_goes_with_the_password_and_not_before(
 ) -> None:
     with app.app_context():
         user = db.session.get_one(User, viv.id)
-        second.switch_on(user, second.new_secret(), 0, lambda text: text.encode())
+        two_factor.switch_on(user, two_factor.new_secret(), 0, lambda text: text.encode())
     adam.post(f"/users/{viv.id}/provider")
     with app.app_context():
         assert db.session.get_one(User, viv.id).totp_secret is not None
@@ -155,13 +153,13 @@ def test_handed_over_anew_the_account_before_works_until_the_new_one_has_come(
 def test_of_two_accounts_that_come_at_once_one_is_the_person(app: Flask, viv: SimpleNamespace, clock: Clock) -> None:
     issuer = "https://login.example.com"
     with app.app_context():
-        provided.hand_over(db.session.get_one(User, viv.id), issuer)
+        oidc_users.hand_over(db.session.get_one(User, viv.id), issuer)
 
     def come(number: int) -> str:
         with app.app_context():
             try:
-                provided.admit(provided.Vouched(issuer, f"s{number}", viv.email, True, "viewer"), clock())
-            except provided.NotAdmitted as refusal:
+                oidc_users.admit(oidc_users.Vouched(issuer, f"s{number}", viv.email, True, "viewer"), clock())
+            except oidc_users.NotAdmitted as refusal:
                 return str(refusal)
             finally:
                 db.session.remove()
@@ -186,7 +184,7 @@ def test_whom_an_earlier_version_handed_over_comes_in_or_gets_a_password_again(
         return user
 
     with app.app_context():
-        people.set_password(as_before(), "a long enough one", clock())
+        users.set_password(as_before(), "a long enough one", clock())
     assert as_kept(app, viv.id) == (None, None, provider.url, True)
     with app.app_context():
         as_before()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.users.models import User
 from tests.support.oidc_provider import Provider, sign_in, told
 from tests.support.people import Person
@@ -148,4 +148,4 @@ def test_who_is_known_by_the_subject_comes_in_whatever_the_settings_say_of_the_a
     configure(domains=frozenset())
     assert sign_in(mallory).status_code == 302
     with app.app_context():
-        assert people.find_user("sue@example.com") is not None
+        assert users.find_user("sue@example.com") is not None

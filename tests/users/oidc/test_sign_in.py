@@ -16,7 +16,7 @@ from dashboard.app import create_app
 from dashboard.cli.check import provider_problem
 from dashboard.core.database import db
 from dashboard.settings import SettingsError, read_settings
-from dashboard.users import service as people
+from dashboard.users import service as users
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
 from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider, sign_in, told, way_back
@@ -153,7 +153,7 @@ def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administr
     provider.comes("viv", roles=["it-admins"])
     assert "viv@example.com signs in with a password here" in told(sign_in(mallory))
     with app.app_context():
-        viv = people.find_user("viv@example.com")
+        viv = users.find_user("viv@example.com")
         assert viv is not None
         assert (viv.role, viv.issuer) == ("viewer", None)
         number = viv.id
@@ -189,7 +189,7 @@ def test_an_account_without_an_address_is_refused(mallory: Person, provider: Pro
 def test_who_is_shut_out_stays_out(mallory: Person, adam: Person, app: Flask) -> None:
     sign_in(mallory)
     with app.app_context():
-        sue = people.find_user("sue@example.com")
+        sue = users.find_user("sue@example.com")
         assert sue is not None
         number = sue.id
     adam.post(f"/users/{number}", do="disable")
@@ -200,10 +200,10 @@ def test_who_is_shut_out_stays_out(mallory: Person, adam: Person, app: Flask) ->
 def test_who_signs_in_there_has_no_password_here_and_gets_none(mallory: Person, adam: Person, app: Flask, clock: Clock) -> None:
     sign_in(mallory)
     with app.app_context():
-        sue = people.find_user("sue@example.com")
+        sue = users.find_user("sue@example.com")
         assert sue is not None
-        with pytest.raises(people.PeopleError, match="has no password here"):
-            people.set_password(sue, "a long enough one", clock())
+        with pytest.raises(users.PeopleError, match="has no password here"):
+            users.set_password(sue, "a long enough one", clock())
         number = sue.id
     mallory.post("/logout")
     for guess in ("", " ", PASSWORD):
@@ -212,7 +212,7 @@ def test_who_signs_in_there_has_no_password_here_and_gets_none(mallory: Person, 
     # Their role is the provider's to give.
     adam.post(f"/users/{number}", do="admin")
     with app.app_context():
-        sue = people.find_user("sue@example.com")
+        sue = users.find_user("sue@example.com")
         assert sue is not None
         assert sue.role == "operator"
 
