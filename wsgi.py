@@ -7,14 +7,14 @@ older schema, end the process with one message. No worker is embedded: run ``das
 import logging
 import sys
 
-from dashboard.cli.common import begin_telling, make_current_app
+from dashboard.cli.common import configure_logging, make_current_app
 
 # gunicorn stops on this exit code of a process (Arbiter.WORKER_BOOT_ERROR); on any other it would start the process again.
 BOOT_ERROR = 3
 
 try:
     app = make_current_app(pages=True)
-    begin_telling(app)
+    configure_logging(app)
 except SystemExit:
     # The message is on stderr already.
     raise SystemExit(BOOT_ERROR) from None

@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from dashboard.core.database import db, gather_statistics
 from dashboard.findings import evaluate
 from dashboard.fleet import counters
-from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, HealthChange, Run
+from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, Connection, HealthChange, Run
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.refresh.models import Refresh
 from dashboard.sandbox.seed import World
@@ -31,7 +31,7 @@ def fill(app: Flask, connections: int) -> None:
     with app.app_context():
         for start in range(0, world.size, BATCH):
             rows = list(_rows(world, start, min(start + BATCH, world.size), now))
-            for model in (Account, AccountCheck, Connection, Run, HealthChange):
+            for model in (Account, AccountRefreshState, Connection, Run, HealthChange):
                 db.session.execute(insert(model), [row for kind, row in rows if kind is model])
             db.session.commit()
         db.session.add(Refresh(started_at=now, alive_at=now, ended_at=now, accounts=world.size, done=world.size, unreadable=0))
@@ -65,7 +65,7 @@ def _rows(world: World, start: int, end: int, now: datetime) -> Iterator[tuple[A
     for account in world.accounts(start, end - start):
         yield Account, {"id": account.id, "name": account.name, "external_id": account.external_id, "first_seen_at": now}
         times = {"due_at": datetime(9999, 1, 1, tzinfo=UTC), "tried_at": now, "checked_at": now}
-        yield AccountCheck, {"account_id": account.id, **times}
+        yield AccountRefreshState, {"account_id": account.id, **times}
         for place in range(1, SOURCES_OF_FOUR + 1):
             yield from _connection_rows(world, account.id, place, now, chance)
 

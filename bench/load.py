@@ -50,7 +50,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
             api.turn(latency_ms=LATENCY * 1000)
             with made.app.app_context():
                 # It takes longer than the visit: as in use, accounts are read all the while.
-                passes.open_or_join(datetime.now(UTC))
+                passes.start_or_join(datetime.now(UTC))
             port = free_port()
             process = made.start("serve", f"--port={port}", "--workers=2")
             url = answering(f"http://127.0.0.1:{port}", "/healthz")

@@ -40,7 +40,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
 def _beside_the_ideal(api: StandIn, accounts: int, concurrencies: Sequence[int]) -> Iterator[Figure]:
     with site(api_url=api.url) as made:
         # The threads of the loop below and of the passes share this process, which is set up as a worker is.
-        refresh.let_threads_take_turns()
+        refresh.tune_interpreter()
         run_pass(made.make_app(dashboard_api_concurrency=16))
         api.turn(latency_ms=LATENCY * 1000)
         for concurrency in concurrencies:
@@ -131,7 +131,7 @@ def _worked_pass(made: Site) -> float:
     """A pass by the workers that run; its seconds, as the store has them."""
     parts: Services = made.app.extensions["services"]
     with made.app.app_context():
-        opened = passes.open_or_join(parts.clock())
+        opened = passes.start_or_join(parts.clock())
         pass_id = opened.id
         start_refresh()
 

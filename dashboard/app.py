@@ -29,10 +29,10 @@ from dashboard.findings.signals import recovered
 from dashboard.fleet.token_vault import TokenVault
 from dashboard.http.client import FromClient
 from dashboard.masking.rules import read_masks
-from dashboard.refresh.outages import StoreNotes
+from dashboard.refresh.outages import DatabaseOutageStore
 from dashboard.refresh.signals import accounts_read
 from dashboard.settings import Settings, SettingsError
-from dashboard.tasks.processes import Presence
+from dashboard.tasks.processes import ProcessRegistration
 from dashboard.tasks.queue import TaskQueues
 from dashboard.web.converters import Id
 from dashboard.webhooks import service as webhook_events
@@ -69,7 +69,7 @@ def create_app(
         PlaybookError: a file of the playbook is missing or malformed.
         MasksError: the rules for masking cannot be read.
     """
-    from dashboard.telemetry.api_calls import Watch
+    from dashboard.telemetry.api_calls import ApiCallRecorder
     from dashboard.telemetry.task_runs import around_task
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
@@ -109,7 +109,7 @@ def create_app(
     with app.app_context():
         prefer_indexes(db.engine)
         vault = TokenVault(db.engine, settings.secret_keys)
-        outages = StoreNotes(db.engine, urlsplit(settings.peliqan_api_url).netloc)
+        outages = DatabaseOutageStore(db.engine, urlsplit(settings.peliqan_api_url).netloc)
     api = peliqan.Peliqan(
         settings.peliqan_api_url,
         settings.peliqan_partner_token,
@@ -117,13 +117,13 @@ def create_app(
         routes=peliqan.Routes(settings.paths),
         read_timeout=settings.dashboard_api_timeout,
         concurrency=settings.dashboard_api_concurrency,
-        pace=peliqan.Pace(settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url),
-        breaker=peliqan.Breaker(outages, clock=clock),
+        pace=peliqan.RateLimiter(settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url),
+        breaker=peliqan.CircuitBreaker(outages, clock=clock),
         backoff=backoff,
         adapter=adapter,
-        watch=Watch(),
+        watch=ApiCallRecorder(),
     )
-    app.extensions["presence"] = Presence(app, clock)
+    app.extensions["presence"] = ProcessRegistration(app, clock)
     try:
         queues = TaskQueues(app, settings, clock, TASKS, every_minute, around_task)
     except sqlite3.Error as error:
@@ -137,7 +137,7 @@ def create_app(
     app.extensions["services"] = Services(app, settings, clock, api, vault, outages, queues, hook, playbook, masks)
     if pages:
         from dashboard import blueprints as views
-        from dashboard.telemetry.access_log import Watched
+        from dashboard.telemetry.access_log import AccessLog
         from dashboard.web import security
 
         views.register(app)
@@ -146,7 +146,7 @@ def create_app(
         # In front of every view: who reads the client's address, the scheme or the path reads these.
         probes = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in security.PROBES}
         inner = FromClient(app.wsgi_app, settings.dashboard_proxies, settings.path, probes)
-        app.wsgi_app = Watched(inner)  # type: ignore[method-assign]
+        app.wsgi_app = AccessLog(inner)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)
     return app
 
@@ -156,4 +156,4 @@ def _connect_features() -> None:
     recovered.connect(outcomes.on_recovered)
     accounts_read.connect(webhook_events.on_accounts_read)
     action_completed.connect(on_action_completed)
-    POLLERS.update(dict.fromkeys(LINKS, customer_links.look))
+    POLLERS.update(dict.fromkeys(LINKS, customer_links.poll))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dashboard.findings.playbook import Playbook
     from dashboard.fleet.token_vault import TokenVault
     from dashboard.masking.rules import Masks
-    from dashboard.refresh.outages import StoreNotes
+    from dashboard.refresh.outages import DatabaseOutageStore
     from dashboard.settings import Settings
     from dashboard.tasks.queue import TaskQueues
 
@@ -30,7 +30,7 @@ class Services:
     clock: Clock
     api: peliqan.Peliqan
     vault: "TokenVault"
-    outages: "StoreNotes"
+    outages: "DatabaseOutageStore"
     queues: "TaskQueues"
     hook: "Hook | None"
     playbook: "Playbook"

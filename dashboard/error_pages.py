@@ -18,7 +18,7 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.core.database import db, leave_transaction, takes_no_rows
 from dashboard.core.error_values import sentence_of
-from dashboard.exports.parquet import NotMade
+from dashboard.exports.parquet import ParquetFailed
 from dashboard.exports.table_files import TooLarge
 from dashboard.listing.query import BadQuery, NoSuchPage
 from dashboard.tables.reader import TableChanged
@@ -65,7 +65,13 @@ TITLES = {
 }
 # What says that the database or Redis does not answer.
 AWAY = (OperationalError, InterfaceError, RedisError)
-STATUS_OF = {peliqan.NotFound: 404, peliqan.Forbidden: 403, peliqan.RateLimited: 503, peliqan.NoPace: 503, peliqan.Away: 503}
+STATUS_OF = {
+    peliqan.NotFound: 404,
+    peliqan.Forbidden: 403,
+    peliqan.RateLimited: 503,
+    peliqan.RateLimiterUnavailable: 503,
+    peliqan.ApiUnavailable: 503,
+}
 # Seconds: until something that was away may be back; until the shortest of all limits is over.
 RETRY_AFTER, A_MINUTE = 10, 60
 # Control characters, and those that turn the order of what follows or end a line (C0, C1, bidirectional, separators).
@@ -84,7 +90,7 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(NoSuchPage, _no_such_page)
     app.register_error_handler(peliqan.PeliqanError, _peliqan)
     app.register_error_handler(TableChanged, _no_file)
-    app.register_error_handler(NotMade, _no_file)
+    app.register_error_handler(ParquetFailed, _no_file)
     app.register_error_handler(DataError, _unfit)
     for each in AWAY:
         app.register_error_handler(each, _away)
@@ -122,7 +128,7 @@ def _http(error: HTTPException) -> ResponseReturnValue:
         # What went wrong may have ended the transaction, and the page that says so asks the database, too.
         leave_transaction()
     if _is_guessing(error) and first_in_a_minute("refused sign-in"):
-        who = account() if request.endpoint == "people.login" else second.who_is_half_in()
+        who = account() if request.endpoint == "people.login" else second.half_signed_in_user()
         audit.record(services().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
     is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
@@ -178,7 +184,7 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
     return show(Problem(status, error.code, error.sentence, detail, error.next_step, again))
 
 
-def _no_file(error: TableChanged | NotMade) -> ResponseReturnValue:
+def _no_file(error: TableChanged | ParquetFailed) -> ResponseReturnValue:
     status, code = (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
     next_step = "Try again in a few minutes."
     if isinstance(error, TooLarge):

@@ -1,63 +1,48 @@
-"""The tables. Peliqan's ids are kept as they are; times are UTC; ``*_at`` says when, ``*_by`` says who.
-
-``fleet``     accounts, connections, runs, history, and what is counted of them
-``findings``  what is wrong, one by one and by cause
-``work``      passes, outages, jobs, actions
-``together``  notes, rounds over bank consents, work on many connections at once
-``data``      what is kept about customers' tables, never a row of theirs
-``pulls``     copies that are made by a schedule
-``deliveries``  new connections whose tables go to the partner's hook
-``sql``       questions in SQL, their answers for a day
-``messages``  events that come from Peliqan, alerts that go out
-``people``    people, what they see, their sign-ins and tokens, the audit trail
-"""
+"""All tables, in the modules that define them: for Alembic, and so that the application knows each before it runs."""
 
 from dashboard.actions.models import Action
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.audit.models import AuditEntry
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.core.snapshot_version import SnapshotVersion
-from dashboard.customer_links.banks.models import BankTick
+from dashboard.customer_links.banks.models import BankReview
 from dashboard.deliveries.models import Delivery
 from dashboard.exports.models import Export
-from dashboard.findings.models import STATES, Cause, ConnectorMedian, DataCheck, Finding
+from dashboard.findings.models import Cause, ConnectorMedian, DataCheck, Finding
 from dashboard.fleet.models import (
-    SEVERITIES,
     Account,
-    AccountCheck,
+    AccountRefreshState,
     Connection,
     ConnectionCount,
-    FleetHour,
     HealthChange,
+    HourlyConnectionCount,
+    MonitoredTable,
     Run,
-    WatchedTable,
 )
-from dashboard.fleet.visibility import Scope, Seen
+from dashboard.fleet.visibility import AccountAccessRule, VisibleAccount
 from dashboard.masking.models import ColumnMask, Reveal
 from dashboard.notes.models import Note
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.refresh.models import ApiOutage, Refresh
-from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
-from dashboard.tables.health.models import TableLook
+from dashboard.sql.models import QueryResult, QueryRun, SavedQuery, WarehouseDsn
+from dashboard.tables.health.models import TableCheck
 from dashboard.tables.models import TableView
 from dashboard.tables.search.models import ValueSearch
-from dashboard.tasks.periodic import Job
-from dashboard.users.models import AccessToken, RecoveryCode, SignIn, User
+from dashboard.tasks.periodic import PeriodicTask
+from dashboard.users.models import AccessToken, RecoveryCode, User, UserSession
 from dashboard.webhooks.models import WebhookEvent
 
 __all__ = [
-    "SEVERITIES",
-    "STATES",
     "AccessToken",
     "Account",
-    "AccountCheck",
+    "AccountAccessRule",
+    "AccountRefreshState",
     "Action",
     "AlertMessage",
     "AlertRule",
-    "Answer",
     "ApiOutage",
     "AuditEntry",
-    "BankTick",
+    "BankReview",
     "BulkItem",
     "BulkJob",
     "Cause",
@@ -69,27 +54,27 @@ __all__ = [
     "Delivery",
     "Export",
     "Finding",
-    "FleetHour",
     "HealthChange",
-    "Job",
+    "HourlyConnectionCount",
+    "MonitoredTable",
     "Note",
+    "PeriodicTask",
     "PullRun",
     "PullSchedule",
-    "Question",
+    "QueryResult",
+    "QueryRun",
     "RecoveryCode",
     "Refresh",
     "Reveal",
     "Run",
     "SavedQuery",
-    "Scope",
-    "Seen",
-    "SignIn",
     "SnapshotVersion",
-    "TableLook",
+    "TableCheck",
     "TableView",
     "User",
+    "UserSession",
     "ValueSearch",
-    "WarehouseAddress",
-    "WatchedTable",
+    "VisibleAccount",
+    "WarehouseDsn",
     "WebhookEvent",
 ]

@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from dashboard import settings_types
-from dashboard.core.egress import OwnFiles, Places
+from dashboard.core.egress import EgressPolicy, OwnFiles
 from dashboard.findings.rules.facts import Thresholds
 from dashboard.peliqan.client import LOOPBACK
 
@@ -328,10 +328,10 @@ class Settings(BaseModel):
         return self._unknown
 
     @property
-    def places(self) -> Places:
+    def places(self) -> EgressPolicy:
         """Where administrators may send the console."""
         own = OwnFiles(self.dashboard_data, next(iter(self.own_files), None))
-        return Places(settings_types.places(self.dashboard_places), own)
+        return EgressPolicy(settings_types.places(self.dashboard_places), own)
 
     @property
     def own_files(self) -> tuple[Path, ...]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from dashboard.core.egress import Place
+from dashboard.core.egress import AllowedDestination
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.users.service import ROLES, PeopleError, checked_address
 
@@ -146,10 +146,10 @@ def domains(text: str) -> frozenset[str]:
         raise ValueError("must be domains of e-mail addresses with commas between, as example.com, example.org") from None
 
 
-def places(text: str) -> list[Place]:
+def places(text: str) -> list[AllowedDestination]:
     """``slack://, postgresql://*.example.com`` as places.
 
     Raises:
         ValueError: a sentence.
     """
-    return [Place.read(each) for each in filter(None, map(str.strip, text.split(",")))]
+    return [AllowedDestination.read(each) for each in filter(None, map(str.strip, text.split(",")))]

@@ -42,7 +42,7 @@ RECEIPTS = Listing(
 )
 
 
-def receipt_item(action: Action) -> dict[str, Any]:
+def serialize_outcome(action: Action) -> dict[str, Any]:
     """One receipt as scripts see it."""
     account, connection = action.account, action.connection
     return {

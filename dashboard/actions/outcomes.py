@@ -1,9 +1,9 @@
-"""What became of actions: how the connection stood before and after, whether it helped, and what is learnt from that.
+"""Outcomes of actions: the connection before and after, whether the action helped, and success rates.
 
-An action is judged once, when it settles: ``actions.settle`` calls ``judge``, whatever the end. What helps may be seen only
-later, since a reauthorised connection often recovers with its next run. So when a finding recovers within one interval of the
-connection after the newest action there (and half an hour for the run and its reading, a day at most), that action is judged
-again (``on_recovered``). Earlier actions get no credit for it.
+``actions.service.complete`` calls ``record_outcome`` once for each action, whatever its end. Some actions help later, since a
+reauthorised connection often recovers with its next run. So the newest action of a connection is assessed again
+(``on_recovered``) when a finding recovers within one interval of the connection, plus half an hour for the run and its read,
+a day at most. Earlier actions get no credit.
 """
 
 from collections.abc import Collection
@@ -28,7 +28,7 @@ _HOW_BAD = {Severity.ERROR.value: 2, Severity.ATTENTION.value: 1}
 
 
 @dataclass(frozen=True)
-class Learnt:
+class ActionStats:
     """What became of the actions of one kind, on connections of one connector with the same finding."""
 
     kind: str
@@ -42,7 +42,7 @@ class Learnt:
         return self.worked + self.no_effect + self.worse
 
 
-def judge(action: Action) -> None:
+def record_outcome(action: Action) -> None:
     """Write into an action that has its end how the connection stands after it, and the verdict. Does not commit.
 
     ``worked``: what was wrong when it was started is over, and nothing as grave has come in its place; where nothing was wrong,
@@ -75,10 +75,10 @@ def on_recovered(_sender: object, *, connections: Collection[tuple[int, int | No
             continue
         connection = db.session.get(Connection, place)
         if connection is not None and at - action.settled_at <= _patience(connection):
-            judge(action)
+            record_outcome(action)
 
 
-def learnt(rule: str, connector: str) -> dict[str, Learnt]:
+def success_rates(rule: str, connector: str) -> dict[str, ActionStats]:
     """What became of each kind of action on connections of a connector that had this finding, by kind; the helpful first.
 
     An empty ``connector`` stands for all of them: the cause is no connector's.
@@ -90,7 +90,7 @@ def learnt(rule: str, connector: str) -> dict[str, Learnt]:
     counts: dict[str, dict[str, int]] = {}
     for kind, verdict, count in db.session.execute(counting):
         counts.setdefault(kind, {})[str(verdict)] = count
-    found = [Learnt(kind, **by_verdict) for kind, by_verdict in counts.items()]
+    found = [ActionStats(kind, **by_verdict) for kind, by_verdict in counts.items()]
     found.sort(key=lambda each: (-each.worked / each.total, -each.total, each.kind))
     return {each.kind: each for each in found}
 

@@ -42,7 +42,7 @@ def read_after(api: peliqan.Peliqan, action: Action, at: datetime) -> None:
         read_connection(api, action.account_id, action.connection_id, at)
 
 
-def next_look(action: Polled, at: datetime, interval: float) -> datetime:
+def next_poll(action: Polled, at: datetime, interval: float) -> datetime:
     """``interval`` seconds for the first four looks, twice that up to the tenth, then four times (15, 30, 60 s by default).
 
     While Peliqan sends events of the connection it is four times from the first: the end of a run is told, and then the action

@@ -10,7 +10,7 @@ from flask_login import current_user
 from dashboard import peliqan
 from dashboard.actions import outcomes
 from dashboard.actions import service as actions
-from dashboard.actions.outcomes import Learnt
+from dashboard.actions.outcomes import ActionStats
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
@@ -28,7 +28,7 @@ class Advice:
 
     offered: tuple[str, ...]
     findings: Sequence[Finding]
-    learnt: Mapping[str, Mapping[str, Learnt]]
+    learnt: Mapping[str, Mapping[str, ActionStats]]
 
     def first_step(self, finding: Finding) -> str:
         """The button that stands beside a finding; ``none`` where the playbook has none, or none that fits."""
@@ -36,7 +36,7 @@ class Advice:
         step = play.first_step if play is not None else NONE
         return next((each for each in (step, _SAME.get(step, NONE)) if each in self.offered), NONE)
 
-    def helped(self, kind: str) -> Learnt | None:
+    def helped(self, kind: str) -> ActionStats | None:
         """What became of this kind of action where the worst finding was the same; None where it was never tried."""
         return self.learnt[self.findings[0].rule].get(kind) if self.findings else None
 
@@ -61,7 +61,7 @@ def advise(connection: Connection, findings: Sequence[Finding]) -> Advice:
         CHECK: True,
     }
     rules = {finding.rule for finding in findings}
-    learnt = {rule: outcomes.learnt(rule, connection.connector) for rule in rules}
+    learnt = {rule: outcomes.success_rates(rule, connection.connector) for rule in rules}
     return Advice(tuple(kind for kind, does in fits.items() if does), findings, learnt)
 
 
@@ -71,7 +71,7 @@ def init_app(app: Flask) -> None:
 
 
 @contextmanager
-def noted_if_unsent(what: str, account_id: int, connection_id: int | None = None) -> Iterator[None]:
+def audit_if_not_sent(what: str, account_id: int, connection_id: int | None = None) -> Iterator[None]:
     """Around what starts something at Peliqan: where it answers nobody, the audit trail says that nothing was sent.
 
     Raises:
@@ -79,7 +79,7 @@ def noted_if_unsent(what: str, account_id: int, connection_id: int | None = None
     """
     try:
         yield
-    except peliqan.Away as error:
+    except peliqan.ApiUnavailable as error:
         who, place = current_user.email, {"account_id": account_id, "connection_id": connection_id}
         audit.record(services().clock(), who, what, audit.REFUSED, detail=error.explained, **place)
         raise

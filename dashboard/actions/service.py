@@ -28,7 +28,7 @@ ENDS = {"done": audit.DONE, "failed": audit.FAILED, "stuck": audit.UNKNOWN, "sup
 LEASE = timedelta(seconds=60)
 
 
-def begin(
+def start_action(
     kind: str,
     connection: Connection,
     who: str,
@@ -82,17 +82,17 @@ def begin(
     return action, True
 
 
-def settle(action: Action, state: str, at: datetime, detail: str = "") -> None:
+def complete(action: Action, state: str, at: datetime, detail: str = "") -> None:
     """Write an action's end, what came of it, and the audit entry's result, in one commit. The link it gave is forgotten.
 
     What came of it is told by the snapshot: read the connection first.
     """
     action.state, action.settled_at, action.detail = state, at, detail[:2000]
     action.in_flight = action.due_at = action.leased_until = action.url = None
-    with row_access.everything():
+    with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, action.audit_id)
     entry.result, entry.settled_at, entry.detail = ENDS[state], at, _told(action.why, detail)[:2000]
-    outcomes.judge(action)
+    outcomes.record_outcome(action)
     db.session.commit()
 
 
@@ -118,7 +118,7 @@ def lease(action_id: int, at: datetime) -> Action | None:
     return action
 
 
-def put_off(action: Action, until: datetime) -> None:
+def reschedule(action: Action, until: datetime) -> None:
     """Nothing decided: look again then. Commits."""
     action.due_at, action.leased_until = until, None
     db.session.commit()
@@ -169,8 +169,8 @@ def _told(why: str, detail: str) -> str:
     return " · ".join(part for part in (f"Why: {why}" if why else "", detail) if part)
 
 
-def begin_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
-    """Write down that a customer is about to be invited to connect something, and commit; returns as ``begin`` does."""
+def start_invite(account: Account, connector: str, who: str, at: datetime) -> tuple[Action, bool]:
+    """Write down that a customer is about to be invited to connect something, and commit; returns as ``start_action`` does."""
     entry = audit.begin(at, who, INVITE, account_id=account.id, detail=connector)
     action = add_if_new(
         Action(

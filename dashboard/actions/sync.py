@@ -11,7 +11,7 @@ from dashboard import peliqan
 from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.actions.polling import next_look
+from dashboard.actions.polling import next_poll
 from dashboard.fleet import runs as fleet_runs
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
@@ -44,7 +44,7 @@ def start(
     account_id, connection_id = connection.account_id, connection.id
     api.ensure("syncdb")
     before = fleet_runs.newest_id(account_id, connection_id)
-    action, is_new = actions.begin(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
+    action, is_new = actions.start_action(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
     if not is_new:
         return action
     try:
@@ -55,17 +55,17 @@ def start(
         if not error.outcome_unknown:
             if not isinstance(error, peliqan.OUTAGE):
                 polling.read_after(api, action, at)
-            actions.settle(action, "failed", at, error.explained)
+            actions.complete(action, "failed", at, error.explained)
             return action
         action.state, action.detail = actions.UNKNOWN, f"{error.sentence} It may have started all the same; finding out."
     else:
         action.state = actions.RUNNING
         action.run_id, action.task_id = started.first_run_id, started.first_task_id
-    actions.put_off(action, next_look(action, at, interval))
+    actions.reschedule(action, next_poll(action, at, interval))
     return action
 
 
-def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
+def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
     """Ask once how the sync is doing, and write down what was learnt: still running, ended, or nothing new.
 
     The caller holds the action's lease.
@@ -74,7 +74,7 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     action.looked_at = at
     if at - action.started_at > GIVE_UP_AFTER:
         polling.read_after(api, action, at)
-        actions.settle(action, "stuck", at, "No end was seen within 24 hours.")
+        actions.complete(action, "stuck", at, "No end was seen within 24 hours.")
         return
     account = api.for_account(action.account_id)
     try:
@@ -83,9 +83,9 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
             action.state, action.contradictions = actions.RUNNING, 0
             action.run_id = action.run_id or status.run_id
             action.run_status = status.status or action.run_status
-            actions.put_off(action, next_look(action, at, interval))
+            actions.reschedule(action, next_poll(action, at, interval))
         elif status.contradicts_itself:
-            _doubt(api, action, at, interval)
+            confirm_stuck(api, action, at, interval)
         else:
             _ended(api, account, action, at, interval)
     except peliqan.PeliqanError as error:
@@ -93,35 +93,36 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
             # Nothing was seen, so it is no look after which "no run began" could be said.
             action.looks -= 1
         action.detail = f"{error.sentence} Looking again."
-        actions.put_off(action, next_look(action, at, interval))
+        actions.reschedule(action, next_poll(action, at, interval))
 
 
-def _doubt(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
+def confirm_stuck(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
+    """Complete a run as stuck once the API has contradicted itself often enough; else poll it again. Commits."""
     action.contradictions += 1
     if action.contradictions > CONTRADICTIONS_BELIEVED:
         polling.read_after(api, action, at)
-        actions.settle(
+        actions.complete(
             action, "stuck", at, "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete."
         )
         return
     action.state = actions.RUNNING
-    actions.put_off(action, at + min(CONTRADICTION_WAIT, timedelta(seconds=interval)))
+    actions.reschedule(action, at + min(CONTRADICTION_WAIT, timedelta(seconds=interval)))
 
 
 def _ended(api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at: datetime, interval: float) -> None:
     run = _run_of(account, action)
     if run is None and action.looks < LOOKS_FOR_A_RUN:
-        actions.put_off(action, next_look(action, at, interval))
+        actions.reschedule(action, next_poll(action, at, interval))
         return
     live.read_connection(api, action.account_id, action.connection_id, at)
     if run is None:
-        actions.settle(action, "failed", at, "No run began. Nothing was synced; it can be started again.")
+        actions.complete(action, "failed", at, "No run began. Nothing was synced; it can be started again.")
         return
     if run.is_running:
-        _doubt(api, action, at, interval)
+        confirm_stuck(api, action, at, interval)
         return
     action.run_id, action.run_status, action.records = run.id, run.status, run.records
-    actions.settle(action, "done" if run.succeeded else "failed", at, run.error)
+    actions.complete(action, "done" if run.succeeded else "failed", at, run.error)
 
 
 def _run_of(account: peliqan.AccountApi, action: Action) -> peliqan.Run | None:

@@ -13,7 +13,7 @@ from dashboard.tasks.queue import task
 
 Poller = Callable[[peliqan.Peliqan, Action, datetime, float], None]
 # How the outcome of each kind is found. Packages above this one add theirs when the application is made.
-POLLERS: dict[str, Poller] = {actions.SYNC: sync.look}
+POLLERS: dict[str, Poller] = {actions.SYNC: sync.poll}
 
 
 @task("look")

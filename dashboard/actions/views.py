@@ -3,9 +3,9 @@
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from dashboard.actions.lists import RECEIPTS, receipt_item
+from dashboard.actions.lists import RECEIPTS, serialize_outcome
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 
 bp = Blueprint("receipts", __name__)
 
@@ -16,4 +16,4 @@ bp = Blueprint("receipts", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """What was done, newest first, with what it did."""
-    return answer_list(RECEIPTS, receipt_item, "actions/outcomes.html", "actions/_outcomes.html")
+    return render_list(RECEIPTS, serialize_outcome, "actions/outcomes.html", "actions/_outcomes.html")

@@ -20,7 +20,7 @@ from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.dialling import only_to
-from dashboard.core.egress import EVERYWHERE, PRIVATE, REFUSED, NotAllowed, Places
+from dashboard.core.egress import ALLOW_ALL, PRIVATE, REFUSED, EgressPolicy, NotAllowed
 from dashboard.deliveries.hook import keep_paths_from_logs
 
 # What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of
@@ -51,7 +51,7 @@ class BadAddress(ValueError):
     """A sentence that says why nothing can be sent to an address, without the address."""
 
 
-def check_address(address: str, places: Places = EVERYWHERE) -> str:
+def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
     """What may be shown of an address that Apprise can send to: the place's name, and its host where that is no secret.
 
     Raises:
@@ -80,7 +80,7 @@ def check_address(address: str, places: Places = EVERYWHERE) -> str:
     return f"{server.service_name} ({schema}://){host}{port}"
 
 
-def tell(services: Services, base: str | None) -> None:
+def send_due(services: Services, base: str | None) -> None:
     """Note what is to be told and send what is due, for less than a minute: the rest is the next minute's.
 
     A place that does not take a message is left alone until then.
@@ -89,7 +89,7 @@ def tell(services: Services, base: str | None) -> None:
         return
     began = services.clock()
     outbox.give_up_unknown(began)
-    outbox.note(began, base)
+    outbox.queue_messages(began, base)
     for rule_id in outbox.rules_due(began):
         for message_id in outbox.due(rule_id, began):
             if services.clock() - began > AT_MOST:
@@ -131,7 +131,7 @@ def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str |
     return error
 
 
-def send(address: str, subject: str, body: str, tone: str = "info", places: Places = EVERYWHERE) -> str | None:
+def send(address: str, subject: str, body: str, tone: str = "info", places: EgressPolicy = ALLOW_ALL) -> str | None:
     """Send a message; a sentence that says why it was not sent, None where it was. ``tone``: Apprise's kind of a message."""
     import apprise
 
@@ -164,7 +164,7 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Plac
     return _why(said)
 
 
-def _ensure_allowed(places: Places, schema: str, server: Any) -> None:
+def _ensure_allowed(places: EgressPolicy, schema: str, server: Any) -> None:
     hosts = _hosts(server)
     places.ensure_service(schema, hosts, server.port)
     # In many services' addresses an id stands where others have a host: a number alone says nothing before it is dialled.

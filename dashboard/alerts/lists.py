@@ -30,7 +30,7 @@ ALERT_RULES = Listing(
 )
 
 
-def alert_rule_item(rule: AlertRule) -> dict[str, Any]:
+def serialize_rule(rule: AlertRule) -> dict[str, Any]:
     """One rule as scripts see it."""
     return {
         "id": rule.id,
@@ -69,7 +69,7 @@ ALERT_MESSAGES = Listing(
 )
 
 
-def alert_message_item(message: AlertMessage) -> dict[str, Any]:
+def serialize_message(message: AlertMessage) -> dict[str, Any]:
     """One message as scripts see it."""
     return {
         "id": message.id,

@@ -24,14 +24,14 @@ DAY = timedelta(hours=24)
 
 
 @dataclass(frozen=True)
-class Text:
+class AlertText:
     """One message: a line and what follows it."""
 
     subject: str
     body: str
 
 
-def of_new(rule: AlertRule, cause: Cause, base: str | None) -> Text:
+def of_new(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
     """What is broken, for how many customers, since when. ``base``: the console's own address, None for no link."""
     name, grave = cause_name(cause), cause.severity.capitalize()
     lines = []
@@ -56,7 +56,7 @@ def of_new(rule: AlertRule, cause: Cause, base: str | None) -> Text:
     return _text(subject, lines, _link(base, f"/causes/{cause.id}"))
 
 
-def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> Text:
+def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
     """That what was told is over."""
     name = cause_name(cause)
     if rule.account_id is None:
@@ -73,9 +73,9 @@ def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> Text:
     return _text(subject, [line for line in lines if line], _link(base, f"/causes/{cause.id}"))
 
 
-def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause], at: datetime, base: str | None) -> Text:
+def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause], at: datetime, base: str | None) -> AlertText:
     """The last 24 hours: what is new, worse, recovered, still open. ``open_now``, ``over``: the rule's causes."""
-    moved = finding_queries.moved(open_now, at)
+    moved = finding_queries.cause_deltas(open_now, at)
     new = [cause for cause in open_now if cause.since > at - DAY]
     worse = [cause for cause in open_now if cause not in new and moved[cause.id].came > moved[cause.id].went]
     still = [cause for cause in open_now if cause not in new and cause not in worse]
@@ -98,7 +98,7 @@ def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause],
     return _text(subject, lines, _link(base, "/causes"))
 
 
-def of_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> Text:
+def of_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> AlertText:
     """A message that says nothing but that it arrived."""
     lines = [f"{one_line(who)} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."]
     return _text("Test of the Partner Console's alerts", lines, _link(base, "/alerts"))
@@ -157,6 +157,6 @@ def _link(base: str | None, path: str) -> str:
     return f"{base}{path}" if base else ""
 
 
-def _text(subject: str, lines: Sequence[str], link: str) -> Text:
+def _text(subject: str, lines: Sequence[str], link: str) -> AlertText:
     subject = subject if len(subject) <= LONGEST_SUBJECT else subject[: LONGEST_SUBJECT - 1] + "…"
-    return Text(subject, "\n".join([*lines, *(["", link] if link else [])]))
+    return AlertText(subject, "\n".join([*lines, *(["", link] if link else [])]))

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, String, and_, cast, func, literal, or_, se
 from sqlalchemy.orm import aliased
 
 from dashboard.alerts import messages as alert_texts
-from dashboard.alerts.messages import Text
+from dashboard.alerts.messages import AlertText
 from dashboard.alerts.models import AlertMessage, AlertRule
 from dashboard.alerts.schedule import digest_due, quiet_until
 from dashboard.core.database import change, db, upsert
@@ -40,7 +40,7 @@ NEWS_FOR: Final = timedelta(days=2)
 MOST_IN_ONE_QUERY = 500
 
 
-def note(at: datetime, base: str | None) -> None:
+def queue_messages(at: datetime, base: str | None) -> None:
     """Write down all that is to be told now. ``base``: the console's own address, for links. Commits."""
     for rule in db.session.scalars(select(AlertRule).where(AlertRule.on).order_by(AlertRule.id)).all():
         sends = rule.sends.split()
@@ -56,13 +56,13 @@ def note(at: datetime, base: str | None) -> None:
         db.session.commit()
 
 
-def take_as_known(rule: AlertRule, at: datetime) -> None:
+def mark_existing_as_sent(rule: AlertRule, at: datetime) -> None:
     """What is wrong already counts as told, and so does a digest whose minute is over today. Does not commit."""
-    known: list[tuple[str, int | None, Text]] = []
+    known: list[tuple[str, int | None, AlertText]] = []
     if NEW in rule.sends.split():
-        known = [(key(cause, NEW), cause.id, Text(alert_texts.cause_name(cause), "")) for cause in _matching(rule)]
+        known = [(key(cause, NEW), cause.id, AlertText(alert_texts.cause_name(cause), "")) for cause in _matching(rule)]
     if (day := digest_due(rule, at)) is not None:
-        known.append((f"digest/{day}", None, Text("Digest", "")))
+        known.append((f"digest/{day}", None, AlertText("Digest", "")))
     _write(rule, known, at, state=KNOWN)
 
 
@@ -256,7 +256,7 @@ def _has(rule: AlertRule, key: str) -> bool:
     return db.session.scalar(select(AlertMessage.id).where(AlertMessage.rule_id == rule.id, AlertMessage.key == key)) is not None
 
 
-def _write(rule: AlertRule, told: Iterable[tuple[str, int | None, Text]], at: datetime, state: str = WAITING) -> None:
+def _write(rule: AlertRule, told: Iterable[tuple[str, int | None, AlertText]], at: datetime, state: str = WAITING) -> None:
     """Write down what is not yet. Does not commit."""
     rows: list[dict[str, Any]] = []
     for name, cause_id, text in told:

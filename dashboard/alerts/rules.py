@@ -26,7 +26,7 @@ MOST_RULES: Final = 50
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AlertRuleInput:
     """A rule as a person wants it. ``address``: empty to keep the one there is. Times as in ``AlertRule``."""
 
     name: str
@@ -40,13 +40,13 @@ class Wanted:
     zone: str
 
 
-def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
+def read_rule(form: Mapping[str, str], sends: list[str]) -> AlertRuleInput:
     """What was typed into the form.
 
     Raises:
         ValueError: a sentence, where something cannot be read or does not fit together.
     """
-    wanted = Wanted(
+    wanted = AlertRuleInput(
         name=" ".join(form.get("name", "").split())[:80],
         sends=tuple(word for word in SENDS if word in sends),
         severity=form.get("severity", ""),
@@ -74,7 +74,7 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> Wanted:
     return wanted
 
 
-def save(rule: AlertRule, wanted: Wanted, at: datetime) -> None:
+def save(rule: AlertRule, wanted: AlertRuleInput, at: datetime) -> None:
     """Write a new or a changed rule down. What is wrong already, and would be told by it, counts as told. Commits.
 
     Raises:
@@ -90,7 +90,7 @@ def save(rule: AlertRule, wanted: Wanted, at: datetime) -> None:
     db.session.add(rule)
     db.session.flush()
     if rule.on:
-        outbox.take_as_known(rule, at)
+        outbox.mark_existing_as_sent(rule, at)
     db.session.commit()
 
 
@@ -100,7 +100,7 @@ def switch(rule: AlertRule, on: bool, at: datetime) -> None:
         return
     rule.on = on
     if on:
-        outbox.take_as_known(rule, at)
+        outbox.mark_existing_as_sent(rule, at)
     else:
         waiting = update(AlertMessage).where(AlertMessage.rule_id == rule.id, AlertMessage.state == outbox.WAITING)
         dropped = {"state": outbox.DROPPED, "due_at": None, "error": "The rule was switched off before it was sent."}

@@ -10,7 +10,7 @@ from dashboard.tasks.queue import task
 @task("alerts")
 def send_alerts() -> None:
     """Send the alerts that are due, and try again what could not be sent."""
-    alert_delivery.tell(services(), services().settings.dashboard_url)
+    alert_delivery.send_due(services(), services().settings.dashboard_url)
 
 
 def enqueue_due(_at: datetime) -> None:

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from dashboard.alerts import delivery as alert_delivery
 from dashboard.alerts import outbox
 from dashboard.alerts import rules as alert_rules
-from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, alert_message_item, alert_rule_item
+from dashboard.alerts.lists import ALERT_MESSAGES, ALERT_RULES, serialize_message, serialize_rule
 from dashboard.alerts.models import AlertRule
 from dashboard.audit import service as audit
 from dashboard.context import services
@@ -18,7 +18,7 @@ from dashboard.findings.rules.registry import GRAVITIES
 from dashboard.users.access import visitor
 from dashboard.web import times
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 
 bp = Blueprint("alerts", __name__)
 
@@ -30,7 +30,7 @@ bp = Blueprint("alerts", __name__)
 def index() -> ResponseReturnValue:
     """The rules: what goes where, and when."""
     template, fragment = "alerts/rules.html", "alerts/_rules.html"
-    return answer_list(ALERT_RULES, alert_rule_item, template, fragment, sends=alert_rules.SENDS, minute=shown_minute)
+    return render_list(ALERT_RULES, serialize_rule, template, fragment, sends=alert_rules.SENDS, minute=shown_minute)
 
 
 @bp.get("/alerts/new")
@@ -111,7 +111,7 @@ def test(rule_id: int) -> ResponseReturnValue:
 @requires("admin")
 def messages() -> ResponseReturnValue:
     """What was sent, what waits, what could not be sent."""
-    return answer_list(ALERT_MESSAGES, alert_message_item, "alerts/messages.html", "alerts/_messages.html")
+    return render_list(ALERT_MESSAGES, serialize_message, "alerts/messages.html", "alerts/_messages.html")
 
 
 @bp.post("/alerts/messages/<int:message_id>/send")

@@ -26,7 +26,7 @@ AUDIT = Listing(
 )
 
 
-def audit_item(entry: AuditEntry) -> dict[str, Any]:
+def serialize_entry(entry: AuditEntry) -> dict[str, Any]:
     """One entry of the audit trail as scripts see it."""
     return {
         "at": shown_time(entry.at),

@@ -3,9 +3,9 @@
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from dashboard.audit.lists import AUDIT, audit_item
+from dashboard.audit.lists import AUDIT, serialize_entry
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 
 # Pages for administrators; ``users/views/admin.py`` adds those of users.
 bp = Blueprint("admin", __name__)
@@ -17,4 +17,4 @@ bp = Blueprint("admin", __name__)
 @requires("admin")
 def audit_index() -> ResponseReturnValue:
     """Who did what, when, with which result."""
-    return answer_list(AUDIT, audit_item, "audit/log.html", "audit/_log.html")
+    return render_list(AUDIT, serialize_entry, "audit/log.html", "audit/_log.html")

@@ -31,16 +31,16 @@ def step(api: peliqan.Peliqan, job: BulkJob, clock: Clock, interval: float, foll
     ``interval``: seconds until what is under way is asked after, if nothing says sooner that it has ended. ``follow``: has an
     action that was begun looked at.
     """
-    bulk.note_ends(job, clock())
+    bulk.record_outcomes(job, clock())
     # No more than this in one step, so that a cancelled job is heard and others have their turn.
     for _ in range(job.at_once if api.breaker.outage is None else 0):
         item = bulk.next_item(job)
         if item is None or not _begin(api, job, item, clock, interval, follow):
             break
     # A link is there at once, and so is a refusal.
-    bulk.note_ends(job, clock())
+    bulk.record_outcomes(job, clock())
     at = clock()
-    bulk.end_step(job, at, at + timedelta(seconds=interval), waits=api.breaker.outage is not None)
+    bulk.finish_step(job, at, at + timedelta(seconds=interval), waits=api.breaker.outage is not None)
 
 
 def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, interval: float, follow: Follow) -> bool:
@@ -49,7 +49,7 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
     reason = _why_not_now(job, item)
     connection = queries.connection_or_none(item.account_id, item.connection_id)
     if reason is not None or connection is None:
-        bulk.leave_out(item_id, reason or "It is no longer known.", at)
+        bulk.skip(item_id, reason or "It is no longer known.", at)
         return True
     along = partial(bulk.claim, job.id, item_id, at=at)
     who = job.went_on_by or job.who
@@ -57,17 +57,17 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
         if job.kind == actions.SYNC:
             action = sync.start(api, connection, who, at, interval, job.why, along)
         else:
-            action = customer_links.ask(api, job.kind, connection, who, at, interval, job.why, along)
+            action = customer_links.request_link(api, job.kind, connection, who, at, interval, job.why, along)
     except bulk.NotNow:
         db.session.rollback()
         return False
-    except peliqan.Away:
+    except peliqan.ApiUnavailable:
         # Not this one's turn: it is begun when Peliqan answers again.
         return False
     db.session.refresh(item)
     if item.action_id is None:
         # Somebody pressed the button between our look and our try.
-        bulk.leave_out(item_id, _under_way(action), clock())
+        bulk.skip(item_id, _under_way(action), clock())
     else:
         follow(action)
     return True

@@ -42,7 +42,7 @@ JOBS = Listing(
 )
 
 
-def job_item(row: Any) -> dict[str, Any]:
+def serialize_job(row: Any) -> dict[str, Any]:
     """One job as scripts see it."""
     job: BulkJob = row.BulkJob
     return {
@@ -111,7 +111,7 @@ def links_of(job_id: int) -> Sequence[Any]:
     return db.session.execute(_ITEMS.where(BulkItem.job_id == job_id, Action.url.is_not(None)).order_by(BulkItem.id)).all()
 
 
-def bulk_item(row: Any) -> dict[str, Any]:
+def serialize_item(row: Any) -> dict[str, Any]:
     """One connection of a job as scripts see it; without its link, which is for those who may ask for links."""
     item, connection, action = row
     return {

@@ -18,7 +18,7 @@ from dashboard.bulk.service import Place
 from dashboard.core.database import db
 from dashboard.findings.lists import FINDINGS
 from dashboard.findings.models import Finding
-from dashboard.fleet.counters import SHOWN
+from dashboard.fleet.counters import LISTED
 from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Listing
@@ -31,7 +31,7 @@ UNDER_WAY = {actions.SYNC: "a sync is under way already", actions.REAUTHORISE: "
 # The same lists, but only what tells their connections apart.
 _CONNECTIONS = replace(
     CONNECTIONS,
-    statement=select(Connection.account_id, Connection.id.label("connection_id")).join(Connection.account).where(*SHOWN),
+    statement=select(Connection.account_id, Connection.id.label("connection_id")).join(Connection.account).where(*LISTED),
     unseen=(),
     name="",
 )
@@ -166,7 +166,7 @@ def plan(selection: Selection) -> Plan:
     return Plan(selection, items, left_out)
 
 
-class Facts(Protocol):
+class BulkEligibility(Protocol):
     """What tells whether something can be done to a connection: the connection itself, or as much of its row."""
 
     @property
@@ -190,7 +190,7 @@ class Facts(Protocol):
         """How it is authorised, where the API tells."""
 
 
-def why_not(kind: str, connection: Facts | None) -> str | None:
+def why_not(kind: str, connection: BulkEligibility | None) -> str | None:
     """Why this cannot be done to a connection at all; None where it can."""
     if connection is None:
         return "it is not known any more"

@@ -116,7 +116,7 @@ def canary(job: BulkJob) -> BulkItem:
     return db.session.get_one(BulkItem, job.canary_id)
 
 
-def go_on(job: BulkJob, who: str, seen: str, at: datetime) -> bool:
+def resume(job: BulkJob, who: str, seen: str, at: datetime) -> bool:
     """Have the rest begun; False unless trying on one has ended with the result that the person has ``seen``. Commits."""
     if canary(job).state not in RESULTS or canary(job).state != seen:
         return False
@@ -166,7 +166,7 @@ def lease(job_id: int, at: datetime) -> BulkJob | None:
     return job
 
 
-def wake(action_id: int, at: datetime) -> list[int]:
+def wake_waiting(action_id: int, at: datetime) -> list[int]:
     """An action has ended: the jobs that wait for it are due now. Commits."""
     waiting = select(BulkItem.job_id).join(BulkJob, BulkJob.id == BulkItem.job_id)
     waiting = waiting.where(BulkJob.due_at.is_not(None), BulkItem.state == RUNNING, BulkItem.action_id == action_id)
@@ -205,7 +205,7 @@ def claim(job_id: int, item_id: int, action: Action, at: datetime) -> None:
         raise NotNow
 
 
-def leave_out(item_id: int, why: str, at: datetime) -> None:
+def skip(item_id: int, why: str, at: datetime) -> None:
     """Do not begin this one. Commits."""
     mine = update(BulkItem).where(BulkItem.id == item_id, BulkItem.state == WAITING)
     change(mine.values(with_folds(BulkItem, {"state": LEFT_OUT, "detail": why[:2000], "settled_at": at})))
@@ -225,7 +225,7 @@ def recovered_since(job: BulkJob, item: BulkItem) -> bool:
     return bool(ends) and None not in ends
 
 
-def note_ends(job: BulkJob, at: datetime) -> None:
+def record_outcomes(job: BulkJob, at: datetime) -> None:
     """Give the items whose action has come to its end theirs. Commits."""
     under_way = select(BulkItem, Action).join(Action, Action.id == BulkItem.action_id)
     under_way = under_way.where(BulkItem.job_id == job.id, BulkItem.state == RUNNING)
@@ -235,7 +235,7 @@ def note_ends(job: BulkJob, at: datetime) -> None:
     db.session.commit()
 
 
-def end_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = False) -> None:
+def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = False) -> None:
     """Where the job stands after a step: over, waiting for a person, or due again, at once if more may begin. Commits.
 
     ``waits``: nothing may begin just now, so it is due ``later``.
@@ -282,7 +282,7 @@ def _under_way(job_id: int) -> int:
 def _finish(job: BulkJob, at: datetime) -> None:
     """Nothing is left: the job's end and its audit entry's result, in one commit."""
     now = numbers(job)
-    with row_access.everything():
+    with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, job.audit_id)
     over = update(BulkJob).where(BulkJob.id == job.id, BulkJob.state == job.state)
     state = CANCELLED if job.state == CANCELLED else DONE

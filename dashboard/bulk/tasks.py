@@ -21,7 +21,7 @@ def step_bulk_job(job_id: int) -> None:
 
 def on_action_completed(_sender: object, action_id: int) -> None:
     """Enqueue the jobs that wait for this action. Commits."""
-    for job_id in bulk.wake(action_id, services().clock()):
+    for job_id in bulk.wake_waiting(action_id, services().clock()):
         step_bulk_job.enqueue(job_id)
 
 

@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.bulk import service as bulk
-from dashboard.bulk.lists import JOBS, bulk_item, items_of, job_item, links_of, one_item, waiting_items
+from dashboard.bulk.lists import JOBS, items_of, links_of, one_item, serialize_item, serialize_job, waiting_items
 from dashboard.bulk.models import BulkJob
 from dashboard.bulk.plan import Candidate, Plan, plan, read_selection
 from dashboard.bulk.tasks import step_bulk_job
@@ -19,7 +19,7 @@ from dashboard.findings.models import Cause
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list, csv_response
+from dashboard.web.lists import csv_response, render_list
 
 bp = Blueprint("bulk", __name__)
 # So many are offered to be tried first: a longer list is no choice.
@@ -99,7 +99,7 @@ def get_job_or_404(job_id: int) -> BulkJob:
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """All jobs, the latest first."""
-    return answer_list(JOBS, job_item, "bulk/jobs.html", "bulk/_jobs.html")
+    return render_list(JOBS, serialize_job, "bulk/jobs.html", "bulk/_jobs.html")
 
 
 @bp.route("/bulk/new", methods=["GET", "POST"])
@@ -146,7 +146,7 @@ def begin() -> ResponseReturnValue:
 def show(job_id: int) -> ResponseReturnValue:
     """One job: how far it is, and what came of each connection."""
     page = _job_page(get_job_or_404(job_id))
-    return answer_list(items_of(job_id), bulk_item, "bulk/job.html", "bulk/_items.html", page=page)
+    return render_list(items_of(job_id), serialize_item, "bulk/job.html", "bulk/_items.html", page=page)
 
 
 @bp.get("/bulk/<int:job_id>/progress")
@@ -188,7 +188,7 @@ def go_on(job_id: int) -> ResponseReturnValue:
     count, most = bulk.numbers(job).total, _most()
     if most is not None and count > most:
         _refuse(job.kind, f"Bulk job {job.id} has {count} connections; an operator's has at most {most}.")
-    if not bulk.go_on(job, visitor().email, request.form.get("seen", ""), services().clock()):
+    if not bulk.resume(job, visitor().email, request.form.get("seen", ""), services().clock()):
         abort(409, "The others can be begun once, after trying on one has ended, from the page that shows its result.")
     return _changed(job, "bulk_go_on", f"Bulk job {job.id}, after trying on one: {request.form['seen'].replace('_', ' ')}.")
 

@@ -12,7 +12,7 @@ from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.findings import queries as finding_queries
 from dashboard.findings import suppression
-from dashboard.findings.lists import CAUSES, FINDINGS, cause_item, finding_item
+from dashboard.findings.lists import CAUSES, FINDINGS, serialize_cause, serialize_finding
 from dashboard.findings.models import Cause, Finding
 from dashboard.listing.listing import Filter
 from dashboard.notes import service as together
@@ -20,8 +20,8 @@ from dashboard.notes.models import Note
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
-from dashboard.web.lookup import get_cause_or_404, whole_cause_or_403
+from dashboard.web.lists import render_list
+from dashboard.web.lookup import get_cause_or_404, get_visible_cause_or_403
 
 bp = Blueprint("causes", __name__)
 
@@ -31,16 +31,16 @@ class CausePage:
     """What a cause's page shows beside the list of what is behind it."""
 
     cause: Cause
-    moved: finding_queries.Moved
+    moved: finding_queries.CauseDelta
     trend: list[tuple[datetime, int]]
-    learnt: dict[str, outcomes.Learnt]
+    learnt: dict[str, outcomes.ActionStats]
 
 
 @dataclass(frozen=True)
-class Beside:
+class CauseRowContext:
     """What the list of causes shows beside its rows, by cause."""
 
-    moved: dict[int, finding_queries.Moved]
+    moved: dict[int, finding_queries.CauseDelta]
     notes: dict[int, Note]
 
 
@@ -50,7 +50,7 @@ class Beside:
 @requires("viewer")
 def findings() -> ResponseReturnValue:
     """What is wrong, one by one."""
-    return answer_list(FINDINGS, finding_item, "causes/findings.html", "causes/_findings.html")
+    return render_list(FINDINGS, serialize_finding, "causes/findings.html", "causes/_findings.html")
 
 
 @bp.get("/causes", endpoint="index")
@@ -62,7 +62,7 @@ def index() -> ResponseReturnValue:
     whose = case((Cause.owner == visitor().email, "me"), (Cause.owner.is_(None), "nobody"), else_="others")
     mine = Filter(whose, "Who is on it", ("me", "nobody", "others"))
     listing = replace(CAUSES, filters={**CAUSES.filters, "owner": mine})
-    return answer_list(listing, cause_item, "causes/causes.html", "causes/_causes.html", beside=_beside)
+    return render_list(listing, serialize_cause, "causes/causes.html", "causes/_causes.html", beside=_beside)
 
 
 @bp.get("/causes/<int:cause_id>", endpoint="show")
@@ -75,16 +75,18 @@ def show(cause_id: int) -> ResponseReturnValue:
     behind = replace(FINDINGS, statement=FINDINGS.statement.where(Finding.cause_id == cause_id))
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
     page = _cause_page(cause, at) if is_page else None
-    place = together.Place(cause_id=cause_id)
+    place = together.NoteTarget(cause_id=cause_id)
     notes = together.notes_on(place) if is_page else []
-    return answer_list(behind, finding_item, "causes/cause.html", "causes/_findings.html", page=page, place=place, notes=notes)
+    return render_list(
+        behind, serialize_finding, "causes/cause.html", "causes/_findings.html", page=page, place=place, notes=notes
+    )
 
 
 @bp.post("/causes/<int:cause_id>/suppress")
 @requires("operator")
 def suppress_cause(cause_id: int) -> ResponseReturnValue:
     """Spare people this cause for some days."""
-    cause = whole_cause_or_403(cause_id)
+    cause = get_visible_cause_or_403(cause_id)
     _suppress(cause, f"cause {cause_id}: {cause.title}, {cause.connector}")
     return redirect(url_for(".show", cause_id=cause_id), 303)
 
@@ -93,8 +95,8 @@ def suppress_cause(cause_id: int) -> ResponseReturnValue:
 @requires("operator")
 def wake_cause(cause_id: int) -> ResponseReturnValue:
     """Spare them no longer."""
-    cause = whole_cause_or_403(cause_id)
-    suppression.wake(cause, services().clock())
+    cause = get_visible_cause_or_403(cause_id)
+    suppression.unsuppress(cause, services().clock())
     audit.record(services().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}")
     return redirect(url_for(".show", cause_id=cause_id), 303)
 
@@ -113,20 +115,20 @@ def suppress_finding(finding_id: int) -> ResponseReturnValue:
 def wake_finding(finding_id: int) -> ResponseReturnValue:
     """Spare them no longer."""
     finding = _finding_or_404(finding_id)
-    suppression.wake(finding, services().clock())
+    suppression.unsuppress(finding, services().clock())
     place = {"account_id": finding.account_id, "connection_id": finding.connection_id}
     audit.record(services().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule)
     return _back(finding)
 
 
 def _cause_page(cause: Cause, at: datetime) -> CausePage:
-    learnt = outcomes.learnt(cause.rule, cause.connector)
-    return CausePage(cause, finding_queries.moved([cause], at)[cause.id], finding_queries.trend(cause, at), learnt)
+    learnt = outcomes.success_rates(cause.rule, cause.connector)
+    return CausePage(cause, finding_queries.cause_deltas([cause], at)[cause.id], finding_queries.trend(cause, at), learnt)
 
 
-def _beside(causes: list[Cause]) -> Beside:
+def _beside(causes: list[Cause]) -> CauseRowContext:
     notes = together.newest_on_causes([cause.id for cause in causes])
-    return Beside(finding_queries.moved(causes, services().clock()), notes)
+    return CauseRowContext(finding_queries.cause_deltas(causes, services().clock()), notes)
 
 
 def _finding_or_404(finding_id: int) -> Finding:

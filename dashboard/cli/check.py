@@ -164,7 +164,7 @@ def _data_problem(settings: Settings) -> str | None:
 def _worker_problem(app: Flask, at: datetime) -> str | None:
     with app.app_context():
         try:
-            last = periodic.last_taken("tick", MINUTE)
+            last = periodic.last_claimed_at("tick", MINUTE)
         except SQLAlchemyError:
             return "cannot be told without the database"
     if last is None:

@@ -55,11 +55,11 @@ def make_current_app_anew() -> Flask | None:
     except (SettingsError, PlaybookError, MasksError, _CannotRun) as refusal:
         log.error("Everything stays as it was: %s", refusal)
         return None
-    logs.begin(settings.dashboard_log_level, sys.stderr, _outages(app))
+    logs.configure_logging(settings.dashboard_log_level, sys.stderr, _outages(app))
     return app
 
 
-def begin_telling(app: Flask) -> None:
+def configure_logging(app: Flask) -> None:
     """Lines of JSON from now on, and Sentry and OpenTelemetry where the environment asks for them."""
     parts: Services = app.extensions["services"]
     try:
@@ -67,7 +67,7 @@ def begin_telling(app: Flask) -> None:
         tracing.begin(os.environ)
     except tracing.Missing as missing:
         _refuse(str(missing))
-    logs.begin(parts.settings.dashboard_log_level, sys.stderr, _outages(app))
+    logs.configure_logging(parts.settings.dashboard_log_level, sys.stderr, _outages(app))
     for name in parts.settings.unknown:
         log.warning("%s: this version has no such setting, and goes on without it.", name)
 

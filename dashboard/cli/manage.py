@@ -38,7 +38,7 @@ def refresh(account: int | None, as_json: bool) -> None:
             bar.length = max(accounts, 1)
             bar.update(done - bar.pos)
 
-        fleet.let_threads_take_turns()
+        fleet.tune_interpreter()
         if account is None:
             result = fleet.refresh_fleet(parts, progress=progress)
         elif queries.account_or_none(account) is None:

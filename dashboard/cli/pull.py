@@ -69,9 +69,9 @@ def pull(
     with app.app_context():
         chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
         place = registry.name_of(where)
-        run = pulls.begin(None, "by hand", place, WHO, pull_jobs.in_words(chosen), parts.clock())
+        run = pulls.start(None, "by hand", place, WHO, pull_jobs.in_words(chosen), parts.clock())
         result = pull_jobs.copy(parts, run, destination, chosen, full=full, full_every=full_every, progress=progress)
-        pulls.end(run, None, pull_jobs.ended(result), parts.clock())
+        pulls.finish(run, None, pull_jobs.ended(result), parts.clock())
     # Names of tables may hold what no terminal and no file can: half of a surrogate pair.
     click.echo(clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result)))
     sys.exit(result.exit_code)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask import Flask
 
-from dashboard.cli.common import begin_telling, make_current_app, make_current_app_anew
+from dashboard.cli.common import configure_logging, make_current_app, make_current_app_anew
 from dashboard.context import Services
 from dashboard.telemetry.multiprocess import shared_counts
 from dashboard.worker.consumer import run_worker
@@ -38,7 +38,7 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
         refuse_taken_port(host, port)
     with shared_counts():
         app = make_current_app(pages=True)
-        begin_telling(app)
+        configure_logging(app)
         run_console(app, host, port, workers=workers, threads=threads, with_worker=not no_worker, anew=make_current_app_anew)
 
 
@@ -94,7 +94,7 @@ def run_console(
 def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metrics_host: str) -> None:
     """A worker alone: refreshes the fleet and follows what agents started."""
     app = make_current_app()
-    begin_telling(app)
+    configure_logging(app)
     parts: Services = app.extensions["services"]
     if metrics_port is not None:
         refuse_taken_port(metrics_host, metrics_port)

@@ -22,7 +22,7 @@ REMEMBERED = 500
 LONG, LASTS, LONGEST = 0.05, 20, 10.0
 
 
-class Remembered:
+class SnapshotCache:
     """What was worked out from the snapshot, for as long as the snapshot stays the same. Shared by a process's threads.
 
     A pass over a large fleet changes the snapshot every second. What takes long to work out (50 ms) is then shown for twenty
@@ -32,7 +32,7 @@ class Remembered:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """``clock``: in seconds, from wherever."""
         self._clock = clock
-        self._kept: OrderedDict[Hashable, _Kept] = OrderedDict()
+        self._kept: OrderedDict[Hashable, CacheEntry] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable, at: int, work_out: Callable[[], V]) -> V:
@@ -53,22 +53,25 @@ class Remembered:
         now = self._clock()
         took = now - began
         with self._lock:
-            self._kept[key] = _Kept(value, at, now, took, min(took, kept.took if kept is not None else 0))
+            self._kept[key] = CacheEntry(value, at, now, took, min(took, kept.took if kept is not None else 0))
             self._kept.move_to_end(key)
             if len(self._kept) > REMEMBERED:
                 self._kept.popitem(last=False)
         return value
 
 
-def remembered(key: Hashable, work_out: Callable[[], V]) -> V:
-    """``work_out()``, or what it gave last time, to who sees as much, where nothing has changed since (or see ``Remembered``)."""
-    kept: Remembered = current_app.extensions.setdefault("remembered", Remembered())
+def cached(key: Hashable, work_out: Callable[[], V]) -> V:
+    """Return ``work_out()``, or its last value while the snapshot has not changed (``SnapshotCache`` has the exceptions).
+
+    Each restricted user has values of their own.
+    """
+    kept: SnapshotCache = current_app.extensions.setdefault("remembered", SnapshotCache())
     # The version is read first: a change that comes between makes the next reader work it out anew.
-    return kept.get((row_access.whose(), key), version(), work_out)
+    return kept.get((row_access.restricted_user_id(), key), version(), work_out)
 
 
 @dataclass
-class _Kept:
+class CacheEntry:
     """A value of one version, and when it was there. ``took``: in seconds, the last time; ``usual``: the quicker of the last two,
     or one that had to wait for something would be taken for one that takes long. ``under_way``: it is worked out anew."""
 

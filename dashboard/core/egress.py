@@ -30,7 +30,7 @@ class NotAllowed(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class AllowedDestination:
     """One of them: a service or kind of database, at any host or at those that ``host`` fits, at any port or at ``port``; or a
     ``folder``."""
 
@@ -105,10 +105,10 @@ class OwnFiles:
         return os.path.exists(path) and os.path.exists(store) and os.path.samefile(path, store)
 
 
-class Places:
+class EgressPolicy:
     """All of them; everywhere where there are none, but never the console's own files."""
 
-    def __init__(self, allowed: Iterable[Place] = (), own: OwnFiles | None = None) -> None:
+    def __init__(self, allowed: Iterable[AllowedDestination] = (), own: OwnFiles | None = None) -> None:
         self._allowed, self._own = tuple(allowed), own
 
     def ensure_not_own(self, address: addresses.Address) -> None:
@@ -166,7 +166,7 @@ class Places:
         return any(each.is_of(host, port) for each in mine)
 
 
-EVERYWHERE: Final = Places()
+ALLOW_ALL: Final = EgressPolicy()
 
 
 def _plain(scheme: str) -> str:

@@ -77,19 +77,19 @@ def restrict_to(user_id: int) -> None:
     _fit(db.session())
 
 
-def is_limited() -> bool:
+def is_restricted() -> bool:
     """Whether the store shows a part of itself."""
     return has_app_context() and "sight" in g
 
 
-def whose() -> int | None:
+def restricted_user_id() -> int | None:
     """Who sees no more than they may, by their id; None where everything is shown."""
-    found: int | None = g.sight if is_limited() else None
+    found: int | None = g.sight if is_restricted() else None
     return found
 
 
 @contextmanager
-def everything() -> Iterator[None]:
+def unrestricted() -> Iterator[None]:
     """What the store does for itself, and shows to nobody, is done with all of it."""
     session = db.session()
     session.info["lifted"] = session.info.get("lifted", 0) + 1
@@ -101,7 +101,7 @@ def everything() -> Iterator[None]:
         _fit(session)
 
 
-def see_all_until_commit(session: Session) -> None:
+def unrestrict_until_commit(session: Session) -> None:
     """The same until the session's transaction ends."""
     session.info["sees_all"] = True
     _fit(session)
@@ -109,7 +109,7 @@ def see_all_until_commit(session: Session) -> None:
 
 @event.listens_for(Session, "after_begin")
 def _begin(session: Session, _transaction: object, connection: Connection) -> None:
-    if is_limited():
+    if is_restricted():
         _look_through(session, connection)
 
 
@@ -120,7 +120,7 @@ def _end(session: Session) -> None:
 
 
 def _fit(session: Session) -> None:
-    if is_limited() and session.in_transaction():
+    if is_restricted() and session.in_transaction():
         _look_through(session, session.connection())
 
 

@@ -24,11 +24,11 @@ class SnapshotVersion(Model):
 _VERSION = select(SnapshotVersion.version)
 
 
-def begin_change(session: Session | None = None) -> None:
+def lock_snapshot(session: Session | None = None) -> None:
     """Wait until nobody else changes the snapshot; what is read from here to the commit is the latest."""
     session = session or db.session()
     if not session.info.get("changing"):
-        row_access.see_all_until_commit(session)
+        row_access.unrestrict_until_commit(session)
         change(update(SnapshotVersion).values(version=SnapshotVersion.version + 1), session)
         session.info["changing"] = True
         session.info.pop("version", None)

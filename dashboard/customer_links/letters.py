@@ -26,7 +26,7 @@ _WORD: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True)
-class Occasion:
+class MessageTemplate:
     """What a message is about. ``kind``: that of the link; ``rule``: what was wrong; ``service``: as the customer calls it."""
 
     kind: str
@@ -39,7 +39,7 @@ class Occasion:
 
 
 @dataclass(frozen=True)
-class Letter:
+class CustomerMessage:
     """A message ready to send, as plain text."""
 
     language: str
@@ -67,7 +67,7 @@ def in_english(language: str | None) -> str:
     return texts(language)["english"] if language in LANGUAGES else "another language"
 
 
-def write(language: str, about: Occasion, at: datetime, zone: ZoneInfo) -> Letter:
+def write(language: str, about: MessageTemplate, at: datetime, zone: ZoneInfo) -> CustomerMessage:
     """The message at a moment, its times in a zone."""
     said = texts(language)
     names = {"account": _one_line(about.account), "service": _one_line(about.service)}
@@ -86,7 +86,7 @@ def write(language: str, about: Occasion, at: datetime, zone: ZoneInfo) -> Lette
         said["safety"],
         said["closing"],
     )
-    return Letter(language, subject, "\n\n".join(filter(None, paragraphs)) + "\n")
+    return CustomerMessage(language, subject, "\n\n".join(filter(None, paragraphs)) + "\n")
 
 
 @cache

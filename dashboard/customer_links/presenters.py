@@ -18,13 +18,13 @@ from dashboard.web.times import zone
 
 
 @dataclass(frozen=True)
-class Message:
+class MessageForm:
     """What the templates receive. ``stage``: a word of ``customer_links.queries``."""
 
     action: Action
     stage: str
     link: SafeLink
-    letter: letters.Letter
+    letter: letters.CustomerMessage
     good_until: datetime
 
     @property
@@ -43,7 +43,7 @@ class Message:
         return self.stage == waiting_links.REMIND or self.action.reminded_at is not None
 
 
-def message_of(action: Action, account: Account, connection: Connection | None) -> Message | None:
+def message_of(action: Action, account: Account, connection: Connection | None) -> MessageForm | None:
     """The message for a link, in the language that is asked for; None where the link waits no more, or not yet.
 
     Raises:
@@ -54,7 +54,7 @@ def message_of(action: Action, account: Account, connection: Connection | None) 
         return None
     stage = waiting_links.stage_of(action, at) or waiting_links.UNSENT
     link, good_until = check_link(action.url), action.started_at + GIVE_UP_AFTER
-    occasion = letters.Occasion(
+    occasion = letters.MessageTemplate(
         kind=action.kind,
         rule=action.rule,
         account=account.title,
@@ -66,7 +66,7 @@ def message_of(action: Action, account: Account, connection: Connection | None) 
     language = chosen_language() or action.language or waiting_links.language_of(account.id) or letters.LANGUAGES[0]
     if language not in letters.LANGUAGES:
         language = letters.LANGUAGES[0]
-    return Message(action, stage, link, letters.write(language, occasion, at, zone()), good_until)
+    return MessageForm(action, stage, link, letters.write(language, occasion, at, zone()), good_until)
 
 
 def chosen_language() -> str | None:

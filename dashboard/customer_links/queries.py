@@ -69,7 +69,7 @@ def waiting_links(at: datetime) -> Listing:
     )
 
 
-def link_item(row: Any) -> dict[str, Any]:
+def serialize_link(row: Any) -> dict[str, Any]:
     """One waiting link as scripts see it: never the link itself."""
     action: Action = row.Action
     return {
@@ -126,7 +126,7 @@ def waiting_of_account(account_id: int) -> list[Action]:
     return list(db.session.scalars(mine.where(Action.account_id == account_id, *_WAITS).order_by(Action.id)))
 
 
-def came_back(since: datetime, most: int = 12) -> tuple[list[Action], int]:
+def reconnected(since: datetime, most: int = 12) -> tuple[list[Action], int]:
     """The latest few links that did what they were for since a time, and how many there are."""
     here = (Action.kind.in_(actions.LINKS), Action.state == "done", Action.settled_at >= since)
     shown = select(Action).join(Action.account).outerjoin(Action.connection)

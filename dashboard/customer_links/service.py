@@ -13,7 +13,7 @@ from dashboard import peliqan
 from dashboard.actions import polling
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.actions.polling import next_look
+from dashboard.actions.polling import next_poll
 from dashboard.core.hosts import ip_of, is_private
 from dashboard.customer_links import queries as waiting_links
 from dashboard.fleet.models import Account, Connection
@@ -70,7 +70,7 @@ def check_link(url: str, *, from_here: bool = True) -> SafeLink:
     return SafeLink(url, parts.netloc)
 
 
-def ask(
+def request_link(
     api: peliqan.Peliqan,
     kind: str,
     connection: Connection,
@@ -90,8 +90,8 @@ def ask(
     api.ensure(kind)
     earlier = actions.in_flight(connection.account_id, connection.id, kind)
     if earlier is not None and earlier.state == actions.WAITING:
-        actions.settle(earlier, "superseded", at, "A newer link was asked for.")
-    action, is_new = actions.begin(kind, connection, who, at, why=why, along=along)
+        actions.complete(earlier, "superseded", at, "A newer link was asked for.")
+    action, is_new = actions.start_action(kind, connection, who, at, why=why, along=along)
     if not is_new:
         return action
     account = api.for_account(connection.account_id)
@@ -100,12 +100,12 @@ def ask(
 
 
 def invite(api: peliqan.Peliqan, account: Account, connector: str, who: str, at: datetime, interval: float) -> Action:
-    """Ask Peliqan for a link with which the customer connects something new. The rest is as with ``ask``."""
+    """Ask Peliqan for a link with which the customer connects something new. The rest is as with ``request_link``."""
     api.ensure(actions.INVITE)
     earlier = actions.invite_in_flight(account.id, connector)
     if earlier is not None and earlier.state == actions.WAITING:
-        actions.settle(earlier, "superseded", at, "A newer link was asked for.")
-    action, is_new = actions.begin_invite(account, connector, who, at)
+        actions.complete(earlier, "superseded", at, "A newer link was asked for.")
+    action, is_new = actions.start_invite(account, connector, who, at)
     if not is_new:
         return action
     return _keep(api, action, lambda: api.for_account(account.id).invite(connector), at, interval)
@@ -117,23 +117,23 @@ def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link]
     except peliqan.PeliqanError as error:
         if not isinstance(error, peliqan.OUTAGE):
             polling.read_after(api, action, at)
-        actions.settle(action, "failed", at, error.explained)
+        actions.complete(action, "failed", at, error.explained)
     except UnsafeLink as error:
         polling.read_after(api, action, at)
-        actions.settle(action, "failed", at, f"Peliqan gave an address that is not safe to open: {error}.")
+        actions.complete(action, "failed", at, f"Peliqan gave an address that is not safe to open: {error}.")
     else:
         action.state = actions.WAITING
-        actions.put_off(action, next_look(action, at, interval))
+        actions.reschedule(action, next_poll(action, at, interval))
     return action
 
 
-def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
+def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) -> None:
     """Whether the connection is well again since the link was given. The caller holds the action's lease."""
     before, action.looked_at = action.looked_at, at
     action.looks += 1
     if action.state == actions.STARTING:
         polling.read_after(api, action, at)
-        actions.settle(action, "failed", at, "The console was stopped while it asked. Ask for the link again.")
+        actions.complete(action, "failed", at, "The console was stopped while it asked. Ask for the link again.")
         return
     if action.kind == actions.INVITE:
         _look_for_invited(action, at, interval)
@@ -142,22 +142,22 @@ def look(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         connection = live.read_connection(api, action.account_id, action.connection_id, at)
     except peliqan.PeliqanError as error:
         if at - action.started_at > GIVE_UP_AFTER:
-            actions.settle(action, "failed", at, f"{error.sentence} Whether anybody followed the link cannot be told.")
+            actions.complete(action, "failed", at, f"{error.sentence} Whether anybody followed the link cannot be told.")
             return
         action.detail = f"{error.sentence} Looking again."
-        actions.put_off(action, next_look(action, at, interval))
+        actions.reschedule(action, next_poll(action, at, interval))
         return
     action.detail = ""
     action.followed_at = action.followed_at or _followed_at(action, before)
     moved = connection.status_since >= action.started_at
     if connection.severity == Severity.OK and moved:
-        actions.settle(action, "done", at, f"The connection is {connection.status} again.")
+        actions.complete(action, "done", at, f"The connection is {connection.status} again.")
     elif outcome_of_run(connection.status) is RunOutcome.PARTIAL and moved:
-        actions.settle(action, "done", at, f"The connection loads data again ({connection.status}).")
+        actions.complete(action, "done", at, f"The connection loads data again ({connection.status}).")
     elif at - action.started_at > GIVE_UP_AFTER:
-        actions.settle(action, "failed", at, "Nobody followed the link within 24 hours.")
+        actions.complete(action, "failed", at, "Nobody followed the link within 24 hours.")
     else:
-        actions.put_off(action, next_look(action, at, interval))
+        actions.reschedule(action, next_poll(action, at, interval))
 
 
 def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
@@ -165,11 +165,11 @@ def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
     made = waiting_links.first_connection_since(action.account_id, action.connector, action.started_at)
     if made is not None:
         action.followed_at = made.first_seen_at
-        actions.settle(action, "done", at, f"The customer made the connection {made.title}.")
+        actions.complete(action, "done", at, f"The customer made the connection {made.title}.")
     elif at - action.started_at > GIVE_UP_AFTER:
-        actions.settle(action, "failed", at, "The customer connected nothing of it within 24 hours.")
+        actions.complete(action, "failed", at, "The customer connected nothing of it within 24 hours.")
     else:
-        actions.put_off(action, next_look(action, at, interval))
+        actions.reschedule(action, next_poll(action, at, interval))
 
 
 def _followed_at(action: Action, before: datetime | None) -> datetime | None:

@@ -6,7 +6,7 @@ from sqlalchemy import Select, select
 
 from dashboard.actions import service as actions
 from dashboard.actions.models import Action
-from dashboard.actions.presenters import noted_if_unsent
+from dashboard.actions.presenters import audit_if_not_sent
 from dashboard.actions.tasks import poll_action
 from dashboard.audit import service as audit
 from dashboard.context import services
@@ -15,14 +15,14 @@ from dashboard.core.text import comparable
 from dashboard.customer_links import queries as waiting_links
 from dashboard.customer_links import service as customer_links
 from dashboard.customer_links.presenters import chosen_language, message_of, service_name
-from dashboard.findings.lists import finding_item
+from dashboard.findings.lists import serialize_finding
 from dashboard.findings.models import Finding
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.query import whole_number
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 from dashboard.web.lookup import get_account_or_404
 from dashboard.web.times import today_began
 
@@ -38,15 +38,15 @@ SHOWN_NEEDED = 6
 def index() -> ResponseReturnValue:
     """Links that wait for a customer, who needs one, and which came back today."""
     is_page = not request.path.endswith((".json", ".csv")) and not htmx.is_htmx()
-    return answer_list(
+    return render_list(
         waiting_links.waiting_links(services().clock()),
-        waiting_links.link_item,
+        waiting_links.serialize_link,
         "customer_links/links.html",
         "customer_links/_links.html",
         good_for=customer_links.GIVE_UP_AFTER,
         service_name=service_name,
         needed=waiting_links.needed(SHOWN_NEEDED) if is_page else None,
-        back=waiting_links.came_back(today_began()) if is_page else None,
+        back=waiting_links.reconnected(today_began()) if is_page else None,
     )
 
 
@@ -60,8 +60,8 @@ def needed() -> ResponseReturnValue:
     def last_links(findings: list[Finding]) -> dict[tuple[int, int], Action]:
         return dict(waiting_links.last_links([(each.account_id, each.connection_id or 0) for each in findings]))
 
-    return answer_list(
-        waiting_links.NEEDED, finding_item, "customer_links/needed.html", "customer_links/_needed.html", beside=last_links
+    return render_list(
+        waiting_links.NEEDED, serialize_finding, "customer_links/needed.html", "customer_links/_needed.html", beside=last_links
     )
 
 
@@ -111,7 +111,7 @@ def invite(account_id: int) -> ResponseReturnValue:
     if comparable(connector) in map(comparable, db.session.scalars(_live_connectors(account))):
         return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
     settings = services().settings
-    with noted_if_unsent(actions.INVITE, account_id):
+    with audit_if_not_sent(actions.INVITE, account_id):
         action = customer_links.invite(services().api, account, connector, who, at, settings.dashboard_watch_interval)
     poll_action.enqueue_when_due(action)
     return redirect(url_for(".link", action_id=action.id), 303)

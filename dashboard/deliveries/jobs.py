@@ -12,7 +12,7 @@ from threading import Event
 from typing import Any, Final
 
 from dashboard import peliqan
-from dashboard.actions.polling import next_look
+from dashboard.actions.polling import next_poll
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.error_values import sentence_of
@@ -56,7 +56,7 @@ class Target:
 def work_on(services: Services, target: Target, delivery: Delivery, interval: float, stop: Event) -> None:
     """One turn at a delivery whose lease the caller has: to its end, or to where it has to wait. ``interval``: see ``pace``."""
     if delivery.tries > len(WAITS):
-        deliveries.settle(delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED)
+        deliveries.complete(delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED)
         return
     try:
         if delivery.state == deliveries.WAITING and not _has_loaded(services, delivery, interval):
@@ -66,9 +66,9 @@ def work_on(services: Services, target: Target, delivery: Delivery, interval: fl
         _try_again(delivery, error.sentence, services.clock(), error.retry_after)
     except TableChanged as error:
         _try_again(delivery, str(error), services.clock())
-    except peliqan.Away as error:
+    except peliqan.ApiUnavailable as error:
         # Nobody was asked, so that is no try.
-        deliveries.let_go(delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error))
+        deliveries.reschedule(delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error))
     except peliqan.PeliqanError as error:
         _try_again(delivery, sentence_of(error), services.clock(), error.retry_after)
 
@@ -76,10 +76,10 @@ def work_on(services: Services, target: Target, delivery: Delivery, interval: fl
 def _try_again(delivery: Delivery, error: str, at: datetime, retry_after: float | None = None) -> None:
     tries = delivery.tries + 1
     if tries > len(WAITS):
-        deliveries.settle(delivery, deliveries.DEAD, at, error=error, tries=tries)
+        deliveries.complete(delivery, deliveries.DEAD, at, error=error, tries=tries)
         return
     asked = min(timedelta(seconds=retry_after or 0), WAITS[-1])
-    deliveries.let_go(delivery, at + max(WAITS[tries - 1], asked), tries=tries, error=error)
+    deliveries.reschedule(delivery, at + max(WAITS[tries - 1], asked), tries=tries, error=error)
 
 
 def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool:
@@ -96,17 +96,17 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
             said = error.explained
         else:
             if connection.is_warehouse:
-                deliveries.settle(delivery, deliveries.CANCELLED, at, error=WAREHOUSE, **looked)
+                deliveries.complete(delivery, deliveries.CANCELLED, at, error=WAREHOUSE, **looked)
                 return False
             run, said = _completed_run(delivery)
             if run is not None:
                 remarks = [*delivery.remarks, *_missing_in(run)]
                 reached = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
-                return deliveries.note(delivery, at, error="", **reached, **looked)
+                return deliveries.save_progress(delivery, at, error="", **reached, **looked)
     if at - delivery.waits_since > WAITED:
-        deliveries.settle(delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked)
+        deliveries.complete(delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked)
     else:
-        deliveries.let_go(delivery, next_look(delivery, at, interval), error=said, **looked)
+        deliveries.reschedule(delivery, next_poll(delivery, at, interval), error=said, **looked)
     return False
 
 
@@ -158,7 +158,7 @@ class _Turn:
         remarks = [*delivery.remarks] if tables else [NO_TABLES]
         whole = {"complete": True, "tables": tables, "rows": delivery.rows, "remarks": remarks}
         self._hook.send({**self._head, "key": f"{delivery.id}-complete", **whole})
-        deliveries.settle(delivery, deliveries.DELIVERED, self._services.clock(), error="", tries=0, remarks=remarks)
+        deliveries.complete(delivery, deliveries.DELIVERED, self._services.clock(), error="", tries=0, remarks=remarks)
 
     def _list_tables(self) -> bool:
         """Settle which tables go over, and in which order: that stays, however often it is interrupted."""
@@ -166,7 +166,7 @@ class _Turn:
         wanted = [each for each in found if is_wanted(each, self._connection, self._names)]
         empty: Mapping[str, Any] = {"rows": 0, "parts": 0, "count": None, "repeated": 0, "whole": False}
         tables = [{"id": each.id, "name": clean(each.name), **empty} for each in wanted]
-        return deliveries.note(self._delivery, self._services.clock(), state=deliveries.SENDING, tables=tables)
+        return deliveries.save_progress(self._delivery, self._services.clock(), state=deliveries.SENDING, tables=tables)
 
     def _hand_over_table(self, place: int) -> bool:
         """A table from the first part on that was not taken. False where it is somebody else's, or goes on later."""
@@ -216,14 +216,14 @@ class _Turn:
     def _note_table(self, place: int, reached: Mapping[str, Any], **values: Any) -> bool:
         tables = [{**each, **reached} if at == place else each for at, each in enumerate(self._delivery.tables or ())]
         rows = sum(each["rows"] for each in tables)
-        return deliveries.note(self._delivery, self._services.clock(), tables=tables, rows=rows, **values)
+        return deliveries.save_progress(self._delivery, self._services.clock(), tables=tables, rows=rows, **values)
 
     def _has_to_wait(self) -> bool:
         """Whether it is let go for now: the worker ends, or others have their turn."""
         at = self._services.clock()
         over = self._stop.is_set() or at - self._began >= TURN
         if over:
-            deliveries.let_go(self._delivery, at)
+            deliveries.reschedule(self._delivery, at)
         return over
 
     def _table(self, place: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.orm import contains_eager
 from dashboard.audit import service as audit
 from dashboard.core.database import change, db, is_free
 from dashboard.core.search_text import with_folds
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.deliveries.models import Delivery
 from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
@@ -32,7 +32,7 @@ LEASE = timedelta(minutes=10)
 Place = tuple[int, int]
 
 
-def begin(places: Iterable[Place], who: str, at: datetime) -> list[int]:
+def start(places: Iterable[Place], who: str, at: datetime) -> list[int]:
     """Write down that these connections (account and its own id) are new, each once however often it is told; the new ones' ids.
 
     Does not commit: it goes along with what told so.
@@ -41,14 +41,14 @@ def begin(places: Iterable[Place], who: str, at: datetime) -> list[int]:
     if not keys:
         return []
     # Others that begin some wait from here on.
-    begin_change()
+    lock_snapshot()
     known = set(db.session.scalars(select(Delivery.key).where(Delivery.key.in_(keys))))
     return [_add(key, place, who, at).id for key, place in keys.items() if key not in known]
 
 
 def ask(place: Place, who: str, at: datetime) -> Delivery:
     """One that somebody wants; the open one, where there is one. Commits."""
-    begin_change()
+    lock_snapshot()
     mine = select(Delivery).where(Delivery.account_id == place[0], Delivery.connection_id == place[1])
     before = db.session.scalars(mine.order_by(Delivery.id)).all()
     found = next((each for each in before if each.state in OPEN), None)
@@ -134,17 +134,17 @@ def lease(delivery_id: int, at: datetime) -> Delivery | None:
     return found
 
 
-def note(delivery: Delivery, at: datetime, **reached: Any) -> bool:
+def save_progress(delivery: Delivery, at: datetime, **reached: Any) -> bool:
     """How far it is; the lease is longer by that. False where somebody else has it now, or cancelled it. Commits."""
     return _move(delivery, leased_until=at + LEASE, **reached)
 
 
-def let_go(delivery: Delivery, due_at: datetime, **reached: Any) -> bool:
+def reschedule(delivery: Delivery, due_at: datetime, **reached: Any) -> bool:
     """Leave it for later: to whoever is free then. Commits."""
     return _move(delivery, due_at=due_at, leased_until=None, **reached)
 
 
-def settle(delivery: Delivery, state: str, at: datetime, **reached: Any) -> bool:
+def complete(delivery: Delivery, state: str, at: datetime, **reached: Any) -> bool:
     """Its end, in the audit trail too; ``reached``: ``error`` and ``remarks``. Commits."""
     ended = _move(delivery, commit=False, state=state, settled_at=at, due_at=None, leased_until=None, **reached)
     if ended:
@@ -222,7 +222,7 @@ DELIVERIES = Listing(
 )
 
 
-def delivery_item(delivery: Delivery) -> dict[str, Any]:
+def serialize_delivery(delivery: Delivery) -> dict[str, Any]:
     """One delivery as scripts see it."""
     return {
         "id": delivery.id,

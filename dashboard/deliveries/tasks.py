@@ -30,7 +30,7 @@ def deliver_new_connection(account_id: int, connection_id: int, user_email: str)
     """
     if services().hook is None:
         return None
-    started = deliveries.begin([(account_id, connection_id)], user_email, services().clock())
+    started = deliveries.start([(account_id, connection_id)], user_email, services().clock())
     db.session.commit()
     delivery = deliveries.latest_of((account_id, connection_id))
     if started and delivery is not None:

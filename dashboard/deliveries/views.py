@@ -8,11 +8,11 @@ from dashboard.context import services
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.hook import NONE
 from dashboard.deliveries.models import Delivery
-from dashboard.deliveries.service import DELIVERIES, delivery_item
+from dashboard.deliveries.service import DELIVERIES, serialize_delivery
 from dashboard.deliveries.tasks import deliver
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("deliveries", __name__)
@@ -25,7 +25,7 @@ bp = Blueprint("deliveries", __name__)
 def index() -> ResponseReturnValue:
     """All of them, the newest first."""
     template, fragment = "deliveries/deliveries.html", "deliveries/_deliveries.html"
-    return answer_list(DELIVERIES, delivery_item, template, fragment, hook=services().hook)
+    return render_list(DELIVERIES, serialize_delivery, template, fragment, hook=services().hook)
 
 
 @bp.post(f"{PATH}/read")

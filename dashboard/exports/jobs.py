@@ -64,14 +64,14 @@ def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop
                         target.unlink(missing_ok=True)
         except PASSING as error:
             # Where it was not even asked, that is no try.
-            tries = export.tries + (not isinstance(error, peliqan.Away))
+            tries = export.tries + (not isinstance(error, peliqan.ApiUnavailable))
             if tries >= MOST_TRIES:
                 exports.fail(export, error.sentence, clock())
             else:
-                exports.let_go(export, clock() + TRY_AGAIN, tries=tries, error=error.sentence)
+                exports.reschedule(export, clock() + TRY_AGAIN, tries=tries, error=error.sentence)
         except peliqan.PeliqanError as error:
             exports.fail(export, error.sentence, clock())
-        except (TableChanged, parquet.NotMade) as error:
+        except (TableChanged, parquet.ParquetFailed) as error:
             exports.fail(export, str(error), clock())
         except OSError as error:
             exports.fail(export, f"The file could not be written: {os.strerror(error.errno or 0)}.", clock())
@@ -107,7 +107,9 @@ class _Work:
         self._anew = False
         if file.tell() < export.offset or not export.page:
             self._anew = export.page > 0
-            exports.note(export, clock(), page=0, offset=0, rows=0, total=None, counted={"anew": 1} if self._anew else {})
+            exports.save_progress(
+                export, clock(), page=0, offset=0, rows=0, total=None, counted={"anew": 1} if self._anew else {}
+            )
         file.truncate(export.offset)
         file.seek(export.offset)
         self._begun_at, self._rows_before = time.monotonic(), export.rows
@@ -134,7 +136,7 @@ class _Work:
                 self._out.write(self._lines.lines([mask(row, self._hidden) for row in rows] if self._hidden else rows))
                 if self._stop.is_set():
                     if self._note():
-                        exports.let_go(self._export, self._clock(), tries=0)
+                        exports.reschedule(self._export, self._clock(), tries=0)
                     return None
                 if time.monotonic() - noted >= NOTED_EVERY:
                     if not self._note():
@@ -164,7 +166,7 @@ class _Work:
         if self._reading.page > self._export.page:
             reached["tries"], reached["error"] = 0, ""
         rate = (told.read - self._rows_before) / seconds if seconds > 0 else None
-        return exports.note(self._export, self._clock(), page=self._reading.page, rate=rate, **reached)
+        return exports.save_progress(self._export, self._clock(), page=self._reading.page, rate=rate, **reached)
 
 
 @contextmanager
@@ -173,5 +175,5 @@ def _file_of(export: Export, part: Path) -> Iterator[Callable[[], Path]]:
     if export.suffix != "parquet":
         yield lambda: part
         return
-    with parquet.Making(part, part.with_suffix(".made")) as making:
+    with parquet.ParquetWriter(part, part.with_suffix(".made")) as making:
         yield making.finish

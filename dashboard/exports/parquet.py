@@ -27,11 +27,11 @@ WHOLE: Final = b"whole"
 AreWhole = Callable[[float], bool]
 
 
-class NotMade(Exception):
+class ParquetFailed(Exception):
     """The file could not be made. The message is a sentence, without anything of the rows."""
 
 
-class Making:
+class ParquetWriter:
     """A file in the making, as a context: left before ``finish`` has returned, there is none."""
 
     def __init__(self, lines: Path, target: Path) -> None:
@@ -45,7 +45,9 @@ class Making:
         try:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, env=environ)
         except OSError:
-            raise NotMade("The Parquet file could not be made: no process can be started for it. Try again later.") from None
+            raise ParquetFailed(
+                "The Parquet file could not be made: no process can be started for it. Try again later."
+            ) from None
         self._finished = False
 
     def __enter__(self) -> Self:
@@ -68,7 +70,7 @@ class Making:
         except (OSError, subprocess.SubprocessError):
             self._process.kill()
         if self._process.wait() != 0:
-            raise NotMade("The Parquet file could not be made: the disk may be full. Try again, or take another format.")
+            raise ParquetFailed("The Parquet file could not be made: the disk may be full. Try again, or take another format.")
         self._finished = True
         return self._target
 

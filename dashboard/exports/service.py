@@ -106,12 +106,12 @@ def lease(export_id: int, at: datetime) -> Export | None:
     return export
 
 
-def note(export: Export, at: datetime, **reached: Any) -> bool:
+def save_progress(export: Export, at: datetime, **reached: Any) -> bool:
     """How far the file reaches now; the lease is longer by that. False when it was cancelled meanwhile. Commits."""
     return _move(export, noted_at=at, leased_until=at + LEASE, **reached)
 
 
-def let_go(export: Export, due_at: datetime, *, tries: int, error: str = "") -> None:
+def reschedule(export: Export, due_at: datetime, *, tries: int, error: str = "") -> None:
     """Leave it for later: to whoever is free then. Commits."""
     _move(export, due_at=due_at, leased_until=None, tries=tries, error=error)
 

@@ -30,7 +30,7 @@ from dashboard.masking.rules import mask
 from dashboard.tables.reader import TableChanged
 
 if TYPE_CHECKING:
-    from dashboard.exports.views import Asked
+    from dashboard.exports.views import ExportRequest
 
 # Bytes. The disk may be shared with an SQLite store; larger files are made by an export job, one at a time.
 LARGEST: Final = 1_000_000_000
@@ -40,11 +40,11 @@ class ClientLeft(Exception):
     """The client closed its connection before its file was whole."""
 
 
-class TooLarge(parquet.NotMade):
+class TooLarge(parquet.ParquetFailed):
     """The file would be larger than ``LARGEST``. The message is a sentence."""
 
 
-def make_whole_file(asked: "Asked", entry_id: int) -> IO[bytes]:
+def make_whole_file(asked: "ExportRequest", entry_id: int) -> IO[bytes]:
     """Read the table to its end into an open file without a name, at its start. Settles the audit entry; commits.
 
     Raises:
@@ -70,7 +70,7 @@ def make_whole_file(asked: "Asked", entry_id: int) -> IO[bytes]:
 class _Making:
     """One file while it is made."""
 
-    def __init__(self, asked: "Asked") -> None:
+    def __init__(self, asked: "ExportRequest") -> None:
         self._hidden, self._reading, self._file = asked.hidden, asked.reading(), asked.file()
 
     def as_text(self) -> IO[bytes]:
@@ -93,7 +93,7 @@ class _Making:
             place = tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=data)
         with place as folder:
             lines, target = Path(folder) / "lines", Path(folder) / "table.parquet"
-            with lines.open("wb") as out, parquet.Making(lines, target) as making:
+            with lines.open("wb") as out, parquet.ParquetWriter(lines, target) as making:
                 self._write(out)
                 making.finish()
             return target.open("rb")
@@ -142,7 +142,9 @@ def _disk_errors() -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno or 0)
-        raise parquet.NotMade(f"The file could not be written: {reason}. Try again later, or tell your administrator.") from None
+        raise parquet.ParquetFailed(
+            f"The file could not be written: {reason}. Try again later, or tell your administrator."
+        ) from None
 
 
 def _why(error: Exception) -> str:
@@ -151,4 +153,4 @@ def _why(error: Exception) -> str:
         return error.sentence
     if isinstance(error, ClientLeft):
         return "The client closed the connection before the file was made."
-    return str(error) if isinstance(error, (TableChanged, parquet.NotMade)) else f"{type(error).__name__}."
+    return str(error) if isinstance(error, (TableChanged, parquet.ParquetFailed)) else f"{type(error).__name__}."

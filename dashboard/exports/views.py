@@ -22,7 +22,7 @@ from dashboard.exports.models import Export
 from dashboard.exports.table_files import ClientLeft, make_whole_file
 from dashboard.exports.tasks import write_export
 from dashboard.fleet.models import Account
-from dashboard.masking.presenters import sight
+from dashboard.masking.presenters import masking_context
 from dashboard.tables import addresses as table_views
 from dashboard.tables.filters import KINDS
 from dashboard.tables.presenters import read_query
@@ -39,7 +39,7 @@ CHUNK = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Asked:
+class ExportRequest:
     """What somebody wants as a file. ``hidden``: names of the columns whose values they do not see."""
 
     account_id: int
@@ -102,7 +102,7 @@ def export(account_id: int, table_id: int) -> ResponseReturnValue:
     """Answer with a whole table, made first and sent with its length; with an error status and no file where that fails."""
     refuse_others(account_id, table_id)
     suffix = request.path.rsplit(".", 1)[-1]
-    asked = read_asked(account_id, table_id, suffix, request.args)
+    asked = read_export_request(account_id, table_id, suffix, request.args)
     headers = {"Content-Disposition": f'attachment; filename="table-{table_id}.{suffix}"'}
     answer = Response(headers=headers, mimetype=FORMATS[suffix].mimetype)
     if request.method == "HEAD":
@@ -138,7 +138,7 @@ def begin(account_id: int, table_id: int) -> ResponseReturnValue:
     suffix = request.form.get("format", "")
     if suffix not in FORMATS:
         abort(400, f"A table can be had as {', '.join(each.title for each in FORMATS.values())}.")
-    asked = read_asked(account_id, table_id, suffix, request.form)
+    asked = read_export_request(account_id, table_id, suffix, request.form)
     try:
         export = exports.open_export(
             visitor().user,
@@ -224,7 +224,7 @@ def get_export_or_404(export_id: int) -> ExportPage:
     return ExportPage(export, account, _path(export).is_file(), refusal)
 
 
-def _check_again(asked: Asked) -> ResponseReturnValue | None:
+def _check_again(asked: ExportRequest) -> ResponseReturnValue | None:
     """Check the person's rights to a file that took a while to make; what to answer where their session has ended meanwhile."""
     ended = guard_again()
     if ended is None:
@@ -234,7 +234,7 @@ def _check_again(asked: Asked) -> ResponseReturnValue | None:
     return ended
 
 
-def _kept(asked: Asked) -> list[dict[str, Any]]:
+def _kept(asked: ExportRequest) -> list[dict[str, Any]]:
     """Return the columns that only a person who sees them may be given the file of, with what masking goes by."""
     return [column.for_masking() for column in asked.query.disclosed(asked.columns)]
 
@@ -247,7 +247,7 @@ def _refusal(account_id: int, table_id: int, disclosed: Sequence[Any] | None) ->
         return (
             "This file is of an earlier version of the console, which did not note whom it may be shown. Export the table again."
         )
-    hidden = sight(account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]).hidden
+    hidden = masking_context(account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]).hidden
     if not hidden:
         return ""
     names = ", ".join(f"“{name[:60]}”" for name in list(hidden)[:5])
@@ -280,7 +280,7 @@ def refuse_others(account_id: int, table_id: int) -> None:
     abort(403, f"Exporting whole tables needs the role {least} here; yours is {visitor().user.role}.")
 
 
-def read_asked(account_id: int, table_id: int, suffix: str, args: Any) -> Asked:
+def read_export_request(account_id: int, table_id: int, suffix: str, args: Any) -> ExportRequest:
     """What is asked for, checked against the table's columns.
 
     Raises:
@@ -291,4 +291,4 @@ def read_asked(account_id: int, table_id: int, suffix: str, args: Any) -> Asked:
     columns = services().api.for_account(account_id).columns(table_id)
     args = table_views.read(account_id, table_id, args).args
     query, seen = read_query(account_id, table_id, args, args.getlist("column"), columns)
-    return Asked(account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden))
+    return ExportRequest(account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden))

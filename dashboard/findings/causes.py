@@ -44,7 +44,7 @@ class Seed(NamedTuple):
     example: str
 
 
-class Known(NamedTuple):
+class ExistingCause(NamedTuple):
     """A cause, as far as its findings need it."""
 
     id: int
@@ -64,7 +64,7 @@ def text_of(error: str) -> str:
     return normalised(error) if error else ""
 
 
-def find_or_make(wanted: Mapping[Key, Seed], at: datetime) -> dict[Key, Known]:
+def find_or_make(wanted: Mapping[Key, Seed], at: datetime) -> dict[Key, ExistingCause]:
     """The causes for these keys, new ones made. Within ``begin_change``, so that nobody makes the same. Does not commit."""
     found = _known(wanted)
     new = {key: seed for key, seed in wanted.items() if key not in found}
@@ -155,9 +155,9 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
     return {cause.id, *by_cause}
 
 
-def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, Known]:
+def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, ExistingCause]:
     by_hash = {key.hashed: key for key in keys}
-    found: dict[Key, Known] = {}
+    found: dict[Key, ExistingCause] = {}
     hashes = list(by_hash)
     for start in range(0, len(hashes), MOST_IN_ONE_QUERY):
         these = select(Cause.key, Cause.id, Cause.suppressed_until).where(
@@ -165,7 +165,7 @@ def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, Known
         )
         if unsettled:
             these = these.where(Cause.recovered_at.is_(None))
-        found |= {by_hash[key]: Known(id, until) for key, id, until in db.session.execute(these)}
+        found |= {by_hash[key]: ExistingCause(id, until) for key, id, until in db.session.execute(these)}
     return found
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import bindparam, case, delete, func, insert, or_, select, updat
 from dashboard.core import row_access
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import with_folds
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.core.text import clean, comparable
 from dashboard.findings import causes, signals
 from dashboard.findings.models import (
@@ -33,9 +33,9 @@ from dashboard.findings.models import (
     Finding,
 )
 from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
-from dashboard.findings.rules.registry import BY_NAME, GRAVITIES, UNREADABLE, Found, diagnose, may_be_unwell
-from dashboard.findings.rules.siblings import made_anew, same_name
-from dashboard.fleet.models import Account, AccountCheck, Connection, Run, WatchedTable
+from dashboard.findings.rules.registry import BY_NAME, GRAVITIES, UNREADABLE, RuleResult, diagnose, may_be_unwell
+from dashboard.findings.rules.siblings import same_name, was_recreated
+from dashboard.fleet.models import Account, AccountRefreshState, Connection, MonitoredTable, Run
 from dashboard.peliqan.statuses import RUNNING_WORDS, Severity
 
 # So long a finding, or a cause, is new.
@@ -72,10 +72,10 @@ _KEPT = (
 Place = tuple[int, int | None, str]
 
 
-class Said(NamedTuple):
+class Evaluation(NamedTuple):
     """What a rule says now, with the connector it says it of."""
 
-    found: Found
+    found: RuleResult
     connector: str
 
 
@@ -98,7 +98,7 @@ def evaluate(account_ids: Collection[int], at: datetime) -> None:
     """Ask the rules of these accounts' connections; write down what is new, what changed and what recovered. Does not commit."""
     if not account_ids:
         return
-    begin_change()
+    lock_snapshot()
     tally = causes.Tally()
     medians = _medians()
     ids = list(account_ids)
@@ -109,7 +109,7 @@ def evaluate(account_ids: Collection[int], at: datetime) -> None:
 
 def evaluate_all(at: datetime) -> None:
     """The same for every account, with medians worked out anew. Commits after every two hundred accounts."""
-    work_out_medians()
+    update_connector_medians()
     ids = list(db.session.scalars(select(Account.id).order_by(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
         evaluate(ids[start : start + AT_ONCE], at)
@@ -119,16 +119,16 @@ def evaluate_all(at: datetime) -> None:
     db.session.commit()
 
 
-def after_pass(at: datetime) -> None:
+def evaluate_after_refresh(at: datetime) -> None:
     """What a complete pass makes known: how long runs usually take, and so which are stuck. Commits."""
-    work_out_medians()
+    update_connector_medians()
     long_ago = at - timedelta(seconds=thresholds().stuck_seconds)
     running = select(Connection.account_id).where(Connection.running, Connection.last_run_at < long_ago)
     evaluate(set(db.session.scalars(running.where(Connection.gone_at.is_(None)))), at)
     db.session.commit()
 
 
-def work_out_medians() -> None:
+def update_connector_medians() -> None:
     """How long runs of each connector usually take. Commits."""
     seconds: dict[str, list[int]] = defaultdict(list)
     known = select(Connection.connector, Connection.last_run_seconds).where(Connection.last_run_seconds.is_not(None))
@@ -141,10 +141,10 @@ def work_out_medians() -> None:
     db.session.commit()
 
 
-def grow_older(at: datetime) -> None:
+def expire_states(at: datetime) -> None:
     """What time alone changes: the new become old, and nobody wants to be spared any longer. Commits."""
-    with row_access.everything():
-        begin_change()
+    with row_access.unrestricted():
+        lock_snapshot()
         changed = 0
         for model, since in ((Finding, Finding.first_seen_at), (Cause, Cause.since)):
             over = update(model).where(
@@ -167,8 +167,8 @@ def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None,
     accounts = {
         id: _Account(unreadable, gone_at is not None, checked_at is not None)
         for id, unreadable, gone_at, checked_at in db.session.execute(
-            select(Account.id, Account.unreadable_reason, Account.gone_at, AccountCheck.checked_at)
-            .outerjoin(AccountCheck, AccountCheck.account_id == Account.id)
+            select(Account.id, Account.unreadable_reason, Account.gone_at, AccountRefreshState.checked_at)
+            .outerjoin(AccountRefreshState, AccountRefreshState.account_id == Account.id)
             .where(Account.id.in_(ids))
         )
     }
@@ -209,7 +209,7 @@ def _evaluate(ids: list[int], at: datetime, medians: Mapping[str, float] | None,
 
 def _ask(
     ids: list[int], accounts: Mapping[int, _Account], at: datetime, medians: Mapping[str, float] | None
-) -> Iterator[tuple[Place, Said]]:
+) -> Iterator[tuple[Place, Evaluation]]:
     """What the rules say of these accounts, by account, connection and rule."""
     by_account: dict[int, list[Facts]] = defaultdict(list)
     warehouses: dict[int, set[int]] = defaultdict(set)
@@ -228,7 +228,7 @@ def _ask(
             sentence = f"Its connections cannot be read: {account.unreadable}"
             yield (
                 (account_id, None, UNREADABLE.name),
-                Said(Found(UNREADABLE.name, UNREADABLE.gravity, sentence, account.unreadable), ""),
+                Evaluation(RuleResult(UNREADABLE.name, UNREADABLE.gravity, sentence, account.unreadable), ""),
             )
             continue
         mine = by_account[account_id]
@@ -239,7 +239,7 @@ def _ask(
         else:
             # A target that is not known has only not been listed yet.
             siblings |= {facts.target_id for facts in mine if facts.target_id is not None}
-        anew = made_anew(mine, runs[account_id])
+        anew = was_recreated(mine, runs[account_id])
         around = Around(at, limits, medians, siblings, twins, drops[account_id], unused, data[account_id], anew)
         for facts in mine:
             is_whole = facts.target_id is None or facts.target_id in siblings
@@ -247,13 +247,13 @@ def _ask(
             if is_whole and is_alone and (facts.is_target or not may_be_unwell(facts)):
                 continue
             for found in diagnose(facts, around):
-                yield (account_id, facts.id, found.rule), Said(found, facts.connector)
+                yield (account_id, facts.id, found.rule), Evaluation(found, facts.connector)
 
 
 def _drops(ids: list[int], at: datetime) -> Mapping[int, Mapping[int, list[Drop]]]:
     """Tables that lost rows, by account and connection: as long as that is news."""
     found: dict[int, dict[int, list[Drop]]] = defaultdict(lambda: defaultdict(list))
-    lost = select(WatchedTable).where(WatchedTable.account_id.in_(ids), WatchedTable.dropped_at > at - DROP_LASTS)
+    lost = select(MonitoredTable).where(MonitoredTable.account_id.in_(ids), MonitoredTable.dropped_at > at - DROP_LASTS)
     for row in db.session.scalars(lost):
         if row.connection_id is not None and row.rows_before is not None and row.before_at is not None:
             drop = Drop(row.name, row.rows, row.rows_at, row.rows_before, row.before_at)
@@ -307,12 +307,12 @@ def _medians() -> dict[str, float] | None:
     return found or None
 
 
-def _key(place: Place, said: Said) -> causes.Key:
+def _key(place: Place, said: Evaluation) -> causes.Key:
     connector = said.connector if BY_NAME[place[2]].by_connector else ""
     return causes.Key(place[2], connector, causes.text_of(said.found.text))
 
 
-def _seed(said: Said) -> causes.Seed:
+def _seed(said: Evaluation) -> causes.Seed:
     return causes.Seed(said.found.gravity, said.found.text or said.found.evidence)
 
 
@@ -337,7 +337,9 @@ def _values(row: Any, **changes: Any) -> dict[str, Any]:
     return {**values, "severity_rank": GRAVITIES.index(values["severity"]), "state_rank": STATES.index(values["state"])}
 
 
-def _add(new: Mapping[Place, Said], cause_of: Mapping[Place, causes.Known], at: datetime, tally: causes.Tally) -> None:
+def _add(
+    new: Mapping[Place, Evaluation], cause_of: Mapping[Place, causes.ExistingCause], at: datetime, tally: causes.Tally
+) -> None:
     rows = []
     for (account_id, connection_id, rule), (found, connector) in new.items():
         cause = cause_of[account_id, connection_id, rule]

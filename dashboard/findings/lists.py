@@ -52,7 +52,7 @@ FINDINGS = Listing(
 )
 
 
-def finding_item(finding: Finding) -> dict[str, Any]:
+def serialize_finding(finding: Finding) -> dict[str, Any]:
     """One finding as scripts see it."""
     return {
         "id": finding.id,
@@ -95,7 +95,7 @@ CAUSES = Listing(
 )
 
 
-def cause_item(cause: Cause) -> dict[str, Any]:
+def serialize_cause(cause: Cause) -> dict[str, Any]:
     """One cause as scripts see it."""
     return {
         "id": cause.id,

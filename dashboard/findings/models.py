@@ -22,7 +22,7 @@ _CONTRADICTS = text("contradicts = 1"), text("contradicts")
 _DARK = text("rule = 'dark' AND recovered_at IS NULL")
 
 
-class _Judged(Model):
+class SeverityStateMixin(Model):
     """What findings and causes have in common: how much they matter, how they stand, until when nobody wants to hear of them."""
 
     __abstract__ = True
@@ -83,7 +83,7 @@ _OF_VISIBLE: Final = Visibility(
 )
 
 
-class Cause(_Judged):
+class Cause(SeverityStateMixin):
     """What lies behind findings that are alike: one rule, one connector, one error text.
 
     ``key`` tells causes apart; ``text`` is the error without what differs from customer to customer, ``example`` one as it
@@ -114,7 +114,7 @@ class Cause(_Judged):
     owned_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
-class Finding(_Judged):
+class Finding(SeverityStateMixin):
     """What one rule says of one connection, or of an account (``connection_id`` None), from first seen to recovered.
 
     ``evidence``: a sentence with its figures, true at ``confirmed_at``. ``missing_since``: the hour in which the first run

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import contains_eager
 
 from dashboard.core import row_access
-from dashboard.core.cache import remembered
+from dashboard.core.cache import cached
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED, SUPPRESSED, Cause, Finding
 from dashboard.fleet.models import Account, Connection
@@ -20,7 +20,7 @@ _CONTRADICTS = (Finding.contradicts, Finding.recovered_at.is_(None), Finding.sta
 
 
 @dataclass(frozen=True)
-class Moved:
+class CauseDelta:
     """How a cause grew and shrank within a day."""
 
     came: int = 0
@@ -32,12 +32,12 @@ def cause_or_none(cause_id: int) -> Cause | None:
     return db.session.get(Cause, cause_id)
 
 
-def is_whole(cause: Cause) -> bool:
+def is_fully_visible(cause: Cause) -> bool:
     """Whether all that is behind a cause is of customers that the person sees."""
-    if not row_access.is_limited():
+    if not row_access.is_restricted():
         return True
     counting = select(func.count()).select_from(Finding).where(Finding.cause_id == cause.id)
-    with row_access.everything():
+    with row_access.unrestricted():
         all_of_it = db.session.scalar(counting)
     return db.session.scalar(counting) == all_of_it
 
@@ -69,7 +69,7 @@ def worst_causes(most: int) -> list[Cause]:
 
 def count_causes() -> tuple[int, int]:
     """How many causes there are now, and how many connections have them. Not counted anew while nothing changes."""
-    return remembered("causes and what has them", _count_causes)
+    return cached("causes and what has them", _count_causes)
 
 
 def _count_causes() -> tuple[int, int]:
@@ -100,17 +100,17 @@ def contradictions(most: int) -> tuple[list[Finding], int]:
 
 def count_contradictions() -> int:
     """How many connections Peliqan calls well that are not, finding by finding."""
-    return remembered("contradictions", lambda: db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0)
+    return cached("contradictions", lambda: db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0)
 
 
-def moved(causes: Sequence[Cause], at: datetime) -> dict[int, Moved]:
+def cause_deltas(causes: Sequence[Cause], at: datetime) -> dict[int, CauseDelta]:
     """How these causes grew and shrank in the 24 hours before ``at``."""
     ids = [cause.id for cause in causes]
     came = select(Finding.cause_id, func.count()).where(Finding.cause_id.in_(ids), Finding.first_seen_at > at - DAY)
     went = select(Finding.cause_id, func.count()).where(Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY)
     more = dict(db.session.execute(came.group_by(Finding.cause_id)).all())
     less = dict(db.session.execute(went.group_by(Finding.cause_id)).all())
-    return {id: Moved(more.get(id, 0), less.get(id, 0)) for id in ids}
+    return {id: CauseDelta(more.get(id, 0), less.get(id, 0)) for id in ids}
 
 
 def trend(cause: Cause, at: datetime, days: int = 7) -> list[tuple[datetime, int]]:

@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import update
 
 from dashboard.core.database import change, db
-from dashboard.core.snapshot_version import begin_change
-from dashboard.findings.evaluate import grow_older
+from dashboard.core.snapshot_version import lock_snapshot
+from dashboard.findings.evaluate import expire_states
 from dashboard.findings.models import RECOVERED, STATES, SUPPRESSED, Cause, Finding
 
 DAYS = (1, 3, 7, 30)
@@ -28,7 +28,7 @@ def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetim
     if days not in DAYS:
         raise NoReason(f"It can be suppressed for {', '.join(map(str, DAYS))} days.")
     # Nobody evaluates meanwhile: what joins the cause from here on finds it suppressed.
-    begin_change()
+    lock_snapshot()
     row.suppressed_until, row.suppressed_by, row.suppressed_reason = at + timedelta(days=days), who, reason.strip()[:500]
     if row.state != RECOVERED:
         row.state = SUPPRESSED
@@ -38,8 +38,8 @@ def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetim
     db.session.commit()
 
 
-def wake(row: Finding | Cause, at: datetime) -> None:
+def unsuppress(row: Finding | Cause, at: datetime) -> None:
     """Spare people no longer. Commits."""
     row.suppressed_until = row.suppressed_by = row.suppressed_reason = None
     db.session.commit()
-    grow_older(at)
+    expire_states(at)

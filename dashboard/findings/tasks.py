@@ -12,6 +12,6 @@ def enqueue_due(at: datetime) -> None:
 
     Consents end by the calendar alone. Everything else is evaluated when it changes.
     """
-    evaluate.grow_older(at)
-    if periodic.take_job("findings", at, DAY):
+    evaluate.expire_states(at)
+    if periodic.claim_periodic("findings", at, DAY):
         evaluate.evaluate_all(at)

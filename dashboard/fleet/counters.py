@@ -1,7 +1,7 @@
 """Counts that lists show without counting: how many connections there are of each kind, over the fleet and by account.
 
 They are kept with every change that goes through the session (``before_flush``, ``after_flush``), in its transaction. So that
-two writers never count from the same number, a writer begins with ``begin_change``: one at a time, on both databases.
+two writers never count from the same number, a writer begins with ``lock_snapshot``: one at a time, on both databases.
 """
 
 from collections import Counter
@@ -16,20 +16,20 @@ from sqlalchemy.orm.base import PASSIVE_NO_INITIALIZE
 
 from dashboard.core.database import change, change_many, db
 from dashboard.core.search_text import AT_ONCE, refold
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.fleet import visibility
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount
 
 Kind = tuple[str, str, str]
 COUNTED_BY = ("severity", "status", "connector", "gone_at", "is_warehouse")
-SHOWN = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+LISTED = (Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
 
 
 def recount() -> None:
     """Count and fold everything anew. Right after a repair by hand; otherwise it changes nothing. Commits."""
     refold()
-    begin_change()
-    shown = select(Connection.severity, Connection.status, Connection.connector, func.count()).where(*SHOWN)
+    lock_snapshot()
+    shown = select(Connection.severity, Connection.status, Connection.connector, func.count()).where(*LISTED)
     counted = db.session.execute(shown.group_by(Connection.severity, Connection.status, Connection.connector)).all()
     change(delete(ConnectionCount))
     names = ("severity", "status", "connector", "connections")
@@ -38,7 +38,7 @@ def recount() -> None:
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
         _recount_accounts(db.session(), ids[start : start + AT_ONCE])
-        visibility.work_out(db.session(), account_ids=ids[start : start + AT_ONCE])
+        visibility.rebuild_visible_accounts(db.session(), account_ids=ids[start : start + AT_ONCE])
     db.session.commit()
 
 
@@ -51,7 +51,7 @@ def repair_texts() -> int:
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
         these = ids[start : start + AT_ONCE]
-        begin_change()
+        lock_snapshot()
         before = select(Account.id, Account.search).where(Account.id.in_(these))
         texts: dict[int, str] = dict(db.session.execute(before).all())
         wrong = [id for id, found in _summaries(db.session(), these).items() if found["search"] != texts[id]]
@@ -70,7 +70,7 @@ def _count_changes(session: Session, *_: Any) -> None:
     changed = [each for each in (*session.new, *session.dirty) if isinstance(each, (Account, Connection)) and _matters(each)]
     if not changed:
         return
-    begin_change(session)
+    lock_snapshot(session)
     session.info.setdefault("named", set()).update(
         each.id for each in changed if isinstance(each, Account) and _is_named_anew(each)
     )
@@ -95,7 +95,7 @@ def _count_accounts(session: Session, *_: Any) -> None:
     if ids := session.info.pop("accounts", None):
         _recount_accounts(session, sorted(ids))
     if named := session.info.pop("named", None):
-        visibility.work_out(session, account_ids=named)
+        visibility.rebuild_visible_accounts(session, account_ids=named)
 
 
 @event.listens_for(Session, "after_commit")
@@ -156,7 +156,7 @@ def _summaries(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]
     words: dict[int, list[str]] = {id: [name, external_id] for id, name, external_id in names}
     counts: dict[int, Counter[str]] = {id: Counter() for id in words}
     columns = (Connection.account_id, Connection.severity, Connection.name_folded, Connection.connector_folded)
-    shown = select(*columns).where(Connection.account_id.in_(ids), *SHOWN).order_by(Connection.account_id, Connection.id)
+    shown = select(*columns).where(Connection.account_id.in_(ids), *LISTED).order_by(Connection.account_id, Connection.id)
     for id, severity, name, connector in session.execute(shown):
         counts[id][severity] += 1
         words[id] += [name, connector]

@@ -5,14 +5,14 @@ from datetime import datetime
 from sqlalchemy import func, select
 
 from dashboard.core.database import db, upsert
-from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.fleet.models import SEVERITIES, ConnectionCount, HourlyConnectionCount
 
 
-def note(at: datetime) -> None:
+def save_hourly_counts(at: datetime) -> None:
     """Write down how many connections of each severity there are, for the hour of ``at``; its last note counts. Commits."""
     counting = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
     counted = {severity: int(count) for severity, count in db.session.execute(counting)}
     hour = at.replace(minute=0, second=0, microsecond=0)
     rows = [{"hour": hour, "severity": severity, "connections": counted.get(severity, 0)} for severity in SEVERITIES]
-    upsert(FleetHour, rows)
+    upsert(HourlyConnectionCount, rows)
     db.session.commit()

@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, and_, case, column, select, table, true
 from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 
 from dashboard.core.database import db
-from dashboard.fleet.counters import SHOWN
-from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, Connection, ConnectionCount
+from dashboard.fleet.counters import LISTED
+from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, Connection, ConnectionCount
 from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 
 
@@ -56,7 +56,7 @@ CONNECTIONS = Listing(
         load_only(*_SHOWN_OF_CONNECTION),
         contains_eager(Connection.account).load_only(Account.name, Account.external_id),
     )
-    .where(*SHOWN),
+    .where(*LISTED),
     unseen=(contains_eager(Connection.account).lazyload(Account.check),),
     search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Connection.connector_folded),
     exact=(Connection.id, Account.id),
@@ -82,7 +82,7 @@ CONNECTIONS = Listing(
 )
 
 
-def connection_item(connection: Connection) -> dict[str, Any]:
+def serialize_connection(connection: Connection) -> dict[str, Any]:
     """One connection as scripts see it."""
     return {
         "account_id": connection.account_id,
@@ -103,7 +103,7 @@ def connection_item(connection: Connection) -> dict[str, Any]:
 
 
 _READABLE = case((Account.unreadable_reason.is_(None), "yes"), else_="no")
-_ITS_CONNECTION = and_(Connection.account_id == Account.id, *SHOWN)
+_ITS_CONNECTION = and_(Connection.account_id == Account.id, *LISTED)
 _ACCOUNT = (Account.name_folded, Account.id)
 
 ACCOUNTS = Listing(
@@ -123,13 +123,13 @@ ACCOUNTS = Listing(
         "name": _ACCOUNT,
         "external_id": (Account.external_id_folded, Account.id),
         "connections": (Account.connections_count, *_ACCOUNT),
-        "checked": (AccountCheck.checked_at, AccountCheck.account_id),
+        "checked": (AccountRefreshState.checked_at, AccountRefreshState.account_id),
     },
     default_sort="severity",
 )
 
 
-def account_item(account: Account) -> dict[str, Any]:
+def serialize_account(account: Account) -> dict[str, Any]:
     """One account as scripts see it."""
     return {
         "account_id": account.id,

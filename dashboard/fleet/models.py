@@ -64,7 +64,7 @@ class Account(Model):
     owned_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     connections: Mapped[list["Connection"]] = relationship(back_populates="account", lazy="raise")
-    check: Mapped["AccountCheck"] = relationship(back_populates="account", lazy="joined", innerjoin=True)
+    check: Mapped["AccountRefreshState"] = relationship(back_populates="account", lazy="joined", innerjoin=True)
 
     @property
     def checked_at(self) -> datetime | None:
@@ -82,7 +82,7 @@ class Account(Model):
         return self.name or self.external_id or f"Account {self.id}"
 
 
-class AccountCheck(Model):
+class AccountRefreshState(Model):
     """When an account's connections were read, and when to read them next. Apart from the account, since it changes each time.
 
     ``tried_at``: the last try; ``checked_at``: the last that went well. ``due_at``: None while the account is not listed. Whoever
@@ -284,7 +284,7 @@ class ConnectionCount(Model):
     connections: Mapped[int] = mapped_column(BigInteger)
 
 
-class FleetHour(Model):
+class HourlyConnectionCount(Model):
     """How many connections of a severity there were in an hour (UTC, its beginning): the last count in it."""
 
     __tablename__ = "fleet_hour"
@@ -295,7 +295,7 @@ class FleetHour(Model):
     connections: Mapped[int] = mapped_column(BigInteger)
 
 
-class WatchedTable(Model):
+class MonitoredTable(Model):
     """A table that is counted each day, because somebody looked at it within a week; order and states: ``tables.health.service``.
 
     ``connection_id``: which connection loads it, as far as its name tells. While it lacks rows, ``rows_before`` is how many there

@@ -5,9 +5,9 @@ from datetime import datetime
 from sqlalchemy import and_, bindparam, func, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
-from dashboard.core.cache import remembered
+from dashboard.core.cache import cached
 from dashboard.core.database import db
-from dashboard.fleet.counters import SHOWN
+from dashboard.fleet.counters import LISTED
 from dashboard.fleet.models import Account, Connection, HealthChange
 
 # Made once: every page of an account asks.
@@ -19,7 +19,7 @@ _BY_REASON = select(Account.unreadable_reason, func.count()).where(Account.gone_
 
 def accounts_by_reason() -> dict[str | None, int]:
     """How many accounts could not be read, by the reason why; None for those that could."""
-    return remembered("accounts by reason", lambda: dict(db.session.execute(_BY_REASON).all()))
+    return cached("accounts by reason", lambda: dict(db.session.execute(_BY_REASON).all()))
 
 
 def account_or_none(account_id: int) -> Account | None:
@@ -76,7 +76,7 @@ def health_of_account(account_id: int, since: datetime, most: int = 5_000) -> di
     mine = (
         select(HealthChange)
         .join(Connection, and_(Connection.account_id == HealthChange.account_id, Connection.id == HealthChange.connection_id))
-        .where(HealthChange.account_id == account_id, *SHOWN)
+        .where(HealthChange.account_id == account_id, *LISTED)
         .where(or_(HealthChange.at >= since, HealthChange.id.in_(last_before)))
         .order_by(HealthChange.at.desc(), HealthChange.id.desc())
         .limit(most)

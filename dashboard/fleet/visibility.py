@@ -10,7 +10,7 @@ from dashboard.core.row_access import Visibility
 from dashboard.fleet.models import Account
 
 
-class Scope(Model):
+class AccountAccessRule(Model):
     """Customers that a limited person sees: one external id, or all that begin with ``text`` where ``is_prefix``."""
 
     __tablename__ = "scope"
@@ -21,8 +21,8 @@ class Scope(Model):
     is_prefix: Mapped[bool] = mapped_column(primary_key=True)
 
 
-class Seen(Model):
-    """An account that a limited person sees, worked out from their ``Scope`` (``core.row_access``): an index finds it."""
+class VisibleAccount(Model):
+    """An account that a restricted user may see, computed from their ``AccountAccessRule`` rows."""
 
     __tablename__ = "seen"
     visibility = Visibility("seen WHERE seen.user_id = {me}")
@@ -31,15 +31,15 @@ class Seen(Model):
     account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)
 
 
-def work_out(session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()) -> None:
+def rebuild_visible_accounts(session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()) -> None:
     """Who sees which accounts, anew: all of a person's whose scope has changed, or everybody's sight of accounts that have.
 
     External ids are compared letter by letter, in either database. Does not commit.
     """
-    begins = func.substr(Account.external_id, 1, func.length(Scope.text)) == Scope.text
-    fits = case((Scope.is_prefix, begins), else_=Account.external_id == Scope.text)
-    now = select(Scope.user_id, Account.id).join(Account, fits).distinct()
-    which = Seen.user_id == user_id if user_id is not None else Seen.account_id.in_(account_ids)
-    of = Scope.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
-    change(delete(Seen).where(which), session)
-    change(insert(Seen).from_select(["user_id", "account_id"], now.where(of)), session)
+    begins = func.substr(Account.external_id, 1, func.length(AccountAccessRule.text)) == AccountAccessRule.text
+    fits = case((AccountAccessRule.is_prefix, begins), else_=Account.external_id == AccountAccessRule.text)
+    now = select(AccountAccessRule.user_id, Account.id).join(Account, fits).distinct()
+    which = VisibleAccount.user_id == user_id if user_id is not None else VisibleAccount.account_id.in_(account_ids)
+    of = AccountAccessRule.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
+    change(delete(VisibleAccount).where(which), session)
+    change(insert(VisibleAccount).from_select(["user_id", "account_id"], now.where(of)), session)

@@ -29,7 +29,7 @@ class Stage(Enum):
     MALFORMED = auto()
 
 
-class Arriving:
+class RequestReader:
     """The bytes of a connection's next request, and whatever the client sent behind it.
 
     Decides only when a thread is taken. What the request means is decided by gunicorn's parser, which reads the same bytes from

@@ -7,7 +7,7 @@ from enum import Enum
 from time import monotonic
 from typing import Any, Final
 
-from dashboard.http.arriving import Arriving
+from dashboard.http.arriving import RequestReader
 
 # An answer goes on as long as the client takes so many bytes in each ``Phase.WRITING``.
 RATE_BYTES: Final = 64 * 1024
@@ -48,7 +48,7 @@ class Connection:
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * RATE_BYTES)
         self.sock, self.client, self.server = sock, client, server
-        self.arriving = Arriving()
+        self.arriving = RequestReader()
         self.answer: Generator[None, None, None] | None = None
         # Whether another request may come; whether the client has gone; whether something of the answer was sent.
         self.keep = self.lost = self.began = False
@@ -88,7 +88,7 @@ class Connection:
     def take_request(self) -> tuple[bytes, bool]:
         """Give out the request that is whole, and whether the connection ends with it; begin the next one."""
         request, cut = self.arriving.take(), self.arriving.cut
-        self.arriving = Arriving(self.arriving.rest())
+        self.arriving = RequestReader(self.arriving.rest())
         self.working, self.began = len(request), False
         return request, cut
 

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Select, String, and_, distinct, exists, fu
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.base import ExecutableOption
 
-from dashboard.core.cache import remembered
+from dashboard.core.cache import cached
 from dashboard.core.database import db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.search_text import FoldedText
@@ -245,7 +245,7 @@ class Listing:
         return {str(value): count for value, count in db.session.execute(counting) if value is not None}
 
     def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
-        return remembered((self.name, key), work_out) if self.name else work_out()
+        return cached((self.name, key), work_out) if self.name else work_out()
 
     def _narrowed(
         self, q: str, meant: Mapping[str, Sequence[str]], *, by_words: bool = True, all_values: bool = False

@@ -12,25 +12,25 @@ from dashboard.users.access import visitor
 
 
 @dataclass(frozen=True)
-class Sight:
+class MaskingContext:
     """``hidden``: columns whose values are masked for this person, with what each looks like. ``until``: when a reveal ends."""
 
     hidden: dict[str, str]
     until: datetime | None = None
 
 
-def sight(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> Sight:
+def masking_context(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> MaskingContext:
     """What the person who asks may see of this table."""
     user = visitor().user
     if user.role == SEES_ALL:
-        return Sight({})
+        return MaskingContext({})
     until = reveals.until(user, account_id, table_id, services().clock())
     decided = _decided(table_id, columns)
     revealed = until is not None
     hidden = services().masks.hidden(
         columns, role=user.role, overrides=decided.get(table_id, {}), elsewhere=decided, revealed=revealed
     )
-    return Sight(hidden, until)
+    return MaskingContext(hidden, until)
 
 
 def as_others_see(table_id: int, columns: Sequence[peliqan.Column]) -> tuple[dict[str, str], dict[str, bool]]:

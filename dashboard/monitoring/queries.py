@@ -11,9 +11,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from dashboard.core.database import db, upsert
 from dashboard.findings.models import Finding
 from dashboard.findings.rules.registry import GRAVITIES
-from dashboard.fleet.models import SEVERITIES, Account, AccountCheck, ConnectionCount
+from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, ConnectionCount
 from dashboard.refresh import passes
-from dashboard.tasks.periodic import Job
+from dashboard.tasks.periodic import PeriodicTask
 from dashboard.tasks.queue import WRITTEN, WRITTEN_EVERY
 
 # The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a
@@ -23,7 +23,7 @@ BACKUP: Final = "backup"
 
 
 @dataclass(frozen=True)
-class Vitals:
+class ServiceStatus:
     """Each None where it has not happened yet. ``snapshot_at``: when the last complete pass ended; ``pass_alive_at``: when the
     pass under way, or else the last one, was last written to; ``answered_at``: when an account was last read well;
     ``backup_at``: when ``dashboard backup`` last wrote a file."""
@@ -45,17 +45,19 @@ class Counts:
     unreadable: int
 
 
-def read() -> Vitals:
+def read() -> ServiceStatus:
     """Read the latest of each from the store."""
     latest, complete, _ = passes.known()
-    jobs = dict(db.session.execute(select(Job.name, Job.due_at).where(Job.name.in_(("tick", BACKUP)))).all())
-    answered = db.session.scalar(select(func.max(AccountCheck.checked_at)))
-    return Vitals(jobs.get("tick"), complete, latest.alive_at if latest is not None else None, answered, jobs.get(BACKUP))
+    jobs = dict(
+        db.session.execute(select(PeriodicTask.name, PeriodicTask.due_at).where(PeriodicTask.name.in_(("tick", BACKUP)))).all()
+    )
+    answered = db.session.scalar(select(func.max(AccountRefreshState.checked_at)))
+    return ServiceStatus(jobs.get("tick"), complete, latest.alive_at if latest is not None else None, answered, jobs.get(BACKUP))
 
 
 def backup_made(at: datetime) -> None:
     """Note that a backup was made. Does not commit."""
-    upsert(Job, [{"name": BACKUP, "due_at": at}])
+    upsert(PeriodicTask, [{"name": BACKUP, "due_at": at}])
 
 
 def ensure_writable(at: datetime) -> None:
@@ -64,11 +66,11 @@ def ensure_writable(at: datetime) -> None:
     Raises:
         SQLAlchemyError: it does not.
     """
-    last = db.session.scalar(select(Job.due_at).where(Job.name == WRITTEN))
+    last = db.session.scalar(select(PeriodicTask.due_at).where(PeriodicTask.name == WRITTEN))
     if last is not None and timedelta() <= at - last < WRITTEN_EVERY:
         return
     try:
-        upsert(Job, [{"name": WRITTEN, "due_at": at}])
+        upsert(PeriodicTask, [{"name": WRITTEN, "due_at": at}])
         db.session.commit()
     except SQLAlchemyError:
         db.session.rollback()

@@ -21,7 +21,7 @@ class BadNote(ValueError):
 
 
 @dataclass(frozen=True)
-class Place:
+class NoteTarget:
     """What a note is about: an account, one of its connections, or a cause. The fields are those of addresses."""
 
     account_id: int | None = None
@@ -39,12 +39,12 @@ class Place:
         return f"on cause {self.cause_id}" if self.cause_id is not None else ""
 
 
-def place_of(note: Note) -> Place:
+def target_of(note: Note) -> NoteTarget:
     """What a note is about."""
-    return Place(note.account_id, note.connection_id, note.cause_id)
+    return NoteTarget(note.account_id, note.connection_id, note.cause_id)
 
 
-def add_note(place: Place, who: str, text: str, at: datetime) -> Note:
+def add_note(place: NoteTarget, who: str, text: str, at: datetime) -> Note:
     """Write one. Commits.
 
     Raises:
@@ -72,7 +72,7 @@ def drop_note(note: Note) -> None:
     db.session.commit()
 
 
-def notes_on(place: Place, most: int = 200) -> list[Note]:
+def notes_on(place: NoteTarget, most: int = 200) -> list[Note]:
     """What was written, newest first: of an account with that of its connections, of a connection with that of its account."""
     mine = select(Note).outerjoin(Note.connection)
     mine = mine.options(contains_eager(Note.connection).load_only(Connection.name, Connection.connector))
@@ -92,7 +92,7 @@ def newest_on_causes(cause_ids: Collection[int]) -> dict[int, Note]:
     return {note.cause_id: note for note in db.session.scalars(found) if note.cause_id is not None}
 
 
-def take(row: Account | Cause, who: str, instead_of: str | None, at: datetime) -> bool:
+def assign(row: Account | Cause, who: str, instead_of: str | None, at: datetime) -> bool:
     """``who`` is on it now, unless somebody else is than they saw (``instead_of``, None for nobody). Commits."""
     model = type(row)
     as_seen = model.owner.is_(None) if instead_of is None else model.owner == instead_of
@@ -102,7 +102,7 @@ def take(row: Account | Cause, who: str, instead_of: str | None, at: datetime) -
     return bool(taken)
 
 
-def let_go(row: Account | Cause) -> None:
+def unassign(row: Account | Cause) -> None:
     """Nobody is on it any more. Commits."""
     change(update(type(row)).where(type(row).id == row.id).values(owner=None, owned_at=None))
     db.session.commit()

@@ -8,11 +8,11 @@ from dashboard.context import services
 from dashboard.findings.models import Cause
 from dashboard.fleet.models import Account
 from dashboard.notes import service as together
-from dashboard.notes.service import Place
+from dashboard.notes.service import NoteTarget
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
-from dashboard.web.lookup import get_account_or_404, get_cause_or_404, get_connection_or_404, whole_cause_or_403
+from dashboard.web.lookup import get_account_or_404, get_cause_or_404, get_connection_or_404, get_visible_cause_or_403
 
 bp = Blueprint("together", __name__)
 ACCOUNT, CAUSE = "/accounts/<int:account_id>", "/causes/<int:cause_id>"
@@ -44,7 +44,7 @@ def delete_note(note_id: int, **ids: int) -> ResponseReturnValue:
     place, note = _place_or_404(ids), together.note_or_none(note_id)
     if note is None or note not in together.notes_on(place):
         abort(404, f"There is no note {note_id} here, or it has been deleted.")
-    about, what = together.place_of(note), f"note {note_id} of {note.who} {together.place_of(note).words}"
+    about, what = together.target_of(note), f"note {note_id} of {note.who} {together.target_of(note).words}"
     if note.who != visitor().email and not visitor().may("admin"):
         _record("delete_note", audit.REFUSED, about, what)
         abort(403, "It is somebody else’s note: only they or an administrator can delete it.")
@@ -58,12 +58,14 @@ def delete_note(note_id: int, **ids: int) -> ResponseReturnValue:
 @requires("operator")
 def own(**ids: int) -> ResponseReturnValue:
     """Say that one is on it, in nobody's or another's place; or let it go, where one was."""
-    row: Account | Cause = whole_cause_or_403(ids["cause_id"]) if "cause_id" in ids else get_account_or_404(ids["account_id"])
-    place, at, me, before = Place(**ids), services().clock(), visitor().email, row.owner
+    row: Account | Cause = (
+        get_visible_cause_or_403(ids["cause_id"]) if "cause_id" in ids else get_account_or_404(ids["account_id"])
+    )
+    place, at, me, before = NoteTarget(**ids), services().clock(), visitor().email, row.owner
     what, problem = request.form.get("do", ""), ""
     if what == "take":
         seen = request.form.get("instead_of") or None
-        if before != me and not together.take(row, me, seen, at):
+        if before != me and not together.assign(row, me, seen, at):
             problem = f"{row.owner} is on it since a moment ago." if row.owner else "It was let go meanwhile. Look again."
         elif before != me:
             _record("own", audit.DONE, place, " ".join(filter(None, [place.words, f"in place of {before}" if before else ""])))
@@ -72,7 +74,7 @@ def own(**ids: int) -> ResponseReturnValue:
             _record("let_go", audit.REFUSED, place, f"{place.words} {before} is on it")
             abort(403, f"{before} is on it: only they or an administrator can let it go. You can take it over.")
         if before is not None:
-            together.let_go(row)
+            together.unassign(row)
             _record("let_go", audit.DONE, place, " ".join(filter(None, [place.words, f"of {before}" if before != me else ""])))
     else:
         abort(400, "That change is unknown.")
@@ -83,17 +85,17 @@ def own(**ids: int) -> ResponseReturnValue:
     return redirect(_page(place), 303)
 
 
-def _place_or_404(ids: dict[str, int]) -> Place:
+def _place_or_404(ids: dict[str, int]) -> NoteTarget:
     if "cause_id" in ids:
         get_cause_or_404(ids["cause_id"])
     elif "connection_id" in ids:
         get_connection_or_404(ids["account_id"], ids["connection_id"])
     else:
         get_account_or_404(ids["account_id"])
-    return Place(**ids)
+    return NoteTarget(**ids)
 
 
-def _page(place: Place) -> str:
+def _page(place: NoteTarget) -> str:
     if place.cause_id is not None:
         return url_for("causes.show", cause_id=place.cause_id)
     if place.connection_id is not None:
@@ -101,7 +103,7 @@ def _page(place: Place) -> str:
     return url_for("accounts.show", account_id=place.account_id)
 
 
-def _notes(place: Place, problem: str = "") -> ResponseReturnValue:
+def _notes(place: NoteTarget, problem: str = "") -> ResponseReturnValue:
     """The notes for htmx, else back to the page. A note that was not kept comes back, so that it can be mended."""
     if htmx.is_htmx():
         draft = request.form.get("text", "") if problem else ""
@@ -112,6 +114,6 @@ def _notes(place: Place, problem: str = "") -> ResponseReturnValue:
     return redirect(f"{_page(place)}#notes", 303)
 
 
-def _record(what: str, result: str, place: Place, detail: str) -> None:
+def _record(what: str, result: str, place: NoteTarget, detail: str) -> None:
     ids = {"account_id": place.account_id, "connection_id": place.connection_id}
     audit.record(services().clock(), visitor().email, what, result, **ids, detail=detail.strip())

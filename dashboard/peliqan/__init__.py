@@ -1,40 +1,39 @@
-"""The thin service: all HTTP to Peliqan's API is here. Knows no Flask and no database.
+"""The client of Peliqan's REST API. Knows no Flask and no database.
 
-``routes``      the one place for paths, with the source of each
-``http``        one request: timeouts, limits, errors; ``answers`` its body, read within bounds and as one of ``models``
-``rate``        how fast it may be asked, over all processes
-``breaker``     whether it answers at all, over all processes
-``adapter``     requests' adapters for one host; how another thread hangs up
-``retries``     when a safe read is tried again, and after which wait
-``service``     ``Peliqan``: the partner's calls; ``for_account`` gives one customer's
-``account``     ``AccountApi``: one customer's calls
-``sql``         the answer to a question in SQL, part by part
-``models``      typed answers; ``loads`` what a run says of its tables
-``vocabulary``  what status words mean
-``events``      webhooks: signature, body, what they say
-``failures``    what went wrong with a request, as one of ``errors``
-``errors``      one family of errors
-``tokens``      where customers' tokens are kept
-``watching``    who wants to know of every call
+``routes``           the paths, with the source of each
+``transport``        one request: time limits, size limits, errors
+``adapter``          bounds for slow answers, and how another thread cancels a call
+``rate_limit``       how often the API is called, over all processes
+``circuit_breaker``  whether the API answers at all, over all processes
+``retries``          when a safe read is tried again
+``client``           ``Peliqan``: the partner's calls; ``account``: one customer's calls
+``responses``        bodies, read within bounds and parsed as one of ``models``
+``loads``            what a run reports of its tables
+``sql``              the result of an SQL query, part by part
+``statuses``         what status words mean
+``webhooks``         events: signature, body, meaning
+``error_mapping``    which of ``errors`` a failed request is
+``interfaces``       where customers' tokens are stored
+``observers``        who is notified of every call
 """
 
 from dashboard.peliqan.account import AccountApi
-from dashboard.peliqan.adapter import HangUp
-from dashboard.peliqan.circuit_breaker import Breaker, MemoryNotes, Outage, OutageNotes
+from dashboard.peliqan.adapter import CancelHandle
+from dashboard.peliqan.circuit_breaker import CircuitBreaker, MemoryOutageStore, Outage, OutageStore
 from dashboard.peliqan.client import Peliqan
 from dashboard.peliqan.errors import (
     NOT_SENT,
     OUTAGE,
-    Away,
+    ApiUnavailable,
     BrokenAnswer,
     Busy,
     Forbidden,
-    NoPace,
     NotAuthorised,
     NotFound,
     PeliqanError,
     QueryFailed,
     RateLimited,
+    RateLimiterUnavailable,
     Refused,
     ServerError,
     TimedOut,
@@ -55,8 +54,8 @@ from dashboard.peliqan.models import (
     Table,
     Token,
 )
-from dashboard.peliqan.observers import Watch
-from dashboard.peliqan.rate_limit import Pace
+from dashboard.peliqan.observers import ApiCallObserver
+from dashboard.peliqan.rate_limit import RateLimiter
 from dashboard.peliqan.routes import Routes
 from dashboard.peliqan.sql import SqlColumn, SqlPart
 
@@ -65,29 +64,30 @@ __all__ = [
     "OUTAGE",
     "Account",
     "AccountApi",
-    "Away",
-    "Breaker",
+    "ApiCallObserver",
+    "ApiUnavailable",
     "BrokenAnswer",
     "Busy",
+    "CancelHandle",
+    "CircuitBreaker",
     "Column",
     "Connection",
     "Database",
     "Forbidden",
-    "HangUp",
     "Link",
-    "MemoryNotes",
+    "MemoryOutageStore",
     "MemoryTokens",
-    "NoPace",
     "NotAuthorised",
     "NotFound",
     "Option",
     "Outage",
-    "OutageNotes",
-    "Pace",
+    "OutageStore",
     "Peliqan",
     "PeliqanError",
     "QueryFailed",
     "RateLimited",
+    "RateLimiter",
+    "RateLimiterUnavailable",
     "Refused",
     "Routes",
     "RowPage",
@@ -102,5 +102,4 @@ __all__ = [
     "Token",
     "TokenStore",
     "Unreachable",
-    "Watch",
 ]

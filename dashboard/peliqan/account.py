@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import HangUp
+from dashboard.peliqan.adapter import CancelHandle
 from dashboard.peliqan.interfaces import TokenStore
 from dashboard.peliqan.models import (
     Answer,
@@ -257,7 +257,7 @@ class AccountApi:
         return found
 
     def ask(
-        self, query: str, *, quiet: float | None = 60, hang_up: HangUp | None = None, warehouse: str | None = None
+        self, query: str, *, quiet: float | None = 60, hang_up: CancelHandle | None = None, warehouse: str | None = None
     ) -> Iterator[SqlPart]:
         """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte,
         None: as long as for any other call; ``hang_up``: for another thread, to end it. ``warehouse``: its name if known.

@@ -38,7 +38,7 @@ class _Source:
         return BufferedReader(self.file)
 
 
-class HangUp:
+class CancelHandle:
     """For another thread: called, it ends the reading of an answer that is waited for or under way, now or as soon as it is."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class HangUp:
 _waiting = local()
 
 
-class Answer(HTTPResponse):
+class DeadlineResponse(HTTPResponse):
     """An answer whose beginning, status and headers, is there within the read timeout, or as little later as one more read takes.
 
     A socket's own timeout is for each read alone. For the rest, ``end_by`` says when that has to be there.
@@ -87,7 +87,7 @@ class Answer(HTTPResponse):
     def __init__(self, sock: Any, *args: Any, **more: Any) -> None:
         # TLS within a proxy's TLS is no socket: that keeps its own file.
         self._source = _Source(sock) if isinstance(sock, socket) else None
-        hang_up: HangUp | None = getattr(_waiting, "hang_up", None)
+        hang_up: CancelHandle | None = getattr(_waiting, "hang_up", None)
         if hang_up is not None and isinstance(sock, socket):
             hang_up.has(sock)
         self._patience: float | None = sock.gettimeout()
@@ -107,11 +107,11 @@ class Answer(HTTPResponse):
 
 
 class _Connection(HTTPConnection):
-    response_class = Answer
+    response_class = DeadlineResponse
 
 
 class _SecureConnection(HTTPSConnection):
-    response_class = Answer
+    response_class = DeadlineResponse
 
 
 class _Pool(HTTPConnectionPool):

@@ -46,7 +46,7 @@ class Outage:
         return replace(self, turn_at=at + wait, turns=self.turns + 1)
 
 
-class OutageNotes(Protocol):
+class OutageStore(Protocol):
     """Where all processes write an outage down. Safe to use from many threads; raises nothing, whatever becomes of the notes."""
 
     def read(self) -> Outage | None:
@@ -62,7 +62,7 @@ class OutageNotes(Protocol):
         """It answers again."""
 
 
-class MemoryNotes:
+class MemoryOutageStore:
     """Notes of one process alone."""
 
     def __init__(self) -> None:
@@ -70,17 +70,17 @@ class MemoryNotes:
         self._lock = Lock()
 
     def read(self) -> Outage | None:
-        """See ``OutageNotes``."""
+        """See ``OutageStore``."""
         return self._outage
 
     def begin(self, outage: Outage) -> Outage:
-        """See ``OutageNotes``."""
+        """See ``OutageStore``."""
         with self._lock:
             self._outage = self._outage or outage
             return self._outage
 
     def take_turn(self, outage: Outage, at: datetime) -> bool:
-        """See ``OutageNotes``."""
+        """See ``OutageStore``."""
         with self._lock:
             if self._outage is None or self._outage.turns != outage.turns:
                 return False
@@ -88,11 +88,11 @@ class MemoryNotes:
             return True
 
     def end(self, at: datetime) -> None:
-        """See ``OutageNotes``."""
+        """See ``OutageStore``."""
         self._outage = None
 
 
-class Open(HTTPError):
+class CircuitOpen(HTTPError):
     """Nothing is sent now. One of urllib3's errors, as all that ``failures.lost`` reads."""
 
     def __init__(self, outage: Outage) -> None:
@@ -100,12 +100,12 @@ class Open(HTTPError):
         super().__init__("Peliqan does not answer")
 
 
-class Breaker:
+class CircuitBreaker:
     """Asked before each try of a request, and told how it ended. Safe to use from many threads; costs two looks at the clock."""
 
-    def __init__(self, notes: OutageNotes | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, notes: OutageStore | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """``clock`` gives aware times in UTC."""
-        self._notes, self._clock = notes or MemoryNotes(), clock
+        self._notes, self._clock = notes or MemoryOutageStore(), clock
         self._outage: Outage | None = None
         self._looked_at = datetime.min.replace(tzinfo=UTC)
         # Since the last answer: how many tries failed, of whom, and since when.
@@ -135,7 +135,7 @@ class Breaker:
             return False
         if may_try and outage.turn_at + OVERDUE <= self._clock() and self._take(outage):
             return True
-        raise Open(outage)
+        raise CircuitOpen(outage)
 
     def take_turn(self) -> bool:
         """Whether the caller is to ask now whether Peliqan answers again."""

@@ -10,11 +10,11 @@ from requests.adapters import BaseAdapter
 
 from dashboard.peliqan import errors
 from dashboard.peliqan.account import AccountApi, MissingRoutes
-from dashboard.peliqan.circuit_breaker import Breaker
+from dashboard.peliqan.circuit_breaker import CircuitBreaker
 from dashboard.peliqan.interfaces import TokenStore
 from dashboard.peliqan.models import Account, AccountPage, Token
-from dashboard.peliqan.observers import Watch
-from dashboard.peliqan.rate_limit import Pace
+from dashboard.peliqan.observers import ApiCallObserver
+from dashboard.peliqan.rate_limit import RateLimiter
 from dashboard.peliqan.responses import parse
 from dashboard.peliqan.routes import Route, Routes
 from dashboard.peliqan.transport import Call, Transport
@@ -35,12 +35,12 @@ class Peliqan:
         routes: Routes | None = None,
         read_timeout: float = 15.0,
         concurrency: int = 8,
-        pace: Pace | None = None,
-        breaker: Breaker | None = None,
+        pace: RateLimiter | None = None,
+        breaker: CircuitBreaker | None = None,
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
-        watch: Watch | None = None,
+        watch: ApiCallObserver | None = None,
     ) -> None:
         """Times in seconds; ``concurrency`` is how many calls may be out at once; ``adapter`` replaces the network."""
         self._partner_token = partner_token
@@ -63,7 +63,7 @@ class Peliqan:
         self.transport.partner_probe = Call(self.routes["sub_accounts"], partner_token, query={"page": 1, "per_page": 1})
 
     @property
-    def breaker(self) -> Breaker:
+    def breaker(self) -> CircuitBreaker:
         """Whether Peliqan answers at all."""
         return self.transport.breaker
 

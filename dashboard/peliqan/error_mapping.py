@@ -10,8 +10,8 @@ from urllib3.exceptions import DecodeError, HTTPError, NewConnectionError, ReadT
 
 from dashboard.core import unreachable
 from dashboard.peliqan import errors
-from dashboard.peliqan.circuit_breaker import Open, Outage
-from dashboard.peliqan.rate_limit import CountAway
+from dashboard.peliqan.circuit_breaker import CircuitOpen, Outage
+from dashboard.peliqan.rate_limit import CounterUnavailable
 from dashboard.peliqan.retries import retry_wait
 from dashboard.peliqan.routes import Route
 
@@ -26,9 +26,9 @@ def broken(route: Route, what: str, status: int | None = None) -> errors.BrokenA
 def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.PeliqanError:
     """A failure without an answer, by whether the request can have reached the other side."""
     cause = unreachable.deepest(error)
-    if isinstance(cause, CountAway):
-        return errors.NoPace(route.name)
-    if isinstance(cause, Open):
+    if isinstance(cause, CounterUnavailable):
+        return errors.RateLimiterUnavailable(route.name)
+    if isinstance(cause, CircuitOpen):
         return away(route, cause.outage)
     if isinstance(error, requests.ConnectTimeout):
         return errors.TimedOut(route.name)
@@ -42,12 +42,12 @@ def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.P
     return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent, note=unreachable.reason(error))
 
 
-def away(route: Route, outage: Outage) -> errors.Away:
+def away(route: Route, outage: Outage) -> errors.ApiUnavailable:
     """Nothing is sent, since Peliqan does not answer."""
     since = f"{outage.since.day} {outage.since:%B, %H:%M} UTC"
     last = f" (the last with: {outage.reason.rstrip('.')})" if outage.reason else ""
     what = "it is asked now and then only" if route.is_safe else "this was not sent"
-    return errors.Away(route.name, note=f"every try since {since} has failed{last}, so {what}")
+    return errors.ApiUnavailable(route.name, note=f"every try since {since} has failed{last}, so {what}")
 
 
 def refusal(route: Route, response: requests.Response, content: bytes, token: str) -> errors.PeliqanError:

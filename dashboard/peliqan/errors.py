@@ -165,7 +165,7 @@ class ServerError(PeliqanError):
     next_step = "There is nothing to do here but wait, and try again."
 
 
-class NoPace(PeliqanError):
+class RateLimiterUnavailable(PeliqanError):
     """The count of requests that all processes share (Redis) cannot be reached. Nothing was sent: the limit is a promise."""
 
     code = "no_pace"
@@ -173,7 +173,7 @@ class NoPace(PeliqanError):
     next_step = "Nothing was sent. It works again by itself as soon as Redis does."
 
 
-class Away(PeliqanError):
+class ApiUnavailable(PeliqanError):
     """Nothing was sent: Peliqan has not answered anybody lately (``breaker``)."""
 
     code = "away"
@@ -184,6 +184,6 @@ class Away(PeliqanError):
 # No answer, or a 5xx: what the breaker counts.
 SILENT: Final = (Unreachable, TimedOut, ServerError)
 # Nothing left this process.
-NOT_SENT: Final = (NoPace, Away)
+NOT_SENT: Final = (RateLimiterUnavailable, ApiUnavailable)
 # The account itself said nothing that could be used: worth another try later.
 OUTAGE: Final = (*SILENT, *NOT_SENT)

@@ -5,14 +5,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
 
-class Watch(Protocol):
+class ApiCallObserver(Protocol):
     """Is asked around every call, from many threads."""
 
     def call(self, route: str) -> AbstractContextManager[Mapping[str, str]]:
         """Lasts as long as the call to a route, by its name; gives further headers. Sees a ``PeliqanError`` pass."""
 
 
-class Unwatched:
+class NoObserver:
     """Nobody wants to know."""
 
     def call(self, route: str) -> AbstractContextManager[Mapping[str, str]]:

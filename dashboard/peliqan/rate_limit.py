@@ -17,14 +17,14 @@ MARGIN: Final = 0.05
 SHARES: Final = 10
 
 
-class CountAway(HTTPError):
+class CounterUnavailable(HTTPError):
     """The count that all processes share cannot be reached."""
 
     def __init__(self) -> None:
         super().__init__("the shared count cannot be reached")
 
 
-class Pace:
+class RateLimiter:
     """Who calls the API holds ``slot`` while the call is out, and calls ``wait`` before each request, retries too.
 
     Any second holds at most ``per_second`` requests, by a moving window. They are also spread over it, or what leaves in a burst
@@ -74,5 +74,5 @@ class Pace:
                 while not self._limiter.hit(self._second, KEY):
                     self._sleep(self._spacing)
             except StorageError:
-                raise CountAway from None
+                raise CounterUnavailable from None
             self._next = max(self._next, self._now()) + self._spacing

@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from urllib3 import BaseHTTPResponse
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import Answer
+from dashboard.peliqan.adapter import DeadlineResponse
 from dashboard.peliqan.error_mapping import SHOWN_DETAIL, broken
 from dashboard.peliqan.routes import Route
 
@@ -125,5 +125,5 @@ def _pieces(response: requests.Response) -> Iterator[bytes]:
 
 def _end_by(response: requests.Response, until: float) -> None:
     """For what drips within a piece, such as a chunk's length: no piece is waited for after this time."""
-    if isinstance(answer := getattr(response.raw, "_original_response", None), Answer):
+    if isinstance(answer := getattr(response.raw, "_original_response", None), DeadlineResponse):
         answer.end_by(until)

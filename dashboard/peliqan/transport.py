@@ -22,11 +22,11 @@ from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from dashboard.peliqan import errors
-from dashboard.peliqan.adapter import BoundedAdapter, HangUp, OneHostAdapter
-from dashboard.peliqan.circuit_breaker import Breaker
+from dashboard.peliqan.adapter import BoundedAdapter, CancelHandle, OneHostAdapter
+from dashboard.peliqan.circuit_breaker import CircuitBreaker
 from dashboard.peliqan.error_mapping import away, lost, refusal
-from dashboard.peliqan.observers import Unwatched, Watch
-from dashboard.peliqan.rate_limit import Pace
+from dashboard.peliqan.observers import ApiCallObserver, NoObserver
+from dashboard.peliqan.rate_limit import RateLimiter
 from dashboard.peliqan.responses import decode, lines, read_body
 from dashboard.peliqan.retries import RETRIED, next_wait
 from dashboard.peliqan.routes import Route
@@ -78,18 +78,18 @@ class Transport:
         *,
         read_timeout: float = 15.0,
         concurrency: int = 8,
-        pace: Pace | None = None,
-        breaker: Breaker | None = None,
+        pace: RateLimiter | None = None,
+        breaker: CircuitBreaker | None = None,
         retries: int = 3,
         backoff: float = 0.3,
         adapter: BaseAdapter | None = None,
-        watch: Watch | None = None,
+        watch: ApiCallObserver | None = None,
     ) -> None:
         """Times in seconds. ``concurrency`` sizes the pool; ``pace`` says how fast, ``breaker`` whether at all; ``adapter``
         replaces the network."""
-        self._watch = watch or Unwatched()
-        self._pace = pace or Pace(concurrency)
-        self.breaker = breaker or Breaker()
+        self._watch = watch or NoObserver()
+        self._pace = pace or RateLimiter(concurrency)
+        self.breaker = breaker or CircuitBreaker()
         self._base = base_url.rstrip("/")
         self._headers = {
             "User-Agent": f"partner-console/{VERSION}",
@@ -208,7 +208,7 @@ class Transport:
             return _Failed(lost(route, error))
 
     def stream(
-        self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float, hang_up: HangUp | None = None
+        self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float, hang_up: CancelHandle | None = None
     ) -> Iterator[bytes]:
         """The answer's lines as they come, for a route that only reads. ``quiet``: seconds to wait for a byte.
 
@@ -220,10 +220,10 @@ class Transport:
             errors.PeliqanError: as ``send``.
         """
         with self._watch.call(route.name) as headers:
-            yield from self._stream(route, token, headers, body, quiet, hang_up or HangUp())
+            yield from self._stream(route, token, headers, body, quiet, hang_up or CancelHandle())
 
     def _stream(
-        self, route: Route, token: str, headers: Mapping[str, str], body: Mapping[str, Any], quiet: float, hang_up: HangUp
+        self, route: Route, token: str, headers: Mapping[str, str], body: Mapping[str, Any], quiet: float, hang_up: CancelHandle
     ) -> Iterator[bytes]:
         if not TOKEN.fullmatch(token):
             raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")

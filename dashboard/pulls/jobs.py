@@ -41,7 +41,7 @@ def copy(
         nonlocal beaten_at, alive
         if services.clock() - beaten_at >= BEAT_EVERY:
             beaten_at = services.clock()
-            alive = pulls.beat(run, beaten_at, now)
+            alive = pulls.extend_lease(run, beaten_at, now)
         return alive and not (stop is not None and stop.is_set())
 
     def note(what: str) -> None:
@@ -65,7 +65,7 @@ def copy(
 def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
     """One pull by a schedule whose lease the caller has."""
     chosen, at = selection_of(schedule), services.clock()
-    run = pulls.begin(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
+    run = pulls.start(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
     text = services.vault.decrypt(schedule.address)
     try:
         if text is None:
@@ -74,10 +74,10 @@ def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
         services.settings.places.ensure(address)
         destination = registry.open_destination(address)
     except ValueError as error:
-        pulls.end(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), services.clock())
+        pulls.finish(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), services.clock())
         return
     result = copy(services, run, destination, chosen, full_every=schedule.full_every, stop=stop)
-    pulls.end(run, schedule, ended(result, stopped=stop.is_set()), services.clock())
+    pulls.finish(run, schedule, ended(result, stopped=stop.is_set()), services.clock())
 
 
 def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:

@@ -19,8 +19,8 @@ from dashboard.core.text import comparable
 from dashboard.pulls.destinations.base import Destination, DestinationError, Refused
 from dashboard.pulls.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
 from dashboard.pulls.spool import Spool
-from dashboard.pulls.watermark import Change, change_of, until
-from dashboard.tables.reader import TableChanged, TableReading, Told
+from dashboard.pulls.watermark import CursorColumn, cursor_column_of, until
+from dashboard.tables.reader import ReadRemarks, TableChanged, TableReading
 
 FULL_EVERY: Final = 20
 ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."
@@ -48,7 +48,7 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Found:
+class TableToPull:
     """A table to copy, with where it belongs."""
 
     database: str
@@ -126,7 +126,7 @@ class Pull:
         for kind, name in sorted(asked - self._met):
             result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
 
-    def _plan(self, account_id: int, chosen: Selection) -> tuple[Sequence[peliqan.Connection], list[Found]]:
+    def _plan(self, account_id: int, chosen: Selection) -> tuple[Sequence[peliqan.Connection], list[TableToPull]]:
         """The account's connections, and its chosen tables. One that two connections may load belongs to none: it stands under
         the account."""
         api = self._api.for_account(account_id)
@@ -149,10 +149,10 @@ class Pull:
                 names = {name for name in chosen.tables if comparable(name) in {comparable(table.name), str(table.id)}}
                 self._met |= {("table", name) for name in names}
                 if names or not chosen.tables:
-                    found.append(Found(database.name, owner[0] if len(owner) == 1 else None, table))
+                    found.append(TableToPull(database.name, owner[0] if len(owner) == 1 else None, table))
         return connections, found
 
-    def _tables(self, account_id: int, tables: Sequence[Found], result: PullResult) -> None:
+    def _tables(self, account_id: int, tables: Sequence[TableToPull], result: PullResult) -> None:
         try:
             known = self._destination.known(account_id)
         except Refused as error:
@@ -177,7 +177,7 @@ class Pull:
                 result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
                 raise
 
-    def _table(self, account_id: int, found: Found, before: Copied | None) -> Copied:
+    def _table(self, account_id: int, found: TableToPull, before: Copied | None) -> Copied:
         api, table = self._api.for_account(account_id), found.table
         columns = api.columns(table.id)
         now, changes = columns_now(before.columns if before else (), columns, self._destination.rules)
@@ -194,7 +194,7 @@ class Pull:
             at=self._clock().isoformat(),
             schema_changes=tuple(changes),
         )
-        by = change_of(columns, self._grows)
+        by = cursor_column_of(columns, self._grows)
         newest = None
         if by:
             try:
@@ -211,13 +211,13 @@ class Pull:
                 return merged
         return self._whole(api, copied, before)
 
-    def _newest(self, api: peliqan.AccountApi, table_id: int, by: Change) -> str | None:
+    def _newest(self, api: peliqan.AccountApi, table_id: int, by: CursorColumn) -> str | None:
         """The newest change value of all rows; None where it is none, or lies ahead, where it would hide what follows."""
         rows = api.rows(table_id, size=1, order_by=f"-{by.column}", include=(by.column,)).rows
         value = rows[0].get(by.column) if rows else None
         return str(value) if by.is_sound(value, self._clock()) else None
 
-    def _may_go_on(self, before: Copied, now: Copied, by: Change) -> bool:
+    def _may_go_on(self, before: Copied, now: Copied, by: CursorColumn) -> bool:
         if self._full or before.since_full + 1 >= self._full_every or not before.keyed:
             return False
         kinds = {each.name: each.kind for each in before.columns}
@@ -227,7 +227,7 @@ class Pull:
         # A newest row that is older than it was: rows were deleted, or the table is another one.
         return before.change_column == now.change_column and since is not None and newest is not None and since <= newest
 
-    def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: Change) -> Copied | None:
+    def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: CursorColumn) -> Copied | None:
         """Only what changed; None where that takes a full copy: the values do not fit the columns that are there, or the copy is
         not as the last pull left it."""
         reading = TableReading(api, copied.table_id, {"order_by": f"-{by.column}"}, ahead=2)
@@ -311,7 +311,7 @@ class _AskedToStop(_Stop):
     """Nobody's fault: whoever runs it ends."""
 
 
-def _may_have_missed(told: Told) -> bool:
+def _may_have_missed(told: ReadRemarks) -> bool:
     """Whether rows went while a table was read, as far as the counts tell: all that follow move, some onto pages that were read
     already. Rows that came are no danger: they are newer than the watermark."""
     if told.count is None or told.last_count is None:
@@ -322,5 +322,5 @@ def _may_have_missed(told: Told) -> bool:
 
 def _stop_if_away(error: peliqan.PeliqanError) -> None:
     """End the pull if the API is down. An account that does not answer while others do is that account's failure alone."""
-    if isinstance(error, peliqan.Away):
+    if isinstance(error, peliqan.ApiUnavailable):
         raise _Stop(f"{sentence_of(error)} Try again later.")

@@ -128,7 +128,7 @@ def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
     return found
 
 
-def begin(schedule: PullSchedule | None, name: str, place: str, who: str, in_words: str, at: datetime) -> PullRun:
+def start(schedule: PullSchedule | None, name: str, place: str, who: str, in_words: str, at: datetime) -> PullRun:
     """Write down that a pull begins, with its audit entry; an open one of the schedule's was killed, and is closed. Commits."""
     if schedule is not None:
         lost = select(PullRun.id).where(PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None))
@@ -149,7 +149,7 @@ def begin(schedule: PullSchedule | None, name: str, place: str, who: str, in_wor
     return run
 
 
-def beat(run: PullRun, at: datetime, now: str) -> bool:
+def extend_lease(run: PullRun, at: datetime, now: str) -> bool:
     """Say that it still runs, and at what; False where somebody closed it meanwhile. Commits."""
     mine = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
     alive = change(mine.values(leased_until=at + LEASE, now=clean(now)[:300]))
@@ -159,7 +159,7 @@ def beat(run: PullRun, at: datetime, now: str) -> bool:
     return bool(alive)
 
 
-def end(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: datetime) -> None:
+def finish(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: datetime) -> None:
     """Write down how it ended, in the audit trail too, and when the schedule runs next. Commits."""
     mine = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
     values = {
@@ -229,7 +229,7 @@ SCHEDULES = Listing(
 )
 
 
-def schedule_item(row: Any) -> dict[str, Any]:
+def serialize_schedule(row: Any) -> dict[str, Any]:
     """One schedule as scripts see it."""
     schedule, last = row
     return {
@@ -265,7 +265,7 @@ def runs_listing(schedule_id: int) -> Listing:
     )
 
 
-def run_item(run: PullRun) -> dict[str, Any]:
+def serialize_run(run: PullRun) -> dict[str, Any]:
     """One pull as scripts see it."""
     return {
         "id": run.id,

@@ -21,7 +21,7 @@ from dashboard.sql.backends import postgresql
 from dashboard.users.access import visitor
 from dashboard.web import times
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 
 bp = Blueprint("pulls", __name__)
 
@@ -32,7 +32,7 @@ bp = Blueprint("pulls", __name__)
 @requires("admin")
 def index() -> ResponseReturnValue:
     """All schedules, each with its last and next pull."""
-    return answer_list(pulls.SCHEDULES, pulls.schedule_item, "pulls/pulls.html", "pulls/_pulls.html", when=when_words)
+    return render_list(pulls.SCHEDULES, pulls.serialize_schedule, "pulls/pulls.html", "pulls/_pulls.html", when=when_words)
 
 
 @bp.get("/pulls/new")
@@ -71,7 +71,7 @@ def show(schedule_id: int) -> ResponseReturnValue:
     template, fragment = "pulls/pull.html", "pulls/_runs.html"
     when, chosen = when_words(schedule), in_words(selection_of(schedule))
     listing = pulls.runs_listing(schedule_id)
-    return answer_list(listing, pulls.run_item, template, fragment, schedule=schedule, when=when, chosen=chosen)
+    return render_list(listing, pulls.serialize_run, template, fragment, schedule=schedule, when=when, chosen=chosen)
 
 
 @bp.get("/pulls/<int:schedule_id>/edit")

@@ -28,7 +28,7 @@ NUMBER: Final = re.compile(r"-?[0-9]{1,30}(\.[0-9]{1,30})?")
 
 
 @dataclass(frozen=True)
-class Change:
+class CursorColumn:
     """The column that is gone by, and how its values are read: comparable ones, None where a value is none."""
 
     column: str
@@ -51,7 +51,7 @@ class Change:
         return found is not None and (self.grows or found <= at + CLOCK_SKEW)
 
 
-def change_of(columns: Sequence[peliqan.Column], grows: str = "") -> Change | None:
+def cursor_column_of(columns: Sequence[peliqan.Column], grows: str = "") -> CursorColumn | None:
     """What says when a row of a table with these columns changed, if anything does; ``grows``: a number to go by otherwise.
 
     A column that Peliqan cannot sort by is of no use: rows are read sorted by it.
@@ -59,17 +59,17 @@ def change_of(columns: Sequence[peliqan.Column], grows: str = "") -> Change | No
     columns = [column for column in columns if can_sort(column)]
     for column in columns:
         if column.type == "last_modified":
-            return Change(column.name)
+            return CursorColumn(column.name)
     names = {column.name.casefold(): column.name for column in columns}
     found = next((names[name] for name in CHANGE_COLUMNS if name in names), None)
     if found is not None:
-        return Change(found)
+        return CursorColumn(found)
     wanted = next((each for each in columns if grows and comparable(each.name) == comparable(grows)), None)
     is_number = wanted is not None and wanted.type in {"number", "autonumber"} and not wanted.decimals
-    return Change(wanted.name, grows=True) if wanted is not None and is_number else None
+    return CursorColumn(wanted.name, grows=True) if wanted is not None and is_number else None
 
 
-def until(reading: TableReading, by: Change, since: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
+def until(reading: TableReading, by: CursorColumn, since: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Pages of rows that changed at or after ``since``. Rows that say nothing come last, and older ones before them."""
     pages = reading.pages()
     for rows in pages:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def kept_to_one(claims: str = "partner-console") -> Iterator[None]:
+def run_on_one_core(claims: str = "partner-console") -> Iterator[None]:
     """Keep this thread, and those that it begins meanwhile, on a core where no other process of this machine reads.
 
     Without effect where all are taken or the system has no such thing. A claim is a name of Linux's own that goes with its

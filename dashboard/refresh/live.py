@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import evaluate
 from dashboard.fleet import queries
 from dashboard.fleet import runs as fleet_runs
@@ -20,7 +20,7 @@ FRESH = timedelta(seconds=30)
 
 def watch(services: Services, account_id: int) -> None:
     """Somebody has a page of this account open: the fleet's workers read it more often for a while."""
-    refresh_queue.watch(account_id, services.clock(), soon(services.settings.dashboard_refresh_interval))
+    refresh_queue.mark_watched(account_id, services.clock(), soon(services.settings.dashboard_refresh_interval))
 
 
 def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> None:
@@ -29,11 +29,11 @@ def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> N
     Raises:
         peliqan.PeliqanError: nothing is changed then.
     """
-    if at - connection.looked_at >= FRESH and writer.take_look(connection.account_id, connection.id, at):
+    if at - connection.looked_at >= FRESH and writer.start_read(connection.account_id, connection.id, at):
         try:
             read_connection(api, connection.account_id, connection.id, at)
         finally:
-            writer.end_look(connection.account_id, connection.id)
+            writer.finish_read(connection.account_id, connection.id)
 
 
 def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime) -> Connection:
@@ -47,7 +47,7 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
     account = api.for_account(account_id)
     seen = account.connection(connection_id)
     runs = account.runs(connection_id)
-    begin_change()
+    lock_snapshot()
     row = queries.connection_or_none(account_id, connection_id)
     if row is not None:
         # One connection asked for by itself answers with less than the list does (the embedding page promises id, name

@@ -16,7 +16,7 @@ from dashboard.refresh.models import ApiOutage
 log = logging.getLogger(__name__)
 
 
-class StoreNotes:
+class DatabaseOutageStore:
     """A ``peliqan.OutageNotes`` in the store. While that is away, a process goes by what it knows."""
 
     def __init__(self, engine: Engine, host: str) -> None:

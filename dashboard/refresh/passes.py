@@ -10,7 +10,7 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Integer, and_, bindparam, case, func, or_, select, update
 
 from dashboard.core.database import add_if_new, change, db
-from dashboard.fleet.models import Account, AccountCheck
+from dashboard.fleet.models import Account, AccountRefreshState
 from dashboard.refresh.models import ApiOutage, Refresh
 
 # Whoever asks for the list of accounts, or has accounts in hand, says so anew at least this often.
@@ -30,7 +30,7 @@ def latest() -> Refresh | None:
     return db.session.scalar(select(Refresh).order_by(Refresh.id.desc()).limit(1))
 
 
-class Known(NamedTuple):
+class RefreshStatus(NamedTuple):
     """``last``: the pass under way, or the last one. ``as_of``: when the last one ended that went well. ``silent_since``: since
     when the API does not answer."""
 
@@ -39,13 +39,13 @@ class Known(NamedTuple):
     silent_since: datetime | None
 
 
-def known(host: str = "") -> Known:
+def known(host: str = "") -> RefreshStatus:
     """How it stands, with the API at this host."""
     found = db.session.execute(_STANDING, {"host": host}).first()
     if found is None:
         # Only before the first pass of all.
-        return Known(None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host)))
-    return Known(*found)
+        return RefreshStatus(None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host)))
+    return RefreshStatus(*found)
 
 
 def current() -> Refresh | None:
@@ -77,7 +77,7 @@ def is_due(at: datetime, interval: float, answers_since: datetime | None = None)
     return again or last.started_at + timedelta(seconds=interval) <= at
 
 
-def open_or_join(at: datetime) -> Refresh:
+def start_or_join(at: datetime) -> Refresh:
     """The pass under way, or a new one, in which every account is due. Commits."""
     found = current()
     if found is not None:
@@ -89,18 +89,18 @@ def open_or_join(at: datetime) -> Refresh:
         found = latest()
         assert found is not None
         return found
-    change(update(AccountCheck).where(AccountCheck.due_at.is_not(None)).values(due_at=at))
+    change(update(AccountRefreshState).where(AccountRefreshState.due_at.is_not(None)).values(due_at=at))
     db.session.commit()
     return opened
 
 
-def take_listing(pass_id: int, at: datetime) -> bool:
+def lease_listing(pass_id: int, at: datetime) -> bool:
     """Whether the caller is to ask for the list of accounts: nobody else does. Commits."""
     free = or_(Refresh.listing_until.is_(None), Refresh.listing_until < at)
     return _update(pass_id, and_(Refresh.listed_at.is_(None), free), listing_until=at + LEASE)
 
 
-def keep_listing(pass_id: int, at: datetime) -> None:
+def extend_listing_lease(pass_id: int, at: datetime) -> None:
     """The caller still asks for the list. Commits."""
     _update(pass_id, Refresh.listed_at.is_(None), listing_until=at + LEASE)
 
@@ -110,7 +110,7 @@ def end_listing(pass_id: int, at: datetime) -> None:
     _update(pass_id, Refresh.listed_at.is_(None), listed_at=at, listing_until=None)
 
 
-def note_progress(pass_id: int, at: datetime) -> bool:
+def save_progress(pass_id: int, at: datetime) -> bool:
     """Count what the pass has done and write it down; whether every account was tried. Commits."""
     found = db.session.scalar(select(Refresh).where(Refresh.id == pass_id, Refresh.active == 1))
     if found is None:
@@ -145,27 +145,29 @@ def unreadable_in(found: Refresh) -> dict[int, str]:
     """The accounts that could not be read in a pass, with the reasons."""
     failed = (
         select(Account.id, Account.unreadable_reason)
-        .join(AccountCheck, AccountCheck.account_id == Account.id)
-        .where(Account.unreadable_reason.is_not(None), AccountCheck.tried_at >= found.started_at)
+        .join(AccountRefreshState, AccountRefreshState.account_id == Account.id)
+        .where(Account.unreadable_reason.is_not(None), AccountRefreshState.tried_at >= found.started_at)
     )
     return {account_id: reason or "" for account_id, reason in db.session.execute(failed.order_by(Account.id))}
 
 
 def _due_again(since: datetime, at: datetime) -> None:
     """Accounts that were read before the pass began, but written down after: put off, though the pass waits for them."""
-    untried = (AccountCheck.due_at > at + 2 * LEASE) & (AccountCheck.tried_at < since)
-    change(update(AccountCheck).where(untried).values(due_at=at))
+    untried = (AccountRefreshState.due_at > at + 2 * LEASE) & (AccountRefreshState.tried_at < since)
+    change(update(AccountRefreshState).where(untried).values(due_at=at))
 
 
 def _count(since: datetime) -> tuple[int, int, int]:
-    tried = AccountCheck.tried_at >= since
-    counts = select(func.count(), func.sum(case((tried, 1), else_=0)).cast(Integer)).where(AccountCheck.due_at.is_not(None))
+    tried = AccountRefreshState.tried_at >= since
+    counts = select(func.count(), func.sum(case((tried, 1), else_=0)).cast(Integer)).where(
+        AccountRefreshState.due_at.is_not(None)
+    )
     accounts, done = db.session.execute(counts).one()
     failed = (
         select(func.count())
         .select_from(Account)
-        .join(AccountCheck, AccountCheck.account_id == Account.id)
-        .where(Account.unreadable_reason.is_not(None), AccountCheck.due_at.is_not(None), tried)
+        .join(AccountRefreshState, AccountRefreshState.account_id == Account.id)
+        .where(Account.unreadable_reason.is_not(None), AccountRefreshState.due_at.is_not(None), tried)
     )
     return accounts, done or 0, db.session.scalar(failed) or 0
 

@@ -21,7 +21,7 @@ from dashboard.peliqan.circuit_breaker import IN_A_ROW
 from dashboard.refresh import passes, writer
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh.fetch import read_account
-from dashboard.refresh.writer import Reading
+from dashboard.refresh.writer import AccountFetch
 
 V = TypeVar("V")
 log = logging.getLogger(__name__)
@@ -40,12 +40,12 @@ class Reader:
         self._services, self._stop, self._progress = services, stop, progress
         self._tokens = _Tokens()
         self._api = services.api.with_tokens(self._tokens)
-        self._ready: queue.SimpleQueue[Future[Reading]] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Future[AccountFetch]] = queue.SimpleQueue()
         self._in_hand: set[int] = set()
-        self._batch: list[Reading] = []
+        self._batch: list[AccountFetch] = []
         # Accounts that did not answer, until anything was answered after them. If nothing is, or no account at all can be read,
         # it was the API and not them.
-        self._suspects: list[Reading] = []
+        self._suspects: list[AccountFetch] = []
         self._answers = 0
         self._read_any = False
         self._outage: str | None = None
@@ -62,7 +62,7 @@ class Reader:
         self._pass_id = pass_id = self._patiently(passes.current_id)
         if pass_id is None and self._patiently(_outage_lasts):
             return
-        if pass_id is not None and self._patiently(lambda: passes.take_listing(pass_id, self._services.clock())):
+        if pass_id is not None and self._patiently(lambda: passes.lease_listing(pass_id, self._services.clock())):
             self._listing = Thread(target=copy_context().run, args=(self._list, pass_id), name="listing")
             self._listing.start()
         with ThreadPoolExecutor(self._services.settings.dashboard_api_concurrency + 2, thread_name_prefix="refresh") as pool:
@@ -100,7 +100,7 @@ class Reader:
             return False
         in_hand = self._in_hand | {each.account_id for each in self._suspects}
         if in_hand and at - self._kept_at >= passes.LEASE / 3:
-            self._patiently(lambda: refresh_queue.keep(in_hand, at))
+            self._patiently(lambda: refresh_queue.extend_leases(in_hand, at))
             self._kept_at = at
         return at_work or listing
 
@@ -109,7 +109,7 @@ class Reader:
         if room < max(1, self._most // 3):
             return
         at = self._services.clock()
-        taken = self._patiently(lambda: refresh_queue.take(at, room))
+        taken = self._patiently(lambda: refresh_queue.lease_accounts(at, room))
         known = self._patiently(lambda: writer.known_of([each.account_id for each in taken])) if taken else {}
         for each in taken:
             if each.account_id in self._in_hand:
@@ -141,7 +141,7 @@ class Reader:
         except queue.Empty:
             return
 
-    def _sort_in(self, reading: Reading) -> None:
+    def _sort_in(self, reading: AccountFetch) -> None:
         self._in_hand.discard(reading.account_id)
         if isinstance(reading.error, peliqan.NOT_SENT):
             # It was not asked, so nothing is to be said of it; it is due again when our lease on it is over.
@@ -165,7 +165,9 @@ class Reader:
         assert error is not None
         answers = self._api.breaker.answers != self._answers or self._api.check()
         nothing_read = (
-            self._pass_id is not None and not self._read_any and self._patiently(refresh_queue.listed) <= len(self._suspects)
+            self._pass_id is not None
+            and not self._read_any
+            and self._patiently(refresh_queue.count_listed) <= len(self._suspects)
         )
         if nothing_read or not answers:
             self._outage = error.explained
@@ -194,17 +196,17 @@ class Reader:
         if self._outage is not None:
             self._write_outage(pass_id, at)
             return False
-        if self._patiently(lambda: passes.note_progress(pass_id, at)):
+        if self._patiently(lambda: passes.save_progress(pass_id, at)):
             if self._patiently(lambda: passes.close(pass_id, at)):
-                self._patiently(lambda: evaluate.after_pass(at))
-                self._patiently(lambda: hourly_counts.note(at))
+                self._patiently(lambda: evaluate.evaluate_after_refresh(at))
+                self._patiently(lambda: hourly_counts.save_hourly_counts(at))
             self._patiently(gather_statistics)
         found = self._patiently(lambda: passes.get(pass_id))
         self._progress(found.done, found.accounts or 0)
         return found.active == 1
 
     def _write_outage(self, pass_id: int, at: datetime) -> None:
-        self._patiently(lambda: passes.note_progress(pass_id, at))
+        self._patiently(lambda: passes.save_progress(pass_id, at))
         done = self._patiently(lambda: passes.get(pass_id)).done
         error = f"{self._outage} The pass stopped after {done} accounts." if done else self._outage
         self._patiently(lambda: passes.close(pass_id, at, error))
@@ -225,7 +227,7 @@ class Reader:
                 for page in self._services.api.account_pages():
                     at = self._services.clock()
                     self._patiently(partial(writer.save_accounts, page, at))
-                    self._patiently(partial(passes.keep_listing, pass_id, at))
+                    self._patiently(partial(passes.extend_listing_lease, pass_id, at))
                     seen.update(account.id for account in page)
                     if self._stop.is_set() or self._outage is not None:
                         return
@@ -294,7 +296,7 @@ class _Tokens(peliqan.MemoryTokens):
         return self.new.pop(account_id, None)
 
 
-def _encrypted(services: Services, tokens: _Tokens, readings: list[Reading]) -> dict[int, bytes]:
+def _encrypted(services: Services, tokens: _Tokens, readings: list[AccountFetch]) -> dict[int, bytes]:
     new = {reading.account_id: tokens.forget(reading.account_id) for reading in readings}
     return {account_id: services.vault.encrypt(token) for account_id, token in new.items() if token is not None}
 

@@ -12,7 +12,7 @@ from threading import Event
 from dashboard import peliqan
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.fleet.models import AccountCheck
+from dashboard.fleet.models import AccountRefreshState
 from dashboard.refresh import cpu_core, passes, writer
 from dashboard.refresh.fetch import read_account
 from dashboard.refresh.reader import LOOK_AGAIN, Reader
@@ -30,7 +30,7 @@ class Result:
     error: str | None
 
 
-def let_threads_take_turns() -> None:
+def tune_interpreter() -> None:
     """For a process that does nothing but read, once: with dozens of calls out, answers wait for whichever thread computes.
 
     A pass with 64 calls in flight takes two thirds of the time with it, and no more of the processor. Of that, the search for
@@ -50,7 +50,7 @@ def refresh_fleet(services: Services, *, progress: Callable[[int, int], None] = 
     """
     if services.api.breaker.outage is not None:
         services.api.answers_again()
-    found = passes.open_or_join(services.clock())
+    found = passes.start_or_join(services.clock())
     pass_id, again = found.id, Event()
     while passes.current_id() == pass_id:
         read_due(services, progress=progress)
@@ -65,7 +65,7 @@ def refresh_fleet(services: Services, *, progress: Callable[[int, int], None] = 
 def refresh_account(services: Services, account_id: int) -> Result:
     """One account, now. Where Peliqan does not answer, and so was not asked, nothing is noted of the account."""
     known = writer.known_of([account_id])
-    kept = db.session.get(AccountCheck, account_id)
+    kept = db.session.get(AccountRefreshState, account_id)
     watched_until = kept.watched_until if kept is not None else None
     reading = read_account(
         services.api,
@@ -89,5 +89,5 @@ def read_due(
     Returns early when ``stop`` is set, with what was in hand written down. Outages end the pass; a database that is away is
     waited for.
     """
-    with cpu_core.kept_to_one():
+    with cpu_core.run_on_one_core():
         Reader(services, stop or Event(), progress).run()

@@ -22,7 +22,7 @@ def start_refresh() -> None:
         return
     at = parts.clock()
     if passes.is_due(at, parts.settings.dashboard_refresh_interval, parts.outages.ended_at()):
-        passes.open_or_join(at)
+        passes.start_or_join(at)
     if passes.current_id() is not None:
         read_due.enqueue()
 
@@ -44,14 +44,14 @@ def probe_api() -> None:
 def read_due() -> None:
     """Read what is due; have another worker help where that is much, and come back while a refresh is not complete."""
     parts = services()
-    if refresh_queue.some(parts.clock(), 3 * parts.settings.dashboard_api_concurrency) and not _is_enqueued():
+    if refresh_queue.any_due(parts.clock(), 3 * parts.settings.dashboard_api_concurrency) and not _is_enqueued():
         read_due.enqueue()
     refresh.read_due(parts, stop=parts.queues.stop)
     if parts.api.breaker.outage is not None:
         probe_api.enqueue()
     if passes.current_id() is not None:
         # A refresh that started while nothing was due has everything left to do; the rest of one that ends is with other workers.
-        if refresh_queue.some(parts.clock()):
+        if refresh_queue.any_due(parts.clock()):
             read_due.enqueue()
         else:
             read_due.enqueue(delay=COME_BACK_AFTER)
@@ -63,7 +63,7 @@ def read_due() -> None:
 def enqueue_due(at: datetime) -> None:
     """Start a refresh if one is due; else enqueue the read of accounts that are due. Commits."""
     start_refresh()
-    if passes.current_id() is None and refresh_queue.some(at):
+    if passes.current_id() is None and refresh_queue.any_due(at):
         read_due.enqueue()
 
 

@@ -14,11 +14,11 @@ from sqlalchemy import bindparam, or_, select, update
 
 from dashboard import peliqan
 from dashboard.core.database import change, change_many, db
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.core.text import clean
 from dashboard.findings import evaluate
 from dashboard.fleet import runs as fleet_runs
-from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
+from dashboard.fleet.models import Account, AccountRefreshState, Connection, HealthChange
 from dashboard.peliqan.statuses import ASSUMED_INTERVAL
 from dashboard.refresh import signals
 
@@ -26,7 +26,7 @@ LOOK = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
-class Known:
+class StoredConnection:
     """What the snapshot knows of a connection: enough to tell whether a reading brings news."""
 
     shown: tuple[Any, ...]
@@ -66,7 +66,7 @@ _TIMES = (
 )
 
 
-def take_look(account_id: int, connection_id: int, at: datetime) -> bool:
+def start_read(account_id: int, connection_id: int, at: datetime) -> bool:
     """Whether the caller is to ask for a connection's live state: for a few seconds nobody else does. Commits."""
     free = or_(Connection.looking_until.is_(None), Connection.looking_until < at)
     here = (Connection.account_id == account_id, Connection.id == connection_id)
@@ -75,7 +75,7 @@ def take_look(account_id: int, connection_id: int, at: datetime) -> bool:
     return bool(taken)
 
 
-def end_look(account_id: int, connection_id: int) -> None:
+def finish_read(account_id: int, connection_id: int) -> None:
     """The caller has its answer, or none. Commits."""
     change(
         update(Connection).where(Connection.account_id == account_id, Connection.id == connection_id).values(looking_until=None)
@@ -83,16 +83,16 @@ def end_look(account_id: int, connection_id: int) -> None:
     db.session.commit()
 
 
-def known_of(account_ids: Collection[int]) -> dict[int, dict[int, Known]]:
+def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnection]]:
     """What is known of these accounts' connections, by account and id, without those that are gone."""
-    found: dict[int, dict[int, Known]] = {account_id: {} for account_id in account_ids}
+    found: dict[int, dict[int, StoredConnection]] = {account_id: {} for account_id in account_ids}
     columns = (*_TIMES, *(getattr(Connection, name) for name in _FACTS))
     query = select(Connection.account_id, Connection.id, *columns)
     for row in db.session.execute(query.where(Connection.account_id.in_(account_ids), Connection.gone_at.is_(None))):
         expected = None
         if row.last_run_at and not row.scheduler_off:
             expected = row.last_run_at + timedelta(seconds=row.run_interval or ASSUMED_INTERVAL)
-        found[row.account_id][row.id] = Known(
+        found[row.account_id][row.id] = StoredConnection(
             # One that was missing and is back is news, whatever it says.
             () if row.missing_at else tuple(row[-len(_FACTS) :]),
             row.status,
@@ -106,7 +106,7 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, Known]]:
     return found
 
 
-def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, Known]) -> bool:
+def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, StoredConnection]) -> bool:
     """Whether a complete reading of an account's connections differs from what is known."""
     return len(seen) != len(known) or any(
         each.id not in known or known[each.id].shown != tuple(facts_of(each).values()) for each in seen
@@ -116,7 +116,9 @@ def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, Known]) -> b
 def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
     """Add new accounts, due at once; update changed ones; bring back those seen again. Commits."""
     seen = {account.id: account for account in accounts}
-    query = select(Account.id, Account.name, Account.external_id, Account.missing_at, AccountCheck.due_at).join(Account.check)
+    query = select(Account.id, Account.name, Account.external_id, Account.missing_at, AccountRefreshState.due_at).join(
+        Account.check
+    )
     known = {row.id: row for row in db.session.execute(query.where(Account.id.in_(seen)))}
 
     def is_known(account: peliqan.Account) -> bool:
@@ -128,12 +130,12 @@ def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
     if not news:
         db.session.rollback()
         return
-    begin_change()
+    lock_snapshot()
     rows = {row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_([account.id for account in news])))}
     for account in news:
         row = rows.get(account.id)
         if row is None:
-            row = Account(id=account.id, first_seen_at=at, check=AccountCheck(due_at=at))
+            row = Account(id=account.id, first_seen_at=at, check=AccountRefreshState(due_at=at))
             db.session.add(row)
         row.name, row.external_id = clean(account.name), account.external_id
         row.missing_at = row.gone_at = None
@@ -147,7 +149,7 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
     # A large partner's are not held twice over.
     missing = [account_id for account_id in db.session.scalars(alive).yield_per(1000) if account_id not in seen]
     for account_id in missing:
-        begin_change()
+        lock_snapshot()
         account = db.session.get_one(Account, account_id)
         _miss(account, at)
         account.check.due_at = None
@@ -160,7 +162,7 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
 
 
 @dataclass(frozen=True)
-class Reading:
+class AccountFetch:
     """What one account's calls gave; ``error`` instead of ``connections`` when it could not be read.
 
     ``due_at`` is when to read it next; ``news`` whether anything differs from what is known.
@@ -175,13 +177,13 @@ class Reading:
     news: bool = True
 
 
-def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> None:
+def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes]) -> None:
     """Readings of some accounts, in one transaction: what brings no news costs no write but the time of the reading.
 
     ``tokens``: new ones of these accounts, encrypted. An account that could not be read keeps its last known state. Commits.
     """
     if any(reading.news or reading.error for reading in readings):
-        begin_change()
+        lock_snapshot()
     for reading in readings:
         if reading.error is not None:
             failed = update(Account).where(Account.id == reading.account_id)
@@ -201,24 +203,24 @@ def save_readings(readings: Sequence[Reading], tokens: Mapping[int, bytes]) -> N
     db.session.commit()
 
 
-def _note_checks(readings: Sequence[Reading]) -> None:
+def _note_checks(readings: Sequence[AccountFetch]) -> None:
     """A statement for each time that they are due at, which for almost all is the same: with the next pass."""
-    groups: dict[tuple[datetime, bool], list[Reading]] = {}
+    groups: dict[tuple[datetime, bool], list[AccountFetch]] = {}
     for each in readings:
         groups.setdefault((each.due_at, each.error is None), []).append(each)
     for (due_at, went_well), group in groups.items():
         # The earliest of theirs: what is shown is never older than it says.
         tried_at = min(each.at for each in group)
         checked = {"checked_at": tried_at} if went_well else {}
-        these = AccountCheck.account_id.in_([each.account_id for each in group])
+        these = AccountRefreshState.account_id.in_([each.account_id for each in group])
         change(
-            update(AccountCheck)
-            .where(these, AccountCheck.due_at.is_not(None))
+            update(AccountRefreshState)
+            .where(these, AccountRefreshState.due_at.is_not(None))
             .values(tried_at=tried_at, due_at=due_at, **checked)
         )
 
 
-def _save_news(readings: Sequence[Reading]) -> None:
+def _save_news(readings: Sequence[AccountFetch]) -> None:
     ids = [reading.account_id for reading in readings]
     known: dict[int, dict[int, Connection]] = {account_id: {} for account_id in ids}
     mine = select(Connection).where(Connection.account_id.in_(ids)).execution_options(populate_existing=True)

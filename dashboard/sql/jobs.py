@@ -19,34 +19,36 @@ from dashboard.core.egress import NotAllowed
 from dashboard.sql import service as query_runs
 from dashboard.sql.backends import peliqan as peliqan_backend
 from dashboard.sql.backends import postgresql
-from dashboard.sql.models import Answer
+from dashboard.sql.models import QueryResult
 from dashboard.sql.result import Failed, Result
 
 LOOK_EVERY: Final = 0.5
 UNREADABLE: Final = "The warehouse's address cannot be read with the console's keys: an administrator has to enter it again."
 
 
-def work_on(services: Services, answer: Answer, stop: Event) -> None:
+def work_on(services: Services, answer: QueryResult, stop: Event) -> None:
     """Ask for one answer and keep it. ``stop``: the worker is to end; the answer is then given up."""
     keys, result = services.vault.keys, Result()
     question = query_runs.opened(answer.question.text, keys)
     if question is None:
-        query_runs.end(answer, query_runs.FAILED, services.clock(), "The question can no longer be read: ask it again.")
+        query_runs.finish(answer, query_runs.FAILED, services.clock(), "The question can no longer be read: ask it again.")
         return
     try:
         with _watched(services, answer.id, stop) as watch:
             state, told = _ask(services, answer, question, result, watch)
             kept = query_runs.packed(result.rows, keys, watch.check) if result.columns else None
-    except NotWanted:
+    except Cancelled:
         # Where it was cancelled, it has ended already, and stays so.
-        query_runs.end(answer, query_runs.FAILED, services.clock(), query_runs.INTERRUPTED)
+        query_runs.finish(answer, query_runs.FAILED, services.clock(), query_runs.INTERRUPTED)
         return
     # A column that has no name of its own is called after its expression, with the values in it.
     columns = [[query_runs.sealed(each.name, keys).decode(), each.type, query_runs.MASKED_BEFORE] for each in result.columns]
-    query_runs.end(answer, state, services.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None)
+    query_runs.finish(
+        answer, state, services.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None
+    )
 
 
-def _ask(services: Services, answer: Answer, question: str, result: Result, watch: "Watch") -> tuple[str, str]:
+def _ask(services: Services, answer: QueryResult, question: str, result: Result, watch: "CancellationWatcher") -> tuple[str, str]:
     """Fill ``result``; return the answer's state and its sentence."""
     try:
         if answer.direct:
@@ -60,7 +62,7 @@ def _ask(services: Services, answer: Answer, question: str, result: Result, watc
     return query_runs.DONE, result.cut
 
 
-def _ask_directly(services: Services, account_id: int, question: str, result: Result, watch: "Watch") -> None:
+def _ask_directly(services: Services, account_id: int, question: str, result: Result, watch: "CancellationWatcher") -> None:
     kept = query_runs.address_or_none(account_id)
     text = services.vault.decrypt(kept.address) if kept is not None else None
     db.session.rollback()
@@ -74,11 +76,11 @@ def _ask_directly(services: Services, account_id: int, question: str, result: Re
     postgresql.ask(address, question, result, watch.cancels_with)
 
 
-class NotWanted(Exception):
+class Cancelled(Exception):
     """The answer was cancelled, or the worker is to end."""
 
 
-class Watch:
+class CancellationWatcher:
     """Whether the answer is still wanted; what to do when it is not. ``ended``: it is there, and nobody need look.
 
     ``stop``: the worker is to end.
@@ -94,15 +96,15 @@ class Watch:
         self._cancel = cancel
 
     def check(self) -> None:
-        """Raise ``NotWanted`` where the answer was cancelled or the worker is to end."""
+        """Raise ``Cancelled`` where the answer was cancelled or the worker is to end."""
         if self._stop.is_set() or self._cancelled.is_set():
-            raise NotWanted
+            raise Cancelled
 
     def look(self, services: Services, answer_id: int) -> None:
         """Until the answer is there or nobody wants it."""
         with services.app.app_context():
             while not self.ended.wait(LOOK_EVERY):
-                if self._stop.is_set() or not query_runs.keep(answer_id, services.clock()):
+                if self._stop.is_set() or not query_runs.extend_lease(answer_id, services.clock()):
                     self._cancelled.set()
                     if (cancel := self._cancel) is not None:
                         # It may have ended in this very moment.
@@ -110,8 +112,8 @@ class Watch:
 
 
 @contextmanager
-def _watched(services: Services, answer_id: int, stop: Event) -> Iterator[Watch]:
-    watch = Watch(stop)
+def _watched(services: Services, answer_id: int, stop: Event) -> Iterator[CancellationWatcher]:
+    watch = CancellationWatcher(stop)
     thread = Thread(target=watch.look, args=(services, answer_id), name="watch", daemon=True)
     thread.start()
     try:

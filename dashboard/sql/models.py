@@ -12,7 +12,7 @@ from dashboard.core.search_text import folded
 from dashboard.fleet.models import Account
 
 
-class WarehouseAddress(Model):
+class WarehouseDsn(Model):
     """Where a customer's warehouse is reached directly. ``address`` is encrypted, ``shown`` is what may be seen of it."""
 
     __tablename__ = "warehouse_address"
@@ -41,7 +41,7 @@ class SavedQuery(Model):
     at: Mapped[datetime] = mapped_column(UtcTime)
 
 
-class Question(Model):
+class QueryRun(Model):
     """What somebody asked, of one account or of many; ``text`` has its values in it, is encrypted, and is gone after a day.
 
     ``title``: the saved query's name, or the first line without values. ``revealed_until``: until when its answers are shown to
@@ -63,7 +63,7 @@ class Question(Model):
     audit_id: Mapped[int] = mapped_column(BigId, ForeignKey("audit_entry.id"))
 
 
-class Answer(Model):
+class QueryResult(Model):
     """One account's answer to a question; states and their order: ``sql.service``.
 
     ``columns``: of each its encrypted name, its type, and a third part that is of no use any more; ``rows``: encrypted, None
@@ -88,5 +88,5 @@ class Answer(Model):
     count: Mapped[int | None] = mapped_column(BigId)
     told: Mapped[str] = mapped_column(Text, default="")
 
-    question: Mapped[Question] = relationship(lazy="joined", innerjoin=True)
+    question: Mapped[QueryRun] = relationship(lazy="joined", innerjoin=True)
     account: Mapped[Account] = relationship(lazy="joined", innerjoin=True)

@@ -22,7 +22,7 @@ from dashboard.core.sql_text import without_literals
 from dashboard.core.text import clean, comparable
 from dashboard.fleet.models import Account
 from dashboard.masking.service import LASTS, checked_reason
-from dashboard.sql.models import Answer, Question, SavedQuery, WarehouseAddress
+from dashboard.sql.models import QueryResult, QueryRun, SavedQuery, WarehouseDsn
 from dashboard.users.models import User
 
 WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
@@ -42,7 +42,9 @@ class NotTheirs(ValueError):
     """A sentence: somebody else may give the reason or make the change, and this person may not."""
 
 
-def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: str, at: datetime, reason: str = "") -> Question:
+def start_run(
+    user: User, title: str, text: bytes, accounts: Collection[int], told: str, at: datetime, reason: str = ""
+) -> QueryRun:
     """Write down a question to each of these accounts' warehouses, with one audit entry for all; due now. Commits.
 
     ``text`` is encrypted; ``title`` and ``told``, the question as the audit trail has it, hold none of its values. ``reason``:
@@ -52,19 +54,26 @@ def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: st
         TooMany: of this person's questions too many wait for their answers.
         reveals.BadReason: a reason was given, and is too short or too long.
     """
-    waits = select(func.count()).select_from(Answer).join(Question).where(Question.who == user.email, Answer.state.in_(OPEN))
+    waits = (
+        select(func.count())
+        .select_from(QueryResult)
+        .join(QueryRun)
+        .where(QueryRun.who == user.email, QueryResult.state.in_(OPEN))
+    )
     if (db.session.scalar(waits) or 0) + len(accounts) > MOST_OPEN:
         raise TooMany(f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them.")
     why = checked_reason(reason) if reason.strip() else ""
     only = next(iter(accounts)) if len(accounts) == 1 else None
     detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(told)}"[:1900]
     entry = audit.begin(at, user.email, "sql", account_id=only, detail=detail)
-    question = Question(who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id)
+    question = QueryRun(who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id)
     db.session.add(question)
     db.session.flush()
-    direct = set(db.session.scalars(select(WarehouseAddress.account_id)))
+    direct = set(db.session.scalars(select(WarehouseDsn.account_id)))
     for account_id in sorted(accounts):
-        answer = Answer(question_id=question.id, account_id=account_id, direct=account_id in direct, state=WAITING, due_at=at)
+        answer = QueryResult(
+            question_id=question.id, account_id=account_id, direct=account_id in direct, state=WAITING, due_at=at
+        )
         db.session.add(answer)
     if why:
         _reveal(question, why, only, at)
@@ -72,58 +81,64 @@ def ask(user: User, title: str, text: bytes, accounts: Collection[int], told: st
     return question
 
 
-def question_or_none(question_id: int) -> Question | None:
+def question_or_none(question_id: int) -> QueryRun | None:
     """One question."""
-    return db.session.get(Question, question_id)
+    return db.session.get(QueryRun, question_id)
 
 
-def answer_or_none(answer_id: int) -> Answer | None:
+def answer_or_none(answer_id: int) -> QueryResult | None:
     """One answer."""
-    return db.session.get(Answer, answer_id)
+    return db.session.get(QueryResult, answer_id)
 
 
-def answers(question_id: int) -> list[Answer]:
+def answers(question_id: int) -> list[QueryResult]:
     """The answers to a question, by account."""
-    return list(db.session.scalars(select(Answer).where(Answer.question_id == question_id).order_by(Answer.account_id)))
+    return list(
+        db.session.scalars(select(QueryResult).where(QueryResult.question_id == question_id).order_by(QueryResult.account_id))
+    )
 
 
-def latest_of(who: str, account_id: int, most: int = 10) -> list[Answer]:
+def latest_of(who: str, account_id: int, most: int = 10) -> list[QueryResult]:
     """A person's latest answers from one account."""
-    mine = select(Answer).join(Answer.question).where(Question.who == who, Answer.account_id == account_id)
-    return list(db.session.scalars(mine.order_by(Answer.id.desc()).limit(most)))
+    mine = select(QueryResult).join(QueryResult.question).where(QueryRun.who == who, QueryResult.account_id == account_id)
+    return list(db.session.scalars(mine.order_by(QueryResult.id.desc()).limit(most)))
 
 
 def due(at: datetime, most: int = 50) -> list[int]:
     """Ids of answers that wait for somebody to ask."""
-    ready = select(Answer.id).where(Answer.state == WAITING, Answer.due_at <= at)
-    return list(db.session.scalars(ready.order_by(Answer.due_at, Answer.id).limit(most)))
+    ready = select(QueryResult.id).where(QueryResult.state == WAITING, QueryResult.due_at <= at)
+    return list(db.session.scalars(ready.order_by(QueryResult.due_at, QueryResult.id).limit(most)))
 
 
-def lease(answer_id: int, at: datetime) -> Answer | None:
+def lease(answer_id: int, at: datetime) -> QueryResult | None:
     """The answer, if nobody has asked for it yet. Commits."""
-    mine = update(Answer).where(Answer.id == answer_id, Answer.state == WAITING)
+    mine = update(QueryResult).where(QueryResult.id == answer_id, QueryResult.state == WAITING)
     taken = change(mine.values(state=RUNNING, due_at=None, leased_until=at + LEASE))
     db.session.commit()
     if not taken:
         return None
-    answer = db.session.get_one(Answer, answer_id)
+    answer = db.session.get_one(QueryResult, answer_id)
     db.session.refresh(answer)
     return answer
 
 
-def keep(answer_id: int, at: datetime) -> bool:
+def extend_lease(answer_id: int, at: datetime) -> bool:
     """Whether the answer is still wanted; the lease is longer by that, where half of it is over. Commits."""
-    found = db.session.execute(select(Answer.state, Answer.leased_until).where(Answer.id == answer_id)).one_or_none()
+    found = db.session.execute(
+        select(QueryResult.state, QueryResult.leased_until).where(QueryResult.id == answer_id)
+    ).one_or_none()
     wanted = found is not None and found.state == RUNNING
     if found is not None and wanted and found.leased_until < at + LEASE / 2:
-        change(update(Answer).where(Answer.id == answer_id, Answer.state == RUNNING).values(leased_until=at + LEASE))
+        change(
+            update(QueryResult).where(QueryResult.id == answer_id, QueryResult.state == RUNNING).values(leased_until=at + LEASE)
+        )
     db.session.commit()
     return wanted
 
 
-def end(answer: Answer, state: str, at: datetime, told: str = "", **values: Any) -> bool:
+def finish(answer: QueryResult, state: str, at: datetime, told: str = "", **values: Any) -> bool:
     """Its end; the audit entry's too where it is the last. False when it was over already. Commits."""
-    over = update(Answer).where(Answer.id == answer.id, Answer.state.in_(OPEN))
+    over = update(QueryResult).where(QueryResult.id == answer.id, QueryResult.state.in_(OPEN))
     ended = change(over.values(state=state, ended_at=at, due_at=None, leased_until=None, told=clean(told)[:2000], **values))
     if ended:
         _settle(answer.question_id, at)
@@ -132,25 +147,25 @@ def end(answer: Answer, state: str, at: datetime, told: str = "", **values: Any)
     return bool(ended)
 
 
-def give_up(at: datetime) -> int:
+def fail_lost(at: datetime) -> int:
     """Those whose worker was killed have failed; how many. Commits."""
-    lost = select(Answer).where(Answer.state == RUNNING, Answer.leased_until < at)
-    return sum(end(answer, FAILED, at, INTERRUPTED) for answer in db.session.scalars(lost).all())
+    lost = select(QueryResult).where(QueryResult.state == RUNNING, QueryResult.leased_until < at)
+    return sum(finish(answer, FAILED, at, INTERRUPTED) for answer in db.session.scalars(lost).all())
 
 
-def forget(at: datetime) -> int:
+def delete_old(at: datetime) -> int:
     """Delete what was asked and answered a day ago, all but that it was; return how many answers had rows. Commits."""
-    old = select(Question.id).where(Question.asked_at < at - KEPT)
-    emptied = change(update(Answer).where(Answer.question_id.in_(old), Answer.rows.is_not(None)).values(rows=None))
-    said = or_(Answer.told != "", Answer.count.is_not(None))
-    over = update(Answer).where(Answer.question_id.in_(old), Answer.state.not_in(OPEN), said)
+    old = select(QueryRun.id).where(QueryRun.asked_at < at - KEPT)
+    emptied = change(update(QueryResult).where(QueryResult.question_id.in_(old), QueryResult.rows.is_not(None)).values(rows=None))
+    said = or_(QueryResult.told != "", QueryResult.count.is_not(None))
+    over = update(QueryResult).where(QueryResult.question_id.in_(old), QueryResult.state.not_in(OPEN), said)
     change(over.values(columns=[], count=None, told=""))
-    change(update(Question).where(Question.id.in_(old), Question.text != b"").values(text=b""))
+    change(update(QueryRun).where(QueryRun.id.in_(old), QueryRun.text != b"").values(text=b""))
     db.session.commit()
     return emptied
 
 
-def reveal(question: Question, user: User, why: str, at: datetime) -> None:
+def reveal(question: QueryRun, user: User, why: str, at: datetime) -> None:
     """Show the answers to the person who asked for a quarter of an hour; in the audit trail first. Commits.
 
     Raises:
@@ -160,17 +175,17 @@ def reveal(question: Question, user: User, why: str, at: datetime) -> None:
     why = checked_reason(why)
     if question.who != user.email:
         raise NotTheirs(f"{question.who} asked this question, and has to say why they need the answers.")
-    accounts = set(db.session.scalars(select(Answer.account_id).where(Answer.question_id == question.id)))
+    accounts = set(db.session.scalars(select(QueryResult.account_id).where(QueryResult.question_id == question.id)))
     _reveal(question, why, next(iter(accounts)) if len(accounts) == 1 else None, at)
     db.session.commit()
 
 
-def is_revealed(question: Question, at: datetime) -> bool:
+def is_revealed(question: QueryRun, at: datetime) -> bool:
     """Return whether the person who asked gave a reason for which the answers are shown at this time."""
     return question.revealed_until is not None and question.revealed_until > at
 
 
-def _reveal(question: Question, why: str, account_id: int | None, at: datetime) -> None:
+def _reveal(question: QueryRun, why: str, account_id: int | None, at: datetime) -> None:
     entry = audit.begin(
         at,
         question.who,
@@ -217,9 +232,9 @@ def opened(kept: bytes, keys: MultiFernet) -> str | None:
         return None
 
 
-def address_or_none(account_id: int) -> WarehouseAddress | None:
+def address_or_none(account_id: int) -> WarehouseDsn | None:
     """Where the account's warehouse is reached directly."""
-    return db.session.get(WarehouseAddress, account_id)
+    return db.session.get(WarehouseDsn, account_id)
 
 
 def keep_address(user: User, account: Account, address: bytes | None, shown: str, at: datetime) -> None:
@@ -227,10 +242,10 @@ def keep_address(user: User, account: Account, address: bytes | None, shown: str
     said = f"asked directly, at {shown}" if address is not None else "asked through Peliqan's API again"
     audit.record(at, user.email, "warehouse", audit.DONE, account_id=account.id, detail=said)
     if address is None:
-        change(delete_from(WarehouseAddress).where(WarehouseAddress.account_id == account.id))
+        change(delete_from(WarehouseDsn).where(WarehouseDsn.account_id == account.id))
     else:
         row = {"account_id": account.id, "address": address, "shown": shown, "who": user.email, "at": at}
-        upsert(WarehouseAddress, [row])
+        upsert(WarehouseDsn, [row])
     db.session.commit()
 
 
@@ -257,7 +272,7 @@ def save(user: User, query: SavedQuery | None, name: str, text: str, parameters:
     if not name:
         raise ValueError("Give it a name.")
     # Names are told apart over all, those included that a limited person does not see.
-    with row_access.everything():
+    with row_access.unrestricted():
         other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
     if other is not None and (query is None or other != query.id):
         raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
@@ -297,12 +312,12 @@ def check_change(user: User, query: SavedQuery) -> None:
 
 
 def _settle(question_id: int, at: datetime) -> None:
-    counting = select(Answer.state, func.count()).where(Answer.question_id == question_id).group_by(Answer.state)
+    counting = select(QueryResult.state, func.count()).where(QueryResult.question_id == question_id).group_by(QueryResult.state)
     # Answers that the person may not see any more count all the same.
-    with row_access.everything():
+    with row_access.unrestricted():
         states = dict(db.session.execute(counting).all())
     if set(states) & set(OPEN):
         return
     result = audit.DONE if set(states) == {DONE} else audit.FAILED
     said = f"({', '.join(f'{count} {state}' for state, count in sorted(states.items()))})" if sum(states.values()) > 1 else ""
-    audit.settle(db.session.get_one(Question, question_id).audit_id, result, said, at)
+    audit.settle(db.session.get_one(QueryRun, question_id).audit_id, result, said, at)

@@ -19,7 +19,7 @@ def run_query(answer_id: int) -> None:
 
 def enqueue_due(at: datetime) -> None:
     """Fail queries whose worker died, delete old results, and enqueue all queries that wait. Commits."""
-    query_runs.give_up(at)
-    query_runs.forget(at)
+    query_runs.fail_lost(at)
+    query_runs.delete_old(at)
     for answer_id in query_runs.due(at):
         run_query.enqueue(answer_id)

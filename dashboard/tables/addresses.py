@@ -17,8 +17,8 @@ from dashboard.context import services
 from dashboard.tables import saved_views as table_views
 from dashboard.tables.filters import KINDS
 from dashboard.tables.query import PREFIX, TableQuery
-from dashboard.tables.saved_views import Kept
-from dashboard.web.lists import Shown, query_of
+from dashboard.tables.saved_views import SavedView
+from dashboard.web.lists import ListContext, query_of
 
 LONGEST = 1_000
 # What an address may say beside conditions; nothing else goes from one to the next.
@@ -28,21 +28,21 @@ _NOT_KEPT = frozenset({"page", "fill"})
 
 
 @dataclass(frozen=True)
-class Asked:
+class TableRequest:
     """What an address or a form asks of a table: ``args`` with the view's own among them, and the view, if it names one."""
 
     args: MultiDict[str, str]
-    kept: Kept | None
+    kept: SavedView | None
 
 
-def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> Asked:
+def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> TableRequest:
     """Put the parameters of a view in the place of its id. Aborts with 410 where the view is not kept any more.
 
     The caller has checked that the person may see the account.
     """
     args = {name: values for name, values in given.to_dict(flat=False).items() if name in ASKED or name.startswith(PREFIX)}
     if not given.get("view"):
-        return Asked(MultiDict(args), None)
+        return TableRequest(MultiDict(args), None)
     vault = services().vault
     kept = table_views.find(given["view"], account_id, table_id, vault.decrypt, vault.encrypt, services().clock())
     if kept is None:
@@ -53,7 +53,7 @@ def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> Asked:
         )
     dropped = set(given.getlist("drop"))
     left = {name: values for place, (name, values) in enumerate(kept.args.items()) if str(place) not in dropped}
-    return Asked(MultiDict({**left, **args}), kept)
+    return TableRequest(MultiDict({**left, **args}), kept)
 
 
 def plain_args(
@@ -91,10 +91,10 @@ def is_long(args: Mapping[str, Any]) -> bool:
 
 
 @dataclass(frozen=True)
-class ShownRows(Shown):
+class ShownRows(ListContext):
     """One page of rows with the addresses of its neighbours; those are short by ``kept``, where they have to be."""
 
-    kept: Kept | None = None
+    kept: SavedView | None = None
 
     def short_args(self, **changes: Any) -> dict[str, list[str]]:
         """The parameters of this page's address with the query changed (None removes one)."""
@@ -120,7 +120,7 @@ class ShownRows(Shown):
         return url_for(f"{self.endpoint}_{extension}", **args)
 
 
-def kept_for(account_id: int, table_id: int, query: TableQuery, kept: Kept | None) -> Kept | None:
+def kept_for(account_id: int, table_id: int, query: TableQuery, kept: SavedView | None) -> SavedView | None:
     """The view that links of a page can name: the one that its address names, a new one, or none. Commits where it is new."""
     args = _as_lists(query.url_args())
     if not is_long(args):
@@ -130,9 +130,9 @@ def kept_for(account_id: int, table_id: int, query: TableQuery, kept: Kept | Non
     return _keep(account_id, table_id, args)
 
 
-def _keep(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> Kept:
+def _keep(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> SavedView:
     asked = {name: values for name, values in args.items() if name not in _NOT_KEPT}
-    return table_views.keep(account_id, table_id, asked, services().vault.encrypt, services().clock())
+    return table_views.save(account_id, table_id, asked, services().vault.encrypt, services().clock())
 
 
 def _as_lists(args: Mapping[str, Any]) -> dict[str, list[str]]:

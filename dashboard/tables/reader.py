@@ -35,7 +35,7 @@ class TableChanged(Exception):
 
 
 @dataclass
-class Told:
+class ReadRemarks:
     """What is to be said of a reading. ``count``: rows as the API counted them first; ``repeated``: rows met twice, left out."""
 
     count: int | None = None
@@ -81,7 +81,7 @@ class TableReading:
         self._most = 1
         self._slow = False
         self.page = first_page - 1
-        self.told = Told()
+        self.told = ReadRemarks()
 
     def pages(self) -> Generator[Sequence[Row], None, None]:
         """The rows of each page, in order. Constant memory: at most twice ``ahead`` pages are under way or wait to be taken, and

@@ -25,14 +25,14 @@ Args = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedView:
     """A view: its id, and the parameters of an address that it stands for, sorted by name."""
 
     id: str
     args: dict[str, list[str]]
 
 
-def keep(account_id: int, table_id: int, args: Args, encrypt: Callable[[str], bytes], at: datetime) -> Kept:
+def save(account_id: int, table_id: int, args: Args, encrypt: Callable[[str], bytes], at: datetime) -> SavedView:
     """Keep parameters of a table's address, each with its values; the same ones twice are one view. Commits."""
     found = {name: list(args[name]) for name in sorted(args)}
     content = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
@@ -41,7 +41,7 @@ def keep(account_id: int, table_id: int, args: Args, encrypt: Callable[[str], by
     row = {"id": id_, "account_id": account_id, "table_id": table_id, "content": encrypt(content), "used_at": at}
     upsert(TableView, [row])
     db.session.commit()
-    return Kept(id_, found)
+    return SavedView(id_, found)
 
 
 def find(
@@ -51,7 +51,7 @@ def find(
     decrypt: Callable[[bytes | None], str | None],
     encrypt: Callable[[str], bytes],
     at: datetime,
-) -> Kept | None:
+) -> SavedView | None:
     """A view of this table; None where there is none, or SECRET_KEY was changed.
 
     Once a day it is noted that it is in use, and the content is encrypted by the newest key; that commits.
@@ -64,10 +64,10 @@ def find(
     if at - row.used_at > NOTED:
         change(update(TableView).where(*mine).values(used_at=at, content=encrypt(content)))
         db.session.commit()
-    return Kept(view_id, json.loads(content))
+    return SavedView(view_id, json.loads(content))
 
 
-def forget(at: datetime) -> int:
+def delete_old(at: datetime) -> int:
     """Delete views that nobody has opened for ``KEPT``; how many. Commits."""
     forgotten = change(delete(TableView).where(TableView.used_at < at - KEPT))
     db.session.commit()

@@ -22,7 +22,7 @@ def check_tables() -> None:
 
 def enqueue_due(at: datetime) -> None:
     """Delete old searches and views of tables, and enqueue the checks if any is due. Commits."""
-    searches.forget(at)
-    saved_views.forget(at)
+    searches.delete_old(at)
+    saved_views.delete_old(at)
     if table_checks.due(at, 1) or data_check_rows.due(at, 1):
         check_tables.enqueue()

@@ -56,7 +56,7 @@ class RowsPage:
     shown: Sequence[peliqan.Column]
     list: table_views.ShownRows
     query: TableQuery
-    sight: masking.Sight
+    sight: masking.MaskingContext
     others: Mapping[str, str]
     decided: Mapping[str, bool]
     is_frame: bool = False
@@ -115,7 +115,7 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     """One page of a table's rows, as a page, JSON or CSV."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
-    columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
+    columns = recent.remember_for_a_moment(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
     asked = table_views.read(account_id, table_id, request.args)
     if request.endpoint == "tables.rows" and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None:
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
@@ -149,7 +149,7 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     # Kept for the page that the browser is sent to.
-    columns = recent.ask(("columns", account_id, table_id), lambda: api.columns(table_id), anew=True)
+    columns = recent.remember_for_a_moment(("columns", account_id, table_id), lambda: api.columns(table_id), anew=True)
     given = table_views.read(account_id, table_id, request.form).args
     shorter = table_views.plain_args(given, request.form, columns)
     asked = given if shorter is None else MultiDict(shorter)
@@ -164,7 +164,7 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     table, columns, values = api.table(table_id), api.columns(table_id), api.row(table_id, row_id)
-    sight = masking.sight(account_id, table_id, columns)
+    sight = masking.masking_context(account_id, table_id, columns)
     seen = mask(values, sight.hidden)
     cells = [(column, cell_of(values.get(column.name), column, sight.hidden), raw(seen.get(column.name))) for column in columns]
     as_json = raw(_item(values, columns, sight.hidden))
@@ -181,7 +181,7 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
     api = services().api.for_account(account_id)
     columns = api.columns(table_id)
     column = _column(columns, request.args.get("column", ""))
-    sight = masking.sight(account_id, table_id, columns)
+    sight = masking.masking_context(account_id, table_id, columns)
     values = api.row(table_id, row_id)
     each = cell_of(values.get(column.name), column, sight.hidden)
     template = "tables/_cell.html" if htmx.is_htmx() else "tables/cell.html"
@@ -222,8 +222,8 @@ def _show_rows(
     table_id: int,
     columns: Sequence[peliqan.Column],
     page: Page[Any],
-    sight: masking.Sight,
-    asked: table_views.Asked,
+    sight: masking.MaskingContext,
+    asked: table_views.TableRequest,
     is_frame: bool = False,
 ) -> ResponseReturnValue:
     query = page.query
@@ -236,7 +236,7 @@ def _show_rows(
     table = (
         peliqan.Table(id=table_id)
         if htmx.is_htmx()
-        else recent.ask(("table", account.id, table_id), lambda: api.table(table_id), anew=_begins())
+        else recent.remember_for_a_moment(("table", account.id, table_id), lambda: api.table(table_id), anew=_begins())
     )
     others, decided = masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
     shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)

@@ -13,7 +13,7 @@ from sqlalchemy import delete, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboard.core.database import change, db, upsert
-from dashboard.tasks.periodic import Job
+from dashboard.tasks.periodic import PeriodicTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 EVERY: Final = timedelta(seconds=10)
 COUNTS_FOR: Final = timedelta(seconds=45)
 _PREFIX: Final = "process "
-_MINE: Final = Job.name.startswith(_PREFIX)
+_MINE: Final = PeriodicTask.name.startswith(_PREFIX)
 
 
-class Presence:
+class ProcessRegistration:
     """Notes that this process uses the store, from ``begin`` to ``end``, in a thread."""
 
     def __init__(self, app: "Flask", clock: "Callable[[], datetime]") -> None:
@@ -38,7 +38,7 @@ class Presence:
     def begin(self) -> None:
         """Note it now and from now on, and drop the notes of killed ones. Not before a fork, which takes no thread along."""
         self._name = _PREFIX + uuid4().hex[:16]
-        self._write(lambda: change(delete(Job).where(_MINE, Job.due_at < self._clock() - COUNTS_FOR)))
+        self._write(lambda: change(delete(PeriodicTask).where(_MINE, PeriodicTask.due_at < self._clock() - COUNTS_FOR)))
         self._note()
         self._thread = Thread(target=self._go_on, name="presence", daemon=True)
         self._thread.start()
@@ -49,14 +49,14 @@ class Presence:
             return
         self._over.set()
         self._thread.join()
-        self._write(lambda: change(delete(Job).where(Job.name == self._name)))
+        self._write(lambda: change(delete(PeriodicTask).where(PeriodicTask.name == self._name)))
 
     def _go_on(self) -> None:
         while not self._over.wait(EVERY.total_seconds()):
             self._note()
 
     def _note(self) -> None:
-        self._write(lambda: upsert(Job, [{"name": self._name, "due_at": self._clock()}]))
+        self._write(lambda: upsert(PeriodicTask, [{"name": self._name, "due_at": self._clock()}]))
 
     def _write(self, write: "Callable[[], object]") -> None:
         with self._app.app_context():
@@ -70,15 +70,15 @@ class Presence:
 
 def seconds_in_use(at: datetime) -> int:
     """Return for how many seconds from now the store counts as in use; 0 where no process uses it."""
-    if not inspect(db.engine).has_table(Job.__tablename__):
+    if not inspect(db.engine).has_table(PeriodicTask.__tablename__):
         return 0
-    last = db.session.scalar(select(func.max(Job.due_at)).where(_MINE))
+    last = db.session.scalar(select(func.max(PeriodicTask.due_at)).where(_MINE))
     db.session.rollback()
     return max(0, round((last + COUNTS_FOR - at).total_seconds())) if last is not None else 0
 
 
 def forget() -> None:
     """Drop the notes of all processes: a store that was restored has those of the time of its backup. Commits."""
-    if inspect(db.engine).has_table(Job.__tablename__):
-        change(delete(Job).where(_MINE))
+    if inspect(db.engine).has_table(PeriodicTask.__tablename__):
+        change(delete(PeriodicTask).where(_MINE))
         db.session.commit()

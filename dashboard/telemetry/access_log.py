@@ -20,7 +20,7 @@ NOBODY = "none"
 MACHINES = {"health.alive", "health.ready", "measured.show", "webhooks.take"}
 
 
-class Watched:
+class AccessLog:
     """WSGI: ``inner``, watched."""
 
     def __init__(self, inner: "WSGIApplication") -> None:
@@ -28,7 +28,7 @@ class Watched:
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         """Answer, and count when the last byte has been handed on or the client has gone."""
-        request_id = ids.taken(environ.get("HTTP_X_REQUEST_ID"))
+        request_id = ids.accepted(environ.get("HTTP_X_REQUEST_ID"))
         began, answered = perf_counter(), {"status": 500}
 
         def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:
@@ -36,11 +36,11 @@ class Watched:
             return start_response(status, [*headers, (ids.HEADER, request_id)], *more)
 
         def end() -> None:
-            with ids.known_as(request_id):
+            with ids.with_id(request_id):
                 _tell(environ, answered["status"], perf_counter() - began)
 
         try:
-            with ids.known_as(request_id), tracing.span("request", kind="server") as span:
+            with ids.with_id(request_id), tracing.span("request", kind="server") as span:
                 answer = self._inner(environ, start)
                 span.name_it(
                     f"{environ['REQUEST_METHOD']} {_endpoint(environ)}",
@@ -64,7 +64,7 @@ class _Answer:
 
     def __next__(self) -> bytes:
         try:
-            with ids.known_as(self._id):
+            with ids.with_id(self._id):
                 return next(self._next)
         except BaseException:
             self._finish()

@@ -12,7 +12,7 @@ from dashboard.telemetry import metrics, request_id, tracing
 log = logging.getLogger(__name__)
 
 
-class Watch:
+class ApiCallRecorder:
     """A ``peliqan.Watch``. Safe to use from many threads."""
 
     def call(self, route: str) -> AbstractContextManager[Mapping[str, str]]:

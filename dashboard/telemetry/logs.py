@@ -23,7 +23,7 @@ LONGEST = 1_000
 Caught = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
 
-class Lines(JsonFormatter):
+class LogFormatter(JsonFormatter):
     """One line of JSON for each record."""
 
     def __init__(self) -> None:
@@ -62,10 +62,10 @@ def in_words(error: BaseException) -> str:
     return "\nbecause of\n".join(told)
 
 
-def begin(level: str, stream: TextIO = sys.stderr, *filters: logging.Filter) -> None:
+def configure_logging(level: str, stream: TextIO = sys.stderr, *filters: logging.Filter) -> None:
     """From now on this process speaks in lines of JSON. ``level``: the least that is told, as logging names it."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(Lines())
+    handler.setFormatter(JsonFormatter())
     for each in filters:
         handler.addFilter(each)
     root = logging.getLogger()

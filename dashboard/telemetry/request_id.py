@@ -22,13 +22,13 @@ def fresh() -> str:
     return secrets.token_hex(8)
 
 
-def taken(offered: str | None) -> str:
+def accepted(offered: str | None) -> str:
     """The one that was offered, if it is well-formed; a new one otherwise."""
     return offered if offered and _WELL_FORMED.fullmatch(offered) else fresh()
 
 
 @contextmanager
-def known_as(request_id: str) -> Iterator[str]:
+def with_id(request_id: str) -> Iterator[str]:
     """While this lasts, what this thread does goes by that id."""
     token = _CURRENT.set(request_id)
     try:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 def around_task(task: str) -> Iterator[None]:
     """Around one task, by its name. That it failed is told by the queue, which knows why."""
     began, result = perf_counter(), "failed"
-    with request_id.known_as(request_id.fresh()), tracing.span(f"task {task}", kind="consumer"):
+    with request_id.with_id(request_id.fresh()), tracing.span(f"task {task}", kind="consumer"):
         try:
             yield
             result = "ok"

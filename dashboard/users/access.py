@@ -19,7 +19,7 @@ from dashboard.web.access import PUBLIC, address_asked_for, is_for_scripts, role
 from dashboard.web.security import limiter
 
 # What has to be done after signing in before anything else opens, by its page: what opens until then, and why.
-FIRST = {
+REQUIRED_STEPS = {
     "passwords.show": (
         {"passwords.show", "passwords.change", "people.logout"},
         "Somebody else chose your password. Sign in in a browser and choose your own first.",
@@ -33,7 +33,7 @@ login_manager = LoginManager()
 MOST_SIGN_INS = parse("100 per hour")
 
 
-class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
+class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
     """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id.
 
     ``idle``: so many seconds without use end their session; ``ends_at``: when it ends in any case, None where it has just begun.
@@ -81,9 +81,9 @@ class Visitor(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
         return self.user.role in services().settings.second_factor_roles
 
 
-def visitor() -> Visitor:
+def visitor() -> SessionUser:
     """The signed-in person; only in views that ask for a role."""
-    return cast(Visitor, current_user)
+    return cast(SessionUser, current_user)
 
 
 def init_app(app: Flask) -> None:
@@ -94,7 +94,7 @@ def init_app(app: Flask) -> None:
     app.before_request(_guard)
 
 
-def let_in(user: User, detail: str = "") -> None:
+def log_in(user: User, detail: str = "") -> None:
     """Begin a sign-in in this browser, and write it into the audit trail. Commits.
 
     Aborts with 429 above ``MOST_SIGN_INS``: each is a row of the audit trail that stays.
@@ -109,24 +109,24 @@ def begin_session(user: User) -> None:
     """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
     session.clear()
     browser = browsers.in_words(request.user_agent.string)
-    login_user(Visitor(user, users.sign_in(user, services().clock(), browser).value))
+    login_user(SessionUser(user, users.sign_in(user, services().clock(), browser).value))
 
 
-def _by_session(key: str) -> Visitor | None:
+def _by_session(key: str) -> SessionUser | None:
     found = users.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
-    return _seeing(Visitor(found.user, key, found.started_at + users.ABSOLUTE)) if found else None
+    return _seeing(SessionUser(found.user, key, found.started_at + users.ABSOLUTE)) if found else None
 
 
-def _by_token(asked: Request) -> Visitor | None:
+def _by_token(asked: Request) -> SessionUser | None:
     """Personal access tokens open the twins for scripts, and nothing else."""
     scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
         return None
     user = users.owner_of_token(token.strip(), services().clock())
-    return _seeing(Visitor(user)) if user else None
+    return _seeing(SessionUser(user)) if user else None
 
 
-def _seeing(person: Visitor) -> Visitor:
+def _seeing(person: SessionUser) -> SessionUser:
     """From here on the store shows what this person may see."""
     if person.user.sees_some:
         row_access.restrict_to(person.user.id)
@@ -151,7 +151,7 @@ def _guard() -> ResponseReturnValue | None:
     if not current_user.is_authenticated:
         return _sign_in_first()
     first = visitor().first()
-    if first is not None and request.endpoint not in FIRST[first][0]:
+    if first is not None and request.endpoint not in REQUIRED_STEPS[first][0]:
         return _lead_to(first)
     if role is None or not visitor().may(role):
         args = request.view_args or {}
@@ -170,7 +170,7 @@ def _guard() -> ResponseReturnValue | None:
 
 def _lead_to(first: str) -> ResponseReturnValue:
     if is_for_scripts():
-        abort(403, FIRST[first][1])
+        abort(403, REQUIRED_STEPS[first][1])
     return htmx.go_to(url_for(first), status=403) if htmx.is_htmx() else redirect(url_for(first), 303)
 
 

@@ -21,7 +21,7 @@ USERS = Listing(
 )
 
 
-def user_item(user: User) -> dict[str, Any]:
+def serialize_user(user: User) -> dict[str, Any]:
     """One person as scripts see them."""
     return {
         "email": user.email,

@@ -63,7 +63,7 @@ class RecoveryCode(Model):
     used_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
 
-class SignIn(Model):
+class UserSession(Model):
     """One browser signed in. ``key_hash`` is of the random key in the session cookie; ``browser``: in a few words, where told."""
 
     __tablename__ = "sign_in"

@@ -21,7 +21,7 @@ from dashboard.users.models import User
 
 
 @dataclass(frozen=True)
-class Vouched:
+class OidcIdentity:
     """What a provider says of somebody. ``subject``: its name for them; ``verified``: of the address, None where not told.
 
     ``role``: what its claim means here; None where it means nothing. ``claim``: where the address was looked for.
@@ -35,11 +35,11 @@ class Vouched:
     claim: str = "email"
 
 
-class NotAdmitted(ValueError):
+class NotProvisioned(ValueError):
     """Sentences for whoever was not let in: what happened, and what to do."""
 
 
-def admit(vouched: Vouched, at: datetime, domains: Collection[str] = ()) -> User:
+def provision_user(vouched: OidcIdentity, at: datetime, domains: Collection[str] = ()) -> User:
     """The person, with the role that the provider gives them today; made where they are new. Commits.
 
     ``domains``: addresses in these are the provider's own and count as verified, unless it says that they are not.
@@ -48,13 +48,13 @@ def admit(vouched: Vouched, at: datetime, domains: Collection[str] = ()) -> User
         NotAdmitted: they are not let in.
     """
     if vouched.verified is False:
-        raise NotAdmitted(
+        raise NotProvisioned(
             "Your e-mail address is not verified there, so it could be anybody’s. Verify it with your provider, then come again."
         )
     address = _address(vouched)
     if vouched.role is None:
         _end(vouched, at)
-        raise NotAdmitted(
+        raise NotProvisioned(
             "Your account there has no role in this console. Ask whoever looks after your accounts to give you one, then come"
             " again."
         )
@@ -66,10 +66,10 @@ def admit(vouched: Vouched, at: datetime, domains: Collection[str] = ()) -> User
         if namesake is None:
             return _make(vouched, address, at, domains)
         if namesake.disabled_at is None and not _bind(namesake, vouched, at):
-            return admit(vouched, at, domains)
+            return provision_user(vouched, at, domains)
         user = namesake
     if user.disabled_at is not None:
-        raise NotAdmitted("You are shut out of this console. Ask an administrator to let you in again.")
+        raise NotProvisioned("You are shut out of this console. Ask an administrator to let you in again.")
     if user.role != vouched.role:
         users.set_role(user, vouched.role, at)
     db.session.commit()
@@ -86,7 +86,7 @@ def hand_over(user: User, issuer: str) -> None:
     db.session.commit()
 
 
-def _bind(user: User, vouched: Vouched, at: datetime) -> bool:
+def _bind(user: User, vouched: OidcIdentity, at: datetime) -> bool:
     """The first sign-in of somebody handed over: from now on the provider's account is the only way in. Commits.
 
     False where another request was first: they may be bound to another account by now.
@@ -105,22 +105,22 @@ def _bind(user: User, vouched: Vouched, at: datetime) -> bool:
     return True
 
 
-def _address(vouched: Vouched) -> str:
+def _address(vouched: OidcIdentity) -> str:
     try:
         return users.checked_address(vouched.email)
     except users.PeopleError:
         says = f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)" if vouched.email else ""
-        raise NotAdmitted(
+        raise NotProvisioned(
             f"Your provider did not tell your e-mail address{says}. Ask its administrator to send the {vouched.claim} claim,"
             " or this console's operator to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has the address."
         ) from None
 
 
-def _bound(vouched: Vouched) -> User | None:
+def _bound(vouched: OidcIdentity) -> User | None:
     return db.session.scalar(select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject))
 
 
-def _check_namesake(namesake: User | None, vouched: Vouched, address: str) -> None:
+def _check_namesake(namesake: User | None, vouched: OidcIdentity, address: str) -> None:
     """Return where nobody has the address, or its person is handed over to this provider.
 
     Raises:
@@ -129,19 +129,19 @@ def _check_namesake(namesake: User | None, vouched: Vouched, address: str) -> No
     if namesake is None or namesake.handed_to == vouched.issuer:
         return
     if namesake.issuer is None:
-        raise NotAdmitted(
+        raise NotProvisioned(
             f"{address} signs in with a password here, and is not taken over by somebody else’s word. Sign in below, or ask an"
             " administrator to hand this person over to the provider under Admin, Users."
         )
     # Handed over by a version before schema 0022, which took the password at once.
     if namesake.issuer != vouched.issuer or namesake.subject is not None:
-        raise NotAdmitted(
+        raise NotProvisioned(
             f"{address} belongs to another account of a provider’s. Ask an administrator to hand this person over to the provider"
             " anew under Admin, Users."
         )
 
 
-def _check_vouched_for(vouched: Vouched, address: str, domains: Collection[str], *, is_waiting: bool) -> None:
+def _check_vouched_for(vouched: OidcIdentity, address: str, domains: Collection[str], *, is_waiting: bool) -> None:
     """Return if the address is verified.
 
     Raises:
@@ -151,24 +151,24 @@ def _check_vouched_for(vouched: Vouched, address: str, domains: Collection[str],
     if vouched.verified or domain in domains:
         return
     waits = " was handed over to the provider, which" if is_waiting else ": your provider"
-    raise NotAdmitted(
+    raise NotProvisioned(
         f"{address}{waits} does not say that the address is verified, so it could be anybody’s. Ask the provider's"
         f" administrator to send email_verified, or, if all addresses of {domain} are your provider’s own, this console's"
         f" operator to name {domain} in DASHBOARD_OIDC_DOMAINS." + (" Until then sign in as before." if is_waiting else "")
     )
 
 
-def _end(vouched: Vouched, at: datetime) -> None:
+def _end(vouched: OidcIdentity, at: datetime) -> None:
     """Who had a role here once, and has none now, does not stay signed in elsewhere."""
     gone = _bound(vouched)
     if gone is not None:
         users.end_all(gone, at)
 
 
-def _make(vouched: Vouched, address: str, at: datetime, domains: Collection[str]) -> User:
+def _make(vouched: OidcIdentity, address: str, at: datetime, domains: Collection[str]) -> User:
     assert vouched.role is not None
     new = User(email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject)
     user = add_if_new(new)
     db.session.commit()
     # Of two first sign-ins at once, the other one has made them.
-    return admit(vouched, at, domains) if user is None else user
+    return provision_user(vouched, at, domains) if user is None else user

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from sqlalchemy import delete, func, select
 
 from dashboard.core.database import change, db
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.core.text import comparable
 from dashboard.fleet import visibility
 from dashboard.fleet.models import Account
-from dashboard.fleet.visibility import Scope, Seen
+from dashboard.fleet.visibility import AccountAccessRule, VisibleAccount
 from dashboard.users.models import User
 
 MOST = 500
@@ -20,13 +20,13 @@ class BadScope(ValueError):
     """A sentence: what was entered names no customers."""
 
 
-def scopes_of(user: User) -> list[Scope]:
+def scopes_of(user: User) -> list[AccountAccessRule]:
     """What a person is limited to, in order; nothing where they are not, or to nobody."""
-    mine = db.session.scalars(select(Scope).where(Scope.user_id == user.id))
+    mine = db.session.scalars(select(AccountAccessRule).where(AccountAccessRule.user_id == user.id))
     return sorted(mine, key=lambda scope: (comparable(scope.text), scope.text, scope.is_prefix))
 
 
-def as_text(scopes: Sequence[Scope]) -> str:
+def as_text(scopes: Sequence[AccountAccessRule]) -> str:
     """A line each, as people enter them."""
     return "\n".join(f"{scope.text}*" if scope.is_prefix else scope.text for scope in scopes)
 
@@ -54,12 +54,12 @@ def read(text: str) -> list[tuple[str, bool]]:
 def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
     """Have a person see these customers and no others; None: all. It holds from their next request on. Commits."""
     # What was counted for them is counted anew.
-    begin_change()
-    change(delete(Scope).where(Scope.user_id == user.id))
+    lock_snapshot()
+    change(delete(AccountAccessRule).where(AccountAccessRule.user_id == user.id))
     user.limited = to is not None
-    db.session.add_all(Scope(user_id=user.id, text=text, is_prefix=is_prefix) for text, is_prefix in to or ())
+    db.session.add_all(AccountAccessRule(user_id=user.id, text=text, is_prefix=is_prefix) for text, is_prefix in to or ())
     db.session.flush()
-    visibility.work_out(db.session(), user_id=user.id)
+    visibility.rebuild_visible_accounts(db.session(), user_id=user.id)
     db.session.commit()
 
 
@@ -72,8 +72,8 @@ def may_see(user: User, external_id: str) -> bool:
 
 def count(user: User) -> int:
     """How many customers a limited person sees now."""
-    counting = select(func.count()).select_from(Account).join(Seen, Seen.account_id == Account.id)
-    return db.session.scalar(counting.where(Seen.user_id == user.id, Account.gone_at.is_(None))) or 0
+    counting = select(func.count()).select_from(Account).join(VisibleAccount, VisibleAccount.account_id == Account.id)
+    return db.session.scalar(counting.where(VisibleAccount.user_id == user.id, Account.gone_at.is_(None))) or 0
 
 
 def in_words(user: User) -> str:

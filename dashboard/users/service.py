@@ -16,7 +16,7 @@ from sqlalchemy import bindparam, or_, select, update
 from dashboard.core.database import add_if_new, db
 from dashboard.core.email_addresses import canonical
 from dashboard.core.text import clean
-from dashboard.users.models import AccessToken, SignIn, User
+from dashboard.users.models import AccessToken, User, UserSession
 
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12
@@ -42,11 +42,11 @@ LONGEST_ADDRESS: Final = 254
 _NO_WORD: Final = re.compile(r"[^\w]+")
 # Of sign-ins: that nobody has ended them, and time has not (``limits``). Made once, as what every page asks.
 LASTING = (
-    SignIn.ended_at.is_(None),
-    SignIn.seen_at >= bindparam("used_since"),
-    SignIn.started_at >= bindparam("begun_since"),
+    UserSession.ended_at.is_(None),
+    UserSession.seen_at >= bindparam("used_since"),
+    UserSession.started_at >= bindparam("begun_since"),
 )
-_BY_KEY = select(SignIn).where(SignIn.key_hash == bindparam("key_hash"), *LASTING)
+_BY_KEY = select(UserSession).where(UserSession.key_hash == bindparam("key_hash"), *LASTING)
 
 
 # Checked when there is no such user, so that the time an answer takes does not tell which addresses exist.
@@ -197,12 +197,12 @@ def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
     """Begin a sign-in; the key goes into the session cookie. ``browser``: in a few words, for its owner. Commits."""
     key = secrets.token_urlsafe(32)
     _note_use(user, at)
-    db.session.add(SignIn(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]))
+    db.session.add(UserSession(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]))
     db.session.commit()
     return Secret(key)
 
 
-def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> SignIn | None:
+def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> UserSession | None:
     """The sign-in of this key, while it lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
 
     A poll does not count as use: a tab left open must not keep anybody signed in.
@@ -231,13 +231,15 @@ def _note_use(user: User, at: datetime) -> None:
 
 def sign_out(key: str, at: datetime) -> None:
     """End the sign-in, so that a copied cookie is worth nothing. Commits."""
-    db.session.execute(update(SignIn).where(SignIn.key_hash == hashed(key)).values(ended_at=at))
+    db.session.execute(update(UserSession).where(UserSession.key_hash == hashed(key)).values(ended_at=at))
     db.session.commit()
 
 
 def end_all(user: User, at: datetime, *, but: str = "") -> None:
     """End every sign-in of a person, ``but`` the one of this key. Commits."""
-    mine = update(SignIn).where(SignIn.user_id == user.id, SignIn.key_hash != hashed(but), SignIn.ended_at.is_(None))
+    mine = update(UserSession).where(
+        UserSession.user_id == user.id, UserSession.key_hash != hashed(but), UserSession.ended_at.is_(None)
+    )
     db.session.execute(mine.values(ended_at=at))
     db.session.commit()
 

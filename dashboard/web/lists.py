@@ -42,7 +42,7 @@ def query_of(args: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ListContext:
     """One page of any list as a template shows it: with the addresses of its neighbours. ``args``: of the path."""
 
     endpoint: str
@@ -80,14 +80,14 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class ListPage(Shown):
+class ListPage(ListContext):
     """A list of the store's, with its filters and their counts."""
 
     listing: Listing
     choices: dict[str, list[Choice]]
 
 
-def answer_list(
+def render_list(
     listing: Listing,
     item: Item,
     template: str,

@@ -26,10 +26,10 @@ def get_cause_or_404(cause_id: int) -> Cause:
     return cause
 
 
-def whole_cause_or_403(cause_id: int) -> Cause:
+def get_visible_cause_or_403(cause_id: int) -> Cause:
     """The cause, to change what is said of it to everybody: not for who sees a part of what is behind it."""
     cause = get_cause_or_404(cause_id)
-    if not finding_queries.is_whole(cause):
+    if not finding_queries.is_fully_visible(cause):
         abort(
             403, "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding."
         )

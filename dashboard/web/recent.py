@@ -37,7 +37,7 @@ class Recent:
                 self._kept.popitem(last=False)
 
 
-def ask(key: Hashable, how: Callable[[], V], *, anew: bool) -> V:
+def remember_for_a_moment(key: Hashable, how: Callable[[], V], *, anew: bool) -> V:
     """``how()``, which is nothing that is None, or what it gave a moment ago. Who may see the one may see the other: that is the
     caller's to know. ``anew``: ask it, whatever is kept.
     """

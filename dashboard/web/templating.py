@@ -24,7 +24,7 @@ def _pattern(endpoint: str) -> str:
     return _INT_IN_RULE.sub(r"{\1}", next(current_app.url_map.iter_rules(endpoint)).rule)
 
 
-def row_url(endpoint: str, **numbers: int) -> str:
+def object_url(endpoint: str, **numbers: int) -> str:
     """What ``url_for`` gives for a page that numbers alone lead to. Lists ask for two a row: a seventh of their time."""
     return request.root_path + _pattern(endpoint).format(**numbers)
 
@@ -33,7 +33,7 @@ def quick_url_for(endpoint: str, **values: Any) -> str:
     """``url_for`` for the templates: it works out anew what each of a page's dozens of plain links and icons is."""
     if endpoint == "static":
         return _static(request.root_path, **values)
-    return url_for(endpoint, **values) if values or endpoint.startswith(".") else row_url(endpoint)
+    return url_for(endpoint, **values) if values or endpoint.startswith(".") else object_url(endpoint)
 
 
 @cache
@@ -53,7 +53,7 @@ def init_app(app: Flask) -> None:
         severity_of_health=severity_of_health,
         severity_of_run=severity_of_run,
         is_htmx=htmx.is_htmx,
-        row_url=row_url,
+        row_url=object_url,
         url_for=quick_url_for,
         version=VERSION,
     )

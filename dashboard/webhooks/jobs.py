@@ -16,7 +16,7 @@ from typing import Any
 
 from dashboard.actions import service as actions
 from dashboard.core.database import db
-from dashboard.core.snapshot_version import begin_change, version
+from dashboard.core.snapshot_version import lock_snapshot, version
 from dashboard.deliveries import service as deliveries
 from dashboard.peliqan.statuses import run_is_over
 from dashboard.peliqan.webhooks import ADDED, REMOVED, is_known, run_status
@@ -24,7 +24,7 @@ from dashboard.refresh import queue as refresh_queue
 from dashboard.webhooks import run_state
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.retention import EVENTS_KEPT
-from dashboard.webhooks.run_state import Place, Standing
+from dashboard.webhooks.run_state import Place, RunState
 
 # While so many events wait for their accounts it is a storm: what is told is written at once as always, but the accounts are
 # asked for so much later, and then once for all that was told meanwhile.
@@ -38,7 +38,7 @@ IN_SNAPSHOT = "What it says is in the snapshot."
 
 
 @dataclass
-class Taken:
+class ProcessedEvents:
     """What follows from events: accounts to be read, actions and deliveries that are due. ``count``: how many events."""
 
     count: int = 0
@@ -47,14 +47,14 @@ class Taken:
     deliveries: list[int] = field(default_factory=list)
 
 
-def take_all(clock: Callable[[], datetime], interval: float, *, delivers: bool = False) -> Taken:
+def process_all(clock: Callable[[], datetime], interval: float, *, delivers: bool = False) -> ProcessedEvents:
     """Work through everything that waits, a batch at a time; a worker that is killed meanwhile loses none.
 
     ``interval``: seconds between two passes; ``delivers``: tables of new connections go to a hook. Commits after each batch.
     """
-    taken = Taken()
-    while webhook_events.some_new():
-        batch = take(clock(), interval, delivers=delivers)
+    taken = ProcessedEvents()
+    while webhook_events.has_new_events():
+        batch = process_batch(clock(), interval, delivers=delivers)
         taken.count += batch.count
         taken.accounts |= batch.accounts
         taken.actions += batch.actions
@@ -66,12 +66,12 @@ def take_all(clock: Callable[[], datetime], interval: float, *, delivers: bool =
     return taken
 
 
-def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
+def process_batch(at: datetime, interval: float, *, delivers: bool = False) -> ProcessedEvents:
     """One batch, in one transaction; another worker that takes at the same time takes others."""
     seen = version()
     told, named, known = _read_new()
     # From here on others wait. Who came before may have changed what was just read, or taken it: then it is read anew.
-    begin_change()
+    lock_snapshot()
     if version() != seen + 1:
         told, named, known = _read_new()
     webhook_events.name_accounts(named)
@@ -97,12 +97,12 @@ def take(at: datetime, interval: float, *, delivers: bool = False) -> Taken:
     asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
     looked_for = actions.make_due(ended, at)
     added = [each.place for each in told if each.event == ADDED and each.place is not None]
-    handed_over = [*deliveries.begin(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)] if delivers else []
+    handed_over = [*deliveries.start(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)] if delivers else []
     db.session.commit()
-    return Taken(len(told), asked, looked_for, handed_over)
+    return ProcessedEvents(len(told), asked, looked_for, handed_over)
 
 
-def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, Standing]]:
+def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, RunState]]:
     told, named = _with_accounts([_Told.of(row) for row in webhook_events.new()])
     known = run_state.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
     return told, named, known
@@ -118,7 +118,7 @@ def _with_accounts(told: Sequence["_Told"]) -> tuple[list["_Told"], dict[int, in
 
 def _ask(account_ids: set[int], at: datetime, interval: float) -> set[int]:
     """Have these accounts read before the rest of the pass under way; those that there are."""
-    asked = refresh_queue.hurry(account_ids, at - timedelta(seconds=interval))
+    asked = refresh_queue.prioritise(account_ids, at - timedelta(seconds=interval))
     for account_id in account_ids - asked:
         webhook_events.note_failure([account_id], UNKNOWN_ACCOUNT.format(account_id))
     return asked
@@ -180,7 +180,7 @@ class _Told:
         return self.run_id or 0, self.at, self.status is not None and run_is_over(self.status), self.id
 
 
-def _apply(told: _Told, known: Mapping[Place, Standing]) -> tuple[str, str]:
+def _apply(told: _Told, known: Mapping[Place, RunState]) -> tuple[str, str]:
     """Take over what an event tells; the state that it is in then, with a sentence."""
     if told.too_late:
         return webhook_events.IGNORED, TOO_LATE

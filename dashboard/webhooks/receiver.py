@@ -23,7 +23,7 @@ from dashboard.tasks import periodic
 from dashboard.tasks.throttle import Throttle
 from dashboard.telemetry.access_log import ENDPOINT
 from dashboard.telemetry.outages import AWAY
-from dashboard.webhooks.service import Intake
+from dashboard.webhooks.service import EventBatcher
 from dashboard.webhooks.tasks import process_events
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class _Refusal(Exception):
 
 def init_app(app: Flask) -> None:
     """Put the door in front of the app."""
-    app.wsgi_app = Door(app, app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = WebhookReceiver(app, app.wsgi_app)  # type: ignore[method-assign]
 
 
 # Seconds between two messages to the workers, however many events come.
 WAKE_EVERY = 0.2
 
 
-class Door:
+class WebhookReceiver:
     """Keeps an event and answers 204, in a few lines; everything that is asked for elsewhere goes on to ``inner``."""
 
     def __init__(self, app: Flask, inner: "WSGIApplication") -> None:
@@ -64,7 +64,7 @@ class Door:
         self._header = "HTTP_" + parts.settings.peliqan_webhook_header.upper().replace("-", "_")
         with app.app_context():
             self._engine = db.engine
-        self._intake = Intake()
+        self._intake = EventBatcher()
         self._wake_worker = Throttle(lambda: parts.queues.try_to_enqueue(process_events), WAKE_EVERY)
         self._refused_at: float | None = None
 
@@ -121,7 +121,7 @@ class Door:
         if self._refused_at is None or now - self._refused_at >= NOTED_EVERY.total_seconds():
             self._refused_at = now
             with self._app.app_context():
-                periodic.take_job(REFUSED, self._parts.clock(), NOTED_EVERY)
+                periodic.claim_periodic(REFUSED, self._parts.clock(), NOTED_EVERY)
 
 
 def _say(start_response: "StartResponse", status: str, code: str, detail: str, *headers: tuple[str, str]) -> list[bytes]:

@@ -10,7 +10,7 @@ from dashboard.webhooks.models import WebhookEvent
 EVENTS_KEPT = timedelta(days=14)
 
 
-def forget_events(at: datetime) -> int:
+def delete_old_events(at: datetime) -> int:
     """Delete events that came more than fourteen days ago; how many. Commits, in small steps."""
     old = select(WebhookEvent.id).where(WebhookEvent.received_at < at - EVENTS_KEPT).limit(MOST_AT_ONCE)
     forgotten = 0

@@ -20,7 +20,7 @@ Place = tuple[int, int]
 
 
 @dataclass
-class HeardRun:
+class ReportedRun:
     """A run. ``is_new``: the store does not have it; ``is_changed``: it has it otherwise."""
 
     status: str
@@ -36,7 +36,7 @@ class HeardRun:
 
 
 @dataclass
-class Standing:
+class RunState:
     """A connection. ``newest``: the highest id of a run; ``runs`` by id, those that matter here."""
 
     newest: int = 0
@@ -45,7 +45,7 @@ class Standing:
     last_run_at: datetime | None = None
     last_success_at: datetime | None = None
     runs_read_at: datetime | None = None
-    runs: dict[int, HeardRun] = field(default_factory=dict)
+    runs: dict[int, ReportedRun] = field(default_factory=dict)
 
     def hear(self, run_id: int, status: str, at: datetime) -> bool:
         """A run had this status at a time; whether that was news."""
@@ -54,7 +54,7 @@ class Standing:
             if not over and run_id < self.newest:
                 # It began before one that is known, so it is known how it ended, or soon will be.
                 return False
-            run = self.runs[run_id] = HeardRun(status, None if over else at, at if over else None, is_new=True)
+            run = self.runs[run_id] = ReportedRun(status, None if over else at, at if over else None, is_new=True)
         elif not over:
             if run.started_at is None:
                 run.started_at, run.is_changed = at, True
@@ -74,13 +74,13 @@ class Standing:
         """Whether its runs were read after this time, so that what was told then is known already."""
         return self.runs_read_at is not None and self.runs_read_at >= at
 
-    def _show(self, run_id: int, run: HeardRun) -> None:
+    def _show(self, run_id: int, run: ReportedRun) -> None:
         if run_id >= self.newest:
             self.newest, self.running, self.last_run_status = run_id, not run.is_over, run.status
             self.last_run_at = run.started_at or run.ended_at
 
 
-def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, Standing]:
+def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, RunState]:
     """The standings of connections that are not gone, with those runs and the newest of each."""
     places = {place for place, _ in heard}
     newest = (
@@ -93,18 +93,18 @@ def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, Standing]:
     mine = select(Connection.account_id, Connection.id, newest, *facts, Connection.runs_read_at).where(
         Connection.account_id.in_({account_id for account_id, _ in places}), Connection.gone_at.is_(None)
     )
-    found = {(row[0], row[1]): Standing(row[2] or 0, *row[3:]) for row in db.session.execute(mine) if (row[0], row[1]) in places}
+    found = {(row[0], row[1]): RunState(row[2] or 0, *row[3:]) for row in db.session.execute(mine) if (row[0], row[1]) in places}
     wanted = {(*place, run_id) for place, run_id in heard if run_id is not None and place in found}
     wanted |= {(*place, standing.newest) for place, standing in found.items() if standing.newest}
     if wanted:
         these = tuple_(Run.account_id, Run.connection_id, Run.id).in_(wanted)
         columns = (Run.account_id, Run.connection_id, Run.id, Run.status, Run.started_at, Run.ended_at)
         for row in db.session.execute(select(*columns).where(these)):
-            found[row.account_id, row.connection_id].runs[row.id] = HeardRun(row.status, row.started_at, row.ended_at)
+            found[row.account_id, row.connection_id].runs[row.id] = ReportedRun(row.status, row.started_at, row.ended_at)
     return found
 
 
-def save(standings: Mapping[Place, Standing], at: datetime) -> None:
+def save(standings: Mapping[Place, RunState], at: datetime) -> None:
     """Write them down, and that something was heard of them. Within ``begin_change``. Does not commit."""
     runs = [(place, id, run) for place, standing in standings.items() for id, run in standing.runs.items()]
     upsert(Run, [_row(place, id, run) for place, id, run in runs if run.is_new], keep=True)
@@ -133,7 +133,7 @@ def note_removed(places: Collection[Place], at: datetime) -> None:
         change(update(Connection).where(*here).values(missing_at=at))
 
 
-def _row(place: Place, run_id: int, run: HeardRun) -> dict[str, Any]:
+def _row(place: Place, run_id: int, run: ReportedRun) -> dict[str, Any]:
     return {
         "account_id": place[0],
         "connection_id": place[1],

@@ -1,6 +1,6 @@
-"""Events that came from Peliqan: kept as they come, each once; waiting until what they say is in the snapshot and read.
+"""Events that Peliqan sent: stored once each, waiting until the snapshot holds what they report.
 
-``Intake`` keeps them: whoever writes takes along what came meanwhile, in one transaction, and everybody is answered after it.
+``EventBatcher`` stores them: one request writes what has arrived meanwhile, in one transaction, and all are answered after it.
 """
 
 from collections import defaultdict
@@ -18,7 +18,7 @@ from dashboard.core.database import change, change_many, db, insert_for
 from dashboard.core.search_text import with_folds
 from dashboard.fleet.models import Connection
 from dashboard.listing.listing import Filter, Listing, shown_time
-from dashboard.refresh.writer import Reading
+from dashboard.refresh.writer import AccountFetch
 from dashboard.webhooks.models import WebhookEvent
 
 WAITING, DONE, IGNORED, FAILED = "waiting", "done", "ignored", "failed"
@@ -50,7 +50,7 @@ EVENTS = Listing(
 )
 
 
-def event_item(event: WebhookEvent) -> dict[str, Any]:
+def serialize_event(event: WebhookEvent) -> dict[str, Any]:
     """One event as scripts see it."""
     return {
         "id": event.id,
@@ -69,7 +69,7 @@ def event_item(event: WebhookEvent) -> dict[str, Any]:
     }
 
 
-class _Arrival:
+class PendingEvent:
     """A row on its way in. ``woken`` when it is written, or could not be, or when it is the next to lead."""
 
     def __init__(self, row: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ class _Arrival:
         self.woken = Event()
 
 
-class Intake:
+class EventBatcher:
     """One process's way in: one of those that came leads, writes all that have come, and everybody is answered after the commit.
 
     One that comes alone is written at once. Of many, as many as come within ``GATHERED`` seconds share a transaction: that is
@@ -88,7 +88,7 @@ class Intake:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._arrived: list[_Arrival] = []
+        self._arrived: list[PendingEvent] = []
         self._is_led = False
         self._written_at = 0.0
 
@@ -98,7 +98,7 @@ class Intake:
         Raises:
             SQLAlchemyError: what the database said; the event is not kept then.
         """
-        arrival = _Arrival({**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
+        arrival = PendingEvent({**row, "state": WAITING, "tries": 0, "detail": "", "times": 1})
         with self._lock:
             self._arrived.append(arrival)
             arrival.leads = not self._is_led
@@ -111,7 +111,7 @@ class Intake:
             raise arrival.error
 
     def _lead(self, engine: Engine) -> None:
-        taken: list[_Arrival] = []
+        taken: list[PendingEvent] = []
         try:
             sleep(max(0.0, self._written_at + GATHERED - monotonic()))
             with self._lock:
@@ -180,7 +180,7 @@ def new(most: int = AT_ONCE) -> Sequence[Any]:
     return db.session.execute(fresh.with_for_update(skip_locked=True)).all()
 
 
-def some_new() -> bool:
+def has_new_events() -> bool:
     """Whether anything is to be worked through."""
     return db.session.scalar(select(WebhookEvent.id).where(*_NEW).limit(1)) is not None
 
@@ -229,7 +229,7 @@ def await_again(late: Sequence[Any], at: datetime) -> set[int]:
     return {row.account_id for row in still}
 
 
-def on_accounts_read(_sender: object, *, fetches: Sequence[Reading]) -> None:
+def on_accounts_read(_sender: object, *, fetches: Sequence[AccountFetch]) -> None:
     """Complete events that waited for these accounts to be read, or record why they could not be. Does not commit.
 
     One statement where all went well, as almost always.

@@ -37,7 +37,7 @@ def read_reported() -> None:
 
 def _process_events() -> None:
     parts = services()
-    taken = webhook_jobs.take_all(parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None)
+    taken = webhook_jobs.process_all(parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None)
     for action_id in taken.actions:
         poll_action.enqueue(action_id)
     for delivery_id in taken.deliveries:
@@ -52,5 +52,5 @@ def _process_events() -> None:
 
 def enqueue_due(_at: datetime) -> None:
     """Enqueue the processing if any event waits."""
-    if webhook_events.some_new() or webhook_events.next_due() is not None:
+    if webhook_events.has_new_events() or webhook_events.next_due() is not None:
         process_events.enqueue()

@@ -12,11 +12,11 @@ from dashboard.context import services
 from dashboard.tasks import periodic
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 from dashboard.webhooks import service as webhook_events
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.receiver import ADDRESS, NOTED_EVERY, REFUSED
-from dashboard.webhooks.service import EVENTS, event_item
+from dashboard.webhooks.service import EVENTS, serialize_event
 from dashboard.webhooks.tasks import process_events
 
 bp = Blueprint("webhooks", __name__)
@@ -39,7 +39,7 @@ class Setup:
 @requires("admin")
 def index() -> ResponseReturnValue:
     """What came lately, and what became of it."""
-    return answer_list(EVENTS, event_item, "webhooks/events.html", "webhooks/_events.html", setup=_setup())
+    return render_list(EVENTS, serialize_event, "webhooks/events.html", "webhooks/_events.html", setup=_setup())
 
 
 @bp.get("/webhooks/<int:event_id>")
@@ -84,7 +84,7 @@ def _setup() -> Setup:
         settings.peliqan_webhook_header,
         bool(settings.peliqan_webhook_secret),
         webhook_events.latest_at(),
-        periodic.last_taken(REFUSED, NOTED_EVERY),
+        periodic.last_claimed_at(REFUSED, NOTED_EVERY),
     )
 
 

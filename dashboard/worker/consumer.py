@@ -13,7 +13,7 @@ from huey.consumer import Consumer
 
 from dashboard.context import Services
 from dashboard.refresh import service as refresh
-from dashboard.tasks.processes import Presence
+from dashboard.tasks.processes import ProcessRegistration
 from dashboard.tasks.queue import QUEUES, TaskQueues
 from dashboard.worker import dispatch
 
@@ -81,10 +81,10 @@ def run_worker(parts: Services, threads: int, *, exit_with_parent: bool) -> None
     if exit_with_parent:
         # It shares its machine with those who answer people: they come first.
         os.nice(NICE)
-    refresh.let_threads_take_turns()
+    refresh.tune_interpreter()
     consumers = make_consumers(queues, threads)
     parent = os.getppid()
-    presence: Presence = parts.app.extensions["presence"]
+    presence: ProcessRegistration = parts.app.extensions["presence"]
     presence.begin()
     with parts.app.app_context():
         dispatch.start()

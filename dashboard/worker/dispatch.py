@@ -45,13 +45,13 @@ def every_minute() -> None:
     """Enqueue what is due, once a minute however many workers there are, and delete files of expired exports."""
     # Each machine has its own folder of files.
     export_jobs.sweep(services().settings.dashboard_data)
-    if periodic.take_job("tick", services().clock(), MINUTE):
+    if periodic.claim_periodic("tick", services().clock(), MINUTE):
         enqueue_due()
 
 
 def start() -> None:
     """Enqueue what is due when a worker starts, also where another worker did so less than a minute ago."""
-    periodic.take_job("tick", services().clock(), MINUTE)
+    periodic.claim_periodic("tick", services().clock(), MINUTE)
     enqueue_due()
 
 
@@ -60,11 +60,11 @@ def enqueue_due() -> None:
     at = services().clock()
     for feature in FEATURES:
         feature.enqueue_due(at)
-    if periodic.take_job("retention", at, DAY):
+    if periodic.claim_periodic("retention", at, DAY):
         _delete_old(at)
 
 
 def _delete_old(at: datetime) -> None:
-    retention.forget(at - timedelta(days=services().settings.dashboard_keep_history_days))
-    event_retention.forget_events(at)
+    retention.delete_old(at - timedelta(days=services().settings.dashboard_keep_history_days))
+    event_retention.delete_old_events(at)
     counters.repair_texts()

@@ -15,13 +15,13 @@ from dashboard.core.database import MOST_AT_ONCE, change, db
 from dashboard.deliveries.models import Delivery
 from dashboard.exports.models import Export
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet.models import FleetHour, HealthChange, Run
+from dashboard.fleet.models import HealthChange, HourlyConnectionCount, Run
 from dashboard.refresh.models import Refresh
-from dashboard.tables.health.models import TableLook
-from dashboard.users.models import SignIn
+from dashboard.tables.health.models import TableCheck
+from dashboard.users.models import UserSession
 
 
-def forget(before: datetime) -> int:
+def delete_old(before: datetime) -> int:
     """Delete changes of status, runs, passes, counts by the hour, recovered findings, alerts, exports, deliveries, looks,
     sign-ins, refusals; how many rows.
 
@@ -51,8 +51,8 @@ def forget(before: datetime) -> int:
     forgotten = 0
     exported = select(Export.id).where(Export.ended_at < before)
     delivered = select(Delivery.id).where(Delivery.settled_at < before)
-    looked = select(TableLook.id).where(TableLook.at < before)
-    signed_in = select(SignIn.id).where(SignIn.started_at < before)
+    looked = select(TableCheck.id).where(TableCheck.at < before)
+    signed_in = select(UserSession.id).where(UserSession.started_at < before)
     refused = select(AuditEntry.id).where(AuditEntry.group_key.is_not(None), AuditEntry.at < before)
     olds = (
         (refused, AuditEntry),
@@ -62,8 +62,8 @@ def forget(before: datetime) -> int:
         (told, AlertMessage),
         (exported, Export),
         (delivered, Delivery),
-        (looked, TableLook),
-        (signed_in, SignIn),
+        (looked, TableCheck),
+        (signed_in, UserSession),
     )
     for old, table in olds:
         while deleted := change(delete(table).where(table.id.in_(old.limit(MOST_AT_ONCE)))):
@@ -76,6 +76,6 @@ def forget(before: datetime) -> int:
         .scalar_subquery()
     )
     forgotten += change(delete(Run).where(Run.started_at < before, Run.id < newest))
-    forgotten += change(delete(FleetHour).where(FleetHour.hour < before))
+    forgotten += change(delete(HourlyConnectionCount).where(HourlyConnectionCount.hour < before))
     db.session.commit()
     return forgotten

@@ -41,8 +41,8 @@ def remember(app: Flask, clock: Clock, connection: Any, **times: int) -> None:
         for name, count in times.items():
             kind, _, verdict = name.partition("_")
             for _ in range(count):
-                action, _new = actions.begin(kind, row, "olga@example.com", clock() - timedelta(days=9))
-                actions.settle(action, "done", clock() - timedelta(days=9))
+                action, _new = actions.start_action(kind, row, "olga@example.com", clock() - timedelta(days=9))
+                actions.complete(action, "done", clock() - timedelta(days=9))
                 action.verdict = verdict
                 db.session.commit()
 

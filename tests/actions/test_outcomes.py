@@ -58,7 +58,7 @@ def find(connection: Connection, at: Any, *found: str) -> None:
 
 
 def act(connection: Connection, clock: Clock, kind: str = actions.SYNC, why: str = "") -> Action:
-    action, is_new = actions.begin(kind, connection, WHO, clock(), why=why)
+    action, is_new = actions.start_action(kind, connection, WHO, clock(), why=why)
     assert is_new
     return action
 
@@ -107,7 +107,7 @@ def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
     find(connection, clock(), *after)
     connection.status = status
     connection.severity = {"OK": "ok", "ERROR": "error", "COMPLETED_WITH_ERRORS": "attention"}.get(status, "busy")
-    actions.settle(action, state, clock())
+    actions.complete(action, state, clock())
     assert (action.status_before, action.status_after, action.verdict) == ("OK", status, verdict)
 
 
@@ -116,13 +116,13 @@ def test_what_was_refused_did_nothing_even_where_it_grew_worse_meanwhile(clock: 
     find(connection, clock(), "late warning")
     action = act(connection, clock, actions.REAUTHORISE)
     find(connection, clock(), "dark critical")
-    actions.settle(action, "failed", clock(), "Nobody followed the link within 24 hours.")
+    actions.complete(action, "failed", clock(), "Nobody followed the link within 24 hours.")
     assert action.verdict == "no_effect"
 
 
 def test_a_link_that_a_newer_one_replaced_is_not_judged(clock: Clock, sandbox: Sandbox) -> None:
     action = act(known(sandbox.healthy), clock, actions.REAUTHORISE)
-    actions.settle(action, "superseded", clock())
+    actions.complete(action, "superseded", clock())
     assert (action.status_after, action.verdict) == (None, None)
 
 
@@ -131,7 +131,7 @@ def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(clock: Clo
     entry = db.session.get_one(AuditEntry, action.audit_id)
     assert entry.detail.startswith("Why: Ticket 4711, asked twice xxx")
     assert len(action.why) == 500
-    actions.settle(action, "failed", clock(), "The trial has ended.")
+    actions.complete(action, "failed", clock(), "The trial has ended.")
     assert entry.detail.startswith("Why: Ticket 4711, asked twice")
     assert entry.detail.endswith(" · The trial has ended.")
     assert action.detail == "The trial has ended."
@@ -140,7 +140,7 @@ def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(clock: Clo
 def settled(connection: Any, clock: Clock, kind: str = actions.REAUTHORISE) -> Action:
     """An action that came to a good end before its effect showed."""
     action = act(known(connection), clock, kind)
-    actions.settle(action, "done", clock())
+    actions.complete(action, "done", clock())
     assert (action.rule, action.verdict) == ("auth_failed", "no_effect")
     return action
 
@@ -194,7 +194,7 @@ def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Servic
     first, second = settled(connection, clock, actions.SYNC), act(known(connection), clock, actions.REAUTHORISE)
     recover(parts, clock, sandbox, connection)
     assert db.session.get_one(Action, first.id).verdict == "no_effect"
-    actions.settle(second, "done", clock())
+    actions.complete(second, "done", clock())
     assert second.verdict == "worked"
 
 
@@ -221,10 +221,10 @@ def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(clock:
             find(connection, clock(), "late warning")
             action = act(connection, clock, kind)
             find(connection, clock(), *after)
-            actions.settle(action, state, clock())
-    found = outcomes.learnt("late", connection.connector)
+            actions.complete(action, state, clock())
+    found = outcomes.success_rates("late", connection.connector)
     assert list(found) == [actions.REAUTHORISE, actions.SYNC]
-    assert found[actions.REAUTHORISE] == outcomes.Learnt(actions.REAUTHORISE, worked=5, worse=1)
-    assert found[actions.SYNC] == outcomes.Learnt(actions.SYNC, no_effect=3, worse=1)
-    assert outcomes.learnt("dark", connection.connector) == {}
-    assert outcomes.learnt("late", "another") == {}
+    assert found[actions.REAUTHORISE] == outcomes.ActionStats(actions.REAUTHORISE, worked=5, worse=1)
+    assert found[actions.SYNC] == outcomes.ActionStats(actions.SYNC, no_effect=3, worse=1)
+    assert outcomes.success_rates("dark", connection.connector) == {}
+    assert outcomes.success_rates("late", "another") == {}

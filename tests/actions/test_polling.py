@@ -33,7 +33,7 @@ def rules(connection: Any) -> list[str]:
 
 
 def ask(parts: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
-    return customer_links.ask(parts.api, kind, known(connection), WHO, clock(), 15)
+    return customer_links.request_link(parts.api, kind, known(connection), WHO, clock(), 15)
 
 
 def read_calls(sandbox: Sandbox) -> int:

@@ -46,7 +46,7 @@ def look(parts: Services, clock: Clock, action: Action, times: int = 1) -> Actio
         clock.move(seconds=70)
         leased = actions.lease(action.id, clock())
         assert leased is not None
-        looker = sync.look if action.kind == actions.SYNC else customer_links.look
+        looker = sync.poll if action.kind == actions.SYNC else customer_links.poll
         looker(parts.api, leased, clock(), 15)
     db.session.refresh(action)
     return action
@@ -160,7 +160,7 @@ def test_only_one_looks_at_a_time(parts: Services, clock: Clock, sandbox: Sandbo
 
 def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
-    action, _ = actions.begin(
+    action, _ = actions.start_action(
         actions.SYNC, known(connection), WHO, clock(), fleet_runs.newest_id(connection.account_id, connection.id)
     )
     clock.move(seconds=61)
@@ -174,7 +174,7 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    action = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
     assert action.state == "waiting"
     assert action.url == f"{sandbox.url}/sandbox/consent/{connection.id}"
     look(parts, clock, action)
@@ -187,7 +187,7 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
 
 def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    action = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
     sandbox.set(connection.id, health_status="COMPLETED_WITH_ERRORS")
     look(parts, clock, action)
     assert (action.state, action.detail) == ("done", "The connection loads data again (COMPLETED_WITH_ERRORS).")
@@ -195,16 +195,16 @@ def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: 
 
 def test_a_second_link_replaces_the_first(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    first = customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
-    second = customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    first = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    second = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
     db.session.refresh(first)
     assert (first.state, second.state) == ("superseded", "waiting")
 
 
 def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(auth="saltedge")
-    customer_links.ask(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
-    again = customer_links.ask(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
+    customer_links.request_link(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
+    again = customer_links.request_link(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
     assert again.state == "failed"
     assert "minutes" in again.detail
 
@@ -241,7 +241,7 @@ def test_https_and_this_machine_are_handed_out_with_their_host(url: str) -> None
 def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=200, body={"auth_uri": "javascript:alert(document.cookie)"})
-    action = customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    action = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
     assert (action.state, action.url) == ("failed", None)
     assert "not safe" in action.detail
     assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0
@@ -260,13 +260,13 @@ def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
     for _ in range(6):
         if action.settled_at is None:
             clock.move(seconds=20)
-            sync.look(parts.api, action, clock(), 15)
+            sync.poll(parts.api, action, clock(), 15)
     assert (action.state, action.run_status) == ("done", "COMPLETED")
     # Each is asked once, however often the sync is looked at and whoever starts the next.
     again = sync.start(parts.api, known(sandbox.healthy), WHO, clock(), 15)
     for _ in range(6):
         if again.settled_at is None:
             clock.move(seconds=20)
-            sync.look(parts.api, again, clock(), 15)
+            sync.poll(parts.api, again, clock(), 15)
     assert again.state == "done"
     assert {route: sandbox.state()["calls"].get(route, 0) for route in missing} == dict.fromkeys(missing, 1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.alerts import delivery as alert_delivery
-from dashboard.core.egress import Place, Places
+from dashboard.core.egress import AllowedDestination, EgressPolicy
 from tests.support.alert_receiver import Receiver
 
 
@@ -60,7 +60,7 @@ def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> 
 
 def test_an_address_cannot_keep_a_worker_waiting(place: Receiver) -> None:
     place.status = 500
-    here = Places([Place.read("json://127.0.0.1")])
+    here = EgressPolicy([AllowedDestination.read("json://127.0.0.1")])
     assert alert_delivery.send(place.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here) is not None
     assert len(place.paths) == 1
 

@@ -101,7 +101,7 @@ def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_a
     worker.rule()
     refused_fleet(clock, 3)
     clock.move(minutes=6)
-    outbox.note(clock(), None)
+    outbox.queue_messages(clock(), None)
     [message] = messages()
     assert outbox.lease(message.id, clock()) is not None
     assert worker.minute(minutes=9) == []
@@ -200,9 +200,9 @@ def test_what_was_told_is_forgotten_with_its_cause_and_not_before(worker: Clockw
     worker.minute(minutes=6)
     outbox.begin_test(rule, "adam@example.com", clock(), None).state = outbox.SENT
     db.session.commit()
-    retention.forget(clock() + timedelta(days=1))
+    retention.delete_old(clock() + timedelta(days=1))
     assert [each.key for each in messages()] == [f"cause/{the_cause().id}/1/new"]
     refused_fleet(clock, 3, error="")
-    retention.forget(clock() + timedelta(days=1))
+    retention.delete_old(clock() + timedelta(days=1))
     assert messages() == []
     assert db.session.scalar(select(func.count()).select_from(Finding).where(Finding.connector == "made_up")) == 0

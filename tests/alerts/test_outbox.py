@@ -154,7 +154,7 @@ class TestQuietHours:
         suppression.suppress(the_cause(), "olga@example.com", "known", 1, clock())
         worker.at("07:30")
         assert worker.minute() == []
-        suppression.wake(the_cause(), clock())
+        suppression.unsuppress(the_cause(), clock())
         assert worker.minute() == ["Critical: Access is refused: made_up (3 customers)"]
 
     def test_a_second_try_waits_for_their_end_as_well(self, worker: Clockwork, clock: Clock) -> None:
@@ -239,7 +239,7 @@ def test_a_rule_that_asks_for_more_hears_of_what_comes_and_not_of_what_was(worke
     rule = worker.rule()
     warned = select(func.count()).select_from(Cause).where(Cause.severity == "warning", Cause.state.in_(("new", "open")))
     assert db.session.scalar(warned)
-    wanted = alert_rules.Wanted("Support", (outbox.NEW,), "warning", None, "", None, None, None, "UTC")
+    wanted = alert_rules.AlertRuleInput("Support", (outbox.NEW,), "warning", None, "", None, None, None, "UTC")
     alert_rules.save(rule, wanted, clock())
     assert worker.minute(minutes=6) == []
     alert_rules.switch(rule, False, clock())

@@ -18,9 +18,9 @@ from dashboard.cli.common import upgrade_schema
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.exports.models import Export
-from dashboard.fleet.models import Account, Connection, Run, WatchedTable
+from dashboard.fleet.models import Account, Connection, MonitoredTable, Run
 from dashboard.refresh.service import refresh_fleet
-from dashboard.tables.health.models import TableLook
+from dashboard.tables.health.models import TableCheck
 from dashboard.users import service as users
 from tests.api_faults.table import ACCOUNT, BANK, CONNECTION, DATABASE, ROW, RUN, TABLE
 from tests.support.clock import Clock
@@ -114,7 +114,7 @@ class Desk:
         self.parts.api.missing_routes.forget()
         with self.app.app_context():
             db.session.execute(db.update(Connection).values(looked_at=LONG_AGO, looking_until=None))
-            for model in (Action, Export, TableLook, WatchedTable, AuditEntry):
+            for model in (Action, Export, TableCheck, MonitoredTable, AuditEntry):
                 db.session.execute(delete(model))
             db.session.commit()
 

@@ -105,9 +105,9 @@ def end_runs(sandbox: Sandbox) -> None:
 def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 5)
     job = begin(clock, found)
-    assert not bulk.go_on(job, WHO, "done", clock())
+    assert not bulk.resume(job, WHO, "done", clock())
     step(parts, clock, job)
-    assert not bulk.go_on(job, WHO, "done", clock())
+    assert not bulk.resume(job, WHO, "done", clock())
     assert sandbox.state()["syncs"] == {str(found[0][1]): 1}
     look(parts, clock)
     step(parts, clock, job)
@@ -116,16 +116,16 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Services, clo
     clock.move(hours=1)
     assert bulk.lease(job.id, clock()) is None
     assert sandbox.state()["calls"]["syncdb"] == 1
-    assert not bulk.go_on(job, WHO, "failed", clock()), "with another result on the screen than there is"
-    assert bulk.go_on(job, OTHER, "done", clock())
-    assert not bulk.go_on(job, OTHER, "done", clock())
+    assert not bulk.resume(job, WHO, "failed", clock()), "with another result on the screen than there is"
+    assert bulk.resume(job, OTHER, "done", clock())
+    assert not bulk.resume(job, OTHER, "done", clock())
 
 
 def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     found = places(sandbox, 8)
     job = tried(parts, clock, begin(clock, found, at_once=3))
     sandbox.life.run_seconds = (600, 600)
-    assert bulk.go_on(job, OTHER, "done", clock())
+    assert bulk.resume(job, OTHER, "done", clock())
     for round in range(3):
         for _ in range(3):
             step(parts, clock, job)
@@ -200,7 +200,7 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     clock.move(hours=-1)
     found = places(sandbox, 6)
     job = tried(parts, clock, begin(clock, found))
-    assert bulk.go_on(job, WHO, "done", clock())
+    assert bulk.resume(job, WHO, "done", clock())
     begun: list[int] = []
 
     def follow(action: Action) -> None:
@@ -272,7 +272,7 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
 ) -> None:
     job = tried(parts, clock, begin(clock, places(sandbox, 6)))
     sandbox.life.run_seconds = (600, 600)
-    bulk.go_on(job, WHO, "done", clock())
+    bulk.resume(job, WHO, "done", clock())
     step(parts, clock, job)
     assert bulk.cancel(job, OTHER, clock())
     assert (job.state, job.ended_at) == ("cancelled", None)
@@ -308,7 +308,7 @@ def test_what_somebody_else_has_under_way_is_left_to_them(parts: Services, clock
     assert OTHER in item.detail
     # Nothing was tried, so nothing is known: the rest cannot be begun, but another one can be tried.
     for seen in ("left_out", "done"):
-        assert not bulk.go_on(job, WHO, seen, clock())
+        assert not bulk.resume(job, WHO, seen, clock())
     other = db.session.scalar(select(BulkItem.id).where(BulkItem.state == "waiting"))
     assert not bulk.try_another(job, item.id, clock())
     assert bulk.try_another(job, other or 0, clock())
@@ -370,7 +370,7 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Services, c
     db.session.refresh(job)
     assert (job.state, bulk.canary(job).state) == ("tried", "done")
     sandbox.fault("reauthorise", status=400, body={"error": "ERROR_X", "detail": "Not today."}, times=1)
-    bulk.go_on(job, WHO, "done", clock())
+    bulk.resume(job, WHO, "done", clock())
     for _ in range(3):
         if job.ended_at is None:
             step(parts, clock, job)
@@ -387,7 +387,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Services, clock:
     job = begin(clock, found, kind=actions.REAUTHORISE)
     step(parts, clock, job)
     db.session.refresh(job)
-    assert bulk.go_on(job, OTHER, "done", clock())
+    assert bulk.resume(job, OTHER, "done", clock())
     sandbox.fault("reauthorise", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
 
     def go() -> None:
@@ -401,7 +401,7 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Services, clock:
     assert (job.state, job.due_at, bulk.canary(job).state) == ("tried", None, "failed")
     assert now.failed in (5, 6), "two at a time"
     assert now.running == 0
-    assert bulk.go_on(job, OTHER, "failed", clock())
+    assert bulk.resume(job, OTHER, "failed", clock())
     sandbox.clear()
     go()
     assert job.state == "done"
@@ -427,7 +427,7 @@ def test_a_killed_workers_job_is_gone_on_with_by_another(
 ) -> None:
     found = places(sandbox, 12)
     job = tried(parts, clock, begin(clock, found, at_once=3))
-    assert bulk.go_on(job, WHO, "done", clock() - timedelta(hours=1))
+    assert bulk.resume(job, WHO, "done", clock() - timedelta(hours=1))
     job_id = job.id
     sandbox.fault("syncdb", delay_ms=150)
     victim = machines.start("worker")

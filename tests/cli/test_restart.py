@@ -18,7 +18,7 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.core.database import db
-from dashboard.fleet.models import AccountCheck
+from dashboard.fleet.models import AccountRefreshState
 from dashboard.refresh import passes
 from tests.support.clock import Clock
 from tests.support.databases import free_port, wait_for
@@ -188,7 +188,7 @@ def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
 ) -> None:
     sandbox.fault("servers", delay_ms=300)
     with app.app_context():
-        began = passes.open_or_join(clock()).started_at
+        began = passes.start_or_join(clock()).started_at
         db.session.remove()
     before = sandbox.state()["calls"].get("servers", 0)
     worker = machines.start("worker")
@@ -199,5 +199,5 @@ def test_a_worker_that_is_asked_to_end_writes_down_what_it_has_in_hand(
     assert time.monotonic() - began_to_end < 15
     asked = sandbox.state()["calls"]["servers"] - before
     with app.app_context():
-        tried = db.session.scalar(select(func.count()).where(AccountCheck.tried_at >= began))
+        tried = db.session.scalar(select(func.count()).where(AccountRefreshState.tried_at >= began))
     assert tried == asked < 60

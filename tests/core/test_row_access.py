@@ -48,7 +48,7 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
         assert db.session.scalars(select(Account.id).union_all(select(Connection.account_id))).all()
         found = select(Account.id).cte("found")
         assert set(db.session.scalars(select(found.c.id))) == INSIDE
-        with row_access.everything():
+        with row_access.unrestricted():
             assert db.session.scalar(select(func.count()).select_from(Account)) == 60
         assert db.session.scalar(select(func.count()).select_from(Account)) == len(INSIDE)
         db.session.commit()

@@ -9,7 +9,7 @@ from sqlalchemy import update
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.customer_links.banks.models import BankTick
+from dashboard.customer_links.banks.models import BankReview
 from dashboard.findings import evaluate
 from dashboard.fleet.models import Connection
 from tests.support.clock import Clock
@@ -95,7 +95,7 @@ def test_two_who_tick_off_the_same_leave_one_tick_the_latest(olga: Person, adam:
     olga.post(f"{place(first)}/tick")
     adam.post(f"{place(first)}/tick")
     with app.app_context():
-        assert [tick.who for tick in db.session.scalars(db.select(BankTick))] == ["adam@example.com"]
+        assert [tick.who for tick in db.session.scalars(db.select(BankReview))] == ["adam@example.com"]
 
 
 def test_what_had_a_success_since_it_was_ticked_off_came_back_and_the_rest_is_to_be_done_again_the_next_day(

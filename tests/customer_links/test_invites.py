@@ -68,12 +68,12 @@ def test_an_invite_that_peliqan_refuses_says_why_and_leads_back(olga: Person, sa
 def test_an_invite_in_another_spelling_is_the_one_that_is_under_way(app: Flask, clock: Clock) -> None:
     with app.app_context():
         account = db.session.get_one(Account, 1001)
-        first, is_new = actions.begin_invite(account, "École Portal", "olga@example.com", clock())
+        first, is_new = actions.start_invite(account, "École Portal", "olga@example.com", clock())
         assert is_new
         for spelling in ("École Portal", "ÉCOLE PORTAL", "E\u0301cole portal", "ÉＣＯＬＥ\u3000portal"):
             assert actions.invite_in_flight(1001, spelling) is first
-            again, is_new = actions.begin_invite(db.session.get_one(Account, 1001), spelling, "olga@example.com", clock())
+            again, is_new = actions.start_invite(db.session.get_one(Account, 1001), spelling, "olga@example.com", clock())
             assert (again.id, is_new) == (first.id, False)
-        other, is_new = actions.begin_invite(db.session.get_one(Account, 1001), "Ecole Portal", "olga@example.com", clock())
+        other, is_new = actions.start_invite(db.session.get_one(Account, 1001), "Ecole Portal", "olga@example.com", clock())
         assert is_new
         assert other.id != first.id

@@ -11,7 +11,7 @@ import pytest
 from dashboard.actions.service import LINKS
 from dashboard.core.paths import ASSETS
 from dashboard.customer_links import letters
-from dashboard.customer_links.letters import LANGUAGES, Letter, Occasion, texts, write
+from dashboard.customer_links.letters import LANGUAGES, CustomerMessage, MessageTemplate, texts, write
 from dashboard.findings.rules.registry import BY_NAME
 
 AT = datetime(2026, 7, 23, 12, 5, tzinfo=UTC)
@@ -20,7 +20,7 @@ BRUSSELS = ZoneInfo("Europe/Brussels")
 HOSTILE = "Evil\r\nBcc: all@example.com\x00 {url} <script>alert(1)</script> \u202e&?%0A" + "x" * 300
 
 
-def occasion(**changes: object) -> Occasion:
+def occasion(**changes: object) -> MessageTemplate:
     told = {
         "kind": "reauthorise",
         "rule": "auth_failed",
@@ -30,7 +30,7 @@ def occasion(**changes: object) -> Occasion:
         "good_until": AT + timedelta(hours=23, minutes=30),
         **changes,
     }
-    return Occasion(**told)  # type: ignore[arg-type]
+    return MessageTemplate(**told)  # type: ignore[arg-type]
 
 
 def test_there_is_a_file_for_every_language_and_none_that_nobody_can_choose() -> None:
@@ -149,4 +149,4 @@ def test_a_name_from_outside_stays_on_its_line_and_is_never_filled_in_again() ->
 def test_a_message_that_mail_programs_would_cut_off_says_so() -> None:
     assert not write("en", occasion(), AT, BRUSSELS).may_be_cut
     assert write("en", occasion(url="https://example.com/" + "x" * 1500), AT, BRUSSELS).may_be_cut
-    assert Letter("en", "s", "é" * 400).may_be_cut
+    assert CustomerMessage("en", "s", "é" * 400).may_be_cut

@@ -54,7 +54,7 @@ def look(parts: Services, clock: Clock, action: Action, **by: float) -> Action:
     clock.move(**(by or {"seconds": 70}))
     leased = actions.lease(action.id, clock())
     assert leased is not None
-    customer_links.look(parts.api, leased, clock(), 15)
+    customer_links.poll(parts.api, leased, clock(), 15)
     db.session.refresh(action)
     return action
 
@@ -113,7 +113,7 @@ def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_be
 def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     parts: Services, clock: Clock, sandbox: Sandbox, account: Account
 ) -> None:
-    written, is_new = actions.begin_invite(account, "sftp_files", WHO, clock())
+    written, is_new = actions.start_invite(account, "sftp_files", WHO, clock())
     assert is_new
     assert invite(parts, account).id == written.id
     assert sandbox.state()["calls"].get("invite", 0) == 0
@@ -156,7 +156,7 @@ def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Services, cl
 
 
 def ask(parts: Services, connection: Any) -> Action:
-    return customer_links.ask(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
+    return customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
 
 
 def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
@@ -207,7 +207,7 @@ def test_what_waits_is_found_by_what_is_next(parts: Services, clock: Clock, sand
     action.followed_at = clock()
     db.session.commit()
     assert waiting_links.stage_of(action, clock() + timedelta(hours=30)) == "followed"
-    actions.settle(action, "failed", clock(), "Nobody followed the link within 24 hours.")
+    actions.complete(action, "failed", clock(), "Nobody followed the link within 24 hours.")
     assert waiting_links.stage_of(action, clock()) is None
     assert not waiting_links.note_sent(action, WHO, "fr", clock())
     assert action.language == "nl"

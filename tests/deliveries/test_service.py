@@ -32,7 +32,7 @@ def context(app: Flask) -> Iterator[None]:
 
 @pytest.fixture
 def begun(parts: Services) -> int:
-    (delivery_id,) = deliveries.begin([PLACE], WHO, parts.clock())
+    (delivery_id,) = deliveries.start([PLACE], WHO, parts.clock())
     db.session.commit()
     return delivery_id
 
@@ -44,9 +44,9 @@ def leased(delivery_id: int, clock: Clock) -> Delivery:
 
 
 def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(parts: Services, clock: Clock) -> None:
-    assert len(deliveries.begin([PLACE, OTHER, PLACE], WHO, clock())) == 2
+    assert len(deliveries.start([PLACE, OTHER, PLACE], WHO, clock())) == 2
     db.session.commit()
-    assert deliveries.begin([PLACE], deliveries.BY_EVENT, clock()) == []
+    assert deliveries.start([PLACE], deliveries.BY_EVENT, clock()) == []
     assert [(each.state, each.who) for each in all_deliveries()] == [("waiting", WHO)] * 2
     assert audited() == [("deliver", WHO, "pending")] * 2
 
@@ -57,7 +57,7 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services
     def tell(number: int) -> list[int]:
         with app.app_context():
             barrier.wait(60)
-            found = deliveries.begin([PLACE], f"{number}", parts.clock())
+            found = deliveries.start([PLACE], f"{number}", parts.clock())
             db.session.commit()
             db.session.remove()
             return found
@@ -72,7 +72,7 @@ def test_what_is_asked_for_is_the_open_one_and_else_another(begun: int, parts: S
     for number in (1, 2):
         deliveries.cancel(deliveries.latest_of(PLACE), WHO, clock())  # type: ignore[arg-type]
         assert deliveries.ask(PLACE, WHO, clock()).key == f"1002/100299/{number}"
-    assert deliveries.begin([PLACE], deliveries.BY_EVENT, clock()) == []
+    assert deliveries.start([PLACE], deliveries.BY_EVENT, clock()) == []
     assert deliveries.ask(OTHER, WHO, clock()).key == "1003/100399"
 
 
@@ -81,35 +81,35 @@ def test_one_worker_has_it_and_who_lost_it_is_told(begun: int, clock: Clock) -> 
     assert deliveries.lease(begun, clock()) is None
     assert deliveries.due(clock()) == []
     clock.move(minutes=9)
-    assert deliveries.note(first, clock(), run_id=7)
+    assert deliveries.save_progress(first, clock(), run_id=7)
     clock.move(minutes=9)
     assert deliveries.lease(begun, clock()) is None, "its lease was made longer"
     clock.move(minutes=2)
     assert deliveries.due(clock()) == [begun]
     second = leased(begun, clock)
     assert (second.run_id, second.tries) == (7, 1), "what it was taken from counts as a try"
-    assert not deliveries.note(first, clock(), run_id=8)
-    assert not deliveries.let_go(first, clock())
-    assert not deliveries.settle(first, deliveries.DELIVERED, clock(), error="")
+    assert not deliveries.save_progress(first, clock(), run_id=8)
+    assert not deliveries.reschedule(first, clock())
+    assert not deliveries.complete(first, deliveries.DELIVERED, clock(), error="")
     assert (all_deliveries()[0].run_id, audited()) == (7, [("deliver", WHO, "pending")])
-    assert deliveries.settle(second, deliveries.DELIVERED, clock(), error="")
+    assert deliveries.complete(second, deliveries.DELIVERED, clock(), error="")
     assert audited() == [("deliver", WHO, "done")]
 
 
 def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(begun: int, clock: Clock) -> None:
     in_hand, tables = leased(begun, clock), [{"id": 1, "name": "a", "rows": 5, "parts": 1, "whole": False}]
-    assert deliveries.note(in_hand, clock(), state=deliveries.SENDING, run_id=7, tables=tables, rows=5)
+    assert deliveries.save_progress(in_hand, clock(), state=deliveries.SENDING, run_id=7, tables=tables, rows=5)
     row = deliveries.delivery_or_none(begun)
     assert row is not None
     assert deliveries.cancel(row, WHO, clock())
     assert not deliveries.cancel(row, WHO, clock())
-    assert not deliveries.note(in_hand, clock(), rows=10)
+    assert not deliveries.save_progress(in_hand, clock(), rows=10)
     assert deliveries.send_again(row, "viv@example.com", clock())
     assert not deliveries.send_again(row, "viv@example.com", clock())
     assert (row.state, row.tables, row.rows, row.tries) == ("sending", tables, 5, 0)
     assert audited() == [("deliver", WHO, "failed"), ("send_delivery", "viv@example.com", "pending")]
     again = leased(begun, clock)
-    deliveries.settle(again, deliveries.DEAD, clock(), error="The hook answered 500.")
+    deliveries.complete(again, deliveries.DEAD, clock(), error="The hook answered 500.")
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "send_delivery")).one()
     assert (entry.result, entry.detail) == (
         "failed", f"Delivery {begun} goes on. 5 rows of 1 tables handed over. The hook answered 500.",
@@ -121,8 +121,8 @@ def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(beg
 )
 def test_what_is_sent_again_goes_on_with_what_it_was_at(begun: int, clock: Clock, reached: dict[str, object], state: str) -> None:
     in_hand = leased(begun, clock)
-    assert deliveries.note(in_hand, clock(), **reached)
-    assert deliveries.settle(in_hand, deliveries.DEAD, clock(), error="No.")
+    assert deliveries.save_progress(in_hand, clock(), **reached)
+    assert deliveries.complete(in_hand, deliveries.DEAD, clock(), error="No.")
     row = deliveries.delivery_or_none(begun)
     assert row is not None
     assert deliveries.send_again(row, WHO, clock())
@@ -131,21 +131,21 @@ def test_what_is_sent_again_goes_on_with_what_it_was_at(begun: int, clock: Clock
 
 def test_the_end_of_a_run_makes_those_due_that_wait_for_one(begun: int, clock: Clock) -> None:
     in_hand = leased(begun, clock)
-    assert deliveries.let_go(in_hand, clock() + timedelta(minutes=1))
+    assert deliveries.reschedule(in_hand, clock() + timedelta(minutes=1))
     assert deliveries.make_due([OTHER], clock()) == []
     assert deliveries.make_due([PLACE], clock()) == [begun]
     db.session.commit()
     assert deliveries.due(clock()) == [begun]
     in_hand = leased(begun, clock)
-    assert deliveries.let_go(in_hand, clock() + timedelta(minutes=1), state=deliveries.SENDING)
+    assert deliveries.reschedule(in_hand, clock() + timedelta(minutes=1), state=deliveries.SENDING)
     assert deliveries.make_due([PLACE], clock()) == [], "it waits for the hook, and not for a run"
 
 
 def test_what_has_ended_is_forgotten_with_the_rest_of_history(begun: int, clock: Clock) -> None:
     clock.move(days=100)
-    retention.forget(clock())
+    retention.delete_old(clock())
     assert len(all_deliveries()) == 1
-    deliveries.settle(leased(begun, clock), deliveries.DELIVERED, clock(), error="")
+    deliveries.complete(leased(begun, clock), deliveries.DELIVERED, clock(), error="")
     clock.move(days=1)
-    retention.forget(clock())
+    retention.delete_old(clock())
     assert all_deliveries() == []

@@ -38,7 +38,7 @@ def as_csv(content: bytes) -> list[list[str]]:
 
 
 def make(lines: Path, target: Path) -> None:
-    with parquet.Making(lines, target) as making:
+    with parquet.ParquetWriter(lines, target) as making:
         assert making.finish() == target
 
 
@@ -181,7 +181,7 @@ def test_parquet_takes_many_rows_a_group_at_a_time_and_a_late_value_that_does_no
 def test_parquet_is_made_while_its_lines_are_still_written_wherever_they_are_cut(tmp_path: Path) -> None:
     lines, target = tmp_path / "lines", tmp_path / "file"
     whole = written(ParquetLines(columns("Ä")), [{"id": n, "Ä": "ä" * n} for n in range(60)])
-    with lines.open("wb") as file, parquet.Making(lines, target) as making:
+    with lines.open("wb") as file, parquet.ParquetWriter(lines, target) as making:
         for start in range(0, len(whole), 97):
             file.write(whole[start : start + 97])
             file.flush()
@@ -208,7 +208,7 @@ def test_only_what_is_not_written_yet_is_waited_for_however_long_a_line_is(
 def test_a_parquet_file_whose_maker_is_left_before_it_is_whole_is_not_there(tmp_path: Path) -> None:
     lines, target = tmp_path / "lines", tmp_path / "file"
     lines.write_bytes(written(ParquetLines(columns("A")), [{"id": 1, "A": "x"}]))
-    with parquet.Making(lines, target):
+    with parquet.ParquetWriter(lines, target):
         wait_for(target.exists, "the file is begun")
     assert not target.exists()
 
@@ -243,7 +243,7 @@ def test_a_masked_column_is_text_in_parquet_and_an_empty_table_has_its_columns(t
 
 def test_a_parquet_file_that_cannot_be_made_leaves_none_and_says_nothing_of_the_rows(tmp_path: Path) -> None:
     (tmp_path / "lines").write_text('[["A","text",null]]\n["secr')
-    with pytest.raises(parquet.NotMade, match="could not be made") as caught:
+    with pytest.raises(parquet.ParquetFailed, match="could not be made") as caught:
         make(tmp_path / "lines", tmp_path / "file")
     assert "secr" not in repr(caught.value)
     assert not (tmp_path / "file").exists()

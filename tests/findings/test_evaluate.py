@@ -17,7 +17,7 @@ from dashboard.fleet.models import Account, Connection
 from dashboard.peliqan import models
 from dashboard.refresh import live, writer
 from dashboard.refresh import service as refresh
-from dashboard.refresh.writer import Reading, save_readings
+from dashboard.refresh.writer import AccountFetch, save_readings
 from dashboard.worker import retention
 from tests.support.clock import Clock
 from tests.support.factories import dark_fleet
@@ -81,7 +81,7 @@ def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
     assert (finding.rule, finding.state) == ("disabled", "new")
     first_id, cause_id = finding.id, finding.cause_id
     clock.move(hours=25)
-    evaluate.grow_older(clock())
+    evaluate.expire_states(clock())
     [finding] = open_findings(Finding.connection_id == connection.id)
     assert finding.state == "open"
     assert db.session.get_one(Cause, cause_id).state == "open"
@@ -108,11 +108,11 @@ def test_only_what_brings_news_is_evaluated(sandbox: Sandbox, clock: Clock) -> N
 
     event.listen(db.engine, "before_cursor_execute", note)
     try:
-        save_readings([Reading(account_id, clock(), clock() + timedelta(days=1), news=False)], {})
+        save_readings([AccountFetch(account_id, clock(), clock() + timedelta(days=1), news=False)], {})
         assert asked
         assert not [statement for statement in asked if "finding" in statement]
         seen = (models.Connection(id=sandbox.healthy.id, name="Other", connector="xero", status="DISABLED"),)
-        save_readings([Reading(account_id, clock(), clock() + timedelta(days=1), seen)], {})
+        save_readings([AccountFetch(account_id, clock(), clock() + timedelta(days=1), seen)], {})
         assert [statement for statement in asked if "finding" in statement]
     finally:
         event.remove(db.engine, "before_cursor_execute", note)
@@ -142,7 +142,7 @@ def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(parts: Services,
     listed = tuple(models.Connection(id=each.id, name=each.name, connector=each.connector.name, status="OK") for each in known)
     for _ in range(2):
         clock.move(minutes=5)
-        save_readings([Reading(expired.account_id, clock(), clock() + timedelta(days=1), listed)], {})
+        save_readings([AccountFetch(expired.account_id, clock(), clock() + timedelta(days=1), listed)], {})
     assert of(expired) == []
     check_counts()
 
@@ -174,7 +174,7 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
     for id in ids[:11]:
         seen = models.Connection(id=id * 10, name="Books", connector="made_up", status="OK", run_interval=3600)
         run = models.Run(id=id * 100 + 1, status="COMPLETED", started_at=at - timedelta(minutes=2), ended_at=at)
-        save_readings([Reading(id, at, at + timedelta(days=1), (seen,), {id * 10: (run,)})], {})
+        save_readings([AccountFetch(id, at, at + timedelta(days=1), (seen,), {id * 10: (run,)})], {})
     [cause] = dark_causes()
     assert (cause.platform, cause.connections, cause.most) == (True, 1, 12)
     evaluate.evaluate_all(at)
@@ -207,10 +207,10 @@ def test_a_suppressed_cause_spares_people_what_is_and_comes_to_be_behind_it_unti
     dark_fleet(clock, 1, first=910_000)
     assert {each.state for each in open_findings(Finding.cause_id == cause.id)} == {"suppressed"}
     clock.move(days=2)
-    evaluate.grow_older(clock())
+    evaluate.expire_states(clock())
     assert dark_causes()[0].state == "suppressed"
     clock.move(days=1.1)
-    evaluate.grow_older(clock())
+    evaluate.expire_states(clock())
     assert dark_causes()[0].state == "open"
     assert {each.state for each in open_findings(Finding.cause_id == cause.id)} == {"open"}
 
@@ -232,10 +232,10 @@ def test_only_so_much_is_kept_of_what_has_recovered(parts: Services, sandbox: Sa
     read(parts, connection)
     old = select(func.count()).where(Finding.connection_id == connection.id)
     assert db.session.scalar(old) == 1
-    retention.forget(clock() - timedelta(days=1))
+    retention.delete_old(clock() - timedelta(days=1))
     assert db.session.scalar(old) == 1
     clock.move(days=100)
-    retention.forget(clock() - timedelta(days=90))
+    retention.delete_old(clock() - timedelta(days=90))
     assert db.session.scalar(old) == 0
 
 
@@ -247,7 +247,7 @@ def test_two_connections_of_one_name_are_found_and_the_elder_is_named(clock: Clo
         models.Connection(id=id, name=name, connector="xero", status="OK", run_interval=3600)
         for id, name in ((1, "Books"), (2, "books "), (3, "Other"))
     )
-    save_readings([Reading(950_000, at, at + timedelta(days=1), seen, {1: run, 2: run, 3: run})], {})
+    save_readings([AccountFetch(950_000, at, at + timedelta(days=1), seen, {1: run, 2: run, 3: run})], {})
     [twin] = open_findings(Finding.account_id == 950_000)
     assert (twin.rule, twin.connection_id) == ("duplicate_connection", 2)
     assert "same name, 1" in twin.evidence

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
-from dashboard.findings.rules.registry import BY_NAME, RULES, Found, diagnose, may_be_unwell
-from dashboard.findings.rules.siblings import made_anew
+from dashboard.findings.rules.registry import BY_NAME, RULES, RuleResult, diagnose, may_be_unwell
+from dashboard.findings.rules.siblings import was_recreated
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = 3600
@@ -26,7 +26,7 @@ def ago(**by: float) -> datetime:
     return NOW - timedelta(**by)
 
 
-def found(around: Around = AROUND, **facts: Any) -> list[Found]:
+def found(around: Around = AROUND, **facts: Any) -> list[RuleResult]:
     return list(diagnose(WELL._replace(**facts), around))
 
 
@@ -147,7 +147,7 @@ def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
     assert found(replace(AROUND, drops={7: drops})) == []
 
 
-def of_data(*tables: TableFigures, **facts: Any) -> list[Found]:
+def of_data(*tables: TableFigures, **facts: Any) -> list[RuleResult]:
     return found(replace(AROUND, data={101: CheckedData(NOW, tables), 7: CheckedData(NOW, TABLES_WITH_FAULTS)}), **facts)
 
 
@@ -201,8 +201,8 @@ NEVER: dict[str, Any] = {"last_success_at": None, "last_run_at": None, "last_run
 
 def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_have_been_made_anew() -> None:
     mine = [WELL, WELL._replace(id=102, name="Books 2", **NEVER), WELL._replace(id=103, connector="odoo", **NEVER)]
-    assert made_anew(mine, {101: 20}) == {102: 101}
-    told = list(diagnose(mine[1], replace(AROUND, anew=made_anew(mine, {}))))
+    assert was_recreated(mine, {101: 20}) == {102: 101}
+    told = list(diagnose(mine[1], replace(AROUND, anew=was_recreated(mine, {}))))
     assert [each.rule for each in told] == ["never_ran", "duplicate_connection"]
     assert told[1].evidence == (
         "No success of it is known, and the account has another connection of xero, 101: made anew, perhaps."
@@ -222,20 +222,20 @@ def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_h
     ],
 )
 def test_one_that_is_off_or_has_only_begun_was_not_made_anew(facts: dict[str, Any]) -> None:
-    assert made_anew([WELL, WELL._replace(id=102, **{**NEVER, **facts})], {}) == {}
+    assert was_recreated([WELL, WELL._replace(id=102, **{**NEVER, **facts})], {}) == {}
 
 
 def test_of_several_that_never_succeeded_each_names_the_one_that_succeeded_last() -> None:
     older = WELL._replace(id=50, last_success_at=ago(days=3))
     new = [WELL._replace(id=id, **{**NEVER, "last_run_status": "ERROR", "last_run_at": ago(hours=1)}) for id in (102, 103)]
-    assert made_anew([older, WELL, *new], {102: 9, 103: 3}) == {102: 101, 103: 101}
-    assert made_anew(new, {}) == {102: 103, 103: 102}
+    assert was_recreated([older, WELL, *new], {102: 9, 103: 3}) == {102: 101, 103: 101}
+    assert was_recreated(new, {}) == {102: 103, 103: 102}
 
 
 def test_one_whose_earlier_runs_are_not_known_was_made_anew_only_where_it_came_later_than_the_account() -> None:
     failing = WELL._replace(id=102, last_success_at=None, last_run_status="ERROR")
-    assert made_anew([WELL, failing], {102: 10}) == {}
-    assert made_anew([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {102: 101}
+    assert was_recreated([WELL, failing], {102: 10}) == {}
+    assert was_recreated([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {102: 101}
 
 
 def test_a_cause_hides_its_effects() -> None:

@@ -129,7 +129,7 @@ def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_
         for each in (*losing, well):
             row = db.session.get_one(Connection, (each.account_id, each.id))
             assert (row.status, bool(row.last_records)) == ("OK", True)
-            freshness.look_at_rows(parts.api, row, NOON)
+            freshness.check_freshness(parts.api, row, NOON)
         [cause] = db.session.scalars(select(Cause))
         assert (cause.rule, cause.connector, cause.connections, cause.accounts) == ("stale_rows", "yuki", 3, 3)
         found = db.session.scalars(select(Finding)).all()
@@ -168,7 +168,7 @@ def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(
         for minutes, expected in ((0, set()), (9, set()), (20, {each.id for each in losing})):
             now[0] = NOON + timedelta(minutes=minutes)
             for each in (*losing, well):
-                freshness.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+                freshness.check_freshness(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
             found = db.session.scalars(select(Finding).where(Finding.rule == "rows_dropped")).all()
             assert {each.connection_id for each in found} == expected
         [cause] = db.session.scalars(select(Cause))

@@ -312,7 +312,7 @@ def test_both_find_the_tables_that_lost_rows(tmp_path: Path) -> None:
         for minutes in (0, 20):
             now[0] = NOON + timedelta(minutes=minutes)
             for each in yuki:
-                freshness.look_at_rows(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+                freshness.check_freshness(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
         for each in yuki:
             opinions += warehouses[each.account_id].opinions(sources[each.id], now[0], counts[each.id])
         theirs = {each.connection_id for each in opinions if each.check == "row_count_drop"}

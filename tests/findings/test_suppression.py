@@ -50,7 +50,7 @@ def states(cause: Cause) -> set[str]:
 def tick(parts: Services) -> None:
     """What the worker does every minute, but for what it does once a day, which would hide that the rest did nothing."""
     for name in ("findings", "retention"):
-        periodic.take_job(name, parts.clock(), timedelta(days=1))
+        periodic.claim_periodic(name, parts.clock(), timedelta(days=1))
     db.session.commit()
     with parts.app.app_context():
         dispatch.every_minute()
@@ -99,7 +99,7 @@ def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(parts: 
 def test_ending_it_by_hand_is_seen_at_once(parts: Services, clock: Clock) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "Known.", 30, clock())
-    suppression.wake(cause, clock())
+    suppression.unsuppress(cause, clock())
     assert states(cause) == {"new"}
     db.session.refresh(cause)
     assert (cause.state, cause.suppressed_until, cause.suppressed_by) == ("new", None, None)
@@ -209,10 +209,10 @@ def test_without_a_reason_or_for_other_than_the_days_offered_nothing_is_suppress
 def test_a_cause_that_people_wrote_about_is_never_forgotten(clock: Clock) -> None:
     """Its findings may all move to another cause; what was written stays, and nothing breaks on it."""
     cause, other = db.session.scalars(select(Cause).where(Cause.connections > 0).limit(2)).all()
-    notes.add_note(notes.Place(cause_id=cause.id), WHO, "Ask Ann.", clock())
+    notes.add_note(notes.NoteTarget(cause_id=cause.id), WHO, "Ask Ann.", clock())
     db.session.execute(update(Finding).where(Finding.cause_id == cause.id).values(cause_id=other.id))
     causes.settle(causes.Tally(touched={cause.id, other.id}), clock(), 10)
     db.session.commit()
     db.session.refresh(cause)
     assert cause.state == "recovered"
-    assert [note.text for note in notes.notes_on(notes.Place(cause_id=cause.id))] == ["Ask Ann."]
+    assert [note.text for note in notes.notes_on(notes.NoteTarget(cause_id=cause.id))] == ["Ask Ann."]

@@ -14,7 +14,7 @@ from dashboard.findings.models import Finding
 from dashboard.fleet import queries
 from dashboard.peliqan import models
 from dashboard.refresh import live, writer
-from dashboard.refresh.writer import Reading, save_readings
+from dashboard.refresh.writer import AccountFetch, save_readings
 from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
 
@@ -40,7 +40,7 @@ def read(clock: Clock, *told: dict[str, Any]) -> dict[int, str]:
     connections = [models.Connection(**each) for each in told]
     run = models.Run(id=9, status="COMPLETED", started_at=at - timedelta(minutes=9), ended_at=at - timedelta(minutes=8))
     runs = {each.id: (run,) for each in connections if not each.is_target}
-    save_readings([Reading(ACCOUNT, at, at + timedelta(days=1), connections, runs)], {})
+    save_readings([AccountFetch(ACCOUNT, at, at + timedelta(days=1), connections, runs)], {})
     found = db.session.scalars(select(Finding).where(Finding.account_id == ACCOUNT, Finding.recovered_at.is_(None)))
     return {each.connection_id or 0: each.rule for each in found}
 
@@ -85,7 +85,7 @@ def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
     assert "orphan_target" not in found
     save_readings(
         [
-            Reading(
+            AccountFetch(
                 account.id, clock(), clock() + timedelta(days=1), [parts.api.for_account(account.id).connection(connection.id)]
             )
         ],

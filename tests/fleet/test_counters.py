@@ -8,13 +8,13 @@ from flask import Flask
 from sqlalchemy import func, select
 
 from dashboard.context import Services
-from dashboard.core.cache import Remembered
+from dashboard.core.cache import SnapshotCache
 from dashboard.core.database import db
 from dashboard.fleet import counters
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.peliqan import models
 from dashboard.refresh import writer
-from dashboard.refresh.writer import Reading, save_readings
+from dashboard.refresh.writer import AccountFetch, save_readings
 from tests.support.clock import Clock
 from tests.support.people import Person
 
@@ -34,13 +34,13 @@ def kept() -> dict[tuple[str, ...], int]:
 
 def counted() -> dict[tuple[str, ...], int]:
     kind = (Connection.severity, Connection.status, Connection.connector)
-    rows = db.session.execute(select(*kind, func.count()).where(*counters.SHOWN).group_by(*kind))
+    rows = db.session.execute(select(*kind, func.count()).where(*counters.LISTED).group_by(*kind))
     return {tuple(values): count for *values, count in rows}
 
 
 def check_accounts() -> None:
     db.session.expire_all()
-    of_account = select(Connection.account_id, Connection.severity, func.count()).where(*counters.SHOWN)
+    of_account = select(Connection.account_id, Connection.severity, func.count()).where(*counters.LISTED)
     found: dict[int, dict[str, int]] = {}
     for account_id, severity, count in db.session.execute(of_account.group_by(Connection.account_id, Connection.severity)):
         found.setdefault(account_id, {})[severity] = count
@@ -69,7 +69,7 @@ def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, se
                 for place in range(6)
                 if chance.random() < 0.7
             )
-            readings.append(Reading(account_id, clock(), clock(), seen))
+            readings.append(AccountFetch(account_id, clock(), clock(), seen))
         save_readings(readings, {})
         if chance.random() < 0.3:
             writer.miss_accounts(range(1001, 1001 + chance.randint(50, 60)), clock())
@@ -140,7 +140,7 @@ class Work:
 
 def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on() -> None:
     work = Work(0.3, 0.3, 0.3, 2, 2)
-    kept = Remembered(lambda: work.now)
+    kept = SnapshotCache(lambda: work.now)
     assert [kept.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]
     work.now += 5.9
     assert kept.get("all", 3, work) == 2
@@ -157,13 +157,13 @@ def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_s
 
 def test_what_is_counted_quickly_or_took_long_only_once_is_always_that_of_now() -> None:
     work = Work(0.04, 5, 0.04, 0.04, 5)
-    kept = Remembered(lambda: work.now)
+    kept = SnapshotCache(lambda: work.now)
     assert [kept.get("all", version, work) for version in (1, 2, 3, 4, 5)] == [1, 2, 3, 4, 5]
 
 
 def test_while_one_counts_what_takes_long_the_others_are_shown_what_was_counted_last() -> None:
     work = Work(1, 1, 1)
-    kept = Remembered(lambda: work.now)
+    kept = SnapshotCache(lambda: work.now)
     for version in (1, 2):
         kept.get("all", version, work)
     work.now += 60

@@ -129,7 +129,7 @@ def test_a_run_that_somebody_started(status: str, parts: Services, sandbox: Sand
     clock.move(seconds=70)
     leased = actions.lease(action.id, clock())
     assert leased is not None
-    sync.look(parts.api, leased, clock(), 15)
+    sync.poll(parts.api, leased, clock(), 15)
     db.session.refresh(action)
     assert (action.state, action.run_status) == (end.sync, status)
     assert (known(connection).last_success_at != before) == end.succeeded

@@ -16,7 +16,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.monitoring.queries import WRITTEN
 from dashboard.refresh.service import refresh_fleet
-from dashboard.tasks.periodic import Job
+from dashboard.tasks.periodic import PeriodicTask
 from dashboard.worker import dispatch
 from tests.support.clock import Clock
 from tests.support.databases import Servers
@@ -149,7 +149,7 @@ def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(app: F
 def test_readiness_writes_once_in_ten_seconds(app: Flask, clock: Clock) -> None:
     def written() -> Any:
         with app.app_context():
-            return db.session.scalar(select(Job.due_at).where(Job.name == WRITTEN))
+            return db.session.scalar(select(PeriodicTask.due_at).where(PeriodicTask.name == WRITTEN))
 
     ask(app)
     first = written()

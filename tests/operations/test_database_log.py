@@ -98,26 +98,26 @@ def save_schedule(clock: Clock) -> int:
 def begin_sync(clock: Clock) -> tuple[int, bool]:
     connection = db.session.scalars(select(Connection).where(Connection.account_id == 1001).order_by(Connection.id)).first()
     assert connection is not None
-    action, is_new = actions.begin(actions.SYNC, connection, "olga@example.com", clock())
+    action, is_new = actions.start_action(actions.SYNC, connection, "olga@example.com", clock())
     return action.id, is_new
 
 
 def begin_invite(clock: Clock) -> tuple[int, bool]:
-    action, is_new = actions.begin_invite(db.session.get_one(Account, 1001), "shopify", "olga@example.com", clock())
+    action, is_new = actions.start_invite(db.session.get_one(Account, 1001), "shopify", "olga@example.com", clock())
     return action.id, is_new
 
 
 # Each place that inserts what two may insert at once, with the table, and how many of the two are refused by a sentence.
 PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
-    "a pass": ("refresh", lambda clock: passes.open_or_join(clock()).id, 0),
+    "a pass": ("refresh", lambda clock: passes.start_or_join(clock()).id, 0),
     "a sync": ("action", begin_sync, 0),
     "an invite": ("action", begin_invite, 0),
     "a person": ("user", lambda clock: users.create_user("new@example.com", "viewer", "a long password of theirs", clock()), 1),
     "a person of a provider's": (
         "user",
         lambda clock: (
-            oidc_users.admit(
-                oidc_users.Vouched("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
+            oidc_users.provision_user(
+                oidc_users.OidcIdentity("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
             ).id
         ),
         0,

@@ -100,7 +100,7 @@ def test_pages_and_passes_go_on_with_fewer_server_connections_than_clients(
     with (tmp_path / "log").open("wb") as log:
         url = processes.serve(stderr=log)
         with app.app_context():
-            pass_id = passes.open_or_join(clock()).id
+            pass_id = passes.start_or_join(clock()).id
             db.session.remove()
             db.engine.dispose()
         for _ in range(2):

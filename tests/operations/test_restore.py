@@ -12,7 +12,7 @@ from sqlalchemy import func, select, update
 
 from dashboard.cli import main
 from dashboard.core.database import db
-from dashboard.tasks.periodic import Job
+from dashboard.tasks.periodic import PeriodicTask
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
 from tests.support.processes import Processes
@@ -20,7 +20,7 @@ from tests.support.processes import Processes
 pytestmark = pytest.mark.both_engines
 
 
-NOTES = select(func.count()).where(Job.name.startswith("process "))
+NOTES = select(func.count()).where(PeriodicTask.name.startswith("process "))
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_store_in_use_is_not_replaced(
     assert "One that was killed counts as running for" in refused.output
     with app.app_context():
         before = clock() - timedelta(minutes=1)
-        db.session.execute(update(Job).where(Job.name.startswith("process ")).values(due_at=before))
+        db.session.execute(update(PeriodicTask).where(PeriodicTask.name.startswith("process ")).values(due_at=before))
         db.session.commit()
         db.session.remove()
         db.engine.dispose()

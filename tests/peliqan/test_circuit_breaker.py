@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 
 from dashboard import peliqan
-from dashboard.peliqan.circuit_breaker import FIRST_WAIT, IN_A_ROW, LONGEST_WAIT, OVERDUE, PROBE_EVERY, Breaker, MemoryNotes, Open
+from dashboard.peliqan.circuit_breaker import (
+    FIRST_WAIT,
+    IN_A_ROW,
+    LONGEST_WAIT,
+    OVERDUE,
+    PROBE_EVERY,
+    CircuitBreaker,
+    CircuitOpen,
+    MemoryOutageStore,
+)
 from tests.support.fault_server import CUSTOMER, Answer, FaultServer, html
 
 BEGAN = datetime(2026, 1, 2, 10, 42, tzinfo=UTC)
@@ -36,34 +45,34 @@ def hands() -> Hands:
 
 
 @pytest.fixture
-def notes() -> MemoryNotes:
-    return MemoryNotes()
+def notes() -> MemoryOutageStore:
+    return MemoryOutageStore()
 
 
-def fail_once(breaker: Breaker, account: int, *, timed_out: bool = False) -> bool:
+def fail_once(breaker: CircuitBreaker, account: int, *, timed_out: bool = False) -> bool:
     """A try without an answer; whether a probe is asked for."""
     return breaker.failed(account, breaker.answers, timed_out=timed_out)
 
 
-def opened(notes: MemoryNotes, hands: Hands) -> Breaker:
+def opened(notes: MemoryOutageStore, hands: Hands) -> CircuitBreaker:
     """A breaker after failures and a probe that nobody answered."""
-    breaker = Breaker(notes, clock=hands)
+    breaker = CircuitBreaker(notes, clock=hands)
     while not fail_once(breaker, 1):
         pass
     breaker.settle(breaker.answers, answered=False, reason="Peliqan did not answer in time.")
     return breaker
 
 
-def is_open(breaker: Breaker, *, may_try: bool = False) -> bool:
+def is_open(breaker: CircuitBreaker, *, may_try: bool = False) -> bool:
     try:
         breaker.ask(may_try=may_try)
-    except Open:
+    except CircuitOpen:
         return True
     return False
 
 
-def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before(notes: MemoryOutageStore, hands: Hands) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     assert [fail_once(breaker, account) for account in range(IN_A_ROW)] == [False] * (IN_A_ROW - 1) + [True]
     assert not is_open(breaker)
     breaker.settle(breaker.answers, answered=False, reason="No.")
@@ -72,8 +81,10 @@ def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before
     assert (breaker.outage.since, breaker.outage.reason) == (BEGAN, "No.")
 
 
-def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_while(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_while(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     for _ in range(3):
         assert [fail_once(breaker, 7) for _ in range(IN_A_ROW)][-1]
         breaker.settle(breaker.answers, answered=True)
@@ -83,29 +94,29 @@ def test_a_probe_that_is_answered_keeps_it_closed_and_no_other_is_sent_for_a_whi
         breaker.answered()
 
 
-def test_only_one_probe_is_under_way_at_a_time(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_only_one_probe_is_under_way_at_a_time(notes: MemoryOutageStore, hands: Hands) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda account: fail_once(breaker, account), range(200))) == 1
 
 
-def test_an_answer_between_begins_the_count_anew(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_an_answer_between_begins_the_count_anew(notes: MemoryOutageStore, hands: Hands) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     for account in range(3 * IN_A_ROW):
         assert not fail_once(breaker, account)
         if account % (IN_A_ROW - 1) == 0:
             breaker.answered()
 
 
-def test_a_try_during_which_another_was_answered_is_not_counted(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_a_try_during_which_another_was_answered_is_not_counted(notes: MemoryOutageStore, hands: Hands) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     sent = breaker.answers
     breaker.answered()
     assert not any(breaker.failed(account, sent, timed_out=True) for account in range(10 * IN_A_ROW))
 
 
-def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(notes: MemoryOutageStore, hands: Hands) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     while not fail_once(breaker, 1):
         pass
     sent = breaker.answers
@@ -114,14 +125,14 @@ def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(notes
     assert not is_open(breaker)
 
 
-def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(notes: MemoryNotes, hands: Hands) -> None:
-    breaker = Breaker(notes, clock=hands)
+def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(notes: MemoryOutageStore, hands: Hands) -> None:
+    breaker = CircuitBreaker(notes, clock=hands)
     assert not any(fail_once(breaker, 1, timed_out=True) for _ in range(10 * IN_A_ROW))
     assert fail_once(breaker, 2, timed_out=True)
 
 
-def test_turns_come_ever_more_rarely_and_each_is_one_process_s(notes: MemoryNotes, hands: Hands) -> None:
-    worker, other = opened(notes, hands), Breaker(notes, clock=hands)
+def test_turns_come_ever_more_rarely_and_each_is_one_process_s(notes: MemoryOutageStore, hands: Hands) -> None:
+    worker, other = opened(notes, hands), CircuitBreaker(notes, clock=hands)
     waits = []
     for _ in range(6):
         began = hands.now
@@ -132,14 +143,14 @@ def test_turns_come_ever_more_rarely_and_each_is_one_process_s(notes: MemoryNote
     assert waits == [FIRST_WAIT.total_seconds(), 10, 20, 40, LONGEST_WAIT.total_seconds(), LONGEST_WAIT.total_seconds()]
 
 
-def test_of_many_threads_one_has_the_turn(notes: MemoryNotes, hands: Hands) -> None:
+def test_of_many_threads_one_has_the_turn(notes: MemoryOutageStore, hands: Hands) -> None:
     breaker = opened(notes, hands)
     hands.move(FIRST_WAIT)
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda _: breaker.take_turn(), range(64))) == 1
 
 
-def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(notes: MemoryNotes, hands: Hands) -> None:
+def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(notes: MemoryOutageStore, hands: Hands) -> None:
     breaker = opened(notes, hands)
     hands.move(FIRST_WAIT + OVERDUE - SECOND)
     assert is_open(breaker, may_try=True)
@@ -149,8 +160,8 @@ def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(notes: Memory
     assert is_open(breaker, may_try=True)
 
 
-def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(notes: MemoryNotes, hands: Hands) -> None:
-    other = Breaker(notes, clock=hands)
+def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(notes: MemoryOutageStore, hands: Hands) -> None:
+    other = CircuitBreaker(notes, clock=hands)
     assert not is_open(other)
     first = opened(notes, hands)
     hands.move(SECOND)
@@ -161,15 +172,15 @@ def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(not
     assert not is_open(other)
 
 
-def test_an_outage_that_another_wrote_down_first_counts(notes: MemoryNotes, hands: Hands) -> None:
+def test_an_outage_that_another_wrote_down_first_counts(notes: MemoryOutageStore, hands: Hands) -> None:
     first = opened(notes, hands)
     hands.move(SECOND / 2)
     second = opened(notes, hands)
     assert second.outage == first.outage
 
 
-def test_a_clock_that_is_put_back_does_not_keep_it_shut(notes: MemoryNotes, hands: Hands) -> None:
-    other, first = Breaker(notes, clock=hands), opened(notes, hands)
+def test_a_clock_that_is_put_back_does_not_keep_it_shut(notes: MemoryOutageStore, hands: Hands) -> None:
+    other, first = CircuitBreaker(notes, clock=hands), opened(notes, hands)
     assert is_open(other)
     hands.move(-timedelta(hours=1))
     first.answered()
@@ -181,7 +192,7 @@ def test_a_clock_that_is_put_back_does_not_keep_it_shut(notes: MemoryNotes, hand
 
 @pytest.fixture
 def api(server: FaultServer, hands: Hands) -> Iterator[peliqan.Peliqan]:
-    made = server.client(breaker=Breaker(clock=hands), retries=0, read_timeout=5.0)
+    made = server.client(breaker=CircuitBreaker(clock=hands), retries=0, read_timeout=5.0)
     for account_id in range(1, 10):
         made.tokens.put(account_id, CUSTOMER)
     return made
@@ -202,11 +213,11 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(server: Fa
     fail(api)
     asked = len(server.asked)
     began = time.monotonic()
-    with pytest.raises(peliqan.Away) as read:
+    with pytest.raises(peliqan.ApiUnavailable) as read:
         api.for_account(1).connections()
-    with pytest.raises(peliqan.Away) as started:
+    with pytest.raises(peliqan.ApiUnavailable) as started:
         api.for_account(1).start_sync(7)
-    with pytest.raises(peliqan.Away):
+    with pytest.raises(peliqan.ApiUnavailable):
         list(api.for_account(1)._transport.stream(api.routes["proxy_db"], CUSTOMER, {}, quiet=1))
     assert time.monotonic() - began < 0.5
     assert len(server.asked) == asked
@@ -223,9 +234,9 @@ def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(server: FaultSe
     server.say(SYNC, Answer({"run_data": []}))
     hands.move(timedelta(hours=1))
     for account_id in (1, 77):  # of the second, no token is known
-        with pytest.raises(peliqan.Away):
+        with pytest.raises(peliqan.ApiUnavailable):
             api.for_account(account_id).start_sync(7)
-    with pytest.raises(peliqan.Away):
+    with pytest.raises(peliqan.ApiUnavailable):
         api.integration_token("cust-1")
     assert server.count(SYNC) + server.count("/api/partner/sub-account/identity/") == 0
 
@@ -242,7 +253,7 @@ def test_a_read_that_is_answered_ends_it(server: FaultServer, api: peliqan.Peliq
 
 
 def test_a_try_that_fails_is_one_request(server: FaultServer, hands: Hands) -> None:
-    api = server.client(breaker=Breaker(clock=hands), retries=3, read_timeout=5.0)
+    api = server.client(breaker=CircuitBreaker(clock=hands), retries=3, read_timeout=5.0)
     server.say(ACCOUNTS, html(503))
     for _ in range(3):
         with pytest.raises(peliqan.PeliqanError):
@@ -298,10 +309,10 @@ def test_an_answer_that_cannot_be_read_is_one_all_the_same(
 
 
 def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(server: FaultServer, hands: Hands) -> None:
-    pace = peliqan.Pace(4, 10, "redis://127.0.0.1:1/0")
-    api = server.client(breaker=Breaker(clock=hands), pace=pace)
+    pace = peliqan.RateLimiter(4, 10, "redis://127.0.0.1:1/0")
+    api = server.client(breaker=CircuitBreaker(clock=hands), pace=pace)
     for _ in range(2 * IN_A_ROW):
-        with pytest.raises(peliqan.NoPace):
+        with pytest.raises(peliqan.RateLimiterUnavailable):
             api.account_page()
     assert api.breaker.outage is None
 
@@ -314,7 +325,9 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(server: Fa
 
     server.say(SERVERS, Answer(raw=stalls))
     server.say(ACCOUNTS, Answer(raw=stalls))
-    api = server.client(breaker=Breaker(clock=hands), retries=0, read_timeout=0.15, concurrency=2, pace=peliqan.Pace(2))
+    api = server.client(
+        breaker=CircuitBreaker(clock=hands), retries=0, read_timeout=0.15, concurrency=2, pace=peliqan.RateLimiter(2)
+    )
 
     def call(account_id: int) -> type[Exception]:
         api.tokens.put(account_id, f"{CUSTOMER}{account_id}")
@@ -329,5 +342,5 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(server: Fa
         kinds = list(pool.map(call, range(16)))
     # Two are under way at a time, and the first two of different accounts that time out are enough.
     assert kinds.count(peliqan.TimedOut) <= 4
-    assert kinds.count(peliqan.Away) >= 12
+    assert kinds.count(peliqan.ApiUnavailable) >= 12
     assert time.monotonic() - began < 2

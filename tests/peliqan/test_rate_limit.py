@@ -21,7 +21,7 @@ def busiest(times: list[float], seconds: float = 1) -> int:
 
 
 def test_no_second_holds_more_requests_than_promised_however_many_ask() -> None:
-    pace, sent = peliqan.Pace(16, RATE), []
+    pace, sent = peliqan.RateLimiter(16, RATE), []
 
     def ask(_: int) -> None:
         pace.wait()
@@ -38,14 +38,14 @@ def test_no_second_holds_more_requests_than_promised_however_many_ask() -> None:
 def test_two_processes_that_share_a_redis_share_the_second_and_spread_over_it(servers: Servers) -> None:
     sent: list[float] = []
 
-    def ask(pace: peliqan.Pace) -> None:
+    def ask(pace: peliqan.RateLimiter) -> None:
         for _ in range(3 * RATE // 2):
             pace.wait()
             sent.append(time.monotonic())
 
     started = time.monotonic()
     with ThreadPoolExecutor(2) as pool:
-        list(pool.map(ask, [peliqan.Pace(16, RATE, servers.redis.url) for _ in range(2)]))
+        list(pool.map(ask, [peliqan.RateLimiter(16, RATE, servers.redis.url) for _ in range(2)]))
     assert busiest(sent) <= RATE
     # All of a second's at its beginning would crowd those of the second before, should these be late.
     assert busiest(sent, 0.5) <= 0.8 * RATE
@@ -70,7 +70,7 @@ def test_no_more_calls_are_out_at_once_than_allowed(sandbox: Sandbox) -> None:
                 out -= 1
             super().__exit__(*args)  # type: ignore[arg-type]
 
-    pace = peliqan.Pace(3)
+    pace = peliqan.RateLimiter(3)
     pace.slot = Counting(3)
     api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace)
     sandbox.fault("sub_accounts", kind="extra_fields", delay_ms=50)
@@ -81,7 +81,7 @@ def test_no_more_calls_are_out_at_once_than_allowed(sandbox: Sandbox) -> None:
 
 def test_retries_keep_to_the_pace_too(sandbox: Sandbox) -> None:
     asked = 0
-    pace = peliqan.Pace(1)
+    pace = peliqan.RateLimiter(1)
     wait = pace.wait
 
     def counting() -> None:
@@ -97,9 +97,9 @@ def test_retries_keep_to_the_pace_too(sandbox: Sandbox) -> None:
 
 
 def test_nothing_is_sent_while_the_shared_count_is_away(sandbox: Sandbox) -> None:
-    pace = peliqan.Pace(1, RATE, "redis://127.0.0.1:1/0")
+    pace = peliqan.RateLimiter(1, RATE, "redis://127.0.0.1:1/0")
     api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace)
     before = sandbox.state()["calls"].get("sub_accounts", 0)
-    with pytest.raises(peliqan.NoPace, match="Redis does not answer"):
+    with pytest.raises(peliqan.RateLimiterUnavailable, match="Redis does not answer"):
         api.account_page(1, 1)
     assert sandbox.state()["calls"].get("sub_accounts", 0) == before

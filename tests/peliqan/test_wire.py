@@ -243,7 +243,7 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(server: FaultServer
             left.set()
             raise
 
-    hang_up = peliqan.HangUp()
+    hang_up = peliqan.CancelHandle()
     server.say("/api/applications/default_dw_info/", Answer({"server_id": 1, "server_name": "dw"}))
     server.say("/api/proxy/db/", Answer(raw=raw))
     ended: list[str] = []

@@ -137,7 +137,7 @@ def test_a_pull_whose_worker_was_killed_is_taken_over_and_its_audit_entry_settle
         (schedule_id,) = pulls.due(parts(app).clock())
         schedule = pulls.lease(schedule_id, parts(app).clock())
         assert schedule is not None
-        pulls.begin(schedule, "Nightly", "here", "adam@example.com", "", parts(app).clock())
+        pulls.start(schedule, "Nightly", "here", "adam@example.com", "", parts(app).clock())
         assert pulls.lease(schedule_id, parts(app).clock()) is None
     clock.move(seconds=pulls.LEASE.total_seconds() + 1)
     work(app)
@@ -147,7 +147,7 @@ def test_a_pull_whose_worker_was_killed_is_taken_over_and_its_audit_entry_settle
 
 def test_a_killed_pull_of_the_command_line_does_not_stay_pending(app: Flask, clock: Clock) -> None:
     with app.app_context():
-        pulls.begin(None, "by hand", "here", "command line", "", parts(app).clock())
+        pulls.start(None, "by hand", "here", "command line", "", parts(app).clock())
         assert pulls.close_lost(parts(app).clock()) == 0
         clock.move(seconds=pulls.LEASE.total_seconds() + 1)
         assert pulls.close_lost(parts(app).clock()) == 1

@@ -47,7 +47,7 @@ def schedule(clock: Clock) -> PullSchedule:
 
 
 def begin(schedule: PullSchedule, clock: Clock) -> PullRun:
-    return pulls.begin(schedule, schedule.name, schedule.place, WHO, "Everything", clock())
+    return pulls.start(schedule, schedule.name, schedule.place, WHO, "Everything", clock())
 
 
 def results() -> list[str]:
@@ -75,8 +75,8 @@ def test_a_pull_that_ended_is_due_again_an_hour_after_it_began(schedule: PullSch
     assert leased.address == b"encrypted"
     run = begin(leased, clock)
     clock.move(minutes=5)
-    assert pulls.beat(run, clock(), "1001: Orders")
-    pulls.end(run, leased, WELL, clock())
+    assert pulls.extend_lease(run, clock(), "1001: Orders")
+    pulls.finish(run, leased, WELL, clock())
     assert (run.state, run.tables, run.rows, run.now) == (pulls.DONE, 2, 30, "")
     assert results() == ["done"]
     assert pulls.due(clock()) == []
@@ -90,7 +90,7 @@ def test_who_presses_run_now_while_it_runs_has_it_run_once_more(schedule: PullSc
     run = begin(leased, clock)
     clock.move(minutes=1)
     pulls.run_now(schedule, WHO, clock())
-    pulls.end(run, leased, WELL, clock())
+    pulls.finish(run, leased, WELL, clock())
     assert pulls.due(clock()) == [schedule.id]
 
 
@@ -104,8 +104,8 @@ def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(schedule:
     assert [pulls.close_lost(clock()) for _ in range(2)] == [1, 0]
     assert results() == ["unknown"]
     # It was slow, and not dead: what it has to say comes too late.
-    assert not pulls.beat(run, clock(), "1001: Orders")
-    pulls.end(run, leased, WELL, clock())
+    assert not pulls.extend_lease(run, clock(), "1001: Orders")
+    pulls.finish(run, leased, WELL, clock())
     assert (run.state, results()) == (pulls.LOST, ["unknown"])
 
 

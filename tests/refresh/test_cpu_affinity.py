@@ -19,7 +19,7 @@ with cpu_core.kept_to_one(sys.argv[1]):
 
 def test_threads_begun_meanwhile_share_the_core_and_afterwards_any_will_do() -> None:
     before, seen = os.sched_getaffinity(0), []
-    with cpu_core.kept_to_one(CLAIMS):
+    with cpu_core.run_on_one_core(CLAIMS):
         mine = os.sched_getaffinity(0)
         thread = Thread(target=lambda: seen.append(os.sched_getaffinity(0)))
         thread.start()
@@ -31,7 +31,7 @@ def test_threads_begun_meanwhile_share_the_core_and_afterwards_any_will_do() -> 
 
 def test_a_second_process_that_reads_takes_another_core_where_there_is_one() -> None:
     cores = sorted(os.sched_getaffinity(0))
-    with cpu_core.kept_to_one(CLAIMS):
+    with cpu_core.run_on_one_core(CLAIMS):
         (mine,) = os.sched_getaffinity(0)
         # A process may go wherever there is room before it takes its core; a child would inherit the parent's.
         os.sched_setaffinity(0, cores)

@@ -24,14 +24,14 @@ from dashboard.customer_links import service as customer_links
 from dashboard.exports import service as exports
 from dashboard.exports.tasks import write_export
 from dashboard.fleet import queries
-from dashboard.fleet.models import Account, AccountCheck, Connection
+from dashboard.fleet.models import Account, AccountRefreshState, Connection
 from dashboard.peliqan.circuit_breaker import FIRST_WAIT, Outage
 from dashboard.pulls.destinations.parquet import ParquetFolder
 from dashboard.pulls.pull import Pull, Selection
 from dashboard.refresh import passes
 from dashboard.refresh import service as refresh
 from dashboard.refresh.models import ApiOutage
-from dashboard.refresh.outages import StoreNotes
+from dashboard.refresh.outages import DatabaseOutageStore
 from dashboard.refresh.tasks import probe_api, read_due, start_refresh
 from dashboard.tables.health import service as table_checks
 from dashboard.tables.tasks import check_tables
@@ -92,7 +92,7 @@ def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(parts:
 
 def test_another_host_has_its_own(app: Flask, parts: Services, clock: Clock) -> None:
     begin_outage(parts, clock)
-    assert StoreNotes(db.engine, "elsewhere.example.com").read() is None
+    assert DatabaseOutageStore(db.engine, "elsewhere.example.com").read() is None
 
 
 def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(parts: Services, clock: Clock) -> None:
@@ -111,7 +111,7 @@ def test_another_process_is_told_by_the_store(
     settings = make_settings(sandbox.url, parts.settings.dashboard_data, **store)
     other: Services = create_app(settings, clock=clock).extensions["services"]
     before = calls(sandbox)
-    with pytest.raises(peliqan.Away):
+    with pytest.raises(peliqan.ApiUnavailable):
         other.api.account_page()
     assert calls(sandbox) == before
     clock.move(seconds=4)
@@ -127,7 +127,7 @@ def test_another_process_is_told_by_the_store(
 def test_a_pass_during_an_outage_says_nothing_of_accounts_that_nobody_asked(
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    passes.open_or_join(clock())
+    passes.start_or_join(clock())
     begin_outage(parts, clock)
     before = calls(sandbox)
     refresh.read_due(parts)
@@ -164,7 +164,9 @@ def test_an_outage_in_the_middle_of_a_pass_says_nothing_of_those_who_were_not_as
 def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    db.session.execute(db.update(AccountCheck).where(AccountCheck.account_id.in_((1001, 1002))).values(due_at=clock()))
+    db.session.execute(
+        db.update(AccountRefreshState).where(AccountRefreshState.account_id.in_((1001, 1002))).values(due_at=clock())
+    )
     db.session.commit()
     begin_outage(parts, clock)
     refresh.read_due(parts)
@@ -176,13 +178,13 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
     at = clock()
     refresh.read_due(parts)
     db.session.expire_all()
-    assert all(db.session.get_one(AccountCheck, account_id).checked_at >= at for account_id in (1001, 1002))
+    assert all(db.session.get_one(AccountRefreshState, account_id).checked_at >= at for account_id in (1001, 1002))
 
 
 def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_an_answer(
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
-    passes.open_or_join(clock())
+    passes.start_or_join(clock())
     begin_outage(parts, clock)
     read_due()
     assert "ask_again" in {task.name for task in parts.queues["jobs"].pending() if task.eta is None}
@@ -221,7 +223,7 @@ def test_each_turn_is_one_message_however_many_notice(parts: Services, clock: Cl
 
 
 def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(parts: Services, clock: Clock) -> None:
-    passes.open_or_join(clock())
+    passes.start_or_join(clock())
     begin_outage(parts, clock)
     refresh.read_due(parts)
     clock.move(seconds=1)
@@ -234,15 +236,15 @@ def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(part
 def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = known(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
-    earlier = customer_links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15)
+    earlier = customer_links.request_link(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15)
     begin_outage(parts, clock)
     before = calls(sandbox)
     for press in (
         lambda: sync.start(parts.api, connection, WHO, clock(), 15),
-        lambda: customer_links.ask(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15),
+        lambda: customer_links.request_link(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15),
         lambda: customer_links.invite(parts.api, account, "xero", WHO, clock(), 15),
     ):
-        with pytest.raises(peliqan.Away, match="so this was not sent"):
+        with pytest.raises(peliqan.ApiUnavailable, match="so this was not sent"):
             press()
     assert calls(sandbox) == before
     assert earlier.state == actions.WAITING
@@ -292,7 +294,7 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Ser
 
 def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     table_checks.write(
-        1001, [table_checks.Seen(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock()
+        1001, [table_checks.TableStats(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock()
     )
     clock.move(hours=25)
     begin_outage(parts, clock)

@@ -11,11 +11,11 @@ from sqlalchemy import func, select, update
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import queries
-from dashboard.fleet.models import Account, AccountCheck, Connection, HealthChange
+from dashboard.fleet.models import Account, AccountRefreshState, Connection, HealthChange
 from dashboard.refresh import passes, reader, writer
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh import service as refresh
-from dashboard.refresh.writer import Reading, save_readings
+from dashboard.refresh.writer import AccountFetch, save_readings
 from tests.support.clock import Clock
 from tests.support.databases import wait_for
 from tests.support.sandbox import ACCOUNTS, Sandbox
@@ -45,16 +45,16 @@ def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: S
 def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
     parts: Services, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passes.open_or_join(parts.clock())
+    passes.start_or_join(parts.clock())
     taken, read = [], []
-    take, read_account, save = refresh_queue.take, reader.read_account, writer.save_readings
+    take, read_account, save = refresh_queue.lease_accounts, reader.read_account, writer.save_readings
 
     def note_taken(*told: Any) -> Any:
         found = take(*told)
         taken.extend(found)
         return found
 
-    def note_read(api: Any, account_id: int, *told: Any, **more: Any) -> Reading:
+    def note_read(api: Any, account_id: int, *told: Any, **more: Any) -> AccountFetch:
         found = read_account(api, account_id, *told, **more)
         # So that there is something to write with every look.
         clock.move(seconds=0.2)
@@ -65,7 +65,7 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
         wait_for(lambda: len(read) == len(taken), "all in hand is read")
         save(*told)
 
-    monkeypatch.setattr(refresh_queue, "take", note_taken)
+    monkeypatch.setattr(refresh_queue, "lease_accounts", note_taken)
     monkeypatch.setattr(reader, "read_account", note_read)
     monkeypatch.setattr(writer, "save_readings", save_slowly)
     refresh.read_due(parts)
@@ -171,9 +171,9 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
 
 def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
     """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
-    pass_id = passes.open_or_join(clock()).id
-    half = refresh_queue.take(clock(), ACCOUNTS // 2)
-    readings = [Reading(each.account_id, clock(), clock() + timedelta(days=1), news=False) for each in half]
+    pass_id = passes.start_or_join(clock()).id
+    half = refresh_queue.lease_accounts(clock(), ACCOUNTS // 2)
+    readings = [AccountFetch(each.account_id, clock(), clock() + timedelta(days=1), news=False) for each in half]
     save_readings(readings, {})
     before = sandbox.state()["calls"].get("servers", 0)
     result = run(parts)
@@ -187,19 +187,19 @@ def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts
     """Otherwise it would wait for ever for accounts that nobody reads."""
     before = clock()
     clock.move(seconds=1)
-    pass_id = passes.open_or_join(clock()).id
-    save_readings([Reading(1001, before, clock() + timedelta(days=1), news=False)], {})
+    pass_id = passes.start_or_join(clock()).id
+    save_readings([AccountFetch(1001, before, clock() + timedelta(days=1), news=False)], {})
     assert run(parts).error is None
     closed = passes.get(pass_id)
     assert (closed.active, closed.done) == (None, ACCOUNTS)
 
 
 def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Services, clock: Clock) -> None:
-    pass_id = passes.open_or_join(clock()).id
+    pass_id = passes.start_or_join(clock()).id
     passes.end_listing(pass_id, clock())
     # What a worker counted before others wrote, and wrote after them.
-    assert not passes.note_progress(pass_id, clock())
-    db.session.execute(update(AccountCheck).values(tried_at=clock()))
+    assert not passes.save_progress(pass_id, clock())
+    db.session.execute(update(AccountRefreshState).values(tried_at=clock()))
     db.session.commit()
     assert passes.close(pass_id, clock())
     db.session.expire_all()
@@ -207,11 +207,11 @@ def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Service
 
 
 def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Services, clock: Clock) -> None:
-    passes.open_or_join(clock())
-    assert len(refresh_queue.take(clock(), ACCOUNTS)) == ACCOUNTS
-    assert refresh_queue.take(clock(), 1) == []
+    passes.start_or_join(clock())
+    assert len(refresh_queue.lease_accounts(clock(), ACCOUNTS)) == ACCOUNTS
+    assert refresh_queue.lease_accounts(clock(), 1) == []
     clock.move(seconds=59)
-    assert len(refresh_queue.take(clock(), ACCOUNTS)) == ACCOUNTS
+    assert len(refresh_queue.lease_accounts(clock(), ACCOUNTS)) == ACCOUNTS
 
 
 def test_a_revoked_token_is_fetched_anew_once(parts: Services, sandbox: Sandbox) -> None:

@@ -19,14 +19,14 @@ from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.findings.models import Finding
-from dashboard.fleet.models import AccountCheck, Connection
+from dashboard.fleet.models import AccountRefreshState, Connection
 from dashboard.monitoring import queries as service_status
 from dashboard.refresh import passes
 from dashboard.refresh.models import Refresh
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.refresh.tasks import read_due
 from dashboard.sql import service as query_runs
-from dashboard.sql.models import Answer
+from dashboard.sql.models import QueryResult
 from dashboard.sql.tasks import run_query
 from dashboard.users import service as users
 from dashboard.worker import dispatch
@@ -59,7 +59,7 @@ def newest(app: Flask) -> Refresh:
 def begin(app: Flask, clock: Clock) -> int:
     """Everything is due."""
     with app.app_context():
-        found = passes.open_or_join(clock()).id
+        found = passes.start_or_join(clock()).id
         db.session.remove()
     return found
 
@@ -89,9 +89,11 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
 def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(app: Flask, parts: Services) -> None:
     parts.queues.stop.set()
     with app.app_context():
-        passes.open_or_join(parts.clock())
-        kept = sorted(db.session.scalars(select(AccountCheck.account_id)))[:5]
-        db.session.execute(update(AccountCheck).where(AccountCheck.account_id.not_in(kept)).values(due_at=WITH_THE_NEXT_PASS))
+        passes.start_or_join(parts.clock())
+        kept = sorted(db.session.scalars(select(AccountRefreshState.account_id)))[:5]
+        db.session.execute(
+            update(AccountRefreshState).where(AccountRefreshState.account_id.not_in(kept)).values(due_at=WITH_THE_NEXT_PASS)
+        )
         db.session.commit()
         read_due()
     assert [task.eta for task in parts.queues["readings"].pending()] == [None]
@@ -169,7 +171,7 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
     with app.app_context():
         olga = users.find_user("olga@example.com")
         assert olga is not None
-        question = query_runs.ask(olga, "large", query_runs.sealed(text, parts.vault.keys), [1001], "large", clock())
+        question = query_runs.start_run(olga, "large", query_runs.sealed(text, parts.vault.keys), [1001], "large", clock())
         [answer] = query_runs.answers(question.id)
         answer_id = answer.id
         run_query.enqueue_when_due(answer)
@@ -177,7 +179,7 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
 
     def is_answered() -> bool:
         with app.app_context():
-            return db.session.get_one(Answer, answer_id).state == query_runs.DONE
+            return db.session.get_one(QueryResult, answer_id).state == query_runs.DONE
 
     worker = machines.start("worker")
     wait_for(is_answered, "the answer is there", within=60)

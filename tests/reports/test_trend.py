@@ -11,7 +11,7 @@ from sqlalchemy import delete, select
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.fleet import hourly_counts
-from dashboard.fleet.models import SEVERITIES, ConnectionCount, FleetHour
+from dashboard.fleet.models import SEVERITIES, ConnectionCount, HourlyConnectionCount
 from dashboard.refresh import service as refresh
 from dashboard.reports.trend import queries as trend
 from dashboard.worker import retention
@@ -29,7 +29,7 @@ def context(app: Flask) -> Any:
 
 def kept() -> dict[datetime, dict[str, int]]:
     found: dict[datetime, dict[str, int]] = {}
-    for row in db.session.scalars(select(FleetHour).execution_options(populate_existing=True)):
+    for row in db.session.scalars(select(HourlyConnectionCount).execution_options(populate_existing=True)):
         found.setdefault(row.hour, {})[row.severity] = row.connections
     return found
 
@@ -44,7 +44,7 @@ def note(at: datetime, **counts: int) -> None:
     for severity, number in counts.items():
         db.session.add(ConnectionCount(severity=severity, status=severity, connector="any", connections=number))
     db.session.commit()
-    hourly_counts.note(at)
+    hourly_counts.save_hourly_counts(at)
 
 
 def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
@@ -54,7 +54,7 @@ def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
     assert (hour.minute, hour.second) == (0, 0)
     assert set(kept()[hour]) == set(SEVERITIES)
     assert kept()[hour]["error"] == count("error")
-    db.session.execute(delete(FleetHour))
+    db.session.execute(delete(HourlyConnectionCount))
     db.session.commit()
     clock.move(hours=1, minutes=-clock().minute)
     refresh.refresh_fleet(parts)
@@ -77,7 +77,7 @@ def test_a_pass_that_ended_in_an_outage_notes_nothing(parts: Services, clock: Cl
 
 
 def test_a_day_is_the_viewers_and_shows_its_last_count_and_a_day_without_a_pass_nothing() -> None:
-    db.session.execute(delete(FleetHour))
+    db.session.execute(delete(HourlyConnectionCount))
     at = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
     for hours, errors in ((56, 1), (34, 4), (33, 5), (32, 6), (8, 7), (0, 8)):
         note(at - timedelta(hours=hours), error=errors, ok=100)
@@ -94,7 +94,7 @@ def test_a_day_is_the_viewers_and_shows_its_last_count_and_a_day_without_a_pass_
 
 
 def test_no_more_than_thirty_days_are_shown_and_none_before_the_first_that_is_known() -> None:
-    db.session.execute(delete(FleetHour))
+    db.session.execute(delete(HourlyConnectionCount))
     at = datetime(2026, 3, 31, 7, 12, tzinfo=UTC)
     assert trend.by_day(at, UTC) == []
     for days in (40, 10, 0):
@@ -106,5 +106,5 @@ def test_no_more_than_thirty_days_are_shown_and_none_before_the_first_that_is_kn
 def test_old_hours_are_forgotten_with_the_rest_of_history(clock: Clock) -> None:
     note(clock() - timedelta(days=100), error=1)
     assert len(kept()) == 2
-    retention.forget(clock() - timedelta(days=90))
+    retention.delete_old(clock() - timedelta(days=90))
     assert len(kept()) == 1

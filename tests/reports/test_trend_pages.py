@@ -9,7 +9,7 @@ from sqlalchemy import delete
 
 from dashboard.core.database import db
 from dashboard.fleet import hourly_counts
-from dashboard.fleet.models import SEVERITIES, FleetHour
+from dashboard.fleet.models import SEVERITIES, HourlyConnectionCount
 from tests.support.clock import Clock
 from tests.support.people import Person, words
 
@@ -18,15 +18,15 @@ def note(app: Flask, clock: Clock, days: int, **counts: int) -> None:
     hour = (clock() - timedelta(days=days)).replace(minute=0, second=0, microsecond=0)
     with app.app_context():
         for severity, count in counts.items():
-            db.session.merge(FleetHour(hour=hour, severity=severity, connections=count))
+            db.session.merge(HourlyConnectionCount(hour=hour, severity=severity, connections=count))
         db.session.commit()
 
 
 def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(viv: Person, app: Flask, clock: Clock) -> None:
     with app.app_context():
         # The store was filled in real time, perhaps before midnight.
-        db.session.execute(delete(FleetHour))
-        hourly_counts.note(clock())
+        db.session.execute(delete(HourlyConnectionCount))
+        hourly_counts.save_hourly_counts(clock())
         db.session.commit()
     note(app, clock, 3, error=4, ok=10)
     soup = viv.get("/trend")
@@ -49,7 +49,7 @@ def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(viv: Person, app: 
 
 def test_before_the_first_pass_the_page_says_what_will_be_there(viv: Person, app: Flask) -> None:
     with app.app_context():
-        db.session.execute(db.delete(FleetHour))
+        db.session.execute(db.delete(HourlyConnectionCount))
         db.session.commit()
     soup = viv.get("/trend")
     assert "Nothing is counted yet" in words(soup)

@@ -192,7 +192,9 @@ def test_the_console_keeps_none_and_says_why_without_it(
     sandbox.fault(route, status=200, body={key: url})
     with app.app_context():
         before = db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None)))
-        action = customer_links.ask(parts.api, kind, known(sandbox.find(**wanted)), "olga@example.com", parts.clock(), 15)
+        action = customer_links.request_link(
+            parts.api, kind, known(sandbox.find(**wanted)), "olga@example.com", parts.clock(), 15
+        )
         assert (action.state, action.url) == ("failed", None)
         assert "not safe" in action.detail
         assert url not in action.detail

@@ -18,8 +18,8 @@ from dashboard.bulk.models import BulkJob
 from dashboard.core.database import db
 from dashboard.exports.models import Export
 from dashboard.notes.models import Note
-from dashboard.sql.models import Question
-from dashboard.users.models import AccessToken, SignIn, User
+from dashboard.sql.models import QueryRun
+from dashboard.users.models import AccessToken, User, UserSession
 from tests.security.places import Place, Places, ask
 from tests.support.people import PASSWORD, Person
 from tests.support.sandbox import Sandbox
@@ -76,10 +76,10 @@ def _done(app: Flask) -> dict[str, int]:
         Note,
         Export,
         BulkJob,
-        Question,
+        QueryRun,
         AccessToken,
         User,
-        SignIn,
+        UserSession,
     )
     with app.app_context():
         found = {model.__tablename__: db.session.scalar(select(func.count(model.id))) or 0 for model in made}

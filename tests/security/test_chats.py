@@ -18,7 +18,7 @@ from dashboard.alerts import outbox
 from dashboard.alerts.models import AlertMessage
 from dashboard.alerts.tasks import send_alerts
 from dashboard.core.database import db
-from dashboard.core.egress import Place, Places
+from dashboard.core.egress import AllowedDestination, EgressPolicy
 from dashboard.peliqan.models import Account
 from dashboard.refresh.writer import save_accounts
 from dashboard.reports.since.views import markdown
@@ -31,8 +31,8 @@ LINK = "https://console.example.com/causes/17"
 MARK = "marked"
 SOME = TEXTS[::4]
 # Every service, and this machine for each: what is sent there is kept by the test.
-HERE = Places(
-    Place.read(f"{address.partition(':')[0]}://{host}")
+HERE = EgressPolicy(
+    AllowedDestination.read(f"{address.partition(':')[0]}://{host}")
     for address in (*ADDRESSES, "json:", "mailto:", "https:")
     for host in ("", "127.0.0.1")
 )

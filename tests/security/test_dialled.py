@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from dashboard.core import addresses
-from dashboard.core.egress import NotAllowed, Place, Places
+from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 from dashboard.pulls.destinations.base import DestinationError
 from dashboard.pulls.destinations.registry import name_of, open_destination
 from dashboard.sql.backends import postgresql
 from dashboard.sql.result import Failed, Result
 
 ALLOWED, EVIL = "127.0.0.2", "127.0.0.3"
-MINE = Places([Place.read(f"postgresql://{ALLOWED}")])
+MINE = EgressPolicy([AllowedDestination.read(f"postgresql://{ALLOWED}")])
 SECRET = "hush-hush-4711"
 # What addresses are made of, put together in any order: every part that some reader of addresses gives a meaning.
 PIECES = st.sampled_from([
@@ -124,14 +124,14 @@ def lookups() -> Iterator[set[str]]:
         yield found
 
 
-def copy_to(address: str, places: Places) -> None:
+def copy_to(address: str, places: EgressPolicy) -> None:
     found = addresses.read(address)
     places.ensure(found)
     with open_destination(found):
         pass
 
 
-def ask_at(address: str, places: Places) -> None:
+def ask_at(address: str, places: EgressPolicy) -> None:
     found = addresses.read_postgresql(address)
     places.ensure(found)
     postgresql.ask(found, "select 1", Result(), lambda _cancel: None)
@@ -176,7 +176,7 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(doors: Doo
             if go is copy_to and "://" not in text.partition("=")[0]:
                 continue
             with lookups() as looked_up, suppress(NotAllowed, DestinationError, Failed):
-                go(text, MINE if limited else Places())
+                go(text, MINE if limited else EgressPolicy())
             assert looked_up <= {found.host, postgresql.LOOPBACK}
             assert doors.came() <= {found.host}
 

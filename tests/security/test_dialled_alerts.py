@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from dashboard.alerts import delivery as alert_delivery
 from dashboard.core.dialling import NotDialled, only_to
-from dashboard.core.egress import NotAllowed, Place, Places
+from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 
 REFUSED = "its operator says where it may"
 TOKEN = "3ccdd113474722377935511fc85d3dd4"
 
 
-def places(text: str) -> Places:
-    return Places(Place.read(each.strip()) for each in text.split(","))
+def places(text: str) -> EgressPolicy:
+    return EgressPolicy(AllowedDestination.read(each.strip()) for each in text.split(","))
 
 
 @contextmanager

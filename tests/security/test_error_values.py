@@ -210,7 +210,7 @@ def test_what_a_library_raises_reaches_neither_a_log_nor_the_service_for_mistake
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raised: Exception = error
     caught = (type(raised), raised, raised.__traceback__)
-    line = logs.Lines().format(logging.LogRecord("dashboard", logging.ERROR, __file__, 1, "A task failed", (), caught))
+    line = logs.LogFormatter().format(logging.LogRecord("dashboard", logging.ERROR, __file__, 1, "A task failed", (), caught))
     assert type(raised).__name__ in line
     event = {"exception": {"values": [{"type": type(raised).__name__, "value": str(raised)}]}}
     monkeypatch.setattr("tests.security.test_error_values.raised_by_the_hook", raised)

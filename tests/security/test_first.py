@@ -83,8 +83,8 @@ def test_who_is_handed_over_to_a_provider_has_no_password_to_change(app: Flask, 
         assert user.password_given
         oidc_users.hand_over(user, "https://login.example.com")
         assert user.password_given
-        vouched = oidc_users.Vouched("https://login.example.com", "s1", new, verified=True, role="admin")
-        oidc_users.admit(vouched, app.extensions["services"].clock())
+        vouched = oidc_users.OidcIdentity("https://login.example.com", "s1", new, verified=True, role="admin")
+        oidc_users.provision_user(vouched, app.extensions["services"].clock())
         assert not user.password_given
 
 

@@ -17,7 +17,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.core.database import db
 from dashboard.core.email_addresses import LONGEST, canonical
 from dashboard.users import service as users
-from dashboard.users.models import SignIn
+from dashboard.users.models import UserSession
 from dashboard.web import login_throttle
 from dashboard.web.security import limiter
 from tests.security.test_sign_in import OFFICE, VIV, attempt, statuses
@@ -186,11 +186,11 @@ def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(app: Flask, mo
     monkeypatch.setattr("dashboard.users.access.MOST_SIGN_INS", parse("5 per hour"))
     with app.app_context():
         limiter.reset()
-        before = len(db.session.scalars(select(SignIn.id)).all())
+        before = len(db.session.scalars(select(UserSession.id)).all())
     found = [attempt(app.test_client(), VIV, PASSWORD, f"203.0.113.{n}").status_code for n in range(9)]
     assert found == [302] * 5 + [429] * 4
     with app.app_context():
-        assert len(db.session.scalars(select(SignIn.id)).all()) == before + 5
+        assert len(db.session.scalars(select(UserSession.id)).all()) == before + 5
 
 
 @pytest.mark.usefixtures("limited")

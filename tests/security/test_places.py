@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from dashboard.alerts import delivery as alert_delivery
-from dashboard.core.egress import NotAllowed, Place, Places
+from dashboard.core.egress import AllowedDestination, EgressPolicy, NotAllowed
 from dashboard.pulls.destinations.registry import open_destination
 from dashboard.settings import SettingsError, read_settings
 
@@ -13,8 +13,8 @@ SOME = "slack://, jsons://hooks.example.com, mailtos://*.example.com, postgresql
 REFUSED = "its operator says where it may"
 
 
-def places(text: str = SOME) -> Places:
-    return Places(Place.read(each.strip()) for each in text.split(","))
+def places(text: str = SOME) -> EgressPolicy:
+    return EgressPolicy(AllowedDestination.read(each.strip()) for each in text.split(","))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_the_operator_names_is_allowed(address: str) -> None:
 def test_what_the_operator_does_not_name_is_refused_however_it_is_written(address: str) -> None:
     with pytest.raises(NotAllowed, match=REFUSED):
         places().ensure(address)
-    Places().ensure(address)
+    EgressPolicy().ensure(address)
 
 
 def test_a_link_out_of_the_folder_leads_nowhere(tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from dashboard.app import create_app
 from dashboard.context import Services
 from dashboard.core import hosts
 from dashboard.core.dialling import NotDialled, only_to
-from dashboard.core.egress import PRIVATE, REFUSED, NotAllowed, Place, Places
+from dashboard.core.egress import PRIVATE, REFUSED, AllowedDestination, EgressPolicy, NotAllowed
 from tests.security.test_dialled_alerts import answering, places
 from tests.support.people import Person
 from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
 
-NOWHERE = Places()
+NOWHERE = EgressPolicy()
 PRIVATE_ADDRESSES = [
     "127.0.0.1", "127.255.255.254", "0.0.0.0", "0.1.2.3", "10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.1.1", "169.254.169.254",
     "169.254.170.2", "100.64.0.1", "100.127.255.255", "192.0.0.1", "192.0.2.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "224.0.0.1",
@@ -296,6 +296,7 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
 
 def test_the_place_of_a_pattern_says_whether_it_names_a_host() -> None:
     names = {
-        text: Place.read(text).names_a_host for text in ("json://", "json://*", "json://*.*", "json://??", "json://*.example.com")
+        text: AllowedDestination.read(text).names_a_host
+        for text in ("json://", "json://*", "json://*.*", "json://??", "json://*.example.com")
     }
     assert names == {"json://": False, "json://*": False, "json://*.*": False, "json://??": False, "json://*.example.com": True}

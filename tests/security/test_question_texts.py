@@ -13,7 +13,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.core.sql_text import names_in_statement, title_of, without_literals
 from dashboard.sql import service as query_runs
-from dashboard.sql.models import Question, SavedQuery
+from dashboard.sql.models import QueryRun, SavedQuery
 from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
 from dashboard.users import service as users
@@ -115,7 +115,7 @@ def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(app: 
     work(app)
     assert not WORDS.search(kept(app))
     with app.app_context():
-        asked = db.session.scalars(select(Question).where(Question.text != b"").order_by(Question.id)).all()
+        asked = db.session.scalars(select(QueryRun).where(QueryRun.text != b"").order_by(QueryRun.id)).all()
         opened = [query_runs.opened(each.text, parts(app).vault.keys) for each in asked]
         assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
     for person, path in (

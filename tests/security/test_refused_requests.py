@@ -205,7 +205,7 @@ def test_refusals_go_with_the_history_and_what_was_done_stays(app: Flask, clock:
         done = audit.record(at - timedelta(days=100), VIV, "made up long ago", audit.DONE).id
         refused = audit.record(at - timedelta(days=100), VIV, "made up long ago", audit.REFUSED).id
         newer = audit.record(at, VIV, "made up now", audit.REFUSED).id
-        retention.forget(at - timedelta(days=90))
+        retention.delete_old(at - timedelta(days=90))
         kept = set(db.session.scalars(select(AuditEntry.id)))
         assert {done, newer} <= kept
         assert refused not in kept

@@ -17,7 +17,7 @@ from dashboard.audit.models import AuditEntry
 from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.sql import service as query_runs
-from dashboard.sql.models import Answer, Question
+from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.tasks import run_query
 from dashboard.users import scopes
 from dashboard.users import service as users
@@ -96,7 +96,7 @@ def asked(app: Flask, person: Person, statement: str, reason: str = "") -> tuple
     answer_id = int(told.location.rsplit("/", 1)[1])
     work(app)
     with app.app_context():
-        return answer_id, db.session.get_one(Answer, answer_id).question_id
+        return answer_id, db.session.get_one(QueryResult, answer_id).question_id
 
 
 def doors(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, bool]]:
@@ -164,7 +164,7 @@ def test_an_answer_is_checked_again_for_an_administrator_who_is_one_no_more(
 
 def asker(app: Flask, question_id: int) -> str:
     with app.app_context():
-        return db.session.get_one(Question, question_id).who
+        return db.session.get_one(QueryRun, question_id).who
 
 
 def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(app: Flask, table: str, sandbox_server: Sandbox) -> None:
@@ -173,7 +173,7 @@ def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(app: Flas
     told = olga.post(f"/accounts/{ACCOUNT}/sql", text=CHANNELS["the value"].statement.format(table=table), reason=REASON)
     assert sandbox_server.state()["calls"].get("proxy_db", 0) == before
     with app.app_context():
-        answer = db.session.get_one(Answer, int(told.location.rsplit("/", 1)[1]))
+        answer = db.session.get_one(QueryResult, int(told.location.rsplit("/", 1)[1]))
         entries = db.session.scalars(select(AuditEntry).where(AuditEntry.who == answer.question.who)).all()
         assert ("reveal", "done") in [(each.what, each.result) for each in entries]
         assert any(each.detail == f"answers to question {answer.question_id}, for 15 minutes: {REASON}" for each in entries)
@@ -206,7 +206,7 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
     failed, answered = pages
     assert failed == answered
     with app.app_context():
-        states = set(db.session.scalars(select(Answer.state).where(Answer.account_id == ACCOUNT)))
+        states = set(db.session.scalars(select(QueryResult.state).where(QueryResult.account_id == ACCOUNT)))
     assert {query_runs.FAILED, query_runs.DONE} <= states
 
 
@@ -265,9 +265,9 @@ def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(app:
     all_ids = [asked(app, olga, each.statement.format(table=table), reason=REASON) for each in CHANNELS.values()]
     clock.move(days=1, minutes=1)
     with app.app_context():
-        query_runs.forget(parts(app).clock())
+        query_runs.delete_old(parts(app).clock())
         for answer_id, _ in all_ids:
-            answer = db.session.get_one(Answer, answer_id)
+            answer = db.session.get_one(QueryResult, answer_id)
             assert (answer.rows, answer.columns, answer.count, answer.told, answer.question.text) == (None, [], None, "", b"")
     clock.move(days=-1)
     for answer_id, _ in all_ids:

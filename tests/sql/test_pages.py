@@ -16,7 +16,7 @@ from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.sql import service as query_runs
 from dashboard.sql.jobs import LOOK_EVERY
-from dashboard.sql.models import Answer, Question
+from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.tasks import run_query
 from tests.support.clock import Clock
 from tests.support.people import Person, words
@@ -129,7 +129,7 @@ def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(olga: Person
     for suffix in ("csv", "jsonl"):
         assert named(olga, f"{where}.{suffix}") == (f"{where.rpartition('/')[2]}-incomplete.{suffix}", "false")
     with app.app_context():
-        question_id = db.session.get_one(Answer, int(where.rpartition("/")[2])).question_id
+        question_id = db.session.get_one(QueryResult, int(where.rpartition("/")[2])).question_id
     assert named(olga, f"/questions/{question_id}.csv") == (f"{question_id}-incomplete.csv", "false")
     assert 0 < told["total"] < 2000
     assert entry(app).result == "failed"
@@ -139,7 +139,7 @@ def test_the_same_reason_may_be_given_when_the_answer_is_there(olga: Person, app
     where = asked(olga, app, f'select "E-mail" from "{people_table}" limit 2', reason="")
     answer_id = where.rsplit("/", 1)[1]
     with app.app_context():
-        question_id = db.session.get_one(Answer, int(answer_id)).question_id
+        question_id = db.session.get_one(QueryResult, int(answer_id)).question_id
     assert olga.client.get(f"{where}.csv").status_code == 403
     olga.post(f"/questions/{question_id}/reveal", why="x")
     assert olga.client.get(f"{where}.csv").status_code == 403
@@ -191,7 +191,7 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         assert time.monotonic() - asked_at < 2 * LOOK_EVERY + 4
     parts(app).queues.stop.clear()
     with app.app_context():
-        answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
+        answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
         assert answer.rows is None
         wanted = (
             (query_runs.CANCELLED, f"Cancelled by {OLGA}.")
@@ -208,7 +208,7 @@ def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(olga: Person,
     work(app)
     assert time.process_time() - before < 30
     with app.app_context():
-        answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
+        answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
         assert (answer.state, answer.count) == (query_runs.DONE, 10_000)
 
 
@@ -219,18 +219,18 @@ def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(olga: Per
         assert query_runs.lease(answer_id, parts(app).clock()) is not None
         assert query_runs.lease(answer_id, parts(app).clock()) is None
         clock.move(seconds=query_runs.LEASE.total_seconds() + 1)
-        assert query_runs.give_up(parts(app).clock()) == 1
+        assert query_runs.fail_lost(parts(app).clock()) == 1
     assert "ask again" in words(olga.get(where))
 
 
 def test_rows_and_question_are_encrypted_and_gone_after_a_day(olga: Person, app: Flask, clock: Clock) -> None:
     where = asked(olga, app, "select 'only here' as secret")
     with app.app_context():
-        answer = db.session.get_one(Answer, int(where.rsplit("/", 1)[1]))
+        answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
         assert answer.rows is not None
         assert b"only here" not in answer.rows + answer.question.text
         clock.move(days=1, minutes=1)
-        assert query_runs.forget(parts(app).clock()) == 1
+        assert query_runs.delete_old(parts(app).clock()) == 1
     clock.move(days=-1)
     assert "The rows were deleted after a day" in words(olga.get(where))
     assert olga.client.get(f"{where}.csv").status_code == 410
@@ -279,7 +279,7 @@ def test_an_operator_asks_no_more_accounts_than_the_role_may(olga: Person, app: 
     assert refused.status_code == 422
     assert "your role may ask 3" in refused.text
     with app.app_context():
-        assert db.session.scalars(select(Question)).all() == []
+        assert db.session.scalars(select(QueryRun)).all() == []
 
 
 def test_only_an_administrator_says_where_a_warehouse_is_asked(olga: Person, adam: Person, app: Flask) -> None:

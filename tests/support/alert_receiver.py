@@ -89,7 +89,7 @@ class Clockwork:
         }  # fmt: skip
         rule = AlertRule(on=True, created_at=self.clock(), created_by="adam@example.com")
         rule.place, rule.address = "JSON", self.parts.vault.encrypt(wanted.pop("address", self.place.address))
-        alert_rules.save(rule, alert_rules.Wanted(**{**fields, **wanted}), self.clock())
+        alert_rules.save(rule, alert_rules.AlertRuleInput(**{**fields, **wanted}), self.clock())
         return rule
 
     def minute(self, **later: float) -> list[str]:

@@ -31,8 +31,8 @@ def tell(app: Flask, *told: dict[str, Any]) -> None:
         assert post(client, each).status_code == 204
 
 
-def take(parts: Services) -> webhook_jobs.Taken:
-    found = webhook_jobs.take_all(parts.clock, parts.settings.dashboard_refresh_interval)
+def take(parts: Services) -> webhook_jobs.ProcessedEvents:
+    found = webhook_jobs.process_all(parts.clock, parts.settings.dashboard_refresh_interval)
     db.session.expire_all()
     return found
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from dashboard.peliqan import models
 from dashboard.refresh import writer
-from dashboard.refresh.writer import Reading, save_readings
+from dashboard.refresh.writer import AccountFetch, save_readings
 from tests.support.clock import Clock
 
 
@@ -19,7 +19,7 @@ def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str 
     for id in ids:
         seen = models.Connection(id=id * 10, name="Books", connector=connector, status="OK", run_interval=3600)
         runs = {id * 10: (models.Run(id=id * 100, **run),)}
-        readings.append(Reading(id, at, at + timedelta(days=1), (seen,), runs))
+        readings.append(AccountFetch(id, at, at + timedelta(days=1), (seen,), runs))
     save_readings(readings, {})
     return ids
 
@@ -44,6 +44,6 @@ def refused_fleet(
             id=id * 10, name="Books", connector=connector, status="ERROR" if error else "OK", run_interval=3600
         )
         runs = {id * 10: (models.Run(id=id * 10**6 + int(at.timestamp()) % 10**6, **run),)}
-        readings.append(Reading(id, at, at + timedelta(days=1), (seen,), runs))
+        readings.append(AccountFetch(id, at, at + timedelta(days=1), (seen,), runs))
     save_readings(readings, {})
     return ids

@@ -78,17 +78,20 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         query = SavedQuery(name="all", text="select 1", parameters={}, who="adam@example.com", at=at)
         db.session.add_all([run, *notes, event, entry, whole, query])
         db.session.commit()
-        action, _ = actions.begin(actions.REAUTHORISE, connection, "adam@example.com", at, why="Outsider waits")
+        action, _ = actions.start_action(actions.REAUTHORISE, connection, "adam@example.com", at, why="Outsider waits")
         action.state, action.url = actions.WAITING, "https://login.example.com/outsider"
         db.session.commit()
-        actions.settle(
-            actions.begin(actions.SYNC, connection, "adam@example.com", at, why="Outsider asked")[0], "done", at, "Outsider"
+        actions.complete(
+            actions.start_action(actions.SYNC, connection, "adam@example.com", at, why="Outsider asked")[0],
+            "done",
+            at,
+            "Outsider",
         )
         job = bulk.open_job("sync", [place], place, "adam@example.com", "for Outsider", 1, at)
         olga = users.find_user("olga@example.com")
         assert olga is not None
         # Hers from before she was limited.
-        question = query_runs.ask(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
+        question = query_runs.start_run(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
         export = exports.open_export(olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at)
         search = searches.begin("olga@example.com", connection, b"x", at)
         delivery = deliveries.ask(place, "adam@example.com", at)

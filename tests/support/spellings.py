@@ -14,10 +14,10 @@ from dashboard.audit.models import AuditEntry
 from dashboard.bulk.models import BulkItem, BulkJob
 from dashboard.cli.common import upgrade_schema
 from dashboard.core.database import db
-from dashboard.customer_links.banks.models import BankTick
+from dashboard.customer_links.banks.models import BankReview
 from dashboard.deliveries.models import Delivery
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet.models import Account, AccountCheck, Connection
+from dashboard.fleet.models import Account, AccountRefreshState, Connection
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.sql.models import SavedQuery
 from dashboard.users import service as users
@@ -87,7 +87,7 @@ def _fleet(number: int, name: str, _audit_id: int) -> list[Any]:
     judged = {"rule": "auth_failed", "connector": f"qd{name}", "severity": "critical", "state": "open"}
     cause = Cause(id=number, key=str(number), text=f"qh{name}", example=f"qi{name}", since=AT, **judged)
     return [
-        Account(id=account_id, name=f"qa{name}", external_id=f"qb{name}", first_seen_at=AT, check=AccountCheck(due_at=None)),
+        Account(id=account_id, name=f"qa{name}", external_id=f"qb{name}", first_seen_at=AT, check=AccountRefreshState(due_at=None)),
         Connection(account_id=account_id, id=number, name=f"qc{name}", connector=f"qd{name}", **known),
         Connection(account_id=account_id, id=100 + number, name=f"qe{name}", connector=f"saltedge qf{name}", **known),
         cause,
@@ -112,7 +112,7 @@ def _work(number: int, name: str, audit_id: int) -> list[Any]:
             started_at=AT, connector=f"qf{name}", **place,
         ),
         BulkJob(id=number, who=f"qk{name}", why=f"ql{name}", canary_id=number, **job),
-        *([BankTick(account_id=1002, connection_id=102, at=AT, who="adam@example.com")] if number == 2 else []),
+        *([BankReview(account_id=1002, connection_id=102, at=AT, who="adam@example.com")] if number == 2 else []),
         Delivery(
             key=str(number), connection_id=number, who=f"qw{name}", state="dead", asked_at=AT, waits_since=AT, error=f"qx{name}",
             **place,

@@ -15,7 +15,7 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import Connection
 from dashboard.refresh import live
 from dashboard.tables.health import freshness
-from dashboard.tables.health.freshness import RowsLook, read_time
+from dashboard.tables.health.freshness import FreshnessResult, read_time
 from dashboard.tables.of_connection import tables_of
 from tests.support.clock import Clock
 from tests.support.sandbox import ACCOUNTS, Sandbox
@@ -57,8 +57,8 @@ def test_a_column_that_cannot_be_sorted_by_does_not_say_when_a_row_was_received(
     assert freshness.received_at(columns[1:]) == NAME
 
 
-def look(parts: Services, connection: Any) -> RowsLook:
-    return freshness.look_at_rows(parts.api, known(connection), parts.clock())
+def look(parts: Services, connection: Any) -> FreshnessResult:
+    return freshness.check_freshness(parts.api, known(connection), parts.clock())
 
 
 def calls(sandbox: Sandbox) -> dict[str, int]:
@@ -86,7 +86,7 @@ def table_holds(sandbox: Sandbox, place: int, value: object, column: str = NAME)
 def test_the_newest_row_is_as_new_as_the_run_that_brought_it(parts: Services, sandbox: Sandbox, orders: Any) -> None:
     live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
     at = parts.clock()
-    seen = freshness.look_at_rows(parts.api, known(orders), at)
+    seen = freshness.check_freshness(parts.api, known(orders), at)
     row = known(orders)
     count = len(orders.connector.tables)
     assert (seen.tables, seen.read, seen.dated, seen.unread) == (count, count, count, ())

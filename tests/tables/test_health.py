@@ -36,7 +36,7 @@ def connection() -> Connection:
 def see(connection: Connection, rows: int, **later: float) -> list[str]:
     """Look at the table; what the findings say of it then."""
     account_id, connection_id = connection.account_id, connection.id
-    table_checks.write(account_id, [table_checks.Seen(TABLE, "orders", connection_id, rows)], AT + timedelta(**later))
+    table_checks.write(account_id, [table_checks.TableStats(TABLE, "orders", connection_id, rows)], AT + timedelta(**later))
     return said(account_id, connection_id)
 
 
@@ -80,7 +80,7 @@ def test_a_table_is_due_once_a_day_for_a_week_and_one_worker_counts_it(connectio
             table = table_checks.lease(*place, at)
             assert table is not None
             assert table_checks.lease(*place, at) is None
-            table_checks.counted(table, 100, at)
+            table_checks.save_count(table, 100, at)
             counted.append(hour)
     assert counted == [24, 48, 72, 96, 120, 144]
     assert [each.rows for each in table_checks.latest(*place)] == [100] * 7
@@ -93,7 +93,7 @@ def test_what_a_worker_leased_and_never_counted_is_due_again(connection: Connect
     assert table is not None
     assert table_checks.due(at) == []
     assert table_checks.due(at + timedelta(minutes=3)) == [(connection.account_id, TABLE)]
-    table_checks.put_off(table, at)
+    table_checks.reschedule(table, at)
     assert table_checks.due(at + timedelta(minutes=59)) == []
-    table_checks.put_off(table, at, for_good=True)
+    table_checks.reschedule(table, at, for_good=True)
     assert table_checks.due(at + timedelta(days=30)) == []

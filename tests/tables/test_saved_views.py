@@ -138,7 +138,7 @@ def test_a_view_that_nobody_opens_for_ninety_days_is_deleted(viv: Person, app: F
 
     def forget() -> int:
         with app.app_context():
-            return table_views.forget(clock())
+            return table_views.delete_old(clock())
 
     for days in (60, 60):
         clock.move(days=days)

@@ -141,7 +141,7 @@ def test_another_tab_waits_while_one_has_its_turn_and_one_that_died_is_followed(
     to_its_end(viv, url)
     clock.move(days=1)
     with app.app_context():
-        assert searches.forget(clock()) == 1
+        assert searches.delete_old(clock()) == 1
 
 
 @pytest.mark.parametrize(

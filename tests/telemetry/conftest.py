@@ -20,7 +20,7 @@ def told(app: Flask) -> Iterator[Lines]:
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     stream = io.StringIO()
-    logs.begin("info", stream)
+    logs.configure_logging("info", stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers = before
     root.setLevel(level)

@@ -52,10 +52,10 @@ def test_a_provider_vouches_for_the_person_whatever_its_spelling() -> None:
     for number, spelling in enumerate(SPELLINGS[:4]):
         made = users.create_user("sam@bücher.example", "viewer", PASSWORD, AT)
         claims = {"issuer": "https://id.example.com", "verified": True, "role": "viewer"}
-        with pytest.raises(oidc_users.NotAdmitted, match="signs in with a password here"):
-            oidc_users.admit(oidc_users.Vouched(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
+        with pytest.raises(oidc_users.NotProvisioned, match="signs in with a password here"):
+            oidc_users.provision_user(oidc_users.OidcIdentity(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
         oidc_users.hand_over(made, "https://id.example.com")
-        admitted = oidc_users.admit(oidc_users.Vouched(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
+        admitted = oidc_users.provision_user(oidc_users.OidcIdentity(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
         assert admitted.id == made.id
         db.session.delete(made)
         db.session.commit()

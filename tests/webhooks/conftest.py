@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from dashboard.core.database import db
-from dashboard.fleet.models import AccountCheck
+from dashboard.fleet.models import AccountRefreshState
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from tests.support.webhook_sender import SECRET
 
@@ -21,7 +21,7 @@ def store(store: dict[str, str]) -> dict[str, str]:
 def nothing_is_due(app: Flask) -> None:
     """No account is due for a read but those that events make due."""
     with app.app_context():
-        db.session.execute(update(AccountCheck).values(due_at=WITH_THE_NEXT_PASS))
+        db.session.execute(update(AccountRefreshState).values(due_at=WITH_THE_NEXT_PASS))
         db.session.commit()
 
 

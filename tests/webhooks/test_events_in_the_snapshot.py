@@ -146,7 +146,7 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
     clock.move(seconds=1)
     tell(app, made(connection, "pipeline_run_completed", run.id))
     take(parts)
-    reading = writer.Reading(connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs})
+    reading = writer.AccountFetch(connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs})
     writer.save_readings([reading], {})
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
     assert states() == ["waiting"]
@@ -210,7 +210,7 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     assert take(parts).accounts == {connection.account_id}
     assert known(connection).gone_at is None
     clock.move(seconds=1)
-    reading = writer.Reading(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
+    reading = writer.AccountFetch(connection.account_id, clock(), WITH_THE_NEXT_PASS, listed)
     writer.save_readings([reading], {})
     assert known(connection).gone_at is not None
     assert states() == ["done"]
@@ -233,7 +233,7 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
     read_reported()
     before = known(connection).missing_at, known(connection).running
     clock.move(days=14, seconds=60)
-    assert event_retention.forget_events(clock()) == 2
+    assert event_retention.delete_old_events(clock()) == 2
     db.session.commit()
     tell(app, removed, made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]))
     assert take(parts).accounts == set()

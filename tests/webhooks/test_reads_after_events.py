@@ -8,7 +8,7 @@ from sqlalchemy import select, update
 
 from dashboard.context import Services
 from dashboard.core.database import db
-from dashboard.fleet.models import Account, AccountCheck
+from dashboard.fleet.models import Account, AccountRefreshState
 from dashboard.refresh import queue as refresh_queue
 from dashboard.refresh.schedule import WITH_THE_NEXT_PASS
 from dashboard.webhooks import jobs as webhook_jobs
@@ -119,7 +119,7 @@ def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
     assert "999999 is not known yet" in event.detail
-    db.session.add(Account(id=999_999, name="New", first_seen_at=clock(), check=AccountCheck(due_at=WITH_THE_NEXT_PASS)))
+    db.session.add(Account(id=999_999, name="New", first_seen_at=clock(), check=AccountRefreshState(due_at=WITH_THE_NEXT_PASS)))
     db.session.commit()
     clock.move(seconds=6)
     assert take(parts).accounts == {999_999}
@@ -129,8 +129,8 @@ def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
     app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.find(auth="saltedge")
-    db.session.execute(update(AccountCheck).values(due_at=clock() - timedelta(seconds=30)))
+    db.session.execute(update(AccountRefreshState).values(due_at=clock() - timedelta(seconds=30)))
     db.session.commit()
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     take(parts)
-    assert [each.account_id for each in refresh_queue.take(clock(), 1)] == [connection.account_id]
+    assert [each.account_id for each in refresh_queue.lease_accounts(clock(), 1)] == [connection.account_id]

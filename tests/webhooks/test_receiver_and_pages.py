@@ -25,7 +25,7 @@ from dashboard.settings import Settings, SettingsError, read_settings
 from dashboard.webhooks import retention as event_retention
 from dashboard.webhooks.models import WebhookEvent
 from dashboard.webhooks.retention import EVENTS_KEPT
-from dashboard.webhooks.service import Intake
+from dashboard.webhooks.service import EventBatcher
 from dashboard.webhooks.tasks import process_events, read_reported
 from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
@@ -200,7 +200,7 @@ def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> No
 
 
 def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_it(app: Flask, clock: Clock) -> None:
-    intake = Intake()
+    intake = EventBatcher()
     outcomes: list[str | None] = []
     with app.app_context():
         engine = db.engine
@@ -360,7 +360,7 @@ def test_events_are_forgotten_after_two_weeks(app: Flask, peliqan: FlaskClient, 
     post(peliqan, {"event": "connection_added", "event_id": "new"})
     clock.move(seconds=60)
     with app.app_context():
-        assert event_retention.forget_events(clock()) == 1
+        assert event_retention.delete_old_events(clock()) == 1
         assert timedelta(days=14) == EVENTS_KEPT
     assert [event.key for event in kept(app)] == ["new"]
     assert datetime.now(UTC) < clock()

@@ -6,7 +6,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.webhooks.run_state import HeardRun, Standing
+from dashboard.webhooks.run_state import ReportedRun, RunState
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ENDS = ("COMPLETED", "COMPLETED_WITH_ERRORS", "ERROR", "INTERNAL_ERROR")
@@ -16,13 +16,13 @@ def at(minute: int) -> datetime:
     return NOON + timedelta(minutes=minute)
 
 
-def shown(standing: Standing) -> tuple[object, ...]:
+def shown(standing: RunState) -> tuple[object, ...]:
     runs = {id: (run.status, run.started_at, run.ended_at) for id, run in standing.runs.items()}
     return standing.newest, standing.running, standing.last_run_status, standing.last_run_at, standing.last_success_at, runs
 
 
 def test_a_run_that_has_ended_never_runs_again() -> None:
-    standing = Standing()
+    standing = RunState()
     assert standing.hear(5, "ERROR", at(2))
     assert not standing.hear(5, "RUNNING", at(1))
     assert not standing.hear(5, "RUNNING", at(3))
@@ -32,8 +32,8 @@ def test_a_run_that_has_ended_never_runs_again() -> None:
 
 
 def test_an_older_runs_end_leaves_the_newer_run_in_sight() -> None:
-    standing = Standing(
-        newest=7, running=True, last_run_status="RUNNING", last_run_at=at(5), runs={7: HeardRun("RUNNING", at(5))}
+    standing = RunState(
+        newest=7, running=True, last_run_status="RUNNING", last_run_at=at(5), runs={7: ReportedRun("RUNNING", at(5))}
     )
     assert standing.hear(6, "COMPLETED", at(9))
     assert (standing.newest, standing.running, standing.last_run_status, standing.last_run_at) == (7, True, "RUNNING", at(5))
@@ -42,14 +42,14 @@ def test_an_older_runs_end_leaves_the_newer_run_in_sight() -> None:
 
 
 def test_an_older_run_does_not_begin_after_a_newer_one() -> None:
-    standing = Standing(newest=7, last_run_status="COMPLETED", runs={7: HeardRun("COMPLETED", at(5), at(6))})
+    standing = RunState(newest=7, last_run_status="COMPLETED", runs={7: ReportedRun("COMPLETED", at(5), at(6))})
     assert not standing.hear(6, "RUNNING", at(9))
     assert 6 not in standing.runs
     assert not standing.running
 
 
 def test_two_ends_of_one_run_are_worth_a_reading_and_change_nothing() -> None:
-    standing = Standing()
+    standing = RunState()
     standing.hear(5, "COMPLETED", at(1))
     before = shown(standing)
     assert standing.hear(5, "ERROR", at(2))
@@ -63,7 +63,7 @@ def test_the_order_in_which_things_are_heard_makes_no_difference(ends: list[str 
     told += [(id + 1, end, at(10 * id + 5)) for id, end in enumerate(ends) if end is not None]
     seen = set()
     for order in [*data.draw(st.lists(st.permutations(told), min_size=2, max_size=4)), sorted(told)]:
-        standing = Standing(newest=known)
+        standing = RunState(newest=known)
         for run_id, status, time in [*order, *order]:
             standing.hear(run_id, status, time)
         # Of a run whose end was never told, only the newest is sure to be known to have begun.
@@ -78,7 +78,7 @@ def test_every_order_of_two_runs_ends_the_same() -> None:
     told = [(1, "RUNNING", at(0)), (1, "COMPLETED", at(5)), (2, "RUNNING", at(10)), (2, "ERROR", at(15))]
     ends = set()
     for order in permutations(told):
-        standing = Standing()
+        standing = RunState()
         for each in order:
             standing.hear(*each)
         ends.add(shown(standing)[:5])

@@ -83,7 +83,7 @@ def test_polling_slows_down_while_events_come_and_quickens_when_they_stop(
         leased = actions.lease(action.id, clock())
         assert leased is not None
         at = clock()
-        sync.look(parts.api, leased, at, 15)
+        sync.poll(parts.api, leased, at, 15)
         assert action.due_at is not None
         return action.due_at - at
 
@@ -107,7 +107,7 @@ def test_an_end_that_is_told_while_somebody_looks_is_looked_at_right_after(
     clock.move(seconds=1)
     tell(app, made(connection, "pipeline_run_completed", action.run_id))
     take(parts)
-    sync.look(parts.api, leased, began, 15)
+    sync.poll(parts.api, leased, began, 15)
     assert leased.due_at == began + timedelta(seconds=1)
 
 
@@ -144,7 +144,7 @@ def test_two_that_take_at_once_take_each_event_once(app: Flask, parts: Services,
 
     def work() -> None:
         with app.app_context():
-            counted.append(webhook_jobs.take(parts.clock(), 300).count)
+            counted.append(webhook_jobs.process_batch(parts.clock(), 300).count)
             db.session.remove()
 
     threads = [threading.Thread(target=work) for _ in range(4)]

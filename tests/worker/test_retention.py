@@ -13,7 +13,7 @@ from dashboard.fleet import queries
 from dashboard.fleet.models import HealthChange, Run
 from dashboard.users import service as users
 from dashboard.users import sessions
-from dashboard.users.models import SignIn
+from dashboard.users.models import UserSession
 from dashboard.worker import retention
 from tests.support.clock import Clock
 from tests.support.sandbox import Sandbox
@@ -49,10 +49,10 @@ def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(
         db.session.add(HealthChange(at=clock() - timedelta(days=days), **old, **severities))
     db.session.commit()
     connections = connections_with_runs()
-    assert retention.forget(clock() - timedelta(days=250)) >= 2
+    assert retention.delete_old(clock() - timedelta(days=250)) >= 2
     assert count(HealthChange) == first + 1
     clock.move(days=400)
-    retention.forget(clock())
+    retention.delete_old(clock())
     assert count(HealthChange) == first
     assert connections_with_runs() == connections
     assert count(Run) == len(connections)
@@ -65,6 +65,6 @@ def test_sign_ins_that_are_over_are_forgotten_and_those_that_last_stay(clock: Cl
         users.sign_in(olga, clock())
     clock.move(days=90)
     key = users.sign_in(olga, clock()).value
-    retention.forget(clock() - timedelta(days=7))
-    assert count(SignIn) == 1
+    retention.delete_old(clock() - timedelta(days=7))
+    assert count(UserSession) == 1
     assert [each.is_here for each in sessions.open_of(olga, clock(), key)] == [True]

@@ -11,12 +11,12 @@ from dashboard.context import services
 from dashboard.customer_links import queries as waiting_links
 from dashboard.findings import queries as finding_queries
 from dashboard.fleet import queries
-from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, account_item
+from dashboard.fleet.lists import ACCOUNTS, CONNECTIONS, serialize_account
 from dashboard.listing.query import ListQuery
 from dashboard.notes import service as notes
 from dashboard.refresh import live
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("accounts", __name__)
@@ -28,7 +28,7 @@ bp = Blueprint("accounts", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every account with its connections by severity."""
-    return answer_list(ACCOUNTS, account_item, "connections/accounts.html", "connections/_accounts.html")
+    return render_list(ACCOUNTS, serialize_account, "connections/accounts.html", "connections/_accounts.html")
 
 
 @bp.get("/accounts/<int:account_id>")
@@ -39,7 +39,7 @@ def show(account_id: int) -> ResponseReturnValue:
     live.watch(services(), account_id)
     connections = CONNECTIONS.all(ListQuery(filters={"account": str(account_id)}), most=500)
     found = finding_queries.of_account(account_id)
-    at, place = services().clock(), notes.Place(account_id)
+    at, place = services().clock(), notes.NoteTarget(account_id)
     history = queries.health_of_account(account_id, at - timedelta(days=STRIP_DAYS))
     return render_template(
         "connections/account.html",

@@ -10,7 +10,7 @@ from dashboard import peliqan
 from dashboard.actions import service as actions
 from dashboard.actions import sync
 from dashboard.actions.models import Action
-from dashboard.actions.presenters import Advice, advise, noted_if_unsent
+from dashboard.actions.presenters import Advice, advise, audit_if_not_sent
 from dashboard.actions.tasks import poll_action
 from dashboard.audit import service as audit
 from dashboard.connections.views.health_strip import STRIP_DAYS, Day, strip
@@ -18,7 +18,7 @@ from dashboard.context import services
 from dashboard.core.error_values import sentence_of
 from dashboard.customer_links import service as customer_links
 from dashboard.customer_links.banks import queries as banks
-from dashboard.customer_links.presenters import Message, message_of
+from dashboard.customer_links.presenters import MessageForm, message_of
 from dashboard.customer_links.service import SafeLink, check_link
 from dashboard.deliveries import service as deliveries
 from dashboard.deliveries.models import Delivery
@@ -26,7 +26,7 @@ from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import DataCheck, Finding
 from dashboard.fleet import queries
 from dashboard.fleet import runs as fleet_runs
-from dashboard.fleet.lists import CONNECTIONS, connection_item
+from dashboard.fleet.lists import CONNECTIONS, serialize_connection
 from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes import service as notes
 from dashboard.refresh import live
@@ -36,7 +36,7 @@ from dashboard.tables.health import freshness
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import is_for_scripts, requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
 
 bp = Blueprint("connections", __name__)
@@ -56,7 +56,7 @@ class ConnectionPage:
     sync: Action | None
     ask: Action | None
     link: SafeLink | None
-    message: Message | None
+    message: MessageForm | None
     is_fresh: bool
     delivery: Delivery | None
     may_hand_over: bool
@@ -128,7 +128,7 @@ def index() -> ResponseReturnValue:
     is_page = not is_for_scripts() and not htmx.is_htmx()
     contradictions = finding_queries.count_contradictions() if is_page else 0
     template, fragment = "connections/connections.html", "connections/_connections.html"
-    return answer_list(CONNECTIONS, connection_item, template, fragment, contradictions=contradictions)
+    return render_list(CONNECTIONS, serialize_connection, template, fragment, contradictions=contradictions)
 
 
 @bp.get(PATH)
@@ -136,14 +136,14 @@ def index() -> ResponseReturnValue:
 def show(account_id: int, connection_id: int) -> ResponseReturnValue:
     """One connection, from the snapshot; with htmx its live state follows at once."""
     connection = get_connection_or_404(account_id, connection_id)
-    place = notes.Place(account_id, connection_id)
+    place = notes.NoteTarget(account_id, connection_id)
     return render_template(
         "connections/connection.html",
         page=connection_page(connection),
         notes=notes.notes_on(place),
         place=place,
-        account_place=notes.Place(account_id),
-        tick=banks.tick_of(connection) if connection.is_saltedge else None,
+        account_place=notes.NoteTarget(account_id),
+        tick=banks.review_of(connection) if connection.is_saltedge else None,
     )
 
 
@@ -178,7 +178,7 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Look when the newest row of its tables was received."""
     connection = get_connection_or_404(account_id, connection_id)
     try:
-        note, kind = freshness.look_at_rows(services().api, connection, services().clock()).sentence, "info"
+        note, kind = freshness.check_freshness(services().api, connection, services().clock()).sentence, "info"
     except peliqan.PeliqanError as error:
         note, kind = f"The rows could not be looked at. {error.explained} {error.next_step}", "danger"
     if htmx.is_htmx():
@@ -216,7 +216,7 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
-    with noted_if_unsent(actions.SYNC, account_id, connection_id):
+    with audit_if_not_sent(actions.SYNC, account_id, connection_id):
         action = sync.start(services().api, connection, visitor().email, services().clock(), _interval(), _why())
     poll_action.enqueue_when_due(action)
     return _answer(connection)
@@ -298,8 +298,10 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 
 
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
-    with noted_if_unsent(kind, connection.account_id, connection.id):
-        action = customer_links.ask(services().api, kind, connection, visitor().email, services().clock(), _interval(), _why())
+    with audit_if_not_sent(kind, connection.account_id, connection.id):
+        action = customer_links.request_link(
+            services().api, kind, connection, visitor().email, services().clock(), _interval(), _why()
+        )
     poll_action.enqueue_when_due(action)
     return _answer(connection)
 

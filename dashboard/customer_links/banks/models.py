@@ -9,7 +9,7 @@ from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.row_access import BY_ACCOUNT
 
 
-class BankTick(Model):
+class BankReview(Model):
     """Somebody dealt with a bank connection in a round over the consents. One row a connection: the latest."""
 
     __tablename__ = "bank_tick"

@@ -8,9 +8,9 @@ from sqlalchemy import and_, case, delete, or_, select
 from sqlalchemy.orm import aliased, contains_eager
 
 from dashboard.core.database import change, db, upsert
-from dashboard.customer_links.banks.models import BankTick
+from dashboard.customer_links.banks.models import BankReview
 from dashboard.findings.models import Finding
-from dashboard.fleet.counters import SHOWN
+from dashboard.fleet.counters import LISTED
 from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection, ConnectionCount
 from dashboard.listing.listing import Filter, Listing, Outer, shown_time
@@ -25,14 +25,14 @@ _PLACE = (Connection.account_id, Connection.id)
 
 
 def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listing:
-    """The list of bank connections, as rows of ``Connection``, ``BankTick``, ``round`` and ``consent``, oldest data first.
+    """The list of bank connections, as rows of ``Connection``, ``BankReview``, ``round`` and ``consent``, oldest data first.
 
     ``today``: when the viewer's day began: what was ticked off before is to be done again, unless it came back: it had a success
     since it was ticked off, within the last week. A consent has ended where the API says so, or where the bank refuses access.
     """
     refused = aliased(Finding)
-    came_back = and_(BankTick.at >= today - BACK_WITHIN, Connection.last_success_at > BankTick.at, refused.id.is_(None))
-    stands = case((came_back, BACK), (BankTick.at >= today, TICKED), else_=TODO)
+    came_back = and_(BankReview.at >= today - BACK_WITHIN, Connection.last_success_at > BankReview.at, refused.id.is_(None))
+    stands = case((came_back, BACK), (BankReview.at >= today, TICKED), else_=TODO)
     consent = case(
         (or_(Connection.consent_expires_at <= at, refused.id.is_not(None)), ENDED),
         (Connection.consent_expires_at.is_(None), UNTOLD),
@@ -46,15 +46,15 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
         refused.rule == "auth_failed",
     )
     return Listing(
-        statement=select(Connection, BankTick, stands.label("round"), consent.label("consent"))
+        statement=select(Connection, BankReview, stands.label("round"), consent.label("consent"))
         .join(Connection.account)
-        .outerjoin(BankTick, and_(BankTick.account_id == Connection.account_id, BankTick.connection_id == Connection.id))
+        .outerjoin(BankReview, and_(BankReview.account_id == Connection.account_id, BankReview.connection_id == Connection.id))
         .outerjoin(refused, its_refusal)
         .options(
             contains_eager(Connection.account).load_only(Account.name, Account.external_id),
             contains_eager(Connection.account).lazyload(Account.check),
         )
-        .where(Connection.connector.in_(_banks()), *SHOWN),
+        .where(Connection.connector.in_(_banks()), *LISTED),
         search=CONNECTIONS.search,
         exact=CONNECTIONS.exact,
         filters={
@@ -67,13 +67,13 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
             "age": (Connection.last_success_at, *_PLACE),
             "consent": (Connection.consent_expires_at, *_PLACE),
             "account": (Account.name_folded, Account.id, Connection.id),
-            "ticked": (Outer(BankTick.at), *_PLACE),
+            "ticked": (Outer(BankReview.at), *_PLACE),
         },
         default_sort="age",
     )
 
 
-def bank_item(row: Any) -> dict[str, Any]:
+def serialize_bank(row: Any) -> dict[str, Any]:
     """One bank connection as scripts see it."""
     connection, tick = row.Connection, row.BankTick
     return {
@@ -100,22 +100,22 @@ def next_to_do(listing: Listing) -> Connection | None:
     return rows[0].Connection if rows else None
 
 
-def tick_off(connection: Connection, who: str, at: datetime) -> None:
+def review(connection: Connection, who: str, at: datetime) -> None:
     """Somebody dealt with it. Commits."""
-    upsert(BankTick, [{"account_id": connection.account_id, "connection_id": connection.id, "at": at, "who": who}])
+    upsert(BankReview, [{"account_id": connection.account_id, "connection_id": connection.id, "at": at, "who": who}])
     db.session.commit()
 
 
-def untick(connection: Connection) -> None:
+def unreview(connection: Connection) -> None:
     """It is to be done after all. Commits."""
-    here = (BankTick.account_id == connection.account_id, BankTick.connection_id == connection.id)
-    change(delete(BankTick).where(*here))
+    here = (BankReview.account_id == connection.account_id, BankReview.connection_id == connection.id)
+    change(delete(BankReview).where(*here))
     db.session.commit()
 
 
-def tick_of(connection: Connection) -> BankTick | None:
+def review_of(connection: Connection) -> BankReview | None:
     """When somebody last dealt with it, and who."""
-    return db.session.get(BankTick, (connection.account_id, connection.id))
+    return db.session.get(BankReview, (connection.account_id, connection.id))
 
 
 def _banks() -> list[str]:

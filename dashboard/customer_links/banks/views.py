@@ -11,7 +11,7 @@ from dashboard.customer_links.banks import queries as banks
 from dashboard.listing.listing import Listing
 from dashboard.users.access import visitor
 from dashboard.web.access import requires, safe_next
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 from dashboard.web.lookup import PATH, get_connection_or_404
 from dashboard.web.times import today_began
 
@@ -24,7 +24,7 @@ bp = Blueprint("banks", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every bank connection, the one with the oldest data first."""
-    return answer_list(_listing(), banks.bank_item, "customer_links/banks/index.html", "customer_links/banks/_banks.html")
+    return render_list(_listing(), banks.serialize_bank, "customer_links/banks/index.html", "customer_links/banks/_banks.html")
 
 
 @bp.get("/desk/banks/next")
@@ -43,10 +43,10 @@ def tick(account_id: int, connection_id: int) -> ResponseReturnValue:
     if not connection.is_saltedge:
         abort(400, "This is no bank connection of SaltEdge’s.")
     if what == "tick":
-        banks.tick_off(connection, who, at)
+        banks.review(connection, who, at)
         audit.record(at, who, "bank_tick", audit.DONE, account_id=account_id, connection_id=connection_id)
     elif what == "untick":
-        banks.untick(connection)
+        banks.unreview(connection)
         audit.record(at, who, "bank_untick", audit.DONE, account_id=account_id, connection_id=connection_id)
     else:
         abort(400, "That change is unknown.")

@@ -15,7 +15,7 @@ from dashboard.findings.rules.facts import Around, Facts
 from dashboard.peliqan.statuses import RunOutcome, Severity
 
 
-class Gravity(StrEnum):
+class FindingSeverity(StrEnum):
     """How much a finding matters, worst first."""
 
     CRITICAL = "critical"
@@ -23,10 +23,10 @@ class Gravity(StrEnum):
     INFO = "info"
 
 
-GRAVITIES: Final = tuple(gravity.value for gravity in Gravity)
+GRAVITIES: Final = tuple(gravity.value for gravity in FindingSeverity)
 
 
-class Found(NamedTuple):
+class RuleResult(NamedTuple):
     """What a rule found. ``text``: the error by which causes are told apart; ``since``: the hour since which data is missing."""
 
     rule: str
@@ -48,7 +48,7 @@ class Rule:
 
     name: str
     title: str
-    gravity: Gravity
+    gravity: FindingSeverity
     check: Callable[[Facts, Around], str | None]
     hides: frozenset[str] = frozenset()
     by_text: bool = False
@@ -57,7 +57,7 @@ class Rule:
     of_targets: bool = False
 
 
-def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
+def diagnose(facts: Facts, around: Around) -> Iterator[RuleResult]:
     """What is wrong with one connection, causes before effects."""
     hidden: set[str] = set()
     for rule in RULES:
@@ -66,10 +66,10 @@ def diagnose(facts: Facts, around: Around) -> Iterator[Found]:
         hidden |= rule.hides
         gravity = rule.gravity
         if rule.name in _GRAVE_IN_TIME and not checks.is_grave(facts, around):
-            gravity = Gravity.WARNING
+            gravity = FindingSeverity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
         contradicts = rule.contradicts and facts.severity == Severity.OK and gravity == rule.gravity
-        yield Found(rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts))
+        yield RuleResult(rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts))
 
 
 def may_be_unwell(facts: Facts) -> bool:
@@ -111,12 +111,24 @@ WITHOUT_SUCCESS: Final = _LATENESS | _FAILURES | {"auth_failed", "self_disabled"
 _GRAVE_IN_TIME = frozenset({"failing", "runner_failed"})
 
 RULES: Final = (
-    Rule("config_needed", "Set-up is not finished", Gravity.WARNING, checks.config_needed, _NO_DATA | _TROUBLE | {"auth_failed"}),
-    Rule("disabled", "Switched off", Gravity.WARNING, checks.disabled, _NO_DATA | _TROUBLE | {"auth_failed", "consent_expiring"}),
+    Rule(
+        "config_needed",
+        "Set-up is not finished",
+        FindingSeverity.WARNING,
+        checks.config_needed,
+        _NO_DATA | _TROUBLE | {"auth_failed"},
+    ),
+    Rule(
+        "disabled",
+        "Switched off",
+        FindingSeverity.WARNING,
+        checks.disabled,
+        _NO_DATA | _TROUBLE | {"auth_failed", "consent_expiring"},
+    ),
     Rule(
         "auth_failed",
         "Access is refused",
-        Gravity.CRITICAL,
+        FindingSeverity.CRITICAL,
         checks.auth_failed,
         _NO_DATA | _TROUBLE | {"consent_expiring"},
         by_text=True,
@@ -124,54 +136,54 @@ RULES: Final = (
     Rule(
         "self_disabled",
         "The source switched itself off",
-        Gravity.CRITICAL,
+        FindingSeverity.CRITICAL,
         checks.self_disabled,
         _NO_DATA | _TROUBLE,
         by_text=True,
     ),
-    Rule("stuck_run", "A run is stuck", Gravity.CRITICAL, checks.stuck_run, _NO_DATA | _UNDER_WAY, contradicts=True),
+    Rule("stuck_run", "A run is stuck", FindingSeverity.CRITICAL, checks.stuck_run, _NO_DATA | _UNDER_WAY, contradicts=True),
     # Data was written, so this explains errors, but not that no run came after it.
-    Rule(PARTIAL, "Only partly loaded", Gravity.WARNING, checks.partial_errors, _PARTIAL, by_text=True),
+    Rule(PARTIAL, "Only partly loaded", FindingSeverity.WARNING, checks.partial_errors, _PARTIAL, by_text=True),
     Rule(
         "runner_failed",
         "Peliqan’s runner fails",
-        Gravity.CRITICAL,
+        FindingSeverity.CRITICAL,
         checks.runner_failed,
         _NO_DATA | {"noisy"},
         by_text=True,
         contradicts=True,
         by_connector=False,
     ),
-    Rule("failing", "Runs fail", Gravity.CRITICAL, checks.failing, _NO_DATA | {"noisy"}, by_text=True, contradicts=True),
-    Rule("noisy", "Errors, but the data is current", Gravity.INFO, checks.noisy, by_text=True),
-    Rule("scheduler_off", "The schedule is off", Gravity.INFO, checks.scheduler_off, _LATENESS | {"never_ran"}),
-    Rule("never_ran", "It never ran", Gravity.WARNING, checks.never_ran, _LATENESS),
-    Rule("dark", "No data for a long time", Gravity.CRITICAL, checks.dark, frozenset({"late"}), contradicts=True),
-    Rule("late", "Data is late", Gravity.WARNING, checks.late),
-    Rule("loaded_nothing", "Nothing was loaded", Gravity.WARNING, checks.loaded_nothing, contradicts=True),
+    Rule("failing", "Runs fail", FindingSeverity.CRITICAL, checks.failing, _NO_DATA | {"noisy"}, by_text=True, contradicts=True),
+    Rule("noisy", "Errors, but the data is current", FindingSeverity.INFO, checks.noisy, by_text=True),
+    Rule("scheduler_off", "The schedule is off", FindingSeverity.INFO, checks.scheduler_off, _LATENESS | {"never_ran"}),
+    Rule("never_ran", "It never ran", FindingSeverity.WARNING, checks.never_ran, _LATENESS),
+    Rule("dark", "No data for a long time", FindingSeverity.CRITICAL, checks.dark, frozenset({"late"}), contradicts=True),
+    Rule("late", "Data is late", FindingSeverity.WARNING, checks.late),
+    Rule("loaded_nothing", "Nothing was loaded", FindingSeverity.WARNING, checks.loaded_nothing, contradicts=True),
     Rule(
         "stale_rows",
         "Rows are older than the last run",
-        Gravity.WARNING,
+        FindingSeverity.WARNING,
         checks.stale_rows,
         frozenset({"table_stale"}),
         contradicts=True,
     ),
-    Rule("rows_dropped", "A table lost rows", Gravity.WARNING, checks.rows_dropped, contradicts=True),
-    Rule("duplicate_keys", "Keys are there twice", Gravity.CRITICAL, checks.duplicate_keys, contradicts=True),
-    Rule("parent_table_empty", "A parent table is empty", Gravity.CRITICAL, checks.parent_table_empty, contradicts=True),
-    Rule("mixed_versions", "Old snapshots are still there", Gravity.WARNING, checks.mixed_versions, contradicts=True),
-    Rule("table_stale", "A table gets no new rows", Gravity.INFO, checks.table_stale),
-    Rule("consent_expiring", "A bank consent is about to end", Gravity.WARNING, checks.consent_expiring),
-    Rule("duplicate_connection", "Connected twice", Gravity.INFO, checks.duplicate_connection),
-    Rule("orphan_target", "Its target is missing", Gravity.WARNING, checks.orphan_target),
-    Rule("unused_target", "Nothing loads into this target", Gravity.INFO, checks.unused_target, of_targets=True),
-    Rule("status_unknown", "A status nobody knows", Gravity.INFO, checks.status_unknown),
+    Rule("rows_dropped", "A table lost rows", FindingSeverity.WARNING, checks.rows_dropped, contradicts=True),
+    Rule("duplicate_keys", "Keys are there twice", FindingSeverity.CRITICAL, checks.duplicate_keys, contradicts=True),
+    Rule("parent_table_empty", "A parent table is empty", FindingSeverity.CRITICAL, checks.parent_table_empty, contradicts=True),
+    Rule("mixed_versions", "Old snapshots are still there", FindingSeverity.WARNING, checks.mixed_versions, contradicts=True),
+    Rule("table_stale", "A table gets no new rows", FindingSeverity.INFO, checks.table_stale),
+    Rule("consent_expiring", "A bank consent is about to end", FindingSeverity.WARNING, checks.consent_expiring),
+    Rule("duplicate_connection", "Connected twice", FindingSeverity.INFO, checks.duplicate_connection),
+    Rule("orphan_target", "Its target is missing", FindingSeverity.WARNING, checks.orphan_target),
+    Rule("unused_target", "Nothing loads into this target", FindingSeverity.INFO, checks.unused_target, of_targets=True),
+    Rule("status_unknown", "A status nobody knows", FindingSeverity.INFO, checks.status_unknown),
 )
 UNREADABLE: Final = Rule(
     "account_unreadable",
     "The account cannot be read",
-    Gravity.CRITICAL,
+    FindingSeverity.CRITICAL,
     lambda facts, around: None,
     by_text=True,
 )

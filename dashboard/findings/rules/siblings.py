@@ -28,7 +28,7 @@ def same_name(mine: Sequence[Facts], comparable: Callable[[str], str]) -> dict[i
     return twins
 
 
-def made_anew(mine: Sequence[Facts], runs: Mapping[int, int]) -> dict[int, int]:
+def was_recreated(mine: Sequence[Facts], runs: Mapping[int, int]) -> dict[int, int]:
     """Return those that never succeeded, with another of their connector: the one that succeeded last, else the eldest.
 
     ``runs``: how many are known of each connection, by its id. That one never succeeded is certain where all its runs are known,

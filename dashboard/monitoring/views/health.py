@@ -54,7 +54,7 @@ def ready() -> ResponseReturnValue:
     better. A worker or Peliqan that is not heard of is told as well, but pages show what is known, and say how old it is; to take
     every machine out for it would help nobody.
     """
-    found = look(services())
+    found = check_readiness(services())
     checks = {"store": found.store, "queue": found.queue, "worker": found.worker, "peliqan": found.peliqan}
     age = found.snapshot_age
     told = {
@@ -67,7 +67,7 @@ def ready() -> ResponseReturnValue:
     return jsonify(told), 503 if found.reason else 200
 
 
-def look(parts: Services) -> Readiness:
+def check_readiness(parts: Services) -> Readiness:
     """How it stands at the moment; never raises."""
     at = parts.clock()
     queue = _queue(parts, at)

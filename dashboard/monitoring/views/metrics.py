@@ -29,10 +29,10 @@ def show() -> ResponseReturnValue:
     parts = services()
     if not metrics.may_read(request.environ, parts.settings.dashboard_metrics_token):
         abort(403, "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.")
-    return metrics.page(Moment(parts), metrics.Disk(parts.settings.dashboard_data)), {"Content-Type": CONTENT_TYPE_LATEST}
+    return metrics.page(FleetCollector(parts), metrics.Disk(parts.settings.dashboard_data)), {"Content-Type": CONTENT_TYPE_LATEST}
 
 
-class Moment(Collector):
+class FleetCollector(Collector):
     """How it is while somebody looks: read from the store and the queue, which all machines share. What is away is left out."""
 
     def __init__(self, parts: Services) -> None:

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
-from dashboard.core.cache import remembered
+from dashboard.core.cache import cached
 from dashboard.core.database import db
 from dashboard.core.text import comparable
 from dashboard.findings import queries as finding_queries
 from dashboard.findings.models import Cause, Finding
-from dashboard.fleet.counters import SHOWN
+from dashboard.fleet.counters import LISTED
 from dashboard.fleet.models import SEVERITIES, Account, Connection, ConnectionCount, HealthChange
 from dashboard.peliqan.statuses import Severity
 
@@ -20,7 +20,7 @@ Conditions = tuple[ColumnElement[bool], ...]
 
 
 @dataclass(frozen=True)
-class Change:
+class StatusChange:
     """A status change with the connection it happened to."""
 
     change: HealthChange
@@ -33,9 +33,9 @@ class Overview:
 
     by_severity: dict[str, int]
     connections: int
-    broke: list[Change]
+    broke: list[StatusChange]
     broke_count: int
-    recovered: list[Change]
+    recovered: list[StatusChange]
     recovered_count: int
     causes: list[Cause]
     cause_count: int
@@ -91,13 +91,13 @@ def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Con
         )
         .join(Connection.account)
         .options(contains_eager(Connection.account))
-        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *SHOWN, *conditions)
+        .where(HealthChange.at >= since, HealthChange.was.is_not(None), *LISTED, *conditions)
     )
 
 
-def _changes(since: datetime, conditions: Conditions, most: int) -> list[Change]:
+def _changes(since: datetime, conditions: Conditions, most: int) -> list[StatusChange]:
     newest = _joined(since, conditions).order_by(HealthChange.at.desc(), HealthChange.id.desc()).limit(most)
-    return [Change(change, connection) for change, connection in db.session.execute(newest)]
+    return [StatusChange(change, connection) for change, connection in db.session.execute(newest)]
 
 
 def _count(name: str, since: datetime, conditions: Conditions) -> int:
@@ -106,11 +106,11 @@ def _count(name: str, since: datetime, conditions: Conditions) -> int:
     distinct = (
         _joined(since, conditions).with_only_columns(Connection.account_id, Connection.id).distinct().order_by(None).subquery()
     )
-    return remembered(("overview", name, since), lambda: db.session.scalar(select(func.count()).select_from(distinct)) or 0)
+    return cached(("overview", name, since), lambda: db.session.scalar(select(func.count()).select_from(distinct)) or 0)
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResults:
     """What one search box gives: accounts and connections, few of each, and how many there are."""
 
     q: str
@@ -127,17 +127,17 @@ class Found:
         return None
 
 
-def find(q: str, most: int = 8) -> Found:
+def find(q: str, most: int = 8) -> SearchResults:
     """Accounts and connections for what was pasted: an id exactly, else names, external ids and connectors in part."""
     text = q.strip()[:200].replace("\0", "")
     asked = comparable(text)
     if not asked:
-        return Found("", [], [])
+        return SearchResults("", [], [])
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else -1
     exact = or_(Account.id == number, Account.external_id_folded == asked)
     accounts = select(Account).where(Account.gone_at.is_(None))
-    connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*SHOWN)
-    exactly = Found(
+    connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*LISTED)
+    exactly = SearchResults(
         text,
         list(db.session.scalars(accounts.where(exact).limit(most))),
         list(db.session.scalars(connections.where(Connection.id == number).limit(most))),
@@ -152,7 +152,7 @@ def find(q: str, most: int = 8) -> Found:
         or_(*(column.contains(word, autoescape=True) for column in (Connection.name_folded, Connection.connector_folded)))
         for word in asked.split()
     ]
-    return Found(
+    return SearchResults(
         text,
         list(db.session.scalars(accounts.where(*named).order_by(Account.name_folded, Account.id).limit(most))),
         list(db.session.scalars(connections.where(*by_connection).order_by(Connection.account_id, Connection.id).limit(most))),

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 
-from dashboard.core.cache import remembered
+from dashboard.core.cache import cached
 from dashboard.core.database import db
 from dashboard.findings.models import RECOVERED as CAUSE_RECOVERED
 from dashboard.findings.models import SUPPRESSED, Cause, Finding
@@ -158,7 +158,7 @@ def count(since: datetime, at: datetime) -> Counts:
 
     Not counted anew while nothing changes: with time alone, nothing comes.
     """
-    return remembered(("report", since), lambda: _count(since, at))
+    return cached(("report", since), lambda: _count(since, at))
 
 
 def _count(since: datetime, at: datetime) -> Counts:

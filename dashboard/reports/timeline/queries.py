@@ -97,7 +97,9 @@ class Page:
 
 
 @dataclass(frozen=True)
-class _Place:
+class TimelineSubject:
+    """An account, or one connection of it."""
+
     account_id: int
     connection_id: int | None
 
@@ -115,12 +117,12 @@ class _Source:
     """Where events come from: the rows of a place, by which time and id they are told apart, and how one reads."""
 
     kind: str
-    rows: Callable[[_Place], Select[Any]]
+    rows: Callable[[TimelineSubject], Select[Any]]
     at: Any
     id: Any
     event: Callable[[Any], Event]
 
-    def take(self, place: _Place, number: int, before: Cursor | None, most: int) -> Iterator[tuple[Cursor, Event]]:
+    def take(self, place: TimelineSubject, number: int, before: Cursor | None, most: int) -> Iterator[tuple[Cursor, Event]]:
         """The latest before a place in the timeline."""
         rows = self.rows(place).where(self.at.is_not(None))
         if before is not None:
@@ -144,7 +146,7 @@ def read(
     most: int = PAGE,
 ) -> Page:
     """A page of a connection's timeline, or an account's. ``kinds``: only these; all where none is named."""
-    place = _Place(account_id, connection_id)
+    place = TimelineSubject(account_id, connection_id)
     found: list[tuple[Cursor, Event]] = []
     for number, source in enumerate(_SOURCES):
         if not kinds or source.kind in kinds:
@@ -161,11 +163,11 @@ def names(account_id: int) -> dict[int, str]:
     return {row.id: row.title for row in db.session.scalars(mine)}
 
 
-def _runs(place: _Place) -> Select[Any]:
+def _runs(place: TimelineSubject) -> Select[Any]:
     return select(Run).where(place.of(Run)).options(defer(Run.tables))
 
 
-def _entries(place: _Place) -> Select[Any]:
+def _entries(place: TimelineSubject) -> Select[Any]:
     """What the audit trail has beside actions and notes, which stand for themselves."""
     actions = select(Action.audit_id).where(place.of(Action))
     written = and_(AuditEntry.what == NOTE, AuditEntry.result == audit.DONE)

@@ -19,7 +19,7 @@ bp = Blueprint("timeline", __name__)
 
 
 @dataclass(frozen=True)
-class Shown:
+class TimelineContext:
     """A part of a timeline as a template shows it. ``connection`` is None where the whole account is meant."""
 
     account: Account
@@ -76,6 +76,6 @@ def _show(account: Account, connection: Connection | None) -> ResponseReturnValu
     except timeline.BadCursor:
         raise BadQuery("That place in the timeline cannot be read. Begin at the latest event.") from None
     page = timeline.read(account.id, connection.id if connection else None, kinds=kinds, before=before)
-    shown = Shown(account, connection, page, timeline.names(account.id) if connection is None else {})
+    shown = TimelineContext(account, connection, page, timeline.names(account.id) if connection is None else {})
     template = "reports/timeline/_events.html" if htmx.is_htmx() else "reports/timeline/timeline.html"
     return render_template(template, shown=shown, kinds=KINDS)

@@ -8,7 +8,7 @@ from itertools import groupby
 from sqlalchemy import select
 
 from dashboard.core.database import db
-from dashboard.fleet.models import SEVERITIES, FleetHour
+from dashboard.fleet.models import SEVERITIES, HourlyConnectionCount
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def by_day(at: datetime, zone: tzinfo, days: int = 30) -> list[Day]:
 
 
 def _hours(since: datetime) -> Iterator[tuple[datetime, dict[str, int]]]:
-    noted = select(FleetHour.hour, FleetHour.severity, FleetHour.connections).where(FleetHour.hour >= since)
-    rows = db.session.execute(noted.order_by(FleetHour.hour)).all()
+    noted = select(HourlyConnectionCount.hour, HourlyConnectionCount.severity, HourlyConnectionCount.connections).where(
+        HourlyConnectionCount.hour >= since
+    )
+    rows = db.session.execute(noted.order_by(HourlyConnectionCount.hour)).all()
     for hour, same in groupby(rows, key=lambda row: row.hour):
         yield hour, dict.fromkeys(SEVERITIES, 0) | {row.severity: row.connections for row in same}

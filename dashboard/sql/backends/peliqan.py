@@ -14,7 +14,7 @@ def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[
     Raises:
         Failed: with what was read so far in ``result``.
     """
-    hang_up, known = peliqan.HangUp(), names_in_statement(question)
+    hang_up, known = peliqan.CancelHandle(), names_in_statement(question)
     begun(hang_up)
     try:
         for part in api.ask(question, quiet=SECONDS, hang_up=hang_up):

@@ -20,13 +20,13 @@ from dashboard.masking import service as reveals
 from dashboard.masking.rules import SEES_ALL
 from dashboard.sql import service as query_runs
 from dashboard.sql.backends import postgresql
-from dashboard.sql.models import Answer, Question
+from dashboard.sql.models import QueryResult, QueryRun
 from dashboard.sql.parameters import BadQuestion, checked, names_in
 from dashboard.sql.tasks import run_query
 from dashboard.tables.cells import cell, plain
 from dashboard.users.access import visitor
 from dashboard.web.access import requires
-from dashboard.web.lists import Shown, csv_response
+from dashboard.web.lists import ListContext, csv_response
 from dashboard.web.lookup import get_account_or_404
 
 bp = Blueprint("sql", __name__)
@@ -43,11 +43,11 @@ class AnswerPage:
     as cells; None before there are any.
     """
 
-    answer: Answer
+    answer: QueryResult
     shown: bool
     text: str | None
     columns: Sequence[tuple[str, str]]
-    list: Shown | None
+    list: ListContext | None
 
     @property
     def moves(self) -> bool:
@@ -158,7 +158,7 @@ def progress(answer_id: int) -> ResponseReturnValue:
 def cancel(answer_id: int) -> ResponseReturnValue:
     """Not wanted any more: whoever asks sees that within half a second, and cancels it in the database."""
     answer = get_answer_or_404(answer_id)
-    query_runs.end(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
+    query_runs.finish(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
     return redirect(url_for("sql.show", answer_id=answer_id))
 
 
@@ -176,7 +176,7 @@ def reveal(question_id: int) -> ResponseReturnValue:
     return redirect(back)
 
 
-def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[Answer]:
+def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[QueryResult]:
     """Write the question down, with the form's reason where it has one, and ask the workers for its answers, one an account.
 
     ``title`` and ``told`` stay, and hold no values.
@@ -186,14 +186,14 @@ def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[A
         reveals.BadReason: the reason is too short or too long.
     """
     sealed, reason = query_runs.sealed(text, services().vault.keys), request.form.get("reason", "")
-    asked = query_runs.ask(visitor().user, title, sealed, accounts, told, services().clock(), reason)
+    asked = query_runs.start_run(visitor().user, title, sealed, accounts, told, services().clock(), reason)
     found = query_runs.answers(asked.id)
     for answer in found:
         run_query.enqueue_when_due(answer)
     return found
 
 
-def is_shown(question: Question) -> bool:
+def is_shown(question: QueryRun) -> bool:
     """Return whether the person may see the answers to a question now; decided with each request, whatever is handed over.
 
     Administrators may; whoever asked it may for a quarter of an hour after they gave a reason.
@@ -202,13 +202,13 @@ def is_shown(question: Question) -> bool:
     return user.role == SEES_ALL or (question.who == user.email and query_runs.is_revealed(question, services().clock()))
 
 
-def ensure_shown(question: Question) -> None:
+def ensure_shown(question: QueryRun) -> None:
     """Answer 403, with what to do, where the person may not see the answers now."""
     if not is_shown(question):
         abort(403, REASON_NEEDED)
 
 
-def get_question_or_404(question_id: int) -> Question:
+def get_question_or_404(question_id: int) -> QueryRun:
     """The question, if it is one's own, or one is an administrator."""
     found = query_runs.question_or_none(question_id)
     if found is None or (found.who != visitor().email and not visitor().may("admin")):
@@ -216,7 +216,7 @@ def get_question_or_404(question_id: int) -> Question:
     return found
 
 
-def get_answer_or_404(answer_id: int) -> Answer:
+def get_answer_or_404(answer_id: int) -> QueryResult:
     """The answer, if its question is one's own, or one is an administrator."""
     found = query_runs.answer_or_none(answer_id)
     if found is None or (found.question.who != visitor().email and not visitor().may("admin")):
@@ -224,28 +224,28 @@ def get_answer_or_404(answer_id: int) -> Answer:
     return found
 
 
-def rows_of(answer: Answer) -> list[list[Any]] | None:
+def rows_of(answer: QueryResult) -> list[list[Any]] | None:
     """Its rows, None where there are none yet, or no more."""
     return query_runs.unpacked(answer.rows, services().vault.keys)
 
 
-def columns_of(answer: Answer) -> list[tuple[str, str]]:
+def columns_of(answer: QueryResult) -> list[tuple[str, str]]:
     """Name and type of its columns. The version before this one kept names as they are."""
     keys = services().vault.keys
     return [(query_runs.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
 
 
-def text_of(answer: Answer) -> str | None:
+def text_of(answer: QueryResult) -> str | None:
     """Return the statement as it was asked; None after a day."""
     return query_runs.opened(answer.question.text, services().vault.keys)
 
 
-def is_gone(answer: Answer) -> bool:
+def is_gone(answer: QueryResult) -> bool:
     """Return whether what was answered was deleted because a day has passed."""
     return answer.state not in query_runs.OPEN and not answer.question.text
 
 
-def lines_of(answer: Answer, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
+def lines_of(answer: QueryResult, rows: Sequence[Any]) -> tuple[list[str], list[dict[str, Any]]]:
     """Its columns' names, and its rows by them. ``select a.id, b.id`` has two names: id, id_2."""
     names: list[str] = []
     for name, _ in columns_of(answer):
@@ -253,7 +253,7 @@ def lines_of(answer: Answer, rows: Sequence[Any]) -> tuple[list[str], list[dict[
     return names, [dict(zip(names, row, strict=True)) for row in rows]
 
 
-def is_complete(answer: Answer) -> bool:
+def is_complete(answer: QueryResult) -> bool:
     """Return whether all rows of the answer are there: it was not cut at a limit and did not break off."""
     return answer.state == query_runs.DONE and not answer.told
 
@@ -273,13 +273,13 @@ def as_csv(item: Mapping[str, Any]) -> dict[str, Any]:
     return {name: plain(value) for name, value in item.items()}
 
 
-def _page(answer: Answer) -> AnswerPage:
+def _page(answer: QueryResult) -> AnswerPage:
     shown, list_ = is_shown(answer.question), None
     if shown and (rows := rows_of(answer)) is not None:
         query = read_query(request.args, {}, {})
         start = (query.page - 1) * query.per_page
         cells = [[cell(value) for value in row] for row in rows[start : start + query.per_page]]
-        list_ = Shown("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
+        list_ = ListContext("sql.show", {"answer_id": answer.id}, Page(cells, len(rows), query), "")
     return AnswerPage(answer, shown, text_of(answer), columns_of(answer) if shown else (), list_)
 
 

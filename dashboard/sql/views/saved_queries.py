@@ -12,7 +12,7 @@ from dashboard.fleet.models import Account
 from dashboard.listing.query import BadQuery, Page
 from dashboard.masking import service as reveals
 from dashboard.sql import service as query_runs
-from dashboard.sql.models import Answer, Question, SavedQuery
+from dashboard.sql.models import QueryResult, QueryRun, SavedQuery
 from dashboard.sql.parameters import TYPES, BadQuestion, checked, names_in, with_values
 from dashboard.sql.views.editor import (
     answer_file,
@@ -144,7 +144,7 @@ def cancel(question_id: int) -> ResponseReturnValue:
     get_question_or_404(question_id)
     for answer in query_runs.answers(question_id):
         if answer.state in query_runs.OPEN:
-            query_runs.end(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
+            query_runs.finish(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
     return redirect(url_for("queries.question", question_id=question_id))
 
 
@@ -165,7 +165,7 @@ def _changeable_or_404(query_id: int) -> SavedQuery:
     return query
 
 
-def _answers(template: str, question: Question, answers: list[Answer]) -> str:
+def _answers(template: str, question: QueryRun, answers: list[QueryResult]) -> str:
     return render_template(template, question=question, answers=answers, open=query_runs.OPEN, shown=is_shown(question))
 
 

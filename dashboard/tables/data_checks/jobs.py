@@ -88,15 +88,15 @@ def check_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
             continue
         connection = queries.connection_or_none(account_id, connection_id)
         if connection is None or connection.gone_at is not None:
-            data_checks.forget(account_id, connection_id)
+            data_checks.delete_checks_of(account_id, connection_id)
             continue
         try:
             _check_again(api, connection, kept, clock())
-        except peliqan.Away:
+        except peliqan.ApiUnavailable:
             # Due again when the lease is over; the others with it.
             return
         except (peliqan.PeliqanError, CannotCheck):
-            data_checks.postpone(kept, clock())
+            data_checks.reschedule(kept, clock())
 
 
 def _check_again(api: peliqan.Peliqan, connection: Connection, kept: DataCheck, at: datetime) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from dashboard.core.database import change, db, is_free
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import evaluate
 from dashboard.findings.models import DataCheck, Finding
 from dashboard.tables.health import service as table_checks
@@ -61,7 +61,7 @@ def write(
     ``asked``: by a person, so that the connection is checked daily for a week from now. ``place``: ``warehouse``,
     ``schema_name`` and ``more_tables``, see ``DataCheck``.
     """
-    begin_change()
+    lock_snapshot()
     check = of_connection(account_id, connection_id)
     if check is None:
         check = DataCheck(account_id=account_id, connection_id=connection_id, watched_until=at)
@@ -102,14 +102,14 @@ def lease(account_id: int, connection_id: int, at: datetime) -> DataCheck | None
     return check
 
 
-def postpone(check: DataCheck, at: datetime) -> None:
+def reschedule(check: DataCheck, at: datetime) -> None:
     """It failed: again in a day, or not at all when its figures have become too old to be evidence. Commits."""
     is_of_use = check.checked_at is not None and at + DAY < check.checked_at + WEEK
     check.due_at, check.leased_until = (at + DAY if is_of_use else None), None
     db.session.commit()
 
 
-def forget(account_id: int, connection_id: int) -> None:
+def delete_checks_of(account_id: int, connection_id: int) -> None:
     """Delete the check of a connection that is gone. Commits."""
     change(delete(DataCheck).where(DataCheck.account_id == account_id, DataCheck.connection_id == connection_id))
     db.session.commit()

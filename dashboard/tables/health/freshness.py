@@ -12,7 +12,7 @@ from datetime import datetime
 from dashboard import peliqan
 from dashboard.core import times
 from dashboard.core.database import db
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.core.text import clean
 from dashboard.core.times import CLOCK_SKEW
 from dashboard.findings import evaluate
@@ -31,7 +31,7 @@ OF_ONE_TABLE = (peliqan.Refused, peliqan.Forbidden, peliqan.NotFound, peliqan.Br
 
 
 @dataclass(frozen=True)
-class RowsLook:
+class FreshnessResult:
     """What a look at a connection's rows gave.
 
     ``tables``: how many tables it has; ``read``: of how many of them the look succeeded; ``dated``: how many of these say when
@@ -82,7 +82,7 @@ class RowsLook:
         return said + ("." if self.newest_at else ", but no row there has such a time.")
 
 
-def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> RowsLook:
+def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) -> FreshnessResult:
     """When the newest row in a connection's tables was received, from the API into the snapshot.
     Those that say when are watched from then on (``tables.health.service``).
 
@@ -113,8 +113,8 @@ def look_at_rows(api: peliqan.Peliqan, connection: Connection, at: datetime) -> 
         times += found
         # How many rows there are is said along with them.
         name, loader = clean(table.name), loaded_by(table, siblings)
-        seen.append(table_checks.Seen(table.id, name, loader, page.count, max(found, default=None), says_received=True))
-    look = RowsLook(
+        seen.append(table_checks.TableStats(table.id, name, loader, page.count, max(found, default=None), says_received=True))
+    look = FreshnessResult(
         prefix=_prefix(connection),
         tables=len(tables),
         read=len(looked_at) - len(unread),
@@ -140,9 +140,9 @@ def received_at(columns: Iterable[peliqan.Column]) -> str | None:
     return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT and can_sort(column)), None)
 
 
-def _save(connection: Connection, look: RowsLook, at: datetime) -> None:
+def _save(connection: Connection, look: FreshnessResult, at: datetime) -> None:
     account_id = connection.account_id
-    begin_change()
+    lock_snapshot()
     row = db.session.get_one(Connection, (account_id, connection.id), populate_existing=True)
     known = (look.newest_at, None if look.is_whole else row.newest_row_at)
     row.newest_row_at, row.rows_read_at = max((time for time in known if time), default=None), at

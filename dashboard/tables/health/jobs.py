@@ -24,7 +24,7 @@ from dashboard.tables.reader import Row
 GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)
 
 
-def look(
+def check_table(
     api: peliqan.AccountApi, table: peliqan.Table, columns: Sequence[peliqan.Column], query: TableQuery, at: datetime
 ) -> None:
     """Look at a table, with the page that a query shows, and write it down. All columns are read.
@@ -40,7 +40,7 @@ def look(
         times = [read_time(row.get(column)) for row in rows]
         newest = max((time for time in times if time is not None and time <= at + CLOCK_SKEW), default=None)
     key = next((each.name for each in columns if each.primary), "")
-    seen = table_checks.Seen(
+    seen = table_checks.TableStats(
         table_id=table.id,
         name=clean(table.name) or f"Table {table.id}",
         connection_id=loaded_by(table, queries.connections_of(api.account_id)),
@@ -67,14 +67,14 @@ def count_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
         try:
             rows = api.for_account(account_id).rows(table_id, size=1).count
         except GONE:
-            table_checks.put_off(table, clock(), for_good=True)
-        except peliqan.Away:
+            table_checks.reschedule(table, clock(), for_good=True)
+        except peliqan.ApiUnavailable:
             # Due again when our lease on it is over; the others with it.
             return
         except peliqan.PeliqanError:
-            table_checks.put_off(table, clock())
+            table_checks.reschedule(table, clock())
         else:
-            table_checks.counted(table, rows, clock())
+            table_checks.save_count(table, rows, clock())
 
 
 def duplicates(rows: Sequence[Row], key: str) -> int:

@@ -9,7 +9,7 @@ from dashboard.core.database import BigId, Model, UtcTime
 from dashboard.core.row_access import BY_ACCOUNT
 
 
-class TableLook(Model):
+class TableCheck(Model):
     """What somebody, or the worker, saw of a table: how many rows, and of a page of them what else can be told.
 
     ``says_received``: whether a column says when rows were received, None where only the rows were counted. ``page``: the page

@@ -13,10 +13,10 @@ from typing import Final
 from sqlalchemy import select, update
 
 from dashboard.core.database import change, db, is_free
-from dashboard.core.snapshot_version import begin_change
+from dashboard.core.snapshot_version import lock_snapshot
 from dashboard.findings import evaluate
-from dashboard.fleet.models import WatchedTable
-from dashboard.tables.health.models import TableLook
+from dashboard.fleet.models import MonitoredTable
+from dashboard.tables.health.models import TableCheck
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 LEASE, LATER = timedelta(minutes=2), timedelta(hours=1)
@@ -28,8 +28,8 @@ LEAST_ROWS: Final = 10
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A look before it is written down; what the fields mean: ``TableLook``."""
+class TableStats:
+    """A look before it is written down; what the fields mean: ``TableCheck``."""
 
     table_id: int
     name: str
@@ -44,24 +44,24 @@ class Seen:
     empty_columns: tuple[str, ...] = ()
 
 
-def latest(account_id: int, table_id: int, most: int = 30) -> list[TableLook]:
+def latest(account_id: int, table_id: int, most: int = 30) -> list[TableCheck]:
     """The latest looks at a table, the newest first."""
-    mine = select(TableLook).where(TableLook.account_id == account_id, TableLook.table_id == table_id)
-    return list(db.session.scalars(mine.order_by(TableLook.at.desc(), TableLook.id.desc()).limit(most)))
+    mine = select(TableCheck).where(TableCheck.account_id == account_id, TableCheck.table_id == table_id)
+    return list(db.session.scalars(mine.order_by(TableCheck.at.desc(), TableCheck.id.desc()).limit(most)))
 
 
-def watched(account_id: int, table_id: int) -> WatchedTable | None:
+def watched(account_id: int, table_id: int) -> MonitoredTable | None:
     """The table as it is watched; None where nobody looked yet."""
-    return db.session.get(WatchedTable, (account_id, table_id))
+    return db.session.get(MonitoredTable, (account_id, table_id))
 
 
-def write(account_id: int, seen: Sequence[Seen], at: datetime) -> None:
+def write(account_id: int, seen: Sequence[TableStats], at: datetime) -> None:
     """Write down what somebody saw of an account's tables, and judge it: one commit. They are watched for a week from now."""
-    begin_change()
+    lock_snapshot()
     for each in seen:
         table = watched(account_id, each.table_id)
         if table is None:
-            table = WatchedTable(account_id=account_id, table_id=each.table_id, rows=each.rows, rows_at=at)
+            table = MonitoredTable(account_id=account_id, table_id=each.table_id, rows=each.rows, rows_at=at)
             db.session.add(table)
         table.name, table.connection_id = each.name, each.connection_id
         table.watched_until, table.due_at = at + WEEK, at + DAY
@@ -72,42 +72,44 @@ def write(account_id: int, seen: Sequence[Seen], at: datetime) -> None:
 
 def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
     """Account and table of those that should be counted now."""
-    found = select(WatchedTable.account_id, WatchedTable.table_id).where(WatchedTable.due_at <= at, is_free(WatchedTable, at))
-    return [(row.account_id, row.table_id) for row in db.session.execute(found.order_by(WatchedTable.due_at).limit(most))]
+    found = select(MonitoredTable.account_id, MonitoredTable.table_id).where(
+        MonitoredTable.due_at <= at, is_free(MonitoredTable, at)
+    )
+    return [(row.account_id, row.table_id) for row in db.session.execute(found.order_by(MonitoredTable.due_at).limit(most))]
 
 
-def lease(account_id: int, table_id: int, at: datetime) -> WatchedTable | None:
+def lease(account_id: int, table_id: int, at: datetime) -> MonitoredTable | None:
     """The table, if it is due and nobody else counts it. Commits."""
-    mine = update(WatchedTable).where(WatchedTable.account_id == account_id, WatchedTable.table_id == table_id)
-    taken = change(mine.where(WatchedTable.due_at <= at, is_free(WatchedTable, at)).values(leased_until=at + LEASE))
+    mine = update(MonitoredTable).where(MonitoredTable.account_id == account_id, MonitoredTable.table_id == table_id)
+    taken = change(mine.where(MonitoredTable.due_at <= at, is_free(MonitoredTable, at)).values(leased_until=at + LEASE))
     db.session.commit()
     if not taken:
         return None
-    table = db.session.get_one(WatchedTable, (account_id, table_id))
+    table = db.session.get_one(MonitoredTable, (account_id, table_id))
     db.session.refresh(table)
     return table
 
 
-def counted(table: WatchedTable, rows: int, at: datetime) -> None:
+def save_count(table: MonitoredTable, rows: int, at: datetime) -> None:
     """Write down how many rows a table has today, and judge it; due again tomorrow while it is watched. Commits."""
-    begin_change()
+    lock_snapshot()
     table.due_at, table.leased_until = (at + DAY if at + DAY < table.watched_until else None), None
-    _note(table, Seen(table.table_id, table.name, table.connection_id, rows), at)
+    _note(table, TableStats(table.table_id, table.name, table.connection_id, rows), at)
     evaluate.evaluate([table.account_id], at)
     db.session.commit()
 
 
-def put_off(table: WatchedTable, at: datetime, *, for_good: bool = False) -> None:
+def reschedule(table: MonitoredTable, at: datetime, *, for_good: bool = False) -> None:
     """It could not be counted: in an hour, or never again. Commits."""
     table.due_at, table.leased_until = None if for_good else at + LATER, None
     db.session.commit()
 
 
-def _note(table: WatchedTable, seen: Seen, at: datetime) -> None:
+def _note(table: MonitoredTable, seen: TableStats, at: datetime) -> None:
     _judge(table, seen.rows, at)
     table.rows, table.rows_at = seen.rows, at
     db.session.add(
-        TableLook(
+        TableCheck(
             account_id=table.account_id,
             table_id=seen.table_id,
             at=at,
@@ -124,7 +126,7 @@ def _note(table: WatchedTable, seen: Seen, at: datetime) -> None:
     db.session.flush()
 
 
-def _judge(table: WatchedTable, rows: int, at: datetime) -> None:
+def _judge(table: MonitoredTable, rows: int, at: datetime) -> None:
     """Whether the table lost rows, or has them back."""
     if table.dropped_at is not None and table.rows_before is not None:
         if rows < LEFT_AT_LEAST * table.rows_before and at - table.dropped_at < evaluate.DROP_LASTS:
@@ -135,13 +137,13 @@ def _judge(table: WatchedTable, rows: int, at: datetime) -> None:
         table.rows_before, table.before_at, table.dropped_at = before, before_at, at
 
 
-def _most_before(table: WatchedTable, at: datetime) -> tuple[int, datetime]:
+def _most_before(table: MonitoredTable, at: datetime) -> tuple[int, datetime]:
     """The most rows that it had within a week, and when it had them last; else what was seen last."""
-    mine = select(TableLook.rows, TableLook.at).where(
-        TableLook.account_id == table.account_id,
-        TableLook.table_id == table.table_id,
-        TableLook.at >= at - WEEK,
-        TableLook.at < at,
+    mine = select(TableCheck.rows, TableCheck.at).where(
+        TableCheck.account_id == table.account_id,
+        TableCheck.table_id == table.table_id,
+        TableCheck.at >= at - WEEK,
+        TableCheck.at < at,
     )
-    found = db.session.execute(mine.order_by(TableLook.rows.desc(), TableLook.at.desc()).limit(1)).first()
+    found = db.session.execute(mine.order_by(TableCheck.rows.desc(), TableCheck.at.desc()).limit(1)).first()
     return (found.rows, found.at) if found is not None else (table.rows, table.rows_at)

@@ -9,12 +9,12 @@ from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
 from dashboard.context import services
-from dashboard.fleet.models import Account, WatchedTable
+from dashboard.fleet.models import Account, MonitoredTable
 from dashboard.tables import addresses as table_views
 from dashboard.tables import presenters
 from dashboard.tables.health import jobs as table_check_jobs
 from dashboard.tables.health import service as table_checks
-from dashboard.tables.health.models import TableLook
+from dashboard.tables.health.models import TableCheck
 from dashboard.web import htmx
 from dashboard.web.access import requires
 from dashboard.web.lookup import get_account_or_404
@@ -27,9 +27,9 @@ class HealthPage:
     """What page and fragment receive. ``seen``: the latest look at the rows themselves; ``earlier``: all, the newest first."""
 
     account: Account
-    table: WatchedTable
-    seen: TableLook | None
-    earlier: Sequence[TableLook]
+    table: MonitoredTable
+    seen: TableCheck | None
+    earlier: Sequence[TableCheck]
     problem: peliqan.PeliqanError | None
 
     @property
@@ -38,7 +38,7 @@ class HealthPage:
         return max((each.rows for each in self.earlier), default=0)
 
     @property
-    def steps(self) -> list[tuple[TableLook, int | None]]:
+    def steps(self) -> list[tuple[TableCheck, int | None]]:
         """Each look with how many rows more than at the one before; None for the eldest."""
         more: list[int | None] = [newer.rows - older.rows for newer, older in pairwise(self.earlier)]
         return list(zip(self.earlier, [*more, None], strict=False))
@@ -72,7 +72,7 @@ def _look(account_id: int, table_id: int) -> None:
     table, columns = api.table(table_id), api.columns(table_id)
     asked = table_views.read(account_id, table_id, request.args).args
     query, _ = presenters.read_query(account_id, table_id, asked, (), columns)
-    table_check_jobs.look(api, table, columns, query, services().clock())
+    table_check_jobs.check_table(api, table, columns, query, services().clock())
 
 
 def _was_just_seen(account_id: int, table_id: int) -> bool:

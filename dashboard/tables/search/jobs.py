@@ -34,7 +34,7 @@ WAITS, ASKED, REFUSED, FOUND, READ, PART, UNREADABLE, LEFT = (
 
 
 @dataclass(frozen=True)
-class Place:
+class SearchedTable:
     """A table of a search. ``page``: the last that was read, by its rows' ids in ``last``; ``note``: why it was not read."""
 
     table_id: int
@@ -66,9 +66,9 @@ class Hit:
 MaskedIn = Callable[[int, tuple[peliqan.Column, ...]], Collection[str]]
 
 
-def places_of(search: ValueSearch) -> list[Place]:
+def searched_tables(search: ValueSearch) -> list[SearchedTable]:
     """The tables of a search; none before they are known."""
-    return [Place(**each) for each in search.places or ()]
+    return [SearchedTable(**each) for each in search.places or ()]
 
 
 def hits_of(search: ValueSearch) -> list[Hit]:
@@ -88,7 +88,7 @@ def go_on(
             _Turn(api.for_account(search.account_id), search, connection, value, clock, masked_in).work()
         except peliqan.PeliqanError as error:
             # Of the API as a whole: what is known stays, and the page offers to go on.
-            searches.let_go(search, error=f"{sentence_of(error)} {error.next_step}")
+            searches.reschedule(search, error=f"{sentence_of(error)} {error.next_step}")
 
 
 class _Turn:
@@ -103,7 +103,7 @@ class _Turn:
     ) -> None:
         self._api, self._search, self._connection, self._value, self._clock = api, search, connection, value, clock
         self._masked_in = masked_in
-        self._places, self._hits = places_of(search), hits_of(search)
+        self._places, self._hits = searched_tables(search), hits_of(search)
         self._rows, self._seconds, self._began = search.rows_read, search.seconds, clock()
         self._columns: dict[int, tuple[peliqan.Column, ...]] = {}
 
@@ -113,18 +113,18 @@ class _Turn:
             self._note()
         while (at := self._next()) is not None:
             if self._took() >= TURN:
-                searches.let_go(self._search)
+                searches.reschedule(self._search)
                 return
             self._places[at] = self._step(self._places[at])
             self._note()
         self._places = [replace(each, state=LEFT) if each.state == REFUSED else each for each in self._places]
         self._note()
-        searches.let_go(self._search, ended_at=self._clock())
+        searches.reschedule(self._search, ended_at=self._clock())
 
-    def _list_tables(self) -> list[Place]:
+    def _list_tables(self) -> list[SearchedTable]:
         databases = self._api.databases()
         found = tables_of(self._connection, (table for each in databases[:MOST_DATABASES] for table in self._api.tables(each.id)))
-        named = [Place(table.id, clean(table.name)) for table in found]
+        named = [SearchedTable(table.id, clean(table.name)) for table in found]
         return [*named[:MOST_TABLES], *(replace(each, state=LEFT) for each in named[MOST_TABLES:])]
 
     def _next(self) -> int | None:
@@ -142,7 +142,7 @@ class _Turn:
                 return states.index(wanted)
         return None
 
-    def _step(self, place: Place) -> Place:
+    def _step(self, place: SearchedTable) -> SearchedTable:
         try:
             return self._ask(place) if place.state == WAITS else self._read(place)
         except OF_ONE_TABLE as error:
@@ -150,7 +150,7 @@ class _Turn:
                 return replace(place, state=REFUSED)
             return replace(place, state=UNREADABLE, note=error.sentence)
 
-    def _ask(self, place: Place) -> Place:
+    def _ask(self, place: SearchedTable) -> SearchedTable:
         """With the API's own search."""
         hits = 0
         for number in range(1, CHECKED_PAGES + 1):
@@ -161,7 +161,7 @@ class _Turn:
                 break
         return replace(place, state=FOUND if hits else ASKED)
 
-    def _read(self, place: Place) -> Place:
+    def _read(self, place: SearchedTable) -> SearchedTable:
         """The next page of its rows."""
         columns = self._columns_of(place)
         page = self._api.rows(place.table_id, page=place.page + 1, size=PAGE)
@@ -175,7 +175,9 @@ class _Turn:
         state = FOUND if hits else READ if is_last else PART
         return replace(place, state=state, page=place.page + 1, rows=rows, total=page.count, last=ids)
 
-    def _check(self, place: Place, columns: tuple[peliqan.Column, ...], rows: tuple[dict[str, Any], ...], before: int) -> int:
+    def _check(
+        self, place: SearchedTable, columns: tuple[peliqan.Column, ...], rows: tuple[dict[str, Any], ...], before: int
+    ) -> int:
         """Keep what is truly there; how much that is."""
         found = 0
         masked = self._masked_in(place.table_id, columns)
@@ -189,7 +191,7 @@ class _Turn:
                     self._hits.append(Hit(place.table_id, row_id, *kept))
         return found
 
-    def _columns_of(self, place: Place) -> tuple[peliqan.Column, ...]:
+    def _columns_of(self, place: SearchedTable) -> tuple[peliqan.Column, ...]:
         if place.table_id not in self._columns:
             self._columns[place.table_id] = self._api.columns(place.table_id)
         return self._columns[place.table_id]
@@ -201,4 +203,4 @@ class _Turn:
         hits = [asdict(each) for each in self._hits]
         places = [asdict(each) for each in self._places]
         reached = {"rows_read": self._rows, "seconds": self._seconds + self._took()}
-        searches.note(self._search, self._clock(), places=places, hits=hits, **reached)
+        searches.save_progress(self._search, self._clock(), places=places, hits=hits, **reached)

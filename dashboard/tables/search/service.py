@@ -50,7 +50,9 @@ def lease(search: ValueSearch, at: datetime) -> bool:
     return bool(taken)
 
 
-def note(search: ValueSearch, at: datetime, *, places: Sequence[Mapping[str, Any]], hits: Sequence[Any], **reached: Any) -> None:
+def save_progress(
+    search: ValueSearch, at: datetime, *, places: Sequence[Mapping[str, Any]], hits: Sequence[Any], **reached: Any
+) -> None:
     """How far it is; the lease is longer by that. Commits."""
     search.places, search.hits, search.leased_until = [dict(each) for each in places], list(hits), at + LEASE
     for name, value in reached.items():
@@ -58,13 +60,13 @@ def note(search: ValueSearch, at: datetime, *, places: Sequence[Mapping[str, Any
     db.session.commit()
 
 
-def let_go(search: ValueSearch, *, error: str = "", ended_at: datetime | None = None) -> None:
+def reschedule(search: ValueSearch, *, error: str = "", ended_at: datetime | None = None) -> None:
     """Leave it to the next turn, or end it. Commits."""
     search.leased_until, search.error, search.ended_at = None, error, ended_at
     db.session.commit()
 
 
-def forget(at: datetime) -> int:
+def delete_old(at: datetime) -> int:
     """Delete searches of more than a day ago, values and all; how many. Commits."""
     forgotten = change(delete(ValueSearch).where(ValueSearch.asked_at < at - KEPT))
     db.session.commit()

@@ -16,7 +16,7 @@ from dashboard.fleet.models import Connection
 from dashboard.masking import presenters as masking
 from dashboard.tables.search import jobs as search_jobs
 from dashboard.tables.search import service as searches
-from dashboard.tables.search.jobs import Hit, Place
+from dashboard.tables.search.jobs import Hit, SearchedTable
 from dashboard.tables.search.matching import LONGEST
 from dashboard.tables.search.models import ValueSearch
 from dashboard.users.access import visitor
@@ -38,7 +38,7 @@ class SearchPage:
     connection: Connection
     search: ValueSearch
     value: str
-    places: list[Place]
+    places: list[SearchedTable]
     hits: list[Hit]
     masked: dict[int, set[str]]
 
@@ -57,7 +57,7 @@ class SearchPage:
         return next((each.name for each in self.places if each.table_id == table_id), "") or f"Table {table_id}"
 
     @property
-    def unread(self) -> list[Place]:
+    def unread(self) -> list[SearchedTable]:
         """Tables of which not every row was read, where that matters: nothing was found, or they could not be asked at all."""
         asked = () if self.hits else (search_jobs.ASKED,)
         return [
@@ -150,7 +150,7 @@ def _page(connection: Connection, search: ValueSearch) -> SearchPage:
         masked[table_id] = {clean(name) for name in _masked(connection.account_id, table_id, columns)}
     # What was found in a column that the person saw is not shown where that column is masked now.
     hits = [hit for hit in hits if hit.masked or hit.column not in masked[hit.table_id]]
-    return SearchPage(connection, search, _value(search), search_jobs.places_of(search), hits, masked)
+    return SearchPage(connection, search, _value(search), search_jobs.searched_tables(search), hits, masked)
 
 
 def _column(hit: Hit) -> peliqan.Column:
@@ -159,7 +159,7 @@ def _column(hit: Hit) -> peliqan.Column:
 
 def _masked(account_id: int, table_id: int, columns: tuple[peliqan.Column, ...]) -> set[str]:
     """Return the names of the columns that are masked for the person who asks."""
-    return set(masking.sight(account_id, table_id, columns).hidden)
+    return set(masking.masking_context(account_id, table_id, columns).hidden)
 
 
 def _mine_or_404(account_id: int, connection_id: int, search_id: int) -> tuple[Connection, ValueSearch]:
@@ -183,7 +183,7 @@ def _url(search: ValueSearch) -> str:
     return url_for(".show", account_id=search.account_id, connection_id=search.connection_id, search_id=search.id)
 
 
-def _unread(place: Place) -> str:
+def _unread(place: SearchedTable) -> str:
     name = f"“{(place.name or f'Table {place.table_id}')[:60]}”"
     if place.state == search_jobs.PART:
         return f"{name} (the first {place.rows:,} of {place.total:,} rows were)"

@@ -10,11 +10,11 @@ from dashboard.core.database import db
 from dashboard.users import oidc_users, scopes, sessions, two_factor
 from dashboard.users import service as people
 from dashboard.users.access import visitor
-from dashboard.users.lists import USERS, user_item
+from dashboard.users.lists import USERS, serialize_user
 from dashboard.users.models import User
 from dashboard.users.views.oidc import Away, provider
 from dashboard.web.access import requires
-from dashboard.web.lists import answer_list
+from dashboard.web.lists import render_list
 
 
 @bp.get("/users", endpoint="users")
@@ -23,7 +23,7 @@ from dashboard.web.lists import answer_list
 @requires("admin")
 def users() -> ResponseReturnValue:
     """The people."""
-    return answer_list(USERS, user_item, "users/users.html", "users/_users.html", roles=people.ROLES)
+    return render_list(USERS, serialize_user, "users/users.html", "users/_users.html", roles=people.ROLES)
 
 
 @bp.post("/users")

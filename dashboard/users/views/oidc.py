@@ -19,7 +19,7 @@ from dashboard.context import services
 from dashboard.core import unreachable
 from dashboard.core.email_addresses import canonical
 from dashboard.users import issuers, oidc_users
-from dashboard.users.access import let_in
+from dashboard.users.access import log_in
 from dashboard.users.oidc_claims import find, values, verified
 from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
@@ -107,7 +107,7 @@ class Provider:
             raise Away("its description names no place to sign in") from None
         return answer
 
-    def person(self) -> oidc_users.Vouched:
+    def person(self) -> oidc_users.OidcIdentity:
         """Whom the request that came back from the provider is about.
 
         Raises:
@@ -162,10 +162,10 @@ class Provider:
             raise Refused("userinfo is of another person")
         return told
 
-    def _read(self, claims: Mapping[str, Any]) -> oidc_users.Vouched:
+    def _read(self, claims: Mapping[str, Any]) -> oidc_users.OidcIdentity:
         given = {self.roles[value] for value in values(claims, self.role_claim) if value in self.roles}
         email = find(claims, self.email_claim)
-        return oidc_users.Vouched(
+        return oidc_users.OidcIdentity(
             issuer=self.issuer,
             subject=str(claims["sub"])[:255],
             email=email if isinstance(email, str) else "",
@@ -261,17 +261,17 @@ def back() -> ResponseReturnValue:
     try:
         vouched = there.person()
         email = canonical(vouched.email)
-        user = oidc_users.admit(vouched, services().clock(), there.domains)
+        user = oidc_users.provision_user(vouched, services().clock(), there.domains)
     except Away as away:
         return _away(there, target, away)
     except Refused as refused:
         audit.record(services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name}: {refused.why}")
         sentence = f"What came back from {there.name} was not what this console had asked for, or it came too late. {TRY_AGAIN}"
         return sign_in_page(target, problem=sentence), 403
-    except oidc_users.NotAdmitted as refusal:
+    except oidc_users.NotProvisioned as refusal:
         audit.record(services().clock(), email, "sign_in", audit.REFUSED, detail=f"{there.name}: {refusal}")
         return sign_in_page(target, problem=f"{there.name} knows you, but you were not signed in. {refusal}"), 403
-    let_in(user, f"By {there.issuer}, as {user.role}.")
+    log_in(user, f"By {there.issuer}, as {user.role}.")
     return redirect(target)
 
 

@@ -9,7 +9,7 @@ from dashboard.context import services
 from dashboard.core.email_addresses import canonical
 from dashboard.users import service as users
 from dashboard.users import sessions, two_factor
-from dashboard.users.access import let_in, visitor
+from dashboard.users.access import log_in, visitor
 from dashboard.users.views import oidc as provider
 from dashboard.users.views import two_factor as second
 from dashboard.web.access import PUBLIC, requires, safe_next
@@ -39,7 +39,7 @@ def login() -> ResponseReturnValue:
         return provider.sign_in_page(target, email, WRONG), 403
     if user.totp_secret is not None:
         return second.ask_for_code(user, target)
-    let_in(user)
+    log_in(user)
     return redirect(target)
 
 

@@ -12,7 +12,7 @@ from dashboard.context import services
 from dashboard.core.database import db
 from dashboard.users import service as users
 from dashboard.users import two_factor
-from dashboard.users.access import let_in, visitor
+from dashboard.users.access import log_in, visitor
 from dashboard.users.models import User
 from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.login_throttle import by_address, count_key
@@ -54,7 +54,7 @@ def code() -> ResponseReturnValue:
     if by is None:
         audit.record(services().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
         return render_template("users/login_code.html", wrong=True), 403
-    let_in(user, f"With a {by}.")
+    log_in(user, f"With a {by}.")
     if by == "recovery code":
         flash(f"That recovery code is used up; you have {two_factor.codes_left(user)} left.", "info")
     return redirect(target)
@@ -130,7 +130,7 @@ def _half_in() -> tuple[User | None, str]:
     return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(target)
 
 
-def who_is_half_in() -> str:
+def half_signed_in_user() -> str:
     """The address of whose password was right a moment ago, for the audit trail; empty where nobody's was."""
     user, _ = _half_in()
     return user.email if user is not None else ""

@@ -158,8 +158,8 @@ def test_of_two_accounts_that_come_at_once_one_is_the_person(app: Flask, viv: Si
     def come(number: int) -> str:
         with app.app_context():
             try:
-                oidc_users.admit(oidc_users.Vouched(issuer, f"s{number}", viv.email, True, "viewer"), clock())
-            except oidc_users.NotAdmitted as refusal:
+                oidc_users.provision_user(oidc_users.OidcIdentity(issuer, f"s{number}", viv.email, True, "viewer"), clock())
+            except oidc_users.NotProvisioned as refusal:
                 return str(refusal)
             finally:
                 db.session.remove()
