@@ -28,11 +28,17 @@ PARTS = {
 
 def machine() -> str:
     """What this was measured on."""
-    model = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text()) if Path("/proc/cpuinfo").exists() else None
+    model = (
+        re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text())
+        if Path("/proc/cpuinfo").exists()
+        else None
+    )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     processor = model[1] if model else platform.processor() or platform.machine()
     versions = f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"
-    return f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB, {platform.system()}, {versions}"
+    return (
+        f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB, {platform.system()}, {versions}"
+    )
 
 
 def main() -> None:
@@ -46,7 +52,11 @@ def main() -> None:
             for figure in PARTS[part](servers):
                 click.echo(figure.row)
                 broken += figure.kept is False
-    click.echo(f"\n{broken} of what was promised is not kept." if broken else "\nAll that was promised is kept.")
+    click.echo(
+        f"\n{broken} of what was promised is not kept."
+        if broken
+        else "\nAll that was promised is kept."
+    )
 
 
 main()

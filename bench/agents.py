@@ -21,7 +21,9 @@ class Agent(FastHttpUser):
     wait_time = between(1, 3)
 
     def _open(self, path: str, name: str, *, live: bool = False) -> None:
-        with self.client.get(path, name=name, headers=COOKIE, allow_redirects=False, catch_response=True) as answer:
+        with self.client.get(
+            path, name=name, headers=COOKIE, allow_redirects=False, catch_response=True
+        ) as answer:
             if answer.status_code in (SAID if live else {200}):
                 answer.success()
             else:
@@ -38,7 +40,16 @@ class Agent(FastHttpUser):
     @task(4)
     def connections(self) -> None:
         """The list, by severity or by a word."""
-        word = random.choice(("severity=error", "severity=attention", "q=harbour", "q=amber", "sort=-since", "page=7"))
+        word = random.choice(
+            (
+                "severity=error",
+                "severity=attention",
+                "q=harbour",
+                "q=amber",
+                "sort=-since",
+                "page=7",
+            )
+        )
         self._open(f"/connections?{word}", "connections")
 
     @task(2)
@@ -57,7 +68,11 @@ class Agent(FastHttpUser):
     def connection(self) -> None:
         """One connection, as it was last seen."""
         id_ = self._account()
-        self._open(f"/accounts/{id_}/connections/{id_ * 100 + random.randrange(1, 3):d}", "connection", live=True)
+        self._open(
+            f"/accounts/{id_}/connections/{id_ * 100 + random.randrange(1, 3):d}",
+            "connection",
+            live=True,
+        )
 
     @task(2)
     def causes(self) -> None:

@@ -26,15 +26,31 @@ def measure(servers: Servers) -> Iterator[Figure]:
             fill(made.app, CONNECTIONS)
             with made.app.app_context():
                 times = [_seconds(None) for _ in range(ROUNDS)]
-                count = [db.session.scalar(select(func.count()).select_from(table)) for table in (Finding, Cause)]
+                count = [
+                    db.session.scalar(select(func.count()).select_from(table))
+                    for table in (Finding, Cause)
+                ]
                 detail = f"{count[0]:,} findings, {count[1]} causes; the first {times[0]:.1f} s"
-                yield Figure(5, f"{engine}: all rules over {CONNECTIONS:,} connections (s)", median(times), most=5, detail=detail)
-                some = list(db.session.scalars(select(Account.id).order_by(Account.id).limit(CHANGED)))
+                yield Figure(
+                    5,
+                    f"{engine}: all rules over {CONNECTIONS:,} connections (s)",
+                    median(times),
+                    most=5,
+                    detail=detail,
+                )
+                some = list(
+                    db.session.scalars(select(Account.id).order_by(Account.id).limit(CHANGED))
+                )
                 few = [_seconds(some) for _ in range(ROUNDS)]
                 shares = [one / median(times) for one in few]
                 detail = f"{median(few) * 1000:.0f} ms for {CHANGED} accounts that brought news"
                 yield Figure(
-                    7, f"{engine}: what changed, beside all", median(shares), most=0.05, spread=middle(shares), detail=detail
+                    7,
+                    f"{engine}: what changed, beside all",
+                    median(shares),
+                    most=0.05,
+                    spread=middle(shares),
+                    detail=detail,
                 )
                 db.session.remove()
                 db.engine.dispose()

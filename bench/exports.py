@@ -46,8 +46,18 @@ def measure(_servers: Servers) -> Iterator[Figure]:
             rates = [mine / other for mine, other in zip(ours, alone, strict=True)]
             detail = f"{median(ours):,.0f} rows a second beside {median(alone):,.0f}"
             what = f"{title} of {ROWS:,} rows"
-            yield Figure(5, f"{what}, beside the API's pages alone", median(rates), 0.9, None, middle(rates), detail)
-            yield Figure(5, f"{what}: what the worker and its children hold (MB more)", max(grown), most=60)
+            yield Figure(
+                5,
+                f"{what}, beside the API's pages alone",
+                median(rates),
+                0.9,
+                None,
+                middle(rates),
+                detail,
+            )
+            yield Figure(
+                5, f"{what}: what the worker and its children hold (MB more)", max(grown), most=60
+            )
 
 
 def _pages(api: StandIn) -> float:
@@ -68,7 +78,10 @@ def _pages(api: StandIn) -> float:
 
 def _export(session: requests.Session, url: str, table: int, suffix: str) -> float:
     """Seconds from the press to the whole file."""
-    page = BeautifulSoup(session.get(f"{url}/accounts/{ACCOUNT}/tables/{table}?fill=1", timeout=30).text, "html.parser")
+    page = BeautifulSoup(
+        session.get(f"{url}/accounts/{ACCOUNT}/tables/{table}?fill=1", timeout=30).text,
+        "html.parser",
+    )
     field = page.select_one("input[name=csrf_token]")
     assert field is not None
     began = time.perf_counter()
@@ -78,7 +91,9 @@ def _export(session: requests.Session, url: str, table: int, suffix: str) -> flo
 
     def is_there() -> bool:
         time.sleep(0.1)
-        return session.head(f"{shown.url}/file", timeout=30, allow_redirects=False).status_code == 200
+        return (
+            session.head(f"{shown.url}/file", timeout=30, allow_redirects=False).status_code == 200
+        )
 
     wait_for(is_there, f"the file of {shown.url}", within=LIMIT)
     return time.perf_counter() - began

@@ -22,19 +22,43 @@ class ConnectionView(ModelView):
     can_create = can_edit = can_delete = False
     page_size = 50
     column_select_related_list = (Connection.account,)
-    column_list = ("account.name", "name", "connector", "status", "severity", "last_success_at", "status_since")
+    column_list = (
+        "account.name",
+        "name",
+        "connector",
+        "status",
+        "severity",
+        "last_success_at",
+        "status_since",
+    )
     column_searchable_list = ("account.name", "account.external_id", "name", "connector")
     column_filters = ("severity", "status", "connector")
-    column_sortable_list = ("account.name", "name", "connector", "status", "severity", "last_success_at", "status_since")
+    column_sortable_list = (
+        "account.name",
+        "name",
+        "connector",
+        "status",
+        "severity",
+        "last_success_at",
+        "status_since",
+    )
     column_default_sort = ("severity_rank", False)
 
     def get_query(self) -> Any:
         """What ``/connections`` shows."""
-        return super().get_query().filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+        return (
+            super()
+            .get_query()
+            .filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+        )
 
     def get_count_query(self) -> Any:
         """The same, counted."""
-        return super().get_count_query().filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+        return (
+            super()
+            .get_count_query()
+            .filter(Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+        )
 
 
 def create_admin() -> Flask:

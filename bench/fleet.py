@@ -11,7 +11,14 @@ from sqlalchemy import insert
 from dashboard.core.database import db, gather_statistics
 from dashboard.findings import evaluate
 from dashboard.fleet import counters
-from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, Connection, HealthChange, Run
+from dashboard.fleet.models import (
+    SEVERITIES,
+    Account,
+    AccountRefreshState,
+    Connection,
+    HealthChange,
+    Run,
+)
 from dashboard.peliqan.statuses import severity_of_health
 from dashboard.refresh.models import Refresh
 from dashboard.sandbox.seed import World
@@ -19,7 +26,9 @@ from dashboard.users import service as users
 
 EMAIL, PASSWORD = "bench@example.com", "a password for measuring"
 STATUSES = (
-    ("OK",) * 80 + ("ERROR",) * 8 + ("CHECKING", "NEEDS_REAUTH", "CONSENT_EXPIRED", "RUNNING", "SOMETHING_NEW", "TIMEOUT") * 2
+    ("OK",) * 80
+    + ("ERROR",) * 8
+    + ("CHECKING", "NEEDS_REAUTH", "CONSENT_EXPIRED", "RUNNING", "SOMETHING_NEW", "TIMEOUT") * 2
 )
 SOURCES_OF_FOUR = 4
 BATCH = 2_000
@@ -34,7 +43,16 @@ def fill(app: Flask, connections: int) -> None:
             for model in (Account, AccountRefreshState, Connection, Run, HealthChange):
                 db.session.execute(insert(model), [row for kind, row in rows if kind is model])
             db.session.commit()
-        db.session.add(Refresh(started_at=now, alive_at=now, ended_at=now, accounts=world.size, done=world.size, unreadable=0))
+        db.session.add(
+            Refresh(
+                started_at=now,
+                alive_at=now,
+                ended_at=now,
+                accounts=world.size,
+                done=world.size,
+                unreadable=0,
+            )
+        )
         db.session.commit()
         counters.recount()
         gather_statistics()
@@ -60,10 +78,20 @@ def add_person() -> None:
     users.create_user(EMAIL, "operator", PASSWORD, datetime.now(UTC))
 
 
-def _rows(world: World, start: int, end: int, now: datetime) -> Iterator[tuple[Any, dict[str, Any]]]:
+def _rows(
+    world: World, start: int, end: int, now: datetime
+) -> Iterator[tuple[Any, dict[str, Any]]]:
     chance = random.Random(start)
     for account in world.accounts(start, end - start):
-        yield Account, {"id": account.id, "name": account.name, "external_id": account.external_id, "first_seen_at": now}
+        yield (
+            Account,
+            {
+                "id": account.id,
+                "name": account.name,
+                "external_id": account.external_id,
+                "first_seen_at": now,
+            },
+        )
         times = {"due_at": datetime(9999, 1, 1, tzinfo=UTC), "tried_at": now, "checked_at": now}
         yield AccountRefreshState, {"account_id": account.id, **times}
         for place in range(1, SOURCES_OF_FOUR + 1):
@@ -105,9 +133,32 @@ def _connection_rows(
             "auth_type": made.connector.auth,
         },
     )
-    yield Run, {**key, "id": made.id * 100, "status": "COMPLETED", "started_at": run_at, "ended_at": run_at, "records": 1000}
-    first = {**key, "at": now - timedelta(days=90), "was": None, "was_severity": None, "became": "OK", "became_severity": "ok"}
+    yield (
+        Run,
+        {
+            **key,
+            "id": made.id * 100,
+            "status": "COMPLETED",
+            "started_at": run_at,
+            "ended_at": run_at,
+            "records": 1000,
+        },
+    )
+    first = {
+        **key,
+        "at": now - timedelta(days=90),
+        "was": None,
+        "was_severity": None,
+        "became": "OK",
+        "became_severity": "ok",
+    }
     yield HealthChange, first
     if status != "OK":
-        last = {"at": since, "was": "OK", "was_severity": "ok", "became": status, "became_severity": severity}
+        last = {
+            "at": since,
+            "was": "OK",
+            "was_severity": "ok",
+            "became": status,
+            "became_severity": severity,
+        }
         yield HealthChange, {**key, **last}

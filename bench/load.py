@@ -61,27 +61,49 @@ def measure(servers: Servers) -> Iterator[Figure]:
             away = _visit(locust, url, cookie, process.pid)
             yield from _figures(", Peliqan away", away)
             detail = f"{away.p95:.0f} ms beside {usual.p95:.0f} ms"
-            yield Figure(7, "p95 while Peliqan is away, beside the usual", away.p95 / usual.p95, most=1.5, detail=detail)
+            yield Figure(
+                7,
+                "p95 while Peliqan is away, beside the usual",
+                away.p95 / usual.p95,
+                most=1.5,
+                detail=detail,
+            )
 
 
 def _figures(when: str, seen: Visit) -> Iterator[Figure]:
     what = f"{AGENTS} agents, {SECONDS} s, {CONNECTIONS:,} connections{when}"
     yield Figure(7, f"{what}: errors", seen.failures, most=0, detail=f"{seen.requests:,} requests")
     yield Figure(7, f"{what}: p95 (ms)", seen.p95, detail=f"p50 {seen.p50:.0f} ms")
-    yield Figure(7, f"{what}: memory (MB more)", seen.grown, most=20, detail=f"{seen.held:.0f} MB of web processes and worker")
+    yield Figure(
+        7,
+        f"{what}: memory (MB more)",
+        seen.grown,
+        most=20,
+        detail=f"{seen.held:.0f} MB of web processes and worker",
+    )
 
 
 def _visit(locust: Path, url: str, cookie: str, pid: int) -> Visit:
     with tempfile.TemporaryDirectory(prefix="agents-") as folder:
         told = Path(folder) / "seen"
-        words = ["--headless", f"--users={AGENTS}", "--spawn-rate=10", f"--run-time={SECONDS}s", f"--host={url}", f"--csv={told}"]
+        words = [
+            "--headless",
+            f"--users={AGENTS}",
+            "--spawn-rate=10",
+            f"--run-time={SECONDS}s",
+            f"--host={url}",
+            f"--csv={told}",
+        ]
         environ = {**os.environ, "COOKIE": cookie, "ACCOUNTS": str(ACCOUNTS)}
         environ.pop("PYTHONPATH", None)
         file = Path(__file__).with_name("agents.py")
         with watched(pid, 1) as held:
             # Locust's exit code tells of failures, which are counted below.
             subprocess.run(
-                [locust, "-f", file, *words, "--only-summary"], env=environ, capture_output=True, timeout=2 * SECONDS + 60
+                [locust, "-f", file, *words, "--only-summary"],
+                env=environ,
+                capture_output=True,
+                timeout=2 * SECONDS + 60,
             )
         with told.with_name("seen_stats.csv").open() as lines:
             total = next(line for line in csv.DictReader(lines) if line["Name"] == "Aggregated")
@@ -99,6 +121,12 @@ def _visit(locust: Path, url: str, cookie: str, pid: int) -> Visit:
 def _install(folder: Path) -> Path:
     """Locust's program, in a virtual environment of its own: no part of the console's."""
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", f"locust=={VERSION}"]
+    pip = [
+        str(folder / "bin" / "pip"),
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        f"locust=={VERSION}",
+    ]
     subprocess.run(pip, check=True, stderr=subprocess.DEVNULL)
     return folder / "bin" / "locust"

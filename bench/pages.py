@@ -19,7 +19,10 @@ PATHS = {
     "one connector": "/connections?connector=exact_online",
     "two filters": "/connections?severity=error&status=ERROR",
     "search by a word": "/connections?q=harbour",
-    **{f"by {name}": f"/connections?sort={name}" for name in ("account", "name", "connector", "status", "last_success", "since")},
+    **{
+        f"by {name}": f"/connections?sort={name}"
+        for name in ("account", "name", "connector", "status", "last_success", "since")
+    },
     "the last page": "/connections?page={last}",
     "/accounts": "/accounts",
     "/accounts by connections": "/accounts?sort=-connections",
@@ -30,7 +33,10 @@ ADMIN = {
     "/connections": "/admin/connection/",
     "one severity": "/admin/connection/?flt0_0=error",
     "search by a word": "/admin/connection/?search=harbour",
-    **{f"by {name}": f"/admin/connection/?sort={place}" for place, name in enumerate(("account", "name", "connector", "status"))},
+    **{
+        f"by {name}": f"/admin/connection/?sort={place}"
+        for place, name in enumerate(("account", "name", "connector", "status"))
+    },
     "by last_success": "/admin/connection/?sort=5",
     "by since": "/admin/connection/?sort=6",
     "the last page": "/admin/connection/?page={last0}",
@@ -55,15 +61,28 @@ def _measure(engine: str, small: Site, large: Site) -> Iterator[Figure]:
         urls = [url + _last(path, size) for url, size in ((small_url, SMALL), (large_url, LARGE))]
         if name in ADMIN:
             urls.append(admin_url + _last(ADMIN[name], LARGE))
-        times = [[seconds(session, url) for session, url in zip(sessions, urls, strict=False)] for _ in range(ROUNDS + 2)][2:]
+        times = [
+            [seconds(session, url) for session, url in zip(sessions, urls, strict=False)]
+            for _ in range(ROUNDS + 2)
+        ][2:]
         little, much, *admin = (list(each) for each in zip(*times, strict=True))
         what = f"{engine}: {name}"
-        yield Figure.ratio(3, f"{what}, beside {SMALL:,} connections", much, little, most=1.5, unit="ms")
+        yield Figure.ratio(
+            3, f"{what}, beside {SMALL:,} connections", much, little, most=1.5, unit="ms"
+        )
         if admin:
-            yield Figure.ratio(3, f"{what}, beside Flask-Admin", much, admin[0], most=0.5, unit="ms")
-    sizes = [_transferred(sessions[1], large_url + path) for path in ("/connections", "/accounts", "/")]
+            yield Figure.ratio(
+                3, f"{what}, beside Flask-Admin", much, admin[0], most=0.5, unit="ms"
+            )
+    sizes = [
+        _transferred(sessions[1], large_url + path) for path in ("/connections", "/accounts", "/")
+    ]
     yield Figure(
-        3, f"{engine}: a warm page load (kB)", max(sizes) / 1000, most=30, detail=f"median {median(sizes) / 1000:.1f} kB"
+        3,
+        f"{engine}: a warm page load (kB)",
+        max(sizes) / 1000,
+        most=30,
+        detail=f"median {median(sizes) / 1000:.1f} kB",
     )
 
 

@@ -37,7 +37,9 @@ def measure(servers: Servers) -> Iterator[Figure]:
         yield _memory(api)
 
 
-def _beside_the_ideal(api: StandIn, accounts: int, concurrencies: Sequence[int]) -> Iterator[Figure]:
+def _beside_the_ideal(
+    api: StandIn, accounts: int, concurrencies: Sequence[int]
+) -> Iterator[Figure]:
     with site(api_url=api.url) as made:
         # The threads of the loop below and of the passes share this process, which is set up as a worker is.
         refresh.tune_interpreter()
@@ -55,10 +57,22 @@ def _beside_the_ideal(api: StandIn, accounts: int, concurrencies: Sequence[int])
         whole = an_account * accounts
         loop = [whole / time for time in times]
         detail = f"{whole:.0f} s beside {median(times):.2f} s; {a_call * 1000:.0f} ms a call"
-        yield Figure(1, "the embedding page's loop, beside the last of them", median(loop), 30, None, middle(loop), detail)
+        yield Figure(
+            1,
+            "the embedding page's loop, beside the last of them",
+            median(loop),
+            30,
+            None,
+            middle(loop),
+            detail,
+        )
         calls = median(ideals) * concurrencies[-1] / LATENCY
         yield Figure(
-            1, "calls of a steady pass, an account", calls / accounts, most=1.05, detail=f"{calls:.0f} calls, the list included"
+            1,
+            "calls of a steady pass, an account",
+            calls / accounts,
+            most=1.05,
+            detail=f"{calls:.0f} calls, the list included",
         )
 
 
@@ -87,7 +101,9 @@ def _more_workers(api: StandIn, servers: Servers) -> Iterator[Figure]:
         made.start("worker")
         _worked_pass(made)
         together = [_worked_pass(made) for _ in range(PASSES)]
-        yield Figure.ratio(4, "a pass with one worker, beside one with two", alone, together, least=1.7)
+        yield Figure.ratio(
+            4, "a pass with one worker, beside one with two", alone, together, least=1.7
+        )
     with site(servers, api.url, dashboard_api_concurrency=32, dashboard_api_rate=RATE) as made:
         for _ in range(2):
             made.start("worker")
@@ -99,7 +115,13 @@ def _more_workers(api: StandIn, servers: Servers) -> Iterator[Figure]:
         state = api.state()
         calls = sum(state["calls"].values())
         detail = f"{state['busiest_second']} calls with two workers; {calls / took:.0f} a second over the whole pass"
-        yield Figure(1, f"the busiest second, beside the limit of {RATE}", state["busiest_second"] / RATE, most=1, detail=detail)
+        yield Figure(
+            1,
+            f"the busiest second, beside the limit of {RATE}",
+            state["busiest_second"] / RATE,
+            most=1,
+            detail=detail,
+        )
 
 
 def _memory(api: StandIn) -> Figure:

@@ -47,12 +47,20 @@ class Figure:
         """Whether the promise is kept; None where nothing was promised."""
         if self.least is None and self.most is None:
             return None
-        return (self.least is None or self.value >= self.least) and (self.most is None or self.value <= self.most)
+        return (self.least is None or self.value >= self.least) and (
+            self.most is None or self.value <= self.most
+        )
 
     @property
     def row(self) -> str:
         """The row of the table."""
-        wanted = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}" if self.most is not None else ""
+        wanted = (
+            f"≥ {self.least:g}"
+            if self.least is not None
+            else f"≤ {self.most:g}"
+            if self.most is not None
+            else ""
+        )
         spread = f"{self.spread[0]:.2f}–{self.spread[1]:.2f}" if self.spread else ""
         kept = {True: "yes", False: "no", None: ""}[self.kept]
         value = f"{self.value:.2f}" if self.value < 10 else f"{self.value:.0f}"

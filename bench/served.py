@@ -36,11 +36,17 @@ class Site(Processes):
 
 
 @contextmanager
-def site(servers: Servers | None = None, api_url: str = NOBODY, **settings: object) -> Iterator[Site]:
+def site(
+    servers: Servers | None = None, api_url: str = NOBODY, **settings: object
+) -> Iterator[Site]:
     """A new store: on SQLite, or on these servers. Gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="console-bench-") as folder:
         name = Path(folder).name
-        urls = {"database_url": servers.postgresql.create(name), "redis_url": servers.redis.url} if servers is not None else {}
+        urls = (
+            {"database_url": servers.postgresql.create(name), "redis_url": servers.redis.url}
+            if servers is not None
+            else {}
+        )
         made = Site(Path(folder), api_url, **urls, **settings)
         try:
             yield made

@@ -18,7 +18,9 @@ class StandIn:
 
     def turn(self, **knobs: Any) -> None:
         """``latency_ms`` and ``run_seconds``."""
-        requests.post(f"{self.url}/sandbox/control/knobs", json=knobs, timeout=10).raise_for_status()
+        requests.post(
+            f"{self.url}/sandbox/control/knobs", json=knobs, timeout=10
+        ).raise_for_status()
 
     def reset(self) -> None:
         """Forget what was called, and every knob."""
@@ -26,7 +28,9 @@ class StandIn:
 
     def fail_all(self) -> None:
         """Be away: each call is answered with a 503, until ``reset``."""
-        requests.post(f"{self.url}/sandbox/control/faults", json={"route": "*", "status": 503}, timeout=10).raise_for_status()
+        requests.post(
+            f"{self.url}/sandbox/control/faults", json={"route": "*", "status": 503}, timeout=10
+        ).raise_for_status()
 
     def state(self) -> dict[str, Any]:
         """What was called, and how often."""
@@ -37,7 +41,9 @@ class StandIn:
         """What a request for this customer's data carries."""
         partner = {"Authorization": f"JWT {TOKEN}"}
         at = f"{self.url}/api/partner/sub-account/identity/?account_id={account_id}"
-        return {"Authorization": f"JWT {requests.get(at, headers=partner, timeout=30).json()['token']}"}
+        return {
+            "Authorization": f"JWT {requests.get(at, headers=partner, timeout=30).json()['token']}"
+        }
 
     def calls(self) -> int:
         """All of them."""

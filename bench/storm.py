@@ -66,24 +66,59 @@ def _measure(engine: str, made: Site, api: StandIn) -> Iterator[Figure]:
         told = json.loads(sender.stdout.readline())
         over.set()
         visitor.join()
-    wait_for(lambda: not _count(made, WebhookEvent.state == "waiting"), "all events are settled", within=SETTLED_WITHIN)
+    wait_for(
+        lambda: not _count(made, WebhookEvent.state == "waiting"),
+        "all events are settled",
+        within=SETTLED_WITHIN,
+    )
     settled, calls = perf_counter() - began, api.calls() - calls
     kept, done = _count(made), _count(made, WebhookEvent.state == "done")
     what, sent, times = f"{engine}: {count:,} events in {SECONDS} s", told["seconds"], told["times"]
     statuses = ", ".join(f"{number:,} × {status}" for status, number in told["statuses"].items())
-    yield Figure(6, f"{what}, those that are lost", count - kept, most=0, detail=f"{statuses}, all sent in {sent:.1f} s")
+    yield Figure(
+        6,
+        f"{what}, those that are lost",
+        count - kept,
+        most=0,
+        detail=f"{statuses}, all sent in {sent:.1f} s",
+    )
     detail = f"the last {settled - sent:.1f} s after the storm, with {calls} calls to the API for {ACCOUNTS} accounts"
-    yield Figure(6, f"{what}, those that are not settled as done", kept - done, most=0, detail=detail)
-    detail = f"median {median(times) * 1000:.1f} ms from the time that an event was due, 2 web processes"
-    yield Figure(6, f"{what}, p95 of the answer (ms)", quantiles(times, n=20)[-1] * 1000, most=50, detail=detail)
+    yield Figure(
+        6, f"{what}, those that are not settled as done", kept - done, most=0, detail=detail
+    )
+    detail = (
+        f"median {median(times) * 1000:.1f} ms from the time that an event was due, 2 web processes"
+    )
+    yield Figure(
+        6,
+        f"{what}, p95 of the answer (ms)",
+        quantiles(times, n=20)[-1] * 1000,
+        most=50,
+        detail=detail,
+    )
     detail = f"{median(during) * 1000:.1f} ms beside {median(before) * 1000:.1f} ms; {len(during)} visits"
-    yield Figure(6, f"{engine}: {PAGE} in the storm, beside before", median(during) / median(before), most=2, detail=detail)
+    yield Figure(
+        6,
+        f"{engine}: {PAGE} in the storm, beside before",
+        median(during) / median(before),
+        most=2,
+        detail=detail,
+    )
 
 
 @contextmanager
 def _sender(url: str) -> Iterator["subprocess.Popen[str]"]:
     """The sender in a process of its own, with everything made; it begins when it is told to."""
-    words = [sys.executable, "-m", "bench.sender", f"{url}/webhooks/peliqan", SECRET, str(ACCOUNTS), str(RATE), str(SECONDS)]
+    words = [
+        sys.executable,
+        "-m",
+        "bench.sender",
+        f"{url}/webhooks/peliqan",
+        SECRET,
+        str(ACCOUNTS),
+        str(RATE),
+        str(SECONDS),
+    ]
     process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -111,4 +146,7 @@ def _count(made: Site, *where: object) -> int:
 
 def _idle(made: Site) -> bool:
     with made.app.app_context():
-        return db.session.scalar(select(func.count()).select_from(Refresh).where(Refresh.active == 1)) == 0
+        return (
+            db.session.scalar(select(func.count()).select_from(Refresh).where(Refresh.active == 1))
+            == 0
+        )

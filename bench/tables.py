@@ -35,7 +35,11 @@ TICK: Final = os.sysconf("SC_CLK_TCK")
 
 def measure(_servers: Servers) -> Iterator[Figure]:
     """On SQLite: rows never come from the store."""
-    with stand_in(2) as api, site(None, api.url) as made, tempfile.TemporaryDirectory(prefix="datasette-") as folder:
+    with (
+        stand_in(2) as api,
+        site(None, api.url) as made,
+        tempfile.TemporaryDirectory(prefix="datasette-") as folder,
+    ):
         with made.app.app_context():
             add_person()
         run_pass(made.app)
@@ -43,26 +47,51 @@ def measure(_servers: Servers) -> Iterator[Figure]:
         session = sign_in(url)
         chosen = "&".join(f"column=Column {number:03}" for number in range(1, COLUMNS + 1))
         wide = f"{url}{WIDE}?per_page={PER_PAGE}&{chosen}&fill=1"
-        rows = session.get(f"{url}{WIDE}.json?per_page={PER_PAGE}&{chosen}", timeout=60).json()["items"]
+        rows = session.get(f"{url}{WIDE}.json?per_page={PER_PAGE}&{chosen}", timeout=60).json()[
+            "items"
+        ]
         file = Path(folder) / "rows.db"
-        datasette.fill(file, [{name: value for name, value in row.items() if name not in {"id", "order"}} for row in rows])
+        datasette.fill(
+            file,
+            [
+                {name: value for name, value in row.items() if name not in {"id", "order"}}
+                for row in rows
+            ],
+        )
         with datasette.served(datasette.install(Path(folder) / "venv"), file) as (other, other_pid):
             theirs = f"{other}/rows/rows?_size={PER_PAGE}"
-            mine, their = partial(_cost, pid), partial(_cost, other_pid, lambda: _get(requests.Session(), theirs))
-            yield from _beside(f"{COLUMNS} of 200 columns", partial(mine, partial(_get, session, wide)), their)
+            mine, their = (
+                partial(_cost, pid),
+                partial(_cost, other_pid, lambda: _get(requests.Session(), theirs)),
+            )
+            yield from _beside(
+                f"{COLUMNS} of 200 columns", partial(mine, partial(_get, session, wide)), their
+            )
             with _no_more_columns_than(api, COLUMNS):
                 whole = f"{url}{WIDE}?per_page={PER_PAGE}"
                 _get(session, whole)
-                yield from _beside(f"{COLUMNS} columns", partial(mine, partial(_get, session, f"{whole}&fill=1")), their)
+                yield from _beside(
+                    f"{COLUMNS} columns",
+                    partial(mine, partial(_get, session, f"{whole}&fill=1")),
+                    their,
+                )
         first = [_cost(pid, lambda: _get(session, _page(url, 1))) for _ in range(ROUNDS)]
         for name, number in (("the middle", LAST // 2), ("the last", LAST)):
             there = partial(_get, session, _page(url, number))
             far = [_cost(pid, there) for _ in range(ROUNDS)]
-            yield Figure.ratio(1, f"a million rows: {name} page, beside the first", far, first, most=1.5, unit="ms")
+            yield Figure.ratio(
+                1, f"a million rows: {name} page, beside the first", far, first, most=1.5, unit="ms"
+            )
         # Every row of this table has a cell of 100 kB from now on.
         long = [{"id": number, "Title": "x" * 100_000} for number in range(1, 51)]
-        fault = {"route": "rows", "match": EVERYTHING[-8:], "body": {"count": 50, "next": None, "results": long}}
-        requests.post(f"{api.url}/sandbox/control/faults", json=fault, timeout=30).raise_for_status()
+        fault = {
+            "route": "rows",
+            "match": EVERYTHING[-8:],
+            "body": {"count": 50, "next": None, "results": long},
+        }
+        requests.post(
+            f"{api.url}/sandbox/control/faults", json=fault, timeout=30
+        ).raise_for_status()
         # What the first such page takes is kept for the next.
         _get(session, f"{url}{EVERYTHING}?fill=1")
         before = memory_of(pid)
@@ -75,19 +104,39 @@ def measure(_servers: Servers) -> Iterator[Figure]:
 
 
 def _beside(what: str, mine: Callable[[], float], theirs: Callable[[], float]) -> Iterator[Figure]:
-    ours, others = (list(each) for each in zip(*[(mine(), theirs()) for _ in range(ROUNDS + 1)][1:], strict=True))
+    ours, others = (
+        list(each)
+        for each in zip(*[(mine(), theirs()) for _ in range(ROUNDS + 1)][1:], strict=True)
+    )
     detail = "processor time of the console's process, in ms"
-    yield Figure(1, f"{PER_PAGE} rows x {what} (ms)", median(ours) * 1000, most=15, spread=_in_ms(ours), detail=detail)
-    yield Figure.ratio(1, f"{PER_PAGE} rows x {what}, beside Datasette", ours, others, most=0.5, unit="ms")
+    yield Figure(
+        1,
+        f"{PER_PAGE} rows x {what} (ms)",
+        median(ours) * 1000,
+        most=15,
+        spread=_in_ms(ours),
+        detail=detail,
+    )
+    yield Figure.ratio(
+        1, f"{PER_PAGE} rows x {what}, beside Datasette", ours, others, most=0.5, unit="ms"
+    )
 
 
 @contextmanager
 def _no_more_columns_than(api: StandIn, number: int) -> Iterator[None]:
     """Have the wide table only its first columns, and its first page."""
     data, theirs = f"{api.url}/api/database", api.header_of(1001)
-    fields = requests.get(f"{data}/fields/table/{WIDE[-8:]}/", headers=theirs, timeout=30).json()[:number]
-    asked = {"user_field_names": "True", "size": str(PER_PAGE), "include": ",".join(field["name"] for field in fields)}
-    rows = requests.get(f"{data}/rows/table/{WIDE[-8:]}/", params=asked, headers=theirs, timeout=30).json()
+    fields = requests.get(f"{data}/fields/table/{WIDE[-8:]}/", headers=theirs, timeout=30).json()[
+        :number
+    ]
+    asked = {
+        "user_field_names": "True",
+        "size": str(PER_PAGE),
+        "include": ",".join(field["name"] for field in fields),
+    }
+    rows = requests.get(
+        f"{data}/rows/table/{WIDE[-8:]}/", params=asked, headers=theirs, timeout=30
+    ).json()
     faults = f"{api.url}/sandbox/control/faults"
     for route, body in (("fields", fields), ("rows", rows)):
         fault = {"route": route, "match": WIDE[-8:], "body": body}

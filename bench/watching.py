@@ -36,13 +36,20 @@ def measure(servers: Servers) -> Iterator[Figure]:
                 made.start("serve", f"--port={port}", "--workers=2")
                 url = answering(f"http://127.0.0.1:{port}", "/healthz")
                 session = sign_in(url)
-                token = re.search(r'name="csrf_token" value="([^"]+)"', session.get(url + CONNECTION, timeout=30).text)
+                token = re.search(
+                    r'name="csrf_token" value="([^"]+)"',
+                    session.get(url + CONNECTION, timeout=30).text,
+                )
                 assert token is not None
-                session.post(f"{url}{CONNECTION}/sync", data={"csrf_token": token[1]}, timeout=30).raise_for_status()
+                session.post(
+                    f"{url}{CONNECTION}/sync", data={"csrf_token": token[1]}, timeout=30
+                ).raise_for_status()
                 cookie = "; ".join(f"{each.name}={each.value}" for each in session.cookies)
                 before, began = _looks(api.state()), perf_counter()
                 with ThreadPoolExecutor(WATCHERS) as pool:
-                    watched = list(pool.map(lambda place: _watch(url, cookie, place), range(WATCHERS)))  # noqa: B023
+                    watched = list(
+                        pool.map(lambda place: _watch(url, cookie, place), range(WATCHERS))
+                    )  # noqa: B023
                 took = perf_counter() - began
                 looks = _looks(api.state()) - before
             times = [seconds for each in watched for seconds, _ in each]
@@ -52,8 +59,16 @@ def measure(servers: Servers) -> Iterator[Figure]:
             largest = max(size for each in watched for _, size in each)
             yield Figure(2, f"{engine}: the fragment's body (bytes)", largest, most=1000)
             most = took / INTERVAL + 1
-            detail = f"{looks} calls in {took:.0f} s, looked at every {INTERVAL} s and then more rarely"
-            yield Figure(2, f"{engine}: status calls, beside one an interval", looks / most, most=1, detail=detail)
+            detail = (
+                f"{looks} calls in {took:.0f} s, looked at every {INTERVAL} s and then more rarely"
+            )
+            yield Figure(
+                2,
+                f"{engine}: status calls, beside one an interval",
+                looks / most,
+                most=1,
+                detail=detail,
+            )
 
 
 def _looks(state: dict[str, dict[str, int]]) -> int:
@@ -68,7 +83,9 @@ def _watch(url: str, cookie: str, place: int) -> list[tuple[float, int]]:
     for poll in range(POLLS + 1):
         sleep(max(0.0, began + poll * EVERY - perf_counter()))
         asked = perf_counter()
-        connection.request("GET", f"{CONNECTION}/run-status", headers={"Cookie": cookie, "HX-Request": "true"})
+        connection.request(
+            "GET", f"{CONNECTION}/run-status", headers={"Cookie": cookie, "HX-Request": "true"}
+        )
         answer = connection.getresponse()
         body = answer.read()
         seen.append((perf_counter() - asked, len(body)))

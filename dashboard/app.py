@@ -49,7 +49,11 @@ class _Flask(Flask):
         adapter = super().create_url_adapter(request)
         if adapter is not None and self.own_url is not None:
             parts = urlsplit(self.own_url)
-            adapter.url_scheme, adapter.server_name, adapter.script_name = parts.scheme, parts.netloc, f"{parts.path}/"
+            adapter.url_scheme, adapter.server_name, adapter.script_name = (
+                parts.scheme,
+                parts.netloc,
+                f"{parts.path}/",
+            )
         return adapter
 
 
@@ -74,11 +78,15 @@ def create_app(
 
     playbook = read_playbook(settings.dashboard_playbook or ASSETS / "playbook")
     masks = read_masks(settings.dashboard_masks or ASSETS / "masks.ini")
-    app = _Flask("dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static"))
+    app = _Flask(
+        "dashboard", template_folder=str(ASSETS / "templates"), static_folder=str(ASSETS / "static")
+    )
     app.own_url = settings.dashboard_url
     app.url_map.converters["int"] = Id
     try:
-        make_private(settings.dashboard_data, *(each for each in settings.own_files if each.is_absolute()))
+        make_private(
+            settings.dashboard_data, *(each for each in settings.own_files if each.is_absolute())
+        )
     except CannotBeMade as error:
         raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {error}") from None
     app.config.update(
@@ -117,7 +125,9 @@ def create_app(
         routes=peliqan.Routes(settings.paths),
         read_timeout=settings.dashboard_api_timeout,
         concurrency=settings.dashboard_api_concurrency,
-        pace=peliqan.RateLimiter(settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url),
+        pace=peliqan.RateLimiter(
+            settings.dashboard_api_concurrency, settings.dashboard_api_rate, settings.redis_url
+        ),
         breaker=peliqan.CircuitBreaker(outages, clock=clock),
         backoff=backoff,
         adapter=adapter,
@@ -131,10 +141,14 @@ def create_app(
         free = shutil.disk_usage(settings.dashboard_data).free >> 20
         problem = f"the work queue in {settings.dashboard_data} cannot be used ({error}; {free:,} MB are free on its disk)"
         next_step = "make room, or give the folder and its files to the user who runs the console"
-        raise SettingsError(f"Settings need attention:\n  DASHBOARD_DATA: {problem}: {next_step}") from None
+        raise SettingsError(
+            f"Settings need attention:\n  DASHBOARD_DATA: {problem}: {next_step}"
+        ) from None
     _connect_features()
     hook = open_hook(settings, clock)
-    app.extensions["services"] = Services(app, settings, clock, api, vault, outages, queues, hook, playbook, masks)
+    app.extensions["services"] = Services(
+        app, settings, clock, api, vault, outages, queues, hook, playbook, masks
+    )
     if pages:
         from dashboard import blueprints as views
         from dashboard.telemetry.access_log import AccessLog
@@ -144,7 +158,9 @@ def create_app(
         # gunicorn would take the path from there; it is that of DASHBOARD_URL alone.
         os.environ.pop("SCRIPT_NAME", None)
         # In front of every view: who reads the client's address, the scheme or the path reads these.
-        probes = {rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in security.PROBES}
+        probes = {
+            rule.rule for rule in app.url_map.iter_rules() if rule.endpoint in security.PROBES
+        }
         inner = FromClient(app.wsgi_app, settings.dashboard_proxies, settings.path, probes)
         app.wsgi_app = AccessLog(inner)  # type: ignore[method-assign]
     logging.getLogger("huey").setLevel(logging.WARNING)

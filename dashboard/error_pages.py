@@ -10,7 +10,14 @@ from flask.typing import ResponseReturnValue
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, InternalError, OperationalError, PendingRollbackError
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    PendingRollbackError,
+)
 from werkzeug.exceptions import HTTPException, InternalServerError, TooManyRequests
 
 from dashboard import peliqan
@@ -48,15 +55,27 @@ class Problem:
 
 
 TITLES = {
-    400: ("bad_request", "That request cannot be read", "Check the address, or start again from the list."),
+    400: (
+        "bad_request",
+        "That request cannot be read",
+        "Check the address, or start again from the list.",
+    ),
     401: ("not_signed_in", "Sign in first", "Sign in and try again."),
     403: ("forbidden", "Not with your role", "Ask an administrator, who can change your role."),
-    404: ("not_found", "There is no such page", "Search for the customer above, or go to the overview."),
+    404: (
+        "not_found",
+        "There is no such page",
+        "Search for the customer above, or go to the overview.",
+    ),
     405: ("method_not_allowed", "That cannot be done so", "Use the button on the page."),
     410: ("kept_back", "You cannot have this file any more", "Export the table again."),
     413: ("too_large", "That is too much at once", "Send less than a megabyte."),
     415: ("not_a_form", "That cannot be read", "Use the form on the page."),
-    429: ("too_many_attempts", "Too many attempts", "Wait a minute, then try again. If it still says so, wait an hour."),
+    429: (
+        "too_many_attempts",
+        "Too many attempts",
+        "Wait a minute, then try again. If it still says so, wait an hour.",
+    ),
     500: (
         "internal_error",
         "The console made a mistake",
@@ -114,7 +133,10 @@ def _log_exception(app: Flask, exc_info: Any) -> None:
 
 
 def _is_guessing(error: HTTPException) -> bool:
-    return isinstance(error, TooManyRequests) and request.endpoint in {"people.login", "second.code"}
+    return isinstance(error, TooManyRequests) and request.endpoint in {
+        "people.login",
+        "second.code",
+    }
 
 
 def _http(error: HTTPException) -> ResponseReturnValue:
@@ -131,7 +153,9 @@ def _http(error: HTTPException) -> ResponseReturnValue:
         who = account() if request.endpoint == "people.login" else second.half_signed_in_user()
         audit.record(services().clock(), who, "sign_in", audit.REFUSED, detail="Too many attempts.")
     code, title, next_step = TITLES.get(status, ("error", error.name, "Go back and try again."))
-    is_ours = not isinstance(error, InternalServerError) and error.description != type(error).description
+    is_ours = (
+        not isinstance(error, InternalServerError) and error.description != type(error).description
+    )
     own_words = (error.description or "") if is_ours else ""
     answer = make_response(show(Problem(status, code, title, own_words, next_step)))
     if status == TooManyRequests.code:
@@ -164,12 +188,26 @@ def _csrf(error: CSRFError) -> ResponseReturnValue:
 
 def _bad_query(error: BadQuery) -> ResponseReturnValue:
     return show(
-        Problem(400, "bad_query", "That list cannot be shown", str(error), "Mend the address, or start again from the list.")
+        Problem(
+            400,
+            "bad_query",
+            "That list cannot be shown",
+            str(error),
+            "Mend the address, or start again from the list.",
+        )
     )
 
 
 def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
-    return show(Problem(404, "no_such_page", "The list ends before that", str(error), "Go back, or to the first page."))
+    return show(
+        Problem(
+            404,
+            "no_such_page",
+            "The list ends before that",
+            str(error),
+            "Go back, or to the first page.",
+        )
+    )
 
 
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
@@ -180,15 +218,25 @@ def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
         return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     again = address_asked_for() if request.endpoint == "tables.rows" else ""
-    detail = sentence_of(error) if isinstance(error, peliqan.QueryFailed) else error.detail or error.error or error.found
+    detail = (
+        sentence_of(error)
+        if isinstance(error, peliqan.QueryFailed)
+        else error.detail or error.error or error.found
+    )
     return show(Problem(status, error.code, error.sentence, detail, error.next_step, again))
 
 
 def _no_file(error: TableChanged | ParquetFailed) -> ResponseReturnValue:
-    status, code = (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
+    status, code = (
+        (502, "table_changed") if isinstance(error, TableChanged) else (500, "file_not_made")
+    )
     next_step = "Try again in a few minutes."
     if isinstance(error, TooLarge):
-        status, code, next_step = 400, "file_too_large", "Ask for less of the table, or have the file made as an export."
+        status, code, next_step = (
+            400,
+            "file_too_large",
+            "Ask for less of the table, or have the file made as an export.",
+        )
     return show(Problem(status, code, "There is no file of this table", str(error), next_step))
 
 
@@ -227,7 +275,9 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
         page = current_app.jinja_env.get_template("errors/_error.html")
         return page.render(problem=problem, url_for=url_for), problem.status, headers
     # Without what all templates are given: who is signed in, and how old the snapshot is, stand in the database.
-    stylesheets = [url_for("static", filename=name) for name in ("vendor/tabler.min.css", "console.css")]
+    stylesheets = [
+        url_for("static", filename=name) for name in ("vendor/tabler.min.css", "console.css")
+    ]
     page = current_app.jinja_env.get_template("errors/api_unavailable.html")
     text = page.render(
         title=problem.title,

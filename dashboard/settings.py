@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from dashboard import settings_types
 from dashboard.core.egress import EgressPolicy, OwnFiles
@@ -38,27 +47,47 @@ class Settings(BaseModel):
         repr=False,
         description="Signs sessions and encrypts customers' tokens. Several, separated by commas: the first signs, all are read.",
     )
-    database_url: str = Field("", repr=False, description="SQLAlchemy address of the store; SQLite in DASHBOARD_DATA when empty.")
-    redis_url: str = Field("", repr=False, description="Work queue and limits over several machines; embedded when empty.")
-    peliqan_api_url: Origin = Field("https://app.eu.peliqan.io", description="Base address of Peliqan's API, by region.")
-    peliqan_partner_token: str = Field(min_length=1, repr=False, description="Token of your partner account at Peliqan.")
+    database_url: str = Field(
+        "",
+        repr=False,
+        description="SQLAlchemy address of the store; SQLite in DASHBOARD_DATA when empty.",
+    )
+    redis_url: str = Field(
+        "",
+        repr=False,
+        description="Work queue and limits over several machines; embedded when empty.",
+    )
+    peliqan_api_url: Origin = Field(
+        "https://app.eu.peliqan.io", description="Base address of Peliqan's API, by region."
+    )
+    peliqan_partner_token: str = Field(
+        min_length=1, repr=False, description="Token of your partner account at Peliqan."
+    )
     peliqan_embed_script_url: Origin = Field(
-        "https://peliqan.io/embed/v1.3/peliqan-integration.js", description="Script of the embedded widget."
+        "https://peliqan.io/embed/v1.3/peliqan-integration.js",
+        description="Script of the embedded widget.",
     )
     peliqan_webhook_secret: str = Field(
-        "", repr=False, description="What Peliqan signs its webhooks with; unsigned ones are accepted when empty."
+        "",
+        repr=False,
+        description="What Peliqan signs its webhooks with; unsigned ones are accepted when empty.",
     )
     peliqan_webhook_header: str = Field(
-        "X-Peliqan-Signature", pattern=r"^[A-Za-z0-9-]{1,64}$", description="The header that carries a webhook's signature."
+        "X-Peliqan-Signature",
+        pattern=r"^[A-Za-z0-9-]{1,64}$",
+        description="The header that carries a webhook's signature.",
     )
-    dashboard_data: Path = Field(Path("instance"), description="Folder for the SQLite store and queue.")
+    dashboard_data: Path = Field(
+        Path("instance"), description="Folder for the SQLite store and queue."
+    )
     dashboard_url: ConsoleUrl | None = Field(
         None,
         description="Where people reach this console, with its path where it has one (`https://example.com/console`): all links"
         " begin with it, and it answers to this host name alone (and on its own machine); without it, to any.",
     )
     dashboard_widget_origin: ConsoleHost | None = Field(
-        None, description="Second host name of this console for the widget's frame, where the vendor's script wants storage."
+        None,
+        description="Second host name of this console for the widget's frame, where the vendor's script wants storage.",
     )
     dashboard_proxies: int = Field(
         0,
@@ -67,7 +96,9 @@ class Settings(BaseModel):
         description="How many proxies stand in front, each of which adds to X-Forwarded-For whom it was asked by: attempts to"
         " sign in are counted by that address. Without `DASHBOARD_URL`, X-Forwarded-Proto is read in the same manner.",
     )
-    dashboard_refresh_interval: int = Field(300, ge=5, le=86400, description="Seconds between two passes over the fleet.")
+    dashboard_refresh_interval: int = Field(
+        300, ge=5, le=86400, description="Seconds between two passes over the fleet."
+    )
     dashboard_keep_history_days: int = Field(
         90,
         ge=7,
@@ -77,26 +108,39 @@ class Settings(BaseModel):
     dashboard_watch_interval: float = Field(
         15, ge=0.1, le=600, description="Seconds between looks at a running sync; later 2x, 4x."
     )
-    dashboard_api_concurrency: int = Field(8, ge=1, le=256, description="Calls to the API in flight at once, in each worker.")
+    dashboard_api_concurrency: int = Field(
+        8, ge=1, le=256, description="Calls to the API in flight at once, in each worker."
+    )
     dashboard_api_rate: int | None = Field(
         None,
         ge=1,
         le=10_000,
         description="Requests a second to the API, over all processes that share a Redis; no limit when empty.",
     )
-    dashboard_api_timeout: float = Field(15, gt=0, le=300, description="Seconds to wait for an answer of the API.")
-    dashboard_late_intervals: float = Field(
-        2, ge=1, le=100, description="Data is late when the last success is older than so many of the connection's intervals."
+    dashboard_api_timeout: float = Field(
+        15, gt=0, le=300, description="Seconds to wait for an answer of the API."
     )
-    dashboard_dark_intervals: float = Field(3, ge=1, le=100, description="And dark when it is older than so many.")
+    dashboard_late_intervals: float = Field(
+        2,
+        ge=1,
+        le=100,
+        description="Data is late when the last success is older than so many of the connection's intervals.",
+    )
+    dashboard_dark_intervals: float = Field(
+        3, ge=1, le=100, description="And dark when it is older than so many."
+    )
     dashboard_stuck_times: float = Field(
         3,
         ge=1,
         le=100,
         description="A run is stuck when it takes longer than so many times its connector's median,",
     )
-    dashboard_stuck_seconds: int = Field(3600, ge=60, le=604800, description="and longer than so many seconds.")
-    dashboard_consent_days: int = Field(7, ge=1, le=90, description="Days before its end that a bank's consent is a finding.")
+    dashboard_stuck_seconds: int = Field(
+        3600, ge=60, le=604800, description="and longer than so many seconds."
+    )
+    dashboard_consent_days: int = Field(
+        7, ge=1, le=90, description="Days before its end that a bank's consent is a finding."
+    )
     dashboard_platform_connections: int = Field(
         10,
         ge=2,
@@ -104,17 +148,25 @@ class Settings(BaseModel):
         description="So many connections of one connector, dark since the same hour, are one cause.",
     )
     dashboard_playbook: Path | None = Field(
-        None, description="Folder of a playbook of your own; the one that comes with the console when empty."
+        None,
+        description="Folder of a playbook of your own; the one that comes with the console when empty.",
     )
     dashboard_masks: Path | None = Field(
-        None, description="File of rules of your own for masking personal data; the one that comes with the console when empty."
+        None,
+        description="File of rules of your own for masking personal data; the one that comes with the console when empty.",
     )
     dashboard_export_role: Literal["viewer", "operator", "admin"] = Field(
-        "operator", description="The least role that may export whole tables: `viewer`, `operator` or `admin`."
+        "operator",
+        description="The least role that may export whole tables: `viewer`, `operator` or `admin`.",
     )
-    dashboard_bulk_at_once: int = Field(5, ge=1, le=100, description="Connections of a bulk job that are worked on at a time.")
+    dashboard_bulk_at_once: int = Field(
+        5, ge=1, le=100, description="Connections of a bulk job that are worked on at a time."
+    )
     dashboard_bulk_most: int = Field(
-        200, ge=1, le=100_000, description="Connections in an operator's bulk job; an administrator's has no limit."
+        200,
+        ge=1,
+        le=100_000,
+        description="Connections in an operator's bulk job; an administrator's has no limit.",
     )
     dashboard_hook: Annotated[str, BeforeValidator(settings_types.hook)] = Field(
         "",
@@ -126,25 +178,35 @@ class Settings(BaseModel):
         description="Which: names with commas, with or without the connector's in front, or `*` for all of the connection.",
     )
     dashboard_hook_secret: str = Field(
-        "", repr=False, description="What is signed with that is posted to the hook's address: 16 characters or more."
+        "",
+        repr=False,
+        description="What is signed with that is posted to the hook's address: 16 characters or more.",
     )
     dashboard_metrics_token: str = Field(
-        "", repr=False, description="Who sends it as a bearer token may read `/metrics`; this machine alone when empty."
+        "",
+        repr=False,
+        description="Who sends it as a bearer token may read `/metrics`; this machine alone when empty.",
     )
     dashboard_log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least that `serve` and `worker` tell: `debug`, `info` (a line a request), `warning` or `error`."
+        "info",
+        description="The least that `serve` and `worker` tell: `debug`, `info` (a line a request), `warning` or `error`.",
     )
     dashboard_oidc_issuer: Origin | None = Field(
         None,
         description="Issuer address of an OpenID Connect provider that people may sign in with; local users alone when empty.",
     )
-    dashboard_oidc_client_id: str = Field("", description="This console's client id at the provider.")
+    dashboard_oidc_client_id: str = Field(
+        "", description="This console's client id at the provider."
+    )
     dashboard_oidc_client_secret: str = Field(
         "", repr=False, description="Its secret; empty for a public client, which has PKCE alone."
     )
-    dashboard_oidc_name: str = Field("", max_length=60, description="What the button calls the provider; its host when empty.")
+    dashboard_oidc_name: str = Field(
+        "", max_length=60, description="What the button calls the provider; its host when empty."
+    )
     dashboard_oidc_scope: str = Field(
-        "openid email profile", description="What is asked for; some providers want `groups` added to tell them."
+        "openid email profile",
+        description="What is asked for; some providers want `groups` added to tell them.",
     )
     dashboard_oidc_email_claim: str = Field(
         "email",
@@ -157,12 +219,17 @@ class Settings(BaseModel):
         " without `email_verified`, which Entra ID does not send. An address of any other domain needs it.",
     )
     dashboard_oidc_role_claim: str = Field(
-        "roles", min_length=1, description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`."
+        "roles",
+        min_length=1,
+        description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`.",
     )
     dashboard_oidc_roles: Annotated[str, settings_types.readable(settings_types.roles)] = Field(
-        "", description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused."
+        "",
+        description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused.",
     )
-    dashboard_second_factor_roles: Annotated[str, settings_types.readable(settings_types.some_roles)] = Field(
+    dashboard_second_factor_roles: Annotated[
+        str, settings_types.readable(settings_types.some_roles)
+    ] = Field(
         "",
         description="Roles whose people with a password here must set up a second factor before anything else opens:"
         " `viewer, operator, admin` for all of them; nobody must when empty.",
@@ -174,11 +241,13 @@ class Settings(BaseModel):
         " but alerts to this machine and into private networks only where a service is named with its host (`json://10.0.0.5`).",
     )
     dashboard_insecure_cookies: bool = Field(
-        False, description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine."
+        False,
+        description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine.",
     )
     _unknown: tuple[str, ...] = PrivateAttr(())
     paths: dict[str, str] = Field(
-        default_factory=dict, description="PELIQAN_PATH_<NAME>: another path for one of the API's routes."
+        default_factory=dict,
+        description="PELIQAN_PATH_<NAME>: another path for one of the API's routes.",
     )
 
     @field_validator("secret_key")
@@ -213,7 +282,9 @@ class Settings(BaseModel):
             readable = False
         if value and not readable:
             # redis' own sentence may quote a part of the password.
-            raise ValueError("must be an address such as redis://:password@host:6379/0, or rediss:// for TLS")
+            raise ValueError(
+                "must be an address such as redis://:password@host:6379/0, or rediss:// for TLS"
+            )
         return value
 
     @model_validator(mode="after")
@@ -229,14 +300,20 @@ class Settings(BaseModel):
             needed = ("dashboard_oidc_client_id", "dashboard_oidc_roles")
             missing = [name.upper() for name in needed if not getattr(self, name)]
             if missing:
-                raise ValueError(f"DASHBOARD_OIDC_ISSUER is set, so {' and '.join(missing)} must be, too")
+                raise ValueError(
+                    f"DASHBOARD_OIDC_ISSUER is set, so {' and '.join(missing)} must be, too"
+                )
             if "openid" not in self.dashboard_oidc_scope.split():
                 raise ValueError("DASHBOARD_OIDC_SCOPE must have the word openid in it")
         return self
 
     @model_validator(mode="after")
     def _the_widget_is_apart(self) -> "Settings":
-        if self.widget_host and self.dashboard_url and self.widget_host == settings_types.netloc(self.dashboard_url):
+        if (
+            self.widget_host
+            and self.dashboard_url
+            and self.widget_host == settings_types.netloc(self.dashboard_url)
+        ):
             raise ValueError(
                 "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL"
             )
@@ -281,7 +358,11 @@ class Settings(BaseModel):
     @property
     def widget_host(self) -> str:
         """The widget's own host, with its port where it is not the usual one; empty where it has none."""
-        return settings_types.netloc(self.dashboard_widget_origin) if self.dashboard_widget_origin else ""
+        return (
+            settings_types.netloc(self.dashboard_widget_origin)
+            if self.dashboard_widget_origin
+            else ""
+        )
 
     @property
     def path(self) -> str:
@@ -300,7 +381,11 @@ class Settings(BaseModel):
         """The host names that the console answers to, without ports; empty where it answers to any."""
         if self.dashboard_url is None:
             return frozenset()
-        names = (urlsplit(url).hostname for url in (self.dashboard_url, self.dashboard_widget_origin) if url)
+        names = (
+            urlsplit(url).hostname
+            for url in (self.dashboard_url, self.dashboard_widget_origin)
+            if url
+        )
         return frozenset(name for name in names if name) | LOOPBACK
 
     @property
@@ -336,7 +421,11 @@ class Settings(BaseModel):
     @property
     def own_files(self) -> tuple[Path, ...]:
         """The store's file, where it is one."""
-        path = self.store_url.removeprefix("sqlite:///").partition("?")[0] if self.store_url.startswith("sqlite:///") else ""
+        path = (
+            self.store_url.removeprefix("sqlite:///").partition("?")[0]
+            if self.store_url.startswith("sqlite:///")
+            else ""
+        )
         return (Path(path),) if path not in {"", ":memory:"} else ()
 
     @property
@@ -347,7 +436,11 @@ class Settings(BaseModel):
     @property
     def store_address(self) -> str:
         """The store as PostgreSQL's own programs take it, to know it by; empty where it is SQLite."""
-        return self.database_url.replace("+psycopg", "", 1) if self.database_url.startswith("postgresql") else ""
+        return (
+            self.database_url.replace("+psycopg", "", 1)
+            if self.database_url.startswith("postgresql")
+            else ""
+        )
 
     @property
     def store_url(self) -> str:
@@ -361,20 +454,32 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
     Raises:
         SettingsError: something is missing or wrong; the message has one line a setting and never a secret's value.
     """
-    source: dict[str, str | None] = {**dotenv_values(env_file), **(os.environ if environ is None else environ)}
+    source: dict[str, str | None] = {
+        **dotenv_values(env_file),
+        **(os.environ if environ is None else environ),
+    }
     from dashboard.peliqan.routes import ROUTES
 
     names = {name.upper() for name in Settings.model_fields if name != "paths"}
     paths = {PATH_PREFIX + route.name.upper() for route in ROUTES}
     values: dict[str, Any] = {name.lower(): source[name] for name in names if source.get(name)}
-    values["paths"] = {name.removeprefix(PATH_PREFIX).lower(): source[name] for name in paths if source.get(name)}
+    values["paths"] = {
+        name.removeprefix(PATH_PREFIX).lower(): source[name] for name in paths if source.get(name)
+    }
     # SCRIPT_NAME said the path once: DASHBOARD_URL does now.
-    ours = {name for name in source if name.startswith(("DASHBOARD_", PATH_PREFIX)) or name == "SCRIPT_NAME"}
+    ours = {
+        name
+        for name in source
+        if name.startswith(("DASHBOARD_", PATH_PREFIX)) or name == "SCRIPT_NAME"
+    }
     unknown = tuple(sorted(ours - names - paths))
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        problems = [f"  {_name(problem['loc'])}: {_reason(problem)}" for problem in error.errors(include_input=False)]
+        problems = [
+            f"  {_name(problem['loc'])}: {_reason(problem)}"
+            for problem in error.errors(include_input=False)
+        ]
         problems += [f"  {name}: there is no such setting" for name in unknown]
         raise SettingsError("Settings need attention:\n" + "\n".join(problems)) from None
     settings._unknown = unknown
@@ -400,4 +505,8 @@ def _name(location: tuple[int | str, ...]) -> str:
 
 
 def _reason(problem: Any) -> str:
-    return "is missing" if problem["type"] == "missing" else str(problem["msg"]).removeprefix("Value error, ")
+    return (
+        "is missing"
+        if problem["type"] == "missing"
+        else str(problem["msg"]).removeprefix("Value error, ")
+    )

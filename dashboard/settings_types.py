@@ -13,7 +13,9 @@ from dashboard.core.egress import AllowedDestination
 from dashboard.peliqan.client import LOOPBACK
 from dashboard.users.service import ROLES, PeopleError, checked_address
 
-FUNCTION: Final = re.compile(r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII)
+FUNCTION: Final = re.compile(
+    r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII
+)
 
 # What RFC 3986 lets an address have, with one @ at most in front of its path, and no zone of an IPv6 address.
 ADDRESS: Final = re.compile(
@@ -46,8 +48,16 @@ def is_safe(value: str) -> bool:
         host, port = parts.hostname or "", parts.port
     except (ValueError, LocationParseError):
         return False
-    same = (dialled.scheme, (dialled.host or "").strip("[]"), dialled.port) == (parts.scheme, host, port)
-    return bool(host) and same and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
+    same = (dialled.scheme, (dialled.host or "").strip("[]"), dialled.port) == (
+        parts.scheme,
+        host,
+        port,
+    )
+    return (
+        bool(host)
+        and same
+        and (parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK))
+    )
 
 
 def origin(value: str) -> str:
@@ -73,7 +83,9 @@ def console_url(value: str) -> str:
         raise ValueError("must be an address alone: without a user name, “?” and “#”")
     segments = parts.path.split("/")[1:]
     if not all(SEGMENT.fullmatch(each) and each not in {".", ".."} for each in segments):
-        raise ValueError("must have a path of letters, digits, “.”, “_”, “~” and “-” between single slashes, without “..”")
+        raise ValueError(
+            "must have a path of letters, digits, “.”, “_”, “~” and “-” between single slashes, without “..”"
+        )
     return f"{parts.scheme}://{netloc(found)}{parts.path}"
 
 
@@ -85,7 +97,9 @@ def console_host(value: str) -> str:
     """
     found = console_url(value)
     if urlsplit(found).path:
-        raise ValueError("must have no path: there, too, the console is below the path of DASHBOARD_URL")
+        raise ValueError(
+            "must have no path: there, too, the console is below the path of DASHBOARD_URL"
+        )
     return found
 
 
@@ -96,7 +110,9 @@ def hook(value: str) -> str:
         ValueError: a sentence.
     """
     if value and not FUNCTION.fullmatch(value) and not is_safe(value):
-        raise ValueError("must be a function, as module:function, or an https address (http only on this machine)")
+        raise ValueError(
+            "must be a function, as module:function, or an https address (http only on this machine)"
+        )
     return value
 
 
@@ -116,7 +132,9 @@ def roles(text: str) -> dict[str, str]:
     for pair in filter(None, map(str.strip, text.split(","))):
         value, _, role = (part.strip() for part in pair.rpartition("="))
         if not value or role not in ROLES:
-            raise ValueError("must be pairs like support=operator, with commas between; roles are viewer, operator and admin")
+            raise ValueError(
+                "must be pairs like support=operator, with commas between; roles are viewer, operator and admin"
+            )
         found[value] = role
     return found
 
@@ -143,7 +161,9 @@ def domains(text: str) -> frozenset[str]:
         names = [name.strip().removeprefix("@") for name in text.split(",") if name.strip()]
         return frozenset(checked_address(f"somebody@{name}").rpartition("@")[2] for name in names)
     except PeopleError:
-        raise ValueError("must be domains of e-mail addresses with commas between, as example.com, example.org") from None
+        raise ValueError(
+            "must be domains of e-mail addresses with commas between, as example.com, example.org"
+        ) from None
 
 
 def places(text: str) -> list[AllowedDestination]:

@@ -23,11 +23,15 @@ LONGEST = 300
 def main() -> int:
     """Probe, ask, tell."""
     locked = LOCKED.read_text()
-    probe = next(line.split(" ", 1)[0] for line in locked.splitlines() if line.startswith(f"{PROBE}=="))
+    probe = next(
+        line.split(" ", 1)[0] for line in locked.splitlines() if line.startswith(f"{PROBE}==")
+    )
     found = ask(f"{probe}\n")
     if isinstance(found, str) or any("skip_reason" in each for each in found):
         why = found if isinstance(found, str) else "the package index has no advisories"
-        print(f"NOT AUDITED: no source of advisories could be reached ({why}). Run `make audit` where there is one.")
+        print(
+            f"NOT AUDITED: no source of advisories could be reached ({why}). Run `make audit` where there is one."
+        )
         return 0
     found = ask(locked)
     if isinstance(found, str):
@@ -41,7 +45,14 @@ def ask(requirements: str) -> list[dict[str, Any]] | str:
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(requirements)
         file.flush()
-        words = ["--requirement", file.name, "--no-deps", "--disable-pip", "--format=json", "--progress-spinner=off"]
+        words = [
+            "--requirement",
+            file.name,
+            "--no-deps",
+            "--disable-pip",
+            "--format=json",
+            "--progress-spinner=off",
+        ]
         ignored = [word for name in IGNORED for word in ("--ignore-vuln", name)]
         try:
             done = subprocess.run(

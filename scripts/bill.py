@@ -15,13 +15,26 @@ ROOT = Path(__file__).parent.parent
 
 def main(target: Path) -> None:
     """Write it."""
-    words = ["requirements", "requirements.txt", "--pyproject=pyproject.toml", "--output-format=JSON", "--output-reproducible"]
+    words = [
+        "requirements",
+        "requirements.txt",
+        "--pyproject=pyproject.toml",
+        "--output-format=JSON",
+        "--output-reproducible",
+    ]
     done = subprocess.run(
-        [sys.executable, "-m", "cyclonedx_py", *words], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-m", "cyclonedx_py", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
     )
     bill = json.loads(done.stdout)
     manifest = json.loads((ROOT / "static/vendor/vendor.json").read_text())
-    bill["components"] += [_component(name, entry) for name, entry in manifest.items() if name.startswith("static/")]
+    bill["components"] += [
+        _component(name, entry) for name, entry in manifest.items() if name.startswith("static/")
+    ]
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(bill, indent=1) + "\n")
     print(f"{target}: {len(bill['components'])} components.")

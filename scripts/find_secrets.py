@@ -36,7 +36,14 @@ SHAPES = (
 GUESSES = ({"name": "Base64HighEntropyString", "limit": 4.8}, {"name": "HexHighEntropyString", "limit": 3.2},
            {"name": "KeywordDetector"}, {"name": "BasicAuthDetector"})  # fmt: skip
 # Checksums, files of others', and examples that are there to be hidden by what is tested.
-NEVER = ("requirements.txt", "requirements-dev.txt", "requirements-extras.txt", "static/vendor/", "tests/vendor/", "tests/data/")
+NEVER = (
+    "requirements.txt",
+    "requirements-dev.txt",
+    "requirements-extras.txt",
+    "static/vendor/",
+    "tests/vendor/",
+    "tests/data/",
+)
 PICTURES = (".png", ".svg")
 EXAMPLES = ("tests/", "bench/", "dashboard/sandbox/", "README.md", "docs/")
 # As an address is written to show how it is written.
@@ -58,18 +65,30 @@ def scan(root: Path, names: Sequence[str]) -> list[str]:
     others = [name for name in names if not name.startswith(EXAMPLES)]
     found: set[str] = set()
     for plugins, chosen in ((shapes, examples), ([*shapes, *GUESSES], others)):
-        with transient_settings({"plugins_used": plugins, "filters_used": [{"path": path} for path in FILTERS]}):
+        with transient_settings(
+            {"plugins_used": plugins, "filters_used": [{"path": path} for path in FILTERS]}
+        ):
             secrets = SecretsCollection(root=str(root))
             for name in chosen:
                 secrets.scan_file(name)
-        found |= {f"{name}:{each.line_number}: {each.type}" for name, each in secrets if each.secret_value not in PLACEHOLDERS}
+        found |= {
+            f"{name}:{each.line_number}: {each.type}"
+            for name, each in secrets
+            if each.secret_value not in PLACEHOLDERS
+        }
     return sorted(found)
 
 
 def main() -> int:
     """Scan and tell."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    names = [name for name in listed.split("\0") if name and not name.startswith(NEVER) and not name.endswith(PICTURES)]
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    names = [
+        name
+        for name in listed.split("\0")
+        if name and not name.startswith(NEVER) and not name.endswith(PICTURES)
+    ]
     found = scan(ROOT, names)
     for each in found:
         print(each)

@@ -15,7 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ASSETS = {
     "static/vendor/htmx.min.js": ("htmx.org", "2.0.11", "package/dist/htmx.min.js", "0BSD"),
-    "static/vendor/tabler.min.css": ("@tabler/core", "1.6.1", "package/dist/css/tabler.min.css", "MIT"),
+    "static/vendor/tabler.min.css": (
+        "@tabler/core",
+        "1.6.1",
+        "package/dist/css/tabler.min.css",
+        "MIT",
+    ),
     "static/vendor/uPlot.iife.min.js": ("uplot", "1.6.32", "package/dist/uPlot.iife.min.js", "MIT"),
     "static/vendor/uPlot.min.css": ("uplot", "1.6.32", "package/dist/uPlot.min.css", "MIT"),
     "tests/vendor/axe.min.js": ("axe-core", "4.14.1", "package/axe.min.js", "MPL-2.0"),
@@ -37,19 +42,30 @@ def main() -> None:
         package, version, licence = ICONS
         sprite = _sprite(_package(package, version, folder))
         (ROOT / SPRITE).write_bytes(sprite)
-        manifest[SPRITE] = _entry(package, version, "package/icons/{outline,filled}/*.svg, those used", licence, sprite)
+        manifest[SPRITE] = _entry(
+            package, version, "package/icons/{outline,filled}/*.svg, those used", licence, sprite
+        )
     (ROOT / "static/vendor/vendor.json").write_text(json.dumps(manifest, indent=2) + "\n")
 
 
 def icons_used() -> list[str]:
     """Names of the icons that templates ask for: ``icon("name")``."""
     pages = (ROOT / "templates").rglob("*.html")
-    found = {name for page in pages for name in re.findall(r"""icon=?\(?["']([a-z0-9-]+)["']""", page.read_text())}
+    found = {
+        name
+        for page in pages
+        for name in re.findall(r"""icon=?\(?["']([a-z0-9-]+)["']""", page.read_text())
+    }
     return sorted(found)
 
 
 def _package(package: str, version: str, folder: str) -> tarfile.TarFile:
-    packed = subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=folder, check=True, capture_output=True)
+    packed = subprocess.run(
+        ["npm", "pack", "--silent", f"{package}@{version}"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+    )
     return tarfile.open(Path(folder) / packed.stdout.decode().strip().splitlines()[-1])
 
 
@@ -62,7 +78,9 @@ def _sprite(package: tarfile.TarFile) -> bytes:
             f'<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
             f'stroke-linecap="round" stroke-linejoin="round">{" ".join(inner.split())}</symbol>'
         )
-    return ('<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n").encode()
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
+    ).encode()
 
 
 def _entry(package: str, version: str, member: str, licence: str, content: bytes) -> dict[str, str]:

@@ -86,7 +86,9 @@ def fill(settings: Settings) -> None:
     with app.app_context():
         parts: Services = app.extensions["services"]
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
-            users.create_user(f"{name}@example.com", role, PASSWORD, parts.clock()).password_hash = PASSWORD_HASH
+            users.create_user(
+                f"{name}@example.com", role, PASSWORD, parts.clock()
+            ).password_hash = PASSWORD_HASH
         db.session.commit()
         assert refresh_fleet(parts).error is None
         if db.engine.dialect.name == "sqlite":
@@ -111,10 +113,16 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.fixture(scope="session")
-def filled_servers(servers: Servers, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Servers:
+def filled_servers(
+    servers: Servers, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Servers:
     """The same with a database named "filled"; copied for each test."""
     url = servers.postgresql.create("filled")
-    fill(make_settings(sandbox_server.url, tmp_path_factory.mktemp("filled-servers"), database_url=url))
+    fill(
+        make_settings(
+            sandbox_server.url, tmp_path_factory.mktemp("filled-servers"), database_url=url
+        )
+    )
     return servers
 
 
@@ -122,7 +130,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what is marked ``both_engines`` twice: on SQLite alone, and on PostgreSQL and Redis."""
     marks = metafunc.definition.iter_markers("parametrize")
     is_chosen = any(mark.args[0] == "engine" for mark in marks)
-    if metafunc.definition.get_closest_marker("both_engines") and "engine" in metafunc.fixturenames and not is_chosen:
+    if (
+        metafunc.definition.get_closest_marker("both_engines")
+        and "engine" in metafunc.fixturenames
+        and not is_chosen
+    ):
         metafunc.parametrize("engine", ["embedded", "servers"], indirect=True)
 
 
@@ -142,7 +154,10 @@ def store(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterat
     servers: Servers = request.getfixturevalue("filled_servers")
     servers.redis.client.flushall()
     servers.postgresql.drop("test")
-    yield {"database_url": servers.postgresql.create("test", like="filled"), "redis_url": servers.redis.url}
+    yield {
+        "database_url": servers.postgresql.create("test", like="filled"),
+        "redis_url": servers.redis.url,
+    }
     servers.revive()
     servers.postgresql.drop("test")
 
@@ -160,7 +175,11 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCach
 
 @pytest.fixture
 def app(
-    store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, compiled: FileSystemBytecodeCache
+    store: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    clock: Clock,
+    compiled: FileSystemBytecodeCache,
 ) -> Iterator[Flask]:
     """A console of the test's own."""
     made = create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock)

@@ -21,7 +21,13 @@ RECEIPTS = Listing(
         contains_eager(Action.account).lazyload(Account.check),
         contains_eager(Action.connection).load_only(Connection.name, Connection.connector),
     ),
-    search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Action.words, Action.reasons),
+    search=(
+        Account.name_folded,
+        Account.external_id_folded,
+        Connection.name_folded,
+        Action.words,
+        Action.reasons,
+    ),
     exact=(Action.account_id, Action.connection_id, Action.run_id),
     filters={
         "kind": Filter(Action.kind, "What", (SYNC, REAUTHORISE, BANK_REFRESH)),

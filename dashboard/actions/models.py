@@ -82,7 +82,10 @@ class Action(Model):
         return meaning_of_run(self.run_status)
 
     account: Mapped[Account] = relationship(
-        lazy="raise", viewonly=True, primaryjoin="foreign(Action.account_id) == Account.id", uselist=False
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="foreign(Action.account_id) == Account.id",
+        uselist=False,
     )
     connection: Mapped[Connection | None] = relationship(
         lazy="raise",

@@ -57,7 +57,9 @@ def record_outcome(action: Action) -> None:
     action.verdict = _verdict(action, connection)
 
 
-def on_recovered(_sender: object, *, connections: Collection[tuple[int, int | None]], at: datetime) -> None:
+def on_recovered(
+    _sender: object, *, connections: Collection[tuple[int, int | None]], at: datetime
+) -> None:
     """Judge the newest action on each of these connections again: their findings have just recovered.
 
     Only what came to a good end and is recent enough; what worked has worked. Does not commit.
@@ -66,12 +68,19 @@ def on_recovered(_sender: object, *, connections: Collection[tuple[int, int | No
     if not named:
         return
     accounts = {account_id for account_id, _ in named}
-    recent = select(Action).where(Action.account_id.in_(accounts), Action.started_at > at - 3 * AT_MOST)
+    recent = select(Action).where(
+        Action.account_id.in_(accounts), Action.started_at > at - 3 * AT_MOST
+    )
     newest: dict[tuple[int, int], Action] = {}
     for action in db.session.scalars(recent.order_by(Action.id)):
         newest[action.account_id, action.connection_id] = action
     for place, action in newest.items():
-        if place not in named or action.settled_at is None or action.state != DONE or action.verdict == WORKED:
+        if (
+            place not in named
+            or action.settled_at is None
+            or action.state != DONE
+            or action.verdict == WORKED
+        ):
             continue
         connection = db.session.get(Connection, place)
         if connection is not None and at - action.settled_at <= _patience(connection):
@@ -86,7 +95,11 @@ def success_rates(rule: str, connector: str) -> dict[str, ActionStats]:
     like_this = [Action.rule == rule, Action.verdict.in_(VERDICTS)]
     if connector:
         like_this.append(Action.connector == connector)
-    counting = select(Action.kind, Action.verdict, func.count()).where(*like_this).group_by(Action.kind, Action.verdict)
+    counting = (
+        select(Action.kind, Action.verdict, func.count())
+        .where(*like_this)
+        .group_by(Action.kind, Action.verdict)
+    )
     counts: dict[str, dict[str, int]] = {}
     for kind, verdict, count in db.session.execute(counting):
         counts.setdefault(kind, {})[str(verdict)] = count
@@ -97,16 +110,24 @@ def success_rates(rule: str, connector: str) -> dict[str, ActionStats]:
 
 def _verdict(action: Action, connection: Connection) -> str:
     open_now = select(Finding.rule, Finding.severity_rank, Finding.first_seen_at).where(
-        Finding.account_id == action.account_id, Finding.connection_id == action.connection_id, Finding.recovered_at.is_(None)
+        Finding.account_id == action.account_id,
+        Finding.connection_id == action.connection_id,
+        Finding.recovered_at.is_(None),
     )
     loads_again = action.rule in WITHOUT_SUCCESS
-    findings = [row for row in db.session.execute(open_now) if not (loads_again and row.rule == PARTIAL)]
+    findings = [
+        row for row in db.session.execute(open_now) if not (loads_again and row.rule == PARTIAL)
+    ]
     nothing = len(GRAVITIES)
     before = GRAVITIES.index(action.severity_before) if action.severity_before else nothing
     now = min((rank for _, rank, _ in findings), default=nothing)
     graver = now < min(before, GRAVITIES.index("info"))
-    health_fell = _HOW_BAD.get(connection.severity, 0) > _HOW_BAD.get(severity_of_health(action.status_before), 0)
-    health_fell = health_fell and not (loads_again and outcome_of_run(connection.status) is RunOutcome.PARTIAL)
+    health_fell = _HOW_BAD.get(connection.severity, 0) > _HOW_BAD.get(
+        severity_of_health(action.status_before), 0
+    )
+    health_fell = health_fell and not (
+        loads_again and outcome_of_run(connection.status) is RunOutcome.PARTIAL
+    )
     # What Peliqan refused, and a link that nobody followed, changed nothing: it grew worse by itself.
     if (graver or health_fell) and (action.state == DONE or action.run_id is not None):
         return WORSE
@@ -115,7 +136,9 @@ def _verdict(action: Action, connection: Connection) -> str:
     if action.rule is None:
         return WORKED if connection.severity == Severity.OK and not findings else NO_EFFECT
     # One rule hides another: a finding may be over only because a run failed and that is said in its place.
-    instead = any(rank <= before and first_seen_at >= action.started_at for _, rank, first_seen_at in findings)
+    instead = any(
+        rank <= before and first_seen_at >= action.started_at for _, rank, first_seen_at in findings
+    )
     return NO_EFFECT if instead or any(rule == action.rule for rule, _, _ in findings) else WORKED
 
 

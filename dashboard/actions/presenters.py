@@ -71,7 +71,9 @@ def init_app(app: Flask) -> None:
 
 
 @contextmanager
-def audit_if_not_sent(what: str, account_id: int, connection_id: int | None = None) -> Iterator[None]:
+def audit_if_not_sent(
+    what: str, account_id: int, connection_id: int | None = None
+) -> Iterator[None]:
     """Around what starts something at Peliqan: where it answers nobody, the audit trail says that nothing was sent.
 
     Raises:

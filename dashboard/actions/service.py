@@ -24,7 +24,12 @@ SYNC, REAUTHORISE, BANK_REFRESH, INVITE = "sync", "reauthorise", "saltedge_refre
 # What gives a link for a customer to follow.
 LINKS = (REAUTHORISE, BANK_REFRESH, INVITE)
 STARTING, RUNNING, UNKNOWN, WAITING = "starting", "running", "unknown", "waiting"
-ENDS = {"done": audit.DONE, "failed": audit.FAILED, "stuck": audit.UNKNOWN, "superseded": audit.UNKNOWN}
+ENDS = {
+    "done": audit.DONE,
+    "failed": audit.FAILED,
+    "stuck": audit.UNKNOWN,
+    "superseded": audit.UNKNOWN,
+}
 LEASE = timedelta(seconds=60)
 
 
@@ -47,7 +52,9 @@ def start_action(
     account_id, connection_id = connection.account_id, connection.id
     why = " ".join(why.replace("\0", "").split())[:500]
     worst = next(iter(finding_queries.of_connection(account_id, connection_id)), None)
-    entry = audit.begin(at, who, kind, account_id=account_id, connection_id=connection_id, detail=_told(why, ""))
+    entry = audit.begin(
+        at, who, kind, account_id=account_id, connection_id=connection_id, detail=_told(why, "")
+    )
     action = add_if_new(
         Action(
             kind=kind,
@@ -127,7 +134,12 @@ def reschedule(action: Action, until: datetime) -> None:
 def due(at: datetime, most: int = 500) -> list[int]:
     """Ids of the actions that should be looked at now."""
     return list(
-        db.session.scalars(select(Action.id).where(Action.due_at <= at, is_free(Action, at)).order_by(Action.due_at).limit(most))
+        db.session.scalars(
+            select(Action.id)
+            .where(Action.due_at <= at, is_free(Action, at))
+            .order_by(Action.due_at)
+            .limit(most)
+        )
     )
 
 
@@ -139,7 +151,8 @@ def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:
     if not ended:
         return []
     under_way = select(Action.id, Action.account_id, Action.connection_id, Action.run_id).where(
-        Action.in_flight.is_not(None), Action.account_id.in_({account_id for account_id, _ in ended})
+        Action.in_flight.is_not(None),
+        Action.account_id.in_({account_id for account_id, _ in ended}),
     )
     found = [
         row.id
@@ -148,19 +161,28 @@ def make_due(ended: Mapping[tuple[int, int], int], at: datetime) -> list[int]:
         and (row.run_id is None or not run_id or run_id >= row.run_id)
     ]
     # One that is just being written is looked at by somebody, who will see what was told.
-    free = select(Action.id).where(Action.id.in_(found), Action.due_at > at).with_for_update(skip_locked=True).cte("free")
+    free = (
+        select(Action.id)
+        .where(Action.id.in_(found), Action.due_at > at)
+        .with_for_update(skip_locked=True)
+        .cte("free")
+    )
     change(update(Action).where(Action.id.in_(select(free.c.id))).values(due_at=at))
     return found
 
 
 def in_flight(account_id: int, connection_id: int, kind: str) -> Action | None:
     """The action of this kind that is under way on the connection."""
-    return db.session.scalar(select(Action).where(Action.in_flight == f"{account_id}/{connection_id}/{kind}"))
+    return db.session.scalar(
+        select(Action).where(Action.in_flight == f"{account_id}/{connection_id}/{kind}")
+    )
 
 
 def latest(account_id: int, connection_id: int, most: int = 10) -> list[Action]:
     """What was started here and by whom, newest first."""
-    mine = select(Action).where(Action.account_id == account_id, Action.connection_id == connection_id)
+    mine = select(Action).where(
+        Action.account_id == account_id, Action.connection_id == connection_id
+    )
     return list(db.session.scalars(mine.order_by(Action.id.desc()).limit(most)))
 
 
@@ -189,16 +211,24 @@ def start_invite(account: Account, connector: str, who: str, at: datetime) -> tu
     if action is None:
         db.session.rollback()
         # Of those that are under way or ended just now, the one that was in our way is the newest.
-        mine = select(Action).where(Action.account_id == account.id, Action.kind == INVITE).order_by(Action.id.desc())
+        mine = (
+            select(Action)
+            .where(Action.account_id == account.id, Action.kind == INVITE)
+            .order_by(Action.id.desc())
+        )
         wanted = comparable(connector)
-        return next(each for each in db.session.scalars(mine) if comparable(each.connector) == wanted), False
+        return next(
+            each for each in db.session.scalars(mine) if comparable(each.connector) == wanted
+        ), False
     db.session.commit()
     return action, True
 
 
 def invite_in_flight(account_id: int, connector: str) -> Action | None:
     """The invite of this account to connect this that is under way."""
-    return db.session.scalar(select(Action).where(Action.in_flight == _invite_key(account_id, connector)))
+    return db.session.scalar(
+        select(Action).where(Action.in_flight == _invite_key(account_id, connector))
+    )
 
 
 def _invite_key(account_id: int, connector: str) -> str:

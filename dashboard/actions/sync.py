@@ -44,20 +44,28 @@ def start(
     account_id, connection_id = connection.account_id, connection.id
     api.ensure("syncdb")
     before = fleet_runs.newest_id(account_id, connection_id)
-    action, is_new = actions.start_action(actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along)
+    action, is_new = actions.start_action(
+        actions.SYNC, connection, who, at, last_run_before=before, why=why, along=along
+    )
     if not is_new:
         return action
     try:
         started = api.for_account(account_id).start_sync(connection_id)
     except peliqan.Busy:
-        action.state, action.detail = actions.RUNNING, "A run was already under way; following that one."
+        action.state, action.detail = (
+            actions.RUNNING,
+            "A run was already under way; following that one.",
+        )
     except peliqan.PeliqanError as error:
         if not error.outcome_unknown:
             if not isinstance(error, peliqan.OUTAGE):
                 polling.read_after(api, action, at)
             actions.complete(action, "failed", at, error.explained)
             return action
-        action.state, action.detail = actions.UNKNOWN, f"{error.sentence} It may have started all the same; finding out."
+        action.state, action.detail = (
+            actions.UNKNOWN,
+            f"{error.sentence} It may have started all the same; finding out.",
+        )
     else:
         action.state = actions.RUNNING
         action.run_id, action.task_id = started.first_run_id, started.first_task_id
@@ -78,7 +86,9 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         return
     account = api.for_account(action.account_id)
     try:
-        status = account.sync_status(action.connection_id, task_id=action.task_id, run_id=action.run_id)
+        status = account.sync_status(
+            action.connection_id, task_id=action.task_id, run_id=action.run_id
+        )
         if status.running:
             action.state, action.contradictions = actions.RUNNING, 0
             action.run_id = action.run_id or status.run_id
@@ -102,21 +112,28 @@ def confirm_stuck(api: peliqan.Peliqan, action: Action, at: datetime, interval: 
     if action.contradictions > CONTRADICTIONS_BELIEVED:
         polling.read_after(api, action, at)
         actions.complete(
-            action, "stuck", at, "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete."
+            action,
+            "stuck",
+            at,
+            "Peliqan says that the run is RUNNING but that nothing runs it: it is stuck, not complete.",
         )
         return
     action.state = actions.RUNNING
     actions.reschedule(action, at + min(CONTRADICTION_WAIT, timedelta(seconds=interval)))
 
 
-def _ended(api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at: datetime, interval: float) -> None:
+def _ended(
+    api: peliqan.Peliqan, account: peliqan.AccountApi, action: Action, at: datetime, interval: float
+) -> None:
     run = _run_of(account, action)
     if run is None and action.looks < LOOKS_FOR_A_RUN:
         actions.reschedule(action, next_poll(action, at, interval))
         return
     live.read_connection(api, action.account_id, action.connection_id, at)
     if run is None:
-        actions.complete(action, "failed", at, "No run began. Nothing was synced; it can be started again.")
+        actions.complete(
+            action, "failed", at, "No run began. Nothing was synced; it can be started again."
+        )
         return
     if run.is_running:
         confirm_stuck(api, action, at, interval)
@@ -132,6 +149,7 @@ def _run_of(account: peliqan.AccountApi, action: Action) -> peliqan.Run | None:
     newer = [
         run
         for run in account.runs(action.connection_id)
-        if run.id > (action.last_run_before or 0) and (run.started_at or action.started_at) >= action.started_at - CLOCK_SKEW
+        if run.id > (action.last_run_before or 0)
+        and (run.started_at or action.started_at) >= action.started_at - CLOCK_SKEW
     ]
     return min(newer, key=lambda run: run.id, default=None)

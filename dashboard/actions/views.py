@@ -16,4 +16,6 @@ bp = Blueprint("receipts", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """What was done, newest first, with what it did."""
-    return render_list(RECEIPTS, serialize_outcome, "actions/outcomes.html", "actions/_outcomes.html")
+    return render_list(
+        RECEIPTS, serialize_outcome, "actions/outcomes.html", "actions/_outcomes.html"
+    )

@@ -26,15 +26,21 @@ from dashboard.deliveries.hook import keep_paths_from_logs
 # What shows or logs on the machine of the worker, reads files of it or runs its programs, is no place to tell people. The rest of
 # Apprise's places are across the network, so these are named and not those. None of Apprise's reads ``file://`` or takes plug-ins
 # from elsewhere unless it is told where they are, which the console never does.
-LOCAL: Final = frozenset({"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "blink1", "vapid"})
+LOCAL: Final = frozenset(
+    {"syslog", "dbus", "qt", "kde", "glib", "gio", "gnome", "macosx", "windows", "blink1", "vapid"}
+)
 # Of other places the part behind :// may be a token, so that it is not shown.
-WITH_HOST: Final = frozenset({"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"})
+WITH_HOST: Final = frozenset(
+    {"json", "jsons", "xml", "xmls", "form", "forms", "mailto", "mailtos", "apprise", "apprises"}
+)
 LONGEST_ADDRESS = 2000
 LONGEST_WAIT = 10.0
 AT_MOST = timedelta(seconds=45)
 # By the last part of a message's key.
 TONES: Final = {outbox.NEW: "failure", outbox.RECOVERED: "success"}
-UNREADABLE = "The address cannot be read with the SECRET_KEY that is set now. Type it into the rule again."
+UNREADABLE = (
+    "The address cannot be read with the SECRET_KEY that is set now. Type it into the rule again."
+)
 _HTTP = re.compile(r"error=(\d{3})\b")
 _MEANT: Final = {
     "400": "it could not make sense of the message",
@@ -59,9 +65,13 @@ def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
         NotAllowed: it is none of ``places``, or in a private network and not named there.
     """
     if len(address) > LONGEST_ADDRESS or not address.isprintable():
-        raise BadAddress("That is no address: it is too long, or has characters that no address has.")
+        raise BadAddress(
+            "That is no address: it is too long, or has characters that no address has."
+        )
     if address.partition(":")[0].strip().lower() in LOCAL | {"file"}:
-        raise BadAddress("That address leads to a file, a log or the screen of the console's own machine, not to people.")
+        raise BadAddress(
+            "That address leads to a file, a log or the screen of the console's own machine, not to people."
+        )
     server, schema = _server(address)
     if server is None:
         raise BadAddress(
@@ -73,7 +83,9 @@ def check_address(address: str, places: EgressPolicy = ALLOW_ALL) -> str:
         or not type(server).__module__.startswith("apprise.plugins.")
         or _reads_files(server)
     ):
-        raise BadAddress("That address has the console read files of its own machine, or show something there.")
+        raise BadAddress(
+            "That address has the console read files of its own machine, or show something there."
+        )
     _ensure_allowed(places, schema, server)
     host = f" at {server.host}" if schema in WITH_HOST and server.host else ""
     port = f":{server.port}" if host and server.port else ""
@@ -96,7 +108,11 @@ def send_due(services: Services, base: str | None) -> None:
                 return
             message = outbox.lease(message_id, services.clock())
             rule = alert_rules.rule_or_none(rule_id, with_address=True)
-            if message is None or rule is None or not outbox.is_to_be_sent(message, rule, services.clock(), base):
+            if (
+                message is None
+                or rule is None
+                or not outbox.is_to_be_sent(message, rule, services.clock(), base)
+            ):
                 continue
             if deliver(services, rule, message) is not None:
                 break
@@ -109,7 +125,11 @@ def send_again(services: Services, message_id: int) -> str | None:
         LookupError: there is no such message to send, or it is being sent.
     """
     message = outbox.lease(message_id, services.clock(), by_hand=True)
-    rule = alert_rules.rule_or_none(message.rule_id, with_address=True) if message is not None else None
+    rule = (
+        alert_rules.rule_or_none(message.rule_id, with_address=True)
+        if message is not None
+        else None
+    )
     if message is None or rule is None:
         raise LookupError(message_id)
     return deliver(services, rule, message)
@@ -123,15 +143,25 @@ def send_test(services: Services, rule: AlertRule, who: str, base: str | None) -
 def deliver(services: Services, rule: AlertRule, message: AlertMessage) -> str | None:
     """Send a message that the caller holds, and write down how it went; the error, None where it was sent."""
     address, message_id = services.vault.decrypt(rule.address), message.id
-    subject, body, tone = message.subject, message.body, TONES.get(message.key.rpartition("/")[2], "info")
+    subject, body, tone = (
+        message.subject,
+        message.body,
+        TONES.get(message.key.rpartition("/")[2], "info"),
+    )
     # No transaction stays open while a place far away takes its time.
     db.session.rollback()
-    error = send(address, subject, body, tone, services.settings.places) if address is not None else UNREADABLE
+    error = (
+        send(address, subject, body, tone, services.settings.places)
+        if address is not None
+        else UNREADABLE
+    )
     outbox.settle(message_id, error, services.clock())
     return error
 
 
-def send(address: str, subject: str, body: str, tone: str = "info", places: EgressPolicy = ALLOW_ALL) -> str | None:
+def send(
+    address: str, subject: str, body: str, tone: str = "info", places: EgressPolicy = ALLOW_ALL
+) -> str | None:
     """Send a message; a sentence that says why it was not sent, None where it was. ``tone``: Apprise's kind of a message."""
     import apprise
 
@@ -151,9 +181,14 @@ def send(address: str, subject: str, body: str, tone: str = "info", places: Egre
     # Apprise converts plain text for HTML alone, so that it would reach services that read Markdown as Markdown.
     subject, body = make_message_inert(str(server.schema).lower(), subject, body)
     # What a plug-in dials can be another host than the address's.
-    with _heard() as said, only_to(partial(places.allows, schema), partial(places.names, schema)) as limit:
+    with (
+        _heard() as said,
+        only_to(partial(places.allows, schema), partial(places.names, schema)) as limit,
+    ):
         try:
-            sent = place.notify(body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT)
+            sent = place.notify(
+                body, title=subject, notify_type=tone, body_format=apprise.NotifyFormat.TEXT
+            )
         except Exception as error:  # noqa: BLE001  # two hundred plug-ins, whose errors may hold the address
             said.append(type(error).__name__)
             sent = False
@@ -168,7 +203,9 @@ def _ensure_allowed(places: EgressPolicy, schema: str, server: Any) -> None:
     hosts = _hosts(server)
     places.ensure_service(schema, hosts, server.port)
     # In many services' addresses an id stands where others have a host: a number alone says nothing before it is dialled.
-    places.ensure_public(schema, [each for each in hosts if schema in WITH_HOST or not each.isalnum()], server.port)
+    places.ensure_public(
+        schema, [each for each in hosts if schema in WITH_HOST or not each.isalnum()], server.port
+    )
 
 
 def _hosts(server: Any) -> list[str]:
@@ -180,7 +217,10 @@ def _why(said: list[str]) -> str:
     """Of what Apprise said, only what cannot hold a secret."""
     whole = " ".join(said)
     if status := _HTTP.search(whole):
-        meant = _MEANT.get(status[1], "it is in trouble" if status[1].startswith("5") else "it did not take the message")
+        meant = _MEANT.get(
+            status[1],
+            "it is in trouble" if status[1].startswith("5") else "it did not take the message",
+        )
         return f"The place answered {status[1]}: {meant}."
     if "onnection error" in whole or "ocket" in whole or "imeout" in whole:
         return "No connection to the place came about, or it broke off."
@@ -198,7 +238,11 @@ def _server(address: str) -> tuple[Any, str]:
         try:
             parts = apprise.plugins.url_to_dict(address)  # type: ignore[no-untyped-call]
             schema = str((parts or {}).get("schema", "")).lower()
-            server = apprise.Apprise.instantiate(parts, asset=_asset(), suppress_exceptions=True) if parts else None
+            server = (
+                apprise.Apprise.instantiate(parts, asset=_asset(), suppress_exceptions=True)
+                if parts
+                else None
+            )
         except Exception:  # noqa: BLE001  # as above
             return None, ""
     if server is not None:
@@ -229,8 +273,16 @@ def _reads_files(server: Any) -> bool:
     """Whether an address has a template, a key or the like read from somewhere."""
     import apprise
 
-    inner = [value for each in vars(server).values() if hasattr(each, "__dict__") for value in vars(each).values()]
-    return any(isinstance(each, apprise.AppriseAttachment) and len(each) for each in (*vars(server).values(), *inner))
+    inner = [
+        value
+        for each in vars(server).values()
+        if hasattr(each, "__dict__")
+        for value in vars(each).values()
+    ]
+    return any(
+        isinstance(each, apprise.AppriseAttachment) and len(each)
+        for each in (*vars(server).values(), *inner)
+    )
 
 
 class _Ear(logging.Handler):

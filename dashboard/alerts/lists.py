@@ -25,7 +25,10 @@ ALERT_RULES = Listing(
         "severity": Filter(AlertRule.severity, "From severity", GRAVITIES),
         "on": Filter(case((AlertRule.on, "on"), else_="off"), "On or off", ("on", "off")),
     },
-    sorts={"name": (AlertRule.name_folded, AlertRule.id), "created": (AlertRule.created_at, AlertRule.id)},
+    sorts={
+        "name": (AlertRule.name_folded, AlertRule.id),
+        "created": (AlertRule.created_at, AlertRule.id),
+    },
     default_sort="name",
 )
 
@@ -51,7 +54,9 @@ def serialize_rule(rule: AlertRule) -> dict[str, Any]:
 
 
 ALERT_MESSAGES = Listing(
-    statement=select(AlertMessage).join(AlertMessage.rule).options(contains_eager(AlertMessage.rule)),
+    statement=select(AlertMessage)
+    .join(AlertMessage.rule)
+    .options(contains_eager(AlertMessage.rule)),
     search=(AlertMessage.subject_folded, AlertMessage.error_folded, AlertRule.name_folded),
     exact=(AlertMessage.cause_id,),
     filters={

@@ -38,17 +38,23 @@ def of_new(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
     if rule.account_id is None:
         subject = f"{grave}: {name} ({customers(cause.accounts)})"
         has = "have" if (cause.connections or cause.accounts) > 1 else "has"
-        lines.append(f"{_how_many(cause.connections, cause.accounts)} {has} it, since {_when(cause.since, rule)}.")
+        lines.append(
+            f"{_how_many(cause.connections, cause.accounts)} {has} it, since {_when(cause.since, rule)}."
+        )
     else:
         where = _account_name(rule.account_id)
         subject = f"{grave}: {name} at {where}"
         mine, since = _in_account(cause.id, rule.account_id)
         whose = f"{connections(mine)} of {where}" if mine else where
-        lines.append(f"{whose} {'have' if mine > 1 else 'has'} it, since {_when(since or cause.since, rule)}.")
+        lines.append(
+            f"{whose} {'have' if mine > 1 else 'has'} it, since {_when(since or cause.since, rule)}."
+        )
         if cause.accounts > 1:
             lines.append(f"Others have it too: {customers(cause.accounts)} in all.")
     if cause.platform:
-        lines.append("They went dark in the same hour: it lies on the platform's side, not with the customers.")
+        lines.append(
+            "They went dark in the same hour: it lies on the platform's side, not with the customers."
+        )
     if cause.times > 1:
         lines.append(f"It is back: this is time number {cause.times}.")
     if example := scrubbed(cause.example):
@@ -62,25 +68,42 @@ def of_recovered(rule: AlertRule, cause: Cause, base: str | None) -> AlertText:
     if rule.account_id is None:
         ended, subject = cause.recovered_at, f"Recovered: {name}"
         had = f"At most {connections(cause.most)} had it at once." if cause.most else ""
-        lines = [f"Nobody has it any longer{_since(ended, rule)}. It began {_when(cause.since, rule)}.", had]
+        lines = [
+            f"Nobody has it any longer{_since(ended, rule)}. It began {_when(cause.since, rule)}.",
+            had,
+        ]
     else:
         where = _account_name(rule.account_id)
         subject = f"Recovered: {name} at {where}"
-        last = select(func.max(Finding.recovered_at)).where(Finding.cause_id == cause.id, Finding.account_id == rule.account_id)
+        last = select(func.max(Finding.recovered_at)).where(
+            Finding.cause_id == cause.id, Finding.account_id == rule.account_id
+        )
         lines = [f"{where} does not have it any longer{_since(db.session.scalar(last), rule)}."]
         if cause.accounts:
             lines.append(f"Others still do: {customers(cause.accounts)}.")
     return _text(subject, [line for line in lines if line], _link(base, f"/causes/{cause.id}"))
 
 
-def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause], at: datetime, base: str | None) -> AlertText:
+def of_digest(
+    rule: AlertRule,
+    open_now: Sequence[Cause],
+    over: Sequence[Cause],
+    at: datetime,
+    base: str | None,
+) -> AlertText:
     """The last 24 hours: what is new, worse, recovered, still open. ``open_now``, ``over``: the rule's causes."""
     moved = finding_queries.cause_deltas(open_now, at)
     new = [cause for cause in open_now if cause.since > at - DAY]
-    worse = [cause for cause in open_now if cause not in new and moved[cause.id].came > moved[cause.id].went]
+    worse = [
+        cause
+        for cause in open_now
+        if cause not in new and moved[cause.id].came > moved[cause.id].went
+    ]
     still = [cause for cause in open_now if cause not in new and cause not in worse]
     sections = {"New": new, "Worse": worse, "Recovered": list(over), "Still open": still}
-    subject = "Digest: " + ", ".join(f"{len(causes)} {title.lower()}" for title, causes in sections.items())
+    subject = "Digest: " + ", ".join(
+        f"{len(causes)} {title.lower()}" for title, causes in sections.items()
+    )
     lines = [f"The 24 hours before {_when(at, rule)}."]
     had = _had(over, at)
     for title, causes in sections.items():
@@ -90,7 +113,9 @@ def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause],
         for cause in causes[:LINES]:
             many = had.get(cause.id, 0) if title == "Recovered" else cause.accounts
             more = f", {moved[cause.id].came} more" if title == "Worse" else ""
-            lines.append(f"- {cause.severity.capitalize()}: {cause_name(cause)}, {customers(many)}{more}")
+            lines.append(
+                f"- {cause.severity.capitalize()}: {cause_name(cause)}, {customers(many)}{more}"
+            )
         if len(causes) > LINES:
             lines.append(f"- and {len(causes) - LINES} others")
     if not any(sections.values()):
@@ -100,7 +125,9 @@ def of_digest(rule: AlertRule, open_now: Sequence[Cause], over: Sequence[Cause],
 
 def of_test(rule: AlertRule, who: str, at: datetime, base: str | None) -> AlertText:
     """A message that says nothing but that it arrived."""
-    lines = [f"{one_line(who)} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."]
+    lines = [
+        f"{one_line(who)} tried the rule “{scrubbed(rule.name, 80)}” on {_when(at, rule)}. Nothing is wrong."
+    ]
     return _text("Test of the Partner Console's alerts", lines, _link(base, "/alerts"))
 
 
@@ -130,7 +157,11 @@ def _account_name(account_id: int) -> str:
 
 def _in_account(cause_id: int, account_id: int) -> tuple[int, datetime | None]:
     mine = select(func.count(Finding.connection_id), func.min(Finding.first_seen_at))
-    mine = mine.where(Finding.cause_id == cause_id, Finding.account_id == account_id, Finding.recovered_at.is_(None))
+    mine = mine.where(
+        Finding.cause_id == cause_id,
+        Finding.account_id == account_id,
+        Finding.recovered_at.is_(None),
+    )
     count, since = db.session.execute(mine).one()
     return count, since
 

@@ -41,7 +41,10 @@ class AlertRule(Model):
     words: Mapped[str] = folded("place", "created_by")
 
     account: Mapped[Account | None] = relationship(
-        lazy="raise", viewonly=True, primaryjoin="foreign(AlertRule.account_id) == Account.id", uselist=False
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="foreign(AlertRule.account_id) == Account.id",
+        uselist=False,
     )
 
 
@@ -55,7 +58,10 @@ class AlertMessage(Model):
 
     __tablename__ = "alert_message"
     visibility = NOBODY
-    __table_args__ = (UniqueConstraint("rule_id", "key"), Index("ix_alert_message_due", "state", "due_at"))
+    __table_args__ = (
+        UniqueConstraint("rule_id", "key"),
+        Index("ix_alert_message_due", "state", "due_at"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rule_id: Mapped[int] = mapped_column(BigId, ForeignKey("alert_rule.id"))

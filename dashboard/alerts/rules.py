@@ -68,7 +68,9 @@ def read_rule(form: Mapping[str, str], sends: list[str]) -> AlertRuleInput:
     if (wanted.quiet_from is None) != (wanted.quiet_to is None):
         raise ValueError("Quiet hours need both a beginning and an end, or neither.")
     if wanted.quiet_from is not None and wanted.quiet_from == wanted.quiet_to:
-        raise ValueError("Quiet hours that end when they begin would never end. To send nothing, switch the rule off.")
+        raise ValueError(
+            "Quiet hours that end when they begin would never end. To send nothing, switch the rule off."
+        )
     if outbox.DIGEST in wanted.sends and wanted.digest_at is None:
         raise ValueError("Say at what time the digest goes out.")
     return wanted
@@ -102,8 +104,14 @@ def switch(rule: AlertRule, on: bool, at: datetime) -> None:
     if on:
         outbox.mark_existing_as_sent(rule, at)
     else:
-        waiting = update(AlertMessage).where(AlertMessage.rule_id == rule.id, AlertMessage.state == outbox.WAITING)
-        dropped = {"state": outbox.DROPPED, "due_at": None, "error": "The rule was switched off before it was sent."}
+        waiting = update(AlertMessage).where(
+            AlertMessage.rule_id == rule.id, AlertMessage.state == outbox.WAITING
+        )
+        dropped = {
+            "state": outbox.DROPPED,
+            "due_at": None,
+            "error": "The rule was switched off before it was sent.",
+        }
         change(waiting.values(with_folds(AlertMessage, dropped)))
     db.session.commit()
 
@@ -123,7 +131,11 @@ def rule_or_none(rule_id: int, *, with_address: bool = False) -> AlertRule | Non
 
 def connectors() -> list[str]:
     """What a rule may be for."""
-    there = select(ConnectionCount.connector).distinct().where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
+    there = (
+        select(ConnectionCount.connector)
+        .distinct()
+        .where(ConnectionCount.connections > 0, ConnectionCount.connector != "")
+    )
     return sorted(db.session.scalars(there), key=comparable)
 
 
@@ -153,7 +165,11 @@ def _account(text: str) -> int | None:
     meant = or_(Account.external_id_folded == asked, Account.id.in_(ids))
     # Of several that differ in spelling alone, the one that is written so.
     exactly_first = case((Account.external_id == text, 0), else_=1)
-    found = db.session.scalar(select(Account.id).where(meant).order_by(exactly_first, Account.id).limit(1))
+    found = db.session.scalar(
+        select(Account.id).where(meant).order_by(exactly_first, Account.id).limit(1)
+    )
     if found is None:
-        raise ValueError(f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all.")
+        raise ValueError(
+            f"No account has the id “{text[:60]}”. Take it from the account's page, or leave it empty for all."
+        )
     return found

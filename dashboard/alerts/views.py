@@ -30,7 +30,14 @@ bp = Blueprint("alerts", __name__)
 def index() -> ResponseReturnValue:
     """The rules: what goes where, and when."""
     template, fragment = "alerts/rules.html", "alerts/_rules.html"
-    return render_list(ALERT_RULES, serialize_rule, template, fragment, sends=alert_rules.SENDS, minute=shown_minute)
+    return render_list(
+        ALERT_RULES,
+        serialize_rule,
+        template,
+        fragment,
+        sends=alert_rules.SENDS,
+        minute=shown_minute,
+    )
 
 
 @bp.get("/alerts/new")
@@ -74,7 +81,11 @@ def switch(rule_id: int) -> ResponseReturnValue:
         abort(400, "A rule can be switched on or off.")
     alert_rules.switch(rule, to == "on", services().clock())
     _note("change_alert_rule", audit.DONE, f"{rule.name}: {to}")
-    flash(f"“{rule.name}” is {to}. " + ("What is wrong by now is not told." if to == "on" else "It sends nothing."), "success")
+    flash(
+        f"“{rule.name}” is {to}. "
+        + ("What is wrong by now is not told." if to == "on" else "It sends nothing."),
+        "success",
+    )
     return redirect(url_for(".index"), 303)
 
 
@@ -97,11 +108,18 @@ def test(rule_id: int) -> ResponseReturnValue:
     rule = _rule_or_404(rule_id, with_address=True)
     name, parts = rule.name, services()
     error = alert_delivery.send_test(parts, rule, visitor().email, parts.settings.dashboard_url)
-    _note("test_alert_rule", audit.DONE if error is None else audit.FAILED, f"{name}: {error or 'sent'}")
+    _note(
+        "test_alert_rule",
+        audit.DONE if error is None else audit.FAILED,
+        f"{name}: {error or 'sent'}",
+    )
     if error is None:
         flash(f"The test of “{name}” was sent. See whether it has arrived.", "success")
     else:
-        flash(f"The test of “{name}” was not sent. {error} See to the place or correct the address, then test again.", "danger")
+        flash(
+            f"The test of “{name}” was not sent. {error} See to the place or correct the address, then test again.",
+            "danger",
+        )
     return redirect(url_for(".index"), 303)
 
 
@@ -111,7 +129,9 @@ def test(rule_id: int) -> ResponseReturnValue:
 @requires("admin")
 def messages() -> ResponseReturnValue:
     """What was sent, what waits, what could not be sent."""
-    return render_list(ALERT_MESSAGES, serialize_message, "alerts/messages.html", "alerts/_messages.html")
+    return render_list(
+        ALERT_MESSAGES, serialize_message, "alerts/messages.html", "alerts/_messages.html"
+    )
 
 
 @bp.post("/alerts/messages/<int:message_id>/send")
@@ -121,10 +141,20 @@ def send_again(message_id: int) -> ResponseReturnValue:
     try:
         error = alert_delivery.send_again(services(), message_id)
     except LookupError:
-        flash("There is nothing to send: the message was sent meanwhile, or is being sent just now.", "info")
+        flash(
+            "There is nothing to send: the message was sent meanwhile, or is being sent just now.",
+            "info",
+        )
         return redirect(url_for(".messages"), 303)
-    _note("send_alert", audit.DONE if error is None else audit.FAILED, f"message {message_id}: {error or 'sent'}")
-    flash("It was sent." if error is None else f"It was not sent. {error}", "success" if error is None else "danger")
+    _note(
+        "send_alert",
+        audit.DONE if error is None else audit.FAILED,
+        f"message {message_id}: {error or 'sent'}",
+    )
+    flash(
+        "It was sent." if error is None else f"It was not sent. {error}",
+        "success" if error is None else "danger",
+    )
     return redirect(url_for(".messages"), 303)
 
 
@@ -141,13 +171,17 @@ def _save(rule: AlertRule, rule_id: int | None, what: str) -> ResponseReturnValu
     except ValueError as error:
         db.session.rollback()
         _note(what, audit.FAILED, str(error))
-        return _form(_rule_or_404(rule_id) if rule_id is not None else None, request.form, sends, str(error)), 400
+        return _form(
+            _rule_or_404(rule_id) if rule_id is not None else None, request.form, sends, str(error)
+        ), 400
     _note(what, audit.DONE, f"{rule.name}, {rule.place}")
     flash(f"“{rule.name}” is saved. Test it: a message goes out at once.", "success")
     return redirect(url_for(".index"), 303)
 
 
-def _form(rule: AlertRule | None, typed: Mapping[str, str], sends: list[str], problem: str | None = None) -> str:
+def _form(
+    rule: AlertRule | None, typed: Mapping[str, str], sends: list[str], problem: str | None = None
+) -> str:
     return render_template(
         "alerts/rule_form.html",
         rule=rule,

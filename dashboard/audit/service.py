@@ -73,11 +73,19 @@ def begin(
 
 
 def _count(
-    at: datetime, who: str, what: str, result: str, account_id: int | None, connection_id: int | None, detail: str
+    at: datetime,
+    who: str,
+    what: str,
+    result: str,
+    account_id: int | None,
+    connection_id: int | None,
+    detail: str,
 ) -> AuditEntry:
     who, detail = clean(who)[:254], clean(detail)[:2000]
     with row_access.unrestricted():
-        is_user = db.session.scalar(select(_USERS.c.address).where(_USERS.c.address == who)) is not None
+        is_user = (
+            db.session.scalar(select(_USERS.c.address).where(_USERS.c.address == who)) is not None
+        )
         group = f"{at.astimezone(UTC):%Y%m%d%H} {_digest(who)[:16] if is_user else 'no user'} "
         key = group + _digest(who, what, result, account_id, connection_id, detail)
         again = {"times": AuditEntry.times + 1, "settled_at": at}
@@ -97,7 +105,9 @@ def _count(
                 settled_at=at,
                 group_key=key,
             )
-            db.session.execute(insert.on_conflict_do_update(index_elements=[AuditEntry.group_key], set_=again))
+            db.session.execute(
+                insert.on_conflict_do_update(index_elements=[AuditEntry.group_key], set_=again)
+            )
         db.session.commit()
         return db.session.scalars(select(AuditEntry).where(AuditEntry.group_key == key)).one()
 
@@ -115,4 +125,8 @@ def settle(entry_id: int, result: str, told: str, at: datetime) -> None:
     """The end of what an entry says was begun: ``told`` is put behind it. Does not commit."""
     with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, entry_id)
-    entry.result, entry.settled_at, entry.detail = result, at, f"{entry.detail} {told}".rstrip()[:2000]
+    entry.result, entry.settled_at, entry.detail = (
+        result,
+        at,
+        f"{entry.detail} {told}".rstrip()[:2000],
+    )

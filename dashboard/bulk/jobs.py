@@ -40,10 +40,19 @@ def step(api: peliqan.Peliqan, job: BulkJob, clock: Clock, interval: float, foll
     # A link is there at once, and so is a refusal.
     bulk.record_outcomes(job, clock())
     at = clock()
-    bulk.finish_step(job, at, at + timedelta(seconds=interval), waits=api.breaker.outage is not None)
+    bulk.finish_step(
+        job, at, at + timedelta(seconds=interval), waits=api.breaker.outage is not None
+    )
 
 
-def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, interval: float, follow: Follow) -> bool:
+def _begin(
+    api: peliqan.Peliqan,
+    job: BulkJob,
+    item: BulkItem,
+    clock: Clock,
+    interval: float,
+    follow: Follow,
+) -> bool:
     """Begin one, or leave it out with the reason; False where nothing may begin now."""
     at, item_id = clock(), item.id
     reason = _why_not_now(job, item)
@@ -57,7 +66,9 @@ def _begin(api: peliqan.Peliqan, job: BulkJob, item: BulkItem, clock: Clock, int
         if job.kind == actions.SYNC:
             action = sync.start(api, connection, who, at, interval, job.why, along)
         else:
-            action = customer_links.request_link(api, job.kind, connection, who, at, interval, job.why, along)
+            action = customer_links.request_link(
+                api, job.kind, connection, who, at, interval, job.why, along
+            )
     except bulk.NotNow:
         db.session.rollback()
         return False

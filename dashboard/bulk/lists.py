@@ -17,7 +17,11 @@ from dashboard.listing.listing import Filter, Listing, shown_time
 
 def _count(*states: str) -> ColumnElement[int]:
     mine = select(func.count()).where(BulkItem.job_id == BulkJob.id)
-    return (mine.where(BulkItem.state.in_(states)) if states else mine).correlate(BulkJob).scalar_subquery()
+    return (
+        (mine.where(BulkItem.state.in_(states)) if states else mine)
+        .correlate(BulkJob)
+        .scalar_subquery()
+    )
 
 
 # Beside each job how many of its connections there are, and how many have come to which end.
@@ -64,7 +68,10 @@ def serialize_job(row: Any) -> dict[str, Any]:
 
 _ITEMS = (
     select(BulkItem, Connection, Action)
-    .join(Connection, and_(Connection.account_id == BulkItem.account_id, Connection.id == BulkItem.connection_id))
+    .join(
+        Connection,
+        and_(Connection.account_id == BulkItem.account_id, Connection.id == BulkItem.connection_id),
+    )
     .join(Connection.account)
     .outerjoin(Action, Action.id == BulkItem.action_id)
     .options(
@@ -108,7 +115,9 @@ def waiting_items(job_id: int, most: int) -> Sequence[Any]:
 
 def links_of(job_id: int) -> Sequence[Any]:
     """The items whose link waits for a customer."""
-    return db.session.execute(_ITEMS.where(BulkItem.job_id == job_id, Action.url.is_not(None)).order_by(BulkItem.id)).all()
+    return db.session.execute(
+        _ITEMS.where(BulkItem.job_id == job_id, Action.url.is_not(None)).order_by(BulkItem.id)
+    ).all()
 
 
 def serialize_item(row: Any) -> dict[str, Any]:

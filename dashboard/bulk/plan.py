@@ -27,17 +27,24 @@ from dashboard.peliqan.statuses import is_oauth, is_saltedge
 
 MOST = 1_000_000
 AT_ONCE = 500
-UNDER_WAY = {actions.SYNC: "a sync is under way already", actions.REAUTHORISE: "a link waits for the customer already"}
+UNDER_WAY = {
+    actions.SYNC: "a sync is under way already",
+    actions.REAUTHORISE: "a link waits for the customer already",
+}
 # The same lists, but only what tells their connections apart.
 _CONNECTIONS = replace(
     CONNECTIONS,
-    statement=select(Connection.account_id, Connection.id.label("connection_id")).join(Connection.account).where(*LISTED),
+    statement=select(Connection.account_id, Connection.id.label("connection_id"))
+    .join(Connection.account)
+    .where(*LISTED),
     unseen=(),
     name="",
 )
 _FINDINGS = replace(
     FINDINGS,
-    statement=select(Finding.account_id, Finding.connection_id).join(Finding.account).outerjoin(Finding.connection),
+    statement=select(Finding.account_id, Finding.connection_id)
+    .join(Finding.account)
+    .outerjoin(Finding.connection),
     unseen=(),
 )
 
@@ -62,7 +69,10 @@ class Selection:
         """The same as parameters of an address or a form."""
         chosen = [("kind", self.kind)]
         if self.ticked is not None:
-            chosen += [("which", "ticked"), *(("c", f"{account}-{connection}") for account, connection in self.ticked)]
+            chosen += [
+                ("which", "ticked"),
+                *(("c", f"{account}-{connection}") for account, connection in self.ticked),
+            ]
         if self.cause_id is not None:
             chosen.append(("cause", str(self.cause_id)))
         narrowed = self.query.url_args(page=None, per_page=None, cause=None)
@@ -71,7 +81,10 @@ class Selection:
     @property
     def list_args(self) -> dict[str, str]:
         """Of the list that it was chosen from."""
-        return {name: str(value) for name, value in self.query.url_args(page=None, per_page=None, cause=None).items()}
+        return {
+            name: str(value)
+            for name, value in self.query.url_args(page=None, per_page=None, cause=None).items()
+        }
 
 
 @dataclass(frozen=True)
@@ -129,14 +142,18 @@ def read_selection(args: Mapping[str, str], ticked: Iterable[str]) -> Selection:
     """
     kind, which = args.get("kind", ""), args.get("which", "all")
     if kind not in bulk.KINDS:
-        raise BadQuery(f"“{kind[:40]}” cannot be done to many connections. What can: {', '.join(bulk.KINDS)}.")
+        raise BadQuery(
+            f"“{kind[:40]}” cannot be done to many connections. What can: {', '.join(bulk.KINDS)}."
+        )
     if which not in {"all", "ticked"}:
         raise BadQuery(f"“{which[:40]}” says not which connections: all or ticked.")
     if args.get("cause"):
         query = FINDINGS.read(args)
         return Selection(kind, query, whole_number("cause", args["cause"], 2**63 - 1))
     query = CONNECTIONS.read(args)
-    return Selection(kind, query, ticked=tuple(dict.fromkeys(map(_place, ticked))) if which == "ticked" else None)
+    return Selection(
+        kind, query, ticked=tuple(dict.fromkeys(map(_place, ticked))) if which == "ticked" else None
+    )
 
 
 def plan(selection: Selection) -> Plan:
@@ -148,7 +165,11 @@ def plan(selection: Selection) -> Plan:
     whole_accounts = sum(connection_id is None for _, connection_id in places)
     if whole_accounts:
         left_out["a whole account, not a connection"] = whole_accounts
-    wanted = [(account_id, connection_id) for account_id, connection_id in places if connection_id is not None]
+    wanted = [
+        (account_id, connection_id)
+        for account_id, connection_id in places
+        if connection_id is not None
+    ]
     for start in range(0, len(wanted), AT_ONCE):
         these = wanted[start : start + AT_ONCE]
         known = _known(these)
@@ -202,12 +223,18 @@ def why_not(kind: str, connection: BulkEligibility | None) -> str | None:
         return None
     if is_saltedge(connection.connector):
         return "it is a bank connection, whose link is asked for on its own page"
-    return None if is_oauth(connection.auth_type) and not connection.is_target else "it is not authorised by OAuth"
+    return (
+        None
+        if is_oauth(connection.auth_type) and not connection.is_target
+        else "it is not authorised by OAuth"
+    )
 
 
 def _place(word: str) -> Place:
     account, _, connection = word.partition("-")
-    return whole_number("connection", account, 2**63 - 1), whole_number("connection", connection, 2**63 - 1)
+    return whole_number("connection", account, 2**63 - 1), whole_number(
+        "connection", connection, 2**63 - 1
+    )
 
 
 def _places(selection: Selection) -> list[tuple[int, int | None]]:
@@ -216,7 +243,9 @@ def _places(selection: Selection) -> list[tuple[int, int | None]]:
         return list(selection.ticked)
     listing: Listing = _CONNECTIONS
     if selection.cause_id is not None:
-        listing = replace(_FINDINGS, statement=_FINDINGS.statement.where(Finding.cause_id == selection.cause_id))
+        listing = replace(
+            _FINDINGS, statement=_FINDINGS.statement.where(Finding.cause_id == selection.cause_id)
+        )
     return list(dict.fromkeys((row[0], row[1]) for row in listing.all(selection.query, MOST)))
 
 
@@ -224,7 +253,9 @@ def _known(places: Collection[Place]) -> dict[Place, Any]:
     """As much of their rows as a plan needs: whole objects of a hundred thousand would take ten seconds."""
     # By their accounts and then by hand: SQLite has no index for pairs in a list.
     mine = select(*_SHOWN).join(Account, Account.id == Connection.account_id)
-    found = db.session.execute(mine.where(Connection.account_id.in_({account_id for account_id, _ in places})))
+    found = db.session.execute(
+        mine.where(Connection.account_id.in_({account_id for account_id, _ in places}))
+    )
     wanted = set(places)
     return {place: row for row in found if (place := (row.account_id, row.id)) in wanted}
 
@@ -241,11 +272,19 @@ def _candidate(row: Any) -> Candidate:
 
 
 def _in_flight(kind: str) -> set[Place]:
-    busy = select(Action.account_id, Action.connection_id).where(Action.in_flight.is_not(None), Action.kind == kind)
+    busy = select(Action.account_id, Action.connection_id).where(
+        Action.in_flight.is_not(None), Action.kind == kind
+    )
     return {(account_id, connection_id) for account_id, connection_id in db.session.execute(busy)}
 
 
 def _in_running_jobs(kind: str) -> set[Place]:
-    waiting = select(BulkItem.account_id, BulkItem.connection_id).join(BulkJob, BulkJob.id == BulkItem.job_id)
-    waiting = waiting.where(BulkJob.state == bulk.RUNNING, BulkJob.kind == kind, BulkItem.state == bulk.WAITING)
-    return {(account_id, connection_id) for account_id, connection_id in db.session.execute(waiting)}
+    waiting = select(BulkItem.account_id, BulkItem.connection_id).join(
+        BulkJob, BulkJob.id == BulkItem.job_id
+    )
+    waiting = waiting.where(
+        BulkJob.state == bulk.RUNNING, BulkJob.kind == kind, BulkItem.state == bulk.WAITING
+    )
+    return {
+        (account_id, connection_id) for account_id, connection_id in db.session.execute(waiting)
+    }

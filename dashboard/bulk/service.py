@@ -76,12 +76,23 @@ def job_or_none(job_id: int) -> BulkJob | None:
 
 def numbers(job: BulkJob) -> Numbers:
     """How far a job is."""
-    counting = select(BulkItem.state, func.count()).where(BulkItem.job_id == job.id).group_by(BulkItem.state)
+    counting = (
+        select(BulkItem.state, func.count())
+        .where(BulkItem.job_id == job.id)
+        .group_by(BulkItem.state)
+    )
     return Numbers(**dict(db.session.execute(counting).all()))
 
 
 def open_job(
-    kind: str, places: Sequence[Place], first: Place, who: str, why: str, at_once: int, at: datetime, cause_id: int | None = None
+    kind: str,
+    places: Sequence[Place],
+    first: Place,
+    who: str,
+    why: str,
+    at_once: int,
+    at: datetime,
+    cause_id: int | None = None,
 ) -> BulkJob:
     """Write down a job for these connections (by account and id), with its audit entry; due now, to try ``first``. Commits."""
     entry = audit.begin(at, who, f"bulk_{kind}")
@@ -99,12 +110,22 @@ def open_job(
     db.session.add(job)
     db.session.flush()
     rows = [
-        {"job_id": job.id, "account_id": account_id, "connection_id": connection_id, "state": WAITING, "detail": ""}
+        {
+            "job_id": job.id,
+            "account_id": account_id,
+            "connection_id": connection_id,
+            "state": WAITING,
+            "detail": "",
+        }
         for account_id, connection_id in places
     ]
     db.session.execute(insert(BulkItem), rows)
     job.canary_id = db.session.scalar(
-        select(BulkItem.id).where(BulkItem.job_id == job.id, BulkItem.account_id == first[0], BulkItem.connection_id == first[1])
+        select(BulkItem.id).where(
+            BulkItem.job_id == job.id,
+            BulkItem.account_id == first[0],
+            BulkItem.connection_id == first[1],
+        )
     )
     entry.detail = _in_words(job, len(places), len({account_id for account_id, _ in places}))
     db.session.commit()
@@ -125,7 +146,9 @@ def resume(job: BulkJob, who: str, seen: str, at: datetime) -> bool:
 
 def try_another(job: BulkJob, item_id: int, at: datetime) -> bool:
     """Try on this item next; False unless one was tried and this one waits. Commits."""
-    waits = select(BulkItem.id).where(BulkItem.id == item_id, BulkItem.job_id == job.id, BulkItem.state == WAITING)
+    waits = select(BulkItem.id).where(
+        BulkItem.id == item_id, BulkItem.job_id == job.id, BulkItem.state == WAITING
+    )
     if db.session.scalar(waits) is None:
         return False
     return _move(job, (TRIED,), state=TRYING, canary_id=item_id, due_at=at)
@@ -148,7 +171,10 @@ def due(at: datetime, most: int = 100) -> list[int]:
     """Ids of the jobs that should be gone on with now."""
     return list(
         db.session.scalars(
-            select(BulkJob.id).where(BulkJob.due_at <= at, is_free(BulkJob, at)).order_by(BulkJob.due_at).limit(most)
+            select(BulkJob.id)
+            .where(BulkJob.due_at <= at, is_free(BulkJob, at))
+            .order_by(BulkJob.due_at)
+            .limit(most)
         )
     )
 
@@ -156,7 +182,9 @@ def due(at: datetime, most: int = 100) -> list[int]:
 def lease(job_id: int, at: datetime) -> BulkJob | None:
     """The job, if it is due and nobody else goes on with it. Commits."""
     taken = change(
-        update(BulkJob).where(BulkJob.id == job_id, BulkJob.due_at <= at, is_free(BulkJob, at)).values(leased_until=at + LEASE)
+        update(BulkJob)
+        .where(BulkJob.id == job_id, BulkJob.due_at <= at, is_free(BulkJob, at))
+        .values(leased_until=at + LEASE)
     )
     db.session.commit()
     if not taken:
@@ -169,7 +197,9 @@ def lease(job_id: int, at: datetime) -> BulkJob | None:
 def wake_waiting(action_id: int, at: datetime) -> list[int]:
     """An action has ended: the jobs that wait for it are due now. Commits."""
     waiting = select(BulkItem.job_id).join(BulkJob, BulkJob.id == BulkItem.job_id)
-    waiting = waiting.where(BulkJob.due_at.is_not(None), BulkItem.state == RUNNING, BulkItem.action_id == action_id)
+    waiting = waiting.where(
+        BulkJob.due_at.is_not(None), BulkItem.state == RUNNING, BulkItem.action_id == action_id
+    )
     ids = list(db.session.scalars(waiting))
     if ids:
         change(update(BulkJob).where(BulkJob.id.in_(ids), BulkJob.due_at > at).values(due_at=at))
@@ -183,9 +213,13 @@ def next_item(job: BulkJob) -> BulkItem | None:
     waiting = select(BulkItem).where(BulkItem.job_id == job.id, BulkItem.state == WAITING)
     if job.state == TRYING:
         waiting = waiting.where(BulkItem.id == job.canary_id)
-    elif job.state != RUNNING or _under_way(job.id) >= job.at_once or _keeps_failing(job) is not None:
+    elif (
+        job.state != RUNNING or _under_way(job.id) >= job.at_once or _keeps_failing(job) is not None
+    ):
         return None
-    return db.session.scalar(waiting.order_by(BulkItem.id).limit(1).execution_options(populate_existing=True))
+    return db.session.scalar(
+        waiting.order_by(BulkItem.id).limit(1).execution_options(populate_existing=True)
+    )
 
 
 def claim(job_id: int, item_id: int, action: Action, at: datetime) -> None:
@@ -200,7 +234,9 @@ def claim(job_id: int, item_id: int, action: Action, at: datetime) -> None:
     if not change(begins.values(leased_until=at + LEASE)):
         raise NotNow
     at_once = db.session.scalar(select(BulkJob.at_once).where(BulkJob.id == job_id)) or 1
-    mine = update(BulkItem).where(BulkItem.id == item_id, BulkItem.state == WAITING, BulkItem.action_id.is_(None))
+    mine = update(BulkItem).where(
+        BulkItem.id == item_id, BulkItem.state == WAITING, BulkItem.action_id.is_(None)
+    )
     if _under_way(job_id) >= at_once or not change(mine.values(state=RUNNING, action_id=action.id)):
         raise NotNow
 
@@ -208,7 +244,11 @@ def claim(job_id: int, item_id: int, action: Action, at: datetime) -> None:
 def skip(item_id: int, why: str, at: datetime) -> None:
     """Do not begin this one. Commits."""
     mine = update(BulkItem).where(BulkItem.id == item_id, BulkItem.state == WAITING)
-    change(mine.values(with_folds(BulkItem, {"state": LEFT_OUT, "detail": why[:2000], "settled_at": at})))
+    change(
+        mine.values(
+            with_folds(BulkItem, {"state": LEFT_OUT, "detail": why[:2000], "settled_at": at})
+        )
+    )
     db.session.commit()
 
 
@@ -221,7 +261,11 @@ def recovered_since(job: BulkJob, item: BulkItem) -> bool:
         Finding.account_id == item.account_id,
         Finding.connection_id == item.connection_id,
     )
-    ends = list(db.session.scalars(mine.where((Finding.recovered_at.is_(None)) | (Finding.recovered_at >= job.started_at))))
+    ends = list(
+        db.session.scalars(
+            mine.where((Finding.recovered_at.is_(None)) | (Finding.recovered_at >= job.started_at))
+        )
+    )
     return bool(ends) and None not in ends
 
 
@@ -229,7 +273,9 @@ def record_outcomes(job: BulkJob, at: datetime) -> None:
     """Give the items whose action has come to its end theirs. Commits."""
     under_way = select(BulkItem, Action).join(Action, Action.id == BulkItem.action_id)
     under_way = under_way.where(BulkItem.job_id == job.id, BulkItem.state == RUNNING)
-    for item, action in db.session.execute(under_way.execution_options(populate_existing=True)).all():
+    for item, action in db.session.execute(
+        under_way.execution_options(populate_existing=True)
+    ).all():
         if (end := _end(job, action)) is not None:
             item.state, item.detail, item.settled_at = end[0], end[1][:2000], at
     db.session.commit()
@@ -249,7 +295,11 @@ def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = Fa
     elif job.state == RUNNING and not now.running and (last := _keeps_failing(job)) is not None:
         _move(job, (RUNNING,), state=TRIED, canary_id=last, due_at=None, leased_until=None)
     else:
-        more = canary(job).state == WAITING if job.state == TRYING else job.state == RUNNING and now.running < job.at_once
+        more = (
+            canary(job).state == WAITING
+            if job.state == TRYING
+            else job.state == RUNNING and now.running < job.at_once
+        )
         again = at if more and now.waiting and not waits else later
         # Who pressed a button meanwhile has said when it is due.
         if not _move(job, (job.state,), due_at=again, leased_until=None):
@@ -258,7 +308,9 @@ def finish_step(job: BulkJob, at: datetime, later: datetime, *, waits: bool = Fa
 
 def _move(job: BulkJob, states: Sequence[str], **values: object) -> bool:
     """Change a job that is in one of these states. Commits."""
-    moved = change(update(BulkJob).where(BulkJob.id == job.id, BulkJob.state.in_(states)).values(**values))
+    moved = change(
+        update(BulkJob).where(BulkJob.id == job.id, BulkJob.state.in_(states)).values(**values)
+    )
     db.session.commit()
     db.session.refresh(job)
     return bool(moved)
@@ -271,7 +323,11 @@ def _keeps_failing(job: BulkJob) -> int | None:
     newest = select(BulkItem.id, BulkItem.state).where(*results, *since)
     newest = newest.order_by(BulkItem.settled_at.desc(), BulkItem.id.desc()).limit(ENOUGH_FAILURES)
     found = db.session.execute(newest).all()
-    return found[0].id if len(found) == ENOUGH_FAILURES and all(state == FAILED for _, state in found) else None
+    return (
+        found[0].id
+        if len(found) == ENOUGH_FAILURES and all(state == FAILED for _, state in found)
+        else None
+    )
 
 
 def _under_way(job_id: int) -> int:
@@ -290,8 +346,15 @@ def _finish(job: BulkJob, at: datetime) -> None:
         # Cancelled in this very moment, and due again by that.
         _move(job, STATES, leased_until=None)
         return
-    counts = [(now.done, "done"), (now.no_effect, "without effect"), (now.failed, "failed"), (now.left_out, "left out")]
-    told = ", ".join(f"{count} {word}" for count, word in [*counts, (now.cancelled, "not begun")] if count)
+    counts = [
+        (now.done, "done"),
+        (now.no_effect, "without effect"),
+        (now.failed, "failed"),
+        (now.left_out, "left out"),
+    ]
+    told = ", ".join(
+        f"{count} {word}" for count, word in [*counts, (now.cancelled, "not begun")] if count
+    )
     by = f" Cancelled by {job.ended_by}." if job.ended_by else ""
     entry.result = audit.FAILED if now.failed and not now.done else audit.DONE
     entry.settled_at, entry.detail = at, f"{entry.detail} Result: {told}.{by}"[:2000]
@@ -329,6 +392,10 @@ def _still(job: BulkJob, action: Action) -> str | None:
         evidence = db.session.scalar(here.limit(1))
         return f"The run {went}, but it is as before: {evidence}" if evidence else None
     connection = db.session.get(Connection, place)
-    if connection is None or connection.severity in WELL or (action.is_partial and connection.status != action.status_before):
+    if (
+        connection is None
+        or connection.severity in WELL
+        or (action.is_partial and connection.status != action.status_before)
+    ):
         return None
     return f"The run {went}, but the connection is still {connection.status or 'without a status'}."

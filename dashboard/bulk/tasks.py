@@ -15,7 +15,13 @@ def step_bulk_job(job_id: int) -> None:
     job = bulk.lease(job_id, services().clock())
     if job is not None:
         parts = services()
-        bulk_jobs.step(parts.api, job, parts.clock, parts.settings.dashboard_watch_interval, poll_action.enqueue_when_due)
+        bulk_jobs.step(
+            parts.api,
+            job,
+            parts.clock,
+            parts.settings.dashboard_watch_interval,
+            poll_action.enqueue_when_due,
+        )
         step_bulk_job.enqueue_when_due(job)
 
 

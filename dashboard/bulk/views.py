@@ -8,7 +8,15 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.audit import service as audit
 from dashboard.bulk import service as bulk
-from dashboard.bulk.lists import JOBS, items_of, links_of, one_item, serialize_item, serialize_job, waiting_items
+from dashboard.bulk.lists import (
+    JOBS,
+    items_of,
+    links_of,
+    one_item,
+    serialize_item,
+    serialize_job,
+    waiting_items,
+)
 from dashboard.bulk.models import BulkJob
 from dashboard.bulk.plan import Candidate, Plan, plan, read_selection
 from dashboard.bulk.tasks import step_bulk_job
@@ -107,7 +115,9 @@ def index() -> ResponseReturnValue:
 def new() -> ResponseReturnValue:
     """What would be done, to be confirmed; posted where boxes are ticked, which are too many for an address. Does nothing."""
     asked = request.form if request.method == "POST" else request.args
-    return render_template("bulk/confirm.html", page=_confirm(plan(read_selection(asked, asked.getlist("c")))))
+    return render_template(
+        "bulk/confirm.html", page=_confirm(plan(read_selection(asked, asked.getlist("c"))))
+    )
 
 
 @bp.post("/bulk")
@@ -117,13 +127,22 @@ def begin() -> ResponseReturnValue:
     found = plan(read_selection(request.form, request.form.getlist("c")))
     page = _confirm(found, request.form.get("why", "").strip())
     if page.too_many:
-        _refuse(found.selection.kind, f"{len(found.items)} connections; an operator's job has at most {page.most}.")
+        _refuse(
+            found.selection.kind,
+            f"{len(found.items)} connections; an operator's job has at most {page.most}.",
+        )
     first = next((item for item in page.offered if item.key == request.form.get("first")), None)
     if found.fingerprint != request.form.get("seen"):
-        problem = "What matches has changed since you looked. Nothing was done. This is how it is now."
+        problem = (
+            "What matches has changed since you looked. Nothing was done. This is how it is now."
+        )
         return render_template("bulk/confirm.html", page=_confirm(found, page.why, problem)), 409
     if first is None or not page.why:
-        problem = "Choose the connection to try on." if page.why else "Say why: whoever reads the audit trail will want to know."
+        problem = (
+            "Choose the connection to try on."
+            if page.why
+            else "Say why: whoever reads the audit trail will want to know."
+        )
         return render_template("bulk/confirm.html", page=_confirm(found, page.why, problem)), 400
     job = bulk.open_job(
         found.selection.kind,
@@ -146,7 +165,9 @@ def begin() -> ResponseReturnValue:
 def show(job_id: int) -> ResponseReturnValue:
     """One job: how far it is, and what came of each connection."""
     page = _job_page(get_job_or_404(job_id))
-    return render_list(items_of(job_id), serialize_item, "bulk/job.html", "bulk/_items.html", page=page)
+    return render_list(
+        items_of(job_id), serialize_item, "bulk/job.html", "bulk/_items.html", page=page
+    )
 
 
 @bp.get("/bulk/<int:job_id>/progress")
@@ -187,10 +208,20 @@ def go_on(job_id: int) -> ResponseReturnValue:
     job = get_job_or_404(job_id)
     count, most = bulk.numbers(job).total, _most()
     if most is not None and count > most:
-        _refuse(job.kind, f"Bulk job {job.id} has {count} connections; an operator's has at most {most}.")
+        _refuse(
+            job.kind,
+            f"Bulk job {job.id} has {count} connections; an operator's has at most {most}.",
+        )
     if not bulk.resume(job, visitor().email, request.form.get("seen", ""), services().clock()):
-        abort(409, "The others can be begun once, after trying on one has ended, from the page that shows its result.")
-    return _changed(job, "bulk_go_on", f"Bulk job {job.id}, after trying on one: {request.form['seen'].replace('_', ' ')}.")
+        abort(
+            409,
+            "The others can be begun once, after trying on one has ended, from the page that shows its result.",
+        )
+    return _changed(
+        job,
+        "bulk_go_on",
+        f"Bulk job {job.id}, after trying on one: {request.form['seen'].replace('_', ' ')}.",
+    )
 
 
 @bp.post("/bulk/<int:job_id>/try")
@@ -198,8 +229,16 @@ def go_on(job_id: int) -> ResponseReturnValue:
 def try_another(job_id: int) -> ResponseReturnValue:
     """Try on another one before the rest."""
     job, item = get_job_or_404(job_id), request.form.get("item", "")
-    if not (item.isascii() and item.isdigit() and len(item) < 19 and bulk.try_another(job, int(item), services().clock())):
-        abort(409, "Another one can be tried when the first has ended, and only one that has not had its turn.")
+    if not (
+        item.isascii()
+        and item.isdigit()
+        and len(item) < 19
+        and bulk.try_another(job, int(item), services().clock())
+    ):
+        abort(
+            409,
+            "Another one can be tried when the first has ended, and only one that has not had its turn.",
+        )
     return _changed(job, "bulk_try", f"Bulk job {job.id}, another one first.")
 
 
@@ -223,7 +262,9 @@ def _confirm(found: Plan, why: str = "", problem: str | None = None) -> ConfirmP
     cause = finding_queries.cause_or_none(cause_id) if cause_id is not None else None
     if cause_id is not None and cause is None:
         abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
-    return ConfirmPage(found, cause, _most(), services().settings.dashboard_bulk_at_once, why, problem)
+    return ConfirmPage(
+        found, cause, _most(), services().settings.dashboard_bulk_at_once, why, problem
+    )
 
 
 def _job_page(job: BulkJob) -> JobPage:

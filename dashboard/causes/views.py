@@ -59,10 +59,14 @@ def findings() -> ResponseReturnValue:
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """What is wrong, by cause, worst first."""
-    whose = case((Cause.owner == visitor().email, "me"), (Cause.owner.is_(None), "nobody"), else_="others")
+    whose = case(
+        (Cause.owner == visitor().email, "me"), (Cause.owner.is_(None), "nobody"), else_="others"
+    )
     mine = Filter(whose, "Who is on it", ("me", "nobody", "others"))
     listing = replace(CAUSES, filters={**CAUSES.filters, "owner": mine})
-    return render_list(listing, serialize_cause, "causes/causes.html", "causes/_causes.html", beside=_beside)
+    return render_list(
+        listing, serialize_cause, "causes/causes.html", "causes/_causes.html", beside=_beside
+    )
 
 
 @bp.get("/causes/<int:cause_id>", endpoint="show")
@@ -78,7 +82,13 @@ def show(cause_id: int) -> ResponseReturnValue:
     place = together.NoteTarget(cause_id=cause_id)
     notes = together.notes_on(place) if is_page else []
     return render_list(
-        behind, serialize_finding, "causes/cause.html", "causes/_findings.html", page=page, place=place, notes=notes
+        behind,
+        serialize_finding,
+        "causes/cause.html",
+        "causes/_findings.html",
+        page=page,
+        place=place,
+        notes=notes,
     )
 
 
@@ -97,7 +107,9 @@ def wake_cause(cause_id: int) -> ResponseReturnValue:
     """Spare them no longer."""
     cause = get_visible_cause_or_403(cause_id)
     suppression.unsuppress(cause, services().clock())
-    audit.record(services().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}")
+    audit.record(
+        services().clock(), visitor().email, "wake", audit.DONE, detail=f"cause {cause_id}"
+    )
     return redirect(url_for(".show", cause_id=cause_id), 303)
 
 
@@ -117,13 +129,20 @@ def wake_finding(finding_id: int) -> ResponseReturnValue:
     finding = _finding_or_404(finding_id)
     suppression.unsuppress(finding, services().clock())
     place = {"account_id": finding.account_id, "connection_id": finding.connection_id}
-    audit.record(services().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule)
+    audit.record(
+        services().clock(), visitor().email, "wake", audit.DONE, **place, detail=finding.rule
+    )
     return _back(finding)
 
 
 def _cause_page(cause: Cause, at: datetime) -> CausePage:
     learnt = outcomes.success_rates(cause.rule, cause.connector)
-    return CausePage(cause, finding_queries.cause_deltas([cause], at)[cause.id], finding_queries.trend(cause, at), learnt)
+    return CausePage(
+        cause,
+        finding_queries.cause_deltas([cause], at)[cause.id],
+        finding_queries.trend(cause, at),
+        learnt,
+    )
 
 
 def _beside(causes: list[Cause]) -> CauseRowContext:
@@ -138,19 +157,39 @@ def _finding_or_404(finding_id: int) -> Finding:
     return finding
 
 
-def _suppress(row: Cause | Finding, what: str, account_id: int | None = None, connection_id: int | None = None) -> None:
-    days, reason, at = request.form.get("days", ""), request.form.get("reason", ""), services().clock()
+def _suppress(
+    row: Cause | Finding, what: str, account_id: int | None = None, connection_id: int | None = None
+) -> None:
+    days, reason, at = (
+        request.form.get("days", ""),
+        request.form.get("reason", ""),
+        services().clock(),
+    )
     try:
-        suppression.suppress(row, visitor().email, reason, int(days) if days.isascii() and days.isdigit() else 0, at)
+        suppression.suppress(
+            row, visitor().email, reason, int(days) if days.isascii() and days.isdigit() else 0, at
+        )
     except suppression.NoReason as error:
         flash(str(error), "danger")
         return
     place = {"account_id": account_id, "connection_id": connection_id}
-    audit.record(at, visitor().email, "suppress", audit.DONE, **place, detail=f"{what}, for {days} days: {reason.strip()}")
+    audit.record(
+        at,
+        visitor().email,
+        "suppress",
+        audit.DONE,
+        **place,
+        detail=f"{what}, for {days} days: {reason.strip()}",
+    )
     flash("Nobody is told of it until then. It comes back by itself.", "success")
 
 
 def _back(finding: Finding) -> ResponseReturnValue:
     if finding.connection_id is None:
         return redirect(url_for("accounts.show", account_id=finding.account_id), 303)
-    return redirect(url_for("connections.show", account_id=finding.account_id, connection_id=finding.connection_id), 303)
+    return redirect(
+        url_for(
+            "connections.show", account_id=finding.account_id, connection_id=finding.connection_id
+        ),
+        303,
+    )

@@ -28,7 +28,11 @@ def backup(file: Path) -> None:
     with app.app_context():
         is_older = needs_upgrade()
         # Written down before anything leaves.
-        entry = None if is_older else audit.record(utc_now(), WHO, "backup", audit.PENDING, detail=f"To {file.name}.")
+        entry = (
+            None
+            if is_older
+            else audit.record(utc_now(), WHO, "backup", audit.PENDING, detail=f"To {file.name}.")
+        )
         problem = ""
         try:
             made = keeping.write(parts.settings, file, utc_now())
@@ -42,14 +46,18 @@ def backup(file: Path) -> None:
         if problem:
             raise click.ClickException(problem)
     size = file.stat().st_size / (1 << 20)
-    click.echo(f"{file} has the store as of {made.at} ({made.engine}, schema {made.schema}, {size:.1f} MB).")
+    click.echo(
+        f"{file} has the store as of {made.at} ({made.engine}, schema {made.schema}, {size:.1f} MB)."
+    )
     if is_older:
         click.echo("The audit trail does not have it: the schema is an older version's.")
 
 
 @click.command()
 @FILE
-@click.option("--replace", is_flag=True, help="Also where the store is not empty: what is in it is lost.")
+@click.option(
+    "--replace", is_flag=True, help="Also where the store is not empty: what is in it is lost."
+)
 def restore(file: Path, replace: bool) -> None:
     """Put what FILE has in the store's place. End the console and its workers first."""
     app = make_app()
@@ -67,6 +75,10 @@ def restore(file: Path, replace: bool) -> None:
         processes.forget()
         older = needs_upgrade()
         if not older:
-            audit.record(utc_now(), WHO, "restore", audit.DONE, detail=f"From {file.name}, as of {made.at}.")
+            audit.record(
+                utc_now(), WHO, "restore", audit.DONE, detail=f"From {file.name}, as of {made.at}."
+            )
     close_store(app)
-    click.echo(f"The store is as of {made.at}.{' Its schema is older: run dashboard db upgrade.' if older else ''}")
+    click.echo(
+        f"The store is as of {made.at}.{' Its schema is older: run dashboard db upgrade.' if older else ''}"
+    )

@@ -39,7 +39,9 @@ SET_UP = ("hook", "provider")
 
 
 @click.command()
-@click.argument("what", nargs=-1, type=click.Choice((*USUAL, *SET_UP, "worker"), case_sensitive=False))
+@click.argument(
+    "what", nargs=-1, type=click.Choice((*USUAL, *SET_UP, "worker"), case_sensitive=False)
+)
 def check(what: tuple[str, ...]) -> None:
     """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun.
 
@@ -68,7 +70,10 @@ def check(what: tuple[str, ...]) -> None:
         problems[extra] = problem
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
-    notes = [*_notes(app, parts.settings), *([] if problems.get("database") else _notes_on_people(app, parts.settings))]
+    notes = [
+        *_notes(app, parts.settings),
+        *([] if problems.get("database") else _notes_on_people(app, parts.settings)),
+    ]
     for note in notes:
         click.echo(f"note      {note}")
     sys.exit(1 if any(problems.values()) else 0)
@@ -92,7 +97,11 @@ def _notes(app: Flask, settings: Settings) -> Iterator[str]:
         yield "PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events. Set it here and at Peliqan."
     if settings.dashboard_insecure_cookies:
         yield "DASHBOARD_INSECURE_COOKIES is on: sessions can be overheard. Unset it where people sign in over https."
-    if settings.dashboard_url and settings.dashboard_url.startswith("https:") and not settings.dashboard_proxies:
+    if (
+        settings.dashboard_url
+        and settings.dashboard_url.startswith("https:")
+        and not settings.dashboard_proxies
+    ):
         yield (
             "DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https: behind a proxy, all attempts to sign in count as its own."
             " Set it to the number of proxies in front."
@@ -134,7 +143,11 @@ def _notes_on_people(app: Flask, settings: Settings) -> Iterator[str]:
 def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:
     """Which of the two servers is on another machine and asked without TLS, or with TLS only where it happens to have it."""
     store, queue = make_url(settings.store_url), urlsplit(settings.redis_url)
-    if store.host and store.host not in LOOPBACK and store.query.get("sslmode") not in {"require", "verify-ca", "verify-full"}:
+    if (
+        store.host
+        and store.host not in LOOPBACK
+        and store.query.get("sslmode") not in {"require", "verify-ca", "verify-full"}
+    ):
         yield "DATABASE_URL", store.host
     if queue.hostname and queue.hostname not in LOOPBACK and queue.scheme != "rediss":
         yield "REDIS_URL", queue.hostname
@@ -144,10 +157,16 @@ def _extras() -> dict[str, str | None]:
     """What the environment asks for beyond the console, and whether it is installed."""
     found = {}
     if sentry.wanted(os.environ):
-        found["Sentry"] = None if find_spec("sentry_sdk") else "is not installed: pip install 'partner-console[sentry]'"
+        found["Sentry"] = (
+            None
+            if find_spec("sentry_sdk")
+            else "is not installed: pip install 'partner-console[sentry]'"
+        )
     if tracing.wanted(os.environ):
         there = find_spec("opentelemetry") and find_spec("opentelemetry.sdk")
-        found["tracing"] = None if there else "is not installed: pip install 'partner-console[tracing]'"
+        found["tracing"] = (
+            None if there else "is not installed: pip install 'partner-console[tracing]'"
+        )
     return found
 
 
@@ -170,7 +189,9 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
     if last is None:
         return "has not begun yet: start one with dashboard worker"
     return (
-        f"has done nothing since {last:%d %B %Y, %H:%M UTC}: start one with dashboard worker" if at - last > 3 * MINUTE else None
+        f"has done nothing since {last:%d %B %Y, %H:%M UTC}: start one with dashboard worker"
+        if at - last > 3 * MINUTE
+        else None
     )
 
 

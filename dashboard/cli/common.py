@@ -27,7 +27,20 @@ from dashboard.telemetry import logs, outages, sentry, tracing
 
 log = logging.getLogger(__name__)
 MOUNTS = Path("/proc/mounts")
-NETWORKED = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "lustre", "afs", "9p"}
+NETWORKED = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "ceph",
+    "glusterfs",
+    "fuse.glusterfs",
+    "fuse.sshfs",
+    "lustre",
+    "afs",
+    "9p",
+}
 
 
 def make_app(*, pages: bool = False) -> Flask:
@@ -125,7 +138,9 @@ def queue_problem(redis_url: str) -> str | None:
             client.ping()
             client.set("console.written", "1", ex=60)
     except ResponseError as error:
-        return f"takes no value ({own_words(error)}): give it more memory, or let it write to its disk"
+        return (
+            f"takes no value ({own_words(error)}): give it more memory, or let it write to its disk"
+        )
     except (RedisError, ValueError) as error:
         return f"does not answer ({own_words(error)}): check REDIS_URL"
     return None
@@ -147,7 +162,9 @@ def sharing_problem(settings: Settings, mounts: Path = MOUNTS) -> str | None:
     if not settings.store_url.startswith("sqlite") or not mounts.exists():
         return None
     folder = Path(settings.store_url.removeprefix("sqlite:///")).resolve().parent
-    places = {Path(where): kind for _, where, kind, *_ in map(str.split, mounts.read_text().splitlines())}
+    places = {
+        Path(where): kind for _, where, kind, *_ in map(str.split, mounts.read_text().splitlines())
+    }
     kind = next((places[place] for place in (folder, *folder.parents) if place in places), "")
     if kind not in NETWORKED:
         return None

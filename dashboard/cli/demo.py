@@ -37,7 +37,9 @@ LISTED = f"\b\nScenarios:\n{listing()}"
 @click.option("--seed", default=1, show_default=True, help="Another seed, another fleet.")
 @SCENARIO
 @click.option("--latency-ms", default=0.0, show_default=True)
-@click.option("--error-rate", default=0.0, show_default=True, help="Share of calls that fail, 0 to 1.")
+@click.option(
+    "--error-rate", default=0.0, show_default=True, help="Share of calls that fail, 0 to 1."
+)
 @click.option("--partner-token", default="sandbox-partner-token", show_default=True)
 @click.option("--webhook-url", default="", metavar="URL", help="Where webhooks are posted to.")
 @click.option(
@@ -65,15 +67,26 @@ def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet:
         app = create_sandbox(latency_ms=latency_ms, error_rate=error_rate, **fleet)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    click.echo(f"Sandbox on http://{host}:{port} with {fleet['accounts']} accounts. Ctrl-C ends it.")
+    click.echo(
+        f"Sandbox on http://{host}:{port} with {fleet['accounts']} accounts. Ctrl-C ends it."
+    )
     serve_sandbox(app, host, port)
 
 
 @click.command(epilog=LISTED)
-@click.option("--port", default=8900, show_default=True, help="The console's port; the next free one where it is taken.")
+@click.option(
+    "--port",
+    default=8900,
+    show_default=True,
+    help="The console's port; the next free one where it is taken.",
+)
 @click.option("--accounts", default=200, show_default=True)
 @SCENARIO
-@click.option("--data", type=click.Path(path_type=Path), help="Keep the demo's data in this folder; a temporary one otherwise.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="Keep the demo's data in this folder; a temporary one otherwise.",
+)
 def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
     """Sandbox, console and worker in one go, with three users. Ctrl-C ends all of it."""
     with temporary_folder("console-demo-") as temporary, shared_counts() as counts:
@@ -108,13 +121,17 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
         f"--accounts={accounts}",
         *([f"--scenario={scenario}"] if scenario else []),
     ]
-    child = start_child("sandbox", f"--port={sandbox_port}", *fleet, environ=environ, stdout=subprocess.DEVNULL)
+    child = start_child(
+        "sandbox", f"--port={sandbox_port}", *fleet, environ=environ, stdout=subprocess.DEVNULL
+    )
     try:
         app = create_app(read_settings(environ, Path(os.devnull)))
         made = _prepare(app)
 
         def say() -> None:
-            click.echo(f"\n  Partner Console   http://127.0.0.1:{port}\n  Sandbox           http://127.0.0.1:{sandbox_port}\n")
+            click.echo(
+                f"\n  Partner Console   http://127.0.0.1:{port}\n  Sandbox           http://127.0.0.1:{sandbox_port}\n"
+            )
             for email, password in made:
                 click.echo(f"  {email:<24} {password}")
             click.echo("\n  The fleet fills within seconds. Ctrl-C ends all of it.")

@@ -75,7 +75,9 @@ class _Lines(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 
 class _Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    def __init__(self, app: Flask, anew: Callable[[], Flask | None], options: dict[str, Any]) -> None:
+    def __init__(
+        self, app: Flask, anew: Callable[[], Flask | None], options: dict[str, Any]
+    ) -> None:
         self.app, self.anew, self.options = app, anew, options
         super().__init__()
 

@@ -19,15 +19,21 @@ def hand_over(email: str) -> None:
     with make_current_app(pages=True).app_context():
         there, user = provider(), get_user(email)
         if there is None:
-            raise click.ClickException("No provider is set up: set DASHBOARD_OIDC_ISSUER. Nothing was changed.")
+            raise click.ClickException(
+                "No provider is set up: set DASHBOARD_OIDC_ISSUER. Nothing was changed."
+            )
         try:
             there.metadata(refresh=True)
         except Away as away:
             sentence = f"{there.name} cannot be asked ({away}), so {user.email} could not sign in there. Nothing was changed."
             raise click.ClickException(sentence) from None
         oidc_users.hand_over(user, there.issuer)
-        audit.record(utc_now(), WHO, "hand_over", audit.DONE, detail=f"{user.email} to {there.issuer}")
-        click.echo(f"{user.email} is handed over to {there.issuer}, and signs in as before until they have signed in there once.")
+        audit.record(
+            utc_now(), WHO, "hand_over", audit.DONE, detail=f"{user.email} to {there.issuer}"
+        )
+        click.echo(
+            f"{user.email} is handed over to {there.issuer}, and signs in as before until they have signed in there once."
+        )
 
 
 @click.command("move-issuer")

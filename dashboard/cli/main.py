@@ -21,7 +21,15 @@ from dashboard.cli.common import own_words
 from dashboard.version import VERSION
 
 # What a full, read-only or foreign disk answers; Python's search for a temporary folder says ENOENT of all of them.
-OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT}
+OF_THE_DISK = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOENT,
+}
 
 
 class Commands(click.Group):
@@ -36,9 +44,13 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except SQLAlchemyError as error:
-            raise click.ClickException(f"The database cannot be used ({own_words(error)}): run dashboard check.") from None
+            raise click.ClickException(
+                f"The database cannot be used ({own_words(error)}): run dashboard check."
+            ) from None
         except (RedisError, sqlite3.Error) as error:
-            raise click.ClickException(f"The work queue cannot be used ({own_words(error)}): run dashboard check.") from None
+            raise click.ClickException(
+                f"The work queue cannot be used ({own_words(error)}): run dashboard check."
+            ) from None
         except OSError as error:
             if error.errno not in OF_THE_DISK:
                 raise

@@ -21,7 +21,9 @@ from dashboard.users.models import User
 
 WHO = "command line"
 own_password = click.option(
-    "--own-password", is_flag=True, help="They chose it themselves, and need not choose another when they sign in."
+    "--own-password",
+    is_flag=True,
+    help="They chose it themselves, and need not choose another when they sign in.",
 )
 
 
@@ -32,7 +34,12 @@ def refresh(account: int | None, as_json: bool) -> None:
     """One pass over the fleet. Exit code 0: all read; 1: some accounts unreadable; 2: nothing could be read."""
     app = make_current_app()
     parts: Services = app.extensions["services"]
-    with app.app_context(), click.progressbar(length=1, label="Reading accounts", file=sys.stderr, hidden=as_json) as bar:
+    with (
+        app.app_context(),
+        click.progressbar(
+            length=1, label="Reading accounts", file=sys.stderr, hidden=as_json
+        ) as bar,
+    ):
 
         def progress(done: int, accounts: int) -> None:
             bar.length = max(accounts, 1)
@@ -42,15 +49,26 @@ def refresh(account: int | None, as_json: bool) -> None:
         if account is None:
             result = fleet.refresh_fleet(parts, progress=progress)
         elif queries.account_or_none(account) is None:
-            raise click.ClickException(f"The console does not know the account {account}. Run a full pass first.")
+            raise click.ClickException(
+                f"The console does not know the account {account}. Run a full pass first."
+            )
         else:
             result = fleet.refresh_account(parts, account)
-    nothing = result.error is not None or (result.accounts > 0 and len(result.unreadable) == result.accounts)
+    nothing = result.error is not None or (
+        result.accounts > 0 and len(result.unreadable) == result.accounts
+    )
     if as_json:
         unreadable = {str(key): reason for key, reason in result.unreadable.items()}
-        click.echo(json.dumps({"accounts": result.accounts, "unreadable": unreadable, "error": result.error}))
+        click.echo(
+            json.dumps(
+                {"accounts": result.accounts, "unreadable": unreadable, "error": result.error}
+            )
+        )
     else:
-        click.echo(result.error or f"{result.accounts - len(result.unreadable)} of {result.accounts} accounts read.")
+        click.echo(
+            result.error
+            or f"{result.accounts - len(result.unreadable)} of {result.accounts} accounts read."
+        )
         for account_id, reason in result.unreadable.items():
             click.echo(f"  {account_id}: {reason}")
     sys.exit(2 if nothing else 1 if result.unreadable else 0)
@@ -117,7 +135,9 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
             people.set_password(user, password, utc_now(), given=not own_password)
         except people.PeopleError as error:
             raise click.ClickException(str(error)) from None
-        audit.record(utc_now(), WHO, "change_user", audit.DONE, detail=f"{user.email}: set-password")
+        audit.record(
+            utc_now(), WHO, "change_user", audit.DONE, detail=f"{user.email}: set-password"
+        )
         click.echo(f"{user.email} has a new password.")
 
 

@@ -20,12 +20,32 @@ from dashboard.pulls.pull import FULL_EVERY, Selection
 
 @click.command()
 @click.option("--to", "address", required=True, help=f"Where the copies go: {destinations.FORMS}.")
-@click.option("--account", "accounts", type=int, multiple=True, help="Only this account, by Peliqan's id; again for more.")
-@click.option("--connection", "connections", type=int, multiple=True, help="Only tables of this connection, by its id.")
-@click.option("--table", "tables", multiple=True, help="Only this table, by name or id; again for more.")
+@click.option(
+    "--account",
+    "accounts",
+    type=int,
+    multiple=True,
+    help="Only this account, by Peliqan's id; again for more.",
+)
+@click.option(
+    "--connection",
+    "connections",
+    type=int,
+    multiple=True,
+    help="Only tables of this connection, by its id.",
+)
+@click.option(
+    "--table", "tables", multiple=True, help="Only this table, by name or id; again for more."
+)
 @click.option("--database", default="", help="Only tables of this database, by name or id.")
-@click.option("--grows", default="", help="A column of whole numbers that only grows, for tables that say no time of change.")
-@click.option("--full", is_flag=True, help="Read every table whole, also where reading what changed would do.")
+@click.option(
+    "--grows",
+    default="",
+    help="A column of whole numbers that only grows, for tables that say no time of change.",
+)
+@click.option(
+    "--full", is_flag=True, help="Read every table whole, also where reading what changed would do."
+)
 @click.option(
     "--full-every",
     type=click.IntRange(1),
@@ -67,13 +87,19 @@ def pull(
             click.echo(clean(f"Reading {what}"), err=True)
 
     with app.app_context():
-        chosen = Selection(frozenset(accounts), frozenset(connections), frozenset(tables), database, grows)
+        chosen = Selection(
+            frozenset(accounts), frozenset(connections), frozenset(tables), database, grows
+        )
         place = registry.name_of(where)
         run = pulls.start(None, "by hand", place, WHO, pull_jobs.in_words(chosen), parts.clock())
-        result = pull_jobs.copy(parts, run, destination, chosen, full=full, full_every=full_every, progress=progress)
+        result = pull_jobs.copy(
+            parts, run, destination, chosen, full=full, full_every=full_every, progress=progress
+        )
         pulls.finish(run, None, pull_jobs.ended(result), parts.clock())
     # Names of tables may hold what no terminal and no file can: half of a surrogate pair.
-    click.echo(clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result)))
+    click.echo(
+        clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result))
+    )
     sys.exit(result.exit_code)
 
 

@@ -21,13 +21,17 @@ class Duration(click.ParamType[timedelta]):
 
     name = "duration"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> timedelta:
         """Minutes, hours or days, one at least."""
         if isinstance(value, timedelta):
             return value
         found = _SPAN.fullmatch(str(value).strip().lower())
         if found is None:
-            self.fail(f"“{str(value)[:40]}” is no length of time. Write 90m, 24h or 7d.", param, ctx)
+            self.fail(
+                f"“{str(value)[:40]}” is no length of time. Write 90m, 24h or 7d.", param, ctx
+            )
         length = int(found[1]) * UNITS[found[2]]
         if not length:
             self.fail("Nothing changes in no time: ask for a minute or more.", param, ctx)
@@ -39,20 +43,36 @@ class Zone(click.ParamType[ZoneInfo]):
 
     name = "zone"
 
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> ZoneInfo:
         """One that exists."""
         if isinstance(value, ZoneInfo):
             return value
         if str(value) not in available_timezones():
-            self.fail(f"“{str(value)[:40]}” is no time zone: write it as Europe/Brussels or UTC.", param, ctx)
+            self.fail(
+                f"“{str(value)[:40]}” is no time zone: write it as Europe/Brussels or UTC.",
+                param,
+                ctx,
+            )
         return ZoneInfo(str(value))
 
 
 @click.command()
-@click.option("--since", type=Duration(), default="24h", show_default=True, help="How far back: 90m, 24h, 7d.")
-@click.option("--format", "form", type=click.Choice(list(TEMPLATES)), default="text", show_default=True)
-@click.option("--zone", type=Zone(), default="UTC", show_default=True, help="Time zone of the times in it.")
-@click.option("--url", default="", help="The console's address, for links that open it; DASHBOARD_URL by default.")
+@click.option(
+    "--since", type=Duration(), default="24h", show_default=True, help="How far back: 90m, 24h, 7d."
+)
+@click.option(
+    "--format", "form", type=click.Choice(list(TEMPLATES)), default="text", show_default=True
+)
+@click.option(
+    "--zone", type=Zone(), default="UTC", show_default=True, help="Time zone of the times in it."
+)
+@click.option(
+    "--url",
+    default="",
+    help="The console's address, for links that open it; DASHBOARD_URL by default.",
+)
 def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     """What is wrong, what changed since then, and how much is known: for the morning meeting."""
     # The pages are loaded for this alone: with them comes what has to know the environment first (see ``telemetry.metrics``).
@@ -62,7 +82,9 @@ def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
     parts: Services = app.extensions["services"]
     kept = parts.settings.dashboard_keep_history_days
     if since > timedelta(days=kept):
-        raise click.BadParameter(f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since")
+        raise click.BadParameter(
+            f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since"
+        )
     if url and not _WEB_ADDRESS.match(url):
         raise click.BadParameter("It must begin with https:// or http://.", param_hint="--url")
     url = url or parts.settings.dashboard_url or ""

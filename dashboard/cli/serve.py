@@ -20,7 +20,23 @@ if TYPE_CHECKING:
 DASHBOARD = [sys.executable, "-m", "dashboard"]
 # Browsers open no page on these, whoever listens there (the Fetch standard's "bad ports", from 1024 on).
 REFUSED_BY_BROWSERS = frozenset(
-    (1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, *range(6665, 6670), 6679, 6697, 10080)
+    (
+        1719,
+        1720,
+        1723,
+        2049,
+        3659,
+        4045,
+        4190,
+        5060,
+        5061,
+        6000,
+        6566,
+        *range(6665, 6670),
+        6679,
+        6697,
+        10080,
+    )
 )
 
 
@@ -39,7 +55,15 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
     with shared_counts():
         app = make_current_app(pages=True)
         configure_logging(app)
-        run_console(app, host, port, workers=workers, threads=threads, with_worker=not no_worker, anew=make_current_app_anew)
+        run_console(
+            app,
+            host,
+            port,
+            workers=workers,
+            threads=threads,
+            with_worker=not no_worker,
+            anew=make_current_app_anew,
+        )
 
 
 def run_console(
@@ -83,15 +107,30 @@ def run_console(
         for child in children:
             end(child, PATIENCE)
 
-    serve_app(app, host, port, workers=workers, threads=threads, anew=read_anew, when_ready=ready, on_exit=leave)
+    serve_app(
+        app,
+        host,
+        port,
+        workers=workers,
+        threads=threads,
+        anew=read_anew,
+        when_ready=ready,
+        on_exit=leave,
+    )
 
 
 @click.command()
 @click.option("--threads", default=4, show_default=True)
-@click.option("--exit-with-parent", is_flag=True, help="End when the process that started this one is gone.")
-@click.option("--metrics-port", type=int, help="Answer /metrics on this port, with what this worker counts.")
+@click.option(
+    "--exit-with-parent", is_flag=True, help="End when the process that started this one is gone."
+)
+@click.option(
+    "--metrics-port", type=int, help="Answer /metrics on this port, with what this worker counts."
+)
 @click.option("--metrics-host", default="127.0.0.1", show_default=True)
-def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metrics_host: str) -> None:
+def worker(
+    threads: int, exit_with_parent: bool, metrics_port: int | None, metrics_host: str
+) -> None:
     """A worker alone: refreshes the fleet and follows what agents started."""
     app = make_current_app()
     configure_logging(app)
@@ -106,7 +145,9 @@ def worker(threads: int, exit_with_parent: bool, metrics_port: int | None, metri
     run_worker(parts, threads, exit_with_parent=exit_with_parent)
 
 
-def start_child(*words: str, environ: dict[str, str] | None = None, **more: Any) -> subprocess.Popen[bytes]:
+def start_child(
+    *words: str, environ: dict[str, str] | None = None, **more: Any
+) -> subprocess.Popen[bytes]:
     """Start another command of the console, which this process ends.
 
     In a process group of its own: a terminal sends Ctrl-C to all of a group, and the child ends when its parent says so.
@@ -147,10 +188,14 @@ def free_port(first: int) -> int:
     Raises:
         click.ClickException: none of the next fifty is.
     """
-    ports = (port for port in range(first, min(first + 50, 65536)) if port not in REFUSED_BY_BROWSERS)
+    ports = (
+        port for port in range(first, min(first + 50, 65536)) if port not in REFUSED_BY_BROWSERS
+    )
     free = next((port for port in ports if _is_free("127.0.0.1", port)), None)
     if free is None:
         raise click.ClickException(f"No port is free from {first} on.")
     if free != first:
-        click.echo(f"Port {first} is {'refused by browsers' if first in REFUSED_BY_BROWSERS else 'taken'}; using {free}.")
+        click.echo(
+            f"Port {first} is {'refused by browsers' if first in REFUSED_BY_BROWSERS else 'taken'}; using {free}."
+        )
     return free

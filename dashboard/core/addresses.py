@@ -29,7 +29,10 @@ _URL: Final = re.compile(
     + r"(?P<host>\[[^\[\]@/\\\s]*\]|[^:@/?#\[\]\\\s]*)(?::(?P<port>[^@/?#\\\s]*))?"
     + r"(?:/(?P<dbname>[^@/?#\\\s]*))?(?:\?(?P<query>[^#]*))?"
 )
-_HOST: Final = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.ASCII | re.IGNORECASE)
+_HOST: Final = re.compile(
+    r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*",
+    re.ASCII | re.IGNORECASE,
+)
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NOT_READ: Final = (
@@ -128,7 +131,9 @@ def _sqlite(text: str) -> FileAddress:
     path, question_mark, _ = text.removeprefix("sqlite://").partition("?")
     if question_mark:
         # With ?uri=true it would be another file than the one that was checked.
-        raise BadAddress("An address of a file says where it is, and no more: write sqlite:///file.")
+        raise BadAddress(
+            "An address of a file says where it is, and no more: write sqlite:///file."
+        )
     file = path.removeprefix("/")
     if not path.startswith("/") or file in {"", ":memory:"}:
         raise BadAddress("The file is missing: write sqlite:///file.")
@@ -140,7 +145,9 @@ def _path(text: str) -> Path:
     try:
         return Path(text).resolve()
     except (OSError, RuntimeError, ValueError):
-        raise BadAddress("The console cannot follow that path: choose another folder or file.") from None
+        raise BadAddress(
+            "The console cannot follow that path: choose another folder or file."
+        ) from None
 
 
 def _url_parts(text: str) -> dict[str, str]:
@@ -170,18 +177,28 @@ def _from_parts(parts: Mapping[str, str]) -> PostgresAddress:
         raise BadAddress("The address's port is a number from 1 to 65535.")
     if sslmode is not None and sslmode not in SSL_MODES:
         raise BadAddress(f"The address's sslmode is one of: {', '.join(SSL_MODES)}.")
-    return PostgresAddress(host, int(port), parts["dbname"], parts["user"], parts.get("password", ""), sslmode)
+    return PostgresAddress(
+        host, int(port), parts["dbname"], parts["user"], parts.get("password", ""), sslmode
+    )
 
 
 def _host(host: str, port: str) -> str:
     if "," in host + port:
         raise BadAddress("An address is one host's.")
     if host.startswith(("/", "@")):
-        raise BadAddress("A socket of this machine is no customer's warehouse and no destination: enter the host's name.")
+        raise BadAddress(
+            "A socket of this machine is no customer's warehouse and no destination: enter the host's name."
+        )
     try:
-        return str(IPv6Address(host.removeprefix("[").removesuffix("]"))) if ":" in host and "%" not in host else _name(host)
+        return (
+            str(IPv6Address(host.removeprefix("[").removesuffix("]")))
+            if ":" in host and "%" not in host
+            else _name(host)
+        )
     except ValueError:
-        raise BadAddress("The address's host is a plain name, as db.example.com, or an IP address.") from None
+        raise BadAddress(
+            "The address's host is a plain name, as db.example.com, or an IP address."
+        ) from None
 
 
 def _name(host: str) -> str:
@@ -211,4 +228,6 @@ def _unknown(name: str, *, twice: bool = False) -> str:
 
 def _ensure_characters(text: str) -> None:
     if len(text) > LONGEST or not text.isprintable():
-        raise BadAddress("That is no address: it is too long, or has characters that no address has.")
+        raise BadAddress(
+            "That is no address: it is too long, or has characters that no address has."
+        )

@@ -88,7 +88,9 @@ def is_pooled() -> bool:
     if db.engine.dialect.name != "postgresql":
         return False
     with db.engine.connect() as connection:
-        told = cast("psycopg.Connection[Any]", connection.connection.dbapi_connection).info.backend_pid
+        told = cast(
+            "psycopg.Connection[Any]", connection.connection.dbapi_connection
+        ).info.backend_pid
         return connection.scalar(select(func.pg_backend_pid())) != told
 
 
@@ -122,10 +124,20 @@ def write(where: Where, target: Path, at: datetime) -> Manifest:
         if engine == "sqlite":
             _copy_sqlite(_file(where), data)
         else:
-            _run(where, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={data}")
+            _run(
+                where,
+                "pg_dump",
+                "--format=custom",
+                "--no-owner",
+                "--no-privileges",
+                f"--file={data}",
+            )
         whole = folder / "whole"
         whole.touch(0o600)
-        with whole.open("wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with (
+            whole.open("wb") as file,
+            zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        ):
             archive.writestr(MANIFEST, json.dumps(asdict(made), indent=2))
             archive.write(data, data.name)
         with whole.open("rb") as written:
@@ -143,13 +155,17 @@ def read_manifest(source: Path) -> Manifest:
     try:
         with zipfile.ZipFile(source) as archive:
             found = json.loads(archive.read(MANIFEST))
-            made = Manifest(**{name: str(found[name]) for name in ("engine", "schema", "at", "version")})
+            made = Manifest(
+                **{name: str(found[name]) for name in ("engine", "schema", "at", "version")}
+            )
             if DATA[made.engine] not in archive.namelist():
                 raise KeyError(made.engine)
     except FileNotFoundError:
         raise BackupError(f"There is no file {source}.") from None
     except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise BackupError(f"{source} is no backup of the console's, or damaged ({type(error).__name__}).") from None
+        raise BackupError(
+            f"{source} is no backup of the console's, or damaged ({type(error).__name__})."
+        ) from None
     except OSError as error:
         raise BackupError(f"{source} cannot be read: {error.strerror}.") from None
     return made
@@ -165,14 +181,18 @@ def restore(where: Where, source: Path, *, replace: bool = False) -> Manifest:
     _ensure_direct()
     engine = db.engine.dialect.name
     if made.engine != engine:
-        raise BackupError(f"{source} is of {made.engine}, and this store is {engine}. Set DATABASE_URL accordingly.")
+        raise BackupError(
+            f"{source} is of {made.engine}, and this store is {engine}. Set DATABASE_URL accordingly."
+        )
     if made.schema > schema.newest_version():
         raise BackupError(
             f"{source} has the schema {made.schema}, and this version of the console knows {schema.newest_version()} at most."
             " Install the version that made it, or a newer one."
         )
     if not replace and _has_rows():
-        raise BackupError("The store is not empty. Make a backup of it, then say --replace to put this one in its place.")
+        raise BackupError(
+            "The store is not empty. Make a backup of it, then say --replace to put this one in its place."
+        )
     db.session.remove()
     db.engine.dispose()
     room = Path(_file(where)).parent if engine == "sqlite" else Path(tempfile.gettempdir())
@@ -184,9 +204,24 @@ def restore(where: Where, source: Path, *, replace: bool = False) -> Manifest:
         else:
             clear, statements = folder / "clear.sql", folder / "restore.sql"
             clear.write_text(_CLEAR)
-            _run(where, "pg_restore", "--no-owner", "--no-privileges", f"--file={statements}", str(data), connect=False)
+            _run(
+                where,
+                "pg_restore",
+                "--no-owner",
+                "--no-privileges",
+                f"--file={statements}",
+                str(data),
+                connect=False,
+            )
             words = ("--quiet", "--no-psqlrc", "--single-transaction", "--set=ON_ERROR_STOP=1")
-            _run(where, "psql", *words, f"--file={clear}", f"--file={statements}", "--output=/dev/null")
+            _run(
+                where,
+                "psql",
+                *words,
+                f"--file={clear}",
+                f"--file={statements}",
+                "--output=/dev/null",
+            )
     return made
 
 
@@ -200,7 +235,9 @@ def _has_rows() -> bool:
     # SQLite's tables of the full-text index are the index's own.
     kept = sorted(name for name in names if not name.startswith("account_search"))
     with db.engine.connect() as connection:
-        return any(connection.scalar(select(literal(1)).select_from(table(name)).limit(1)) for name in kept)
+        return any(
+            connection.scalar(select(literal(1)).select_from(table(name)).limit(1)) for name in kept
+        )
 
 
 @contextmanager
@@ -219,7 +256,9 @@ def _no_room(said: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BackupError(f"{said}: {error.strerror or error}. Make room, or choose another place.") from None
+        raise BackupError(
+            f"{said}: {error.strerror or error}. Make room, or choose another place."
+        ) from None
     except sqlite3.Error as error:
         raise BackupError(f"{said}: {error}. Make room, or choose another place.") from None
 
@@ -227,7 +266,10 @@ def _no_room(said: str) -> Iterator[None]:
 def _copy_sqlite(source: Path, target: Path, *, check: bool = True) -> None:
     """With SQLite's online backup: one transaction of the target's, whoever reads or writes meanwhile."""
     address = f"{source.resolve().as_uri()}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True)) as reading, closing(sqlite3.connect(target, timeout=PATIENCE)) as writing:
+    with (
+        closing(sqlite3.connect(address, uri=True)) as reading,
+        closing(sqlite3.connect(target, timeout=PATIENCE)) as writing,
+    ):
         reading.backup(writing)
         if check:
             # One file, whatever becomes of it; a store that is opened again sets its own.
@@ -258,14 +300,21 @@ def _run(where: Where, program: str, *words: str, connect: bool = True) -> None:
     """One of PostgreSQL's programs. The password goes by its environment: a command line is seen by everybody on the machine."""
     found = shutil.which(program)
     if found is None:
-        raise BackupError(f"{program} cannot be found. Install PostgreSQL's client, of the server's version or a newer one.")
+        raise BackupError(
+            f"{program} cannot be found. Install PostgreSQL's client, of the server's version or a newer one."
+        )
     environ: Mapping[str, str] = os.environ
     if connect:
         parts = conninfo.conninfo_to_dict(where.store_address)
         password = parts.pop("password", None)
         environ = {**os.environ, **({"PGPASSWORD": str(password)} if password is not None else {})}
-        words = (*words, f"--dbname={conninfo.make_conninfo(**{name: str(value) for name, value in parts.items()})}")
-    done = subprocess.run([found, *words], env=dict(environ), capture_output=True, text=True, check=False)
+        words = (
+            *words,
+            f"--dbname={conninfo.make_conninfo(**{name: str(value) for name, value in parts.items()})}",
+        )
+    done = subprocess.run(
+        [found, *words], env=dict(environ), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         said = scrubbed(done.stderr or f"ended by signal {-done.returncode}")
         hint = " Stop the console and its workers first." if "lock timeout" in done.stderr else ""

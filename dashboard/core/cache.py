@@ -53,7 +53,9 @@ class SnapshotCache:
         now = self._clock()
         took = now - began
         with self._lock:
-            self._kept[key] = CacheEntry(value, at, now, took, min(took, kept.took if kept is not None else 0))
+            self._kept[key] = CacheEntry(
+                value, at, now, took, min(took, kept.took if kept is not None else 0)
+            )
             self._kept.move_to_end(key)
             if len(self._kept) > REMEMBERED:
                 self._kept.popitem(last=False)
@@ -84,4 +86,6 @@ class CacheEntry:
 
     def lasts(self, now: float) -> bool:
         """Whether it is shown though the snapshot moved on."""
-        return self.usual >= LONG and (self.under_way or now - self.at < min(LONGEST, LASTS * self.usual))
+        return self.usual >= LONG and (
+            self.under_way or now - self.at < min(LONGEST, LASTS * self.usual)
+        )

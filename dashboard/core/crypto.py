@@ -9,5 +9,8 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 def fernet(secret_keys: list[str]) -> MultiFernet:
     """Encrypts with the first key, decrypts with any."""
-    keys = [HKDF(SHA256(), 32, salt=None, info=b"partner console: tokens").derive(key.encode()) for key in secret_keys]
+    keys = [
+        HKDF(SHA256(), 32, salt=None, info=b"partner console: tokens").derive(key.encode())
+        for key in secret_keys
+    ]
     return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])

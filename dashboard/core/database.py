@@ -119,7 +119,9 @@ def prefer_indexes(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # Below SQLAlchemy's events: it is no statement of a page's.
-        cast("psycopg.Connection[Any]", connection.connection.dbapi_connection).execute("SET LOCAL random_page_cost = 1.1")
+        cast("psycopg.Connection[Any]", connection.connection.dbapi_connection).execute(
+            "SET LOCAL random_page_cost = 1.1"
+        )
 
 
 def gather_statistics() -> None:
@@ -163,7 +165,9 @@ def takes_no_rows(error: BaseException | None) -> bool:
 
 def change(statement: UpdateBase, session: Session | None = None) -> int:
     """Run an UPDATE, INSERT or DELETE that leaves loaded objects as they are; how many rows it changed."""
-    found = (session or db.session()).execute(statement.execution_options(synchronize_session=False))
+    found = (session or db.session()).execute(
+        statement.execution_options(synchronize_session=False)
+    )
     return int(cast(CursorResult[Any], found).rowcount)
 
 
@@ -173,7 +177,9 @@ def is_free(model: Any, at: datetime) -> ColumnElement[bool]:
     return free
 
 
-def change_many(statement: UpdateBase, rows: Sequence[Mapping[str, Any]], session: Session | None = None) -> None:
+def change_many(
+    statement: UpdateBase, rows: Sequence[Mapping[str, Any]], session: Session | None = None
+) -> None:
     """The same with one set of parameters a row."""
     if rows:
         (session or db.session()).connection().execute(statement, rows)
@@ -191,11 +197,22 @@ def add_if_new(row: Row) -> Row | None:
     """
     kind = type(row)
     values = {name: value for name, value in vars(row).items() if not name.startswith("_sa_")}
-    statement = insert_for(db.engine.dialect.name)(kind).values(**values).on_conflict_do_nothing().returning(kind)
+    statement = (
+        insert_for(db.engine.dialect.name)(kind)
+        .values(**values)
+        .on_conflict_do_nothing()
+        .returning(kind)
+    )
     return cast("Row | None", db.session.scalar(statement))
 
 
-def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool = False, session: Session | None = None) -> None:
+def upsert(
+    model: type[Base],
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    keep: bool = False,
+    session: Session | None = None,
+) -> None:
     """Insert rows; where the primary key is there already, put the new values in place, or ``keep`` what is there."""
     table = cast(Table, model.__table__)
     engine = db.engine if session is None else session.get_bind()
@@ -204,6 +221,10 @@ def upsert(model: type[Base], rows: Sequence[Mapping[str, Any]], *, keep: bool =
         statement = statement.on_conflict_do_nothing()
     else:
         key = [column.name for column in table.primary_key]
-        fresh = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in key}
+        fresh = {
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in key
+        }
         statement = statement.on_conflict_do_update(index_elements=key, set_=fresh)
     change_many(statement, rows, session)

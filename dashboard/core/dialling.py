@@ -55,7 +55,8 @@ class _Limit:
         # A name that is looked up below Python: to what, nobody sees.
         is_private_or_unknown = found is None or is_private(found)
         if is_private_or_unknown and not any(
-            each in self._proxies or self._is_named(*each) for each in ((looked_up[0], target[1]), target)
+            each in self._proxies or self._is_named(*each)
+            for each in ((looked_up[0], target[1]), target)
         ):
             self._refuse(private=True)
 
@@ -106,8 +107,12 @@ def _hear(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def _target(host: object, port: object) -> Target:
-    name = host.decode("ascii", "replace") if isinstance(host, bytes | bytearray) else str(host or "")
-    return name.lower(), int(port) if isinstance(port, int) or (isinstance(port, str) and port.isdecimal()) else None
+    name = (
+        host.decode("ascii", "replace") if isinstance(host, bytes | bytearray) else str(host or "")
+    )
+    return name.lower(), int(port) if isinstance(port, int) or (
+        isinstance(port, str) and port.isdecimal()
+    ) else None
 
 
 def _proxy(address: str) -> Target:

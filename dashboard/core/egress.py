@@ -11,12 +11,17 @@ from typing import Final, Self
 from dashboard.core import addresses, hosts
 
 FILES: Final = frozenset({"parquet", "sqlite"})
-_PATTERN: Final = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.*?-]*))(?::(?P<port>[0-9]{1,5}))?/?", re.ASCII)
+_PATTERN: Final = re.compile(
+    r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[a-z0-9_.*?-]*))(?::(?P<port>[0-9]{1,5}))?/?",
+    re.ASCII,
+)
 OWN_FILES: Final = (
     "The console keeps its own store and files there. Copies need a place of their own, outside of DASHBOARD_DATA:"
     " choose another folder."
 )
-REFUSED: Final = "The console may not be sent there: its operator says where it may, in DASHBOARD_PLACES."
+REFUSED: Final = (
+    "The console may not be sent there: its operator says where it may, in DASHBOARD_PLACES."
+)
 PRIVATE: Final = (
     "The console may not be sent there: the address is on its own machine or in a private network. If it is meant, the operator"
     " names the service with that host in DASHBOARD_PLACES, as in json://10.0.0.5, beside all others that are used."
@@ -48,16 +53,22 @@ class AllowedDestination:
         """
         scheme, separator, rest = text.partition("://")
         if not scheme or not separator:
-            raise ValueError(f"“{text[:60]}” is no place: write slack://, postgresql://*.example.com or parquet:///srv/copies")
+            raise ValueError(
+                f"“{text[:60]}” is no place: write slack://, postgresql://*.example.com or parquet:///srv/copies"
+            )
         if scheme.lower() not in FILES:
             found = _PATTERN.fullmatch(rest.lower())
             if found is None:
-                raise ValueError(f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else: *.example.com:5432")
+                raise ValueError(
+                    f"“{scheme[:60]}://” names a host, or a host and a port, and nothing else: *.example.com:5432"
+                )
             host = str(hosts.ip_of(found["address"])) if found["address"] else found["name"] or "*"
             return cls(_plain(scheme), host, port=int(found["port"]) if found["port"] else None)
         folder = Path(rest.removeprefix("/") if scheme.lower() == "sqlite" else rest)
         if not folder.is_absolute():
-            raise ValueError(f"“{text[:60]}” needs a whole path: parquet:///srv/copies, or sqlite:////srv/copies")
+            raise ValueError(
+                f"“{text[:60]}” needs a whole path: parquet:///srv/copies, or sqlite:////srv/copies"
+            )
         return cls(scheme.lower(), folder=folder.resolve())
 
     @property
@@ -99,7 +110,10 @@ class OwnFiles:
             return False
         store = self.store.resolve()
         name = store.name.casefold()
-        if any(each.parent == store.parent and each.name.casefold().startswith(name) for each in (path, *path.parents)):
+        if any(
+            each.parent == store.parent and each.name.casefold().startswith(name)
+            for each in (path, *path.parents)
+        ):
             return True
         # Unlike Path's, these take a name that is too long, or lies where nobody may look, for one of nothing.
         return os.path.exists(path) and os.path.exists(store) and os.path.samefile(path, store)
@@ -108,7 +122,9 @@ class OwnFiles:
 class EgressPolicy:
     """All of them; everywhere where there are none, but never the console's own files."""
 
-    def __init__(self, allowed: Iterable[AllowedDestination] = (), own: OwnFiles | None = None) -> None:
+    def __init__(
+        self, allowed: Iterable[AllowedDestination] = (), own: OwnFiles | None = None
+    ) -> None:
         self._allowed, self._own = tuple(allowed), own
 
     def ensure_not_own(self, address: addresses.Address) -> None:
@@ -134,7 +150,9 @@ class EgressPolicy:
             self.ensure_service("postgresql", [found.host], found.port)
             return
         folders = (found.path, *found.path.parents)
-        if not any(each.scheme == found.scheme and each.folder in folders for each in self._allowed):
+        if not any(
+            each.scheme == found.scheme and each.folder in folders for each in self._allowed
+        ):
             raise NotAllowed(REFUSED)
 
     def ensure_service(self, scheme: str, hosts: Collection[str], port: int | None = None) -> None:
@@ -152,17 +170,23 @@ class EgressPolicy:
         """
         for host in names:
             address = hosts.ip_of(host)
-            is_inside = hosts.is_private(address) if address is not None else hosts.is_local_name(host)
+            is_inside = (
+                hosts.is_private(address) if address is not None else hosts.is_local_name(host)
+            )
             if is_inside and not self.names(scheme, host, port):
                 raise NotAllowed(PRIVATE)
 
     def allows(self, scheme: str, host: str, port: int | None) -> bool:
         """Whether a service may be asked at a host and a port."""
-        return not self._allowed or any(each.is_of(host, port) for each in self._allowed if each.scheme == _plain(scheme))
+        return not self._allowed or any(
+            each.is_of(host, port) for each in self._allowed if each.scheme == _plain(scheme)
+        )
 
     def names(self, scheme: str, host: str, port: int | None) -> bool:
         """Whether one of the places names this very host for a service, and not just any."""
-        mine = (each for each in self._allowed if each.scheme == _plain(scheme) and each.names_a_host)
+        mine = (
+            each for each in self._allowed if each.scheme == _plain(scheme) and each.names_a_host
+        )
         return any(each.is_of(host, port) for each in mine)
 
 
@@ -176,6 +200,10 @@ def _plain(scheme: str) -> str:
 
 def _read(address: str) -> addresses.Address:
     try:
-        return addresses.read(address) if "://" in address.partition("=")[0] else addresses.read_postgresql(address)
+        return (
+            addresses.read(address)
+            if "://" in address.partition("=")[0]
+            else addresses.read_postgresql(address)
+        )
     except addresses.BadAddress:
         raise NotAllowed(REFUSED) from None

@@ -17,11 +17,15 @@ def canonical(address: str) -> str:
     what somebody typed is counted all the same. At most 254 characters (RFC 5321). Applied twice it changes nothing
     more. Never raises.
     """
-    local, at, domain = normalize("NFKC", address[: 4 * LONGEST].encode("utf-8", "replace").decode()).rpartition("@")
+    local, at, domain = normalize(
+        "NFKC", address[: 4 * LONGEST].encode("utf-8", "replace").decode()
+    ).rpartition("@")
     if not at:
         return casefolded(address)[:LONGEST].strip()
     # What cannot be read as it stands may be readable once characters that nobody sees are gone.
-    domain = _unicode_domain(domain.strip()) or _unicode_domain(casefolded(domain)) or casefolded(domain)
+    domain = (
+        _unicode_domain(domain.strip()) or _unicode_domain(casefolded(domain)) or casefolded(domain)
+    )
     return f"{casefolded(local)}@{domain}"[:LONGEST].strip()
 
 

@@ -49,7 +49,9 @@ def without_values(text: str, known: Collection[str] = ()) -> str:
             break
         kept += tokens[place : place + length]
         place += length
-        after_colon = after_colon or (kept[-1] == ":" and (place == len(tokens) or tokens[place].isspace()))
+        after_colon = after_colon or (
+            kept[-1] == ":" and (place == len(tokens) or tokens[place].isspace())
+        )
     said = "".join(kept).strip()
     if not any(character.isalpha() for character in said):
         return ""
@@ -95,15 +97,27 @@ def _quoted_names(tokens: Sequence[str], place: int, known: Collection[str]) -> 
 
     A value may have quotes in it, after which the rest of it would look like plain words.
     """
-    quotes = [at for at in range(place, len(tokens)) if tokens[at] in _QUOTES and not _is_apostrophe(tokens, at)]
-    names = [tokens[first + 1 : last] for first, last in zip(quotes[::2], quotes[1::2], strict=False)]
-    if len(quotes) % 2 or not all(name and all(part in known for part in _parts(name)) for name in names):
+    quotes = [
+        at
+        for at in range(place, len(tokens))
+        if tokens[at] in _QUOTES and not _is_apostrophe(tokens, at)
+    ]
+    names = [
+        tokens[first + 1 : last] for first, last in zip(quotes[::2], quotes[1::2], strict=False)
+    ]
+    if len(quotes) % 2 or not all(
+        name and all(part in known for part in _parts(name)) for name in names
+    ):
         return 0
     return quotes[1] - place + 1
 
 
 def _is_known(token: str, known: Collection[str]) -> bool:
-    return token.isspace() or token == "," or all(part in _TYPES or part in known for part in _parts([token]))
+    return (
+        token.isspace()
+        or token == ","
+        or all(part in _TYPES or part in known for part in _parts([token]))
+    )
 
 
 def _parts(tokens: Sequence[str]) -> list[str]:
@@ -112,5 +126,8 @@ def _parts(tokens: Sequence[str]) -> list[str]:
 
 
 def _is_apostrophe(tokens: Sequence[str], place: int) -> bool:
-    before, after = tokens[place - 1] if place else "", tokens[place + 1] if place + 1 < len(tokens) else ""
+    before, after = (
+        tokens[place - 1] if place else "",
+        tokens[place + 1] if place + 1 < len(tokens) else "",
+    )
     return (before in _ELIDED and after.isalpha()) or (before.isalpha() and after in _SHORTENED)

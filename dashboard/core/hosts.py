@@ -46,4 +46,8 @@ def is_private(address: IpAddress) -> bool:
 def is_local_name(host: str) -> bool:
     """Return whether a name means this machine by itself (RFC 6761)."""
     name = host.strip().rstrip(".").lower()
-    return name == "localhost" or name.endswith((".localhost", ".localdomain")) or name == "localhost.localdomain"
+    return (
+        name == "localhost"
+        or name.endswith((".localhost", ".localdomain"))
+        or name == "localhost.localdomain"
+    )

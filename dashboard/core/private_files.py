@@ -63,4 +63,9 @@ def _set_mode(path: Path, mode: int) -> None:
         path.chmod(mode)
     except OSError as error:
         # Of a volume that belongs to another user: the console can run, and who operates it should know.
-        log.warning("%s may be read by others of this machine: set its mode to %o (%s).", path, mode, error.strerror)
+        log.warning(
+            "%s may be read by others of this machine: set its mode to %o (%s).",
+            path,
+            mode,
+            error.strerror,
+        )

@@ -71,4 +71,6 @@ def one_line(text: str) -> str:
 
 
 def _without_controls(text: str) -> str:
-    return "".join(character for character in text if character.isprintable() or character.isspace())
+    return "".join(
+        character for character in text if character.isprintable() or character.isspace()
+    )

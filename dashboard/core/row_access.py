@@ -49,7 +49,9 @@ def visibility_of(table: Any) -> Visibility:
     """Return what the table's model declares; by account, or nothing, where it declares nothing."""
     # By its name: an aliased table is a copy.
     for mapper in Base.registry.mappers:
-        if mapper.local_table.description == table.name and (found := getattr(mapper.class_, "visibility", None)):
+        if mapper.local_table.description == table.name and (
+            found := getattr(mapper.class_, "visibility", None)
+        ):
             return cast(Visibility, found)
     if table.name == _SEARCH_INDEX:
         return EVERYONE
@@ -66,7 +68,10 @@ def visible_rows(table: Any, name: str) -> str | None:
         return None
     columns = "*"
     if found.columns:
-        columns = ", ".join(f"{found.columns.get(each.name, f'{name}.{each.name}')} AS {each.name}" for each in table.columns)
+        columns = ", ".join(
+            f"{found.columns.get(each.name, f'{name}.{each.name}')} AS {each.name}"
+            for each in table.columns
+        )
     places = {"table": name, "ids": _IDS, "my_address": _MY_ADDRESS, "me": "{me}"}
     return f"SELECT {columns} FROM {found.rows}".format(**places)
 
@@ -126,7 +131,9 @@ def _fit(session: Session) -> None:
 
 def _look_through(session: Session, connection: Connection) -> None:
     plain = connection.engine.dialect
-    connection.dialect = plain if session.info.get("lifted") or session.info.get("sees_all") else _limited(plain)
+    connection.dialect = (
+        plain if session.info.get("lifted") or session.info.get("sees_all") else _limited(plain)
+    )
 
 
 def _limited(plain: Dialect) -> Dialect:
@@ -151,10 +158,19 @@ _ME = bindparam("sight_me", callable_=_me, type_=BigInteger())
 class _Limited:
     """Mixed into a dialect's compiler."""
 
-    def visit_table(self, table: Any, asfrom: bool = False, iscrud: bool = False, enclosing_alias: Any = None, **kw: Any) -> str:
+    def visit_table(
+        self,
+        table: Any,
+        asfrom: bool = False,
+        iscrud: bool = False,
+        enclosing_alias: Any = None,
+        **kw: Any,
+    ) -> str:
         """A table's name; behind FROM what may be seen of it, under that name."""
         compiler: Any = super()
-        name: str = compiler.visit_table(table, asfrom=asfrom, iscrud=iscrud, enclosing_alias=enclosing_alias, **kw)
+        name: str = compiler.visit_table(
+            table, asfrom=asfrom, iscrud=iscrud, enclosing_alias=enclosing_alias, **kw
+        )
         if not asfrom or iscrud:
             return name
         rows = visible_rows(table, name)

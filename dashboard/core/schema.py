@@ -48,5 +48,7 @@ def upgrade(version: str = "head", patience: str = "10s") -> None:
         return
     import flask_migrate
 
-    flask_migrate.Migrate(current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience)
+    flask_migrate.Migrate(
+        current_app, db, directory=str(MIGRATIONS), render_as_batch=True, lock_timeout=patience
+    )
     flask_migrate.upgrade(revision=version)

@@ -49,13 +49,21 @@ def folded(*sources: str, fold: Fold = comparable) -> MappedColumn[str]:
         row = context.get_current_parameters()  # type: ignore[no-untyped-call]
         return "\n".join(fold(row.get(name) or "") for name in sources)
 
-    return mapped_column(_FOLDED, default=of_row, server_default="", deferred=True, info={"sources": sources, "fold": fold})
+    return mapped_column(
+        _FOLDED,
+        default=of_row,
+        server_default="",
+        deferred=True,
+        info={"sources": sources, "fold": fold},
+    )
 
 
 @cache
 def _kept_of(table: Table) -> tuple[_Kept, ...]:
     return tuple(
-        _Kept(column, column.info["sources"], column.info["fold"]) for column in table.columns if "sources" in column.info
+        _Kept(column, column.info["sources"], column.info["fold"])
+        for column in table.columns
+        if "sources" in column.info
     )
 
 
@@ -69,7 +77,9 @@ def with_folds(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for kept in _kept_of(model.__table__):
         given = [name for name in kept.sources if name in values]
         if given and len(given) < len(kept.sources):
-            raise ValueError(f"{kept.column} is made of {', '.join(kept.sources)}, and only {', '.join(given)} is given")
+            raise ValueError(
+                f"{kept.column} is made of {', '.join(kept.sources)}, and only {', '.join(given)} is given"
+            )
         if given:
             found[kept.column.name] = kept.of(values[name] for name in kept.sources)
     return found
@@ -79,7 +89,9 @@ def with_folds(model: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 def _keep(mapper: Mapper[Any], _connection: object, row: Any) -> None:
     for kept in _kept_of(mapper.local_table):
         state = object_state(row)
-        if any(state.get_history(name, PASSIVE_NO_INITIALIZE).has_changes() for name in kept.sources):
+        if any(
+            state.get_history(name, PASSIVE_NO_INITIALIZE).has_changes() for name in kept.sources
+        ):
             setattr(row, kept.column.name, kept.of(getattr(row, name) for name in kept.sources))
 
 
@@ -92,11 +104,19 @@ def refold() -> int:
 def _refold(table: Table) -> int:
     kept, key = _kept_of(table), list(table.primary_key.columns)
     names = sorted({name for each in kept for name in each.sources})
-    wanted = select(*key, *(table.c[name] for name in names), *(each.column for each in kept)).order_by(*key).limit(AT_ONCE)
+    wanted = (
+        select(*key, *(table.c[name] for name in names), *(each.column for each in kept))
+        .order_by(*key)
+        .limit(AT_ONCE)
+    )
     # A text that somebody changes meanwhile is theirs to fold.
     same = [table.c[name].is_not_distinct_from(bindparam(f"was_{name}")) for name in names]
     here = [column == bindparam(f"key_{column.name}") for column in key]
-    writing = update(table).where(*here, *same).values({each.column.name: bindparam(f"to_{each.column.name}") for each in kept})
+    writing = (
+        update(table)
+        .where(*here, *same)
+        .values({each.column.name: bindparam(f"to_{each.column.name}") for each in kept})
+    )
     changed, rows = 0, db.session.execute(wanted).mappings().all()
     while rows:
         stale = []

@@ -86,7 +86,9 @@ def meant(name: str, names: Iterable[str], fold: Callable[[str], str] = comparab
 def _folded(text: str, *, one_i: bool) -> str:
     if text.isascii() and text.isprintable():
         return " ".join(text.lower().split())
-    text = _BLANK.sub(" ", _INVISIBLE.sub("", normalize("NFKC", text.encode("utf-8", "replace").decode())))
+    text = _BLANK.sub(
+        " ", _INVISIBLE.sub("", normalize("NFKC", text.encode("utf-8", "replace").decode()))
+    )
     # Decomposed first: folding case may need the marks in their order (Unicode, D146).
     text = normalize("NFD", text).casefold()
     if one_i:

@@ -15,7 +15,9 @@ MINUTES_A_DAY: Final = 24 * 60
 
 def on_wall(day: date, minute: int, zone: str, *, second: bool = False) -> datetime:
     """A minute of a day as the clock in that zone shows it, in UTC; ``second``: where it comes twice, the later."""
-    wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(fold=int(second))
+    wall = datetime.combine(day, time(minute // 60, minute % 60), ZoneInfo(zone)).replace(
+        fold=int(second)
+    )
     return wall.astimezone(UTC)
 
 
@@ -33,7 +35,14 @@ def read_minute(text: str) -> int | None:
     if not text.strip():
         return None
     hours, _, minutes = text.strip()[:5].partition(":")
-    if hours.isascii() and hours.isdigit() and minutes.isascii() and minutes.isdigit() and int(hours) < 24 and int(minutes) < 60:
+    if (
+        hours.isascii()
+        and hours.isdigit()
+        and minutes.isascii()
+        and minutes.isdigit()
+        and int(hours) < 24
+        and int(minutes) < 60
+    ):
         return int(hours) * 60 + int(minutes)
     raise ValueError(f"“{text[:20]}” is no time of day. Write it like 22:30.")
 

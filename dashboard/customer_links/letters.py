@@ -74,8 +74,13 @@ def write(language: str, about: MessageTemplate, at: datetime, zone: ZoneInfo) -
     subject = _fill(said[f"subject_{about.kind}"], names)
     if about.is_reminder:
         subject = _fill(said["subject_reminder"], {"subject": subject})
-    cause = "invite" if about.kind == "invite" else about.rule if about.rule in EXPLAINED else "other"
-    until = {"until": _date(said, about.good_until.astimezone(zone)), "left": _left(said, about.good_until - at)}
+    cause = (
+        "invite" if about.kind == "invite" else about.rule if about.rule in EXPLAINED else "other"
+    )
+    until = {
+        "until": _date(said, about.good_until.astimezone(zone)),
+        "left": _left(said, about.good_until - at),
+    }
     paragraphs = (
         said["greeting"],
         said["reminder"] if about.is_reminder else "",
@@ -110,7 +115,12 @@ def _one_line(name: str) -> str:
 
 def _date(said: Mapping[str, str], local: datetime) -> str:
     month = said["months"].split()[local.month - 1]
-    told = {"day": str(local.day), "month": month, "year": str(local.year), "time": f"{local:%H:%M %Z}"}
+    told = {
+        "day": str(local.day),
+        "month": month,
+        "year": str(local.year),
+        "time": f"{local:%H:%M %Z}",
+    }
     return _fill(said["date"], told)
 
 

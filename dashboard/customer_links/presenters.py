@@ -43,7 +43,9 @@ class MessageForm:
         return self.stage == waiting_links.REMIND or self.action.reminded_at is not None
 
 
-def message_of(action: Action, account: Account, connection: Connection | None) -> MessageForm | None:
+def message_of(
+    action: Action, account: Account, connection: Connection | None
+) -> MessageForm | None:
     """The message for a link, in the language that is asked for; None where the link waits no more, or not yet.
 
     Raises:
@@ -63,10 +65,17 @@ def message_of(action: Action, account: Account, connection: Connection | None) 
         good_until=good_until,
         is_reminder=stage == waiting_links.REMIND or action.reminded_at is not None,
     )
-    language = chosen_language() or action.language or waiting_links.language_of(account.id) or letters.LANGUAGES[0]
+    language = (
+        chosen_language()
+        or action.language
+        or waiting_links.language_of(account.id)
+        or letters.LANGUAGES[0]
+    )
     if language not in letters.LANGUAGES:
         language = letters.LANGUAGES[0]
-    return MessageForm(action, stage, link, letters.write(language, occasion, at, zone()), good_until)
+    return MessageForm(
+        action, stage, link, letters.write(language, occasion, at, zone()), good_until
+    )
 
 
 def chosen_language() -> str | None:
@@ -78,7 +87,9 @@ def chosen_language() -> str | None:
     asked = request.values.get("language")
     found = meant(asked, letters.LANGUAGES) if asked else None
     if asked and found is None:
-        raise BadQuery(f"There are no messages in “{asked[:20]}”. There are: {', '.join(letters.LANGUAGES)}.")
+        raise BadQuery(
+            f"There are no messages in “{asked[:20]}”. There are: {', '.join(letters.LANGUAGES)}."
+        )
     return found
 
 

@@ -27,7 +27,11 @@ REMIND, UNSENT, SENT, FOLLOWED = "remind", "unsent", "sent", "followed"
 STAGES = (REMIND, UNSENT, SENT, FOLLOWED)
 # What only the customer can mend.
 CUSTOMERS_RULES = ("auth_failed", "consent_expiring")
-_WAITS = (Action.kind.in_(actions.LINKS), Action.state == actions.WAITING, Action.in_flight.is_not(None))
+_WAITS = (
+    Action.kind.in_(actions.LINKS),
+    Action.state == actions.WAITING,
+    Action.in_flight.is_not(None),
+)
 
 
 def waiting_links(at: datetime) -> Listing:
@@ -50,7 +54,12 @@ def waiting_links(at: datetime) -> Listing:
             contains_eager(Action.connection),
         )
         .where(*_WAITS),
-        search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Action.words),
+        search=(
+            Account.name_folded,
+            Account.external_id_folded,
+            Connection.name_folded,
+            Action.words,
+        ),
         exact=(Action.account_id, Action.connection_id),
         filters={
             "stage": Filter(stage, "What is next", STAGES),
@@ -105,9 +114,13 @@ def stage_of(action: Action, at: datetime) -> str | None:
     return row.stage if row is not None else None
 
 
-def note_sent(action: Action, who: str, language: str, at: datetime, *, reminder: bool = False) -> bool:
+def note_sent(
+    action: Action, who: str, language: str, at: datetime, *, reminder: bool = False
+) -> bool:
     """Somebody says that the message went out; False where the link waits no more. Commits."""
-    words: dict[str, Any] = {"reminded_at": at} if reminder else {"sent_at": at, "sent_by": who, "language": language}
+    words: dict[str, Any] = (
+        {"reminded_at": at} if reminder else {"sent_at": at, "sent_by": who, "language": language}
+    )
     noted = change(update(Action).where(Action.id == action.id, *_WAITS).values(words))
     db.session.commit()
     db.session.refresh(action)
@@ -116,14 +129,18 @@ def note_sent(action: Action, who: str, language: str, at: datetime, *, reminder
 
 def language_of(account_id: int) -> str | None:
     """The language in which the account's customer was last written to."""
-    written = select(Action.language).where(Action.account_id == account_id, Action.language.is_not(None))
+    written = select(Action.language).where(
+        Action.account_id == account_id, Action.language.is_not(None)
+    )
     return db.session.scalars(written.order_by(Action.sent_at.desc()).limit(1)).first()
 
 
 def waiting_of_account(account_id: int) -> list[Action]:
     """The links of one account that wait, oldest first."""
     mine = select(Action).outerjoin(Action.connection).options(contains_eager(Action.connection))
-    return list(db.session.scalars(mine.where(Action.account_id == account_id, *_WAITS).order_by(Action.id)))
+    return list(
+        db.session.scalars(mine.where(Action.account_id == account_id, *_WAITS).order_by(Action.id))
+    )
 
 
 def reconnected(since: datetime, most: int = 12) -> tuple[list[Action], int]:
@@ -136,20 +153,34 @@ def reconnected(since: datetime, most: int = 12) -> tuple[list[Action], int]:
         contains_eager(Action.connection),
     )
     latest = shown.where(*here).order_by(Action.settled_at.desc(), Action.id.desc()).limit(most)
-    return list(db.session.scalars(latest)), db.session.scalar(select(func.count()).select_from(Action).where(*here)) or 0
+    return list(db.session.scalars(latest)), db.session.scalar(
+        select(func.count()).select_from(Action).where(*here)
+    ) or 0
 
 
 def changes_since(account_id: int, connection_id: int, at: datetime) -> list[HealthChange]:
     """The connection's status changes after a time, oldest first."""
-    mine = select(HealthChange).where(HealthChange.account_id == account_id, HealthChange.connection_id == connection_id)
-    return list(db.session.scalars(mine.where(HealthChange.at > at).order_by(HealthChange.at, HealthChange.id)))
+    mine = select(HealthChange).where(
+        HealthChange.account_id == account_id, HealthChange.connection_id == connection_id
+    )
+    return list(
+        db.session.scalars(
+            mine.where(HealthChange.at > at).order_by(HealthChange.at, HealthChange.id)
+        )
+    )
 
 
 def first_connection_since(account_id: int, connector: str, at: datetime) -> Connection | None:
     """The first connection of a connector that an account got after a time."""
-    mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
-    mine = mine.where(Connection.connector_folded == comparable(connector), Connection.first_seen_at > at)
-    return db.session.scalars(mine.order_by(Connection.first_seen_at, Connection.id).limit(1)).first()
+    mine = select(Connection).where(
+        Connection.account_id == account_id, Connection.gone_at.is_(None)
+    )
+    mine = mine.where(
+        Connection.connector_folded == comparable(connector), Connection.first_seen_at > at
+    )
+    return db.session.scalars(
+        mine.order_by(Connection.first_seen_at, Connection.id).limit(1)
+    ).first()
 
 
 def _without_link() -> Any:
@@ -180,7 +211,9 @@ NEEDED = replace(
 def needed(most: int) -> tuple[list[Finding], int]:
     """The gravest few who must act and have no link, and how many there are."""
     here = NEEDED.statement.where(Finding.state.not_in((RECOVERED, SUPPRESSED)))
-    gravest = here.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(most)
+    gravest = here.order_by(Finding.severity_rank, Finding.first_seen_at.desc(), Finding.id).limit(
+        most
+    )
     counting = here.order_by(None).with_only_columns(func.count())
     return list(db.session.scalars(gravest)), db.session.scalar(counting) or 0
 
@@ -192,5 +225,9 @@ def last_links(places: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], Ac
     newest = select(func.max(Action.id)).where(
         tuple_(Action.account_id, Action.connection_id).in_(places), Action.kind.in_(actions.LINKS)
     )
-    found = select(Action).where(Action.id.in_(newest.group_by(Action.account_id, Action.connection_id)))
-    return {(action.account_id, action.connection_id): action for action in db.session.scalars(found)}
+    found = select(Action).where(
+        Action.id.in_(newest.group_by(Action.account_id, Action.connection_id))
+    )
+    return {
+        (action.account_id, action.connection_id): action for action in db.session.scalars(found)
+    }

@@ -24,7 +24,9 @@ GIVE_UP_AFTER = timedelta(hours=24)
 # A status that says that somebody follows a link. That a link was asked for may be all that RE_AUTHORISING says at first.
 FOLLOWING = ("AUTHORIZING", "RE_AUTHORISING", "RE_AUTHORISED")
 # A name as the web's servers have them. Browsers take more for one, and read it as another: %2e, a number, full-width letters.
-_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII | re.IGNORECASE)
+_NAME = re.compile(
+    r"(?!-)[a-z0-9_-]{1,63}(?<!-)(?:\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII | re.IGNORECASE
+)
 ASKED_ONLY, ASKED_FOR = "RE_AUTHORISING", timedelta(minutes=10)
 
 
@@ -49,7 +51,10 @@ def check_link(url: str, *, from_here: bool = True) -> SafeLink:
     Raises:
         UnsafeLink: with the reason.
     """
-    if any(character <= " " or character > "~" or character == "\\" for character in url) or len(url) > 8000:
+    if (
+        any(character <= " " or character > "~" or character == "\\" for character in url)
+        or len(url) > 8000
+    ):
         raise UnsafeLink("the address has characters that no web address has")
     try:
         parts = urlsplit(url)
@@ -61,7 +66,9 @@ def check_link(url: str, *, from_here: bool = True) -> SafeLink:
     number = ip_of(host)
     if number is None and not _NAME.fullmatch(host):
         raise UnsafeLink("its host has characters that no name of one has")
-    if not (from_here and _is_loopback(host)) and (_is_loopback(host) or (number is not None and is_private(number))):
+    if not (from_here and _is_loopback(host)) and (
+        _is_loopback(host) or (number is not None and is_private(number))
+    ):
         raise UnsafeLink("it leads into a private network")
     if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
         raise UnsafeLink(f"it is not https but “{parts.scheme[:20]}”")
@@ -99,7 +106,9 @@ def request_link(
     return _keep(api, action, lambda: asks(connection.id), at, interval)
 
 
-def invite(api: peliqan.Peliqan, account: Account, connector: str, who: str, at: datetime, interval: float) -> Action:
+def invite(
+    api: peliqan.Peliqan, account: Account, connector: str, who: str, at: datetime, interval: float
+) -> Action:
     """Ask Peliqan for a link with which the customer connects something new. The rest is as with ``request_link``."""
     api.ensure(actions.INVITE)
     earlier = actions.invite_in_flight(account.id, connector)
@@ -111,7 +120,13 @@ def invite(api: peliqan.Peliqan, account: Account, connector: str, who: str, at:
     return _keep(api, action, lambda: api.for_account(account.id).invite(connector), at, interval)
 
 
-def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link], at: datetime, interval: float) -> Action:
+def _keep(
+    api: peliqan.Peliqan,
+    action: Action,
+    asks: Callable[[], peliqan.Link],
+    at: datetime,
+    interval: float,
+) -> Action:
     try:
         action.url = check_link(asks().url, from_here=api.is_here).url
     except peliqan.PeliqanError as error:
@@ -120,7 +135,9 @@ def _keep(api: peliqan.Peliqan, action: Action, asks: Callable[[], peliqan.Link]
         actions.complete(action, "failed", at, error.explained)
     except UnsafeLink as error:
         polling.read_after(api, action, at)
-        actions.complete(action, "failed", at, f"Peliqan gave an address that is not safe to open: {error}.")
+        actions.complete(
+            action, "failed", at, f"Peliqan gave an address that is not safe to open: {error}."
+        )
     else:
         action.state = actions.WAITING
         actions.reschedule(action, next_poll(action, at, interval))
@@ -133,7 +150,9 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     action.looks += 1
     if action.state == actions.STARTING:
         polling.read_after(api, action, at)
-        actions.complete(action, "failed", at, "The console was stopped while it asked. Ask for the link again.")
+        actions.complete(
+            action, "failed", at, "The console was stopped while it asked. Ask for the link again."
+        )
         return
     if action.kind == actions.INVITE:
         _look_for_invited(action, at, interval)
@@ -142,7 +161,12 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
         connection = live.read_connection(api, action.account_id, action.connection_id, at)
     except peliqan.PeliqanError as error:
         if at - action.started_at > GIVE_UP_AFTER:
-            actions.complete(action, "failed", at, f"{error.sentence} Whether anybody followed the link cannot be told.")
+            actions.complete(
+                action,
+                "failed",
+                at,
+                f"{error.sentence} Whether anybody followed the link cannot be told.",
+            )
             return
         action.detail = f"{error.sentence} Looking again."
         actions.reschedule(action, next_poll(action, at, interval))
@@ -153,7 +177,9 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
     if connection.severity == Severity.OK and moved:
         actions.complete(action, "done", at, f"The connection is {connection.status} again.")
     elif outcome_of_run(connection.status) is RunOutcome.PARTIAL and moved:
-        actions.complete(action, "done", at, f"The connection loads data again ({connection.status}).")
+        actions.complete(
+            action, "done", at, f"The connection loads data again ({connection.status})."
+        )
     elif at - action.started_at > GIVE_UP_AFTER:
         actions.complete(action, "failed", at, "Nobody followed the link within 24 hours.")
     else:
@@ -162,12 +188,16 @@ def poll(api: peliqan.Peliqan, action: Action, at: datetime, interval: float) ->
 
 def _look_for_invited(action: Action, at: datetime, interval: float) -> None:
     """The passes over the fleet see what a customer connects: nothing more is asked for it."""
-    made = waiting_links.first_connection_since(action.account_id, action.connector, action.started_at)
+    made = waiting_links.first_connection_since(
+        action.account_id, action.connector, action.started_at
+    )
     if made is not None:
         action.followed_at = made.first_seen_at
         actions.complete(action, "done", at, f"The customer made the connection {made.title}.")
     elif at - action.started_at > GIVE_UP_AFTER:
-        actions.complete(action, "failed", at, "The customer connected nothing of it within 24 hours.")
+        actions.complete(
+            action, "failed", at, "The customer connected nothing of it within 24 hours."
+        )
     else:
         actions.reschedule(action, next_poll(action, at, interval))
 
@@ -177,7 +207,9 @@ def _followed_at(action: Action, before: datetime | None) -> datetime | None:
 
     At the first look, and within ten minutes, RE_AUTHORISING may still be what asking for the link made of it.
     """
-    for change in waiting_links.changes_since(action.account_id, action.connection_id, before or action.started_at):
+    for change in waiting_links.changes_since(
+        action.account_id, action.connection_id, before or action.started_at
+    ):
         may_be_ours = before is None or change.at <= action.started_at + ASKED_FOR
         if change.became in FOLLOWING and not (change.became == ASKED_ONLY and may_be_ours):
             return change.at
@@ -186,4 +218,8 @@ def _followed_at(action: Action, before: datetime | None) -> datetime | None:
 
 def _is_loopback(host: str) -> bool:
     name, number = host.rstrip(".").lower(), ip_of(host)
-    return name == "localhost" or name.endswith(".localhost") or (number is not None and number.is_loopback)
+    return (
+        name == "localhost"
+        or name.endswith(".localhost")
+        or (number is not None and number.is_loopback)
+    )

@@ -58,10 +58,18 @@ def needed() -> ResponseReturnValue:
     """Customers who must act and have no link yet."""
 
     def last_links(findings: list[Finding]) -> dict[tuple[int, int], Action]:
-        return dict(waiting_links.last_links([(each.account_id, each.connection_id or 0) for each in findings]))
+        return dict(
+            waiting_links.last_links(
+                [(each.account_id, each.connection_id or 0) for each in findings]
+            )
+        )
 
     return render_list(
-        waiting_links.NEEDED, serialize_finding, "customer_links/needed.html", "customer_links/_needed.html", beside=last_links
+        waiting_links.NEEDED,
+        serialize_finding,
+        "customer_links/needed.html",
+        "customer_links/_needed.html",
+        beside=last_links,
     )
 
 
@@ -90,12 +98,21 @@ def reminded(action_id: int) -> ResponseReturnValue:
 @requires("operator")
 def new_invite() -> ResponseReturnValue:
     """The form for an invite."""
-    account = get_account_or_404(whole_number("account", request.args.get("account", ""), 2**63 - 1))
+    account = get_account_or_404(
+        whole_number("account", request.args.get("account", ""), 2**63 - 1)
+    )
     has = set(db.session.scalars(_live_connectors(account)))
-    known = set(db.session.scalars(select(ConnectionCount.connector).where(ConnectionCount.connections > 0)))
+    known = set(
+        db.session.scalars(select(ConnectionCount.connector).where(ConnectionCount.connections > 0))
+    )
     mine = set(map(comparable, has))
     offered = sorted((each for each in known if comparable(each) not in mine), key=comparable)
-    return render_template("customer_links/invite.html", account=account, has=sorted(has, key=comparable), offered=offered)
+    return render_template(
+        "customer_links/invite.html",
+        account=account,
+        has=sorted(has, key=comparable),
+        offered=offered,
+    )
 
 
 @bp.post("/accounts/<int:account_id>/invite")
@@ -109,16 +126,26 @@ def invite(account_id: int) -> ResponseReturnValue:
     if account.gone_at is not None:
         return _refuse(account, "Peliqan lists this account no more.", connector)
     if comparable(connector) in map(comparable, db.session.scalars(_live_connectors(account))):
-        return _refuse(account, f"The account has a connection of {connector}: make a link on that connection’s page.", connector)
+        return _refuse(
+            account,
+            f"The account has a connection of {connector}: make a link on that connection’s page.",
+            connector,
+        )
     settings = services().settings
     with audit_if_not_sent(actions.INVITE, account_id):
-        action = customer_links.invite(services().api, account, connector, who, at, settings.dashboard_watch_interval)
+        action = customer_links.invite(
+            services().api, account, connector, who, at, settings.dashboard_watch_interval
+        )
     poll_action.enqueue_when_due(action)
     return redirect(url_for(".link", action_id=action.id), 303)
 
 
 def _live_connectors(account: Account) -> Select[str]:
-    mine = (Connection.account_id == account.id, Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
+    mine = (
+        Connection.account_id == account.id,
+        Connection.gone_at.is_(None),
+        Connection.is_warehouse.is_(False),
+    )
     return select(Connection.connector).where(*mine).distinct()
 
 
@@ -132,14 +159,19 @@ def _link_or_404(action_id: int) -> Action:
 def _show(action: Action, problem: str = "") -> ResponseReturnValue:
     message = message_of(action, action.account, action.connection)
     template = "customer_links/_message.html" if htmx.is_htmx() else "customer_links/link.html"
-    return render_template(template, action=action, message=message, problem=problem, service_name=service_name)
+    return render_template(
+        template, action=action, message=message, problem=problem, service_name=service_name
+    )
 
 
 def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
     who, at, language = visitor().email, services().clock(), chosen_language() or "en"
     problem = ""
     if waiting_links.note_sent(action, who, language, at, reminder=reminder):
-        what, words = ("link_reminded" if reminder else "link_sent"), f"{action.kind.replace('_', ' ')}, in {language}"
+        what, words = (
+            ("link_reminded" if reminder else "link_sent"),
+            f"{action.kind.replace('_', ' ')}, in {language}",
+        )
         place = {"account_id": action.account_id, "connection_id": action.connection_id or None}
         audit.record(at, who, what, audit.DONE, **place, detail=words)
     else:
@@ -153,6 +185,11 @@ def _note(action: Action, *, reminder: bool) -> ResponseReturnValue:
 
 def _refuse(account: Account, why: str, connector: str) -> ResponseReturnValue:
     audit.record(
-        services().clock(), visitor().email, actions.INVITE, audit.REFUSED, account_id=account.id, detail=f"{connector}: {why}"
+        services().clock(),
+        visitor().email,
+        actions.INVITE,
+        audit.REFUSED,
+        account_id=account.id,
+        detail=f"{connector}: {why}",
     )
     abort(400, why)

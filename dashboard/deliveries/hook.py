@@ -120,7 +120,9 @@ class FunctionHook:
             if callable(found):
                 return found  # type: ignore[no-any-return]
             raise HookError(f"{self.name} is no function.")
-        raise HookError(f"{self.name} could not be imported ({raised}): its module has to be where this Python looks for it.")
+        raise HookError(
+            f"{self.name} could not be imported ({raised}): its module has to be where this Python looks for it."
+        )
 
 
 class AddressHook:
@@ -135,7 +137,9 @@ class AddressHook:
         # The rest of the address may hold secrets.
         self.name = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self._proxies = get_environ_proxies(url)
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
         self._adapter = HTTPAdapter(1, 4)
 
     def send(self, message: Message) -> None:
@@ -153,7 +157,9 @@ class AddressHook:
         try:
             keep_paths_from_logs()
             request = requests.Request("POST", self._url, headers, data=body).prepare()
-            with self._adapter.send(request, True, TIMEOUT, self._verify, None, self._proxies) as response:
+            with self._adapter.send(
+                request, True, TIMEOUT, self._verify, None, self._proxies
+            ) as response:
                 failure = _refusal(response)
                 with suppress(HTTPError, OSError):
                     response.raw.read1(READ)
@@ -161,7 +167,11 @@ class AddressHook:
             failure = HookError("The hook did not answer in time.")
         except (requests.RequestException, HTTPError, OSError) as error:
             why = unreachable.reason(error)
-            failure = HookError(f"The hook cannot be reached: {why}." if why else "The connection to the hook broke off.")
+            failure = HookError(
+                f"The hook cannot be reached: {why}."
+                if why
+                else "The connection to the hook broke off."
+            )
         if failure is not None:
             raise failure
 
@@ -182,9 +192,13 @@ def _refusal(response: requests.Response) -> HookError | None:
     if 200 <= status < 300:
         return None
     if 300 <= status < 400:
-        return HookError(f"The hook answered {status}: it points to another address, and redirects are not followed.")
+        return HookError(
+            f"The hook answered {status}: it points to another address, and redirects are not followed."
+        )
     meant = _MEANT.get(status, "it is in trouble" if status >= 500 else "it did not take the part")
-    return HookError(f"The hook answered {status}: {meant}.", retry_wait(response.headers.get("Retry-After")))
+    return HookError(
+        f"The hook answered {status}: {meant}.", retry_wait(response.headers.get("Retry-After"))
+    )
 
 
 def _encoded(message: Message) -> bytes:

@@ -32,11 +32,19 @@ from dashboard.tables.reader import Row, TableChanged, TableReading
 # So long a completed run is waited for.
 WAITED: Final = timedelta(hours=24)
 # After the first try that failed, the second, and so on; then it is dead, until somebody sends it again.
-WAITS: Final = (timedelta(minutes=1), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=6))
+WAITS: Final = (
+    timedelta(minutes=1),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=6),
+)
 # Others have their turn after so long.
 TURN: Final = timedelta(minutes=1)
 AHEAD: Final = 2
-NEW_ACCOUNT: Final = "The console does not know its account yet; the next pass over the fleet lists what is new."
+NEW_ACCOUNT: Final = (
+    "The console does not know its account yet; the next pass over the fleet lists what is new."
+)
 NO_RUN: Final = "No run of it completed within 24 hours."
 PARTIAL_RUN: Final = "Run {} ended {}: some of the data was not loaded and is missing here. {}"
 WAREHOUSE: Final = "It is a warehouse, into which others load: no run of its own brings tables."
@@ -53,10 +61,14 @@ class Target:
     names: frozenset[str]
 
 
-def work_on(services: Services, target: Target, delivery: Delivery, interval: float, stop: Event) -> None:
+def work_on(
+    services: Services, target: Target, delivery: Delivery, interval: float, stop: Event
+) -> None:
     """One turn at a delivery whose lease the caller has: to its end, or to where it has to wait. ``interval``: see ``pace``."""
     if delivery.tries > len(WAITS):
-        deliveries.complete(delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED)
+        deliveries.complete(
+            delivery, deliveries.DEAD, services.clock(), error=delivery.error or KILLED
+        )
         return
     try:
         if delivery.state == deliveries.WAITING and not _has_loaded(services, delivery, interval):
@@ -68,12 +80,16 @@ def work_on(services: Services, target: Target, delivery: Delivery, interval: fl
         _try_again(delivery, str(error), services.clock())
     except peliqan.ApiUnavailable as error:
         # Nobody was asked, so that is no try.
-        deliveries.reschedule(delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error))
+        deliveries.reschedule(
+            delivery, services.clock() + WAITS[0], tries=delivery.tries, error=sentence_of(error)
+        )
     except peliqan.PeliqanError as error:
         _try_again(delivery, sentence_of(error), services.clock(), error.retry_after)
 
 
-def _try_again(delivery: Delivery, error: str, at: datetime, retry_after: float | None = None) -> None:
+def _try_again(
+    delivery: Delivery, error: str, at: datetime, retry_after: float | None = None
+) -> None:
     tries = delivery.tries + 1
     if tries > len(WAITS):
         deliveries.complete(delivery, deliveries.DEAD, at, error=error, tries=tries)
@@ -91,7 +107,9 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
         said = NEW_ACCOUNT
     else:
         try:
-            connection = live.read_connection(services.api, delivery.account_id, delivery.connection_id, at)
+            connection = live.read_connection(
+                services.api, delivery.account_id, delivery.connection_id, at
+            )
         except peliqan.PeliqanError as error:
             said = error.explained
         else:
@@ -104,7 +122,9 @@ def _has_loaded(services: Services, delivery: Delivery, interval: float) -> bool
                 reached = {"state": deliveries.READING, "run_id": run.id, "remarks": remarks}
                 return deliveries.save_progress(delivery, at, error="", **reached, **looked)
     if at - delivery.waits_since > WAITED:
-        deliveries.complete(delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked)
+        deliveries.complete(
+            delivery, deliveries.DEAD, at, error=f"{NO_RUN} {said}".strip(), **looked
+        )
     else:
         deliveries.reschedule(delivery, next_poll(delivery, at, interval), error=said, **looked)
     return False
@@ -135,7 +155,12 @@ class _Turn:
     def __init__(self, services: Services, target: Target, delivery: Delivery, stop: Event) -> None:
         if target.hook is None:
             raise HookError(NONE)
-        self._services, self._hook, self._names, self._stop = services, target.hook, target.names, stop
+        self._services, self._hook, self._names, self._stop = (
+            services,
+            target.hook,
+            target.names,
+            stop,
+        )
         self._delivery, self._began = delivery, services.clock()
         self._api = services.api.for_account(delivery.account_id)
         connection = queries.connection_or_none(delivery.account_id, delivery.connection_id)
@@ -154,26 +179,49 @@ class _Turn:
         for place, table in enumerate(delivery.tables or ()):
             if not table["whole"] and not self._hand_over_table(place):
                 return
-        tables = [{name: each[name] for name in ("id", "name", "rows", "parts")} for each in delivery.tables or ()]
+        tables = [
+            {name: each[name] for name in ("id", "name", "rows", "parts")}
+            for each in delivery.tables or ()
+        ]
         remarks = [*delivery.remarks] if tables else [NO_TABLES]
         whole = {"complete": True, "tables": tables, "rows": delivery.rows, "remarks": remarks}
         self._hook.send({**self._head, "key": f"{delivery.id}-complete", **whole})
-        deliveries.complete(delivery, deliveries.DELIVERED, self._services.clock(), error="", tries=0, remarks=remarks)
+        deliveries.complete(
+            delivery,
+            deliveries.DELIVERED,
+            self._services.clock(),
+            error="",
+            tries=0,
+            remarks=remarks,
+        )
 
     def _list_tables(self) -> bool:
         """Settle which tables go over, and in which order: that stays, however often it is interrupted."""
-        found = tables_of(self._connection, (table for each in self._api.databases() for table in self._api.tables(each.id)))
+        found = tables_of(
+            self._connection,
+            (table for each in self._api.databases() for table in self._api.tables(each.id)),
+        )
         wanted = [each for each in found if is_wanted(each, self._connection, self._names)]
-        empty: Mapping[str, Any] = {"rows": 0, "parts": 0, "count": None, "repeated": 0, "whole": False}
+        empty: Mapping[str, Any] = {
+            "rows": 0,
+            "parts": 0,
+            "count": None,
+            "repeated": 0,
+            "whole": False,
+        }
         tables = [{"id": each.id, "name": clean(each.name), **empty} for each in wanted]
-        return deliveries.save_progress(self._delivery, self._services.clock(), state=deliveries.SENDING, tables=tables)
+        return deliveries.save_progress(
+            self._delivery, self._services.clock(), state=deliveries.SENDING, tables=tables
+        )
 
     def _hand_over_table(self, place: int) -> bool:
         """A table from the first part on that was not taken. False where it is somebody else's, or goes on later."""
         table = self._table(place)
         try:
             columns = with_id(self._api.columns(table["id"]))
-            reading = TableReading(self._api, table["id"], {}, first_page=table["parts"] + 1, ahead=AHEAD)
+            reading = TableReading(
+                self._api, table["id"], {}, first_page=table["parts"] + 1, ahead=AHEAD
+            )
             # As if it had never been interrupted.
             told = reading.told
             told.count = told.last_count = table["count"]
@@ -188,11 +236,17 @@ class _Turn:
                 pages.close()
         except peliqan.NotFound:
             remark = GONE.format(table["name"])
-            return self._note_table(place, {"whole": True}, remarks=[*self._delivery.remarks, remark])
+            return self._note_table(
+                place, {"whole": True}, remarks=[*self._delivery.remarks, remark]
+            )
         return True
 
     def _part(
-        self, table: Mapping[str, Any], columns: Sequence[peliqan.Column], rows: Sequence[Row], reading: TableReading
+        self,
+        table: Mapping[str, Any],
+        columns: Sequence[peliqan.Column],
+        rows: Sequence[Row],
+        reading: TableReading,
     ) -> dict[str, Any]:
         return {
             **self._head,
@@ -207,16 +261,31 @@ class _Turn:
 
     def _note(self, place: int, reading: TableReading) -> bool:
         told = reading.told
-        reached = {"parts": reading.page, "rows": told.read, "count": told.count, "repeated": told.repeated}
+        reached = {
+            "parts": reading.page,
+            "rows": told.read,
+            "count": told.count,
+            "repeated": told.repeated,
+        }
         remarks = self._delivery.remarks
         if told.ended:
-            remarks = [*remarks, *(f"“{self._table(place)['name']}”: {said}" for said in told.remarks)]
-        return self._note_table(place, {**reached, "whole": told.ended}, tries=0, error="", remarks=remarks)
+            remarks = [
+                *remarks,
+                *(f"“{self._table(place)['name']}”: {said}" for said in told.remarks),
+            ]
+        return self._note_table(
+            place, {**reached, "whole": told.ended}, tries=0, error="", remarks=remarks
+        )
 
     def _note_table(self, place: int, reached: Mapping[str, Any], **values: Any) -> bool:
-        tables = [{**each, **reached} if at == place else each for at, each in enumerate(self._delivery.tables or ())]
+        tables = [
+            {**each, **reached} if at == place else each
+            for at, each in enumerate(self._delivery.tables or ())
+        ]
         rows = sum(each["rows"] for each in tables)
-        return deliveries.save_progress(self._delivery, self._services.clock(), tables=tables, rows=rows, **values)
+        return deliveries.save_progress(
+            self._delivery, self._services.clock(), tables=tables, rows=rows, **values
+        )
 
     def _has_to_wait(self) -> bool:
         """Whether it is let go for now: the worker ends, or others have their turn."""

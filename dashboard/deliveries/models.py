@@ -50,7 +50,10 @@ class Delivery(Model):
     remarks: Mapped[list[str]] = mapped_column(JSON, default=list)
 
     account: Mapped[Account | None] = relationship(
-        lazy="raise", viewonly=True, primaryjoin="foreign(Delivery.account_id) == Account.id", uselist=False
+        lazy="raise",
+        viewonly=True,
+        primaryjoin="foreign(Delivery.account_id) == Account.id",
+        uselist=False,
     )
     connection: Mapped[Connection | None] = relationship(
         lazy="raise",

@@ -22,7 +22,14 @@ from dashboard.fleet.lists import CONNECTIONS
 from dashboard.fleet.models import Account, Connection
 from dashboard.listing.listing import Filter, Listing, shown_time
 
-WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = "waiting", "reading", "sending", "delivered", "dead", "cancelled"
+WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED = (
+    "waiting",
+    "reading",
+    "sending",
+    "delivered",
+    "dead",
+    "cancelled",
+)
 STATES: Final = (WAITING, READING, SENDING, DELIVERED, DEAD, CANCELLED)
 OPEN: Final = (WAITING, READING, SENDING)
 BY_EVENT: Final = "webhook"
@@ -49,13 +56,17 @@ def start(places: Iterable[Place], who: str, at: datetime) -> list[int]:
 def ask(place: Place, who: str, at: datetime) -> Delivery:
     """One that somebody wants; the open one, where there is one. Commits."""
     lock_snapshot()
-    mine = select(Delivery).where(Delivery.account_id == place[0], Delivery.connection_id == place[1])
+    mine = select(Delivery).where(
+        Delivery.account_id == place[0], Delivery.connection_id == place[1]
+    )
     before = db.session.scalars(mine.order_by(Delivery.id)).all()
     found = next((each for each in before if each.state in OPEN), None)
     if found is None:
         # Never the number of one that was forgotten: the newest is the last to go.
         last = before[-1].key.removeprefix(_key(place)).lstrip("/") if before else None
-        found = _add(_key(place) + ("" if last is None else f"/{int(last or 0) + 1}"), place, who, at)
+        found = _add(
+            _key(place) + ("" if last is None else f"/{int(last or 0) + 1}"), place, who, at
+        )
     db.session.commit()
     return found
 
@@ -66,7 +77,12 @@ def _key(place: Place) -> str:
 
 def _add(key: str, place: Place, who: str, at: datetime) -> Delivery:
     entry = audit.begin(
-        at, who, "deliver", account_id=place[0], connection_id=place[1], detail="Its tables for the hook, unmasked."
+        at,
+        who,
+        "deliver",
+        account_id=place[0],
+        connection_id=place[1],
+        detail="Its tables for the hook, unmasked.",
     )
     made = Delivery(
         key=key,
@@ -89,7 +105,9 @@ def make_due(places: Collection[Place], at: datetime) -> list[int]:
     if not places:
         return []
     waiting = Delivery.state == WAITING, Delivery.due_at > at
-    mine = select(Delivery.id).where(*waiting, tuple_(Delivery.account_id, Delivery.connection_id).in_(list(places)))
+    mine = select(Delivery.id).where(
+        *waiting, tuple_(Delivery.account_id, Delivery.connection_id).in_(list(places))
+    )
     ids = list(db.session.scalars(mine))
     if ids:
         change(update(Delivery).where(Delivery.id.in_(ids), *waiting).values(due_at=at))
@@ -103,7 +121,9 @@ def delivery_or_none(delivery_id: int) -> Delivery | None:
 
 def latest_of(place: Place) -> Delivery | None:
     """A connection's newest delivery."""
-    mine = select(Delivery).where(Delivery.account_id == place[0], Delivery.connection_id == place[1])
+    mine = select(Delivery).where(
+        Delivery.account_id == place[0], Delivery.connection_id == place[1]
+    )
     return db.session.scalar(mine.order_by(Delivery.id.desc()).limit(1))
 
 
@@ -119,14 +139,19 @@ def lease(delivery_id: int, at: datetime) -> Delivery | None:
     One that a killed worker had in hand counts a try more: should it be what kills them, it ends.
     """
     mine = update(Delivery).where(
-        Delivery.id == delivery_id, Delivery.state.in_(OPEN), Delivery.due_at <= at, is_free(Delivery, at)
+        Delivery.id == delivery_id,
+        Delivery.state.in_(OPEN),
+        Delivery.due_at <= at,
+        is_free(Delivery, at),
     )
     tries = Delivery.tries + case((Delivery.leased_until.is_(None), 0), else_=1)
     taken = change(mine.values(leased_until=at + LEASE, tries=tries))
     db.session.commit()
     if not taken:
         return None
-    found = db.session.scalar(select(Delivery).where(Delivery.id == delivery_id).execution_options(populate_existing=True))
+    found = db.session.scalar(
+        select(Delivery).where(Delivery.id == delivery_id).execution_options(populate_existing=True)
+    )
     if found is not None:
         # No transaction stays open while a place far away takes its time.
         db.session.expunge(found)
@@ -146,9 +171,21 @@ def reschedule(delivery: Delivery, due_at: datetime, **reached: Any) -> bool:
 
 def complete(delivery: Delivery, state: str, at: datetime, **reached: Any) -> bool:
     """Its end, in the audit trail too; ``reached``: ``error`` and ``remarks``. Commits."""
-    ended = _move(delivery, commit=False, state=state, settled_at=at, due_at=None, leased_until=None, **reached)
+    ended = _move(
+        delivery,
+        commit=False,
+        state=state,
+        settled_at=at,
+        due_at=None,
+        leased_until=None,
+        **reached,
+    )
     if ended:
-        told = [f"{delivery.rows:,} rows of {len(delivery.tables or ())} tables handed over.", delivery.error, *delivery.remarks]
+        told = [
+            f"{delivery.rows:,} rows of {len(delivery.tables or ())} tables handed over.",
+            delivery.error,
+            *delivery.remarks,
+        ]
         result = audit.DONE if state == DELIVERED else audit.FAILED
         audit.settle(delivery.audit_id, result, " ".join(part for part in told if part), at)
     db.session.commit()
@@ -158,7 +195,9 @@ def complete(delivery: Delivery, state: str, at: datetime, **reached: Any) -> bo
 def _move(delivery: Delivery, *, commit: bool = True, **values: Any) -> bool:
     """Write this of a delivery that the caller has the lease of; both in the store and in hand."""
     mine = update(Delivery).where(
-        Delivery.id == delivery.id, Delivery.state.in_(OPEN), Delivery.leased_until == delivery.leased_until
+        Delivery.id == delivery.id,
+        Delivery.state.in_(OPEN),
+        Delivery.leased_until == delivery.leased_until,
     )
     moved = change(mine.values(with_folds(Delivery, values)))
     if commit:
@@ -171,12 +210,29 @@ def _move(delivery: Delivery, *, commit: bool = True, **values: Any) -> bool:
 
 def send_again(delivery: Delivery, who: str, at: datetime) -> bool:
     """Have one that is dead or was cancelled go on, with what the hook has not taken. False where it is neither. Commits."""
-    state = SENDING if delivery.tables is not None else READING if delivery.run_id is not None else WAITING
+    state = (
+        SENDING
+        if delivery.tables is not None
+        else READING
+        if delivery.run_id is not None
+        else WAITING
+    )
     place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
-    entry = audit.begin(at, who, "send_delivery", detail=f"Delivery {delivery.id} goes on.", **place)
+    entry = audit.begin(
+        at, who, "send_delivery", detail=f"Delivery {delivery.id} goes on.", **place
+    )
     mine = update(Delivery).where(Delivery.id == delivery.id, Delivery.state.in_((DEAD, CANCELLED)))
-    fresh = {"tries": 0, "looks": 0, "waits_since": at, "due_at": at, "settled_at": None, "error": ""}
-    moved = change(mine.values(with_folds(Delivery, {"state": state, "audit_id": entry.id, **fresh})))
+    fresh = {
+        "tries": 0,
+        "looks": 0,
+        "waits_since": at,
+        "due_at": at,
+        "settled_at": None,
+        "error": "",
+    }
+    moved = change(
+        mine.values(with_folds(Delivery, {"state": state, "audit_id": entry.id, **fresh}))
+    )
     if moved:
         db.session.commit()
         db.session.refresh(delivery)

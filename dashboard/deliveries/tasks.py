@@ -17,7 +17,9 @@ def deliver(delivery_id: int) -> None:
     delivery = deliveries.lease(delivery_id, parts.clock())
     if delivery is not None:
         target = jobs.Target(parts.hook, parts.settings.hook_tables)
-        jobs.work_on(parts, target, delivery, parts.settings.dashboard_watch_interval, parts.queues.stop)
+        jobs.work_on(
+            parts, target, delivery, parts.settings.dashboard_watch_interval, parts.queues.stop
+        )
         if not parts.queues.stop.is_set():
             deliver.enqueue_when_due(delivery)
 

@@ -33,18 +33,36 @@ def index() -> ResponseReturnValue:
 def read(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Hand a connection's tables over now; where that is under way, it is shown."""
     connection, at = get_connection_or_404(account_id, connection_id), services().clock()
-    why = NONE if services().hook is None else "" if connection.may_sync else "It is no source: no run of it brings tables."
+    why = (
+        NONE
+        if services().hook is None
+        else ""
+        if connection.may_sync
+        else "It is no source: no run of it brings tables."
+    )
     if why:
         audit.record(
-            at, visitor().email, "deliver", audit.REFUSED, account_id=account_id, connection_id=connection_id, detail=why
+            at,
+            visitor().email,
+            "deliver",
+            audit.REFUSED,
+            account_id=account_id,
+            connection_id=connection_id,
+            detail=why,
         )
         abort(400, why)
     delivery = deliveries.ask((account_id, connection_id), visitor().email, at)
     deliver.enqueue_when_due(delivery)
     if delivery.asked_at < at:
-        flash("Its tables are being handed over already. The first line below says how far that is.", "info")
+        flash(
+            "Its tables are being handed over already. The first line below says how far that is.",
+            "info",
+        )
     else:
-        flash("Its tables are handed over as soon as a run of it has completed. Look again to see how far that is.", "success")
+        flash(
+            "Its tables are handed over as soon as a run of it has completed. Look again to see how far that is.",
+            "success",
+        )
     return redirect(url_for(".index", account=account_id, q=connection_id), 303)
 
 
@@ -57,7 +75,9 @@ def send(delivery_id: int) -> ResponseReturnValue:
         deliver.enqueue_when_due(delivery)
         flash(f"Delivery {delivery_id} goes on with what the hook has not taken yet.", "success")
     else:
-        flash(f"Delivery {delivery_id} is {delivery.state}: there is nothing to send again.", "info")
+        flash(
+            f"Delivery {delivery_id} is {delivery.state}: there is nothing to send again.", "info"
+        )
     return redirect(url_for(".index"), 303)
 
 
@@ -68,8 +88,18 @@ def cancel(delivery_id: int) -> ResponseReturnValue:
     delivery, who = _delivery_or_404(delivery_id), visitor().email
     if deliveries.cancel(delivery, who, services().clock()):
         place = {"account_id": delivery.account_id, "connection_id": delivery.connection_id}
-        audit.record(services().clock(), who, "cancel_delivery", audit.DONE, **place, detail=f"Delivery {delivery_id}")
-        flash(f"Delivery {delivery_id} is cancelled. What the hook has taken before, it has.", "success")
+        audit.record(
+            services().clock(),
+            who,
+            "cancel_delivery",
+            audit.DONE,
+            **place,
+            detail=f"Delivery {delivery_id}",
+        )
+        flash(
+            f"Delivery {delivery_id} is cancelled. What the hook has taken before, it has.",
+            "success",
+        )
     else:
         flash(f"Delivery {delivery_id} is {delivery.state}: there is nothing to cancel.", "info")
     return redirect(url_for(".index"), 303)

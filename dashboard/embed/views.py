@@ -73,15 +73,32 @@ def token() -> ResponseReturnValue:
     external_id = _external_id(request.form)
     account = _account(external_id)
     if account is None and request.form.get("create") != "yes":
-        return jsonify(error="unknown_account", detail="No account has this external id; it would be created."), 409
+        return jsonify(
+            error="unknown_account", detail="No account has this external id; it would be created."
+        ), 409
     what = "widget_token" if account else "create_account"
     entry = audit.record(
-        services().clock(), visitor().email, what, audit.PENDING, account_id=account.id if account else None, detail=external_id
+        services().clock(),
+        visitor().email,
+        what,
+        audit.PENDING,
+        account_id=account.id if account else None,
+        detail=external_id,
     )
     try:
-        made = services().api.integration_token(external_id, company_name=account.name if account else external_id).token
+        made = (
+            services()
+            .api.integration_token(
+                external_id, company_name=account.name if account else external_id
+            )
+            .token
+        )
     except peliqan.PeliqanError as error:
-        entry.result, entry.detail, entry.settled_at = audit.FAILED, error.explained, services().clock()
+        entry.result, entry.detail, entry.settled_at = (
+            audit.FAILED,
+            error.explained,
+            services().clock(),
+        )
         db.session.commit()
         return jsonify(error.as_json()), 502
     entry.result, entry.settled_at = audit.DONE, services().clock()
@@ -106,7 +123,14 @@ def connected() -> ResponseReturnValue:
         account, connection, problem = None, None, error
     result = audit.DONE if connection is not None else audit.FAILED
     account_id = account.id if account else None
-    audit.record(at, visitor().email, "widget_connected", result, account_id=account_id, connection_id=connection_id)
+    audit.record(
+        at,
+        visitor().email,
+        "widget_connected",
+        result,
+        account_id=account_id,
+        connection_id=connection_id,
+    )
     shown = {"account": account, "connection": connection, "delivery": delivery, "problem": problem}
     return render_template("embed/_connected.html", **shown)
 
@@ -137,14 +161,24 @@ def frame() -> ResponseReturnValue:
     ]
     # Under a name of its own the frame may keep what the vendor's script stores; it holds no secret, so anybody may frame it.
     # Under the console's it never has the console's origin.
-    own_policy("; ".join([*policy, "frame-ancestors *"] if own_host else [sandboxed, *policy, "frame-ancestors 'self'"]))
+    own_policy(
+        "; ".join(
+            [*policy, "frame-ancestors *"]
+            if own_host
+            else [sandboxed, *policy, "frame-ancestors 'self'"]
+        )
+    )
     return render_template("embed/frame.html", script_url=settings.peliqan_embed_script_url)
 
 
 def _page() -> EmbedPage:
     settings = services().settings
     external_id = _external_id(request.args) if request.args.get("external_id", "").strip() else ""
-    known = list(db.session.scalars(select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))))
+    known = list(
+        db.session.scalars(
+            select(Connection.connector).distinct().where(Connection.is_warehouse.is_(False))
+        )
+    )
     customers = (
         select(Account)
         .where(Account.external_id.is_not(None), Account.gone_at.is_(None))
@@ -153,7 +187,9 @@ def _page() -> EmbedPage:
     )
     asked = request.args.getlist("connector") or request.args.get("connectors", "").split(",")
     if sum(map(len, asked)) > LONGEST_CONNECTORS:
-        raise BadQuery(f"The connectors to offer are too many: their names may have {LONGEST_CONNECTORS} characters together.")
+        raise BadQuery(
+            f"The connectors to offer are too many: their names may have {LONGEST_CONNECTORS} characters together."
+        )
     return EmbedPage(
         external_id=external_id,
         account=_account(external_id),
@@ -181,7 +217,9 @@ def _external_id(fields: Mapping[str, str]) -> str:
 
 def _account(external_id: str) -> Account | None:
     return (
-        db.session.scalar(select(Account).where(Account.external_id == external_id, Account.gone_at.is_(None)))
+        db.session.scalar(
+            select(Account).where(Account.external_id == external_id, Account.gone_at.is_(None))
+        )
         if external_id
         else None
     )
@@ -196,6 +234,8 @@ def _expiry(made: str) -> datetime | None:
     """When a token says that it ends; None when it is no JWT that says so."""
     try:
         body = made.split(".")[1]
-        return datetime.fromtimestamp(json.loads(base64.urlsafe_b64decode(body + "==="))["exp"], UTC)
+        return datetime.fromtimestamp(
+            json.loads(base64.urlsafe_b64decode(body + "==="))["exp"], UTC
+        )
     except (IndexError, KeyError, ValueError, TypeError, OverflowError):
         return None

@@ -80,9 +80,13 @@ class TextFile(ABC):
         """Sentences for people: what is not in the file as it came."""
         found = []
         if self.replaced:
-            found.append(f"{self.replaced:,} characters that are no valid Unicode were replaced by “\ufffd”.")
+            found.append(
+                f"{self.replaced:,} characters that are no valid Unicode were replaced by “\ufffd”."
+            )
         if self.not_numbers:
-            found.append(f"{self.not_numbers:,} numbers are too large for the file and stand as the text Infinity or -Infinity.")
+            found.append(
+                f"{self.not_numbers:,} numbers are too large for the file and stand as the text Infinity or -Infinity."
+            )
         return found
 
     def _encode(self, text: str) -> bytes:
@@ -163,11 +167,17 @@ class JsonLinesFile(TextFile):
     def __init__(self, columns: Sequence[peliqan.Column]) -> None:
         super().__init__(columns)
         # An object with a place for each value.
-        self._line = "{" + ",".join(f"{_quoted(name)}:".replace("%", "%%") + "%s" for name in self.names) + "}\n"
+        self._line = (
+            "{"
+            + ",".join(f"{_quoted(name)}:".replace("%", "%%") + "%s" for name in self.names)
+            + "}\n"
+        )
 
     def lines(self, rows: Sequence[Row]) -> bytes:
         """A page's rows."""
-        return self._encode("".join([self._line % values for values in zip(*self._columns(rows), strict=True)]))
+        return self._encode(
+            "".join([self._line % values for values in zip(*self._columns(rows), strict=True)])
+        )
 
     def _column(self, values: list[Any]) -> list[Any]:
         kinds = set(map(type, values))
@@ -191,8 +201,13 @@ class ParquetLines(TextFile):
 
     def head(self) -> bytes:
         """A list for each column: name, Baserow's type of its values, decimal places where it has some."""
-        types = ["" if column.name in self._hidden else column.result_type for column in self.columns]
-        shape = [[column.name, kind, column.decimals] for column, kind in zip(self.columns, types, strict=True)]
+        types = [
+            "" if column.name in self._hidden else column.result_type for column in self.columns
+        ]
+        shape = [
+            [column.name, kind, column.decimals]
+            for column, kind in zip(self.columns, types, strict=True)
+        ]
         return self._encode(_dumps(shape) + "\n")
 
     def lines(self, rows: Sequence[Row]) -> bytes:
@@ -202,10 +217,14 @@ class ParquetLines(TextFile):
         return self._encode(_dumps(self._columns(rows)) + "\n")
 
     def _column(self, values: list[Any]) -> list[str | None]:
-        return values if set(map(type, values)) <= _TEXTS else [self._text(value) for value in values]
+        return (
+            values if set(map(type, values)) <= _TEXTS else [self._text(value) for value in values]
+        )
 
 
-FORMATS: Final[Mapping[str, type[TextFile]]] = {each.suffix: each for each in (CsvFile, JsonLinesFile, ParquetLines)}
+FORMATS: Final[Mapping[str, type[TextFile]]] = {
+    each.suffix: each for each in (CsvFile, JsonLinesFile, ParquetLines)
+}
 
 
 def make_file(suffix: str, columns: Sequence[peliqan.Column], hidden: Sequence[str]) -> TextFile:

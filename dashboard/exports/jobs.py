@@ -74,7 +74,9 @@ def work_on(api: peliqan.Peliqan, export: Export, clock: Clock, data: Path, stop
         except (TableChanged, parquet.ParquetFailed) as error:
             exports.fail(export, str(error), clock())
         except OSError as error:
-            exports.fail(export, f"The file could not be written: {os.strerror(error.errno or 0)}.", clock())
+            exports.fail(
+                export, f"The file could not be written: {os.strerror(error.errno or 0)}.", clock()
+            )
     if export.state not in exports.OPEN:
         part.unlink(missing_ok=True)
 
@@ -83,8 +85,14 @@ def sweep(data: Path) -> int:
     """Delete the files of exports that expired, failed, were cancelled or are not known; how many."""
     folder = folder_of(data)
     there = {path: path.name.split(".")[0] for path in folder.iterdir()} if folder.is_dir() else {}
-    states = exports.states([int(name) for name in there.values() if name.isdigit()]) if there else {}
-    gone = [path for path, name in there.items() if name.isdigit() and states.get(int(name)) not in (*exports.OPEN, exports.DONE)]
+    states = (
+        exports.states([int(name) for name in there.values() if name.isdigit()]) if there else {}
+    )
+    gone = [
+        path
+        for path, name in there.items()
+        if name.isdigit() and states.get(int(name)) not in (*exports.OPEN, exports.DONE)
+    ]
     for path in gone:
         path.unlink(missing_ok=True)
     remove_abandoned(data)
@@ -102,28 +110,45 @@ def remove_abandoned(data: Path) -> None:
 class _Work:
     """One turn at an export."""
 
-    def __init__(self, api: peliqan.Peliqan, export: Export, clock: Clock, file: IO[bytes], stop: Event) -> None:
+    def __init__(
+        self, api: peliqan.Peliqan, export: Export, clock: Clock, file: IO[bytes], stop: Event
+    ) -> None:
         self._export, self._clock, self._out, self._stop = export, clock, file, stop
         self._anew = False
         if file.tell() < export.offset or not export.page:
             self._anew = export.page > 0
             exports.save_progress(
-                export, clock(), page=0, offset=0, rows=0, total=None, counted={"anew": 1} if self._anew else {}
+                export,
+                clock(),
+                page=0,
+                offset=0,
+                rows=0,
+                total=None,
+                counted={"anew": 1} if self._anew else {},
             )
         file.truncate(export.offset)
         file.seek(export.offset)
         self._begun_at, self._rows_before = time.monotonic(), export.rows
-        columns = [peliqan.Column(name=name, type=type, decimals=places) for name, type, places in export.columns]
+        columns = [
+            peliqan.Column(name=name, type=type, decimals=places)
+            for name, type, places in export.columns
+        ]
         self._hidden = frozenset(export.hidden)
         self._lines = make_file(export.suffix, columns, export.hidden)
         self._reading = TableReading(
-            api.for_account(export.account_id), export.table_id, export.asked, first_page=export.page + 1
+            api.for_account(export.account_id),
+            export.table_id,
+            export.asked,
+            first_page=export.page + 1,
         )
         # As if it had never been interrupted.
         told, counted = self._reading.told, export.counted
         told.count = told.last_count = export.total
         told.read, told.repeated = export.rows, counted.get("repeated", 0)
-        self._lines.replaced, self._lines.not_numbers = counted.get("replaced", 0), counted.get("not_numbers", 0)
+        self._lines.replaced, self._lines.not_numbers = (
+            counted.get("replaced", 0),
+            counted.get("not_numbers", 0),
+        )
 
     def read_on(self) -> Sequence[str] | None:
         """Read to the end: remarks on what is in the file. None when it was cancelled or is to be gone on with later."""
@@ -133,7 +158,11 @@ class _Work:
         pages = self._reading.pages()
         try:
             for rows in pages:
-                self._out.write(self._lines.lines([mask(row, self._hidden) for row in rows] if self._hidden else rows))
+                self._out.write(
+                    self._lines.lines(
+                        [mask(row, self._hidden) for row in rows] if self._hidden else rows
+                    )
+                )
                 if self._stop.is_set():
                     if self._note():
                         exports.reschedule(self._export, self._clock(), tries=0)
@@ -157,7 +186,11 @@ class _Work:
         self._out.flush()
         os.fsync(self._out.fileno())
         told, seconds = self._reading.told, time.monotonic() - self._begun_at
-        reached: dict[str, Any] = {"offset": self._out.tell(), "rows": told.read, "total": told.count}
+        reached: dict[str, Any] = {
+            "offset": self._out.tell(),
+            "rows": told.read,
+            "total": told.count,
+        }
         reached["counted"] = self._export.counted | {
             "repeated": told.repeated,
             "replaced": self._lines.replaced,
@@ -166,7 +199,9 @@ class _Work:
         if self._reading.page > self._export.page:
             reached["tries"], reached["error"] = 0, ""
         rate = (told.read - self._rows_before) / seconds if seconds > 0 else None
-        return exports.save_progress(self._export, self._clock(), page=self._reading.page, rate=rate, **reached)
+        return exports.save_progress(
+            self._export, self._clock(), page=self._reading.page, rate=rate, **reached
+        )
 
 
 @contextmanager

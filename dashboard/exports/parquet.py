@@ -43,7 +43,9 @@ class ParquetWriter:
         # What it writes could hold values of the rows. Arrow's own allocator keeps twenty megabytes more.
         silent, environ = subprocess.DEVNULL, {**os.environ, "ARROW_DEFAULT_MEMORY_POOL": "system"}
         try:
-            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, env=environ)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, env=environ
+            )
         except OSError:
             raise ParquetFailed(
                 "The Parquet file could not be made: no process can be started for it. Try again later."
@@ -70,7 +72,9 @@ class ParquetWriter:
         except (OSError, subprocess.SubprocessError):
             self._process.kill()
         if self._process.wait() != 0:
-            raise ParquetFailed("The Parquet file could not be made: the disk may be full. Try again, or take another format.")
+            raise ParquetFailed(
+                "The Parquet file could not be made: the disk may be full. Try again, or take another format."
+            )
         self._finished = True
         return self._target
 
@@ -83,21 +87,34 @@ def convert(lines: Path, target: Path, are_whole: AreWhole = lambda _: True) -> 
     shape = json.loads(next(found))
     found.close()
     possible = [[*_types(pa, *column), pa.string()] for column in shape]
-    while not _write(_batches(_texts(lines, are_whole), len(shape)), target, _different(shape), possible):
+    while not _write(
+        _batches(_texts(lines, are_whole), len(shape)), target, _different(shape), possible
+    ):
         pass
 
 
-def _write(batches: "Iterator[list[pa.Array]]", target: Path, names: list[str], possible: "list[list[pa.DataType]]") -> bool:
+def _write(
+    batches: "Iterator[list[pa.Array]]",
+    target: Path,
+    names: list[str],
+    possible: "list[list[pa.DataType]]",
+) -> bool:
     """Write each column in its first possible type; whether all values fitted. A type that did not is possible no more."""
     import pyarrow as pa
     import pyarrow.parquet
 
-    schema = pa.schema([pa.field(name, types[0]) for name, types in zip(names, possible, strict=True)])
+    schema = pa.schema(
+        [pa.field(name, types[0]) for name, types in zip(names, possible, strict=True)]
+    )
     misfits = set[int]()
     with pyarrow.parquet.ParquetWriter(target, schema, compression="zstd") as writer:
         for texts in batches:
             # What is left to be seen of a file that cannot stay: which other columns do not fit either.
-            arrays = {place: _as(texts[place], schema.types[place]) for place in range(len(names)) if place not in misfits}
+            arrays = {
+                place: _as(texts[place], schema.types[place])
+                for place in range(len(names))
+                if place not in misfits
+            }
             misfits |= {place for place, values in arrays.items() if values is None}
             if not misfits:
                 writer.write_table(pa.Table.from_arrays(list(arrays.values()), schema=schema))
@@ -116,7 +133,11 @@ def _types(pa: Any, _name: str, kind: str, decimals: int | None) -> "list[pa.Dat
         return [pa.bool_()]
     if kind == "duration":
         return [pa.float64()]
-    return [pa.timestamp("us", tz="UTC"), pa.date32()] if kind in {"date", "last_modified", "created_on"} else []
+    return (
+        [pa.timestamp("us", tz="UTC"), pa.date32()]
+        if kind in {"date", "last_modified", "created_on"}
+        else []
+    )
 
 
 def _as(texts: "pa.Array", wanted: "pa.DataType") -> "pa.Array | None":

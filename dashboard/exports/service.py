@@ -15,7 +15,14 @@ from dashboard.core.database import change, db, is_free
 from dashboard.exports.models import Export
 from dashboard.users.models import User
 
-WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = "waiting", "running", "done", "failed", "cancelled", "expired"
+WAITING, RUNNING, DONE, FAILED, CANCELLED, EXPIRED = (
+    "waiting",
+    "running",
+    "done",
+    "failed",
+    "cancelled",
+    "expired",
+)
 OPEN: Final = (WAITING, RUNNING)
 LEASE, KEPT = timedelta(seconds=120), timedelta(days=1)
 # So many of one person's may be under way at a time.
@@ -52,9 +59,13 @@ def open_export(
     Raises:
         TooManyExports: five of theirs are not over yet.
     """
-    mine = select(Export.id).where(Export.who == user.email, Export.state.in_(OPEN)).limit(MOST_OPEN)
+    mine = (
+        select(Export.id).where(Export.who == user.email, Export.state.in_(OPEN)).limit(MOST_OPEN)
+    )
     if len(db.session.scalars(mine).all()) >= MOST_OPEN:
-        raise TooManyExports(f"{MOST_OPEN} of your exports are under way. Wait for one to end, or cancel it.")
+        raise TooManyExports(
+            f"{MOST_OPEN} of your exports are under way. Wait for one to end, or cancel it."
+        )
     entry = audit.begin(at, user.email, "export", account_id=account_id, detail=in_words)
     export = Export(
         account_id=account_id,
@@ -84,19 +95,30 @@ def export_or_none(export_id: int) -> Export | None:
 
 def latest_of(who: str, most: int = 20) -> list[Export]:
     """A person's exports, the latest first."""
-    return list(db.session.scalars(select(Export).where(Export.who == who).order_by(Export.id.desc()).limit(most)))
+    return list(
+        db.session.scalars(
+            select(Export).where(Export.who == who).order_by(Export.id.desc()).limit(most)
+        )
+    )
 
 
 def due(at: datetime, most: int = 20) -> list[int]:
     """Ids of those that somebody should work on now."""
     return list(
-        db.session.scalars(select(Export.id).where(Export.due_at <= at, is_free(Export, at)).order_by(Export.due_at).limit(most))
+        db.session.scalars(
+            select(Export.id)
+            .where(Export.due_at <= at, is_free(Export, at))
+            .order_by(Export.due_at)
+            .limit(most)
+        )
     )
 
 
 def lease(export_id: int, at: datetime) -> Export | None:
     """The export, if it is due and nobody else works on it. Commits."""
-    mine = update(Export).where(Export.id == export_id, Export.state.in_(OPEN), Export.due_at <= at, is_free(Export, at))
+    mine = update(Export).where(
+        Export.id == export_id, Export.state.in_(OPEN), Export.due_at <= at, is_free(Export, at)
+    )
     taken = change(mine.values(state=RUNNING, leased_until=at + LEASE))
     db.session.commit()
     if not taken:
@@ -119,7 +141,13 @@ def reschedule(export: Export, due_at: datetime, *, tries: int, error: str = "")
 def finish(export: Export, size: int, remarks: Sequence[str], at: datetime) -> bool:
     """The file is whole, with so many bytes. False when it was cancelled meanwhile. Commits."""
     told = " ".join([f"{export.rows:,} rows.", *remarks])
-    ends = {"state": DONE, "size": size, "remarks": list(remarks), "expires_at": at + KEPT, "error": ""}
+    ends = {
+        "state": DONE,
+        "size": size,
+        "remarks": list(remarks),
+        "expires_at": at + KEPT,
+        "error": "",
+    }
     return _end(export, audit.DONE, told, at, **ends)
 
 
@@ -135,7 +163,9 @@ def cancel(export: Export, who: str, at: datetime) -> bool:
 
 def expire(at: datetime) -> int:
     """Those whose day is over are no longer to be had; how many. Their files are deleted by ``exports.jobs``. Commits."""
-    over = change(update(Export).where(Export.state == DONE, Export.expires_at <= at).values(state=EXPIRED))
+    over = change(
+        update(Export).where(Export.state == DONE, Export.expires_at <= at).values(state=EXPIRED)
+    )
     db.session.commit()
     return over
 
@@ -147,7 +177,9 @@ def states(ids: Sequence[int]) -> dict[int, str]:
 
 
 def _move(export: Export, **values: Any) -> bool:
-    moved = change(update(Export).where(Export.id == export.id, Export.state == RUNNING).values(**values))
+    moved = change(
+        update(Export).where(Export.id == export.id, Export.state == RUNNING).values(**values)
+    )
     db.session.commit()
     db.session.refresh(export)
     return bool(moved)

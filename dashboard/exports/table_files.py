@@ -101,7 +101,11 @@ class _Making:
     def remarks(self, why: str) -> str:
         """What the audit trail says of it."""
         told = self._reading.told
-        return " ".join(part for part in (f"{told.read:,} rows.", why, *told.remarks, *self._file.remarks) if part)
+        return " ".join(
+            part
+            for part in (f"{told.read:,} rows.", why, *told.remarks, *self._file.remarks)
+            if part
+        )
 
     def _write(self, out: IO[bytes]) -> None:
         self._append(out, self._file.head())
@@ -109,7 +113,12 @@ class _Making:
             for rows in pages:
                 if client_left():
                     raise ClientLeft
-                self._append(out, self._file.lines([mask(row, self._hidden) for row in rows] if self._hidden else rows))
+                self._append(
+                    out,
+                    self._file.lines(
+                        [mask(row, self._hidden) for row in rows] if self._hidden else rows
+                    ),
+                )
         with _disk_errors():
             out.flush()
 
@@ -153,4 +162,8 @@ def _why(error: Exception) -> str:
         return error.sentence
     if isinstance(error, ClientLeft):
         return "The client closed the connection before the file was made."
-    return str(error) if isinstance(error, (TableChanged, parquet.ParquetFailed)) else f"{type(error).__name__}."
+    return (
+        str(error)
+        if isinstance(error, (TableChanged, parquet.ParquetFailed))
+        else f"{type(error).__name__}."
+    )

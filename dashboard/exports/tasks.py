@@ -14,7 +14,9 @@ def write_export(export_id: int) -> None:
     parts = services()
     export = exports.lease(export_id, parts.clock())
     if export is not None:
-        export_jobs.work_on(parts.api, export, parts.clock, parts.settings.dashboard_data, parts.queues.stop)
+        export_jobs.work_on(
+            parts.api, export, parts.clock, parts.settings.dashboard_data, parts.queues.stop
+        )
         if not parts.queues.stop.is_set():
             write_export.enqueue_when_due(export)
 

@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from flask import Blueprint, Response, abort, flash, redirect, render_template, request, send_file, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    redirect,
+    render_template,
+    request,
+    send_file,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from werkzeug.wsgi import wrap_file
 
@@ -55,9 +65,17 @@ class ExportRequest:
         """For the audit trail: table, format, what was asked of it, what was masked. Values of masked columns are left out."""
         parts = [f"Table {self.table_id} as {FORMATS[self.suffix].title}"]
         for each in self.query.conditions:
-            words = f"{each.column} {KINDS[each.kind].words} a value" if each.column in self.query.compared else each.in_words
+            words = (
+                f"{each.column} {KINDS[each.kind].words} a value"
+                if each.column in self.query.compared
+                else each.in_words
+            )
             parts.append(f"filter: {words}")
-        named = {"search": self.query.q, "sort": self.query.sort, "columns": ", ".join(self.query.columns)}
+        named = {
+            "search": self.query.q,
+            "sort": self.query.sort,
+            "columns": ", ".join(self.query.columns),
+        }
         named["masked"] = ", ".join(self.hidden)
         parts += [f"{name}: {value}" for name, value in named.items() if value]
         return clean("; ".join(parts))[:1200] + "."
@@ -110,7 +128,12 @@ def export(account_id: int, table_id: int) -> ResponseReturnValue:
         answer.automatically_set_content_length = False
         return answer
     entry_id = audit.record(
-        services().clock(), visitor().email, "export", audit.PENDING, account_id=account_id, detail=asked.in_words
+        services().clock(),
+        visitor().email,
+        "export",
+        audit.PENDING,
+        account_id=account_id,
+        detail=asked.in_words,
     ).id
     try:
         made = make_whole_file(asked, entry_id)
@@ -205,13 +228,26 @@ def file(export_id: int) -> ResponseReturnValue:
     if export.state != exports.DONE:
         abort(404, "There is no file of this export: it is not ready, or was deleted after a day.")
     if not page.here:
-        abort(404, "The file is on the machine whose worker made it. Machines that serve need a common exports folder.")
+        abort(
+            404,
+            "The file is on the machine whose worker made it. Machines that serve need a common exports folder.",
+        )
     _refuse(export.account_id, page.refusal, export.in_words)
     audit.record(
-        services().clock(), visitor().email, "export_file", audit.DONE, account_id=export.account_id, detail=export.in_words
+        services().clock(),
+        visitor().email,
+        "export_file",
+        audit.DONE,
+        account_id=export.account_id,
+        detail=export.in_words,
     )
     name = f"table-{export.table_id}.{export.suffix}"
-    return send_file(_path(export), mimetype=FORMATS[export.suffix].mimetype, as_attachment=True, download_name=name)
+    return send_file(
+        _path(export),
+        mimetype=FORMATS[export.suffix].mimetype,
+        as_attachment=True,
+        download_name=name,
+    )
 
 
 def get_export_or_404(export_id: int) -> ExportPage:
@@ -230,7 +266,11 @@ def _check_again(asked: ExportRequest) -> ResponseReturnValue | None:
     if ended is None:
         refuse_others(asked.account_id, asked.table_id)
         get_account_or_404(asked.account_id)
-        _refuse(asked.account_id, _refusal(asked.account_id, asked.table_id, _kept(asked)), asked.in_words)
+        _refuse(
+            asked.account_id,
+            _refusal(asked.account_id, asked.table_id, _kept(asked)),
+            asked.in_words,
+        )
     return ended
 
 
@@ -244,10 +284,10 @@ def _refusal(account_id: int, table_id: int, disclosed: Sequence[Any] | None) ->
     if visitor().may("admin"):
         return ""
     if disclosed is None:
-        return (
-            "This file is of an earlier version of the console, which did not note whom it may be shown. Export the table again."
-        )
-    hidden = masking_context(account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]).hidden
+        return "This file is of an earlier version of the console, which did not note whom it may be shown. Export the table again."
+    hidden = masking_context(
+        account_id, table_id, [peliqan.Column.model_validate(each) for each in disclosed]
+    ).hidden
     if not hidden:
         return ""
     names = ", ".join(f"“{name[:60]}”" for name in list(hidden)[:5])
@@ -262,7 +302,14 @@ def _refuse(account_id: int, refusal: str, in_words: str) -> None:
     """A 410 with the sentence, and an entry in the audit trail, where there is one."""
     if refusal:
         detail = f"Shows columns that are masked now. {in_words}"
-        audit.record(services().clock(), visitor().email, "export_file", audit.REFUSED, account_id=account_id, detail=detail)
+        audit.record(
+            services().clock(),
+            visitor().email,
+            "export_file",
+            audit.REFUSED,
+            account_id=account_id,
+            detail=detail,
+        )
         abort(410, refusal)
 
 
@@ -276,8 +323,17 @@ def refuse_others(account_id: int, table_id: int) -> None:
         return
     least = services().settings.dashboard_export_role
     detail = f"Table {table_id}: exports need the role {least}; has {visitor().user.role}."
-    audit.record(services().clock(), visitor().email, "export", audit.REFUSED, account_id=account_id, detail=detail)
-    abort(403, f"Exporting whole tables needs the role {least} here; yours is {visitor().user.role}.")
+    audit.record(
+        services().clock(),
+        visitor().email,
+        "export",
+        audit.REFUSED,
+        account_id=account_id,
+        detail=detail,
+    )
+    abort(
+        403, f"Exporting whole tables needs the role {least} here; yours is {visitor().user.role}."
+    )
 
 
 def read_export_request(account_id: int, table_id: int, suffix: str, args: Any) -> ExportRequest:
@@ -291,4 +347,6 @@ def read_export_request(account_id: int, table_id: int, suffix: str, args: Any) 
     columns = services().api.for_account(account_id).columns(table_id)
     args = table_views.read(account_id, table_id, args).args
     query, seen = read_query(account_id, table_id, args, args.getlist("column"), columns)
-    return ExportRequest(account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden))
+    return ExportRequest(
+        account_id, table_id, suffix, query, columns, query.shown(columns), tuple(seen.hidden)
+    )

@@ -89,10 +89,18 @@ def recount(at: datetime) -> None:
 
 
 def _settle(ids: list[int], at: datetime) -> None:
-    numbers = (func.count(Finding.connection_id), func.count(Finding.account_id.distinct()), func.min(Finding.severity_rank))
-    unsettled = select(Finding.cause_id, *numbers).where(Finding.cause_id.in_(ids), Finding.recovered_at.is_(None))
+    numbers = (
+        func.count(Finding.connection_id),
+        func.count(Finding.account_id.distinct()),
+        func.min(Finding.severity_rank),
+    )
+    unsettled = select(Finding.cause_id, *numbers).where(
+        Finding.cause_id.in_(ids), Finding.recovered_at.is_(None)
+    )
     counted = {row[0]: row[1:] for row in db.session.execute(unsettled.group_by(Finding.cause_id))}
-    known = select(Cause.id, Cause.state, Cause.most, Cause.times, Cause.suppressed_until).where(Cause.id.in_(ids))
+    known = select(Cause.id, Cause.state, Cause.most, Cause.times, Cause.suppressed_until).where(
+        Cause.id.in_(ids)
+    )
     for cause in db.session.execute(known):
         if cause.id not in counted:
             _end(cause.id, cause.state, at)
@@ -106,9 +114,24 @@ def _settle(ids: list[int], at: datetime) -> None:
             "most": max(cause.most, connections),
         }
         if cause.state == RECOVERED:
-            state = SUPPRESSED if cause.suppressed_until is not None and cause.suppressed_until > at else NEW
-            again = {"since": at, "times": cause.times + 1, "most": connections, "recovered_at": None}
-            values |= {**again, "state": state, "state_rank": STATES.index(state), "owner": None, "owned_at": None}
+            state = (
+                SUPPRESSED
+                if cause.suppressed_until is not None and cause.suppressed_until > at
+                else NEW
+            )
+            again = {
+                "since": at,
+                "times": cause.times + 1,
+                "most": connections,
+                "recovered_at": None,
+            }
+            values |= {
+                **again,
+                "state": state,
+                "state_rank": STATES.index(state),
+                "owner": None,
+                "owned_at": None,
+            }
         change(update(Cause).where(Cause.id == cause.id).values(values))
 
 
@@ -116,10 +139,19 @@ def _end(cause_id: int, state: str, at: datetime) -> None:
     """Recovered; forgotten where it never had a finding that stayed with it, and nobody said anything of it."""
     if state == RECOVERED:
         return
-    if not any(db.session.scalar(select(column).where(column == cause_id).limit(1)) for column in _referring()):
+    if not any(
+        db.session.scalar(select(column).where(column == cause_id).limit(1))
+        for column in _referring()
+    ):
         change(delete(Cause).where(Cause.id == cause_id))
         return
-    over = {"state": RECOVERED, "state_rank": STATES.index(RECOVERED), "recovered_at": at, "connections": 0, "accounts": 0}
+    over = {
+        "state": RECOVERED,
+        "state_rank": STATES.index(RECOVERED),
+        "recovered_at": at,
+        "connections": 0,
+        "accounts": 0,
+    }
     change(update(Cause).where(Cause.id == cause_id).values(over))
 
 
@@ -137,17 +169,30 @@ def _gather_dark(connector: str, hour: datetime, at: datetime, platform: int) ->
     are of the same cause.
     """
     here = (Finding.rule == DARK, Finding.connector == connector, Finding.recovered_at.is_(None))
-    in_hour = db.session.scalar(select(func.count()).where(*here, Finding.missing_since == hour)) or 0
-    keys = {near: Key(DARK, connector, f"since {near:%Y-%m-%dT%H}") for near in (hour, hour - HOUR, hour + HOUR)}
+    in_hour = (
+        db.session.scalar(select(func.count()).where(*here, Finding.missing_since == hour)) or 0
+    )
+    keys = {
+        near: Key(DARK, connector, f"since {near:%Y-%m-%dT%H}")
+        for near in (hour, hour - HOUR, hour + HOUR)
+    }
     going_on = _known(keys.values(), unsettled=True)
     began = next((near for near, key in keys.items() if key in going_on), hour)
     if in_hour < platform and keys[began] not in going_on:
         return set()
     near = (*here, Finding.missing_since.between(began - HOUR, began + HOUR))
-    by_cause = dict(db.session.execute(select(Finding.cause_id, func.count()).where(*near).group_by(Finding.cause_id)).all())
+    by_cause = dict(
+        db.session.execute(
+            select(Finding.cause_id, func.count()).where(*near).group_by(Finding.cause_id)
+        ).all()
+    )
     example = f"{sum(by_cause.values())} connections of {connector} have had no data since {began:%d %B %Y, %H}:00 UTC."
     cause = find_or_make({keys[began]: Seed("critical", example)}, at)[keys[began]]
-    change(update(Cause).where(Cause.id == cause.id).values(with_folds(Cause, {"platform": True, "example": example})))
+    change(
+        update(Cause)
+        .where(Cause.id == cause.id)
+        .values(with_folds(Cause, {"platform": True, "example": example}))
+    )
     moving: dict[str, Any] = {"cause_id": cause.id}
     if cause.suppressed_until is not None and cause.suppressed_until > at:
         moving |= {"state": SUPPRESSED, "state_rank": STATES.index(SUPPRESSED)}
@@ -165,7 +210,9 @@ def _known(keys: Collection[Key], *, unsettled: bool = False) -> dict[Key, Exist
         )
         if unsettled:
             these = these.where(Cause.recovered_at.is_(None))
-        found |= {by_hash[key]: ExistingCause(id, until) for key, id, until in db.session.execute(these)}
+        found |= {
+            by_hash[key]: ExistingCause(id, until) for key, id, until in db.session.execute(these)
+        }
     return found
 
 

@@ -20,7 +20,11 @@ FINDINGS = Listing(
     .options(
         contains_eager(Finding.account).load_only(Account.name, Account.external_id),
         contains_eager(Finding.connection).load_only(
-            Connection.name, Connection.connector, Connection.status, Connection.severity, Connection.looked_at
+            Connection.name,
+            Connection.connector,
+            Connection.status,
+            Connection.severity,
+            Connection.looked_at,
         ),
         contains_eager(Finding.account).lazyload(Account.check),
     ),

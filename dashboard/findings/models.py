@@ -56,7 +56,9 @@ class SeverityStateMixin(Model):
 
 
 # A finding of a cause that is not of the visible accounts.
-BEYOND_VISIBLE: Final = "SELECT 1 FROM finding WHERE finding.cause_id = {cause} AND finding.account_id NOT IN ({{ids}})"
+BEYOND_VISIBLE: Final = (
+    "SELECT 1 FROM finding WHERE finding.cause_id = {cause} AND finding.account_id NOT IN ({{ids}})"
+)
 _IF_NONE: Final = "CASE WHEN mine.accounts = 0 THEN {then} ELSE {otherwise} END"
 # A cause as if there were no other accounts; what somebody wrote of it may speak of others.
 _OF_VISIBLE: Final = Visibility(
@@ -73,7 +75,9 @@ _OF_VISIBLE: Final = Visibility(
         "since": "coalesce(mine.since, cause.since)",
         "state": _IF_NONE.format(then=f"'{RECOVERED}'", otherwise="cause.state"),
         "state_rank": _IF_NONE.format(then=STATES.index(RECOVERED), otherwise="cause.state_rank"),
-        "recovered_at": _IF_NONE.format(then="coalesce(cause.recovered_at, mine.recovered_at)", otherwise="cause.recovered_at"),
+        "recovered_at": _IF_NONE.format(
+            then="coalesce(cause.recovered_at, mine.recovered_at)", otherwise="cause.recovered_at"
+        ),
         "example": "(SELECT finding.evidence FROM finding WHERE finding.id = mine.newest)",
         "example_folded": "(SELECT finding.evidence_folded FROM finding WHERE finding.id = mine.newest)",
         "suppressed_reason": (
@@ -124,7 +128,13 @@ class Finding(SeverityStateMixin):
     __tablename__ = "finding"
     visibility = BY_ACCOUNT
     __table_args__ = (
-        Index("ix_finding_unsettled", "account_id", "connection_id", sqlite_where=_UNSETTLED, postgresql_where=_UNSETTLED),
+        Index(
+            "ix_finding_unsettled",
+            "account_id",
+            "connection_id",
+            sqlite_where=_UNSETTLED,
+            postgresql_where=_UNSETTLED,
+        ),
         Index("ix_finding_connection", "account_id", "connection_id", "first_seen_at"),
         Index("ix_finding_cause", "cause_id", "recovered_at", "first_seen_at"),
         Index("ix_finding_worst", "state_rank", "severity_rank", "first_seen_at", "id"),
@@ -138,7 +148,13 @@ class Finding(SeverityStateMixin):
             sqlite_where=_CONTRADICTS[0],
             postgresql_where=_CONTRADICTS[1],
         ),
-        Index("ix_finding_dark", "connector", "missing_since", sqlite_where=_DARK, postgresql_where=_DARK),
+        Index(
+            "ix_finding_dark",
+            "connector",
+            "missing_since",
+            sqlite_where=_DARK,
+            postgresql_where=_DARK,
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

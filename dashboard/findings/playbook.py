@@ -98,7 +98,11 @@ def read_playbook(folder: Path) -> Playbook:
         except (OSError, ValueError) as error:
             problems.append(f"  {rule}.md: {_reason(error)}")
     known = {f"{rule}.md" for rule in RULES} | {"README.md"}
-    problems += [f"  {path.name} belongs to no rule" for path in sorted(folder.glob("*.md")) if path.name not in known]
+    problems += [
+        f"  {path.name} belongs to no rule"
+        for path in sorted(folder.glob("*.md"))
+        if path.name not in known
+    ]
     if problems:
         raise PlaybookError(f"The playbook in {folder} needs attention:\n" + "\n".join(problems))
     return Playbook(plays)
@@ -135,7 +139,9 @@ def _sections(text: str) -> tuple[Section, ...]:
     for token in tokens:
         if token.type == "heading_open":
             if token.tag != "h2":
-                raise ValueError(f"its headings begin with ##, and there are five; “{next(tokens).content}” is another")
+                raise ValueError(
+                    f"its headings begin with ##, and there are five; “{next(tokens).content}” is another"
+                )
             found.append((next(tokens).content, []))
             next(tokens)
         elif not found:
@@ -159,7 +165,10 @@ def _html(tokens: list[Token]) -> Markup:
 def _reason(error: Exception) -> str:
     """In a few words, whichever library found it."""
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors(include_url=False))
+        return "; ".join(
+            f"{'.'.join(map(str, each['loc']))}: {each['msg']}"
+            for each in error.errors(include_url=False)
+        )
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8"
     return str(error)

@@ -16,7 +16,11 @@ from dashboard.fleet.models import Account, Connection
 DAY = timedelta(hours=24)
 TREND_POINTS = 56
 # That it has not recovered is said twice: it is what the index of contradictions begins with.
-_CONTRADICTS = (Finding.contradicts, Finding.recovered_at.is_(None), Finding.state.not_in((RECOVERED, SUPPRESSED)))
+_CONTRADICTS = (
+    Finding.contradicts,
+    Finding.recovered_at.is_(None),
+    Finding.state.not_in((RECOVERED, SUPPRESSED)),
+)
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,33 @@ def finding_or_none(finding_id: int) -> Finding | None:
 def of_connection(account_id: int, connection_id: int) -> list[Finding]:
     """What is wrong with a connection now, worst first, with the causes behind."""
     mine = select(Finding).join(Finding.cause).options(contains_eager(Finding.cause))
-    mine = mine.where(Finding.account_id == account_id, Finding.connection_id == connection_id, Finding.recovered_at.is_(None))
+    mine = mine.where(
+        Finding.account_id == account_id,
+        Finding.connection_id == connection_id,
+        Finding.recovered_at.is_(None),
+    )
     return list(db.session.scalars(mine.order_by(Finding.severity_rank, Finding.id)))
 
 
 def of_account(account_id: int) -> list[Finding]:
     """What is wrong with an account itself now."""
     mine = select(Finding).join(Finding.cause).options(contains_eager(Finding.cause))
-    mine = mine.where(Finding.account_id == account_id, Finding.connection_id.is_(None), Finding.recovered_at.is_(None))
+    mine = mine.where(
+        Finding.account_id == account_id,
+        Finding.connection_id.is_(None),
+        Finding.recovered_at.is_(None),
+    )
     return list(db.session.scalars(mine.order_by(Finding.severity_rank, Finding.id)))
 
 
 def worst_causes(most: int) -> list[Cause]:
     """The causes that matter most now."""
     here = select(Cause).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))
-    return list(db.session.scalars(here.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id).limit(most)))
+    return list(
+        db.session.scalars(
+            here.order_by(Cause.severity_rank, Cause.accounts.desc(), Cause.id).limit(most)
+        )
+    )
 
 
 def count_causes() -> tuple[int, int]:
@@ -73,11 +89,16 @@ def count_causes() -> tuple[int, int]:
 
 
 def _count_causes() -> tuple[int, int]:
-    causes = db.session.scalar(select(func.count()).where(Cause.state.not_in((RECOVERED, SUPPRESSED)))) or 0
+    causes = (
+        db.session.scalar(select(func.count()).where(Cause.state.not_in((RECOVERED, SUPPRESSED))))
+        or 0
+    )
     behind = select(Finding.account_id, Finding.connection_id).where(
         Finding.state.not_in((RECOVERED, SUPPRESSED)), Finding.connection_id.is_not(None)
     )
-    return causes, db.session.scalar(select(func.count()).select_from(behind.distinct().subquery())) or 0
+    return causes, db.session.scalar(
+        select(func.count()).select_from(behind.distinct().subquery())
+    ) or 0
 
 
 def contradictions(most: int) -> tuple[list[Finding], int]:
@@ -89,7 +110,11 @@ def contradictions(most: int) -> tuple[list[Finding], int]:
         .options(
             contains_eager(Finding.account).load_only(Account.name, Account.external_id),
             contains_eager(Finding.connection).load_only(
-                Connection.name, Connection.connector, Connection.status, Connection.severity, Connection.last_success_at
+                Connection.name,
+                Connection.connector,
+                Connection.status,
+                Connection.severity,
+                Connection.last_success_at,
             ),
         )
         .where(*_CONTRADICTS)
@@ -100,14 +125,20 @@ def contradictions(most: int) -> tuple[list[Finding], int]:
 
 def count_contradictions() -> int:
     """How many connections Peliqan calls well that are not, finding by finding."""
-    return cached("contradictions", lambda: db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0)
+    return cached(
+        "contradictions", lambda: db.session.scalar(select(func.count()).where(*_CONTRADICTS)) or 0
+    )
 
 
 def cause_deltas(causes: Sequence[Cause], at: datetime) -> dict[int, CauseDelta]:
     """How these causes grew and shrank in the 24 hours before ``at``."""
     ids = [cause.id for cause in causes]
-    came = select(Finding.cause_id, func.count()).where(Finding.cause_id.in_(ids), Finding.first_seen_at > at - DAY)
-    went = select(Finding.cause_id, func.count()).where(Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY)
+    came = select(Finding.cause_id, func.count()).where(
+        Finding.cause_id.in_(ids), Finding.first_seen_at > at - DAY
+    )
+    went = select(Finding.cause_id, func.count()).where(
+        Finding.cause_id.in_(ids), Finding.recovered_at > at - DAY
+    )
     more = dict(db.session.execute(came.group_by(Finding.cause_id)).all())
     less = dict(db.session.execute(went.group_by(Finding.cause_id)).all())
     return {id: CauseDelta(more.get(id, 0), less.get(id, 0)) for id in ids}

@@ -29,7 +29,11 @@ def suppress(row: Finding | Cause, who: str, reason: str, days: int, at: datetim
         raise NoReason(f"It can be suppressed for {', '.join(map(str, DAYS))} days.")
     # Nobody evaluates meanwhile: what joins the cause from here on finds it suppressed.
     lock_snapshot()
-    row.suppressed_until, row.suppressed_by, row.suppressed_reason = at + timedelta(days=days), who, reason.strip()[:500]
+    row.suppressed_until, row.suppressed_by, row.suppressed_reason = (
+        at + timedelta(days=days),
+        who,
+        reason.strip()[:500],
+    )
     if row.state != RECOVERED:
         row.state = SUPPRESSED
     if isinstance(row, Cause):

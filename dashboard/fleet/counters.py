@@ -29,12 +29,18 @@ def recount() -> None:
     """Count and fold everything anew. Right after a repair by hand; otherwise it changes nothing. Commits."""
     refold()
     lock_snapshot()
-    shown = select(Connection.severity, Connection.status, Connection.connector, func.count()).where(*LISTED)
-    counted = db.session.execute(shown.group_by(Connection.severity, Connection.status, Connection.connector)).all()
+    shown = select(
+        Connection.severity, Connection.status, Connection.connector, func.count()
+    ).where(*LISTED)
+    counted = db.session.execute(
+        shown.group_by(Connection.severity, Connection.status, Connection.connector)
+    ).all()
     change(delete(ConnectionCount))
     names = ("severity", "status", "connector", "connections")
     if counted:
-        db.session.execute(insert(ConnectionCount), [dict(zip(names, row, strict=True)) for row in counted])
+        db.session.execute(
+            insert(ConnectionCount), [dict(zip(names, row, strict=True)) for row in counted]
+        )
     ids = list(db.session.scalars(select(Account.id)))
     for start in range(0, len(ids), AT_ONCE):
         _recount_accounts(db.session(), ids[start : start + AT_ONCE])
@@ -54,7 +60,11 @@ def repair_texts() -> int:
         lock_snapshot()
         before = select(Account.id, Account.search).where(Account.id.in_(these))
         texts: dict[int, str] = dict(db.session.execute(before).all())
-        wrong = [id for id, found in _summaries(db.session(), these).items() if found["search"] != texts[id]]
+        wrong = [
+            id
+            for id, found in _summaries(db.session(), these).items()
+            if found["search"] != texts[id]
+        ]
         if wrong:
             _recount_accounts(db.session(), wrong)
             db.session.commit()
@@ -67,7 +77,11 @@ def repair_texts() -> int:
 
 @event.listens_for(Session, "before_flush")
 def _count_changes(session: Session, *_: Any) -> None:
-    changed = [each for each in (*session.new, *session.dirty) if isinstance(each, (Account, Connection)) and _matters(each)]
+    changed = [
+        each
+        for each in (*session.new, *session.dirty)
+        if isinstance(each, (Account, Connection)) and _matters(each)
+    ]
     if not changed:
         return
     lock_snapshot(session)
@@ -107,7 +121,11 @@ def _begin_anew(session: Session) -> None:
 
 def _matters(row: Account | Connection) -> bool:
     state = object_state(row)
-    names = ("name", "external_id", "unreadable_reason", "gone_at") if isinstance(row, Account) else (*COUNTED_BY, "name")
+    names = (
+        ("name", "external_id", "unreadable_reason", "gone_at")
+        if isinstance(row, Account)
+        else (*COUNTED_BY, "name")
+    )
     return not state.persistent or any(_history(state, name).has_changes() for name in names)
 
 
@@ -139,7 +157,11 @@ def _kind(row: Connection, *, before: bool) -> Kind | None:
 def _add(session: Session, severity: str, status: str, connector: str, difference: int) -> None:
     key = {"severity": severity, "status": status, "connector": connector}
     here = [getattr(ConnectionCount, name) == value for name, value in key.items()]
-    more = update(ConnectionCount).where(*here).values(connections=ConnectionCount.connections + difference)
+    more = (
+        update(ConnectionCount)
+        .where(*here)
+        .values(connections=ConnectionCount.connections + difference)
+    )
     if change(more, session) == 0:
         change(insert(ConnectionCount).values(**key, connections=difference), session)
 
@@ -147,16 +169,31 @@ def _add(session: Session, severity: str, status: str, connector: str, differenc
 def _recount_accounts(session: Session, ids: Sequence[int]) -> None:
     fields: dict[str, Any] = {name: bindparam(name) for name in _summary(Counter(), [])}
     rows = [{"which": id, **found} for id, found in _summaries(session, ids).items()]
-    change_many(update(Account).where(Account.id == bindparam("which")).values(fields), rows, session)
+    change_many(
+        update(Account).where(Account.id == bindparam("which")).values(fields), rows, session
+    )
 
 
 def _summaries(session: Session, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
     """What is worked out of these accounts' connections, by account."""
-    names = session.execute(select(Account.id, Account.name_folded, Account.external_id_folded).where(Account.id.in_(ids)))
+    names = session.execute(
+        select(Account.id, Account.name_folded, Account.external_id_folded).where(
+            Account.id.in_(ids)
+        )
+    )
     words: dict[int, list[str]] = {id: [name, external_id] for id, name, external_id in names}
     counts: dict[int, Counter[str]] = {id: Counter() for id in words}
-    columns = (Connection.account_id, Connection.severity, Connection.name_folded, Connection.connector_folded)
-    shown = select(*columns).where(Connection.account_id.in_(ids), *LISTED).order_by(Connection.account_id, Connection.id)
+    columns = (
+        Connection.account_id,
+        Connection.severity,
+        Connection.name_folded,
+        Connection.connector_folded,
+    )
+    shown = (
+        select(*columns)
+        .where(Connection.account_id.in_(ids), *LISTED)
+        .order_by(Connection.account_id, Connection.id)
+    )
     for id, severity, name, connector in session.execute(shown):
         counts[id][severity] += 1
         words[id] += [name, connector]

@@ -10,9 +10,14 @@ from dashboard.fleet.models import SEVERITIES, ConnectionCount, HourlyConnection
 
 def save_hourly_counts(at: datetime) -> None:
     """Write down how many connections of each severity there are, for the hour of ``at``; its last note counts. Commits."""
-    counting = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
+    counting = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(
+        ConnectionCount.severity
+    )
     counted = {severity: int(count) for severity, count in db.session.execute(counting)}
     hour = at.replace(minute=0, second=0, microsecond=0)
-    rows = [{"hour": hour, "severity": severity, "connections": counted.get(severity, 0)} for severity in SEVERITIES]
+    rows = [
+        {"hour": hour, "severity": severity, "connections": counted.get(severity, 0)}
+        for severity in SEVERITIES
+    ]
     upsert(HourlyConnectionCount, rows)
     db.session.commit()

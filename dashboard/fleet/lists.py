@@ -9,11 +9,19 @@ from sqlalchemy.orm import InstrumentedAttribute, contains_eager, load_only
 
 from dashboard.core.database import db
 from dashboard.fleet.counters import LISTED
-from dashboard.fleet.models import SEVERITIES, Account, AccountRefreshState, Connection, ConnectionCount
+from dashboard.fleet.models import (
+    SEVERITIES,
+    Account,
+    AccountRefreshState,
+    Connection,
+    ConnectionCount,
+)
 from dashboard.listing.listing import Filter, Listing, Newest, shown_time
 
 
-def _indexed(words: Sequence[str], walking: bool, account: InstrumentedAttribute[int] = Account.id) -> ColumnElement[bool]:
+def _indexed(
+    words: Sequence[str], walking: bool, account: InstrumentedAttribute[int] = Account.id
+) -> ColumnElement[bool]:
     """Accounts whose texts, or whose connections' texts, have every (comparable) word in them; of words of three letters or more.
 
     ``walking``: the list is gone through in its order, each row's ``account`` looked up among those that were found.
@@ -23,7 +31,11 @@ def _indexed(words: Sequence[str], walking: bool, account: InstrumentedAttribute
         return true()
     if db.engine.dialect.name == "postgresql":
         # Its planner would not walk: it goes by the index of words wherever it may.
-        return true() if walking else and_(*(Account.search.contains(word, autoescape=True) for word in long))
+        return (
+            true()
+            if walking
+            else and_(*(Account.search.contains(word, autoescape=True) for word in long))
+        )
     quoted = " AND ".join('"' + word.replace('"', '""') + '"' for word in long)
     found = select(_FOUND.c.rowid).where(_FOUND.c.search.op("MATCH")(quoted))
     # A sum, which no index has: SQLite would begin with the accounts otherwise.
@@ -58,11 +70,21 @@ CONNECTIONS = Listing(
     )
     .where(*LISTED),
     unseen=(contains_eager(Connection.account).lazyload(Account.check),),
-    search=(Account.name_folded, Account.external_id_folded, Connection.name_folded, Connection.connector_folded),
+    search=(
+        Account.name_folded,
+        Account.external_id_folded,
+        Connection.name_folded,
+        Connection.connector_folded,
+    ),
     exact=(Connection.id, Account.id),
     indexed=partial(_indexed, account=Connection.account_id),
     filters={
-        "severity": Filter(Connection.severity, "Severity", SEVERITIES, same_as=(Connection.severity_rank, SEVERITIES.index)),
+        "severity": Filter(
+            Connection.severity,
+            "Severity",
+            SEVERITIES,
+            same_as=(Connection.severity_rank, SEVERITIES.index),
+        ),
         "status": Filter(Connection.status, "Status"),
         "connector": Filter(Connection.connector, "Connector"),
         "account": Filter(Connection.account_id, "Account", number=True, counted=False),
@@ -108,14 +130,29 @@ _ACCOUNT = (Account.name_folded, Account.id)
 
 ACCOUNTS = Listing(
     name="accounts",
-    statement=select(Account).join(Account.check).options(contains_eager(Account.check)).where(Account.gone_at.is_(None)),
+    statement=select(Account)
+    .join(Account.check)
+    .options(contains_eager(Account.check))
+    .where(Account.gone_at.is_(None)),
     search=(Account.name_folded, Account.external_id_folded),
     exact=(Account.id,),
     indexed=_indexed,
     filters={
-        "severity": Filter(Account.severity, "Worst connection", SEVERITIES, same_as=(Account.severity_rank, SEVERITIES.index)),
-        "connector": Filter(Connection.connector, "Connector", through=_ITS_CONNECTION, known=ConnectionCount.connector),
-        "status": Filter(Connection.status, "Status", through=_ITS_CONNECTION, known=ConnectionCount.status),
+        "severity": Filter(
+            Account.severity,
+            "Worst connection",
+            SEVERITIES,
+            same_as=(Account.severity_rank, SEVERITIES.index),
+        ),
+        "connector": Filter(
+            Connection.connector,
+            "Connector",
+            through=_ITS_CONNECTION,
+            known=ConnectionCount.connector,
+        ),
+        "status": Filter(
+            Connection.status, "Status", through=_ITS_CONNECTION, known=ConnectionCount.status
+        ),
         "readable": Filter(_READABLE, "Readable", ("yes", "no")),
     },
     sorts={

@@ -6,7 +6,17 @@ Health is kept twice, on purpose: ``status`` as Peliqan says it, ``severity`` as
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index, SmallInteger, String, Text, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    SmallInteger,
+    String,
+    Text,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column, relationship, validates
 
 from dashboard.core.database import BigId, Model, UtcTime
@@ -18,12 +28,20 @@ from dashboard.peliqan import statuses
 SEVERITIES = tuple(severity.value for severity in statuses.Severity)
 NO_RANK = len(SEVERITIES)
 # What lists show: an index over nothing else is smaller, and counts without a look at the rows.
-SHOWN_SQLITE, SHOWN_POSTGRESQL = text("gone_at IS NULL AND is_warehouse IS 0"), text("gone_at IS NULL AND is_warehouse IS false")
+SHOWN_SQLITE, SHOWN_POSTGRESQL = (
+    text("gone_at IS NULL AND is_warehouse IS 0"),
+    text("gone_at IS NULL AND is_warehouse IS false"),
+)
 
 
 def _list_index(name: str, *columns: Any) -> Index:
     return Index(
-        f"ix_connection_{name}", *columns, "account_id", "id", sqlite_where=SHOWN_SQLITE, postgresql_where=SHOWN_POSTGRESQL
+        f"ix_connection_{name}",
+        *columns,
+        "account_id",
+        "id",
+        sqlite_where=SHOWN_SQLITE,
+        postgresql_where=SHOWN_POSTGRESQL,
     )
 
 
@@ -64,7 +82,9 @@ class Account(Model):
     owned_at: Mapped[datetime | None] = mapped_column(UtcTime)
 
     connections: Mapped[list["Connection"]] = relationship(back_populates="account", lazy="raise")
-    check: Mapped["AccountRefreshState"] = relationship(back_populates="account", lazy="joined", innerjoin=True)
+    check: Mapped["AccountRefreshState"] = relationship(
+        back_populates="account", lazy="joined", innerjoin=True
+    )
 
     @property
     def checked_at(self) -> datetime | None:
@@ -211,7 +231,11 @@ class Run(Model):
 
     __tablename__ = "run"
     visibility = BY_ACCOUNT
-    __table_args__ = (ForeignKeyConstraint(["account_id", "connection_id"], ["connection.account_id", "connection.id"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["account_id", "connection_id"], ["connection.account_id", "connection.id"]
+        ),
+    )
 
     account_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     connection_id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -250,7 +274,12 @@ class HealthChange(Model):
     __table_args__ = (
         Index("ix_health_change_connection", "account_id", "connection_id", "at"),
         # First sights are no news, and there are as many of them as connections.
-        Index("ix_health_change_news", "at", sqlite_where=text("was IS NOT NULL"), postgresql_where=text("was IS NOT NULL")),
+        Index(
+            "ix_health_change_news",
+            "at",
+            sqlite_where=text("was IS NOT NULL"),
+            postgresql_where=text("was IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -30,9 +30,17 @@ def save(read: Sequence[tuple[Connection, Sequence[peliqan.Run], datetime]]) -> 
         row.running = latest.is_running
         row.last_run_status, row.last_run_at = clean(latest.status), latest.started_at
         # While a run is under way, how the one before it ended is what is known.
-        row.last_error = next((clean(run.error) or None for run in runs if not run.is_running), None)
-        successes = [run.ended_at or run.started_at for run in runs if run.succeeded and (run.ended_at or run.started_at)]
-        row.last_success_at = max([time for time in (*successes, row.last_success_at) if time], default=None)
+        row.last_error = next(
+            (clean(run.error) or None for run in runs if not run.is_running), None
+        )
+        successes = [
+            run.ended_at or run.started_at
+            for run in runs
+            if run.succeeded and (run.ended_at or run.started_at)
+        ]
+        row.last_success_at = max(
+            [time for time in (*successes, row.last_success_at) if time], default=None
+        )
         _note_loads(row, [run for run in runs if not run.is_running])
     db.session.flush()
     upsert(Run, [_run_row(row, run) for row, runs, _ in read for run in runs])
@@ -44,10 +52,15 @@ def _note_loads(row: Connection, ended: Sequence[peliqan.Run]) -> None:
     if not ended:
         return
     latest, well = ended[0], [run for run in ended if run.succeeded]
-    row.last_records, row.last_exit_code = latest.records if latest.succeeded else None, latest.source_exit_code
+    row.last_records, row.last_exit_code = (
+        latest.records if latest.succeeded else None,
+        latest.source_exit_code,
+    )
     took = (run.ended_at - run.started_at for run in well if run.ended_at and run.started_at)
     seconds = next(took, None)
-    row.last_run_seconds = round(seconds.total_seconds()) if seconds is not None else row.last_run_seconds
+    row.last_run_seconds = (
+        round(seconds.total_seconds()) if seconds is not None else row.last_run_seconds
+    )
     # Those that brought nothing may be many by now: what was so before the first of them counts.
     earlier = list(dropwhile(lambda run: run.records == 0, well))
     if len(earlier) >= ENOUGH_RUNS:
@@ -77,7 +90,9 @@ def latest(account_id: int, connection_id: int, most: int = 10) -> list[Run]:
 
 def newest_id(account_id: int, connection_id: int) -> int | None:
     """The newest run that is known of a connection."""
-    mine = select(func.max(Run.id)).where(Run.account_id == account_id, Run.connection_id == connection_id)
+    mine = select(func.max(Run.id)).where(
+        Run.account_id == account_id, Run.connection_id == connection_id
+    )
     return db.session.scalar(mine)
 
 

@@ -28,18 +28,33 @@ class VisibleAccount(Model):
     visibility = Visibility("seen WHERE seen.user_id = {me}")
 
     user_id: Mapped[int] = mapped_column(BigId, ForeignKey("user.id"), primary_key=True)
-    account_id: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True, index=True)
+    account_id: Mapped[int] = mapped_column(
+        BigId, ForeignKey("account.id"), primary_key=True, index=True
+    )
 
 
-def rebuild_visible_accounts(session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()) -> None:
+def rebuild_visible_accounts(
+    session: Session, *, user_id: int | None = None, account_ids: Collection[int] = ()
+) -> None:
     """Who sees which accounts, anew: all of a person's whose scope has changed, or everybody's sight of accounts that have.
 
     External ids are compared letter by letter, in either database. Does not commit.
     """
-    begins = func.substr(Account.external_id, 1, func.length(AccountAccessRule.text)) == AccountAccessRule.text
-    fits = case((AccountAccessRule.is_prefix, begins), else_=Account.external_id == AccountAccessRule.text)
+    begins = (
+        func.substr(Account.external_id, 1, func.length(AccountAccessRule.text))
+        == AccountAccessRule.text
+    )
+    fits = case(
+        (AccountAccessRule.is_prefix, begins), else_=Account.external_id == AccountAccessRule.text
+    )
     now = select(AccountAccessRule.user_id, Account.id).join(Account, fits).distinct()
-    which = VisibleAccount.user_id == user_id if user_id is not None else VisibleAccount.account_id.in_(account_ids)
-    of = AccountAccessRule.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
+    which = (
+        VisibleAccount.user_id == user_id
+        if user_id is not None
+        else VisibleAccount.account_id.in_(account_ids)
+    )
+    of = (
+        AccountAccessRule.user_id == user_id if user_id is not None else Account.id.in_(account_ids)
+    )
     change(delete(VisibleAccount).where(which), session)
     change(insert(VisibleAccount).from_select(["user_id", "account_id"], now.where(of)), session)

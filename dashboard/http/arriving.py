@@ -58,7 +58,11 @@ class RequestReader:
         if not self._head:
             self._find_head()
         if (self._head or len(self._data)) > HEAD_BYTES:
-            return Stage.HEAD_TOO_LARGE if self._data.find(b"\r\n", 0, HEAD_BYTES) >= 0 else Stage.LINE_TOO_LONG
+            return (
+                Stage.HEAD_TOO_LARGE
+                if self._data.find(b"\r\n", 0, HEAD_BYTES) >= 0
+                else Stage.LINE_TOO_LONG
+            )
         if not self._head:
             return Stage.HEAD
         return self._read_chunks() if self._chunked else self._wait_for_length()
@@ -78,7 +82,9 @@ class RequestReader:
             return
         self._head = self._end = at + 4
         head = bytes(self._data[: self._head])
-        self.expects_continue = head.partition(b"\r\n")[0].endswith(b"HTTP/1.1") and bool(_EXPECT.search(head))
+        self.expects_continue = head.partition(b"\r\n")[0].endswith(b"HTTP/1.1") and bool(
+            _EXPECT.search(head)
+        )
         self._chunked = bool(_CODING.search(head))
         length = _LENGTH.search(head)
         if length and not self._chunked:

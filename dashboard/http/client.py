@@ -35,7 +35,10 @@ def client_of(peer: str, forwarded: str, proxies: int) -> str:
     written by trusted proxies: the first of these is the client. Where it is no address, the proxy that wrote it stands for the
     client. Entries are counted by commas alone: a quotation mark that a client sent must not swallow what a proxy appended.
     """
-    return next((found for each in (*_trusted(forwarded, proxies), peer) if (found := canonical(each))), peer)
+    return next(
+        (found for each in (*_trusted(forwarded, proxies), peer) if (found := canonical(each))),
+        peer,
+    )
 
 
 def scheme_of(connection: str, forwarded: str, proxies: int) -> str:
@@ -57,10 +60,14 @@ class FromClient:
     refused.
     """
 
-    def __init__(self, inner: "WSGIApplication", proxies: int, root: str = "", probes: Collection[str] = ()) -> None:
+    def __init__(
+        self, inner: "WSGIApplication", proxies: int, root: str = "", probes: Collection[str] = ()
+    ) -> None:
         self._inner, self._proxies, self._root, self._probes = inner, proxies, root, probes
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         """Pass the request on."""
         if environ.get("SCRIPT_NAME"):
             return _answer(start_response, "400 Bad Request", "text/plain", OTHER_ROOT)
@@ -68,7 +75,9 @@ class FromClient:
         if self._root and path == self._root:
             query = environ.get("QUERY_STRING", "")
             location = f"{self._root}/?{query}" if query else f"{self._root}/"
-            return _answer(start_response, "308 Permanent Redirect", "text/plain", b"", ("Location", location))
+            return _answer(
+                start_response, "308 Permanent Redirect", "text/plain", b"", ("Location", location)
+            )
         if self._root and path not in self._probes:
             if not path.startswith(f"{self._root}/"):
                 return _answer(start_response, "404 Not Found", "text/plain", NOT_HERE)
@@ -77,7 +86,9 @@ class FromClient:
         peer, forwarded = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_FOR", "")
         environ["REMOTE_ADDR"] = client_of(peer, forwarded, self._proxies)
         protocols = environ.get("HTTP_X_FORWARDED_PROTO", "")
-        environ["wsgi.url_scheme"] = scheme_of(_scheme_of_connection(environ), protocols, self._proxies)
+        environ["wsgi.url_scheme"] = scheme_of(
+            _scheme_of_connection(environ), protocols, self._proxies
+        )
         return self._inner(environ, start_response)
 
 
@@ -95,8 +106,14 @@ def _scheme_of_connection(environ: "WSGIEnvironment") -> str:
     return "https" if isinstance(connection, SSLSocket) else "http"
 
 
-def _answer(start_response: "StartResponse", status: str, kind: str, body: bytes, *more: tuple[str, str]) -> list[bytes]:
-    head = [("Content-Type", kind), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+def _answer(
+    start_response: "StartResponse", status: str, kind: str, body: bytes, *more: tuple[str, str]
+) -> list[bytes]:
+    head = [
+        ("Content-Type", kind),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+    ]
     start_response(status, [*head, ("X-Content-Type-Options", "nosniff"), *more])
     return [body]
 

@@ -67,7 +67,11 @@ class Connection:
     def enter(self, phase: Phase, seconds: float | None = None) -> None:
         """Begin to wait for the client, for ``SECONDS`` or the seconds given."""
         now = monotonic()
-        if phase is Phase.WRITING and self.phase is Phase.WRITING and self._sent - self._marked < RATE_BYTES:
+        if (
+            phase is Phase.WRITING
+            and self.phase is Phase.WRITING
+            and self._sent - self._marked < RATE_BYTES
+        ):
             # The same answer goes on: the time that a thread worked on it is not the client's.
             self.deadline = now + self._left
             return

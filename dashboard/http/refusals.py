@@ -47,7 +47,9 @@ class Refusal:
     @property
     def answer(self) -> bytes:
         """Head and page."""
-        body = PAGE.format(title=escape(self.title), detail=escape(self.detail), next_step=escape(self.next_step)).encode()
+        body = PAGE.format(
+            title=escape(self.title), detail=escape(self.detail), next_step=escape(self.next_step)
+        ).encode()
         head = (
             f"HTTP/1.1 {self.status} {self.reason}\r\n"
             "Connection: close\r\n"
@@ -63,7 +65,11 @@ class Refusal:
 
 _ODD: Final = "If this was a browser, reload the page. If it happens again, tell your administrator what you did."
 UNREADABLE: Final = Refusal(
-    400, "Bad Request", "That request cannot be read", "It does not follow HTTP/1.1, so nothing was done.", _ODD
+    400,
+    "Bad Request",
+    "That request cannot be read",
+    "It does not follow HTTP/1.1, so nothing was done.",
+    _ODD,
 )
 INCOMPLETE: Final = Refusal(
     400,
@@ -95,13 +101,33 @@ HEAD_TOO_LARGE: Final = Refusal(
     "Delete the cookies of this address and of its domain in the settings of your browser, then load the page again and sign in.",
 )
 BODY_TOO_LARGE: Final = Refusal(
-    413, "Content Too Large", "That is too much at once", "At most a megabyte is taken, so nothing was done.", "Send less."
+    413,
+    "Content Too Large",
+    "That is too much at once",
+    "At most a megabyte is taken, so nothing was done.",
+    "Send less.",
 )
 EXPECTATION: Final = Refusal(
-    417, "Expectation Failed", "That request cannot be answered", "Its Expect header is not known here.", _ODD
+    417,
+    "Expectation Failed",
+    "That request cannot be answered",
+    "Its Expect header is not known here.",
+    _ODD,
 )
-FORBIDDEN: Final = Refusal(403, "Forbidden", "That request is refused", "It came through a proxy that is not trusted.", _ODD)
-CODING: Final = Refusal(501, "Not Implemented", "That request cannot be read", "Its transfer coding is not known here.", _ODD)
+FORBIDDEN: Final = Refusal(
+    403,
+    "Forbidden",
+    "That request is refused",
+    "It came through a proxy that is not trusted.",
+    _ODD,
+)
+CODING: Final = Refusal(
+    501,
+    "Not Implemented",
+    "That request cannot be read",
+    "Its transfer coding is not known here.",
+    _ODD,
+)
 MISTAKE: Final = Refusal(
     500,
     "Internal Server Error",

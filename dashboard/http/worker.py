@@ -48,7 +48,9 @@ REFUSED: Final = {
 }
 
 
-os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ThreadWorker.SIGNALS))
+os.register_at_fork(
+    after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ThreadWorker.SIGNALS)
+)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -212,7 +214,11 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self.log.exception("Error while closing an answer.")
 
     def _bound_memory(self, grown: Connection) -> None:
-        if grown.held > PIECE and sum(each.held for each in self._open) > HELD_BYTES and self._parked:
+        if (
+            grown.held > PIECE
+            and sum(each.held for each in self._open) > HELD_BYTES
+            and self._parked
+        ):
             self._drop(max(self._parked, key=lambda each: each.held))
 
     # What gunicorn's loop calls once a second, and when it ends.
@@ -247,7 +253,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _resume(self, connection: Connection) -> None:
         future = self.tpool.submit(next, connection.answer, ENDED)
-        future.add_done_callback(lambda done: self.method_queue.defer(self._paused, connection, done))
+        future.add_done_callback(
+            lambda done: self.method_queue.defer(self._paused, connection, done)
+        )
 
     def _paused(self, connection: Connection, done: "Future[object]") -> None:
         """A thread is done with the connection: for now, or with the whole answer."""
@@ -263,11 +271,15 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         elif not connection.keep:
             self._linger(connection)
         else:
-            self._park(connection, Phase.IDLE, self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER)
+            self._park(
+                connection, Phase.IDLE, self.cfg.keepalive if self.alive else STOP_KEEPALIVE_LINGER
+            )
             if len(connection.arriving):
                 self._consider(connection)
 
-    def _answer(self, connection: Connection, request: bytes, cut: bool) -> Generator[None, None, None]:
+    def _answer(
+        self, connection: Connection, request: bytes, cut: bool
+    ) -> Generator[None, None, None]:
         """Answer one request; yields where the client takes no more for now. Threads run it, one after another."""
         connection.keep = False
         try:
@@ -290,12 +302,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     yield from connection.drain()
 
     def _call(self, connection: Connection, req: Any, cut: bool) -> Generator[None, None, None]:
-        began, environ, resp = datetime.now(), dict[str, Any](), None  # gunicorn's access log reads a difference
+        began, environ, resp = (
+            datetime.now(),
+            dict[str, Any](),
+            None,
+        )  # gunicorn's access log reads a difference
         # The loop has answered that already.
         req._expected_100_continue = False
         try:
             self.cfg.pre_request(self, req)
-            resp, environ = wsgi.create(req, connection, connection.client, connection.server, self.cfg)
+            resp, environ = wsgi.create(
+                req, connection, connection.client, connection.server, self.cfg
+            )
             environ.update({"gunicorn.socket": connection.sock, "wsgi.multithread": True})
             self._count_request()
             if cut or not self.alive or not self.cfg.keepalive:

@@ -133,10 +133,16 @@ class Listing:
         # From whichever end is nearer: the last page costs what the first does.
         backwards = start + end > total
         by_words = not self._comes_soon(query, meant, total, total - start if backwards else end)
-        ordered = self._narrowed(query.q, meant, by_words=by_words).order_by(*self._order(query, backwards=backwards))
+        ordered = self._narrowed(query.q, meant, by_words=by_words).order_by(
+            *self._order(query, backwards=backwards)
+        )
         if not whole:
             ordered = ordered.options(*self.unseen)
-        rows = list(db.session.execute(ordered.limit(max(0, end - start)).offset(total - end if backwards else start)))
+        rows = list(
+            db.session.execute(
+                ordered.limit(max(0, end - start)).offset(total - end if backwards else start)
+            )
+        )
         if backwards:
             rows.reverse()
         items = [row[0] for row in rows] if len(ordered.column_descriptions) == 1 else rows
@@ -156,7 +162,8 @@ class Listing:
                 continue
             if each.through is not None:
                 found = self._remembered(
-                    ("through", name, query.q, *sorted(query.filters.items())), partial(self._through, name, query, meant)
+                    ("through", name, query.q, *sorted(query.filters.items())),
+                    partial(self._through, name, query, meant),
                 )
             else:
                 found = self._along(names.index(name), names, cube, meant)
@@ -164,7 +171,11 @@ class Listing:
                 found = _one_spelling_each(found)
             wanted = comparable(query.filters.get(name, "")) or None
             order = each.choices or sorted(found, key=comparable)
-            counted[name] = [Choice(value, found[value], comparable(value) == wanted) for value in order if value in found]
+            counted[name] = [
+                Choice(value, found[value], comparable(value) == wanted)
+                for value in order
+                if value in found
+            ]
         return counted
 
     def _meant(self, query: ListQuery, counted: Counted) -> dict[str, list[str]]:
@@ -199,11 +210,17 @@ class Listing:
 
     def _counted(self, query: ListQuery) -> Counted:
         """The counted filters' names, and how many rows have which values of them, whatever these filters are set to."""
-        names = [name for name, each in self.filters.items() if each.counted and each.through is None]
+        names = [
+            name for name, each in self.filters.items() if each.counted and each.through is None
+        ]
         others = {name: value for name, value in query.filters.items() if name not in names}
-        return names, self._remembered(("cube", query.q, *sorted(others.items())), lambda: self._cube(names, query.q, others))
+        return names, self._remembered(
+            ("cube", query.q, *sorted(others.items())), lambda: self._cube(names, query.q, others)
+        )
 
-    def _comes_soon(self, query: ListQuery, meant: Mapping[str, Sequence[str]], total: int, reach: int) -> bool:
+    def _comes_soon(
+        self, query: ListQuery, meant: Mapping[str, Sequence[str]], total: int, reach: int
+    ) -> bool:
         """Whether so many rows match a search that the list, gone through in its order, soon gives ``reach`` of them.
 
         Sooner, that is, than to fetch and sort all that the index of words has.
@@ -215,25 +232,39 @@ class Listing:
         rows = sum(count for values, count in cube.items() if self._agrees(values, wanted))
         return reach * rows < total * total
 
-    def _cube(self, names: Sequence[str], q: str, others: Mapping[str, str]) -> dict[tuple[str | None, ...], int]:
+    def _cube(
+        self, names: Sequence[str], q: str, others: Mapping[str, str]
+    ) -> dict[tuple[str | None, ...], int]:
         if self.counts is not None and not q and not others:
             return {tuple(values): count for *values, count in db.session.execute(self.counts)}
         columns = [self.filters[name].column for name in names]
         meant = self._meant(ListQuery(q, others), ([], {}))
-        counting = self._narrowed(q, meant, all_values=True).order_by(None).with_only_columns(*columns, func.count())
+        counting = (
+            self._narrowed(q, meant, all_values=True)
+            .order_by(None)
+            .with_only_columns(*columns, func.count())
+        )
         counted: dict[tuple[str | None, ...], int] = {}
         for *values, count in db.session.execute(counting.group_by(*columns)):
             counted[tuple(None if value is None else str(value) for value in values)] = count
         return counted
 
-    def _agrees(self, values: Sequence[str | None], wanted: Sequence[tuple[int, str, Sequence[str] | None]]) -> bool:
+    def _agrees(
+        self, values: Sequence[str | None], wanted: Sequence[tuple[int, str, Sequence[str] | None]]
+    ) -> bool:
         """Whether rows of these values are among those asked for. ``wanted``: filters' places, names, what is meant."""
         for place, name, want in wanted:
-            if (values[place] in self.filters[name].hides) if want is None else (values[place] not in want):
+            if (
+                (values[place] in self.filters[name].hides)
+                if want is None
+                else (values[place] not in want)
+            ):
                 return False
         return True
 
-    def _through(self, name: str, query: ListQuery, meant: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    def _through(
+        self, name: str, query: ListQuery, meant: Mapping[str, Sequence[str]]
+    ) -> dict[str, int]:
         """How many rows have something with each value of a filter behind them."""
         each = self.filters[name]
         assert each.through is not None
@@ -241,14 +272,23 @@ class Listing:
         rows = self._narrowed(query.q, others).order_by(None).join(each.column.table, each.through)
         last = self.sorts[self.default_sort.removeprefix("-")][-1]
         assert not isinstance(last, (Newest, Outer))
-        counting = rows.with_only_columns(each.column, func.count(distinct(last))).group_by(each.column)
-        return {str(value): count for value, count in db.session.execute(counting) if value is not None}
+        counting = rows.with_only_columns(each.column, func.count(distinct(last))).group_by(
+            each.column
+        )
+        return {
+            str(value): count for value, count in db.session.execute(counting) if value is not None
+        }
 
     def _remembered(self, key: Hashable, work_out: Callable[[], V]) -> V:
         return cached((self.name, key), work_out) if self.name else work_out()
 
     def _narrowed(
-        self, q: str, meant: Mapping[str, Sequence[str]], *, by_words: bool = True, all_values: bool = False
+        self,
+        q: str,
+        meant: Mapping[str, Sequence[str]],
+        *,
+        by_words: bool = True,
+        all_values: bool = False,
     ) -> Select[*tuple[Any, ...]]:
         """The rows that match; ``by_words``: begin with what the index of words has; ``all_values``: nothing is hidden."""
         statement = self.statement
@@ -262,7 +302,13 @@ class Listing:
             whole = [column == int(asked) for column in self.exact] if _is_id(asked) else []
             words = {word: _spellings(word) for word in asked.split()}
             found = [
-                or_(*(column.contains(each, autoescape=True) for each in spellings for column in self.search))
+                or_(
+                    *(
+                        column.contains(each, autoescape=True)
+                        for each in spellings
+                        for column in self.search
+                    )
+                )
                 for spellings in words.values()
             ]
             statement = statement.where(or_(and_(*found), *whole))
@@ -281,7 +327,11 @@ class Listing:
             newest_first = isinstance(column, Newest)
             plain = column.column if isinstance(column, (Newest, Outer)) else column
             sorted_by: ColumnElement[Any] | InstrumentedAttribute[Any] = plain
-            if is_postgresql and isinstance(plain.type, String) and not isinstance(plain.type, FoldedText):
+            if (
+                is_postgresql
+                and isinstance(plain.type, String)
+                and not isinstance(plain.type, FoldedText)
+            ):
                 # As SQLite sorts, whatever the locale of the database.
                 sorted_by = plain.collate("C")
             one = sorted_by.desc() if down != newest_first else sorted_by.asc()

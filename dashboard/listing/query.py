@@ -54,12 +54,22 @@ class ListQuery:
 
     def url_args(self, **changes: Any) -> dict[str, Any]:
         """The query as URL parameters with ``changes`` made (None removes one); another filter or sort begins on page 1."""
-        args: dict[str, Any] = {"q": self.q, **self.filters, "sort": self.sort, "page": self.page, "per_page": self.per_page}
+        args: dict[str, Any] = {
+            "q": self.q,
+            **self.filters,
+            "sort": self.sort,
+            "page": self.page,
+            "per_page": self.per_page,
+        }
         if "page" not in changes:
             args["page"] = 1
         args.update(changes)
         defaults = {"page": 1, "per_page": 50, "sort": "", "q": ""}
-        return {name: value for name, value in args.items() if value not in (None, "") and defaults.get(name) != value}
+        return {
+            name: value
+            for name, value in args.items()
+            if value not in (None, "") and defaults.get(name) != value
+        }
 
     @property
     def is_narrowed(self) -> bool:
@@ -96,7 +106,9 @@ class Page(Generic[Row]):
         return self.first_shown + len(self.items) - 1 if self.items else 0
 
 
-def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: Mapping[str, Allowed] = {}) -> ListQuery:
+def read_query(
+    args: Mapping[str, str], sorts: Collection[str] | None, filters: Mapping[str, Allowed] = {}
+) -> ListQuery:
     """A request's parameters as a query of a list that can be sorted by ``sorts``. Unknown parameters are left alone.
 
     ``sorts`` None: the caller checks ``sort``, which is taken as it is.
@@ -119,7 +131,9 @@ def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: 
     chosen = {name: args[name] for name in filters if args.get(name)}
     for name, value in chosen.items():
         if len(value) > LONGEST_FILTER:
-            raise BadQuery(f"That {name} is too long to filter by: at most {LONGEST_FILTER} characters.")
+            raise BadQuery(
+                f"That {name} is too long to filter by: at most {LONGEST_FILTER} characters."
+            )
         choices = filters[name].choices
         if choices is not None:
             choice = meant(value, choices)
@@ -129,7 +143,9 @@ def read_query(args: Mapping[str, str], sorts: Collection[str] | None, filters: 
         if filters[name].number:
             whole_number(name, value, 2**63 - 1)
     per_page = whole_number("per_page", args.get("per_page") or "50", PAGE_SIZES[-1])
-    return ListQuery(q, chosen, sort, whole_number("page", args.get("page") or "1", 10**15), per_page)
+    return ListQuery(
+        q, chosen, sort, whole_number("page", args.get("page") or "1", 10**15), per_page
+    )
 
 
 def whole_number(name: str, value: str, most: int) -> int:

@@ -19,7 +19,9 @@ class MaskingContext:
     until: datetime | None = None
 
 
-def masking_context(account_id: int, table_id: int, columns: Sequence[peliqan.Column]) -> MaskingContext:
+def masking_context(
+    account_id: int, table_id: int, columns: Sequence[peliqan.Column]
+) -> MaskingContext:
     """What the person who asks may see of this table."""
     user = visitor().user
     if user.role == SEES_ALL:
@@ -28,12 +30,18 @@ def masking_context(account_id: int, table_id: int, columns: Sequence[peliqan.Co
     decided = _decided(table_id, columns)
     revealed = until is not None
     hidden = services().masks.hidden(
-        columns, role=user.role, overrides=decided.get(table_id, {}), elsewhere=decided, revealed=revealed
+        columns,
+        role=user.role,
+        overrides=decided.get(table_id, {}),
+        elsewhere=decided,
+        revealed=revealed,
     )
     return MaskingContext(hidden, until)
 
 
-def as_others_see(table_id: int, columns: Sequence[peliqan.Column]) -> tuple[dict[str, str], dict[str, bool]]:
+def as_others_see(
+    table_id: int, columns: Sequence[peliqan.Column]
+) -> tuple[dict[str, str], dict[str, bool]]:
     """For administrators: the columns that everybody else sees masked, and what was decided by hand (True: masked)."""
     decided = _decided(table_id, columns)
     own = decided.get(table_id, {})

@@ -106,7 +106,9 @@ class Masks:
 
 def mask(row: Mapping[str, Any], hidden: Collection[str]) -> dict[str, Any]:
     """The row as it may be shown: values of hidden columns are replaced, what is empty stays so."""
-    return {name: MASKED if is_masked(name, value, hidden) else value for name, value in row.items()}
+    return {
+        name: MASKED if is_masked(name, value, hidden) else value for name, value in row.items()
+    }
 
 
 def is_masked(name: str, value: Any, hidden: Collection[str]) -> bool:
@@ -125,7 +127,9 @@ def read_masks(path: Path) -> Masks:
         parser.read_string(path.read_text(encoding="utf-8"))
         return Masks(tuple(_kind(parser[title]) for title in parser.sections()))
     except (OSError, UnicodeDecodeError, configparser.Error, ValueError) as error:
-        raise MasksError(f"The rules for masking, {path.name}, cannot be read: {str(error).splitlines()[0]}") from None
+        raise MasksError(
+            f"The rules for masking, {path.name}, cannot be read: {str(error).splitlines()[0]}"
+        ) from None
 
 
 def _kind(section: configparser.SectionProxy) -> Kind:

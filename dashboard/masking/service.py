@@ -30,7 +30,9 @@ _UNTIL = (
     .order_by(Reveal.until.desc())
     .limit(1)
 )
-_DECIDED = select(ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id == bindparam("table_id"))
+_DECIDED = select(ColumnMask.column, ColumnMask.masked).where(
+    ColumnMask.table_id == bindparam("table_id")
+)
 
 
 class BadReason(ValueError):
@@ -44,8 +46,17 @@ def reveal(user: User, account_id: int, table_id: int, why: str, at: datetime) -
         BadReason: no reason was given, or one of more than 500 characters.
     """
     why = checked_reason(why)
-    audit.record(at, user.email, "reveal", audit.DONE, account_id=account_id, detail=f"table {table_id}, for 15 minutes: {why}")
-    found = Reveal(user_id=user.id, account_id=account_id, table_id=table_id, why=why, at=at, until=at + LASTS)
+    audit.record(
+        at,
+        user.email,
+        "reveal",
+        audit.DONE,
+        account_id=account_id,
+        detail=f"table {table_id}, for 15 minutes: {why}",
+    )
+    found = Reveal(
+        user_id=user.id, account_id=account_id, table_id=table_id, why=why, at=at, until=at + LASTS
+    )
     db.session.add(found)
     db.session.commit()
     return found
@@ -59,7 +70,9 @@ def checked_reason(why: str) -> str:
     """
     why = clean(why).strip()
     if len(why) < LEAST:
-        raise BadReason("Say in a few words why you need to see it: the reason stands in the audit trail.")
+        raise BadReason(
+            "Say in a few words why you need to see it: the reason stands in the audit trail."
+        )
     if len(why) > LONGEST:
         raise BadReason(f"The reason has {len(why)} characters; it can have {LONGEST}.")
     return why
@@ -67,7 +80,9 @@ def checked_reason(why: str) -> str:
 
 def until(user: User, account_id: int, table_id: int, at: datetime) -> datetime | None:
     """Until when this person sees the table's masked columns; None where they do not."""
-    return db.session.scalar(_UNTIL, {"user_id": user.id, "account_id": account_id, "table_id": table_id, "at": at})
+    return db.session.scalar(
+        _UNTIL, {"user_id": user.id, "account_id": account_id, "table_id": table_id, "at": at}
+    )
 
 
 def overrides(table_id: int) -> dict[str, bool]:
@@ -79,30 +94,59 @@ def overrides_in(table_ids: Collection[int]) -> dict[int, dict[str, bool]]:
     """What administrators decided for the columns of several tables, by table; those without a decision are left out."""
     decided: dict[int, dict[str, bool]] = {}
     if table_ids:
-        found = select(ColumnMask.table_id, ColumnMask.column, ColumnMask.masked).where(ColumnMask.table_id.in_(table_ids))
+        found = select(ColumnMask.table_id, ColumnMask.column, ColumnMask.masked).where(
+            ColumnMask.table_id.in_(table_ids)
+        )
         for row in db.session.execute(found):
             decided.setdefault(row.table_id, {})[row.column] = row.masked
     return decided
 
 
-def record_comparison(user: User, account_id: int, table_id: int, columns: Sequence[str], at: datetime) -> None:
+def record_comparison(
+    user: User, account_id: int, table_id: int, columns: Sequence[str], at: datetime
+) -> None:
     """Write into the audit trail that masked columns of a table were compared with a value, once in ``LASTS``. Commits."""
     detail = f"table {table_id}, without the value: {', '.join(columns)}"[:1000]
     of_table = AuditEntry.detail.startswith(f"table {table_id},", autoescape=True)
-    mine = (AuditEntry.who == user.email, AuditEntry.what == COMPARED, AuditEntry.account_id == account_id, of_table)
+    mine = (
+        AuditEntry.who == user.email,
+        AuditEntry.what == COMPARED,
+        AuditEntry.account_id == account_id,
+        of_table,
+    )
     with row_access.unrestricted():
-        latest = db.session.scalars(select(AuditEntry.id).where(*mine, AuditEntry.at > at - LASTS).limit(1)).first()
+        latest = db.session.scalars(
+            select(AuditEntry.id).where(*mine, AuditEntry.at > at - LASTS).limit(1)
+        ).first()
     if latest is None:
         audit.record(at, user.email, COMPARED, audit.DONE, account_id=account_id, detail=detail)
 
 
-def decide(user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime) -> None:
+def decide(
+    user: User, account_id: int, table_id: int, column: str, masked: bool | None, at: datetime
+) -> None:
     """Mask a column, show it, or (None) leave it to the rules again. Written into the audit trail. Commits."""
     said = "left to the rules" if masked is None else "masked" if masked else "shown to everybody"
-    audit.record(at, user.email, "mask", audit.DONE, account_id=account_id, detail=f"table {table_id}, “{column[:200]}”: {said}")
+    audit.record(
+        at,
+        user.email,
+        "mask",
+        audit.DONE,
+        account_id=account_id,
+        detail=f"table {table_id}, “{column[:200]}”: {said}",
+    )
     if masked is None:
-        change(delete(ColumnMask).where(ColumnMask.table_id == table_id, ColumnMask.column == column))
+        change(
+            delete(ColumnMask).where(ColumnMask.table_id == table_id, ColumnMask.column == column)
+        )
     else:
-        row = {"table_id": table_id, "column": column, "account_id": account_id, "masked": masked, "who": user.email, "at": at}
+        row = {
+            "table_id": table_id,
+            "column": column,
+            "account_id": account_id,
+            "masked": masked,
+            "who": user.email,
+            "at": at,
+        }
         upsert(ColumnMask, [row])
     db.session.commit()

@@ -49,10 +49,20 @@ def read() -> ServiceStatus:
     """Read the latest of each from the store."""
     latest, complete, _ = passes.known()
     jobs = dict(
-        db.session.execute(select(PeriodicTask.name, PeriodicTask.due_at).where(PeriodicTask.name.in_(("tick", BACKUP)))).all()
+        db.session.execute(
+            select(PeriodicTask.name, PeriodicTask.due_at).where(
+                PeriodicTask.name.in_(("tick", BACKUP))
+            )
+        ).all()
     )
     answered = db.session.scalar(select(func.max(AccountRefreshState.checked_at)))
-    return ServiceStatus(jobs.get("tick"), complete, latest.alive_at if latest is not None else None, answered, jobs.get(BACKUP))
+    return ServiceStatus(
+        jobs.get("tick"),
+        complete,
+        latest.alive_at if latest is not None else None,
+        answered,
+        jobs.get(BACKUP),
+    )
 
 
 def backup_made(at: datetime) -> None:
@@ -80,11 +90,19 @@ def ensure_writable(at: datetime) -> None:
 def count() -> Counts:
     """As of now. Findings are those that hold, connections those that lists show."""
     gravities = Counter(dict.fromkeys(GRAVITIES, 0))
-    held = select(Finding.severity, func.count()).where(Finding.recovered_at.is_(None)).group_by(Finding.severity)
+    held = (
+        select(Finding.severity, func.count())
+        .where(Finding.recovered_at.is_(None))
+        .group_by(Finding.severity)
+    )
     gravities.update({severity: int(number) for severity, number in db.session.execute(held)})
     severities = Counter(dict.fromkeys(SEVERITIES, 0))
-    kinds = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
+    kinds = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(
+        ConnectionCount.severity
+    )
     severities.update({severity: int(number) for severity, number in db.session.execute(kinds)})
-    there = select(func.count(), func.count(Account.unreadable_reason)).where(Account.gone_at.is_(None))
+    there = select(func.count(), func.count(Account.unreadable_reason)).where(
+        Account.gone_at.is_(None)
+    )
     accounts, unreadable = db.session.execute(there).one()
     return Counts(dict(gravities), dict(severities), accounts, unreadable)

@@ -19,7 +19,10 @@ class Note(Model):
         "note WHERE note.account_id IN ({ids}) OR (note.cause_id IS NOT NULL AND (note.who IN ({my_address}) OR NOT EXISTS ("
         f"{BEYOND_VISIBLE.format(cause='note.cause_id')})))"
     )
-    __table_args__ = (Index("ix_note_account", "account_id", "at"), Index("ix_note_cause", "cause_id", "at"))
+    __table_args__ = (
+        Index("ix_note_account", "account_id", "at"),
+        Index("ix_note_cause", "cause_id", "at"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     account_id: Mapped[int | None] = mapped_column(BigId)

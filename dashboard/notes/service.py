@@ -54,7 +54,9 @@ def add_note(place: NoteTarget, who: str, text: str, at: datetime) -> Note:
     if not text:
         raise BadNote("The note is empty: write what the next person should know.")
     if len(text) > LONGEST_NOTE:
-        raise BadNote(f"The note has {len(text)} characters; it can have {LONGEST_NOTE}. Nothing was kept.")
+        raise BadNote(
+            f"The note has {len(text)} characters; it can have {LONGEST_NOTE}. Nothing was kept."
+        )
     note = Note(**place.args, at=at, who=who, text=text)
     db.session.add(note)
     db.session.commit()
@@ -75,20 +77,28 @@ def drop_note(note: Note) -> None:
 def notes_on(place: NoteTarget, most: int = 200) -> list[Note]:
     """What was written, newest first: of an account with that of its connections, of a connection with that of its account."""
     mine = select(Note).outerjoin(Note.connection)
-    mine = mine.options(contains_eager(Note.connection).load_only(Connection.name, Connection.connector))
+    mine = mine.options(
+        contains_eager(Note.connection).load_only(Connection.name, Connection.connector)
+    )
     if place.cause_id is not None:
         mine = mine.where(Note.cause_id == place.cause_id)
     else:
         mine = mine.where(Note.account_id == place.account_id)
         if place.connection_id is not None:
-            mine = mine.where((Note.connection_id == place.connection_id) | (Note.connection_id.is_(None)))
+            mine = mine.where(
+                (Note.connection_id == place.connection_id) | (Note.connection_id.is_(None))
+            )
     return list(db.session.scalars(mine.order_by(Note.at.desc(), Note.id.desc()).limit(most)))
 
 
 def newest_on_causes(cause_ids: Collection[int]) -> dict[int, Note]:
     """The newest note on each of these causes that has any."""
     newest = select(func.max(Note.id)).where(Note.cause_id.in_(cause_ids)).group_by(Note.cause_id)
-    found = select(Note).where(Note.id.in_(newest)).options(load_only(Note.cause_id, Note.at, Note.who, Note.text))
+    found = (
+        select(Note)
+        .where(Note.id.in_(newest))
+        .options(load_only(Note.cause_id, Note.at, Note.who, Note.text))
+    )
     return {note.cause_id: note for note in db.session.scalars(found) if note.cause_id is not None}
 
 

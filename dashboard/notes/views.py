@@ -12,7 +12,12 @@ from dashboard.notes.service import NoteTarget
 from dashboard.users.access import visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
-from dashboard.web.lookup import get_account_or_404, get_cause_or_404, get_connection_or_404, get_visible_cause_or_403
+from dashboard.web.lookup import (
+    get_account_or_404,
+    get_cause_or_404,
+    get_connection_or_404,
+    get_visible_cause_or_403,
+)
 
 bp = Blueprint("together", __name__)
 ACCOUNT, CAUSE = "/accounts/<int:account_id>", "/causes/<int:cause_id>"
@@ -44,7 +49,10 @@ def delete_note(note_id: int, **ids: int) -> ResponseReturnValue:
     place, note = _place_or_404(ids), together.note_or_none(note_id)
     if note is None or note not in together.notes_on(place):
         abort(404, f"There is no note {note_id} here, or it has been deleted.")
-    about, what = together.target_of(note), f"note {note_id} of {note.who} {together.target_of(note).words}"
+    about, what = (
+        together.target_of(note),
+        f"note {note_id} of {note.who} {together.target_of(note).words}",
+    )
     if note.who != visitor().email and not visitor().may("admin"):
         _record("delete_note", audit.REFUSED, about, what)
         abort(403, "It is somebody else’s note: only they or an administrator can delete it.")
@@ -59,23 +67,42 @@ def delete_note(note_id: int, **ids: int) -> ResponseReturnValue:
 def own(**ids: int) -> ResponseReturnValue:
     """Say that one is on it, in nobody's or another's place; or let it go, where one was."""
     row: Account | Cause = (
-        get_visible_cause_or_403(ids["cause_id"]) if "cause_id" in ids else get_account_or_404(ids["account_id"])
+        get_visible_cause_or_403(ids["cause_id"])
+        if "cause_id" in ids
+        else get_account_or_404(ids["account_id"])
     )
     place, at, me, before = NoteTarget(**ids), services().clock(), visitor().email, row.owner
     what, problem = request.form.get("do", ""), ""
     if what == "take":
         seen = request.form.get("instead_of") or None
         if before != me and not together.assign(row, me, seen, at):
-            problem = f"{row.owner} is on it since a moment ago." if row.owner else "It was let go meanwhile. Look again."
+            problem = (
+                f"{row.owner} is on it since a moment ago."
+                if row.owner
+                else "It was let go meanwhile. Look again."
+            )
         elif before != me:
-            _record("own", audit.DONE, place, " ".join(filter(None, [place.words, f"in place of {before}" if before else ""])))
+            _record(
+                "own",
+                audit.DONE,
+                place,
+                " ".join(filter(None, [place.words, f"in place of {before}" if before else ""])),
+            )
     elif what == "let_go":
         if before not in (None, me) and not visitor().may("admin"):
             _record("let_go", audit.REFUSED, place, f"{place.words} {before} is on it")
-            abort(403, f"{before} is on it: only they or an administrator can let it go. You can take it over.")
+            abort(
+                403,
+                f"{before} is on it: only they or an administrator can let it go. You can take it over.",
+            )
         if before is not None:
             together.unassign(row)
-            _record("let_go", audit.DONE, place, " ".join(filter(None, [place.words, f"of {before}" if before != me else ""])))
+            _record(
+                "let_go",
+                audit.DONE,
+                place,
+                " ".join(filter(None, [place.words, f"of {before}" if before != me else ""])),
+            )
     else:
         abort(400, "That change is unknown.")
     if htmx.is_htmx():
@@ -99,7 +126,9 @@ def _page(place: NoteTarget) -> str:
     if place.cause_id is not None:
         return url_for("causes.show", cause_id=place.cause_id)
     if place.connection_id is not None:
-        return url_for("connections.show", account_id=place.account_id, connection_id=place.connection_id)
+        return url_for(
+            "connections.show", account_id=place.account_id, connection_id=place.connection_id
+        )
     return url_for("accounts.show", account_id=place.account_id)
 
 
@@ -108,7 +137,9 @@ def _notes(place: NoteTarget, problem: str = "") -> ResponseReturnValue:
     if htmx.is_htmx():
         draft = request.form.get("text", "") if problem else ""
         notes = together.notes_on(place)
-        return render_template("notes/_notes.html", notes=notes, place=place, problem=problem, draft=draft)
+        return render_template(
+            "notes/_notes.html", notes=notes, place=place, problem=problem, draft=draft
+        )
     if problem:
         flash(problem, "danger")
     return redirect(f"{_page(place)}#notes", 303)

@@ -60,7 +60,9 @@ class MissingRoutes:
         try:
             return first()
         except (errors.NotFound, errors.Forbidden, errors.Refused) as error:
-            if isinstance(error, errors.Busy) or any(word in (error.error or "") for word in ABOUT_THE_THING):
+            if isinstance(error, errors.Busy) or any(
+                word in (error.error or "") for word in ABOUT_THE_THING
+            ):
                 raise
         found = second()
         if found is not None:
@@ -81,7 +83,12 @@ class AccountApi:
         missing: MissingRoutes,
     ) -> None:
         self.account_id, self._missing = account_id, missing
-        self._transport, self._routes, self._tokens, self._identity = transport, routes, tokens, identity
+        self._transport, self._routes, self._tokens, self._identity = (
+            transport,
+            routes,
+            tokens,
+            identity,
+        )
 
     def connections(self) -> tuple[Connection, ...]:
         """All connections (S: a list; ``data`` or ``results`` with ``next`` are taken too)."""
@@ -99,7 +106,9 @@ class AccountApi:
     def connection(self, connection_id: int) -> Connection:
         """One connection's health: by its own route (D; path A), or else from the list of connections."""
         return self._missing.read(
-            "server", lambda: self.connection_itself(connection_id), lambda: self._listed_connection(connection_id)
+            "server",
+            lambda: self.connection_itself(connection_id),
+            lambda: self._listed_connection(connection_id),
         )
 
     def connection_itself(self, connection_id: int) -> Connection:
@@ -112,7 +121,9 @@ class AccountApi:
     def _listed_connection(self, connection_id: int) -> Connection:
         found = next((each for each in self.connections() if each.id == connection_id), None)
         if found is None:
-            raise errors.NotFound("servers", status=404, note="the connection is not in the customer's list")
+            raise errors.NotFound(
+                "servers", status=404, note="the connection is not in the customer's list"
+            )
         return found
 
     def start_sync(self, connection_id: int) -> SyncStarted:
@@ -121,7 +132,9 @@ class AccountApi:
         data = self._send("syncdb", {"server_id": connection_id}, query)
         return parse(SyncStarted, data, self._routes["syncdb"])
 
-    def sync_status(self, connection_id: int, *, task_id: str | None = None, run_id: int | None = None) -> SyncStatus:
+    def sync_status(
+        self, connection_id: int, *, task_id: str | None = None, run_id: int | None = None
+    ) -> SyncStatus:
         """Whether a sync runs: by the route for that (D S), or else from the connection's runs."""
 
         def by_its_route() -> SyncStatus:
@@ -150,7 +163,9 @@ class AccountApi:
             data = self._send("pipeline_runs", query={"run_id": run_id, **_page_of_runs(1, 10)})
             return self._list(Run, data, "pipeline_runs")
 
-        found = self._missing.read("pipeline_runs", by_its_id, lambda: self.runs(connection_id, per_page=RUNS_SEARCHED))
+        found = self._missing.read(
+            "pipeline_runs", by_its_id, lambda: self.runs(connection_id, per_page=RUNS_SEARCHED)
+        )
         return next((run for run in found if run.id == run_id), None)
 
     def run_logs(self, run_id: int) -> str:
@@ -165,8 +180,16 @@ class AccountApi:
 
     def invite(self, connector: str) -> Link:
         """A link with which the customer makes a connection (S); nothing is e-mailed. See ``customer_links.service``."""
-        asked = {"recipient": "", "subject": "", "message": "", "confirmationRecipient": "", "serverType": connector}
-        return parse(Link, self._send("invite", body={**asked, "sendEmail": False}), self._routes["invite"])
+        asked = {
+            "recipient": "",
+            "subject": "",
+            "message": "",
+            "confirmationRecipient": "",
+            "serverType": connector,
+        }
+        return parse(
+            Link, self._send("invite", body={**asked, "sendEmail": False}), self._routes["invite"]
+        )
 
     def reauthorise(self, connection_id: int) -> Link:
         """A link with which the customer allows access again (D; path A). Unchecked: see ``customer_links.service``."""
@@ -178,7 +201,9 @@ class AccountApi:
 
     def databases(self) -> tuple[Database, ...]:
         """The customer's databases, without their tables (D B)."""
-        return self._list(Database, self._send("applications", query={"exclude_tables": 1}), "applications")
+        return self._list(
+            Database, self._send("applications", query={"exclude_tables": 1}), "applications"
+        )
 
     def tables(self, database_id: int) -> tuple[Table, ...]:
         """A database's tables, in their order (D B)."""
@@ -188,15 +213,21 @@ class AccountApi:
     def table(self, table_id: int) -> Table:
         """One table: by its own route (S B), or else from the lists of the customer's databases."""
         return self._missing.read(
-            "table", lambda: self._one(Table, "table", table_id=table_id), lambda: self._listed_table(table_id)
+            "table",
+            lambda: self._one(Table, "table", table_id=table_id),
+            lambda: self._listed_table(table_id),
         )
 
     def _listed_table(self, table_id: int) -> Table:
         for database in self.databases():
             for table in self.tables(database.id):
                 if table.id == table_id:
-                    return table.model_copy(update={"database_id": table.database_id or database.id})
-        raise errors.NotFound("tables", status=404, note="the table is in none of the customer's databases")
+                    return table.model_copy(
+                        update={"database_id": table.database_id or database.id}
+                    )
+        raise errors.NotFound(
+            "tables", status=404, note="the table is in none of the customer's databases"
+        )
 
     def columns(self, table_id: int) -> tuple[Column, ...]:
         """A table's columns: the primary one first, then in their order (B)."""
@@ -227,7 +258,11 @@ class AccountApi:
         ERROR_INVALID_PAGE (B), which costs one more call to learn the count.
         """
         query: dict[str, Any] = {"user_field_names": "True", "page": page, "size": size, **filters}
-        more = {"search": search, "order_by": _quoted(order_by), "include": ",".join(map(_quoted, include))}
+        more = {
+            "search": search,
+            "order_by": _quoted(order_by),
+            "include": ",".join(map(_quoted, include)),
+        }
         more["exclude"] = ",".join(map(_quoted, exclude))
         query |= {name: value for name, value in more.items() if value}
         try:
@@ -241,23 +276,36 @@ class AccountApi:
 
     def row(self, table_id: int, row_id: int) -> dict[str, Any]:
         """One row by its id (B)."""
-        data = self._send("row", {"table_id": table_id, "row_id": row_id}, {"user_field_names": "True"})
+        data = self._send(
+            "row", {"table_id": table_id, "row_id": row_id}, {"user_field_names": "True"}
+        )
         if not isinstance(data, dict):
             raise errors.BrokenAnswer("row", note="it is no object")
         return data
 
     def warehouse(self) -> str:
         """The name of the customer's data warehouse, as SQL asks for it: by its own route (S), or else from the connections."""
-        return self._missing.read("default_dw_info", lambda: self._one(Warehouse, "default_dw_info").name, self._listed_warehouse)
+        return self._missing.read(
+            "default_dw_info",
+            lambda: self._one(Warehouse, "default_dw_info").name,
+            self._listed_warehouse,
+        )
 
     def _listed_warehouse(self) -> str:
-        found = next((each.name for each in self.connections() if each.is_warehouse and each.name), None)
+        found = next(
+            (each.name for each in self.connections() if each.is_warehouse and each.name), None
+        )
         if found is None:
             raise errors.NotFound("servers", status=404, note="the customer has no data warehouse")
         return found
 
     def ask(
-        self, query: str, *, quiet: float | None = 60, hang_up: CancelHandle | None = None, warehouse: str | None = None
+        self,
+        query: str,
+        *,
+        quiet: float | None = 60,
+        hang_up: CancelHandle | None = None,
+        warehouse: str | None = None,
     ) -> Iterator[SqlPart]:
         """A question in SQL to the customer's warehouse (S), its answer part by part; ``quiet``: seconds to wait for a byte,
         None: as long as for any other call; ``hang_up``: for another thread, to end it. ``warehouse``: its name if known.
@@ -268,10 +316,19 @@ class AccountApi:
         # Asked each time: a token that is no longer good is replaced by that.
         route, warehouse = self._routes["proxy_db"], warehouse or self.warehouse()
         token = self._tokens.get(self.account_id) or self._identity(self.account_id)
-        place = {"connection": warehouse, "dbName": warehouse, "schemaName": "", "tableName": "", "pk": None}
+        place = {
+            "connection": warehouse,
+            "dbName": warehouse,
+            "schemaName": "",
+            "tableName": "",
+            "pk": None,
+        }
         body = {**place, "action": "fetch", "kwargs": {"query": query}}
         yield from read_parts(
-            self._transport.stream(route, token, body, quiet=quiet or self._transport.read_timeout, hang_up=hang_up), route.name
+            self._transport.stream(
+                route, token, body, quiet=quiet or self._transport.read_timeout, hang_up=hang_up
+            ),
+            route.name,
         )
 
     def _one(self, model: type[A], name: str, **place: int) -> A:
@@ -282,7 +339,9 @@ class AccountApi:
             data = data["data"] if "data" in data else data.get("results")
         found = parse_list(model, data, self._routes[name])
         # Of one id the last counts; what has none (a column may) is kept as it comes.
-        return tuple({getattr(each, "id", 0) or -place: each for place, each in enumerate(found, 1)}.values())
+        return tuple(
+            {getattr(each, "id", 0) or -place: each for place, each in enumerate(found, 1)}.values()
+        )
 
     def _send(
         self,
@@ -303,7 +362,9 @@ class AccountApi:
         token = self._tokens.get(self.account_id)
         if token is not None:
             try:
-                return self._transport.send(route, token, place=place, query=query, body=body, **more)
+                return self._transport.send(
+                    route, token, place=place, query=query, body=body, **more
+                )
             except errors.NotAuthorised:
                 self._tokens.drop(self.account_id, token)
         token = self._identity(self.account_id)
@@ -319,7 +380,9 @@ def _with_target(column: Column, tables: Mapping[int, int | None]) -> Column:
     if not column.target_field_name or column.linked is not None:
         return column
     table_id = tables.get(column.through_field_id or 0)
-    return column.model_copy(update={"linked": Column(name=column.target_field_name), "linked_table_id": table_id})
+    return column.model_copy(
+        update={"linked": Column(name=column.target_field_name), "linked_table_id": table_id}
+    )
 
 
 def _page_of_runs(page: int, size: int) -> dict[str, int]:

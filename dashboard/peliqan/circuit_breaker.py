@@ -103,7 +103,12 @@ class CircuitOpen(HTTPError):
 class CircuitBreaker:
     """Asked before each try of a request, and told how it ended. Safe to use from many threads; costs two looks at the clock."""
 
-    def __init__(self, notes: OutageStore | None = None, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        notes: OutageStore | None = None,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
         """``clock`` gives aware times in UTC."""
         self._notes, self._clock = notes or MemoryOutageStore(), clock
         self._outage: Outage | None = None
@@ -198,7 +203,9 @@ class CircuitBreaker:
 
     def _open(self, at: datetime, reason: str) -> None:
         if self._outage is None:
-            self._outage = self._notes.begin(Outage(self._began or at, at + FIRST_WAIT, reason=reason))
+            self._outage = self._notes.begin(
+                Outage(self._began or at, at + FIRST_WAIT, reason=reason)
+            )
             self._looked_at = at
 
     def _forget(self) -> None:

@@ -60,7 +60,9 @@ class Peliqan:
             adapter=adapter,
             watch=watch,
         )
-        self.transport.partner_probe = Call(self.routes["sub_accounts"], partner_token, query={"page": 1, "per_page": 1})
+        self.transport.partner_probe = Call(
+            self.routes["sub_accounts"], partner_token, query={"page": 1, "per_page": 1}
+        )
 
     @property
     def breaker(self) -> CircuitBreaker:
@@ -123,34 +125,61 @@ class Peliqan:
         """The sub-account with the partner's own id: by its own route (S), or else from the list of sub-accounts."""
 
         def by_its_id() -> Account:
-            return parse(Account, self._send("sub_account", query={"external_id": external_id}), self.routes["sub_account"])
+            return parse(
+                Account,
+                self._send("sub_account", query={"external_id": external_id}),
+                self.routes["sub_account"],
+            )
 
         def listed() -> Account:
-            found = next((each for each in self.accounts() if each.external_id == external_id), None)
+            found = next(
+                (each for each in self.accounts() if each.external_id == external_id), None
+            )
             if found is None:
-                raise errors.NotFound("sub_accounts", status=404, note="no sub-account in the list has this external id")
+                raise errors.NotFound(
+                    "sub_accounts",
+                    status=404,
+                    note="no sub-account in the list has this external id",
+                )
             return found
 
         return self.missing_routes.read("sub_account", by_its_id, listed)
 
     def account_by_id(self, account_id: int) -> Account:
         """The sub-account with Peliqan's id (S)."""
-        return parse(Account, self._send("sub_account", query={"account_id": account_id}), self.routes["sub_account"])
+        return parse(
+            Account,
+            self._send("sub_account", query={"account_id": account_id}),
+            self.routes["sub_account"],
+        )
 
     def integration_token(self, external_id: str, **person: str) -> Token:
         """A token for the embedded widget, good for 30 minutes (D). Provisions an account that does not exist yet.
 
         ``person``: first_name, last_name, email, company_name.
         """
-        return parse(Token, self._send("integrate", body={"external_id": external_id, **person}), self.routes["integrate"])
+        return parse(
+            Token,
+            self._send("integrate", body={"external_id": external_id, **person}),
+            self.routes["integrate"],
+        )
 
     def for_account(self, account_id: int) -> AccountApi:
         """One customer's calls. Costs nothing; its token is fetched with the first call."""
-        return AccountApi(account_id, self.transport, self.routes, self.tokens, self._identity, self.missing_routes)
+        return AccountApi(
+            account_id,
+            self.transport,
+            self.routes,
+            self.tokens,
+            self._identity,
+            self.missing_routes,
+        )
 
     def _identity(self, account_id: int) -> str:
         """A customer's long-lived token (D S): treat it like a password."""
-        return parse(Token, self._send("identity", query={"account_id": account_id}), self.routes["identity"]).token
+        return parse(
+            Token, self._send("identity", query={"account_id": account_id}), self.routes["identity"]
+        ).token
 
     def _send(self, name: str, **request: Any) -> Any:
         route: Route = self.routes[name]

@@ -38,8 +38,12 @@ def lost(route: Route, error: requests.RequestException | HTTPError) -> errors.P
         return broken(route, "it cannot be unpacked")
     if not isinstance(error, requests.RequestException) and not isinstance(cause, OSError):
         return broken(route, "it was cut off")
-    never_sent = isinstance(cause, (NewConnectionError, ConnectionRefusedError, ssl.SSLCertVerificationError))
-    return errors.Unreachable(route.name, outcome_unknown=route.once and not never_sent, note=unreachable.reason(error))
+    never_sent = isinstance(
+        cause, (NewConnectionError, ConnectionRefusedError, ssl.SSLCertVerificationError)
+    )
+    return errors.Unreachable(
+        route.name, outcome_unknown=route.once and not never_sent, note=unreachable.reason(error)
+    )
 
 
 def away(route: Route, outage: Outage) -> errors.ApiUnavailable:
@@ -47,15 +51,21 @@ def away(route: Route, outage: Outage) -> errors.ApiUnavailable:
     since = f"{outage.since.day} {outage.since:%B, %H:%M} UTC"
     last = f" (the last with: {outage.reason.rstrip('.')})" if outage.reason else ""
     what = "it is asked now and then only" if route.is_safe else "this was not sent"
-    return errors.ApiUnavailable(route.name, note=f"every try since {since} has failed{last}, so {what}")
+    return errors.ApiUnavailable(
+        route.name, note=f"every try since {since} has failed{last}, so {what}"
+    )
 
 
-def refusal(route: Route, response: requests.Response, content: bytes, token: str) -> errors.PeliqanError:
+def refusal(
+    route: Route, response: requests.Response, content: bytes, token: str
+) -> errors.PeliqanError:
     """An answer with another status than 2xx. The token, should the answer repeat it, is taken out."""
     status = response.status_code
     if 300 <= status < 400:
         host = _host(response.url, response.headers.get("Location", ""))
-        return broken(route, f"it points to another place, at {host}; redirects are not followed", status)
+        return broken(
+            route, f"it points to another place, at {host}; redirects are not followed", status
+        )
     code, detail = _their_words(content.replace(token.encode(), b"[token]"))
     known: dict[str, Any] = {"status": status, "error": code, "detail": detail}
     if status == 401:
@@ -67,7 +77,9 @@ def refusal(route: Route, response: requests.Response, content: bytes, token: st
     if status == 409 or (code and "ALREADY_RUNNING" in code):
         return errors.Busy(route.name, **known)
     if status == 429:
-        return errors.RateLimited(route.name, retry_after=retry_wait(response.headers.get("Retry-After")), **known)
+        return errors.RateLimited(
+            route.name, retry_after=retry_wait(response.headers.get("Retry-After")), **known
+        )
     if status >= 500:
         wait = retry_wait(response.headers.get("Retry-After"))
         return errors.ServerError(route.name, outcome_unknown=route.once, retry_after=wait, **known)

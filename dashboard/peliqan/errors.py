@@ -178,7 +178,9 @@ class ApiUnavailable(PeliqanError):
 
     code = "away"
     sentence = "Peliqan does not answer."
-    next_step = "The console looks for itself whether it answers again; try again when the banner is gone."
+    next_step = (
+        "The console looks for itself whether it answers again; try again when the banner is gone."
+    )
 
 
 # No answer, or a 5xx: what the breaker counts.

@@ -51,6 +51,8 @@ def _load(name: str, load: Any) -> dict[str, Any]:
     counts = (read_count(load.get(each)) for each in COUNT_NAMES)
     given = load.get("name")
     return {
-        "name": str(given) if isinstance(given, (str, int)) and not isinstance(given, bool) else name,
+        "name": str(given)
+        if isinstance(given, (str, int)) and not isinstance(given, bool)
+        else name,
         "records": next((count for count in counts if count is not None), None),
     }

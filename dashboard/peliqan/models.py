@@ -23,14 +23,23 @@ from pydantic import (
 )
 
 from dashboard.peliqan.loads import read_count, table_loads
-from dashboard.peliqan.statuses import Severity, is_saltedge, outcome_of_run, run_is_over, severity_of_health, severity_of_run
+from dashboard.peliqan.statuses import (
+    Severity,
+    is_saltedge,
+    outcome_of_run,
+    run_is_over,
+    severity_of_health,
+    severity_of_run,
+)
 
 
 def _utc(value: datetime) -> datetime:
     try:
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     except OverflowError:
-        raise ValueError("is no time in UTC") from None  # 1 January of the year 1, somewhere in the east
+        raise ValueError(
+            "is no time in UTC"
+        ) from None  # 1 January of the year 1, somewhere in the east
 
 
 def _number_as_text(value: object) -> object:
@@ -44,7 +53,9 @@ def _not_a_boolean(value: object) -> object:
 
 def _unsaid_beyond(bits: int) -> BeforeValidator:
     """A number that no column could hold is as good as none; it must not make a whole account unreadable."""
-    return BeforeValidator(lambda value: None if isinstance(value, int) and abs(value) >= 2**bits else value)
+    return BeforeValidator(
+        lambda value: None if isinstance(value, int) and abs(value) >= 2**bits else value
+    )
 
 
 def _places(value: object) -> object:
@@ -75,9 +86,15 @@ Small = Annotated[int | None, _unsaid_beyond(31)]
 Text = Annotated[str | None, BeforeValidator(_number_as_text)]
 Word = Annotated[str, BeforeValidator(_none_as_empty)]
 # What is not needed to show a connection must not make it unreadable.
-OptionalWord = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
+OptionalWord = Annotated[
+    str, BeforeValidator(lambda value: value if isinstance(value, str) else "")
+]
 Time = Annotated[datetime, AfterValidator(_utc)]
-AssumedTime = Annotated[datetime | None, AfterValidator(lambda value: value and _utc(value)), WrapValidator(_none_if_unreadable)]
+AssumedTime = Annotated[
+    datetime | None,
+    AfterValidator(lambda value: value and _utc(value)),
+    WrapValidator(_none_if_unreadable),
+]
 
 
 class Answer(BaseModel):
@@ -122,12 +139,18 @@ class Connection(Answer):
     name: Word = ""
     connector: Word = Field("", validation_alias=AliasChoices("server_type", "connector"))
     status: Word = Field("", validation_alias=AliasChoices("health_status", "status"))
-    is_warehouse: bool = Field(False, validation_alias=AliasChoices("is_datawarehouse", "is_warehouse"))
+    is_warehouse: bool = Field(
+        False, validation_alias=AliasChoices("is_datawarehouse", "is_warehouse")
+    )
     is_target: bool = False
     target_id: Id | None = Field(None, validation_alias=AliasChoices("target", "target_id"))
-    schema_name: OptionalWord = Field("", validation_alias=AliasPath("target_schema", "schema_name"))
+    schema_name: OptionalWord = Field(
+        "", validation_alias=AliasPath("target_schema", "schema_name")
+    )
     run_interval: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    scheduler_off: bool = Field(False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off"))
+    scheduler_off: bool = Field(
+        False, validation_alias=AliasChoices("disable_scheduler", "scheduler_off")
+    )
     auth_type: Text = None
     consent_expires_at: AssumedTime = None
 
@@ -161,11 +184,15 @@ class Run(Answer):
 
     id: Id
     status: Word = ""
-    started_at: Time | None = Field(None, validation_alias=AliasChoices("timestamp_start", "started_at"))
+    started_at: Time | None = Field(
+        None, validation_alias=AliasChoices("timestamp_start", "started_at")
+    )
     ended_at: Time | None = Field(None, validation_alias=AliasChoices("timestamp_end", "ended_at"))
     tables: tuple[TableLoad, ...] = ()
     error: str = ""
-    source_exit_code: Small = Field(None, validation_alias=AliasChoices("status_code_from_source", "source_exit_code"))
+    source_exit_code: Small = Field(
+        None, validation_alias=AliasChoices("status_code_from_source", "source_exit_code")
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -322,8 +349,15 @@ class Column(Answer):
 
     def for_masking(self) -> dict[str, Any]:
         """What masking goes by, as JSON that this class reads again."""
-        linked = None if self.linked is None else {"name": self.linked.name, "type": self.linked.type}
-        return {"name": self.name, "type": self.type, "linked": linked, "linked_table_id": self.linked_table_id}
+        linked = (
+            None if self.linked is None else {"name": self.linked.name, "type": self.linked.type}
+        )
+        return {
+            "name": self.name,
+            "type": self.type,
+            "linked": linked,
+            "linked_table_id": self.linked_table_id,
+        }
 
 
 class RowPage(Answer):
@@ -331,7 +365,9 @@ class RowPage(Answer):
 
     count: Annotated[int, Field(ge=0)]
     # Taken as they are: nothing is known of what is in them, and a copy of each would be a tenth of the call.
-    rows: tuple[InstanceOf[dict[str, Any]], ...] = Field(validation_alias=AliasChoices("results", "rows"))
+    rows: tuple[InstanceOf[dict[str, Any]], ...] = Field(
+        validation_alias=AliasChoices("results", "rows")
+    )
     next: str | None = None
 
 
@@ -345,7 +381,9 @@ class Token(Answer):
     """A token; never shown by ``repr``. The short-lived one goes first: it is the one that may reach a browser."""
 
     token: str = Field(
-        pattern=r"^[!-~]+$", repr=False, validation_alias=AliasChoices("integration_token", "token", "access_token")
+        pattern=r"^[!-~]+$",
+        repr=False,
+        validation_alias=AliasChoices("integration_token", "token", "access_token"),
     )
 
 

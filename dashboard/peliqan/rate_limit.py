@@ -69,7 +69,9 @@ class RateLimiter:
             if (early := self._next - self._now()) > 0:
                 self._sleep(early)
             try:
-                while not self._limiter.hit(self._share, KEY, str(place := int(self._today() * self._shares))):
+                while not self._limiter.hit(
+                    self._share, KEY, str(place := int(self._today() * self._shares))
+                ):
                     self._sleep(max(0.0, (place + 1) / self._shares - self._today()))
                 while not self._limiter.hit(self._second, KEY):
                     self._sleep(self._spacing)

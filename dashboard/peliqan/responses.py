@@ -34,11 +34,15 @@ def read_body(route: Route, response: requests.Response, patience: float, larges
         if len(content) > largest:
             raise broken(route, f"it is larger than {largest >> 20} MB")
         if time.monotonic() > ends:
-            raise errors.TimedOut(route.name, status=response.status_code, outcome_unknown=route.once)
+            raise errors.TimedOut(
+                route.name, status=response.status_code, outcome_unknown=route.once
+            )
     return bytes(content)
 
 
-def lines(route: Route, response: requests.Response, patience: float, largest: int) -> Iterator[bytes]:
+def lines(
+    route: Route, response: requests.Response, patience: float, largest: int
+) -> Iterator[bytes]:
     """The body by its lines, as they come. ``patience``: seconds that a line may take, however it drips; ``largest``: its bytes.
 
     Raises:
@@ -73,7 +77,11 @@ def decode(route: Route, content: bytes) -> Any:
     try:
         return json.loads(content.decode("utf-8-sig"), parse_constant=lambda _: None)
     except (ValueError, RecursionError):
-        kind = "it is a web page, not JSON" if content.lstrip()[:1] == b"<" else "it is no complete JSON"
+        kind = (
+            "it is a web page, not JSON"
+            if content.lstrip()[:1] == b"<"
+            else "it is no complete JSON"
+        )
     raise broken(route, kind)
 
 
@@ -108,7 +116,10 @@ def _typed(kind: TypeAdapter[V], data: Any, route: Route) -> V:
         return kind.validate_python(data)
     except ValidationError as error:
         found = error.errors(include_input=False, include_url=False, include_context=False)
-        what = "; ".join(f"field {'.'.join(map(str, each['loc'])) or '(all)'}: {each['msg']}" for each in found[:3])
+        what = "; ".join(
+            f"field {'.'.join(map(str, each['loc'])) or '(all)'}: {each['msg']}"
+            for each in found[:3]
+        )
     except RecursionError:
         what = "it is nested too deeply"
     raise broken(route, what[:SHOWN_DETAIL])

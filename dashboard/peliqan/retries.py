@@ -32,6 +32,8 @@ def retry_wait(header: str | None, now: float | None = None) -> float | None:
     if _SECONDS.fullmatch(header.strip()):
         return float(header)
     try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - (time.time() if now is None else now))
+        return max(
+            0.0, parsedate_to_datetime(header).timestamp() - (time.time() if now is None else now)
+        )
     except (ValueError, TypeError, OverflowError):
         return None

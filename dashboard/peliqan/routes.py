@@ -47,7 +47,13 @@ ROUTES: Final = (
     Route("run_logs", "GET", "/api/pipeline_runs/{run_id}/logs/", "S, shape A"),
     Route("invite", "POST", "/api/servers/invite/", "S", once=True),
     Route("reauthorise", "GET", "/api/servers/{server_id}/reauthorise/", "D, path A", once=True),
-    Route("saltedge_refresh", "GET", "/api/servers/{server_id}/saltedge-refresh/", "D, path A", once=True),
+    Route(
+        "saltedge_refresh",
+        "GET",
+        "/api/servers/{server_id}/saltedge-refresh/",
+        "D, path A",
+        once=True,
+    ),
     Route("applications", "GET", "/api/applications/", "D B"),
     Route("default_dw_info", "GET", "/api/applications/default_dw_info/", "S"),
     Route("proxy_db", "POST", "/api/proxy/db/", "S"),
@@ -78,7 +84,9 @@ class Routes:
     def _replaced(self, name: str, path: str) -> Route:
         setting = f"PELIQAN_PATH_{name.upper()}"
         if name not in self._routes:
-            raise ValueError(f"{setting}: there is no route of that name; there are: {', '.join(sorted(self._routes))}")
+            raise ValueError(
+                f"{setting}: there is no route of that name; there are: {', '.join(sorted(self._routes))}"
+            )
         route = self._routes[name]
         try:
             found = replace(route, path=path).placeholders
@@ -87,5 +95,7 @@ class Routes:
         if not path.startswith("/") or path.startswith("//"):
             raise ValueError(f"{setting}: must begin with one slash")
         if found != route.placeholders:
-            raise ValueError(f"{setting}: must have exactly these placeholders: {sorted(route.placeholders) or 'none'}")
+            raise ValueError(
+                f"{setting}: must have exactly these placeholders: {sorted(route.placeholders) or 'none'}"
+            )
         return replace(route, path=path)

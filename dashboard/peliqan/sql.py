@@ -43,13 +43,17 @@ def read_parts(lines: Iterator[bytes], route: str) -> Iterator[SqlPart]:
             yield SqlPart(columns)
         elif "records" in told and columns is not None:
             rows = told["records"]
-            if not isinstance(rows, list) or any(not isinstance(row, list) or len(row) != len(columns) for row in rows):
+            if not isinstance(rows, list) or any(
+                not isinstance(row, list) or len(row) != len(columns) for row in rows
+            ):
                 raise errors.BrokenAnswer(route, note="its records do not fit its columns")
             yield SqlPart(None, tuple(tuple(row) for row in rows))
         elif told.get("status") == "success":
             return
         elif told.get("status") == "failed":
-            raise errors.QueryFailed(route, detail=str(told.get("error") or "It does not say why.")[:1000])
+            raise errors.QueryFailed(
+                route, detail=str(told.get("error") or "It does not say why.")[:1000]
+            )
         elif "records" in told:
             raise errors.BrokenAnswer(route, note="records came before their columns")
     raise errors.BrokenAnswer(route, note=CUT)

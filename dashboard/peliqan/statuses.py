@@ -74,7 +74,9 @@ OUTCOME_OF_RUN: Final[dict[str, RunOutcome]] = {
     "INTERNAL_ERROR": RunOutcome.RUNNER_FAILED,
     "KILLED": RunOutcome.STOPPED,
 }
-RUNNING_WORDS: Final = tuple(word for word, outcome in OUTCOME_OF_RUN.items() if outcome is RunOutcome.RUNNING)
+RUNNING_WORDS: Final = tuple(
+    word for word, outcome in OUTCOME_OF_RUN.items() if outcome is RunOutcome.RUNNING
+)
 _SEVERITY_OF_OUTCOME: Final = {
     RunOutcome.RUNNING: Severity.BUSY,
     RunOutcome.COMPLETE: Severity.OK,

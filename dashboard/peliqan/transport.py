@@ -58,7 +58,9 @@ class Call:
     @property
     def account(self) -> Hashable:
         """Whose it is, to tell accounts apart: by its token, and in a partner's call by the account that is asked for."""
-        asked_for = {"account_id", "external_id"} & (self.query or {}).keys() if self.route.partner else ()
+        asked_for = (
+            {"account_id", "external_id"} & (self.query or {}).keys() if self.route.partner else ()
+        )
         return self.token, *((self.query or {})[name] for name in sorted(asked_for))
 
     def __repr__(self) -> str:
@@ -98,7 +100,9 @@ class Transport:
         }
         # Asked once: requests would go through the whole environment with every request, a quarter of its time.
         self._proxies = get_environ_proxies(self._base)
-        self._verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        self._verify = (
+            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        )
         self._connect = min(CONNECT_TIMEOUT, read_timeout)
         self._timeout = (self._connect, read_timeout)
         self.read_timeout = read_timeout
@@ -106,7 +110,9 @@ class Transport:
         self.largest = LARGEST_BODY
         self._retries, self._backoff = retries, backoff
         # Retries are ours: each try asks breaker and limiter again.
-        self._reads = adapter or OneHostAdapter(1, concurrency, max_retries=Retry(total=0, redirect=0))
+        self._reads = adapter or OneHostAdapter(
+            1, concurrency, max_retries=Retry(total=0, redirect=0)
+        )
         self._replaced = adapter is not None
         # What a probe sends: the last cheap read of a customer's that went well, or the partner's own, set by ``Peliqan``.
         self.partner_probe: Call | None = None
@@ -146,10 +152,16 @@ class Transport:
         """
         with self._watch.call(route.name) as headers:
             if not TOKEN.fullmatch(token):
-                raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
-            return self._send(Call(route, token, place, query, body), headers, anyway, retry_timeouts)
+                raise errors.NotAuthorised(
+                    route.name, note="the token has characters that no token has; it was not sent"
+                )
+            return self._send(
+                Call(route, token, place, query, body), headers, anyway, retry_timeouts
+            )
 
-    def _send(self, call: Call, headers: Mapping[str, str], anyway: bool, retry_timeouts: bool) -> Any:
+    def _send(
+        self, call: Call, headers: Mapping[str, str], anyway: bool, retry_timeouts: bool
+    ) -> Any:
         tried, timed_out = 0, not retry_timeouts
         while True:
             found = self._try(call, headers, is_turn=anyway, may_be_turn=tried == 0)
@@ -157,13 +169,19 @@ class Transport:
                 return decode(call.route, found)
             tried += 1
             failure = found.error
-            wait = next_wait(tried, failure.retry_after, self._backoff) if found.again and tried <= self._retries else None
+            wait = (
+                next_wait(tried, failure.retry_after, self._backoff)
+                if found.again and tried <= self._retries
+                else None
+            )
             if wait is None or (timed_out and isinstance(failure, errors.TimedOut)):
                 raise failure
             timed_out = timed_out or isinstance(failure, errors.TimedOut)
             time.sleep(wait)
 
-    def _try(self, call: Call, headers: Mapping[str, str], *, is_turn: bool, may_be_turn: bool) -> "bytes | _Failed":
+    def _try(
+        self, call: Call, headers: Mapping[str, str], *, is_turn: bool, may_be_turn: bool
+    ) -> "bytes | _Failed":
         """Send a request once: the body of a good answer, or how it failed, which the breaker has been told."""
         route = call.route
         # What is caught here holds the address and the token: the errors made of it are raised by the caller, outside of
@@ -184,7 +202,11 @@ class Transport:
         return found if isinstance(found, bytes) or not is_turn else _Failed(found.error)
 
     def _exchange(
-        self, call: Call, headers: Mapping[str, str], adapter: BaseAdapter, timeout: tuple[float, float]
+        self,
+        call: Call,
+        headers: Mapping[str, str],
+        adapter: BaseAdapter,
+        timeout: tuple[float, float],
     ) -> "bytes | _Failed":
         """Send a request and read its answer; raises nothing.
 
@@ -194,12 +216,17 @@ class Transport:
         try:
             request = self._prepare(call)
             request.headers.update(headers, Authorization=f"JWT {call.token}")
-            with adapter.send(request, True, timeout, self._verify, None, self._proxies) as response:
+            with adapter.send(
+                request, True, timeout, self._verify, None, self._proxies
+            ) as response:
                 answered = True
                 if 200 <= response.status_code < 300:
                     return read_body(route, response, 3 * timeout[1], self.largest)
                 content = self._read_refusal(route, response)
-            return _Failed(refusal(route, response, content, call.token), route.is_safe and response.status_code in RETRIED)
+            return _Failed(
+                refusal(route, response, content, call.token),
+                route.is_safe and response.status_code in RETRIED,
+            )
         except errors.PeliqanError as error:
             return _Failed(error)
         except (requests.ConnectionError, requests.Timeout) as error:
@@ -208,7 +235,13 @@ class Transport:
             return _Failed(lost(route, error))
 
     def stream(
-        self, route: Route, token: str, body: Mapping[str, Any], *, quiet: float, hang_up: CancelHandle | None = None
+        self,
+        route: Route,
+        token: str,
+        body: Mapping[str, Any],
+        *,
+        quiet: float,
+        hang_up: CancelHandle | None = None,
     ) -> Iterator[bytes]:
         """The answer's lines as they come, for a route that only reads. ``quiet``: seconds to wait for a byte.
 
@@ -223,10 +256,18 @@ class Transport:
             yield from self._stream(route, token, headers, body, quiet, hang_up or CancelHandle())
 
     def _stream(
-        self, route: Route, token: str, headers: Mapping[str, str], body: Mapping[str, Any], quiet: float, hang_up: CancelHandle
+        self,
+        route: Route,
+        token: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, Any],
+        quiet: float,
+        hang_up: CancelHandle,
     ) -> Iterator[bytes]:
         if not TOKEN.fullmatch(token):
-            raise errors.NotAuthorised(route.name, note="the token has characters that no token has; it was not sent")
+            raise errors.NotAuthorised(
+                route.name, note="the token has characters that no token has; it was not sent"
+            )
         call, answers = Call(route, token, body=body), self.breaker.answers
         try:
             request = self._prepare(call)
@@ -236,7 +277,9 @@ class Transport:
                 self.breaker.ask()
                 self._pace.wait()
                 answers = self.breaker.answers
-                response = self._reads.send(request, True, (self._connect, quiet), self._verify, None, self._proxies)
+                response = self._reads.send(
+                    request, True, (self._connect, quiet), self._verify, None, self._proxies
+                )
             with response:
                 if 200 <= response.status_code < 300:
                     self.breaker.answered()
@@ -270,7 +313,9 @@ class Transport:
         elif not isinstance(found.error, errors.SILENT):
             if not isinstance(found.error, errors.NOT_SENT):
                 self.breaker.answered()
-        elif self.breaker.failed(call.account, answers, timed_out=isinstance(found.error, errors.TimedOut)):
+        elif self.breaker.failed(
+            call.account, answers, timed_out=isinstance(found.error, errors.TimedOut)
+        ):
             self._probe()
 
     def check(self) -> bool:
@@ -294,7 +339,10 @@ class Transport:
                 timeout = (self._connect, min(PROBE_TIMEOUT, self._timeout[1]))
                 found = self._exchange(call, {}, self._reads, timeout)
                 if not isinstance(found, bytes):
-                    answered, reason = not isinstance(found.error, errors.SILENT), found.error.sentence
+                    answered, reason = (
+                        not isinstance(found.error, errors.SILENT),
+                        found.error.sentence,
+                    )
         except HTTPError:
             # The limiter is away: nothing was sent, so nothing is known.
             log.debug("No probe was sent: the limiter is away.")
@@ -309,7 +357,9 @@ class Transport:
             self._prepared[route] = requests.Request(route.method, self._base, headers).prepare()
         made = self._prepared[route].copy()
         path = route.path.format(**(call.place or {}))
-        made.url = f"{(made.url or '').rstrip('/')}{path}" + (f"?{urlencode(call.query)}" if call.query else "")
+        made.url = f"{(made.url or '').rstrip('/')}{path}" + (
+            f"?{urlencode(call.query)}" if call.query else ""
+        )
         if call.body is not None:
             made.prepare_body(None, None, json=call.body)
         return made
@@ -317,7 +367,9 @@ class Transport:
     def _read_refusal(self, route: Route, response: requests.Response) -> bytes:
         """A refusal's body, or nothing: the status alone tells what happened."""
         try:
-            return read_body(route, response, min(REFUSAL_TIMEOUT, 3 * self._timeout[1]), self.largest)
+            return read_body(
+                route, response, min(REFUSAL_TIMEOUT, 3 * self._timeout[1]), self.largest
+            )
         except (errors.PeliqanError, requests.RequestException, HTTPError):
             return b""
 

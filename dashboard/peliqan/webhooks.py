@@ -9,7 +9,13 @@ import hmac
 import json
 from typing import Annotated, Any, Final
 
-from pydantic import AliasChoices, Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import (
+    AliasChoices,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
 from dashboard.peliqan.models import Answer, Id, Text, Time, Word
 from dashboard.peliqan.statuses import RunOutcome, outcome_of_run
@@ -36,11 +42,21 @@ class Event(Answer):
 
     event: Annotated[Word | None, Unsaid] = None
     event_id: Annotated[Text, Unsaid] = None
-    sent_at: Annotated[Time | None, Unsaid] = Field(None, validation_alias=AliasChoices("timestamp", "sent_at"))
-    account_id: Annotated[Id | None, Unsaid] = Field(None, validation_alias=AliasChoices("account_id", "sub_account_id"))
-    connection_id: Annotated[Id | None, Unsaid] = Field(None, validation_alias=AliasChoices("server_id", "connection_id"))
-    run_id: Annotated[Id | None, Unsaid] = Field(None, validation_alias=AliasChoices("pipeline_run_id", "run_id"))
-    status: Annotated[Word | None, Unsaid] = Field(None, validation_alias=AliasChoices("status", "health_status"))
+    sent_at: Annotated[Time | None, Unsaid] = Field(
+        None, validation_alias=AliasChoices("timestamp", "sent_at")
+    )
+    account_id: Annotated[Id | None, Unsaid] = Field(
+        None, validation_alias=AliasChoices("account_id", "sub_account_id")
+    )
+    connection_id: Annotated[Id | None, Unsaid] = Field(
+        None, validation_alias=AliasChoices("server_id", "connection_id")
+    )
+    run_id: Annotated[Id | None, Unsaid] = Field(
+        None, validation_alias=AliasChoices("pipeline_run_id", "run_id")
+    )
+    status: Annotated[Word | None, Unsaid] = Field(
+        None, validation_alias=AliasChoices("status", "health_status")
+    )
 
 
 def parse_event(body: bytes) -> Event:
@@ -60,7 +76,11 @@ def parse_event(body: bytes) -> Event:
 
 def key_of(event: Event, body: bytes) -> str:
     """What tells the event from all others: its id, or else a hash of its body."""
-    return event.event_id if event.event_id and len(event.event_id) <= LONGEST_KEY else hashlib.sha256(body).hexdigest()
+    return (
+        event.event_id
+        if event.event_id and len(event.event_id) <= LONGEST_KEY
+        else hashlib.sha256(body).hexdigest()
+    )
 
 
 def signature_of(body: bytes, secret: str) -> str:
@@ -93,4 +113,11 @@ def run_status(event: str, status: str) -> str | None:
     said = event.removeprefix(OF_RUNS).upper()
     if said == STARTED:
         return "RUNNING"
-    return next((word for word in (said, status.strip().upper()) if outcome_of_run(word) is not RunOutcome.UNKNOWN), None)
+    return next(
+        (
+            word
+            for word in (said, status.strip().upper())
+            if outcome_of_run(word) is not RunOutcome.UNKNOWN
+        ),
+        None,
+    )

@@ -28,7 +28,13 @@ _DECLARED: Final[Mapping[str, str]] = {
     "last_modified": DATE,
     "created_on": DATE,
 }
-_NEXT: Final[Mapping[str, str]] = {INTEGER: NUMBER, NUMBER: TEXT, BOOLEAN: TEXT, DATE: TIME, TIME: TEXT}
+_NEXT: Final[Mapping[str, str]] = {
+    INTEGER: NUMBER,
+    NUMBER: TEXT,
+    BOOLEAN: TEXT,
+    DATE: TIME,
+    TIME: TEXT,
+}
 # What a formula gives that divides by zero (recorded from a Baserow server), and how a database holds it.
 NOT_A_NUMBER: Final = "NaN"
 NAN: Final = Decimal(NOT_A_NUMBER)
@@ -131,6 +137,14 @@ def decimal_places(number: Decimal) -> int:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"id", "value", "color"} and isinstance(value["value"], str):
+    if (
+        isinstance(value, dict)
+        and set(value) == {"id", "value", "color"}
+        and isinstance(value["value"], str)
+    ):
         value = value["value"]
-    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    return clean(
+        value
+        if isinstance(value, str)
+        else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    )

@@ -20,7 +20,9 @@ from dashboard.tables.of_connection import tables_of
 
 BEAT_EVERY: Final = timedelta(seconds=30)
 BY_SCHEDULE: Final = "schedule"
-UNREADABLE: Final = "The destination's address cannot be read with the console's keys: enter it again."
+UNREADABLE: Final = (
+    "The destination's address cannot be read with the console's keys: enter it again."
+)
 
 
 def copy(
@@ -65,7 +67,14 @@ def copy(
 def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
     """One pull by a schedule whose lease the caller has."""
     chosen, at = selection_of(schedule), services.clock()
-    run = pulls.start(schedule, schedule.name, schedule.place, schedule.asked_by or BY_SCHEDULE, in_words(chosen), at)
+    run = pulls.start(
+        schedule,
+        schedule.name,
+        schedule.place,
+        schedule.asked_by or BY_SCHEDULE,
+        in_words(chosen),
+        at,
+    )
     text = services.vault.decrypt(schedule.address)
     try:
         if text is None:
@@ -74,7 +83,9 @@ def work_on(services: Services, schedule: PullSchedule, stop: Event) -> None:
         services.settings.places.ensure(address)
         destination = registry.open_destination(address)
     except ValueError as error:
-        pulls.finish(run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), services.clock())
+        pulls.finish(
+            run, schedule, pulls.Ended(pulls.FAILED, 0, 0, 0, (), (), str(error)), services.clock()
+        )
         return
     result = copy(services, run, destination, chosen, full_every=schedule.full_every, stop=stop)
     pulls.finish(run, schedule, ended(result, stopped=stop.is_set()), services.clock())
@@ -84,7 +95,8 @@ def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:
     """How a pull ended, as it is kept."""
     by_code = {0: pulls.DONE, 1: pulls.PARTLY, 2: pulls.FAILED}
     failures = [
-        {"account_id": each.account_id, "table": clean(each.table), "reason": clean(each.reason)} for each in result.failures
+        {"account_id": each.account_id, "table": clean(each.table), "reason": clean(each.reason)}
+        for each in result.failures
     ]
     remarks = [
         clean(f"{each.account_id} {each.name}: {said}")
@@ -93,7 +105,9 @@ def ended(result: PullResult, *, stopped: bool = False) -> pulls.Ended:
     ]
     state = pulls.STOPPED if stopped else by_code[result.exit_code]
     rows = sum(each.read for each in result.copied)
-    return pulls.Ended(state, len(result.copied), rows, len(failures), failures, remarks, result.stopped or "")
+    return pulls.Ended(
+        state, len(result.copied), rows, len(failures), failures, remarks, result.stopped or ""
+    )
 
 
 def selection_of(schedule: PullSchedule) -> Selection:
@@ -120,6 +134,8 @@ def in_words(chosen: Selection) -> str:
     return " ".join(f"{name}: {value}." for name, value in said.items() if value)
 
 
-def _belongs(connection: peliqan.Connection, tables: Sequence[peliqan.Table]) -> Sequence[peliqan.Table]:
+def _belongs(
+    connection: peliqan.Connection, tables: Sequence[peliqan.Table]
+) -> Sequence[peliqan.Table]:
     # The one place that says which tables a connection loads.
     return tables_of(Connection(connector=connection.connector), tables)

@@ -141,6 +141,8 @@ def columns_now(
     for old in before:
         if old.name not in now:
             if not old.lost:
-                told.append(f"Column “{old.name}” is gone at Peliqan; it stays here, empty from now on.")
+                told.append(
+                    f"Column “{old.name}” is gone at Peliqan; it stays here, empty from now on."
+                )
             now[old.name] = replace(old, lost=True)
     return tuple(now.values()), told

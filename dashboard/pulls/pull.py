@@ -17,14 +17,24 @@ from dashboard import peliqan
 from dashboard.core.error_values import sentence_of
 from dashboard.core.text import comparable
 from dashboard.pulls.destinations.base import Destination, DestinationError, Refused
-from dashboard.pulls.manifest import FULL, INCREMENTAL, Copied, CopiedColumn, Failure, PullResult, columns_now
+from dashboard.pulls.manifest import (
+    FULL,
+    INCREMENTAL,
+    Copied,
+    CopiedColumn,
+    Failure,
+    PullResult,
+    columns_now,
+)
 from dashboard.pulls.spool import Spool
 from dashboard.pulls.watermark import CursorColumn, cursor_column_of, until
 from dashboard.tables.reader import ReadRemarks, TableChanged, TableReading
 
 FULL_EVERY: Final = 20
 ASKED_TO_STOP = "It was stopped before its end; what had been copied is whole."
-TOO_DEEP = "A value of the table is nested too deeply to be copied. An earlier copy stays as it was."
+TOO_DEEP = (
+    "A value of the table is nested too deeply to be copied. An earlier copy stays as it was."
+)
 ROOM = "There is no room for the rows under way: make some (TMPDIR names another folder), and run the pull again."
 
 Belongs = Callable[[peliqan.Connection, Sequence[peliqan.Table]], Sequence[peliqan.Table]]
@@ -97,10 +107,14 @@ class Pull:
         try:
             accounts = {account.id: account for account in self._api.accounts()}
         except peliqan.PeliqanError as error:
-            raise _Stop(f"The list of accounts could not be read. {sentence_of(error)} {error.next_step}") from None
+            raise _Stop(
+                f"The list of accounts could not be read. {sentence_of(error)} {error.next_step}"
+            ) from None
         for account_id in sorted(chosen.accounts or accounts):
             if account_id not in accounts:
-                result.failures.append(Failure(account_id, None, "", "Peliqan lists no account with this id."))
+                result.failures.append(
+                    Failure(account_id, None, "", "Peliqan lists no account with this id.")
+                )
                 continue
             try:
                 connections, tables = self._plan(account_id, chosen)
@@ -113,7 +127,12 @@ class Pull:
                 self._tables(account_id, tables, result)
         self._name_missing(chosen, result)
 
-    def _describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection], result: PullResult) -> None:
+    def _describe(
+        self,
+        account: peliqan.Account,
+        connections: Sequence[peliqan.Connection],
+        result: PullResult,
+    ) -> None:
         try:
             self._destination.describe(account, connections)
         except Refused as error:
@@ -122,19 +141,35 @@ class Pull:
     def _name_missing(self, chosen: Selection, result: PullResult) -> None:
         """What was asked for and is nowhere: a misspelt name must not look like success."""
         asked = {("database", chosen.database)} if chosen.database else set()
-        asked |= {("table", name) for name in chosen.tables} | {("connection", str(each)) for each in chosen.connections}
+        asked |= {("table", name) for name in chosen.tables} | {
+            ("connection", str(each)) for each in chosen.connections
+        }
         for kind, name in sorted(asked - self._met):
-            result.failures.append(Failure(0, None, name, f"No account that was read has such a {kind} among what was chosen."))
+            result.failures.append(
+                Failure(
+                    0,
+                    None,
+                    name,
+                    f"No account that was read has such a {kind} among what was chosen.",
+                )
+            )
 
-    def _plan(self, account_id: int, chosen: Selection) -> tuple[Sequence[peliqan.Connection], list[TableToPull]]:
+    def _plan(
+        self, account_id: int, chosen: Selection
+    ) -> tuple[Sequence[peliqan.Connection], list[TableToPull]]:
         """The account's connections, and its chosen tables. One that two connections may load belongs to none: it stands under
         the account."""
         api = self._api.for_account(account_id)
-        connections = [each for each in api.connections() if not (each.is_warehouse or each.is_target)]
+        connections = [
+            each for each in api.connections() if not (each.is_warehouse or each.is_target)
+        ]
         self._met |= {("connection", str(each.id)) for each in connections}
         found = []
         for database in api.databases():
-            if chosen.database and comparable(chosen.database) not in {comparable(database.name), str(database.id)}:
+            if chosen.database and comparable(chosen.database) not in {
+                comparable(database.name),
+                str(database.id),
+            }:
                 continue
             self._met.add(("database", chosen.database))
             tables = api.tables(database.id)
@@ -146,10 +181,16 @@ class Pull:
                 owner = owners.get(table.id, [])
                 if chosen.connections and not chosen.connections & set(owner):
                     continue
-                names = {name for name in chosen.tables if comparable(name) in {comparable(table.name), str(table.id)}}
+                names = {
+                    name
+                    for name in chosen.tables
+                    if comparable(name) in {comparable(table.name), str(table.id)}
+                }
                 self._met |= {("table", name) for name in names}
                 if names or not chosen.tables:
-                    found.append(TableToPull(database.name, owner[0] if len(owner) == 1 else None, table))
+                    found.append(
+                        TableToPull(database.name, owner[0] if len(owner) == 1 else None, table)
+                    )
         return connections, found
 
     def _tables(self, account_id: int, tables: Sequence[TableToPull], result: PullResult) -> None:
@@ -164,24 +205,38 @@ class Pull:
             try:
                 result.copied.append(self._table(account_id, each, known.get(each.table.id)))
             except peliqan.PeliqanError as error:
-                result.failures.append(Failure(account_id, each.table.id, each.table.name, sentence_of(error)))
+                result.failures.append(
+                    Failure(account_id, each.table.id, each.table.name, sentence_of(error))
+                )
                 _stop_if_away(error)
             except (TableChanged, Refused) as error:
-                result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
+                result.failures.append(
+                    Failure(account_id, each.table.id, each.table.name, str(error))
+                )
             except RecursionError:
                 # Read from JSON with a little less on the stack than there is where it is written.
-                result.failures.append(Failure(account_id, each.table.id, each.table.name, TOO_DEEP))
+                result.failures.append(
+                    Failure(account_id, each.table.id, each.table.name, TOO_DEEP)
+                )
             except _AskedToStop:
                 raise
             except (DestinationError, _Stop) as error:
-                result.failures.append(Failure(account_id, each.table.id, each.table.name, str(error)))
+                result.failures.append(
+                    Failure(account_id, each.table.id, each.table.name, str(error))
+                )
                 raise
 
     def _table(self, account_id: int, found: TableToPull, before: Copied | None) -> Copied:
         api, table = self._api.for_account(account_id), found.table
         columns = api.columns(table.id)
-        now, changes = columns_now(before.columns if before else (), columns, self._destination.rules)
-        target = before.target if before else self._destination.target(account_id, found.connection_id, table)
+        now, changes = columns_now(
+            before.columns if before else (), columns, self._destination.rules
+        )
+        target = (
+            before.target
+            if before
+            else self._destination.target(account_id, found.connection_id, table)
+        )
         copied = Copied(
             account_id=account_id,
             table_id=table.id,
@@ -204,8 +259,15 @@ class Pull:
                     raise
                 remark = f"Peliqan refused to sort by “{by.column}”, so the table was read whole and not by what changed."
                 copied = replace(copied, remarks=(remark,))
-        copied = replace(copied, change_column=by.column if by and newest else None, watermark=newest)
-        if before is not None and by is not None and newest is not None and self._may_go_on(before, copied, by):
+        copied = replace(
+            copied, change_column=by.column if by and newest else None, watermark=newest
+        )
+        if (
+            before is not None
+            and by is not None
+            and newest is not None
+            and self._may_go_on(before, copied, by)
+        ):
             merged = self._incremental(api, copied, before, by)
             if merged is not None:
                 return merged
@@ -225,9 +287,16 @@ class Pull:
             return False
         since, newest = by.read(before.watermark), by.read(now.watermark)
         # A newest row that is older than it was: rows were deleted, or the table is another one.
-        return before.change_column == now.change_column and since is not None and newest is not None and since <= newest
+        return (
+            before.change_column == now.change_column
+            and since is not None
+            and newest is not None
+            and since <= newest
+        )
 
-    def _incremental(self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: CursorColumn) -> Copied | None:
+    def _incremental(
+        self, api: peliqan.AccountApi, copied: Copied, before: Copied, by: CursorColumn
+    ) -> Copied | None:
         """Only what changed; None where that takes a full copy: the values do not fit the columns that are there, or the copy is
         not as the last pull left it."""
         reading = TableReading(api, copied.table_id, {"order_by": f"-{by.column}"}, ahead=2)
@@ -237,7 +306,11 @@ class Pull:
                 self._look_up()
             known = {each.name for each in before.columns}
             fresh = {each.name for each in copied.columns} - known
-            moved = [each.name for each, was in zip(spool.columns, copied.columns, strict=True) if each.kind != was.kind]
+            moved = [
+                each.name
+                for each, was in zip(spool.columns, copied.columns, strict=True)
+                if each.kind != was.kind
+            ]
             if not spool.keyed or set(moved) - fresh:
                 return None
             told = reading.told
@@ -245,7 +318,9 @@ class Pull:
             # Those that may have been left out are met again from the old watermark on.
             unsure = _may_have_missed(told)
             if unsure:
-                remarks.append("The table changed while it was read: the next pull begins where this one did.")
+                remarks.append(
+                    "The table changed while it was read: the next pull begins where this one did."
+                )
             copied = replace(
                 copied,
                 columns=tuple(spool.columns),
@@ -278,7 +353,11 @@ class Pull:
                 if each.name in old and each.kind != was[each.name]
             ]
             unsure = _may_have_missed(reading.told)
-            again = ("Rows may be missing, so the next pull reads the table whole again.",) if unsure else ()
+            again = (
+                ("Rows may be missing, so the next pull reads the table whole again.",)
+                if unsure
+                else ()
+            )
             copied = replace(
                 copied,
                 columns=tuple(spool.columns),
@@ -317,7 +396,11 @@ def _may_have_missed(told: ReadRemarks) -> bool:
     if told.count is None or told.last_count is None:
         return False
     short = told.ended and told.read + told.repeated < min(told.count, told.last_count)
-    return told.last_count < told.count or (told.repeated > 0 and told.last_count == told.count) or short
+    return (
+        told.last_count < told.count
+        or (told.repeated > 0 and told.last_count == told.count)
+        or short
+    )
 
 
 def _stop_if_away(error: peliqan.PeliqanError) -> None:

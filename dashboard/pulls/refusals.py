@@ -50,7 +50,9 @@ ENDING_ERRNO: Final = frozenset(
     }
 )
 _LOCKED: Final = "Somebody else has it locked; the next pull tries again."
-_CONSTRAINT: Final = "A rule that was added to the table there does not allow a row; remove the rule."
+_CONSTRAINT: Final = (
+    "A rule that was added to the table there does not allow a row; remove the rule."
+)
 # By the beginning of a SQLSTATE, the longest that fits: what happened, and what to do.
 _POSTGRESQL: Final = {
     "22": "A value does not fit the column that is there; change the column's type back, or drop the table to have it made anew.",
@@ -79,7 +81,11 @@ def of_database(error: exc.SQLAlchemyError, what: str) -> DestinationError:
     cause = getattr(error, "orig", None) or error
     if _ends_pull(error, cause):
         return whole_database(error)
-    return Refused(f"The database refuses {what} ({_code(cause)}). {_advice(cause)} {UNCHANGED}".replace("  ", " "))
+    return Refused(
+        f"The database refuses {what} ({_code(cause)}). {_advice(cause)} {UNCHANGED}".replace(
+            "  ", " "
+        )
+    )
 
 
 def whole_database(error: exc.SQLAlchemyError) -> DestinationError:
@@ -117,24 +123,33 @@ def _ends_pull(error: exc.SQLAlchemyError, cause: Any) -> bool:
     if (code := getattr(cause, "sqlite_errorcode", None)) is not None:
         return code & 0xFF in ENDING_SQLITE
     # Without a code no server has answered: psycopg raises these where there is no connection, or none any more.
-    return isinstance(error, exc.OperationalError | exc.InterfaceError | exc.DisconnectionError | exc.TimeoutError)
+    return isinstance(
+        error, exc.OperationalError | exc.InterfaceError | exc.DisconnectionError | exc.TimeoutError
+    )
 
 
 def _code(cause: BaseException) -> str:
     code = getattr(cause, "sqlite_errorname", None) or getattr(cause, "sqlstate", None)
     diag = getattr(cause, "diag", None)
     named = getattr(diag, "constraint_name", None) or getattr(diag, "column_name", None)
-    return ", ".join(each for each in (type(cause).__name__, code, f"“{named}”" if named else "") if each)
+    return ", ".join(
+        each for each in (type(cause).__name__, code, f"“{named}”" if named else "") if each
+    )
 
 
 def _advice(cause: Any) -> str:
     if state := getattr(cause, "sqlstate", None):
-        return next((_POSTGRESQL[state[:length]] for length in (5, 2) if state[:length] in _POSTGRESQL), "")
+        return next(
+            (_POSTGRESQL[state[:length]] for length in (5, 2) if state[:length] in _POSTGRESQL), ""
+        )
     code = getattr(cause, "sqlite_errorcode", None)
     if code is None:
         return ""
     # What SQLite says of these names tables and columns; a trigger's text is somebody's own, and may hold anything.
-    says_names = code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT} and code != sqlite3.SQLITE_CONSTRAINT_TRIGGER
+    says_names = (
+        code & 0xFF in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT}
+        and code != sqlite3.SQLITE_CONSTRAINT_TRIGGER
+    )
     text = f"SQLite says: {without_values(str(cause))}." if says_names else ""
     return f"{_SQLITE.get(code & 0xFF, '')} {text}".strip()
 

@@ -45,4 +45,8 @@ def due_after(schedule: PullSchedule, began_at: datetime, at: datetime) -> datet
 def when_words(schedule: PullSchedule) -> str:
     """How often and when, for people."""
     often = f"every {EVERY[schedule.every]}"
-    return often if schedule.at_minute is None else f"{often} at {shown_minute(schedule.at_minute)}, {schedule.zone}"
+    return (
+        often
+        if schedule.at_minute is None
+        else f"{often} at {shown_minute(schedule.at_minute)}, {schedule.zone}"
+    )

@@ -21,7 +21,14 @@ from dashboard.listing.listing import Filter, Listing, Outer, shown_time
 from dashboard.pulls.models import PullRun, PullSchedule
 from dashboard.pulls.schedule import due_after, next_due, when_words
 
-RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = "running", "done", "partly", "failed", "stopped", "lost"
+RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST = (
+    "running",
+    "done",
+    "partly",
+    "failed",
+    "stopped",
+    "lost",
+)
 STATES: Final = (RUNNING, DONE, PARTLY, FAILED, STOPPED, LOST)
 # Renewed with every page that is read; a table that is written to the destination takes its time.
 LEASE = timedelta(minutes=10)
@@ -45,12 +52,19 @@ class Ended:
 def schedule_or_none(schedule_id: int, *, with_address: bool = False) -> PullSchedule | None:
     """One schedule; the encrypted address only for whoever is about to use it."""
     wanted = select(PullSchedule).where(PullSchedule.id == schedule_id)
-    return db.session.scalar(wanted.options(undefer(PullSchedule.address)) if with_address else wanted)
+    return db.session.scalar(
+        wanted.options(undefer(PullSchedule.address)) if with_address else wanted
+    )
 
 
 def is_taken(name: str) -> bool:
     """Whether a schedule has this name already."""
-    return db.session.scalar(select(PullSchedule.id).where(PullSchedule.name_folded == comparable(name))) is not None
+    return (
+        db.session.scalar(
+            select(PullSchedule.id).where(PullSchedule.name_folded == comparable(name))
+        )
+        is not None
+    )
 
 
 def is_full() -> bool:
@@ -107,7 +121,9 @@ def due(at: datetime) -> list[int]:
     """Ids of schedules that somebody should run now."""
     return list(
         db.session.scalars(
-            select(PullSchedule.id).where(PullSchedule.due_at <= at, is_free(PullSchedule, at)).order_by(PullSchedule.due_at)
+            select(PullSchedule.id)
+            .where(PullSchedule.due_at <= at, is_free(PullSchedule, at))
+            .order_by(PullSchedule.due_at)
         )
     )
 
@@ -128,10 +144,14 @@ def lease(schedule_id: int, at: datetime) -> PullSchedule | None:
     return found
 
 
-def start(schedule: PullSchedule | None, name: str, place: str, who: str, in_words: str, at: datetime) -> PullRun:
+def start(
+    schedule: PullSchedule | None, name: str, place: str, who: str, in_words: str, at: datetime
+) -> PullRun:
     """Write down that a pull begins, with its audit entry; an open one of the schedule's was killed, and is closed. Commits."""
     if schedule is not None:
-        lost = select(PullRun.id).where(PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None))
+        lost = select(PullRun.id).where(
+            PullRun.schedule_id == schedule.id, PullRun.ended_at.is_(None)
+        )
         _lose(db.session.scalars(lost).all(), at)
     entry = audit.begin(at, who, "pull", detail=clean(f"To {place}, unmasked. {in_words}"))
     run = PullRun(
@@ -154,7 +174,11 @@ def extend_lease(run: PullRun, at: datetime, now: str) -> bool:
     mine = update(PullRun).where(PullRun.id == run.id, PullRun.ended_at.is_(None))
     alive = change(mine.values(leased_until=at + LEASE, now=clean(now)[:300]))
     if alive and run.schedule_id is not None:
-        change(update(PullSchedule).where(PullSchedule.id == run.schedule_id).values(leased_until=at + LEASE))
+        change(
+            update(PullSchedule)
+            .where(PullSchedule.id == run.schedule_id)
+            .values(leased_until=at + LEASE)
+        )
     db.session.commit()
     return bool(alive)
 
@@ -171,7 +195,11 @@ def finish(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: dateti
         "remarks": list(ended.remarks)[:MOST_KEPT],
         "error": ended.error,
     }
-    if change(mine.values(with_folds(PullRun, {"ended_at": at, "leased_until": None, "now": "", **values}))):
+    if change(
+        mine.values(
+            with_folds(PullRun, {"ended_at": at, "leased_until": None, "now": "", **values})
+        )
+    ):
         told = f"{ended.tables} tables copied, {ended.failed} failed. {ended.error}".strip()
         audit.settle(run.audit_id, audit.DONE if ended.state == DONE else audit.FAILED, told, at)
         if schedule is not None:
@@ -183,7 +211,9 @@ def finish(run: PullRun, schedule: PullSchedule | None, ended: Ended, at: dateti
 def _put_off(schedule_id: int, began_at: datetime, at: datetime, *, again: bool) -> None:
     # Somebody may have changed it, or pressed "run now", since it was read.
     fresh = db.session.scalar(
-        select(PullSchedule).where(PullSchedule.id == schedule_id).execution_options(populate_existing=True)
+        select(PullSchedule)
+        .where(PullSchedule.id == schedule_id)
+        .execution_options(populate_existing=True)
     )
     if fresh is None:
         return
@@ -196,7 +226,9 @@ def _put_off(schedule_id: int, began_at: datetime, at: datetime, *, again: bool)
 
 def close_lost(at: datetime) -> int:
     """Close runs whose process is gone, those of the command line too; how many. Commits."""
-    lost = db.session.scalars(select(PullRun.id).where(PullRun.ended_at.is_(None), PullRun.leased_until < at)).all()
+    lost = db.session.scalars(
+        select(PullRun.id).where(PullRun.ended_at.is_(None), PullRun.leased_until < at)
+    ).all()
     _lose(lost, at)
     db.session.commit()
     return len(lost)
@@ -209,7 +241,12 @@ def _lose(run_ids: Sequence[int], at: datetime) -> None:
         audit.settle(run.audit_id, audit.UNKNOWN, NO_WORD, at)
 
 
-_LAST = select(func.max(PullRun.id)).where(PullRun.schedule_id == PullSchedule.id).correlate(PullSchedule).scalar_subquery()
+_LAST = (
+    select(func.max(PullRun.id))
+    .where(PullRun.schedule_id == PullSchedule.id)
+    .correlate(PullSchedule)
+    .scalar_subquery()
+)
 
 # Beside each schedule its last pull.
 SCHEDULES = Listing(
@@ -279,7 +316,9 @@ def serialize_run(run: PullRun) -> dict[str, Any]:
         "tables": run.tables,
         "rows": run.rows,
         "failed": run.failed,
-        "failures": "; ".join(f"{each['account_id']} {each['table']}: {each['reason']}" for each in run.failures),
+        "failures": "; ".join(
+            f"{each['account_id']} {each['table']}: {each['reason']}" for each in run.failures
+        ),
         "remarks": " ".join(run.remarks),
         "error": run.error,
     }

@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Self
 
-from dashboard.pulls.column_types import LARGEST, ROW_ID, SMALLEST, TEXT, FitsNumber, convert, fitting
+from dashboard.pulls.column_types import (
+    LARGEST,
+    ROW_ID,
+    SMALLEST,
+    TEXT,
+    FitsNumber,
+    convert,
+    fitting,
+)
 from dashboard.pulls.manifest import CopiedColumn
 
 # A batch ends after so many rows, or with the row that makes it so long, in characters.
@@ -32,7 +40,9 @@ class Spool:
         self._file = sqlite3.connect("")
         self._file.execute("PRAGMA journal_mode=OFF")
         self._file.execute("PRAGMA synchronous=OFF")
-        self._file.execute("CREATE TABLE rows (place INTEGER PRIMARY KEY, id INTEGER UNIQUE, body TEXT)")
+        self._file.execute(
+            "CREATE TABLE rows (place INTEGER PRIMARY KEY, id INTEGER UNIQUE, body TEXT)"
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -45,7 +55,11 @@ class Spool:
         kept = []
         for row in rows:
             row_id = row.get(ROW_ID)
-            if isinstance(row_id, bool) or not isinstance(row_id, int) or not SMALLEST <= row_id <= LARGEST:
+            if (
+                isinstance(row_id, bool)
+                or not isinstance(row_id, int)
+                or not SMALLEST <= row_id <= LARGEST
+            ):
                 self.keyed, row_id = False, None
             kept.append((row_id, json.dumps([row.get(each.name) for each in self.columns])))
             for place, column in enumerate(self.columns):
@@ -63,7 +77,9 @@ class Spool:
 
     def ids(self) -> set[int]:
         """The ids of all rows that have one."""
-        return {row_id for (row_id,) in self._file.execute("SELECT id FROM rows WHERE id IS NOT NULL")}
+        return {
+            row_id for (row_id,) in self._file.execute("SELECT id FROM rows WHERE id IS NOT NULL")
+        }
 
     def batches(self) -> Iterator[list[Values]]:
         """All rows in the order of their ids, some thousand at a time: the id, then a value for each of ``columns``."""

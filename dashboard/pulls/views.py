@@ -32,14 +32,22 @@ bp = Blueprint("pulls", __name__)
 @requires("admin")
 def index() -> ResponseReturnValue:
     """All schedules, each with its last and next pull."""
-    return render_list(pulls.SCHEDULES, pulls.serialize_schedule, "pulls/pulls.html", "pulls/_pulls.html", when=when_words)
+    return render_list(
+        pulls.SCHEDULES,
+        pulls.serialize_schedule,
+        "pulls/pulls.html",
+        "pulls/_pulls.html",
+        when=when_words,
+    )
 
 
 @bp.get("/pulls/new")
 @requires("admin")
 def new() -> ResponseReturnValue:
     """The form for one."""
-    return _form({"every": str(MINUTES_A_DAY), "full_every": str(FULL_EVERY), "zone": times.zone().key})
+    return _form(
+        {"every": str(MINUTES_A_DAY), "full_every": str(FULL_EVERY), "zone": times.zone().key}
+    )
 
 
 @bp.post("/pulls")
@@ -50,7 +58,9 @@ def create() -> ResponseReturnValue:
     schedule = PullSchedule(on=True, asked_by="", created_at=at, created_by=visitor().email)
     try:
         if pulls.is_full():
-            raise ValueError(f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first.")
+            raise ValueError(
+                f"There are {pulls.MOST_SCHEDULES} schedules already: delete one first."
+            )
         _read_into(schedule, form)
         schedule = pulls.create(schedule, at)
     except ValueError as error:
@@ -71,7 +81,15 @@ def show(schedule_id: int) -> ResponseReturnValue:
     template, fragment = "pulls/pull.html", "pulls/_runs.html"
     when, chosen = when_words(schedule), in_words(selection_of(schedule))
     listing = pulls.runs_listing(schedule_id)
-    return render_list(listing, pulls.serialize_run, template, fragment, schedule=schedule, when=when, chosen=chosen)
+    return render_list(
+        listing,
+        pulls.serialize_run,
+        template,
+        fragment,
+        schedule=schedule,
+        when=when,
+        chosen=chosen,
+    )
 
 
 @bp.get("/pulls/<int:schedule_id>/edit")
@@ -79,8 +97,15 @@ def show(schedule_id: int) -> ResponseReturnValue:
 def edit(schedule_id: int) -> ResponseReturnValue:
     """The form with what it is now; its address is not shown, and stays where none is typed."""
     schedule = _schedule_or_404(schedule_id)
-    chosen = {name: ", ".join(map(str, value)) if isinstance(value, list) else value for name, value in schedule.chosen.items()}
-    now = {"name": schedule.name, "every": str(schedule.every), "full_every": str(schedule.full_every)}
+    chosen = {
+        name: ", ".join(map(str, value)) if isinstance(value, list) else value
+        for name, value in schedule.chosen.items()
+    }
+    now = {
+        "name": schedule.name,
+        "every": str(schedule.every),
+        "full_every": str(schedule.full_every),
+    }
     clock = {"at": shown_minute(schedule.at_minute), "zone": schedule.zone}
     return _form({**chosen, **now, **clock}, schedule)
 
@@ -107,7 +132,10 @@ def run(schedule_id: int) -> ResponseReturnValue:
     schedule = _schedule_or_404(schedule_id)
     pulls.run_now(schedule, visitor().email, services().clock())
     run_pull.enqueue_when_due(schedule)
-    flash(f"“{schedule.name}” runs as soon as a worker is free. This page shows how it goes: look again.", "success")
+    flash(
+        f"“{schedule.name}” runs as soon as a worker is free. This page shows how it goes: look again.",
+        "success",
+    )
     return redirect(url_for(".show", schedule_id=schedule_id), 303)
 
 
@@ -142,11 +170,19 @@ def _schedule_or_404(schedule_id: int) -> PullSchedule:
 
 
 def _note(what: str, schedule: PullSchedule) -> None:
-    audit.record(services().clock(), visitor().email, what, audit.DONE, detail=f"{schedule.name}, to {schedule.place}")
+    audit.record(
+        services().clock(),
+        visitor().email,
+        what,
+        audit.DONE,
+        detail=f"{schedule.name}, to {schedule.place}",
+    )
 
 
 def _form(typed: Mapping[str, str], schedule: PullSchedule | None = None, problem: str = "") -> str:
-    return render_template("pulls/pull_form.html", typed=typed, schedule=schedule, problem=problem, every=EVERY)
+    return render_template(
+        "pulls/pull_form.html", typed=typed, schedule=schedule, problem=problem, every=EVERY
+    )
 
 
 def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
@@ -155,7 +191,11 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
     Raises:
         ValueError: a sentence, without anything of the address that is secret.
     """
-    name, address, every = form.get("name", "").strip()[:80], form.get("address", "").strip(), form.get("every", "")
+    name, address, every = (
+        form.get("name", "").strip()[:80],
+        form.get("address", "").strip(),
+        form.get("every", ""),
+    )
     full_every = form.get("full_every", "")
     if not name:
         raise ValueError("Give it a name.")
@@ -165,7 +205,9 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
         raise ValueError("Choose how often it runs.")
     minute, zone = read_minute(form.get("at", "")), read_zone(form.get("zone", "UTC"))
     if minute is not None and int(every) < MINUTES_A_DAY:
-        raise ValueError("A time of day is for what runs every day or week: leave it empty, or choose one of them.")
+        raise ValueError(
+            "A time of day is for what runs every day or week: leave it empty, or choose one of them."
+        )
     if not full_every.isdecimal() or not 1 <= int(full_every) <= 1000:
         raise ValueError("Every how many pulls a table is read whole is a number from 1 to 1,000.")
     chosen = {
@@ -177,7 +219,12 @@ def _read_into(schedule: PullSchedule, form: Mapping[str, str]) -> None:
     }
     if address or schedule.id is None:
         schedule.place, schedule.address = _checked(address), services().vault.encrypt(address)
-    schedule.name, schedule.chosen, schedule.every, schedule.full_every = name, chosen, int(every), int(full_every)
+    schedule.name, schedule.chosen, schedule.every, schedule.full_every = (
+        name,
+        chosen,
+        int(every),
+        int(full_every),
+    )
     schedule.at_minute, schedule.zone = minute, zone
 
 
@@ -199,7 +246,9 @@ def _checked(text: str) -> str:
 def _numbers(text: str, what: str) -> list[int]:
     found = _words(text)
     if wrong := next((each for each in found if not each.isdecimal() or len(each) > 18), None):
-        raise ValueError(f"“{wrong[:40]}” is no id: {what} are chosen by Peliqan's ids, with commas between them.")
+        raise ValueError(
+            f"“{wrong[:40]}” is no id: {what} are chosen by Peliqan's ids, with commas between them."
+        )
     return [int(each) for each in found]
 
 

@@ -64,19 +64,28 @@ def cursor_column_of(columns: Sequence[peliqan.Column], grows: str = "") -> Curs
     found = next((names[name] for name in CHANGE_COLUMNS if name in names), None)
     if found is not None:
         return CursorColumn(found)
-    wanted = next((each for each in columns if grows and comparable(each.name) == comparable(grows)), None)
-    is_number = wanted is not None and wanted.type in {"number", "autonumber"} and not wanted.decimals
+    wanted = next(
+        (each for each in columns if grows and comparable(each.name) == comparable(grows)), None
+    )
+    is_number = (
+        wanted is not None and wanted.type in {"number", "autonumber"} and not wanted.decimals
+    )
     return CursorColumn(wanted.name, grows=True) if wanted is not None and is_number else None
 
 
-def until(reading: TableReading, by: CursorColumn, since: Any) -> Iterator[Sequence[Mapping[str, Any]]]:
+def until(
+    reading: TableReading, by: CursorColumn, since: Any
+) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Pages of rows that changed at or after ``since``. Rows that say nothing come last, and older ones before them."""
     pages = reading.pages()
     for rows in pages:
         said = [row.get(by.column) for row in rows]
         values = [by.read(each) for each in said]
         # What cannot be read stands somewhere among the others, and may be new.
-        old = [each in (None, "") if value is None else value < since for each, value in zip(said, values, strict=True)]
+        old = [
+            each in (None, "") if value is None else value < since
+            for each, value in zip(said, values, strict=True)
+        ]
         yield [row for row, is_old in zip(rows, old, strict=True) if not is_old]
         if any(old):
             # Lets go of the pages that were asked for ahead.

@@ -21,7 +21,14 @@ def run_on_one_core(claims: str = "partner-console") -> Iterator[None]:
     """
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
-        core = next((each for each in random.sample(cores, len(cores)) if _is_mine(claim, f"{claims}-core-{each}")), None)
+        core = next(
+            (
+                each
+                for each in random.sample(cores, len(cores))
+                if _is_mine(claim, f"{claims}-core-{each}")
+            ),
+            None,
+        )
         if core is not None:
             os.sched_setaffinity(0, {core})
         try:

@@ -37,15 +37,24 @@ def read_account(
             if not connection.is_warehouse and needs_runs(connection, known.get(connection.id), at)
         }
     except peliqan.PeliqanError as error:
-        return AccountFetch(account_id, at, next_reading(at, interval, [], watched_until), error=error)
+        return AccountFetch(
+            account_id, at, next_reading(at, interval, [], watched_until), error=error
+        )
     since = [
-        known[each.id].status_since if each.id in known and known[each.id].status == each.status else at
+        known[each.id].status_since
+        if each.id in known and known[each.id].status == each.status
+        else at
         for each in connections
         if each.severity in NOT_WELL and not each.is_warehouse
     ]
     due_at = next_reading(at, interval, since, watched_until)
     return AccountFetch(
-        account_id, at, due_at, connections, runs, news=bool(runs) or not was_readable or is_news(connections, known)
+        account_id,
+        at,
+        due_at,
+        connections,
+        runs,
+        news=bool(runs) or not was_readable or is_news(connections, known),
     )
 
 
@@ -59,7 +68,9 @@ def confirm_empty_listing(account: peliqan.AccountApi, connection_id: int) -> No
         account.connection_itself(connection_id)
     except peliqan.NotFound:
         return
-    raise peliqan.BrokenAnswer("servers", note="it lists no connection any more, though one of them is still there")
+    raise peliqan.BrokenAnswer(
+        "servers", note="it lists no connection any more, though one of them is still there"
+    )
 
 
 def needs_runs(seen: peliqan.Connection, known: StoredConnection | None, at: datetime) -> bool:
@@ -70,5 +81,7 @@ def needs_runs(seen: peliqan.Connection, known: StoredConnection | None, at: dat
     if known.running:
         # After a quarter of its age, as a break is.
         return age >= max(SHORTEST, (at - (known.last_run_at or known.runs_read_at)) / 4)
-    expected = known.last_run_at is None or (known.run_expected_at is not None and known.run_expected_at <= at)
+    expected = known.last_run_at is None or (
+        known.run_expected_at is not None and known.run_expected_at <= at
+    )
     return expected and age >= RUNS_AGE

@@ -20,7 +20,9 @@ FRESH = timedelta(seconds=30)
 
 def watch(services: Services, account_id: int) -> None:
     """Somebody has a page of this account open: the fleet's workers read it more often for a while."""
-    refresh_queue.mark_watched(account_id, services.clock(), soon(services.settings.dashboard_refresh_interval))
+    refresh_queue.mark_watched(
+        account_id, services.clock(), soon(services.settings.dashboard_refresh_interval)
+    )
 
 
 def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> None:
@@ -29,14 +31,18 @@ def read_if_old(api: peliqan.Peliqan, connection: Connection, at: datetime) -> N
     Raises:
         peliqan.PeliqanError: nothing is changed then.
     """
-    if at - connection.looked_at >= FRESH and writer.start_read(connection.account_id, connection.id, at):
+    if at - connection.looked_at >= FRESH and writer.start_read(
+        connection.account_id, connection.id, at
+    ):
         try:
             read_connection(api, connection.account_id, connection.id, at)
         finally:
             writer.finish_read(connection.account_id, connection.id)
 
 
-def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime) -> Connection:
+def read_connection(
+    api: peliqan.Peliqan, account_id: int, connection_id: int, at: datetime
+) -> Connection:
     """Its health and latest runs, from the API into the snapshot: two calls, one commit.
 
     A connection that the snapshot did not know yet (just made in the widget) is added.
@@ -53,10 +59,17 @@ def read_connection(api: peliqan.Peliqan, account_id: int, connection_id: int, a
         # One connection asked for by itself answers with less than the list does (the embedding page promises id, name
         # and health_status): what it leaves out is not news.
         kept = {
-            name: getattr(row, name) for name in ("name", "connector", "run_interval", "auth_type") if not getattr(seen, name)
+            name: getattr(row, name)
+            for name in ("name", "connector", "run_interval", "auth_type")
+            if not getattr(seen, name)
         }
-        unsaid = {name: getattr(row, name) for name in ("is_warehouse", "is_target", "target_id", "scheduler_off")}
-        unsaid = {name: value for name, value in unsaid.items() if name not in seen.model_fields_set}
+        unsaid = {
+            name: getattr(row, name)
+            for name in ("is_warehouse", "is_target", "target_id", "scheduler_off")
+        }
+        unsaid = {
+            name: value for name, value in unsaid.items() if name not in seen.model_fields_set
+        }
         seen = seen.model_copy(update={**kept, **unsaid})
     row = writer.save_connection(account_id, seen, row, at)
     row.looked_at = at

@@ -20,7 +20,12 @@ class Refresh(Model):
     # A refresh is over the whole fleet.
     visibility = Visibility(
         "refresh",
-        {"accounts": "CAST(NULL AS INTEGER)", "done": "0", "unreadable": "0", "rate": "CAST(NULL AS FLOAT)"},
+        {
+            "accounts": "CAST(NULL AS INTEGER)",
+            "done": "0",
+            "unreadable": "0",
+            "rate": "CAST(NULL AS FLOAT)",
+        },
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

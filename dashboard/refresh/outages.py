@@ -33,9 +33,19 @@ class DatabaseOutageStore:
         """Write it down, unless one is; that counts."""
         self._known = outage
         with self._transaction() as session:
-            upsert(ApiOutage, [{"host": self.host, "turns": 0, "reason": ""}], keep=True, session=session)
+            upsert(
+                ApiOutage,
+                [{"host": self.host, "turns": 0, "reason": ""}],
+                keep=True,
+                session=session,
+            )
             none = update(ApiOutage).where(ApiOutage.host == self.host, ApiOutage.since.is_(None))
-            told = {"since": outage.since, "turn_at": outage.turn_at, "turns": outage.turns, "reason": outage.reason}
+            told = {
+                "since": outage.since,
+                "turn_at": outage.turn_at,
+                "turns": outage.turns,
+                "reason": outage.reason,
+            }
             change(none.values(**told), session)
             self._known = self._read(session) or outage
         return self._known
@@ -44,7 +54,11 @@ class DatabaseOutageStore:
         """Whether the turn is the caller's."""
         taken, after = 0, outage.after_turn(at)
         with self._transaction() as session:
-            free = (ApiOutage.since.is_not(None), ApiOutage.turns == outage.turns, ApiOutage.turn_at <= at)
+            free = (
+                ApiOutage.since.is_not(None),
+                ApiOutage.turns == outage.turns,
+                ApiOutage.turn_at <= at,
+            )
             mine = update(ApiOutage).where(ApiOutage.host == self.host, *free)
             taken = change(mine.values(turn_at=after.turn_at, turns=after.turns), session)
         return bool(taken)
@@ -53,13 +67,17 @@ class DatabaseOutageStore:
         """It is over."""
         self._known = None
         with self._transaction() as session:
-            lasting = update(ApiOutage).where(ApiOutage.host == self.host, ApiOutage.since.is_not(None))
+            lasting = update(ApiOutage).where(
+                ApiOutage.host == self.host, ApiOutage.since.is_not(None)
+            )
             change(lasting.values(since=None, turn_at=None, ended_at=at), session)
 
     def ended_at(self) -> datetime | None:
         """When the last outage ended; None where none has, or one lasts."""
         with self._transaction() as session:
-            over = select(ApiOutage.ended_at).where(ApiOutage.host == self.host, ApiOutage.since.is_(None))
+            over = select(ApiOutage.ended_at).where(
+                ApiOutage.host == self.host, ApiOutage.since.is_(None)
+            )
             return session.scalar(over)
         return None
 
@@ -77,5 +95,7 @@ class DatabaseOutageStore:
                 yield session
         except SQLAlchemyError as error:
             log.warning(
-                "The store is away (%s): what is known of the API stays as it is.", type(error).__name__, extra={"away": error}
+                "The store is away (%s): what is known of the API stays as it is.",
+                type(error).__name__,
+                extra={"away": error},
             )

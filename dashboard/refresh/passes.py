@@ -19,10 +19,14 @@ LEASE = timedelta(seconds=30)
 IDLE_AFTER = timedelta(seconds=90)
 # How much the latest second counts in the rate that is shown.
 SMOOTHING = 0.3
-_COMPLETE = select(func.max(Refresh.ended_at)).where(Refresh.ended_at.is_not(None), Refresh.error.is_(None))
+_COMPLETE = select(func.max(Refresh.ended_at)).where(
+    Refresh.ended_at.is_not(None), Refresh.error.is_(None)
+)
 _SILENT = select(ApiOutage.since).where(ApiOutage.host == bindparam("host")).scalar_subquery()
 # Made once: every page asks.
-_STANDING = select(Refresh, _COMPLETE.scalar_subquery(), _SILENT).order_by(Refresh.id.desc()).limit(1)
+_STANDING = (
+    select(Refresh, _COMPLETE.scalar_subquery(), _SILENT).order_by(Refresh.id.desc()).limit(1)
+)
 
 
 def latest() -> Refresh | None:
@@ -44,7 +48,9 @@ def known(host: str = "") -> RefreshStatus:
     found = db.session.execute(_STANDING, {"host": host}).first()
     if found is None:
         # Only before the first pass of all.
-        return RefreshStatus(None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host)))
+        return RefreshStatus(
+            None, None, db.session.scalar(select(ApiOutage.since).where(ApiOutage.host == host))
+        )
     return RefreshStatus(*found)
 
 
@@ -60,7 +66,9 @@ def current_id() -> int | None:
 
 def get(pass_id: int) -> Refresh:
     """A pass, as it is now."""
-    return db.session.scalars(select(Refresh).where(Refresh.id == pass_id).execution_options(populate_existing=True)).one()
+    return db.session.scalars(
+        select(Refresh).where(Refresh.id == pass_id).execution_options(populate_existing=True)
+    ).one()
 
 
 def is_due(at: datetime, interval: float, answers_since: datetime | None = None) -> bool:
@@ -89,7 +97,9 @@ def start_or_join(at: datetime) -> Refresh:
         found = latest()
         assert found is not None
         return found
-    change(update(AccountRefreshState).where(AccountRefreshState.due_at.is_not(None)).values(due_at=at))
+    change(
+        update(AccountRefreshState).where(AccountRefreshState.due_at.is_not(None)).values(due_at=at)
+    )
     db.session.commit()
     return opened
 
@@ -138,7 +148,9 @@ def close(pass_id: int, at: datetime, error: str | None = None) -> bool:
     """
     accounts, done, unreadable = _count(get(pass_id).started_at)
     counted = {"accounts": accounts, "done": done, "unreadable": unreadable}
-    return _update(pass_id, None, active=None, ended_at=at, listing_until=None, error=error, **counted)
+    return _update(
+        pass_id, None, active=None, ended_at=at, listing_until=None, error=error, **counted
+    )
 
 
 def unreadable_in(found: Refresh) -> dict[int, str]:
@@ -146,9 +158,14 @@ def unreadable_in(found: Refresh) -> dict[int, str]:
     failed = (
         select(Account.id, Account.unreadable_reason)
         .join(AccountRefreshState, AccountRefreshState.account_id == Account.id)
-        .where(Account.unreadable_reason.is_not(None), AccountRefreshState.tried_at >= found.started_at)
+        .where(
+            Account.unreadable_reason.is_not(None), AccountRefreshState.tried_at >= found.started_at
+        )
     )
-    return {account_id: reason or "" for account_id, reason in db.session.execute(failed.order_by(Account.id))}
+    return {
+        account_id: reason or ""
+        for account_id, reason in db.session.execute(failed.order_by(Account.id))
+    }
 
 
 def _due_again(since: datetime, at: datetime) -> None:
@@ -167,13 +184,19 @@ def _count(since: datetime) -> tuple[int, int, int]:
         select(func.count())
         .select_from(Account)
         .join(AccountRefreshState, AccountRefreshState.account_id == Account.id)
-        .where(Account.unreadable_reason.is_not(None), AccountRefreshState.due_at.is_not(None), tried)
+        .where(
+            Account.unreadable_reason.is_not(None), AccountRefreshState.due_at.is_not(None), tried
+        )
     )
     return accounts, done or 0, db.session.scalar(failed) or 0
 
 
 def _update(pass_id: int, condition: ColumnElement[bool] | None, **values: object) -> bool:
-    where = [Refresh.id == pass_id, Refresh.active == 1, *([] if condition is None else [condition])]
+    where = [
+        Refresh.id == pass_id,
+        Refresh.active == 1,
+        *([] if condition is None else [condition]),
+    ]
     rows = change(update(Refresh).where(*where).values(values))
     db.session.commit()
     return bool(rows)

@@ -44,16 +44,21 @@ def lease_accounts(at: datetime, most: int) -> list[LeasedAccount]:
         .values(due_at=at + LEASE)
     )
     taken = db.session.execute(
-        taking.returning(AccountRefreshState.account_id, AccountRefreshState.watched_until).execution_options(
-            synchronize_session=False
-        )
+        taking.returning(
+            AccountRefreshState.account_id, AccountRefreshState.watched_until
+        ).execution_options(synchronize_session=False)
     )
     watched: dict[int, datetime | None] = {row.account_id: row.watched_until for row in taken}
     db.session.commit()
     if not watched:
         return []
-    more = select(Account.id, Account.token, Account.unreadable_reason).where(Account.id.in_(watched))
-    found = [LeasedAccount(id, token, watched[id], reason is None) for id, token, reason in db.session.execute(more)]
+    more = select(Account.id, Account.token, Account.unreadable_reason).where(
+        Account.id.in_(watched)
+    )
+    found = [
+        LeasedAccount(id, token, watched[id], reason is None)
+        for id, token, reason in db.session.execute(more)
+    ]
     db.session.rollback()
     return found
 
@@ -69,13 +74,20 @@ def extend_leases(account_ids: Collection[int], at: datetime) -> None:
 
 def any_due(at: datetime, at_least: int = 1) -> bool:
     """Whether at least so many accounts are due."""
-    ready = select(AccountRefreshState.account_id).where(AccountRefreshState.due_at <= at).limit(at_least).subquery()
+    ready = (
+        select(AccountRefreshState.account_id)
+        .where(AccountRefreshState.due_at <= at)
+        .limit(at_least)
+        .subquery()
+    )
     return (db.session.scalar(select(func.count()).select_from(ready)) or 0) >= at_least
 
 
 def count_listed() -> int:
     """How many accounts there are to read."""
-    return db.session.scalar(select(func.count()).where(AccountRefreshState.due_at.is_not(None))) or 0
+    return (
+        db.session.scalar(select(func.count()).where(AccountRefreshState.due_at.is_not(None))) or 0
+    )
 
 
 def mark_watched(account_id: int, at: datetime, soon: timedelta) -> None:
@@ -88,11 +100,15 @@ def mark_watched(account_id: int, at: datetime, soon: timedelta) -> None:
         .where(
             AccountRefreshState.account_id == account_id,
             AccountRefreshState.due_at.is_not(None),
-            (AccountRefreshState.watched_until.is_(None)) | (AccountRefreshState.watched_until < at + WATCHED_FOR / 2),
+            (AccountRefreshState.watched_until.is_(None))
+            | (AccountRefreshState.watched_until < at + WATCHED_FOR / 2),
         )
         .values(
             watched_until=at + WATCHED_FOR,
-            due_at=case((AccountRefreshState.due_at > at + soon, at + soon), else_=AccountRefreshState.due_at),
+            due_at=case(
+                (AccountRefreshState.due_at > at + soon, at + soon),
+                else_=AccountRefreshState.due_at,
+            ),
         )
     )
     change(noted)
@@ -106,9 +122,16 @@ def prioritise(account_ids: Collection[int], since: datetime) -> set[int]:
     """
     if not account_ids:
         return set()
-    these = (AccountRefreshState.account_id.in_(account_ids), AccountRefreshState.due_at.is_not(None))
+    these = (
+        AccountRefreshState.account_id.in_(account_ids),
+        AccountRefreshState.due_at.is_not(None),
+    )
     listed = set(db.session.scalars(select(AccountRefreshState.account_id).where(*these)))
     later = select(AccountRefreshState.account_id).where(*these, AccountRefreshState.due_at > since)
     free = later.with_for_update(skip_locked=True).cte("free")
-    change(update(AccountRefreshState).where(AccountRefreshState.account_id.in_(select(free.c.account_id))).values(due_at=since))
+    change(
+        update(AccountRefreshState)
+        .where(AccountRefreshState.account_id.in_(select(free.c.account_id)))
+        .values(due_at=since)
+    )
     return listed

@@ -36,7 +36,9 @@ LOOK_AGAIN = 1.0
 class Reader:
     """One worker's share: accounts taken, in flight, and read but not yet written."""
 
-    def __init__(self, services: Services, stop: Event, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, services: Services, stop: Event, progress: Callable[[int, int], None]
+    ) -> None:
         self._services, self._stop, self._progress = services, stop, progress
         self._tokens = _Tokens()
         self._api = services.api.with_tokens(self._tokens)
@@ -54,7 +56,10 @@ class Reader:
         now = services.clock()
         self._written_at = self._counted_at = self._kept_at = now
         # Enough behind those in flight that no slot waits; never more than can be read while the lease is kept.
-        in_flight, rate = services.settings.dashboard_api_concurrency, services.settings.dashboard_api_rate
+        in_flight, rate = (
+            services.settings.dashboard_api_concurrency,
+            services.settings.dashboard_api_rate,
+        )
         self._most = 3 * in_flight if rate is None else min(3 * in_flight, max(2, 5 * rate))
 
     def run(self) -> None:
@@ -62,10 +67,16 @@ class Reader:
         self._pass_id = pass_id = self._patiently(passes.current_id)
         if pass_id is None and self._patiently(_outage_lasts):
             return
-        if pass_id is not None and self._patiently(lambda: passes.lease_listing(pass_id, self._services.clock())):
-            self._listing = Thread(target=copy_context().run, args=(self._list, pass_id), name="listing")
+        if pass_id is not None and self._patiently(
+            lambda: passes.lease_listing(pass_id, self._services.clock())
+        ):
+            self._listing = Thread(
+                target=copy_context().run, args=(self._list, pass_id), name="listing"
+            )
             self._listing.start()
-        with ThreadPoolExecutor(self._services.settings.dashboard_api_concurrency + 2, thread_name_prefix="refresh") as pool:
+        with ThreadPoolExecutor(
+            self._services.settings.dashboard_api_concurrency + 2, thread_name_prefix="refresh"
+        ) as pool:
             try:
                 while self._go_on(pool):
                     pass
@@ -110,7 +121,11 @@ class Reader:
             return
         at = self._services.clock()
         taken = self._patiently(lambda: refresh_queue.lease_accounts(at, room))
-        known = self._patiently(lambda: writer.known_of([each.account_id for each in taken])) if taken else {}
+        known = (
+            self._patiently(lambda: writer.known_of([each.account_id for each in taken]))
+            if taken
+            else {}
+        )
         for each in taken:
             if each.account_id in self._in_hand:
                 continue
@@ -256,7 +271,10 @@ class Reader:
             self._services.api.account_by_id(known)
         except peliqan.NotFound:
             return
-        raise peliqan.BrokenAnswer("sub_accounts", note=f"it lists no account any more, though account {known} is still there")
+        raise peliqan.BrokenAnswer(
+            "sub_accounts",
+            note=f"it lists no account any more, though account {known} is still there",
+        )
 
     def _patiently(self, work: Callable[[], V]) -> V:
         """Do something with the database, and again while it is away. Everything done so may be done twice.
@@ -270,7 +288,11 @@ class Reader:
             except DBAPIError as error:
                 if not _is_away(error):
                     raise
-                log.warning("The database is away (%s); waiting for it.", type(error.orig).__name__, extra={"away": error})
+                log.warning(
+                    "The database is away (%s); waiting for it.",
+                    type(error.orig).__name__,
+                    extra={"away": error},
+                )
                 leave_transaction()
                 if self._stop.wait(LOOK_AGAIN):
                     raise
@@ -296,9 +318,15 @@ class _Tokens(peliqan.MemoryTokens):
         return self.new.pop(account_id, None)
 
 
-def _encrypted(services: Services, tokens: _Tokens, readings: list[AccountFetch]) -> dict[int, bytes]:
+def _encrypted(
+    services: Services, tokens: _Tokens, readings: list[AccountFetch]
+) -> dict[int, bytes]:
     new = {reading.account_id: tokens.forget(reading.account_id) for reading in readings}
-    return {account_id: services.vault.encrypt(token) for account_id, token in new.items() if token is not None}
+    return {
+        account_id: services.vault.encrypt(token)
+        for account_id, token in new.items()
+        if token is not None
+    }
 
 
 def _is_away(error: DBAPIError) -> bool:

@@ -13,7 +13,12 @@ def soon(interval: float) -> timedelta:
     return max(SHORTEST, timedelta(seconds=interval / 5))
 
 
-def next_reading(at: datetime, interval: float, not_well_since: Iterable[datetime], watched_until: datetime | None) -> datetime:
+def next_reading(
+    at: datetime,
+    interval: float,
+    not_well_since: Iterable[datetime],
+    watched_until: datetime | None,
+) -> datetime:
     """When to read an account again before the next pass does.
 
     ``not_well_since``: since when each of its connections is in error, wants attention or is busy. The account is read again

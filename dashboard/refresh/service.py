@@ -43,7 +43,9 @@ def tune_interpreter() -> None:
     gc.set_threshold(10_000, 20, 20)
 
 
-def refresh_fleet(services: Services, *, progress: Callable[[int, int], None] = lambda done, accounts: None) -> Result:
+def refresh_fleet(
+    services: Services, *, progress: Callable[[int, int], None] = lambda done, accounts: None
+) -> Result:
     """One whole pass in the foreground, or what is left of the one under way. ``progress(done, accounts)``: as it goes.
 
     Somebody wants it now: where Peliqan is known not to answer, it is asked all the same whether it does again.
@@ -82,7 +84,10 @@ def refresh_account(services: Services, account_id: int) -> Result:
 
 
 def read_due(
-    services: Services, *, stop: Event | None = None, progress: Callable[[int, int], None] = lambda done, accounts: None
+    services: Services,
+    *,
+    stop: Event | None = None,
+    progress: Callable[[int, int], None] = lambda done, accounts: None,
 ) -> None:
     """Read accounts that are due until none is; list them first, where a pass is under way that nobody has listed for.
 

@@ -44,7 +44,10 @@ def probe_api() -> None:
 def read_due() -> None:
     """Read what is due; have another worker help where that is much, and come back while a refresh is not complete."""
     parts = services()
-    if refresh_queue.any_due(parts.clock(), 3 * parts.settings.dashboard_api_concurrency) and not _is_enqueued():
+    if (
+        refresh_queue.any_due(parts.clock(), 3 * parts.settings.dashboard_api_concurrency)
+        and not _is_enqueued()
+    ):
         read_due.enqueue()
     refresh.read_due(parts, stop=parts.queues.stop)
     if parts.api.breaker.outage is not None:
@@ -56,7 +59,11 @@ def read_due() -> None:
         else:
             read_due.enqueue(delay=COME_BACK_AFTER)
     elif (last := passes.latest()) is not None:
-        until = last.started_at + timedelta(seconds=parts.settings.dashboard_refresh_interval) - parts.clock()
+        until = (
+            last.started_at
+            + timedelta(seconds=parts.settings.dashboard_refresh_interval)
+            - parts.clock()
+        )
         start_refresh.enqueue(delay=max(0.0, until.total_seconds()))
 
 

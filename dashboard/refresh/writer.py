@@ -78,7 +78,9 @@ def start_read(account_id: int, connection_id: int, at: datetime) -> bool:
 def finish_read(account_id: int, connection_id: int) -> None:
     """The caller has its answer, or none. Commits."""
     change(
-        update(Connection).where(Connection.account_id == account_id, Connection.id == connection_id).values(looking_until=None)
+        update(Connection)
+        .where(Connection.account_id == account_id, Connection.id == connection_id)
+        .values(looking_until=None)
     )
     db.session.commit()
 
@@ -88,7 +90,9 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnecti
     found: dict[int, dict[int, StoredConnection]] = {account_id: {} for account_id in account_ids}
     columns = (*_TIMES, *(getattr(Connection, name) for name in _FACTS))
     query = select(Connection.account_id, Connection.id, *columns)
-    for row in db.session.execute(query.where(Connection.account_id.in_(account_ids), Connection.gone_at.is_(None))):
+    for row in db.session.execute(
+        query.where(Connection.account_id.in_(account_ids), Connection.gone_at.is_(None))
+    ):
         expected = None
         if row.last_run_at and not row.scheduler_off:
             expected = row.last_run_at + timedelta(seconds=row.run_interval or ASSUMED_INTERVAL)
@@ -100,7 +104,9 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnecti
             row.running,
             row.last_run_at,
             # What an event told since is to be read, as if nothing had been.
-            row.runs_read_at if row.event_at is None or row.runs_read_at is None or row.event_at <= row.runs_read_at else None,
+            row.runs_read_at
+            if row.event_at is None or row.runs_read_at is None or row.event_at <= row.runs_read_at
+            else None,
             expected,
         )
     return found
@@ -109,29 +115,44 @@ def known_of(account_ids: Collection[int]) -> dict[int, dict[int, StoredConnecti
 def is_news(seen: Sequence[peliqan.Connection], known: Mapping[int, StoredConnection]) -> bool:
     """Whether a complete reading of an account's connections differs from what is known."""
     return len(seen) != len(known) or any(
-        each.id not in known or known[each.id].shown != tuple(facts_of(each).values()) for each in seen
+        each.id not in known or known[each.id].shown != tuple(facts_of(each).values())
+        for each in seen
     )
 
 
 def save_accounts(accounts: Iterable[peliqan.Account], at: datetime) -> None:
     """Add new accounts, due at once; update changed ones; bring back those seen again. Commits."""
     seen = {account.id: account for account in accounts}
-    query = select(Account.id, Account.name, Account.external_id, Account.missing_at, AccountRefreshState.due_at).join(
-        Account.check
-    )
+    query = select(
+        Account.id,
+        Account.name,
+        Account.external_id,
+        Account.missing_at,
+        AccountRefreshState.due_at,
+    ).join(Account.check)
     known = {row.id: row for row in db.session.execute(query.where(Account.id.in_(seen)))}
 
     def is_known(account: peliqan.Account) -> bool:
         row = known.get(account.id)
         said = (clean(account.name), account.external_id)
-        return row is not None and row.due_at is not None and (row.name, row.external_id) == said and row.missing_at is None
+        return (
+            row is not None
+            and row.due_at is not None
+            and (row.name, row.external_id) == said
+            and row.missing_at is None
+        )
 
     news = [account for account in seen.values() if not is_known(account)]
     if not news:
         db.session.rollback()
         return
     lock_snapshot()
-    rows = {row.id: row for row in db.session.scalars(select(Account).where(Account.id.in_([account.id for account in news])))}
+    rows = {
+        row.id: row
+        for row in db.session.scalars(
+            select(Account).where(Account.id.in_([account.id for account in news]))
+        )
+    }
     for account in news:
         row = rows.get(account.id)
         if row is None:
@@ -147,14 +168,20 @@ def miss_accounts(seen: Collection[int], at: datetime) -> None:
     """After a complete listing: accounts that were not in it are missing, and gone at the second time. Commits."""
     alive = select(Account.id).where(Account.gone_at.is_(None))
     # A large partner's are not held twice over.
-    missing = [account_id for account_id in db.session.scalars(alive).yield_per(1000) if account_id not in seen]
+    missing = [
+        account_id
+        for account_id in db.session.scalars(alive).yield_per(1000)
+        if account_id not in seen
+    ]
     for account_id in missing:
         lock_snapshot()
         account = db.session.get_one(Account, account_id)
         _miss(account, at)
         account.check.due_at = None
         if account.gone_at is not None:
-            mine = select(Connection).where(Connection.account_id == account_id, Connection.gone_at.is_(None))
+            mine = select(Connection).where(
+                Connection.account_id == account_id, Connection.gone_at.is_(None)
+            )
             for connection in db.session.scalars(mine):
                 connection.gone_at = at
         evaluate.evaluate([account_id], at)
@@ -191,15 +218,25 @@ def save_readings(readings: Sequence[AccountFetch], tokens: Mapping[int, bytes])
     _save_news([reading for reading in readings if reading.news and reading.error is None])
     _note_checks(readings)
     signals.accounts_read.send(fetches=readings)
-    well_again = [reading.account_id for reading in readings if reading.news and reading.error is None]
+    well_again = [
+        reading.account_id for reading in readings if reading.news and reading.error is None
+    ]
     if well_again:
-        unreadable = update(Account).where(Account.id.in_(well_again), Account.unreadable_reason.is_not(None))
+        unreadable = update(Account).where(
+            Account.id.in_(well_again), Account.unreadable_reason.is_not(None)
+        )
         change(unreadable.values(unreadable_reason=None))
-    keeping = update(Account).where(Account.id == bindparam("which")).values(token=bindparam("kept"))
-    change_many(keeping, [{"which": account_id, "kept": kept} for account_id, kept in tokens.items()])
+    keeping = (
+        update(Account).where(Account.id == bindparam("which")).values(token=bindparam("kept"))
+    )
+    change_many(
+        keeping, [{"which": account_id, "kept": kept} for account_id, kept in tokens.items()]
+    )
     news = [reading for reading in readings if reading.news or reading.error]
     if news:
-        evaluate.evaluate([reading.account_id for reading in news], max(reading.at for reading in news))
+        evaluate.evaluate(
+            [reading.account_id for reading in news], max(reading.at for reading in news)
+        )
     db.session.commit()
 
 
@@ -223,7 +260,11 @@ def _note_checks(readings: Sequence[AccountFetch]) -> None:
 def _save_news(readings: Sequence[AccountFetch]) -> None:
     ids = [reading.account_id for reading in readings]
     known: dict[int, dict[int, Connection]] = {account_id: {} for account_id in ids}
-    mine = select(Connection).where(Connection.account_id.in_(ids)).execution_options(populate_existing=True)
+    mine = (
+        select(Connection)
+        .where(Connection.account_id.in_(ids))
+        .execution_options(populate_existing=True)
+    )
     for row in db.session.scalars(mine) if ids else ():
         known[row.account_id][row.id] = row
     with_runs = []
@@ -240,15 +281,21 @@ def _save_news(readings: Sequence[AccountFetch]) -> None:
     fleet_runs.save(with_runs)
 
 
-def save_connection(account_id: int, seen: peliqan.Connection, row: Connection | None, at: datetime) -> Connection:
+def save_connection(
+    account_id: int, seen: peliqan.Connection, row: Connection | None, at: datetime
+) -> Connection:
     """One connection as just seen. A changed status goes into the history. Does not commit."""
     severity = seen.severity.value
     if row is None:
-        row = Connection(account_id=account_id, id=seen.id, first_seen_at=at, status_since=at, looked_at=at)
+        row = Connection(
+            account_id=account_id, id=seen.id, first_seen_at=at, status_since=at, looked_at=at
+        )
         db.session.add(row)
         db.session.add(_change(account_id, seen.id, at, None, None, seen.status, severity))
     elif row.status != clean(seen.status):
-        db.session.add(_change(account_id, seen.id, at, row.status, row.severity, seen.status, severity))
+        db.session.add(
+            _change(account_id, seen.id, at, row.status, row.severity, seen.status, severity)
+        )
         row.status_since = at
     for name, value in facts_of(seen).items():
         setattr(row, name, value)
@@ -265,7 +312,13 @@ def _miss(row: Account | Connection, at: datetime) -> None:
 
 
 def _change(
-    account_id: int, connection_id: int, at: datetime, was: str | None, was_severity: str | None, became: str, severity: str
+    account_id: int,
+    connection_id: int,
+    at: datetime,
+    was: str | None,
+    was_severity: str | None,
+    became: str,
+    severity: str,
 ) -> HealthChange:
     return HealthChange(
         account_id=account_id,

@@ -41,17 +41,39 @@ def main() -> None:
     options.add_argument("--threads", type=int, default=64)
     options.add_argument("--accounts", type=int, default=200, help="how many customers")
     options.add_argument("--seed", type=int, default=1, help="another seed, another fleet")
-    options.add_argument("--scenario", default="", choices=SCENARIOS, metavar="NAME", help="what goes wrong: see below")
+    options.add_argument(
+        "--scenario",
+        default="",
+        choices=SCENARIOS,
+        metavar="NAME",
+        help="what goes wrong: see below",
+    )
     options.add_argument("--latency-ms", type=float, default=0)
-    options.add_argument("--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1")
+    options.add_argument(
+        "--error-rate", type=_share, default=0.0, help="share of calls that fail, 0 to 1"
+    )
     options.add_argument("--partner-token", default="sandbox-partner-token")
     options.add_argument("--run-seconds", type=_seconds, default=(3.0, 9.0), metavar="LEAST,MOST")
-    options.add_argument("--public-url", help="where browsers find it, for consent and invite links")
-    options.add_argument("--webhook-url", default="", metavar="URL", help="where webhooks are posted to")
-    options.add_argument("--webhook-secret", metavar="SECRET", help=f"what they are signed with; {SECRET_SETTING} otherwise")
-    options.add_argument("--warehouse-url", metavar="URL", help=f"a PostgreSQL database for SQL; {WAREHOUSE_SETTING} otherwise")
+    options.add_argument(
+        "--public-url", help="where browsers find it, for consent and invite links"
+    )
+    options.add_argument(
+        "--webhook-url", default="", metavar="URL", help="where webhooks are posted to"
+    )
+    options.add_argument(
+        "--webhook-secret",
+        metavar="SECRET",
+        help=f"what they are signed with; {SECRET_SETTING} otherwise",
+    )
+    options.add_argument(
+        "--warehouse-url",
+        metavar="URL",
+        help=f"a PostgreSQL database for SQL; {WAREHOUSE_SETTING} otherwise",
+    )
     told = options.parse_args()
-    secret = os.environ.get(SECRET_SETTING, "") if told.webhook_secret is None else told.webhook_secret
+    secret = (
+        os.environ.get(SECRET_SETTING, "") if told.webhook_secret is None else told.webhook_secret
+    )
     try:
         app = create_sandbox(
             told.accounts, told.seed, told.partner_token, told.latency_ms, told.error_rate,

@@ -22,7 +22,10 @@ class Fleet:
     def by_external_id(self, external_id: str) -> Account | None:
         """The same by the partner's id."""
         found = self.world.by_external_id(external_id)
-        return found or next((each for each in list(self.new_accounts.values()) if each.external_id == external_id), None)
+        return found or next(
+            (each for each in list(self.new_accounts.values()) if each.external_id == external_id),
+            None,
+        )
 
     def accounts(self, start: int, count: int) -> list[Account]:
         """``count`` accounts from position ``start``, provisioned ones last."""
@@ -40,14 +43,20 @@ class Fleet:
             found = self.by_external_id(external_id)
             if found is None:
                 position = self.count_accounts()
-                found = Account(FIRST_ACCOUNT + position, name or external_id, external_id, position, **person)
+                found = Account(
+                    FIRST_ACCOUNT + position, name or external_id, external_id, position, **person
+                )
                 self.new_accounts[found.id] = found
             return found
 
     def connections(self, account_id: int) -> list[Connection]:
         """An account's connections, computed and added."""
-        computed = list(self.world.connections(account_id)) if self.world.account(account_id) else []
-        added = [each for each, _ in list(self.new_connections.values()) if each.account_id == account_id]
+        computed = (
+            list(self.world.connections(account_id)) if self.world.account(account_id) else []
+        )
+        added = [
+            each for each, _ in list(self.new_connections.values()) if each.account_id == account_id
+        ]
         return computed + added
 
     def connection(self, connection_id: int) -> Connection | None:

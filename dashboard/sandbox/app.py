@@ -93,7 +93,11 @@ def create_sandbox(
         # Not before: a server may have forked since.
         parts.webhooks.start()
         name = (request.endpoint or "").partition(".")[2]
-        if request.method == "OPTIONS" or name not in ROUTES or not request.path.startswith("/api/"):
+        if (
+            request.method == "OPTIONS"
+            or name not in ROUTES
+            or not request.path.startswith("/api/")
+        ):
             return None
         answer, g.fault = parts.faults.before(name, request.path)
         return answer
@@ -113,7 +117,9 @@ def create_sandbox(
 
 def _without_slash() -> Response:
     """Instead of Flask's redirect: a missing trailing slash is a 404 (documented for integrate, recorded from Baserow)."""
-    detail = f"A valid URL must end with a trailing slash. Please, redirect requests to {request.path}/"
+    detail = (
+        f"A valid URL must end with a trailing slash. Please, redirect requests to {request.path}/"
+    )
     response = jsonify(error="URL_TRAILING_SLASH_MISSING", detail=detail)
     response.status_code = 404
     return response
@@ -130,5 +136,10 @@ def _refused(error: HTTPException) -> ResponseReturnValue:
         return jsonify(detail=f'Method "{request.method}" not allowed.'), 405, allowed
     if error.code == 500:
         # A server that breaks answers with a page, not with JSON (recorded from Baserow).
-        return "<!doctype html>\n<html lang=en><title>Server Error (500)</title><h1>Server Error (500)</h1></html>", 500
-    return jsonify(error="ERROR_REQUEST_BODY_VALIDATION", detail=error.description), error.code or 400
+        return (
+            "<!doctype html>\n<html lang=en><title>Server Error (500)</title><h1>Server Error (500)</h1></html>",
+            500,
+        )
+    return jsonify(
+        error="ERROR_REQUEST_BODY_VALIDATION", detail=error.description
+    ), error.code or 400

@@ -76,7 +76,9 @@ class Tokens:
         return bool(claims["exp"] > self._clock().timestamp())
 
     def _make(self, claims: dict[str, Any]) -> str:
-        parts = [_pack(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
+        parts = [
+            _pack(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, claims)
+        ]
         return ".".join([*parts, self._signature(".".join(parts))])
 
     def _read(self, token: str) -> dict[str, Any]:

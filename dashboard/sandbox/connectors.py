@@ -92,18 +92,82 @@ class Connector:
 
 
 CONNECTORS: Final = (
-    Connector("exact_online", "Exact Online", "ERP", "oauth2", 16, ("invoices", "contacts", "items"), ((EXPIRED, 14),)),
-    Connector("odoo", "Odoo", "ERP", "api_key", 9, ("orders", "contacts", "items"), ((SCHEMA, 4), (TIMEOUT, 2))),
-    Connector("netsuite", "NetSuite", "ERP", "oauth2", 5, ("invoices", "orders", "items"), ((TIMEOUT, 3), (OUT_OF_MEMORY, 3))),
-    Connector("hubspot", "HubSpot", "CRM", "oauth2", 12, ("contacts", "deals"), ((NO_MODULE, 6),)),
-    Connector("teamleader", "Teamleader", "CRM", "oauth2", 8, ("contacts", "deals", "invoices"), ((NO_MODULE, 8), (EXPIRED, 2))),
-    Connector("yuki", "Yuki", "accounting", "api_key", 10, ("invoices", "transactions"), ((TIMEOUT, 3),)),
-    Connector("xero", "Xero", "accounting", "oauth2", 8, ("invoices", "contacts"), ((EXPIRED, 4),)),
-    Connector("saltedge_kbc", "SaltEdge – KBC", "bank", "saltedge", 9, ("transactions", "bank_accounts"), ((CONSENT, 9),)),
-    Connector("SaltEdge_ING", "SaltEdge – ING", "bank", "saltedge", 5, ("transactions", "bank_accounts"), ((CONSENT, 7),)),
-    Connector("shopify", "Shopify", "e-commerce", "oauth2", 9, ("orders", "customers", "items"), ((EXPIRED, 2),)),
     Connector(
-        "woocommerce", "WooCommerce", "e-commerce", "basic", 5, ("orders", "customers"), ((TIMEOUT, 3), (OUT_OF_MEMORY, 2))
+        "exact_online",
+        "Exact Online",
+        "ERP",
+        "oauth2",
+        16,
+        ("invoices", "contacts", "items"),
+        ((EXPIRED, 14),),
+    ),
+    Connector(
+        "odoo",
+        "Odoo",
+        "ERP",
+        "api_key",
+        9,
+        ("orders", "contacts", "items"),
+        ((SCHEMA, 4), (TIMEOUT, 2)),
+    ),
+    Connector(
+        "netsuite",
+        "NetSuite",
+        "ERP",
+        "oauth2",
+        5,
+        ("invoices", "orders", "items"),
+        ((TIMEOUT, 3), (OUT_OF_MEMORY, 3)),
+    ),
+    Connector("hubspot", "HubSpot", "CRM", "oauth2", 12, ("contacts", "deals"), ((NO_MODULE, 6),)),
+    Connector(
+        "teamleader",
+        "Teamleader",
+        "CRM",
+        "oauth2",
+        8,
+        ("contacts", "deals", "invoices"),
+        ((NO_MODULE, 8), (EXPIRED, 2)),
+    ),
+    Connector(
+        "yuki", "Yuki", "accounting", "api_key", 10, ("invoices", "transactions"), ((TIMEOUT, 3),)
+    ),
+    Connector("xero", "Xero", "accounting", "oauth2", 8, ("invoices", "contacts"), ((EXPIRED, 4),)),
+    Connector(
+        "saltedge_kbc",
+        "SaltEdge – KBC",
+        "bank",
+        "saltedge",
+        9,
+        ("transactions", "bank_accounts"),
+        ((CONSENT, 9),),
+    ),
+    Connector(
+        "SaltEdge_ING",
+        "SaltEdge – ING",
+        "bank",
+        "saltedge",
+        5,
+        ("transactions", "bank_accounts"),
+        ((CONSENT, 7),),
+    ),
+    Connector(
+        "shopify",
+        "Shopify",
+        "e-commerce",
+        "oauth2",
+        9,
+        ("orders", "customers", "items"),
+        ((EXPIRED, 2),),
+    ),
+    Connector(
+        "woocommerce",
+        "WooCommerce",
+        "e-commerce",
+        "basic",
+        5,
+        ("orders", "customers"),
+        ((TIMEOUT, 3), (OUT_OF_MEMORY, 2)),
     ),
     Connector("sftp_files", "Files (SFTP)", "files", "files", 4, ("uploads",), ((SCHEMA, 6),)),
 )
@@ -126,4 +190,9 @@ PLACED: Final = {
     151: "CHECKING",
 }
 # The same for what is wrong with rows: ``tables.DATA_FAULTS``, each of the first connection of the account there.
-FAULTY_DATA: Final = {139: "duplicate_keys", 149: "mixed_versions", 157: "table_stale", 163: "parent_table_empty"}
+FAULTY_DATA: Final = {
+    139: "duplicate_keys",
+    149: "mixed_versions",
+    157: "table_stale",
+    163: "parent_table_empty",
+}

@@ -38,7 +38,9 @@ def public_link(path: str) -> str:
     return f"{(sandbox().public_url or request.host_url).rstrip('/')}/{path}"
 
 
-def refuse(status: int, error: str, detail: object = "", headers: dict[str, str] | None = None) -> NoReturn:
+def refuse(
+    status: int, error: str, detail: object = "", headers: dict[str, str] | None = None
+) -> NoReturn:
     """End the request with ``{"error", "detail"}`` (B S)."""
     response = make_response(jsonify(error=error, detail=detail), status)
     response.headers.update(headers or {})
@@ -61,7 +63,10 @@ def token() -> str:
     if not parts or parts[0] not in {"JWT", "Bearer"}:
         unauthorised(detail="Authentication credentials were not provided.")
     if len(parts) != 2:
-        unauthorised(detail="Authorization header must contain two space-delimited values", code="bad_authorization_header")
+        unauthorised(
+            detail="Authorization header must contain two space-delimited values",
+            code="bad_authorization_header",
+        )
     return parts[1]
 
 
@@ -90,7 +95,11 @@ def body() -> dict[str, object]:
 def whole(name: str, otherwise: int) -> int:
     """A paging parameter; what cannot be read, or is below one, is the default (recorded from Baserow)."""
     value = request.args.get(name, "")
-    return int(value[:18]) if value.isascii() and value.isdigit() and int(value[:18]) > 0 else otherwise
+    return (
+        int(value[:18])
+        if value.isascii() and value.isdigit() and int(value[:18]) > 0
+        else otherwise
+    )
 
 
 def account_or_404(account_id: int) -> Account:
@@ -115,7 +124,9 @@ def tables_of(account_id: int) -> list[Table]:
     life = sandbox().life
     connections = life.connections(account_id)
     faults = {each.id % 100: life.data_fault(each) for each in connections}
-    return sandbox().tables.of_account(account_id, [(each.id % 100, each.connector) for each in connections], faults)
+    return sandbox().tables.of_account(
+        account_id, [(each.id % 100, each.connector) for each in connections], faults
+    )
 
 
 def tables_now(account_id: int) -> list[Table]:
@@ -128,7 +139,9 @@ def own_table(table_id: int) -> Table:
     account_id = need_account()
     owner = table_id // 10_000
     exists = sandbox().life.account(owner) is not None
-    found = next((each for each in tables_of(owner) if each.id == table_id), None) if exists else None
+    found = (
+        next((each for each in tables_of(owner) if each.id == table_id), None) if exists else None
+    )
     if found is None:
         refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The requested table does not exist.")
     if owner != account_id:
@@ -144,5 +157,7 @@ def _as_left(table: Table) -> Table:
         return table
     if connection.fate.shrinks_at is not None and life.clock() >= connection.fate.shrinks_at:
         table = replace(table, count=table.count * 3 // 5)
-    received_at = life.born - STALE_FOR if table.fault == "table_stale" else life.last_received(connection)
+    received_at = (
+        life.born - STALE_FOR if table.fault == "table_stale" else life.last_received(connection)
+    )
     return replace(table, received_at=received_at)

@@ -90,7 +90,10 @@ class Faults:
         with self._lock:
             self.calls[route] += 1
             self._arrived.append(time.monotonic())
-            fault = next((each for each in self.active if each.route in {route, "*"} and each.match in path), None)
+            fault = next(
+                (each for each in self.active if each.route in {route, "*"} and each.match in path),
+                None,
+            )
             if fault is not None and fault.times is not None:
                 fault.times -= 1
                 if fault.times <= 0:
@@ -117,7 +120,11 @@ class Faults:
 
 def _own_answer(fault: Fault) -> Response:
     status = fault.status or 200
-    told = {"error": f"ERROR_{status}", "detail": "A fault was switched on."} if fault.body is None else fault.body
+    told = (
+        {"error": f"ERROR_{status}", "detail": "A fault was switched on."}
+        if fault.body is None
+        else fault.body
+    )
     response = _answer(told, status)
     response.headers.update(fault.headers)
     return response
@@ -134,7 +141,9 @@ def _spoiled(kind: str, response: Response) -> Response:
     if kind == "truncated":
         return Response(content[: len(content) // 2], content_type="application/json")
     if kind == "html":
-        return Response("<!doctype html><title>Gateway</title><h1>It works!</h1>", content_type="text/html")
+        return Response(
+            "<!doctype html><title>Gateway</title><h1>It works!</h1>", content_type="text/html"
+        )
     if kind == "empty":
         return Response(b"", content_type="application/json")
     if kind == "wrong_type":
@@ -147,7 +156,9 @@ def _spoiled(kind: str, response: Response) -> Response:
         return Response(b"[" + b" " * OVERSIZED + b"]", content_type="application/json")
     told = json.loads(content)
     if kind == "bare_list":
-        return jsonify(told.get("data", told.get("results", told)) if isinstance(told, dict) else told)
+        return jsonify(
+            told.get("data", told.get("results", told)) if isinstance(told, dict) else told
+        )
     return jsonify(_with_extras(told))
 
 
@@ -161,5 +172,8 @@ def _hung_up() -> Response:
 
 def _with_extras(value: Any) -> Any:
     if isinstance(value, dict):
-        return {**{key: _with_extras(each) for key, each in value.items()}, "x_new_field": {"nobody": ["knows", 1]}}
+        return {
+            **{key: _with_extras(each) for key, each in value.items()},
+            "x_new_field": {"nobody": ["knows", 1]},
+        }
     return [_with_extras(each) for each in value] if isinstance(value, list) else value

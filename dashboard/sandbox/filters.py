@@ -21,12 +21,24 @@ _TEXT_ITEMS = {"=array/text", "=array/char", "=array/url"}
 _DATES = {"date", "last_modified", "created_on", "=date"}
 _COMPARABLE = {"number", "rating", "autonumber", "duration", "=number", "=duration"}
 _SELECT, _SELECTS = {"single_select", "=single_select"}, {"multiple_select", "=multiple_select"}
-_ITEMS = {*_TEXT_ITEMS, "=array/number", "=array/date", "=array/boolean", "=array/single_select", "=array/single_file"}
+_ITEMS = {
+    *_TEXT_ITEMS,
+    "=array/number",
+    "=array/date",
+    "=array/boolean",
+    "=array/single_select",
+    "=array/single_file",
+}
 _USERS = {"created_by", "last_modified_by"}
 # The types that each filter takes: a plain one by its name, a formula's by "=" and the type of its result.
 COMPATIBLE: dict[str, frozenset[str] | set[str]] = {
     "equal": {"boolean", "uuid"} | _TEXTS | _COMPARABLE | _TEXT_RESULTS,
-    "contains": {"number", "autonumber", "=number"} | _TEXTS | _DATES | _SELECT | _SELECTS | _TEXT_RESULTS,
+    "contains": {"number", "autonumber", "=number"}
+    | _TEXTS
+    | _DATES
+    | _SELECT
+    | _SELECTS
+    | _TEXT_RESULTS,
     "boolean": {"boolean", "=boolean"},
     "single_select_equal": _SELECT,
     "single_select_is_any_of": _SELECT,
@@ -45,9 +57,13 @@ COMPATIBLE: dict[str, frozenset[str] | set[str]] = {
     | _ITEMS
     | (_COMPARABLE - {"autonumber"})
     | {"boolean", "=boolean", "link_row", "file", "password", "multiple_collaborators"},
-    **dict.fromkeys(("higher_than", "higher_than_or_equal", "lower_than", "lower_than_or_equal"), _COMPARABLE),
+    **dict.fromkeys(
+        ("higher_than", "higher_than_or_equal", "lower_than", "lower_than_or_equal"), _COMPARABLE
+    ),
     **dict.fromkeys(("date_is", "date_is_after", "date_is_before"), _DATES),
-    **dict.fromkeys(("has_date_equal", "has_date_after", "has_date_before"), frozenset({"=array/date"})),
+    **dict.fromkeys(
+        ("has_date_equal", "has_date_after", "has_date_before"), frozenset({"=array/date"})
+    ),
 }
 # The filters that keep the rows which another one leaves out.
 OPPOSITES = {
@@ -63,13 +79,26 @@ OPPOSITES = {
     "has_not_value_contains": "has_value_contains",
     "not_empty": "empty",
 }
-UNSORTABLE = {"file", "password", "json", "=link", "=button", "=single_file", "=multiple_select", "=invalid"} | {
-    f"=array/{each}" for each in ("link", "button", "single_file", "multiple_select")
-}
+UNSORTABLE = {
+    "file",
+    "password",
+    "json",
+    "=link",
+    "=button",
+    "=single_file",
+    "=multiple_select",
+    "=invalid",
+} | {f"=array/{each}" for each in ("link", "button", "single_file", "multiple_select")}
 NUMERIC = _COMPARABLE
 _WHOLE = {"rating", "autonumber"}
 # Of these a value that is no id is ignored, and every row comes back.
-_BY_ID = {"single_select_equal", "multiple_select_has", "link_row_has", "user_is", "multiple_collaborators_has"}
+_BY_ID = {
+    "single_select_equal",
+    "multiple_select_has",
+    "link_row_has",
+    "user_is",
+    "multiple_collaborators_has",
+}
 _UNITS = {"h:mm": 60, "d h:mm": 60, "d h mm": 60, "d h": 3600}
 
 
@@ -95,9 +124,15 @@ def is_ignored(name: str, field: Field, want: str) -> bool:
     base = OPPOSITES.get(name, name)
     if base == "empty":
         return False
-    by_id = base in _BY_ID or (base == "has_value_equal" and kind_of(field) == "=array/single_select")
+    by_id = base in _BY_ID or (
+        base == "has_value_equal" and kind_of(field) == "=array/single_select"
+    )
     unread_day = "date" in base and _day_wanted(want) is None
-    return not want or unread_day or (by_id and not any(part.strip().isdigit() for part in want.split(",")))
+    return (
+        not want
+        or unread_day
+        or (by_id and not any(part.strip().isdigit() for part in want.split(",")))
+    )
 
 
 def keeps(name: str, field: Field, value: Any, want: str) -> bool:
@@ -134,7 +169,11 @@ def _compare(test: Callable[[Decimal, Decimal], bool]) -> Callable[[Field, Any, 
 def _rounded(seconds: Decimal, field: Field) -> Decimal:
     """Round to the smallest unit of the field's format, as Baserow does with what it compares a duration with."""
     layout = str(field.settings.get("duration_format") or DURATION_FORMAT)
-    unit = Decimal(_UNITS[layout]) if layout in _UNITS else Decimal(1).scaleb(-len(layout.partition(".")[2]))
+    unit = (
+        Decimal(_UNITS[layout])
+        if layout in _UNITS
+        else Decimal(1).scaleb(-len(layout.partition(".")[2]))
+    )
     return (seconds / unit).quantize(Decimal(1), ROUND_HALF_UP) * unit
 
 
@@ -148,7 +187,9 @@ def _displayed(field: Field, value: Any) -> str:
         return ""
     if kind_of(field) in _DATES:
         found = datetime.fromisoformat(str(value))
-        day = {"EU": "%d/%m/%Y", "US": "%m/%d/%Y"}.get(field.settings.get("date_format", ""), "%Y-%m-%d")
+        day = {"EU": "%d/%m/%Y", "US": "%m/%d/%Y"}.get(
+            field.settings.get("date_format", ""), "%Y-%m-%d"
+        )
         return found.strftime(f"{day} %H:%M" if "T" in str(value) else day)
     if isinstance(value, list):
         return ",".join(str(each["value"]) for each in value)
@@ -195,7 +236,11 @@ def _has_equal(field: Field, value: Any, want: str) -> bool:
 def _has_contains(_field: Field, value: Any, want: str) -> bool:
     """A pattern of SQL's LIKE, in which the value's own % and _ are placeholders."""
     wanted = re.escape(want).replace("%", ".*").replace("_", ".")
-    texts = (each["value"] if isinstance(each, dict) else each for each in _items(value) if each is not None)
+    texts = (
+        each["value"] if isinstance(each, dict) else each
+        for each in _items(value)
+        if each is not None
+    )
     return any(re.search(wanted, str(text), re.IGNORECASE | re.DOTALL) for text in texts)
 
 

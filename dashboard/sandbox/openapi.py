@@ -25,7 +25,9 @@ def document() -> ResponseReturnValue:
             continue
         path = re.sub(r"<(?:int:)?(\w+)>", r"{\1}", rule.rule)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _operation(rule.endpoint, path, sorted(rule.arguments))
+            paths.setdefault(path, {})[method.lower()] = _operation(
+                rule.endpoint, path, sorted(rule.arguments)
+            )
     scheme = {"type": "apiKey", "in": "header", "name": "Authorization"}
     return jsonify(
         openapi="3.1.0",
@@ -37,7 +39,11 @@ def document() -> ResponseReturnValue:
                 "sub_account": {**scheme, "description": "JWT <sub-account token>"},
             },
             "schemas": {
-                "Error": {"type": "object", "properties": {"error": {"type": "string"}, "detail": {}}, "required": ["detail"]}
+                "Error": {
+                    "type": "object",
+                    "properties": {"error": {"type": "string"}, "detail": {}},
+                    "required": ["detail"],
+                }
             },
         },
     )
@@ -47,10 +53,12 @@ def _operation(endpoint: str, path: str, arguments: list[str]) -> dict[str, Any]
     name = endpoint.partition(".")[2]
     described = ROUTES[name]
     in_path: list[dict[str, Any]] = [
-        {"name": each, "in": "path", "required": True, "schema": {"type": "integer"}} for each in arguments
+        {"name": each, "in": "path", "required": True, "schema": {"type": "integer"}}
+        for each in arguments
     ]
     in_query: list[dict[str, Any]] = [
-        {"name": each, "in": "query", "schema": schema} for each, schema, _ in map(_typed, described.query)
+        {"name": each, "in": "query", "schema": schema}
+        for each, schema, _ in map(_typed, described.query)
     ]
     if name == "rows":
         in_query.append(_FILTER)
@@ -62,7 +70,9 @@ def _operation(endpoint: str, path: str, arguments: list[str]) -> dict[str, Any]
         "responses": _responses(described, bool(arguments)),
     }
     if described.body:
-        told["requestBody"] = _request_body(described, FORM if name == "oauth2_token" else "application/json")
+        told["requestBody"] = _request_body(
+            described, FORM if name == "oauth2_token" else "application/json"
+        )
     return told
 
 
@@ -84,17 +94,27 @@ def _typed(parameter: str) -> tuple[str, dict[str, str], bool]:
 def _request_body(described: Described, media: str) -> dict[str, Any]:
     typed = [_typed(each) for each in described.body]
     required = [name for name, _, needed in typed if needed]
-    schema = {"type": "object", "properties": {name: kind for name, kind, _ in typed}, "required": required}
+    schema = {
+        "type": "object",
+        "properties": {name: kind for name, kind, _ in typed},
+        "required": required,
+    }
     return {"required": bool(required), "content": {media: {"schema": schema}}}
 
 
 def _responses(described: Described, named: bool) -> dict[str, Any]:
     refusal = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     told: dict[str, Any] = {
-        "200": {"description": "Done", "content": {"application/json": {"schema": {"type": described.answer}}}},
+        "200": {
+            "description": "Done",
+            "content": {"application/json": {"schema": {"type": described.answer}}},
+        },
         "400": {"description": "Refused, with the reason", "content": refusal},
         "401": {"description": "No token, or one of the wrong kind", "content": refusal},
     }
     if named:
-        told["404"] = {"description": "There is none, or it is not this account's", "content": refusal}
+        told["404"] = {
+            "description": "There is none, or it is not this account's",
+            "content": refusal,
+        }
     return told

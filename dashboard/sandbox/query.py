@@ -36,7 +36,9 @@ class Group:
 
     def keeps(self, row: dict[str, Any]) -> bool:
         """Whether a row fits. Where there is nothing to fit, every row does."""
-        results = [filters.keeps(kind, each, row[each.name], want) for each, kind, want in self.filters]
+        results = [
+            filters.keeps(kind, each, row[each.name], want) for each, kind, want in self.filters
+        ]
         results += [group.keeps(row) for group in self.groups if group.filters or group.groups]
         return not results or (any(results) if self.any_of else all(results))
 
@@ -77,13 +79,27 @@ def read(fields: Sequence[Field], parameters: Iterable[tuple[str, str]]) -> Quer
 
 def by_name(told: dict[str, str]) -> bool:
     """Whether rows are keyed by column name; by ``field_<id>`` where the parameter is absent or says no."""
-    return "user_field_names" in told and told["user_field_names"].lower() not in {"false", "f", "0", "n", "no", "off"}
+    return "user_field_names" in told and told["user_field_names"].lower() not in {
+        "false",
+        "f",
+        "0",
+        "n",
+        "no",
+        "off",
+    }
 
 
-def page(tables: Tables, table: Table, query: Query, number: int, size: int) -> tuple[int, list[dict[str, Any]]]:
+def page(
+    tables: Tables, table: Table, query: Query, number: int, size: int
+) -> tuple[int, list[dict[str, Any]]]:
     """The count after search and filters, and the rows of page ``number`` (from 1)."""
-    start, narrowed = (number - 1) * size, bool(query.wanted.filters or query.wanted.groups or query.search)
-    if not narrowed and not (query.orders and tables.ranked(table, query.orders[0][0].name, 0) is None):
+    start, narrowed = (
+        (number - 1) * size,
+        bool(query.wanted.filters or query.wanted.groups or query.search),
+    )
+    if not narrowed and not (
+        query.orders and tables.ranked(table, query.orders[0][0].name, 0) is None
+    ):
         ranks = range(min(start, table.count), min(start + size, table.count))
         rows = [tables.row(table, _at_rank(tables, table, query, rank)) for rank in ranks]
         return table.count, [shape(row, query) for row in rows]
@@ -96,7 +112,9 @@ def page(tables: Tables, table: Table, query: Query, number: int, size: int) -> 
 
 def shape(row: dict[str, Any], query: Query) -> dict[str, Any]:
     """A row with the columns asked for, by name or by id."""
-    values = {each.name if query.by_name else f"field_{each.id}": row[each.name] for each in query.shown}
+    values = {
+        each.name if query.by_name else f"field_{each.id}": row[each.name] for each in query.shown
+    }
     return {"id": row["id"], "order": row["order"], **values}
 
 
@@ -112,8 +130,12 @@ def _at_rank(tables: Tables, table: Table, query: Query, rank: int) -> int:
 def _shown(fields: Sequence[Field], include: str, exclude: str) -> list[Field]:
     wanted, unwanted = set(_split(include)), set(_split(exclude))
     # Names that are not there are ignored; where none is there, every column comes back.
-    kept = [each for each in fields if each.name in wanted or f"field_{each.id}" in wanted] or list(fields)
-    return [each for each in kept if each.name not in unwanted and f"field_{each.id}" not in unwanted]
+    kept = [each for each in fields if each.name in wanted or f"field_{each.id}" in wanted] or list(
+        fields
+    )
+    return [
+        each for each in kept if each.name not in unwanted and f"field_{each.id}" not in unwanted
+    ]
 
 
 def _order(shown: Sequence[Field], part: str) -> tuple[Field, bool]:
@@ -121,7 +143,9 @@ def _order(shown: Sequence[Field], part: str) -> tuple[Field, bool]:
     name = part[1:] if part[:1] in {"-", "+"} else part
     found = next((each for each in shown if name in {each.name, f"field_{each.id}"}), None)
     if found is None:
-        raise Refused("ERROR_ORDER_BY_FIELD_NOT_FOUND", f"The field {part} was not found in the table.")
+        raise Refused(
+            "ERROR_ORDER_BY_FIELD_NOT_FOUND", f"The field {part} was not found in the table."
+        )
     bracketed = re.search(r"\[(.*?)\]", part)
     way = bracketed.group(1) if bracketed else "default"
     if way != "default" or filters.kind_of(found) in filters.UNSORTABLE:
@@ -136,10 +160,14 @@ def _filter(shown: Sequence[Field], key: str, value: str) -> tuple[Field, str, s
     if found is None or "\n" in name:
         number = name.removeprefix("field_")
         if number != name and number.isdigit():
-            raise Refused("ERROR_FILTER_FIELD_NOT_FOUND", f"The field {number} was not found in the table.")
+            raise Refused(
+                "ERROR_FILTER_FIELD_NOT_FOUND", f"The field {number} was not found in the table."
+            )
         return None
     if not filters.exists(kind):
-        raise Refused("ERROR_VIEW_FILTER_TYPE_DOES_NOT_EXIST", f"The view filter type {kind} doesn't exist.")
+        raise Refused(
+            "ERROR_VIEW_FILTER_TYPE_DOES_NOT_EXIST", f"The view filter type {kind} doesn't exist."
+        )
     if not filters.is_compatible(kind, found):
         detail = f"The filter {kind} is not compatible with field type {found.type}."
         raise Refused("ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD", detail)
@@ -158,9 +186,14 @@ def _tree(shown: Sequence[Field], text: str) -> Group:
 def _group(shown: Sequence[Field], told: Any) -> Group:
     if not isinstance(told, dict) or told.get("filter_type") not in {"AND", "OR"}:
         kind = told.get("filter_type") if isinstance(told, dict) else told
-        wrong = {"filter_type": [{"error": f'"{kind}" is not a valid choice.', "code": "invalid_choice"}]}
+        wrong = {
+            "filter_type": [{"error": f'"{kind}" is not a valid choice.', "code": "invalid_choice"}]
+        }
         raise Refused("ERROR_FILTERS_PARAM_VALIDATION_ERROR", wrong)
-    named = (_filter(shown, f"{each['field']}__{each['type']}", str(each["value"])) for each in told.get("filters", ()))
+    named = (
+        _filter(shown, f"{each['field']}__{each['type']}", str(each["value"]))
+        for each in told.get("filters", ())
+    )
     groups = [_group(shown, each) for each in told.get("groups", ())]
     return Group(told["filter_type"] == "OR", [each for each in named if each], groups)
 
@@ -176,7 +209,9 @@ def _is_wanted(row: dict[str, Any], query: Query) -> bool:
     searched = [each for each in query.shown if each.type not in UNLIKE_TEXT]
     if not query.search or not searched:
         return True
-    return query.search == str(row["id"]) or any(query.search in _text(row[each.name]).casefold() for each in searched)
+    return query.search == str(row["id"]) or any(
+        query.search in _text(row[each.name]).casefold() for each in searched
+    )
 
 
 def _text(value: Any) -> str:

@@ -48,7 +48,10 @@ class Run:
 # The error and the source's exit code, which a run that Peliqan's runner did not bring to an end has not.
 _OTHER_ENDS: dict[str, tuple[str, int | None]] = {
     "COMPLETED": ("", 0),
-    "COMPLETED_WITH_ERRORS": ("3 rows were rejected by the target: value too long for type character varying(255).", 0),
+    "COMPLETED_WITH_ERRORS": (
+        "3 rows were rejected by the target: value too long for type character varying(255).",
+        0,
+    ),
     "ERROR": ("500 Server Error: Internal Server Error", 1),
     "INTERNAL_ERROR": ("Pipeline runner crashed: the worker that ran the task was lost.", None),
     "KILLED": ("The run was stopped by the platform (out of memory).", 137),
@@ -69,7 +72,9 @@ def run_id(connection: Connection, started: datetime) -> int:
     return connection.id * RUN_IDS + int((started - EPOCH).total_seconds())
 
 
-def scheduled_starts(connection: Connection, schedules: Sequence[Schedule], at: datetime) -> Iterator[datetime]:
+def scheduled_starts(
+    connection: Connection, schedules: Sequence[Schedule], at: datetime
+) -> Iterator[datetime]:
     """When scheduled runs began, newest first, down to the epoch."""
     for schedule in reversed(schedules):
         if schedule.on:
@@ -121,15 +126,23 @@ def make_run(
         failing_since: Since when the connection's own failure holds; None: it does not hold.
         number: The run's id, if not by its time.
     """
-    run = Run(number or run_id(connection, started), connection.id, started, ends, "COMPLETED", "", 0, {})
+    run = Run(
+        number or run_id(connection, started), connection.id, started, ends, "COMPLETED", "", 0, {}
+    )
     draw = world.number("run", run.id) % 100
     tables = connection.connector.tables
-    run.records = {table: max(int(world.quiet), world.number("records", run.id, table) % 900) for table in tables}
+    run.records = {
+        table: max(int(world.quiet), world.number("records", run.id, table) % 900)
+        for table in tables
+    }
     failure = connection.failure
     if failing_since is not None and failure is not None:
         run.outcome, run.exit_code = failure.run, failure.exit_code
         run.error = failure.text.format(
-            host=connection.connector.host, account=connection.account_id, n=draw, date=f"{failing_since:%Y-%m-%d}"
+            host=connection.connector.host,
+            account=connection.account_id,
+            n=draw,
+            date=f"{failing_since:%Y-%m-%d}",
         )
         run.records = {tables[0]: 1 + draw} if run.outcome == "COMPLETED_WITH_ERRORS" else {}
     elif flipped(connection, started):
@@ -144,7 +157,9 @@ def make_run(
 
 def task_id(world: World, run: Run) -> str:
     """The task of a run, shaped like the UUIDs of a task queue."""
-    return str(UUID(int=world.number("task", run.id) << 64 | world.number("task too", run.id), version=4))
+    return str(
+        UUID(int=world.number("task", run.id) << 64 | world.number("task too", run.id), version=4)
+    )
 
 
 def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
@@ -152,7 +167,9 @@ def as_json(connection: Connection, run: Run, at: datetime) -> dict[str, Any]:
     running, connector = run.is_running(at), connection.connector
     loads: Any = [{"name": table, "records": count} for table, count in run.records.items()]
     if connection.fate.other_names:
-        loads = json.dumps([{"name": table, "row_count": str(count)} for table, count in run.records.items()])
+        loads = json.dumps(
+            [{"name": table, "row_count": str(count)} for table, count in run.records.items()]
+        )
     elif connector.kind in {"CRM", "bank"}:
         loads = {table: {"records": count} for table, count in run.records.items()}
     return {
@@ -177,7 +194,10 @@ def status_word(connector: Connector, run: Run, at: datetime) -> str:
 def log_of(world: World, connection: Connection, run: Run, at: datetime) -> str:
     """The run's log as far as it has come: lines of ISO time, level and text, the failure at the end."""
     until = at if run.is_running(at) else run.ends_at or at
-    name, lines = connection.connector.name, [("INFO", f"tap-{connection.connector.name}: starting, state found")]
+    name, lines = (
+        connection.connector.name,
+        [("INFO", f"tap-{connection.connector.name}: starting, state found")],
+    )
     for table in connection.connector.tables:
         lines.append(("INFO", f"{table}: requesting since last bookmark"))
         if table not in run.records:
@@ -188,10 +208,16 @@ def log_of(world: World, connection: Connection, run: Run, at: datetime) -> str:
     elif run.error and run.exit_code is None:
         lines.append(("ERROR", run.error))
     elif run.error:
-        lines += [("WARNING", f"tap-{name}: retrying in {wait} s (attempt {n} of 3)") for n, wait in enumerate((1, 2, 4), 1)]
+        lines += [
+            ("WARNING", f"tap-{name}: retrying in {wait} s (attempt {n} of 3)")
+            for n, wait in enumerate((1, 2, 4), 1)
+        ]
         lines += [("INFO", f"exit code {run.exit_code}"), ("ERROR", run.error)]
     else:
         lines += [("INFO", f"tap-{name}: state written"), ("INFO", "exit code 0")]
     step = (until - run.started_at) / max(1, len(lines) - 1)
     times = (run.started_at + step * n for n in range(len(lines)))
-    return "\n".join(f"{when:%Y-%m-%dT%H:%M:%S} {level:<7} {text}" for when, (level, text) in zip(times, lines, strict=False))
+    return "\n".join(
+        f"{when:%Y-%m-%dT%H:%M:%S} {level:<7} {text}"
+        for when, (level, text) in zip(times, lines, strict=False)
+    )

@@ -62,7 +62,9 @@ class Staged(World):
         """The seed's, but well: its schedule on, and at least hourly."""
         made = super().source(account_id, place)
         interval = min(made.interval, LONGEST_INTERVAL)
-        well = replace(made, failure=None, placed=None, flips=False, stuck=False, scheduler_off=False)
+        well = replace(
+            made, failure=None, placed=None, flips=False, stuck=False, scheduler_off=False
+        )
         return replace(well, interval=interval, phase=made.phase % interval, fate=Fate())
 
     def is_readable(self, account_id: int) -> bool:
@@ -71,7 +73,11 @@ class Staged(World):
 
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
         sources = super()._connections(account_id)
-        return tuple(each for source in sources for each in self._becoming.get(source.id, _as_it_is)(source, self.born))
+        return tuple(
+            each
+            for source in sources
+            for each in self._becoming.get(source.id, _as_it_is)(source, self.born)
+        )
 
     @cached_property
     def _becoming(self) -> dict[int, Become]:
@@ -80,7 +86,11 @@ class Staged(World):
         for account_id in range(FIRST_ACCOUNT, FIRST_ACCOUNT + self.size):
             for place in range(1, self.count(account_id) + 1):
                 ids.get(self.connector(account_id, place).name, []).append(account_id * 100 + place)
-        return {each: change.become for change in self.scenario.changes for each in _chosen(change, ids[change.connector])}
+        return {
+            each: change.become
+            for change in self.scenario.changes
+            for each in _chosen(change, ids[change.connector])
+        }
 
     @cached_property
     def _unreadable(self) -> set[int]:
@@ -104,7 +114,9 @@ def failing(failure: Failure, **ago: float) -> Become:
     """Each run has failed for so long."""
 
     def become(connection: Connection, born: datetime) -> tuple[Connection, ...]:
-        return (replace(connection, failure=failure, fate=Fate(fails_from=born - timedelta(**ago))),)
+        return (
+            replace(connection, failure=failure, fate=Fate(fails_from=born - timedelta(**ago))),
+        )
 
     return become
 
@@ -172,7 +184,13 @@ def unscheduled(connection: Connection, born: datetime) -> tuple[Connection, ...
 
 def hanging(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Its newest run began five hours ago and never ends."""
-    return (replace(connection, stuck=True, phase=_phase(born - STUCK_FOR - timedelta(seconds=1), connection.interval)),)
+    return (
+        replace(
+            connection,
+            stuck=True,
+            phase=_phase(born - STUCK_FOR - timedelta(seconds=1), connection.interval),
+        ),
+    )
 
 
 def late(connection: Connection, born: datetime) -> tuple[Connection, ...]:
@@ -187,7 +205,9 @@ def noisy(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     newest = born - timedelta(minutes=10)
     extra = newest - timedelta(minutes=15)
     fate = Fate(fails_from=newest, fails_until=born, extra_run=extra)
-    return (replace(connection, failure=TIMEOUT, interval=3600, phase=_phase(newest, 3600), fate=fate),)
+    return (
+        replace(connection, failure=TIMEOUT, interval=3600, phase=_phase(newest, 3600), fate=fate),
+    )
 
 
 def consent_ending(connection: Connection, born: datetime) -> tuple[Connection, ...]:
@@ -204,14 +224,24 @@ def astray(connection: Connection, born: datetime) -> tuple[Connection, ...]:
 def twin(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """There is a second one like it, by the same name."""
     interval = connection.interval
-    second = replace(connection, id=connection.id + TWIN_PLACES, phase=(connection.phase + interval // 2) % interval)
+    second = replace(
+        connection,
+        id=connection.id + TWIN_PLACES,
+        phase=(connection.phase + interval // 2) % interval,
+    )
     return (connection, second)
 
 
 def with_unused_target(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Its account has a second database to load into, which no source does."""
     fate = Fate(is_target=True, rests_from=EPOCH)
-    target = replace(connection, id=connection.id + TWIN_PLACES, name="Reporting database", connector=TARGET, fate=fate)
+    target = replace(
+        connection,
+        id=connection.id + TWIN_PLACES,
+        name="Reporting database",
+        connector=TARGET,
+        fate=fate,
+    )
     return (connection, target)
 
 
@@ -222,7 +252,9 @@ def told_otherwise(connection: Connection, born: datetime) -> tuple[Connection, 
 
 def remade(connection: Connection, born: datetime) -> tuple[Connection, ...]:
     """Somebody connected it again under another name; the new one never ran."""
-    new = replace(connection, id=connection.id + TWIN_PLACES, name=f"{connection.connector.title} new")
+    new = replace(
+        connection, id=connection.id + TWIN_PLACES, name=f"{connection.connector.title} new"
+    )
     return (connection, replace(new, fate=Fate(rests_from=EPOCH)))
 
 

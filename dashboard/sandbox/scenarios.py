@@ -5,8 +5,24 @@ from datetime import datetime
 from typing import Final
 
 from dashboard.sandbox import scenario_builder as stage
-from dashboard.sandbox.connectors import CLOSED, CONSENT, EXPIRED, NO_MODULE, OUT_OF_MEMORY, SCHEMA, TIMEOUT
-from dashboard.sandbox.scenario_builder import EVERY_ONE, EVERY_SECOND, Change, Scenario, Staged, failing, placed
+from dashboard.sandbox.connectors import (
+    CLOSED,
+    CONSENT,
+    EXPIRED,
+    NO_MODULE,
+    OUT_OF_MEMORY,
+    SCHEMA,
+    TIMEOUT,
+)
+from dashboard.sandbox.scenario_builder import (
+    EVERY_ONE,
+    EVERY_SECOND,
+    Change,
+    Scenario,
+    Staged,
+    failing,
+    placed,
+)
 
 _EXPIRED_TOKENS = Change("exact_online", EVERY_SECOND, failing(EXPIRED, hours=5))
 _OUTAGE = Change("xero", EVERY_ONE, stage.resting_since_the_outage)
@@ -23,14 +39,19 @@ _TWO_ERRORS = (
 SCENARIOS: Final[dict[str, Scenario]] = {
     "quiet-night": Scenario("Nothing is wrong."),
     "expired-token-at-one-connector": Scenario(
-        "Every second connection to Exact Online has failed for five hours: its token has expired.", (_EXPIRED_TOKENS,)
+        "Every second connection to Exact Online has failed for five hours: its token has expired.",
+        (_EXPIRED_TOKENS,),
     ),
     "platform-outage": Scenario(
-        "For five hours no run of any connection to Xero has been started, and all say that they are well.", (_OUTAGE,)
+        "For five hours no run of any connection to Xero has been started, and all say that they are well.",
+        (_OUTAGE,),
     ),
-    "stuck-runs": Scenario("Of six connections to Odoo a run began five hours ago and never ends.", (_STUCK,)),
+    "stuck-runs": Scenario(
+        "Of six connections to Odoo a run began five hours ago and never ends.", (_STUCK,)
+    ),
     "bank-consents-expire": Scenario(
-        "All consents of KBC ran out a day ago; those of ING end within three days, and then fail too.", _CONSENTS
+        "All consents of KBC ran out a day ago; those of ING end within three days, and then fail too.",
+        _CONSENTS,
     ),
     "schema-change": Scenario(
         "Seven connections to Odoo have failed for two days: a column has another type.",
@@ -49,7 +70,9 @@ SCENARIOS: Final[dict[str, Scenario]] = {
             Change("yuki", slice(4), failing(CLOSED, hours=6)),
         ),
     ),
-    "unreadable-accounts": Scenario("The licences of five accounts have expired: nothing of them can be read.", unreadable=5),
+    "unreadable-accounts": Scenario(
+        "The licences of five accounts have expired: nothing of them can be read.", unreadable=5
+    ),
     "half-configured": Scenario(
         "Four connections to Teamleader wait for their settings, three to WooCommerce never ran, two to Exact Online are there "
         "twice, two to HubSpot load into nothing.",
@@ -65,7 +88,8 @@ SCENARIOS: Final[dict[str, Scenario]] = {
         (Change("yuki", slice(3), placed("PAUSED_BY_VENDOR")),),
     ),
     "two-errors-at-one-connector": Scenario(
-        "Six connections to Teamleader lack a module, four others have an expired token.", _TWO_ERRORS
+        "Six connections to Teamleader lack a module, four others have an expired token.",
+        _TWO_ERRORS,
     ),
     "late-runs": Scenario(
         "The newest runs of five connections to Yuki went well two and a half intervals ago.",
@@ -142,6 +166,11 @@ def listing() -> str:
     """All of them with what they are, for a terminal."""
     wide = max(map(len, SCENARIOS)) + 4
     return "\n".join(
-        textwrap.fill(each.description, 110, initial_indent=f"  {name}".ljust(wide), subsequent_indent=" " * wide)
+        textwrap.fill(
+            each.description,
+            110,
+            initial_indent=f"  {name}".ljust(wide),
+            subsequent_indent=" " * wide,
+        )
         for name, each in SCENARIOS.items()
     )

@@ -24,7 +24,20 @@ FIRST = ("Amber", "Blue", "Cedar", "Delta", "Ember", "Fjord", "Golden", "Harbour
 SECOND = ("Bikes", "Logistics", "Foods", "Dental", "Studio", "Garage", "Textiles", "Books", "Optics", "Farms", "Clinics",
           "Travel", "Robotics", "Flowers", "Timber", "Coffee")  # fmt: skip
 LEGAL = ("BV", "NV", "GmbH", "Ltd", "SARL", "ApS")
-GIVEN = ("Amélie", "Bram", "Chiara", "Dries", "Esra", "Femke", "Goran", "Hanne", "İpek", "Jonas", "Kaat", "Leïla")
+GIVEN = (
+    "Amélie",
+    "Bram",
+    "Chiara",
+    "Dries",
+    "Esra",
+    "Femke",
+    "Goran",
+    "Hanne",
+    "İpek",
+    "Jonas",
+    "Kaat",
+    "Leïla",
+)
 COUNTRIES = ("BE", "NL", "DE", "FR", "GB", "DK")
 STUCK_AT = 131
 FLIPPING_INTERVAL = 900
@@ -133,7 +146,11 @@ class World:
     def by_external_id(self, external_id: str) -> Account | None:
         """The account with this external id: the number is in it."""
         digits = external_id.removeprefix("cust-")
-        account = self.account(FIRST_ACCOUNT + int(digits) - 1) if digits.isascii() and digits.isdigit() else None
+        account = (
+            self.account(FIRST_ACCOUNT + int(digits) - 1)
+            if digits.isascii() and digits.isdigit()
+            else None
+        )
         return account if account is not None and account.external_id == external_id else None
 
     def connection(self, connection_id: int) -> Connection | None:
@@ -141,7 +158,9 @@ class World:
         account_id, place = divmod(connection_id, 100)
         if self.account(account_id) is None or place < 1:
             return None
-        return next((each for each in self.connections(account_id) if each.id == connection_id), None)
+        return next(
+            (each for each in self.connections(account_id) if each.id == connection_id), None
+        )
 
     def is_readable(self, account_id: int) -> bool:
         """Whether the account's own token opens anything."""
@@ -150,11 +169,16 @@ class World:
     def _name(self, position: int) -> str:
         if position % 23 == 5:
             return ODD_NAMES[(position // 23) % len(ODD_NAMES)]
-        first, second = FIRST[position % len(FIRST)], SECOND[self.number("second", position) % len(SECOND)]
+        first, second = (
+            FIRST[position % len(FIRST)],
+            SECOND[self.number("second", position) % len(SECOND)],
+        )
         return f"{first} {second} {LEGAL[self.number('legal', position) % len(LEGAL)]}"
 
     def _connections(self, account_id: int) -> tuple[Connection, ...]:
-        return tuple(self.source(account_id, place) for place in range(1, self.count(account_id) + 1))
+        return tuple(
+            self.source(account_id, place) for place in range(1, self.count(account_id) + 1)
+        )
 
     def count(self, account_id: int) -> int:
         """How many sources the seed gave the account: two to five, three and a half in the mean."""

@@ -11,7 +11,9 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.gthread import ThreadWorker
 
-os.register_at_fork(after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ThreadWorker.SIGNALS))
+os.register_at_fork(
+    after_in_parent=partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, ThreadWorker.SIGNALS)
+)
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -49,7 +51,17 @@ def serve(app: Flask, host: str = "127.0.0.1", port: int = 8901, threads: int = 
         try:
             probe.bind((host, port))
         except OSError as error:
-            sys.exit(f"The sandbox cannot listen on {host}:{port}: {error.strerror}. Choose another with --port.")
-    options = {"bind": f"{host}:{port}", "workers": 1, "threads": threads, "worker_class": Worker, "loglevel": "warning"}
+            sys.exit(
+                f"The sandbox cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
+            )
+    options = {
+        "bind": f"{host}:{port}",
+        "workers": 1,
+        "threads": threads,
+        "worker_class": Worker,
+        "loglevel": "warning",
+    }
     # Longer than gunicorn waits for kept-alive connections at its end.
-    _Server(app, {**options, "keepalive": 30, "control_socket_disable": True, "graceful_timeout": 5}).run()
+    _Server(
+        app, {**options, "keepalive": 30, "control_socket_disable": True, "graceful_timeout": 5}
+    ).run()

@@ -25,7 +25,11 @@ STUCK_FOR = timedelta(hours=5)
 MOST_CONNECTIONS = 99
 # Statuses that a run which went well does not lift: somebody has to act first.
 STAYS = {"DISABLED", "CONFIG_SELECT", "PAUSED_BY_VENDOR"}
-STATUS_AFTER = {"ERROR": "ERROR", "INTERNAL_ERROR": "ERROR", "COMPLETED_WITH_ERRORS": "COMPLETED_WITH_ERRORS"}
+STATUS_AFTER = {
+    "ERROR": "ERROR",
+    "INTERNAL_ERROR": "ERROR",
+    "COMPLETED_WITH_ERRORS": "COMPLETED_WITH_ERRORS",
+}
 
 
 @dataclass
@@ -62,7 +66,11 @@ class Life(Fleet):
     """The world in time. Safe to use from many threads."""
 
     def __init__(
-        self, world: World, clock: Callable[[], datetime], run_seconds: tuple[float, float], born: datetime | None = None
+        self,
+        world: World,
+        clock: Callable[[], datetime],
+        run_seconds: tuple[float, float],
+        born: datetime | None = None,
     ) -> None:
         super().__init__(world)
         self.clock, self.run_seconds = clock, run_seconds
@@ -121,9 +129,14 @@ class Life(Fleet):
         if touched.schedules:
             return touched.schedules
         added = self.new_connections.get(connection.id)
-        schedule = Schedule(added[1] if added else EPOCH, connection.interval, connection.placed != "CONFIG_SELECT")
+        schedule = Schedule(
+            added[1] if added else EPOCH, connection.interval, connection.placed != "CONFIG_SELECT"
+        )
         if connection.scheduler_off or connection.placed == "DISABLED":
-            return [schedule, Schedule(self.born - timedelta(days=2), connection.interval, on=False)]
+            return [
+                schedule,
+                Schedule(self.born - timedelta(days=2), connection.interval, on=False),
+            ]
         if connection.stuck and not touched.released:
             return [schedule, Schedule(self.born - STUCK_FOR, connection.interval, on=False)]
         return [schedule]
@@ -140,7 +153,11 @@ class Life(Fleet):
         added = self.new_connections.get(connection.id)
         if added and at < added[1] + CHECKING_FOR:
             return "CHECKING"
-        if connection.placed and not touched.healed_at and (connection.placed in STAYS or not any(self._ended(touched.runs))):
+        if (
+            connection.placed
+            and not touched.healed_at
+            and (connection.placed in STAYS or not any(self._ended(touched.runs)))
+        ):
             return connection.placed
         return self._status_by_runs(connection, touched)
 
@@ -176,12 +193,27 @@ class Life(Fleet):
         at, touched = self.clock(), self.touch(connection.id)
         shortest, longest = self.run_seconds
         share = self.world.number("took", connection.id, len(touched.runs)) % 1000 / 1000
-        ends = None if touched.never_finishes else at + timedelta(seconds=shortest + share * (longest - shortest))
+        ends = (
+            None
+            if touched.never_finishes
+            else at + timedelta(seconds=shortest + share * (longest - shortest))
+        )
         newest = self.runs(connection, 1)
         number = max(made.run_id(connection, at), newest[0].id + 1 if newest else 0)
-        run = made.make_run(self.world, connection, at, ends, self._failing_since(connection, at), number)
+        run = made.make_run(
+            self.world, connection, at, ends, self._failing_since(connection, at), number
+        )
         if run.outcome == "KILLED":
-            run = Run(number, connection.id, at, ends, "COMPLETED", "", 0, dict.fromkeys(connection.connector.tables, 1))
+            run = Run(
+                number,
+                connection.id,
+                at,
+                ends,
+                "COMPLETED",
+                "",
+                0,
+                dict.fromkeys(connection.connector.tables, 1),
+            )
         if touched.next_run:
             run.end_as(touched.next_run)
             touched.next_run = None
@@ -236,7 +268,10 @@ class Life(Fleet):
 
     def _by_hand(self, connection: Connection) -> list[Run]:
         """The newest first."""
-        by_hand, extra = list(reversed(self.touched.get(connection.id, UNTOUCHED).runs)), connection.fate.extra_run
+        by_hand, extra = (
+            list(reversed(self.touched.get(connection.id, UNTOUCHED).runs)),
+            connection.fate.extra_run,
+        )
         return by_hand if extra is None else [*by_hand, self._scheduled(connection, extra)]
 
     def _last_start(self, connection: Connection) -> datetime:
@@ -244,11 +279,17 @@ class Life(Fleet):
         at, rests = self.clock(), connection.fate.rests_from
         until = at if rests is None else min(at, rests - timedelta(seconds=1))
         # Where all rest, nothing is under way either: what would be has not begun.
-        return until if self.rests_from is None else min(until, self.rests_from - made.duration(connection))
+        return (
+            until
+            if self.rests_from is None
+            else min(until, self.rests_from - made.duration(connection))
+        )
 
     def _history(self, connection: Connection) -> Iterator[Run]:
         by_hand = self._by_hand(connection)
-        for started in made.scheduled_starts(connection, self.schedules(connection), self._last_start(connection)):
+        for started in made.scheduled_starts(
+            connection, self.schedules(connection), self._last_start(connection)
+        ):
             number = made.run_id(connection, started)
             while by_hand and by_hand[0].id >= number:
                 yield by_hand.pop(0)
@@ -257,8 +298,14 @@ class Life(Fleet):
 
     def _scheduled(self, connection: Connection, started: datetime) -> Run:
         ends: datetime | None = started + made.duration(connection)
-        run = made.make_run(self.world, connection, started, ends, self._failing_since(connection, started))
-        if connection.stuck and not self.touched.get(connection.id, UNTOUCHED).released and self._is_last(connection, started):
+        run = made.make_run(
+            self.world, connection, started, ends, self._failing_since(connection, started)
+        )
+        if (
+            connection.stuck
+            and not self.touched.get(connection.id, UNTOUCHED).released
+            and self._is_last(connection, started)
+        ):
             run = Run(run.id, connection.id, started, None, "COMPLETED", "", 0, {})
         return run
 
@@ -277,7 +324,9 @@ class Life(Fleet):
         """When the connection's own failure began: a seed's long enough ago that the newest run shows it."""
         if connection.fate.fails_from is not None:
             return connection.fate.fails_from
-        longest = max(connection.failing_for, connection.interval + 600) + (3 * 86400 if connection.scheduler_off else 0)
+        longest = max(connection.failing_for, connection.interval + 600) + (
+            3 * 86400 if connection.scheduler_off else 0
+        )
         return self._midnight - timedelta(seconds=longest)
 
     @property
@@ -289,7 +338,10 @@ class Life(Fleet):
         """When the consent that the customer gave to the bank ends (A), or ended; None where no bank is asked."""
         if connection.connector.auth != "saltedge":
             return None
-        touched, added = self.touched.get(connection.id, UNTOUCHED), self.new_connections.get(connection.id)
+        touched, added = (
+            self.touched.get(connection.id, UNTOUCHED),
+            self.new_connections.get(connection.id),
+        )
         given = touched.healed_at or (added[1] if added else None)
         if given is not None:
             return given + CONSENT_LASTS

@@ -24,13 +24,24 @@ BOOKED_EVERY = 5
 ROWS_APART = timedelta(minutes=7)
 RECEIVED = ("Updated", "_sdc_received_at")
 # What can be wrong with the rows of one of a connection's tables, whatever its runs say; the last two only look like it.
-DATA_FAULTS = ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty", "versions_retired", "parent_has_rows")
+DATA_FAULTS = (
+    "duplicate_keys",
+    "mixed_versions",
+    "table_stale",
+    "parent_table_empty",
+    "versions_retired",
+    "parent_has_rows",
+)
 LEAST_ROWS = 100
 STALE_FOR = timedelta(days=10)
 CHILD, CHILD_PLACES = "lines", 5
 FIRST_VERSION, VERSIONS_APART = 1_764_000_000_000, 86_400_000
 PEOPLE = ("Ada", "Bruno", "Chloé", "Dmitri", "Élodie", "Fatima", "Gün", "Håkon", "Łukasz", "María")
-COUNTRIES = ((1, "Belgium", "light-yellow"), (2, "Deutschland", "light-red"), (3, "السعودية", "light-green"))
+COUNTRIES = (
+    (1, "Belgium", "light-yellow"),
+    (2, "Deutschland", "light-red"),
+    (3, "السعودية", "light-green"),
+)
 
 STATUSES = ((4, "Open", "light-blue"), (5, "Paid", "light-green"), (6, "Late", "red"))
 TAGS = ((8, "urgent", "red"), (9, "urgent", "blue"))
@@ -124,7 +135,10 @@ class Tables:
         self.world = world
 
     def of_account(
-        self, account_id: int, connectors: Sequence[tuple[int, Connector]], faults: Mapping[int, str] = {}
+        self,
+        account_id: int,
+        connectors: Sequence[tuple[int, Connector]],
+        faults: Mapping[int, str] = {},
     ) -> list[Table]:
         """The tables that an account's connections load. ``connectors``, ``faults``: by the place of the connection."""
         database_id = account_id * 10 + 1
@@ -134,14 +148,30 @@ class Tables:
             for number, name in enumerate(connector.tables):
                 kind = "people" if name in {"contacts", "customers"} else "money"
                 count = self.world.number("rows", account_id, place, name) % 1200
-                table_id, connection_id = database_id * 1000 + place * 10 + number, account_id * 100 + place
+                table_id, connection_id = (
+                    database_id * 1000 + place * 10 + number,
+                    account_id * 100 + place,
+                )
                 schema = connector.schema(place)
-                mine.append(Table(table_id, database_id, f"{connector.name}_{name}", kind, count, connection_id, schema=schema))
+                mine.append(
+                    Table(
+                        table_id,
+                        database_id,
+                        f"{connector.name}_{name}",
+                        kind,
+                        count,
+                        connection_id,
+                        schema=schema,
+                    )
+                )
             tables += _with_fault(mine, faults.get(place, ""))
         if account_id == FIRST_ACCOUNT:
             specials = (("Everything", "everything", 60), ("Empty", "empty", 0), ("Ledger (1 million)", "million", MILLION),
                         ("Wide (200 columns)", "wide", 300))  # fmt: skip
-            tables += [Table(database_id * 1000 + 900 + n, database_id, *special) for n, special in enumerate(specials)]
+            tables += [
+                Table(database_id * 1000 + 900 + n, database_id, *special)
+                for n, special in enumerate(specials)
+            ]
         return tables
 
     def fields(self, table: Table) -> list[Field]:
@@ -162,7 +192,11 @@ class Tables:
 
         None where that cannot be computed without looking at every row: of the larger tables it always can.
         """
-        if table.kind in {"money", "snapshot"} and table.received_at is not None and column in RECEIVED:
+        if (
+            table.kind in {"money", "snapshot"}
+            and table.received_at is not None
+            and column in RECEIVED
+        ):
             return rank + 1
         if table.kind != "million":
             return None
@@ -180,7 +214,11 @@ class Tables:
         return self.world.number(table.id, number, what)
 
     def _money(self, table: Table, number: int) -> dict[str, Any]:
-        received = None if table.received_at is None else table.received_at - ROWS_APART * (table.count - number)
+        received = (
+            None
+            if table.received_at is None
+            else table.received_at - ROWS_APART * (table.count - number)
+        )
         number = table.key(number)
         day = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=number * 7 % 7800)
         paid = self._n(table, number, "paid") % 3 > 0
@@ -201,7 +239,11 @@ class Tables:
         is_old = number <= table.count * 2 // 5
         deleted = "2026-01-01T00:00:00Z" if is_old and table.fault == "versions_retired" else None
         version = str(FIRST_VERSION + (0 if is_old else VERSIONS_APART))
-        return {**self._money(table, number), "_sdc_table_version": version, "_sdc_deleted_at": deleted}
+        return {
+            **self._money(table, number),
+            "_sdc_table_version": version,
+            "_sdc_deleted_at": deleted,
+        }
 
     def _people(self, table: Table, number: int) -> dict[str, Any]:
         first = PEOPLE[self._n(table, number, "first") % len(PEOPLE)]
@@ -211,7 +253,9 @@ class Tables:
             "Phone": f"+32 2 555 {number % 10000:04}",
             "Country": _option(COUNTRIES[self._n(table, number, "land") % 3]),
             "Newsletter": number % 2 == 0,
-            "Notes": None if number % 3 else f"Met at the fair.\nCall back in week {number % 52 + 1}.",
+            "Notes": None
+            if number % 3
+            else f"Met at the fair.\nCall back in week {number % 52 + 1}.",
             "Website": f"https://{number}.example.com/",
         }
 
@@ -226,7 +270,10 @@ class Tables:
         }
 
     def _wide(self, table: Table, number: int) -> dict[str, Any]:
-        return {f"Column {n:03}": str(number * n) if n % 3 else f"Cell {number}/{n}" for n in range(1, 201)}
+        return {
+            f"Column {n:03}": str(number * n) if n % 3 else f"Cell {number}/{n}"
+            for n in range(1, 201)
+        }
 
     def _empty(self, table: Table, number: int) -> dict[str, Any]:
         return {"Name": None, "Value": None}
@@ -279,7 +326,13 @@ def _with_fault(tables: Sequence[Table], fault: str) -> list[Table]:
     if fault in {"parent_table_empty", "parent_has_rows"}:
         first, *others = tables
         count = 0 if fault == "parent_table_empty" else max(first.count, LEAST_ROWS)
-        child = replace(first, id=first.id + CHILD_PLACES, name=f"{first.name}_{CHILD}", kind="money", count=2 * LEAST_ROWS)
+        child = replace(
+            first,
+            id=first.id + CHILD_PLACES,
+            name=f"{first.name}_{CHILD}",
+            kind="money",
+            count=2 * LEAST_ROWS,
+        )
         return [replace(first, count=count, fault=fault), child, *others]
     chosen = next(each for each in tables if each.kind == "money")
     count = max(chosen.count, LEAST_ROWS)

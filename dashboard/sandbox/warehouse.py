@@ -22,20 +22,40 @@ KEPT: Final = 8
 STEPS: Final = 10_000
 BATCH: Final = 500
 # By the type of a field, in PostgreSQL's words; SQLite has the same affinities for them. Everything else is text.
-TYPES: Final = {"number": "numeric", "autonumber": "bigint", "rating": "integer", "boolean": "boolean"}
-ALLOWED: Final = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE}
+TYPES: Final = {
+    "number": "numeric",
+    "autonumber": "bigint",
+    "rating": "integer",
+    "boolean": "boolean",
+}
+ALLOWED: Final = {
+    sqlite3.SQLITE_SELECT,
+    sqlite3.SQLITE_READ,
+    sqlite3.SQLITE_FUNCTION,
+    sqlite3.SQLITE_RECURSIVE,
+}
 INFORMATION: Final = "information_schema"
 DESCRIBING: Final = {
     "schemata": ("catalog_name", "schema_name", "schema_owner"),
     "tables": ("table_catalog", "table_schema", "table_name", "table_type"),
-    "columns": ("table_catalog", "table_schema", "table_name", "column_name", "ordinal_position", "is_nullable", "data_type"),
+    "columns": (
+        "table_catalog",
+        "table_schema",
+        "table_name",
+        "column_name",
+        "ordinal_position",
+        "is_nullable",
+        "data_type",
+    ),
 }
 
 
 class Warehouses(Protocol):
     """The warehouses of all accounts, on one database engine."""
 
-    def ask(self, account_id: int, tables: Sequence[Table], query: str, seconds: float) -> Iterator[dict[str, Any]]:
+    def ask(
+        self, account_id: int, tables: Sequence[Table], query: str, seconds: float
+    ) -> Iterator[dict[str, Any]]:
         """Yield the lines of the answer, in the form of Peliqan's route for SQL (S).
 
         ``tables``: what the account has now, with the rows that it has now; a schema is filled again when its tables changed.
@@ -61,25 +81,39 @@ class SqliteWarehouses:
         self._lock = Lock()
         self._own, self._numbers = uuid4().hex, count()
 
-    def ask(self, account_id: int, tables: Sequence[Table], query: str, seconds: float) -> Iterator[dict[str, Any]]:
+    def ask(
+        self, account_id: int, tables: Sequence[Table], query: str, seconds: float
+    ) -> Iterator[dict[str, Any]]:
         """Answer as described by the protocol. Each question has a connection of its own."""
         database = sqlite3.connect(":memory:", uri=True, check_same_thread=False)
         try:
             yield from self._answer(database, account_id, tables, query, seconds)
         except (sqlite3.Error, sqlite3.Warning) as error:
             interrupted = "interrupted" in str(error)
-            yield {"status": "failed", "error": "canceling statement due to statement timeout" if interrupted else str(error)}
+            yield {
+                "status": "failed",
+                "error": "canceling statement due to statement timeout"
+                if interrupted
+                else str(error),
+            }
         finally:
             database.close()
 
     def _answer(
-        self, database: sqlite3.Connection, account_id: int, tables: Sequence[Table], query: str, seconds: float
+        self,
+        database: sqlite3.Connection,
+        account_id: int,
+        tables: Sequence[Table],
+        query: str,
+        seconds: float,
     ) -> Iterator[dict[str, Any]]:
         with self._lock:
             for name, schema in self._schemas(account_id, tables, _needed(tables, query)).items():
                 database.execute(f"ATTACH ? AS {_quoted(name)}", (schema.uri,))
         # From here on: no writing, no other files, no settings.
-        database.set_authorizer(lambda action, *_: sqlite3.SQLITE_OK if action in ALLOWED else sqlite3.SQLITE_DENY)
+        database.set_authorizer(
+            lambda action, *_: sqlite3.SQLITE_OK if action in ALLOWED else sqlite3.SQLITE_DENY
+        )
         ends_at = time.monotonic() + seconds
         database.set_progress_handler(lambda: int(time.monotonic() > ends_at), STEPS)
         cursor = database.execute(query)
@@ -88,12 +122,18 @@ class SqliteWarehouses:
             yield {"records": [list(row) for row in rows]}
         yield {"status": "success"}
 
-    def _schemas(self, account_id: int, tables: Sequence[Table], names: Sequence[str]) -> dict[str, _Schema]:
+    def _schemas(
+        self, account_id: int, tables: Sequence[Table], names: Sequence[str]
+    ) -> dict[str, _Schema]:
         """The account's schemas of these names, filled. Those of accounts that nobody asked for long are closed."""
         kept = self._kept.setdefault(account_id, {})
         self._kept.move_to_end(account_id)
         for name in names:
-            state = tuple(tables) if name == INFORMATION else tuple(each for each in tables if each.schema == name)
+            state = (
+                tuple(tables)
+                if name == INFORMATION
+                else tuple(each for each in tables if each.schema == name)
+            )
             if name not in kept or kept[name].state != state:
                 if name in kept:
                     kept[name].keeper.close()
@@ -112,7 +152,12 @@ class SqliteWarehouses:
                 _create(keeper, view, [(column, "text") for column in DESCRIBING[view]], rows)
         else:
             for table in tables:
-                _create(keeper, table.name, columns_of(self._tables, table), lines_of(self._tables, table))
+                _create(
+                    keeper,
+                    table.name,
+                    columns_of(self._tables, table),
+                    lines_of(self._tables, table),
+                )
         keeper.commit()
         return _Schema(uri, keeper, tables)
 
@@ -142,7 +187,9 @@ def lines_of(tables: Tables, table: Table) -> Iterator[list[Any]]:
         yield [table.key(number), *(_plain(row[field.name]) for field in fields)]
 
 
-def described(tables: Tables, account_id: int, of: Sequence[Table]) -> dict[str, list[tuple[Any, ...]]]:
+def described(
+    tables: Tables, account_id: int, of: Sequence[Table]
+) -> dict[str, list[tuple[Any, ...]]]:
     """The rows of ``information_schema``, by table; columns as in ``DESCRIBING``."""
     catalog = f"dw_{account_id}"
     columns = []
@@ -169,7 +216,12 @@ def _needed(tables: Sequence[Table], query: str) -> list[str]:
     return [*found, INFORMATION] if INFORMATION in text else found
 
 
-def _create(database: sqlite3.Connection, name: str, columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]]) -> None:
+def _create(
+    database: sqlite3.Connection,
+    name: str,
+    columns: Sequence[tuple[str, str]],
+    rows: Iterable[Sequence[Any]],
+) -> None:
     named = ", ".join(f"{_quoted(column)} {kind}" for column, kind in columns)
     database.execute(f"CREATE TABLE {_quoted(name)} ({named})")
     places = ", ".join("?" * len(columns))

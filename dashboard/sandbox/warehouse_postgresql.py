@@ -30,11 +30,16 @@ class PostgresqlWarehouses:
         """The name of an account's database."""
         return f"{conninfo_to_dict(self._url).get('dbname', 'warehouse')}_dw_{account_id}"
 
-    def ask(self, account_id: int, tables: Sequence[Table], query: str, seconds: float) -> Iterator[dict[str, Any]]:
+    def ask(
+        self, account_id: int, tables: Sequence[Table], query: str, seconds: float
+    ) -> Iterator[dict[str, Any]]:
         """Answer as described by the protocol."""
         try:
             self._prepare(account_id, tables)
-            with self._connect(account_id, f"-c statement_timeout={int(seconds * 1000)}") as there, there.cursor() as cursor:
+            with (
+                self._connect(account_id, f"-c statement_timeout={int(seconds * 1000)}") as there,
+                there.cursor() as cursor,
+            ):
                 path = sql.SQL(", ").join(map(sql.Identifier, schemas_of(tables) or ["public"]))
                 there.execute(sql.SQL("set search_path to {}").format(path))
                 there.commit()
@@ -48,7 +53,11 @@ class PostgresqlWarehouses:
                         yield {"records": batch}
                         batch = []
                 # Of an answer without rows a stream says nothing.
-                yield {"records": batch} if cursor.description else {"columns": _columns(there, there.execute(query))}
+                yield (
+                    {"records": batch}
+                    if cursor.description
+                    else {"columns": _columns(there, there.execute(query))}
+                )
                 there.rollback()
         except psycopg.Error as error:
             yield {"status": "failed", "error": error.diag.message_primary or str(error)}
@@ -56,7 +65,9 @@ class PostgresqlWarehouses:
         yield {"status": "success"}
 
     def _connect(self, account_id: int, options: str = "") -> "psycopg.Connection[Any]":
-        return psycopg.connect(make_conninfo(self._url, dbname=self.database(account_id)), options=options)
+        return psycopg.connect(
+            make_conninfo(self._url, dbname=self.database(account_id)), options=options
+        )
 
     def _prepare(self, account_id: int, tables: Sequence[Table]) -> None:
         """Create the account's database the first time; fill the schemas whose tables changed."""
@@ -64,11 +75,16 @@ class PostgresqlWarehouses:
             if account_id not in self._filled:
                 database = sql.Identifier(self.database(account_id))
                 with psycopg.connect(self._url, autocommit=True) as server:
-                    server.execute(sql.SQL("drop database if exists {} with (force)").format(database))
+                    server.execute(
+                        sql.SQL("drop database if exists {} with (force)").format(database)
+                    )
                     server.execute(sql.SQL("create database {}").format(database))
                 self._filled[account_id] = {}
             filled = self._filled[account_id]
-            wanted = {name: tuple(each for each in tables if each.schema == name) for name in schemas_of(tables)}
+            wanted = {
+                name: tuple(each for each in tables if each.schema == name)
+                for name in schemas_of(tables)
+            }
             if filled == wanted:
                 return
             with self._connect(account_id, f"-c lock_timeout={LOCK_TIMEOUT}") as there:
@@ -86,14 +102,28 @@ class PostgresqlWarehouses:
         for table in tables:
             place = sql.SQL("{}.{}").format(schema, sql.Identifier(table.name))
             columns = [
-                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind)) for column, kind in columns_of(self._tables, table)
+                sql.SQL("{} {}").format(sql.Identifier(column), sql.SQL(kind))
+                for column, kind in columns_of(self._tables, table)
             ]
-            there.execute(sql.SQL("create table {} ({})").format(place, sql.SQL(", ").join(columns)))
-            with there.cursor() as cursor, cursor.copy(sql.SQL("copy {} from stdin").format(place)) as copy:
+            there.execute(
+                sql.SQL("create table {} ({})").format(place, sql.SQL(", ").join(columns))
+            )
+            with (
+                there.cursor() as cursor,
+                cursor.copy(sql.SQL("copy {} from stdin").format(place)) as copy,
+            ):
                 for line in lines_of(self._tables, table):
-                    copy.write_row([value.replace("\0", "") if isinstance(value, str) else value for value in line])
+                    copy.write_row(
+                        [
+                            value.replace("\0", "") if isinstance(value, str) else value
+                            for value in line
+                        ]
+                    )
 
 
 def _columns(there: "psycopg.Connection[Any]", cursor: "psycopg.Cursor[Any]") -> list[list[str]]:
     kinds = (there.adapters.types.get(column.type_code) for column in cursor.description or ())
-    return [[column.name, kind.name if kind else ""] for column, kind in zip(cursor.description or (), kinds, strict=True)]
+    return [
+        [column.name, kind.name if kind else ""]
+        for column, kind in zip(cursor.description or (), kinds, strict=True)
+    ]

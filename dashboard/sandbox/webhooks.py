@@ -56,7 +56,9 @@ def sign(secret: str, body: bytes) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-def payload(connection: Connection, event: str, at: datetime, status: str, run_id: int | None = None) -> dict[str, Any]:
+def payload(
+    connection: Connection, event: str, at: datetime, status: str, run_id: int | None = None
+) -> dict[str, Any]:
     """What is posted of an event (A); an event of a connection has no run."""
     return {
         "event": event,
@@ -113,7 +115,9 @@ class Webhooks:
         with self._lock:
             if not any(thread.is_alive() for thread in self._threads):
                 self._stopped.clear()
-                self._threads = [Thread(target=each, daemon=True) for each in (self._look_on, self._post_on)]
+                self._threads = [
+                    Thread(target=each, daemon=True) for each in (self._look_on, self._post_on)
+                ]
                 for thread in self._threads:
                     thread.start()
 
@@ -139,7 +143,10 @@ class Webhooks:
         """The events since the last time, in their order. Called with life's lock."""
         life, at = self.life, self.life.clock()
         added = list(life.new_connections.values())
-        found = [payload(each, ADDED, made_at, life.status(each)) for each, made_at in added[self._connections :]]
+        found = [
+            payload(each, ADDED, made_at, life.status(each))
+            for each, made_at in added[self._connections :]
+        ]
         self._connections = len(added)
         for connection_id, touched in life.touched.items():
             begun = touched.runs[self._runs.get(connection_id, 0) :]
@@ -148,7 +155,9 @@ class Webhooks:
             found += [self._of_run(run, STARTED, run.started_at, "RUNNING") for run in begun]
         for run in [each for each in self._under_way if not each.is_running(at)]:
             self._under_way.remove(run)
-            found.append(self._of_run(run, OF_RUNS + run.outcome.lower(), run.ends_at or at, run.outcome))
+            found.append(
+                self._of_run(run, OF_RUNS + run.outcome.lower(), run.ends_at or at, run.outcome)
+            )
         return sorted(found, key=lambda each: datetime.fromisoformat(each["timestamp"]))
 
     def _of_run(self, run: Run, event: str, at: datetime, status: str) -> dict[str, Any]:
@@ -156,7 +165,9 @@ class Webhooks:
         assert connection is not None
         return payload(connection, event, at, status, run.id)
 
-    def send(self, event: dict[str, Any], *, times: int = 1, bad_signature: bool = False) -> list[int | None]:
+    def send(
+        self, event: dict[str, Any], *, times: int = 1, bad_signature: bool = False
+    ) -> list[int | None]:
         """Post one event now, as often as asked, and once each: the HTTP statuses, None where no answer came.
 
         Raises:
@@ -166,7 +177,9 @@ class Webhooks:
         if target is None:
             raise LookupError
         body = json.dumps(event).encode()
-        signature = sign(f"not {target.secret}", body) if bad_signature else _signature(target, body)
+        signature = (
+            sign(f"not {target.secret}", body) if bad_signature else _signature(target, body)
+        )
         statuses = [_post(target, body, signature) for _ in range(times)]
         for status in statuses:
             self._count(_is_well(status))
@@ -214,7 +227,12 @@ def _post(target: Target, body: bytes, signature: str | None) -> int | None:
         session.trust_env = False
         try:
             answer = session.post(
-                target.url, data=body, headers=headers, timeout=ANSWER_WITHIN, allow_redirects=False, stream=True
+                target.url,
+                data=body,
+                headers=headers,
+                timeout=ANSWER_WITHIN,
+                allow_redirects=False,
+                stream=True,
             )
         except requests.RequestException:
             return None

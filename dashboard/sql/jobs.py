@@ -31,7 +31,12 @@ def work_on(services: Services, answer: QueryResult, stop: Event) -> None:
     keys, result = services.vault.keys, Result()
     question = query_runs.opened(answer.question.text, keys)
     if question is None:
-        query_runs.finish(answer, query_runs.FAILED, services.clock(), "The question can no longer be read: ask it again.")
+        query_runs.finish(
+            answer,
+            query_runs.FAILED,
+            services.clock(),
+            "The question can no longer be read: ask it again.",
+        )
         return
     try:
         with _watched(services, answer.id, stop) as watch:
@@ -42,19 +47,36 @@ def work_on(services: Services, answer: QueryResult, stop: Event) -> None:
         query_runs.finish(answer, query_runs.FAILED, services.clock(), query_runs.INTERRUPTED)
         return
     # A column that has no name of its own is called after its expression, with the values in it.
-    columns = [[query_runs.sealed(each.name, keys).decode(), each.type, query_runs.MASKED_BEFORE] for each in result.columns]
+    columns = [
+        [query_runs.sealed(each.name, keys).decode(), each.type, query_runs.MASKED_BEFORE]
+        for each in result.columns
+    ]
     query_runs.finish(
-        answer, state, services.clock(), told, columns=columns, rows=kept, count=len(result.rows) if columns else None
+        answer,
+        state,
+        services.clock(),
+        told,
+        columns=columns,
+        rows=kept,
+        count=len(result.rows) if columns else None,
     )
 
 
-def _ask(services: Services, answer: QueryResult, question: str, result: Result, watch: "CancellationWatcher") -> tuple[str, str]:
+def _ask(
+    services: Services,
+    answer: QueryResult,
+    question: str,
+    result: Result,
+    watch: "CancellationWatcher",
+) -> tuple[str, str]:
     """Fill ``result``; return the answer's state and its sentence."""
     try:
         if answer.direct:
             _ask_directly(services, answer.account_id, question, result, watch)
         else:
-            peliqan_backend.ask(services.api.for_account(answer.account_id), question, result, watch.cancels_with)
+            peliqan_backend.ask(
+                services.api.for_account(answer.account_id), question, result, watch.cancels_with
+            )
     except Failed as error:
         return (query_runs.INCOMPLETE if error.incomplete else query_runs.FAILED), str(error)
     finally:
@@ -62,7 +84,9 @@ def _ask(services: Services, answer: QueryResult, question: str, result: Result,
     return query_runs.DONE, result.cut
 
 
-def _ask_directly(services: Services, account_id: int, question: str, result: Result, watch: "CancellationWatcher") -> None:
+def _ask_directly(
+    services: Services, account_id: int, question: str, result: Result, watch: "CancellationWatcher"
+) -> None:
     kept = query_runs.address_or_none(account_id)
     text = services.vault.decrypt(kept.address) if kept is not None else None
     db.session.rollback()

@@ -53,7 +53,10 @@ def with_values(text: str, types: Mapping[str, str], values: Mapping[str, str]) 
     Raises:
         BadQuestion: a value is missing, or is not of its type.
     """
-    literals = {name: _literal(name, types.get(name, "text"), values.get(name, "")) for name in names_in(text)}
+    literals = {
+        name: _literal(name, types.get(name, "text"), values.get(name, ""))
+        for name in names_in(text)
+    }
     return _PARTS.sub(lambda found: literals[found["name"]] if found["name"] else found[0], text)
 
 

@@ -54,7 +54,11 @@ class Result:
 
     def cut_by_size(self) -> None:
         """Say that there is more than may be kept."""
-        first = f"these are the first {len(self.rows):,} rows" if self.rows else "the first row alone has more"
+        first = (
+            f"these are the first {len(self.rows):,} rows"
+            if self.rows
+            else "the first row alone has more"
+        )
         self.cut = f"There is more than {MOST_BYTES // 1_000_000} MB; {first}."
 
 

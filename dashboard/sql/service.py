@@ -25,7 +25,14 @@ from dashboard.masking.service import LASTS, checked_reason
 from dashboard.sql.models import QueryResult, QueryRun, SavedQuery, WarehouseDsn
 from dashboard.users.models import User
 
-WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = "waiting", "running", "done", "failed", "cancelled", "incomplete"
+WAITING, RUNNING, DONE, FAILED, CANCELLED, INCOMPLETE = (
+    "waiting",
+    "running",
+    "done",
+    "failed",
+    "cancelled",
+    "incomplete",
+)
 OPEN: Final = (WAITING, RUNNING)
 # The third part of a column: the version before this one masks by it. This one does not read it.
 MASKED_BEFORE: Final = "an answer in SQL"
@@ -43,7 +50,13 @@ class NotTheirs(ValueError):
 
 
 def start_run(
-    user: User, title: str, text: bytes, accounts: Collection[int], told: str, at: datetime, reason: str = ""
+    user: User,
+    title: str,
+    text: bytes,
+    accounts: Collection[int],
+    told: str,
+    at: datetime,
+    reason: str = "",
 ) -> QueryRun:
     """Write down a question to each of these accounts' warehouses, with one audit entry for all; due now. Commits.
 
@@ -61,18 +74,26 @@ def start_run(
         .where(QueryRun.who == user.email, QueryResult.state.in_(OPEN))
     )
     if (db.session.scalar(waits) or 0) + len(accounts) > MOST_OPEN:
-        raise TooMany(f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them.")
+        raise TooMany(
+            f"Of your questions {MOST_OPEN} answers at most can be under way. Wait for some to come, or cancel them."
+        )
     why = checked_reason(reason) if reason.strip() else ""
     only = next(iter(accounts)) if len(accounts) == 1 else None
     detail = f"{'' if only else f'{len(accounts)} accounts: '}{clean(told)}"[:1900]
     entry = audit.begin(at, user.email, "sql", account_id=only, detail=detail)
-    question = QueryRun(who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id)
+    question = QueryRun(
+        who=user.email, title=clean(title)[:200], text=text, asked_at=at, audit_id=entry.id
+    )
     db.session.add(question)
     db.session.flush()
     direct = set(db.session.scalars(select(WarehouseDsn.account_id)))
     for account_id in sorted(accounts):
         answer = QueryResult(
-            question_id=question.id, account_id=account_id, direct=account_id in direct, state=WAITING, due_at=at
+            question_id=question.id,
+            account_id=account_id,
+            direct=account_id in direct,
+            state=WAITING,
+            due_at=at,
         )
         db.session.add(answer)
     if why:
@@ -94,13 +115,21 @@ def answer_or_none(answer_id: int) -> QueryResult | None:
 def answers(question_id: int) -> list[QueryResult]:
     """The answers to a question, by account."""
     return list(
-        db.session.scalars(select(QueryResult).where(QueryResult.question_id == question_id).order_by(QueryResult.account_id))
+        db.session.scalars(
+            select(QueryResult)
+            .where(QueryResult.question_id == question_id)
+            .order_by(QueryResult.account_id)
+        )
     )
 
 
 def latest_of(who: str, account_id: int, most: int = 10) -> list[QueryResult]:
     """A person's latest answers from one account."""
-    mine = select(QueryResult).join(QueryResult.question).where(QueryRun.who == who, QueryResult.account_id == account_id)
+    mine = (
+        select(QueryResult)
+        .join(QueryResult.question)
+        .where(QueryRun.who == who, QueryResult.account_id == account_id)
+    )
     return list(db.session.scalars(mine.order_by(QueryResult.id.desc()).limit(most)))
 
 
@@ -130,7 +159,9 @@ def extend_lease(answer_id: int, at: datetime) -> bool:
     wanted = found is not None and found.state == RUNNING
     if found is not None and wanted and found.leased_until < at + LEASE / 2:
         change(
-            update(QueryResult).where(QueryResult.id == answer_id, QueryResult.state == RUNNING).values(leased_until=at + LEASE)
+            update(QueryResult)
+            .where(QueryResult.id == answer_id, QueryResult.state == RUNNING)
+            .values(leased_until=at + LEASE)
         )
     db.session.commit()
     return wanted
@@ -139,7 +170,16 @@ def extend_lease(answer_id: int, at: datetime) -> bool:
 def finish(answer: QueryResult, state: str, at: datetime, told: str = "", **values: Any) -> bool:
     """Its end; the audit entry's too where it is the last. False when it was over already. Commits."""
     over = update(QueryResult).where(QueryResult.id == answer.id, QueryResult.state.in_(OPEN))
-    ended = change(over.values(state=state, ended_at=at, due_at=None, leased_until=None, told=clean(told)[:2000], **values))
+    ended = change(
+        over.values(
+            state=state,
+            ended_at=at,
+            due_at=None,
+            leased_until=None,
+            told=clean(told)[:2000],
+            **values,
+        )
+    )
     if ended:
         _settle(answer.question_id, at)
     db.session.commit()
@@ -156,9 +196,15 @@ def fail_lost(at: datetime) -> int:
 def delete_old(at: datetime) -> int:
     """Delete what was asked and answered a day ago, all but that it was; return how many answers had rows. Commits."""
     old = select(QueryRun.id).where(QueryRun.asked_at < at - KEPT)
-    emptied = change(update(QueryResult).where(QueryResult.question_id.in_(old), QueryResult.rows.is_not(None)).values(rows=None))
+    emptied = change(
+        update(QueryResult)
+        .where(QueryResult.question_id.in_(old), QueryResult.rows.is_not(None))
+        .values(rows=None)
+    )
     said = or_(QueryResult.told != "", QueryResult.count.is_not(None))
-    over = update(QueryResult).where(QueryResult.question_id.in_(old), QueryResult.state.not_in(OPEN), said)
+    over = update(QueryResult).where(
+        QueryResult.question_id.in_(old), QueryResult.state.not_in(OPEN), said
+    )
     change(over.values(columns=[], count=None, told=""))
     change(update(QueryRun).where(QueryRun.id.in_(old), QueryRun.text != b"").values(text=b""))
     db.session.commit()
@@ -174,8 +220,14 @@ def reveal(question: QueryRun, user: User, why: str, at: datetime) -> None:
     """
     why = checked_reason(why)
     if question.who != user.email:
-        raise NotTheirs(f"{question.who} asked this question, and has to say why they need the answers.")
-    accounts = set(db.session.scalars(select(QueryResult.account_id).where(QueryResult.question_id == question.id)))
+        raise NotTheirs(
+            f"{question.who} asked this question, and has to say why they need the answers."
+        )
+    accounts = set(
+        db.session.scalars(
+            select(QueryResult.account_id).where(QueryResult.question_id == question.id)
+        )
+    )
     _reveal(question, why, next(iter(accounts)) if len(accounts) == 1 else None, at)
     db.session.commit()
 
@@ -197,7 +249,9 @@ def _reveal(question: QueryRun, why: str, account_id: int | None, at: datetime) 
     question.revealed_until = at + LASTS
 
 
-def packed(rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None) -> bytes:
+def packed(
+    rows: Sequence[Any], keys: MultiFernet, check: Callable[[], None] = lambda: None
+) -> bytes:
     """Rows as they are kept: compressed and encrypted. ``check`` is called after each row and may raise, to end the work."""
     compressor, parts = zlib.compressobj(), list[bytes]()
     for number, row in enumerate(rows):
@@ -237,21 +291,35 @@ def address_or_none(account_id: int) -> WarehouseDsn | None:
     return db.session.get(WarehouseDsn, account_id)
 
 
-def keep_address(user: User, account: Account, address: bytes | None, shown: str, at: datetime) -> None:
+def keep_address(
+    user: User, account: Account, address: bytes | None, shown: str, at: datetime
+) -> None:
     """Have an account's warehouse asked at this encrypted address, or (None) through Peliqan's API again. Commits."""
-    said = f"asked directly, at {shown}" if address is not None else "asked through Peliqan's API again"
+    said = (
+        f"asked directly, at {shown}"
+        if address is not None
+        else "asked through Peliqan's API again"
+    )
     audit.record(at, user.email, "warehouse", audit.DONE, account_id=account.id, detail=said)
     if address is None:
         change(delete_from(WarehouseDsn).where(WarehouseDsn.account_id == account.id))
     else:
-        row = {"account_id": account.id, "address": address, "shown": shown, "who": user.email, "at": at}
+        row = {
+            "account_id": account.id,
+            "address": address,
+            "shown": shown,
+            "who": user.email,
+            "at": at,
+        }
         upsert(WarehouseDsn, [row])
     db.session.commit()
 
 
 def saved() -> list[SavedQuery]:
     """Saved questions, by name."""
-    return list(db.session.scalars(select(SavedQuery).order_by(SavedQuery.name_folded, SavedQuery.id)))
+    return list(
+        db.session.scalars(select(SavedQuery).order_by(SavedQuery.name_folded, SavedQuery.id))
+    )
 
 
 def saved_or_none(query_id: int) -> SavedQuery | None:
@@ -259,7 +327,14 @@ def saved_or_none(query_id: int) -> SavedQuery | None:
     return db.session.get(SavedQuery, query_id)
 
 
-def save(user: User, query: SavedQuery | None, name: str, text: str, parameters: dict[str, str], at: datetime) -> SavedQuery:
+def save(
+    user: User,
+    query: SavedQuery | None,
+    name: str,
+    text: str,
+    parameters: dict[str, str],
+    at: datetime,
+) -> SavedQuery:
     """Keep a question under a name: anew, or in place of one. Commits.
 
     Raises:
@@ -273,16 +348,34 @@ def save(user: User, query: SavedQuery | None, name: str, text: str, parameters:
         raise ValueError("Give it a name.")
     # Names are told apart over all, those included that a limited person does not see.
     with row_access.unrestricted():
-        other = db.session.scalar(select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name)))
+        other = db.session.scalar(
+            select(SavedQuery.id).where(SavedQuery.name_folded == comparable(name))
+        )
     if other is not None and (query is None or other != query.id):
-        raise ValueError(f"There is a saved question “{name}” already: choose another name, or change that one.")
+        raise ValueError(
+            f"There is a saved question “{name}” already: choose another name, or change that one."
+        )
     if query is None:
-        query = add_if_new(SavedQuery(name=name, text=text, parameters=parameters, who=user.email, at=at))
+        query = add_if_new(
+            SavedQuery(name=name, text=text, parameters=parameters, who=user.email, at=at)
+        )
         if query is None:
             # Saved by somebody else in this very moment.
             raise ValueError(f"There is a saved question “{name}” already: choose another name.")
-    query.name, query.text, query.parameters, query.who, query.at = name, text, parameters, user.email, at
-    audit.record(at, user.email, "saved query", audit.DONE, detail=f"“{name}”: {clean(without_literals(text))}"[:2000])
+    query.name, query.text, query.parameters, query.who, query.at = (
+        name,
+        text,
+        parameters,
+        user.email,
+        at,
+    )
+    audit.record(
+        at,
+        user.email,
+        "saved query",
+        audit.DONE,
+        detail=f"“{name}”: {clean(without_literals(text))}"[:2000],
+    )
     db.session.commit()
     return query
 
@@ -312,12 +405,20 @@ def check_change(user: User, query: SavedQuery) -> None:
 
 
 def _settle(question_id: int, at: datetime) -> None:
-    counting = select(QueryResult.state, func.count()).where(QueryResult.question_id == question_id).group_by(QueryResult.state)
+    counting = (
+        select(QueryResult.state, func.count())
+        .where(QueryResult.question_id == question_id)
+        .group_by(QueryResult.state)
+    )
     # Answers that the person may not see any more count all the same.
     with row_access.unrestricted():
         states = dict(db.session.execute(counting).all())
     if set(states) & set(OPEN):
         return
     result = audit.DONE if set(states) == {DONE} else audit.FAILED
-    said = f"({', '.join(f'{count} {state}' for state, count in sorted(states.items()))})" if sum(states.values()) > 1 else ""
+    said = (
+        f"({', '.join(f'{count} {state}' for state, count in sorted(states.items()))})"
+        if sum(states.values()) > 1
+        else ""
+    )
     audit.settle(db.session.get_one(QueryRun, question_id).audit_id, result, said, at)

@@ -40,11 +40,17 @@ def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> TableReq
 
     The caller has checked that the person may see the account.
     """
-    args = {name: values for name, values in given.to_dict(flat=False).items() if name in ASKED or name.startswith(PREFIX)}
+    args = {
+        name: values
+        for name, values in given.to_dict(flat=False).items()
+        if name in ASKED or name.startswith(PREFIX)
+    }
     if not given.get("view"):
         return TableRequest(MultiDict(args), None)
     vault = services().vault
-    kept = table_views.find(given["view"], account_id, table_id, vault.decrypt, vault.encrypt, services().clock())
+    kept = table_views.find(
+        given["view"], account_id, table_id, vault.decrypt, vault.encrypt, services().clock()
+    )
     if kept is None:
         abort(
             410,
@@ -52,7 +58,11 @@ def read(account_id: int, table_id: int, given: MultiDict[str, str]) -> TableReq
             " off, or it is another table's. Open the table from its connection and choose them again.",
         )
     dropped = set(given.getlist("drop"))
-    left = {name: values for place, (name, values) in enumerate(kept.args.items()) if str(place) not in dropped}
+    left = {
+        name: values
+        for place, (name, values) in enumerate(kept.args.items())
+        if str(place) not in dropped
+    }
     return TableRequest(MultiDict({**left, **args}), kept)
 
 
@@ -64,7 +74,9 @@ def plain_args(
     ``asked``: as it was ``given``, without those fields. None where it is plain already.
     """
     args = asked.to_dict(flat=False)
-    everything = len(columns) > 1 and set(args.get("column", [])) == {column.name for column in columns}
+    everything = len(columns) > 1 and set(args.get("column", [])) == {
+        column.name for column in columns
+    }
     if not any(name.startswith("add_") for name in given) and not everything:
         return None
     if everything:
@@ -72,9 +84,13 @@ def plain_args(
     if column := given.get("add_column", ""):
         value = given.get("add_value", "").strip()
         kind = given.get("add_kind", "")
-        args[f"{PREFIX}{column}__{kind}"] = [value if kind not in KINDS or KINDS[kind].takes else "1"]
+        args[f"{PREFIX}{column}__{kind}"] = [
+            value if kind not in KINDS or KINDS[kind].takes else "1"
+        ]
         args.pop("page", None)
-    return {name: values for name, values in args.items() if values != [""] or name.startswith(PREFIX)}
+    return {
+        name: values for name, values in args.items() if values != [""] or name.startswith(PREFIX)
+    }
 
 
 def address(account_id: int, table_id: int, query: TableQuery) -> str:
@@ -102,12 +118,16 @@ class ShownRows(ListContext):
         if self.kept is None or not is_long(args):
             return args
         gone = [str(place) for place, name in enumerate(self.kept.args) if name not in args]
-        beside = {name: values for name, values in args.items() if self.kept.args.get(name) != values}
+        beside = {
+            name: values for name, values in args.items() if self.kept.args.get(name) != values
+        }
         return {"view": [self.kept.id], **({"drop": gone} if gone else {}), **beside}
 
     def fields(self, **changes: Any) -> list[tuple[str, str]]:
         """The same for hidden fields of a form."""
-        return [(name, value) for name, values in self.short_args(**changes).items() for value in values]
+        return [
+            (name, value) for name, values in self.short_args(**changes).items() for value in values
+        ]
 
     def url(self, **changes: Any) -> str:
         """This table with the query changed."""
@@ -120,20 +140,28 @@ class ShownRows(ListContext):
         return url_for(f"{self.endpoint}_{extension}", **args)
 
 
-def kept_for(account_id: int, table_id: int, query: TableQuery, kept: SavedView | None) -> SavedView | None:
+def kept_for(
+    account_id: int, table_id: int, query: TableQuery, kept: SavedView | None
+) -> SavedView | None:
     """The view that links of a page can name: the one that its address names, a new one, or none. Commits where it is new."""
     args = _as_lists(query.url_args())
     if not is_long(args):
         return None
-    if kept is not None and not is_long({name: values for name, values in args.items() if kept.args.get(name) != values}):
+    if kept is not None and not is_long(
+        {name: values for name, values in args.items() if kept.args.get(name) != values}
+    ):
         return kept
     return _keep(account_id, table_id, args)
 
 
 def _keep(account_id: int, table_id: int, args: Mapping[str, list[str]]) -> SavedView:
     asked = {name: values for name, values in args.items() if name not in _NOT_KEPT}
-    return table_views.save(account_id, table_id, asked, services().vault.encrypt, services().clock())
+    return table_views.save(
+        account_id, table_id, asked, services().vault.encrypt, services().clock()
+    )
 
 
 def _as_lists(args: Mapping[str, Any]) -> dict[str, list[str]]:
-    return {name: value if isinstance(value, list) else [str(value)] for name, value in args.items()}
+    return {
+        name: value if isinstance(value, list) else [str(value)] for name, value in args.items()
+    }

@@ -56,7 +56,12 @@ def short_line(value: Any, column_type: str = "") -> tuple[str, str] | None:
     """
     if type(value) is int:
         return ("number", str(value)) if -LARGE < value < LARGE else None
-    if type(value) is not str or not 0 < len(value) <= NARROW or value[0] in "[{h" or not value.isprintable():
+    if (
+        type(value) is not str
+        or not 0 < len(value) <= NARROW
+        or value[0] in "[{h"
+        or not value.isprintable()
+    ):
         return None
     if column_type in NUMBERS or value == "NaN":
         return "number", value
@@ -96,7 +101,11 @@ def raw(value: Any) -> str:
 
 def plain(value: Any) -> Any:
     """A value as a file of text has it: JSON for what has a shape."""
-    return value if value is None or isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False, default=str)
+    return (
+        value
+        if value is None or isinstance(value, (str, int, float))
+        else json.dumps(value, ensure_ascii=False, default=str)
+    )
 
 
 def _number(value: float) -> str:
@@ -106,7 +115,9 @@ def _number(value: float) -> str:
         return str(value)
     except ValueError:
         # Python refuses to write integers of more than 4300 digits.
-        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else "not a number"
+        return (
+            f"a number of {value.bit_length()} bits" if isinstance(value, int) else "not a number"
+        )
 
 
 def _text(value: str, column_type: str) -> Cell:
@@ -158,7 +169,9 @@ def _name(value: dict[str, Any]) -> str:
 
 
 def _is_web(value: str) -> bool:
-    if not value.startswith(("https://", "http://")) or any(character.isspace() for character in value):
+    if not value.startswith(("https://", "http://")) or any(
+        character.isspace() for character in value
+    ):
         return False
     try:
         parts = urlsplit(value)

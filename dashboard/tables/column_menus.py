@@ -21,20 +21,29 @@ def init_app(app: Flask) -> None:
 
 
 def each_column(
-    how: str, columns: Iterable[peliqan.Column | str], marked: Collection[str] = (), masked: Collection[str] = ()
+    how: str,
+    columns: Iterable[peliqan.Column | str],
+    marked: Collection[str] = (),
+    masked: Collection[str] = (),
 ) -> Markup:
     """Render a macro of ``tables/column_macros.html`` for every column, or name of one, side by side.
 
     ``marked``: names of those that are chosen; ``masked``: names of those that have the filters of masked columns.
     """
     told = (
-        (each, "", "") if isinstance(each, str) else (each.name, each.type, key_of(each, masked=each.name in masked))
+        (each, "", "")
+        if isinstance(each, str)
+        else (each.name, each.type, key_of(each, masked=each.name in masked))
         for each in columns
     )
     # Joined as text: each is escaped already.
-    return Markup("".join([_drawn(how, name, type_, key, name in marked) for name, type_, key in told]))  # noqa: S704
+    return Markup(
+        "".join([_drawn(how, name, type_, key, name in marked) for name, type_, key in told])
+    )  # noqa: S704
 
 
 @lru_cache(REMEMBERED)
 def _drawn(how: str, name: str, type_: str, key: str, is_marked: bool) -> str:
-    return str(get_template_attribute("tables/column_macros.html", how)(name, type_, key, is_marked))
+    return str(
+        get_template_attribute("tables/column_macros.html", how)(name, type_, key, is_marked)
+    )

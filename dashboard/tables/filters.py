@@ -63,8 +63,20 @@ _EMPTY: Final = ("empty", "not_empty")
 _TEXT: Final = ("contains", "contains_not", "equal", "not_equal", *_EMPTY)
 _COMPARED: Final = ("equal", "not_equal", "higher_than", "lower_than")
 _DAY: Final = ("date_is", "date_is_after", "date_is_before", *_EMPTY)
-_CHOICE: Final = ("contains", "contains_not", "single_select_equal", "single_select_not_equal", *_EMPTY)
-_CHOICES: Final = ("contains", "contains_not", "multiple_select_has", "multiple_select_has_not", *_EMPTY)
+_CHOICE: Final = (
+    "contains",
+    "contains_not",
+    "single_select_equal",
+    "single_select_not_equal",
+    *_EMPTY,
+)
+_CHOICES: Final = (
+    "contains",
+    "contains_not",
+    "multiple_select_has",
+    "multiple_select_has_not",
+    *_EMPTY,
+)
 _USER: Final = ("user_is", "user_is_not")
 _LIST: Final = ("has_value_contains", "has_not_value_contains")
 _TEXT_LIST: Final = ("has_value_equal", "has_not_value_equal", *_LIST)
@@ -85,7 +97,11 @@ OFFERED: Final[Mapping[str, tuple[str, ...]]] = {
     **dict.fromkeys(("created_by", "last_modified_by"), _USER),
     **dict.fromkeys(("single_select", "formula single_select"), _CHOICE),
     **dict.fromkeys(("multiple_select", "formula multiple_select"), _CHOICES),
-    "multiple_collaborators": ("multiple_collaborators_has", "multiple_collaborators_has_not", *_EMPTY),
+    "multiple_collaborators": (
+        "multiple_collaborators_has",
+        "multiple_collaborators_has_not",
+        *_EMPTY,
+    ),
     "link_row": ("link_row_has", *_EMPTY),
     "link_row to text": ("link_row_contains", "link_row_not_contains", "link_row_has", *_EMPTY),
     **dict.fromkeys(("file", "password"), _EMPTY),
@@ -100,15 +116,39 @@ _OF_WHOLE: Final = frozenset({"equal", "boolean", "single_select_equal", "date_i
 _NO_SORT: Final = frozenset(
     {
         *("file", "password", "json"),
-        *("formula link", "formula button", "formula single_file", "formula multiple_select", "formula invalid"),
+        *(
+            "formula link",
+            "formula button",
+            "formula single_file",
+            "formula multiple_select",
+            "formula invalid",
+        ),
         *("array link", "array button", "array single_file", "array multiple_select"),
     }
 )
 # A search in other columns alone returns every row (recorded for boolean; the source has no search in the rest).
 _SEARCHED: Final = frozenset(
     {
-        *("text", "long_text", "url", "email", "phone_number", "uuid", "number", "rating", "autonumber"),
-        *("date", "last_modified", "created_on", "created_by", "last_modified_by", "single_select", "multiple_select"),
+        *(
+            "text",
+            "long_text",
+            "url",
+            "email",
+            "phone_number",
+            "uuid",
+            "number",
+            "rating",
+            "autonumber",
+        ),
+        *(
+            "date",
+            "last_modified",
+            "created_on",
+            "created_by",
+            "last_modified_by",
+            "single_select",
+            "multiple_select",
+        ),
         *("formula text", "formula char", "formula url", "formula number", "formula date"),
         *("formula single_select", "formula multiple_select"),
     }
@@ -149,7 +189,11 @@ def type_of(column: peliqan.Column) -> str:
         return f"formula {column.formula_type}"
     if column.type in {"count", "rollup"}:
         return "formula number"
-    if column.type == "link_row" and column.linked is not None and OFFERED.get(type_of(column.linked)) == _TEXT:
+    if (
+        column.type == "link_row"
+        and column.linked is not None
+        and OFFERED.get(type_of(column.linked)) == _TEXT
+    ):
         return "link_row to text"
     return column.type
 
@@ -190,7 +234,9 @@ def search_filter(column: peliqan.Column, text: str, *, masked: bool) -> dict[st
         return {}
     if not masked and type_of(column) not in _NOT_CONTAINED:
         return {name_of(column, "contains"): text}
-    kind = next((each for each in kinds_of(column, masked=True) if each in _OF_WHOLE - {"user_is"}), None)
+    kind = next(
+        (each for each in kinds_of(column, masked=True) if each in _OF_WHOLE - {"user_is"}), None
+    )
     if kind is None or (type_of(column) == "uuid" and not _UUID.fullmatch(text)):
         return {}
     try:
@@ -231,7 +277,9 @@ def read_value(column: peliqan.Column, kind: str, value: str, *, masked: bool = 
     elif takes == "choice":
         _choice_ids(column, value, masked=masked)
     elif kind in _LIST and set(value) & set("%_\\"):
-        raise BadQuery(f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders.")
+        raise BadQuery(
+            f"{refused} a text without %, _ and \\: in lists Peliqan takes them for placeholders."
+        )
     return value
 
 
@@ -244,8 +292,15 @@ def parameters(column: peliqan.Column, kind: str, value: str) -> dict[str, str]:
     if takes == "choice":
         ids = _choice_ids(column, value)
         # Several choices can have the same text; the filters of one choice take one id.
-        several = {"single_select_equal": "single_select_is_any_of", "single_select_not_equal": "single_select_is_none_of"}
-        return {name_of(column, several.get(kind, kind) if len(ids) > 1 else kind): ",".join(map(str, ids))}
+        several = {
+            "single_select_equal": "single_select_is_any_of",
+            "single_select_not_equal": "single_select_is_none_of",
+        }
+        return {
+            name_of(column, several.get(kind, kind) if len(ids) > 1 else kind): ",".join(
+                map(str, ids)
+            )
+        }
     if kind == "higher_than" and type_of(column) == "formula number":
         return {name_of(column, kind): value, name_of(column, "lower_than"): _ABOVE_ALL}
     return {name_of(column, kind): value}
@@ -266,7 +321,9 @@ def _check_number(column: peliqan.Column, value: str, takes: str, refused: str) 
         raise BadQuery(f"{refused} a number{seconds}, such as 12.50.")
     unit = _UNITS.get(column.duration_format, Decimal(1))
     if takes == "duration" and (abs(number) > _LONGEST or number % unit):
-        raise BadQuery(f"{refused} seconds, a multiple of {unit}: the column's format is “{column.duration_format}”.")
+        raise BadQuery(
+            f"{refused} seconds, a multiple of {unit}: the column's format is “{column.duration_format}”."
+        )
 
 
 def _day(value: str, refused: str) -> str:
@@ -280,6 +337,10 @@ def _choice_ids(column: peliqan.Column, value: str, *, masked: bool = False) -> 
     ids = [option.id for option in column.options if option.value.strip() == value]
     if not ids:
         some = ", ".join(dict.fromkeys(option.value for option in column.options))[:300]
-        has = "Its choices are masked for you, as its values are." if masked else f"It has: {some or 'none'}."
+        has = (
+            "Its choices are masked for you, as its values are."
+            if masked
+            else f"It has: {some or 'none'}."
+        )
         raise BadQuery(f"“{column.name[:60]}” has no choice “{value[:40]}”. {has}")
     return ids

@@ -18,7 +18,11 @@ def tables_of(connection: Connection, tables: Iterable[peliqan.Table]) -> list[p
     case, in whatever database. Two connections of one connector in one account cannot be told apart by it.
     """
     prefix = _prefix(connection).casefold()
-    return [table for table in tables if connection.connector and table.name.casefold().startswith(prefix)]
+    return [
+        table
+        for table in tables
+        if connection.connector and table.name.casefold().startswith(prefix)
+    ]
 
 
 def loaded_by(table: peliqan.Table, connections: Iterable[Connection]) -> int | None:

@@ -11,7 +11,11 @@ from dashboard.users.access import visitor
 
 
 def read_query(
-    account_id: int, table_id: int, args: Mapping[str, str], chosen: Iterable[str], columns: Sequence[peliqan.Column]
+    account_id: int,
+    table_id: int,
+    args: Mapping[str, str],
+    chosen: Iterable[str],
+    columns: Sequence[peliqan.Column],
 ) -> tuple[TableQuery, MaskingContext]:
     """Read a request's query of a table, with what the person may see of it.
 
@@ -24,5 +28,7 @@ def read_query(
     seen = masking_context(account_id, table_id, columns)
     query = read_table_query(args, chosen, columns, masked=seen.hidden)
     if query.compared:
-        reveals.record_comparison(visitor().user, account_id, table_id, query.compared, services().clock())
+        reveals.record_comparison(
+            visitor().user, account_id, table_id, query.compared, services().clock()
+        )
     return query, seen

@@ -21,10 +21,21 @@ from urllib.parse import quote
 from dashboard import peliqan
 from dashboard.core.text import composed, meant
 from dashboard.listing.query import BadQuery, ListQuery, read_query
-from dashboard.tables.filters import KINDS, can_search, can_sort, kinds_of, name_of, parameters, read_value, search_filter
+from dashboard.tables.filters import (
+    KINDS,
+    can_search,
+    can_sort,
+    kinds_of,
+    name_of,
+    parameters,
+    read_value,
+    search_filter,
+)
 
 PREFIX: Final = "filter__"
-_WAYS_OUT: Final = "Filter by a whole value, or show the masked columns first: the table's page asks for a reason."
+_WAYS_OUT: Final = (
+    "Filter by a whole value, or show the masked columns first: the table's page asks for a reason."
+)
 _SIGNS: Final = ("-", "+")
 MOST_FILTERS, LONGEST_VALUE = 20, 500
 # Characters of a tree of filters in an address, of which proxies take about 8,000 (nginx: ``large_client_header_buffers``).
@@ -72,7 +83,9 @@ class TableQuery(ListQuery):
 
     def url_args(self, **changes: Any) -> dict[str, Any]:
         """As of every list; ``column`` is there once for each column that was chosen."""
-        args = super().url_args(**{"column": list(self.columns), "sort": self._short_sort(self.sort), **changes})
+        args = super().url_args(
+            **{"column": list(self.columns), "sort": self._short_sort(self.sort), **changes}
+        )
         return {name: value for name, value in args.items() if value != []}
 
     def without(self, gone: Filter) -> dict[str, Any]:
@@ -119,9 +132,17 @@ class TableQuery(ListQuery):
         parts = {each.column for each in self.conditions}
         if not self.q:
             kept = {column.name: kinds_of(column, masked=True) for column in columns}
-            parts = {each.column for each in self.conditions if each.kind not in kept.get(each.column, ())}
+            parts = {
+                each.column
+                for each in self.conditions
+                if each.kind not in kept.get(each.column, ())
+            }
         shown = {column.name for column in self.shown(columns)}
-        return [column for column in columns if column.name in (shown | parts | {self.sorted_column}) - self.masked]
+        return [
+            column
+            for column in columns
+            if column.name in (shown | parts | {self.sorted_column}) - self.masked
+        ]
 
     @property
     def sorted_column(self) -> str:
@@ -153,7 +174,11 @@ class TableQuery(ListQuery):
 
 def reference(name: str) -> str:
     """A column's name as addresses have it: itself, or a digest of it where it is too long once it is encoded."""
-    return name if len(quote(name)) <= LONGEST_NAME else f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    return (
+        name
+        if len(quote(name)) <= LONGEST_NAME
+        else f"~{hashlib.sha256(name.encode()).hexdigest()[:16]}"
+    )
 
 
 def meant_column(name: str, names: Iterable[str]) -> str | None:
@@ -174,7 +199,11 @@ def _unsigned(sort: str) -> str:
 
 
 def read_table_query(
-    args: Mapping[str, str], chosen: Iterable[str], columns: Sequence[peliqan.Column], *, masked: Collection[str]
+    args: Mapping[str, str],
+    chosen: Iterable[str],
+    columns: Sequence[peliqan.Column],
+    *,
+    masked: Collection[str],
 ) -> TableQuery:
     """A request's parameters as a query of this table.
 
@@ -186,18 +215,26 @@ def read_table_query(
     """
     by_name = {column.name: column for column in columns}
     base = read_query(args, None)
-    conditions = tuple(_condition(name, value, by_name, masked) for name, value in args.items() if name.startswith(PREFIX))
+    conditions = tuple(
+        _condition(name, value, by_name, masked)
+        for name, value in args.items()
+        if name.startswith(PREFIX)
+    )
     if len(conditions) > MOST_FILTERS:
         raise BadQuery(f"There are {len(conditions)} filters; {MOST_FILTERS} at once are the most.")
     wanted = tuple(dict.fromkeys(_known(name, by_name).name for name in chosen))
     filters = {each.name: each.value or "1" for each in conditions}
-    query = TableQuery(base.q, filters, base.sort, base.page, base.per_page, wanted, conditions, frozenset(masked))
+    query = TableQuery(
+        base.q, filters, base.sort, base.page, base.per_page, wanted, conditions, frozenset(masked)
+    )
     if query.sort:
         query = replace(query, sort=_meant_sort(query, by_name))
         _check_sort(query.sort, query.sorted_column, by_name, masked)
     if query.q and not any(map(can_search, query.shown(columns))):
         # Upstream would answer with all rows (recorded).
-        raise BadQuery("None of the columns on the page can be searched: choose one that holds text or numbers.")
+        raise BadQuery(
+            "None of the columns on the page can be searched: choose one that holds text or numbers."
+        )
     if query.q and not masked and query.columns and not any(query._included(columns)):
         raise BadQuery(
             f"The search was not carried out: {len(query.columns)} of {len(columns)} columns are too many to name, and the others"
@@ -206,7 +243,9 @@ def read_table_query(
     return replace(query, searched=_search_filters(query, columns)) if query.q and masked else query
 
 
-def _search_filters(query: TableQuery, columns: Sequence[peliqan.Column]) -> tuple[tuple[str, str], ...]:
+def _search_filters(
+    query: TableQuery, columns: Sequence[peliqan.Column]
+) -> tuple[tuple[str, str], ...]:
     """Return the filters, one of which a row has to fit, that stand for a search in a table with masked columns."""
     found: dict[str, str] = {}
     for column in query.shown(columns):
@@ -242,7 +281,9 @@ def _parts_of(parameter: str) -> tuple[str, str]:
     return column, kind
 
 
-def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]) -> Filter:
+def _condition(
+    name: str, value: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]
+) -> Filter:
     column_name, kind = _parts_of(name)
     column = _known(column_name, by_name)
     if column.name in masked and kind in KINDS and kind not in kinds_of(column, masked=True):
@@ -257,7 +298,9 @@ def _condition(name: str, value: str, by_name: Mapping[str, peliqan.Column], mas
         raise BadQuery(f"“{column.name[:60]}” cannot be filtered by “{kind[:40]}”. {can}")
     value = value.strip()
     if len(value) > LONGEST_VALUE:
-        raise BadQuery(f"The filter on “{column.name[:60]}” is too long: at most {LONGEST_VALUE} characters.")
+        raise BadQuery(
+            f"The filter on “{column.name[:60]}” is too long: at most {LONGEST_VALUE} characters."
+        )
     if not KINDS[kind].takes:
         return Filter(column.name, kind, "", ((name_of(column, kind), ""),))
     value = read_value(column, kind, value, masked=column.name in masked)
@@ -273,7 +316,9 @@ def _meant_sort(query: TableQuery, by_name: Mapping[str, peliqan.Column]) -> str
     return f"{sign or ('+' if name[:1] in _SIGNS else '')}{name}"
 
 
-def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]) -> None:
+def _check_sort(
+    sort: str, name: str, by_name: Mapping[str, peliqan.Column], masked: Collection[str]
+) -> None:
     if name in by_name and name in masked:
         raise BadQuery(
             f"“{name[:60]}” is masked for you, so the list cannot be sorted by it: the order of the rows would tell its values."
@@ -281,7 +326,9 @@ def _check_sort(sort: str, name: str, by_name: Mapping[str, peliqan.Column], mas
         )
     if name in by_name and can_sort(by_name[name]):
         return
-    some = ", ".join([each for each, column in by_name.items() if can_sort(column) and each not in masked][:12])
+    some = ", ".join(
+        [each for each, column in by_name.items() if can_sort(column) and each not in masked][:12]
+    )
     raise BadQuery(f"The list cannot be sorted by “{sort[:40]}”. It can be by: {some[:300]}.")
 
 

@@ -43,7 +43,9 @@ class ReadRemarks:
     repeated: int = 0
     last_count: int | None = None
     ended: bool = False
-    last_ids: deque[frozenset[Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED), repr=False)
+    last_ids: deque[frozenset[Any]] = field(
+        default_factory=lambda: deque(maxlen=REMEMBERED), repr=False
+    )
 
     @property
     def remarks(self) -> list[str]:
@@ -55,9 +57,13 @@ class ReadRemarks:
                 " so others may be missing."
             )
         if self.last_count != self.count:
-            found.append(f"The table had {self.count:,} rows at the start of the reading and {self.last_count:,} at its end.")
+            found.append(
+                f"The table had {self.count:,} rows at the start of the reading and {self.last_count:,} at its end."
+            )
         elif self.ended and self.count is not None and self.read + self.repeated != self.count:
-            found.append(f"Peliqan counted {self.count:,} rows, and gave {self.read + self.repeated:,}.")
+            found.append(
+                f"Peliqan counted {self.count:,} rows, and gave {self.read + self.repeated:,}."
+            )
         return found
 
 
@@ -98,7 +104,9 @@ class TableReading:
             while waiting:
                 found = self._take(waiting)
                 self.page += 1
-                self._most = 1 if self._slow else max(1, min(2 * self._ahead, ROOM // _length(found.rows)))
+                self._most = (
+                    1 if self._slow else max(1, min(2 * self._ahead, ROOM // _length(found.rows)))
+                )
                 rows = self._fresh(found)
                 if self._is_last(found):
                     self.told.ended = True
@@ -129,14 +137,18 @@ class TableReading:
                 timed_out = error
         raise timed_out
 
-    def _ask(self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int) -> None:
+    def _ask(
+        self, pool: ThreadPoolExecutor, waiting: "deque[Future[peliqan.RowPage]]", most: int
+    ) -> None:
         while len(waiting) < min(self._most, most):
             # In this thread's context: a call says what it is made for.
             waiting.append(pool.submit(copy_context().run, self._get, self._next))
             self._next += 1
 
     def _get(self, page: int) -> peliqan.RowPage:
-        return self._api.rows(self._table_id, page=page, size=self._size, retry_timeouts=False, **self._asked)
+        return self._api.rows(
+            self._table_id, page=page, size=self._size, retry_timeouts=False, **self._asked
+        )
 
     def _pages_left(self, count: int) -> int:
         """After the page that was just taken; one at least, since a count may be wrong and only a short page is the end."""
@@ -153,8 +165,14 @@ class TableReading:
         told.last_count = found.count
         ids = [row.get("id") for row in found.rows]
         known: frozenset[Any] = frozenset().union(*told.last_ids)
-        if ids and None not in ids and frozenset(ids) == (told.last_ids[-1] if told.last_ids else None):
-            raise TableChanged(f"Page {self.page} has the rows of the page before it: the table's pages repeat themselves.")
+        if (
+            ids
+            and None not in ids
+            and frozenset(ids) == (told.last_ids[-1] if told.last_ids else None)
+        ):
+            raise TableChanged(
+                f"Page {self.page} has the rows of the page before it: the table's pages repeat themselves."
+            )
         rows = [row for row in found.rows if row.get("id") is None or row["id"] not in known]
         told.repeated += len(found.rows) - len(rows)
         told.read += len(rows)

@@ -33,7 +33,9 @@ class Run(NamedTuple):
 Line = tuple[int | None, list[Run]]
 
 
-def line(row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapping[str, str]) -> Line:
+def line(
+    row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapping[str, str]
+) -> Line:
     """A row of the API's. ``hidden``: the columns that are masked, with what each looks like."""
     runs: list[Run] = []
     shorts: list[str] = []
@@ -54,7 +56,11 @@ def line(row: Mapping[str, Any], columns: Sequence[peliqan.Column], hidden: Mapp
 
 def cell_of(value: Any, column: peliqan.Column, hidden: Mapping[str, str]) -> Cell:
     """One cell, masked where it has to be."""
-    return masked(hidden[column.name]) if is_masked(column.name, value, hidden) else cell(value, column.result_type)
+    return (
+        masked(hidden[column.name])
+        if is_masked(column.name, value, hidden)
+        else cell(value, column.result_type)
+    )
 
 
 def _drawn(shorts: Sequence[str]) -> Markup:

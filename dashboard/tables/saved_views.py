@@ -32,13 +32,21 @@ class SavedView:
     args: dict[str, list[str]]
 
 
-def save(account_id: int, table_id: int, args: Args, encrypt: Callable[[str], bytes], at: datetime) -> SavedView:
+def save(
+    account_id: int, table_id: int, args: Args, encrypt: Callable[[str], bytes], at: datetime
+) -> SavedView:
     """Keep parameters of a table's address, each with its values; the same ones twice are one view. Commits."""
     found = {name: list(args[name]) for name in sorted(args)}
     content = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(f"{account_id}/{table_id}/{content}".encode()).digest()
     id_ = base64.urlsafe_b64encode(digest)[:22].decode()
-    row = {"id": id_, "account_id": account_id, "table_id": table_id, "content": encrypt(content), "used_at": at}
+    row = {
+        "id": id_,
+        "account_id": account_id,
+        "table_id": table_id,
+        "content": encrypt(content),
+        "used_at": at,
+    }
     upsert(TableView, [row])
     db.session.commit()
     return SavedView(id_, found)
@@ -56,7 +64,11 @@ def find(
 
     Once a day it is noted that it is in use, and the content is encrypted by the newest key; that commits.
     """
-    mine = (TableView.id == view_id, TableView.account_id == account_id, TableView.table_id == table_id)
+    mine = (
+        TableView.id == view_id,
+        TableView.account_id == account_id,
+        TableView.table_id == table_id,
+    )
     row = db.session.execute(select(TableView.content, TableView.used_at).where(*mine)).first()
     content = decrypt(row.content) if row is not None else None
     if row is None or content is None:

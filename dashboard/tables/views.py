@@ -69,7 +69,10 @@ class RowsPage:
     @cached_property
     def kinds(self) -> dict[str, tuple[str, ...]]:
         """The filters by the keys of columns that have them (``key_of``), for the form's menu."""
-        return {key_of(column, masked=column.name in self.sight.hidden): self._kinds_of(column) for column in self.filterable}
+        return {
+            key_of(column, masked=column.name in self.sight.hidden): self._kinds_of(column)
+            for column in self.filterable
+        }
 
     @cached_property
     def families(self) -> dict[str, Sequence[str]]:
@@ -104,7 +107,9 @@ def database(account_id: int, database_id: int) -> ResponseReturnValue:
     found = next((each for each in api.databases() if each.id == database_id), None)
     if found is None:
         abort(404, f"{account.title} has no database {database_id}.")
-    return render_template("tables/database.html", account=account, database=found, tables=api.tables(database_id))
+    return render_template(
+        "tables/database.html", account=account, database=found, tables=api.tables(database_id)
+    )
 
 
 @bp.get("/tables/<int:table_id>", endpoint="rows")
@@ -115,11 +120,18 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     """One page of a table's rows, as a page, JSON or CSV."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
-    columns = recent.remember_for_a_moment(("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins())
+    columns = recent.remember_for_a_moment(
+        ("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins()
+    )
     asked = table_views.read(account_id, table_id, request.args)
-    if request.endpoint == "tables.rows" and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None:
+    if (
+        request.endpoint == "tables.rows"
+        and (shorter := table_views.plain_args(asked.args, request.args, columns)) is not None
+    ):
         return redirect(url_for("tables.rows", account_id=account_id, table_id=table_id, **shorter))
-    query, sight = presenters.read_query(account_id, table_id, asked.args, asked.args.getlist("column"), columns)
+    query, sight = presenters.read_query(
+        account_id, table_id, asked.args, asked.args.getlist("column"), columns
+    )
     shown = query.shown(columns)
     if request.endpoint == "tables.rows" and _can_fill_itself():
         # Of a page that is not known yet nothing is said: it is there, with as many rows as it needs.
@@ -130,7 +142,14 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
         shape = [{"name": column.name, "type": column.type} for column in shown]
         names = [column.name for column in shown if column.name in sight.hidden]
         items = [_item(row, shown, sight.hidden) for row in found.rows]
-        return jsonify(columns=shape, items=items, masked=names, page=query.page, per_page=query.per_page, total=found.count)
+        return jsonify(
+            columns=shape,
+            items=items,
+            masked=names,
+            page=query.page,
+            per_page=query.per_page,
+            total=found.count,
+        )
     if request.path.endswith(".csv"):
         lines = [
             {column.name: plain(value.get(column.name)) for column in shown}
@@ -149,7 +168,9 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     # Kept for the page that the browser is sent to.
-    columns = recent.remember_for_a_moment(("columns", account_id, table_id), lambda: api.columns(table_id), anew=True)
+    columns = recent.remember_for_a_moment(
+        ("columns", account_id, table_id), lambda: api.columns(table_id), anew=True
+    )
     given = table_views.read(account_id, table_id, request.form).args
     shorter = table_views.plain_args(given, request.form, columns)
     asked = given if shorter is None else MultiDict(shorter)
@@ -166,10 +187,19 @@ def row(account_id: int, table_id: int, row_id: int) -> ResponseReturnValue:
     table, columns, values = api.table(table_id), api.columns(table_id), api.row(table_id, row_id)
     sight = masking.masking_context(account_id, table_id, columns)
     seen = mask(values, sight.hidden)
-    cells = [(column, cell_of(values.get(column.name), column, sight.hidden), raw(seen.get(column.name))) for column in columns]
+    cells = [
+        (column, cell_of(values.get(column.name), column, sight.hidden), raw(seen.get(column.name)))
+        for column in columns
+    ]
     as_json = raw(_item(values, columns, sight.hidden))
     return render_template(
-        "tables/row.html", account=account, table=table, row_id=row_id, cells=cells, sight=sight, as_json=as_json
+        "tables/row.html",
+        account=account,
+        table=table,
+        row_id=row_id,
+        cells=cells,
+        sight=sight,
+        as_json=as_json,
     )
 
 
@@ -186,7 +216,15 @@ def cell_value(account_id: int, table_id: int, row_id: int) -> ResponseReturnVal
     each = cell_of(values.get(column.name), column, sight.hidden)
     template = "tables/_cell.html" if htmx.is_htmx() else "tables/cell.html"
     whole = each.text if each.kind == "masked" else raw(values.get(column.name))
-    return render_template(template, account=account, table_id=table_id, row_id=row_id, column=column, cell=each, whole=whole)
+    return render_template(
+        template,
+        account=account,
+        table_id=table_id,
+        row_id=row_id,
+        column=column,
+        cell=each,
+        whole=whole,
+    )
 
 
 @bp.post("/tables/<int:table_id>/reveal")
@@ -196,7 +234,9 @@ def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
     get_account_or_404(account_id)
     table = services().api.for_account(account_id).table(table_id)
     try:
-        reveals.reveal(visitor().user, account_id, table.id, request.form.get("why", ""), services().clock())
+        reveals.reveal(
+            visitor().user, account_id, table.id, request.form.get("why", ""), services().clock()
+        )
     except reveals.BadReason as error:
         flash(f"Nothing was shown. {error}", "danger")
     return redirect(_back(account_id, table_id))
@@ -207,12 +247,22 @@ def reveal(account_id: int, table_id: int) -> ResponseReturnValue:
 def decide(account_id: int, table_id: int) -> ResponseReturnValue:
     """An administrator masks a column, shows it to everybody, or leaves it to the rules."""
     get_account_or_404(account_id)
-    column = _column(services().api.for_account(account_id).columns(table_id), request.form.get("column", ""))
+    column = _column(
+        services().api.for_account(account_id).columns(table_id), request.form.get("column", "")
+    )
     decision = request.form.get("decision", "")
     if decision not in DECISIONS:
-        raise BadQuery(f"“{decision[:40]}” is no decision on a column. There are: {', '.join(DECISIONS)}.")
-    reveals.decide(visitor().user, account_id, table_id, column.name, DECISIONS[decision], services().clock())
-    said = {"mask": "is masked for all but administrators", "show": "is shown to everybody", "rules": "is left to the rules"}
+        raise BadQuery(
+            f"“{decision[:40]}” is no decision on a column. There are: {', '.join(DECISIONS)}."
+        )
+    reveals.decide(
+        visitor().user, account_id, table_id, column.name, DECISIONS[decision], services().clock()
+    )
+    said = {
+        "mask": "is masked for all but administrators",
+        "show": "is shown to everybody",
+        "rules": "is left to the rules",
+    }
     flash(f"“{column.name[:60]}” {said[decision]}.", "success")
     return redirect(_back(account_id, table_id))
 
@@ -236,13 +286,30 @@ def _show_rows(
     table = (
         peliqan.Table(id=table_id)
         if htmx.is_htmx()
-        else recent.remember_for_a_moment(("table", account.id, table_id), lambda: api.table(table_id), anew=_begins())
+        else recent.remember_for_a_moment(
+            ("table", account.id, table_id), lambda: api.table(table_id), anew=_begins()
+        )
     )
-    others, decided = masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
-    shown = RowsPage(account, table, columns, query.shown(columns), list_, query, sight, others, decided, is_frame)
+    others, decided = (
+        masking.as_others_see(table_id, columns) if visitor().may("admin") else ({}, {})
+    )
+    shown = RowsPage(
+        account,
+        table,
+        columns,
+        query.shown(columns),
+        list_,
+        query,
+        sight,
+        others,
+        decided,
+        is_frame,
+    )
     # Into the frame go the rows alone: what stands above them is there.
     part = "tables/_rows.html" if htmx.target() == "rows" else "tables/_browser.html"
-    return render_template(part if htmx.is_htmx() else "tables/rows.html", page=shown, kind_words=KINDS)
+    return render_template(
+        part if htmx.is_htmx() else "tables/rows.html", page=shown, kind_words=KINDS
+    )
 
 
 def _can_fill_itself() -> bool:
@@ -257,7 +324,9 @@ def _begins() -> bool:
     return not is_part or any(name.startswith((PREFIX, "add_")) for name in request.args)
 
 
-def _item(row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]) -> dict[str, Any]:
+def _item(
+    row: Mapping[str, Any], columns: Iterable[peliqan.Column], hidden: Mapping[str, str]
+) -> dict[str, Any]:
     """A row for scripts: its id, its place, and columns that are known; of one that came meanwhile no rule was asked."""
     seen = mask(row, hidden)
     names = ["id", "order", *(column.name for column in columns)]
@@ -270,11 +339,17 @@ def _speakable(value: Any) -> Any:
         return str(value)
     if isinstance(value, list):
         return [_speakable(each) for each in value]
-    return {name: _speakable(each) for name, each in value.items()} if isinstance(value, dict) else value
+    return (
+        {name: _speakable(each) for name, each in value.items()}
+        if isinstance(value, dict)
+        else value
+    )
 
 
 def _column(columns: Sequence[peliqan.Column], name: str) -> peliqan.Column:
-    found = next((column for column in columns if name in (column.name, reference(column.name))), None)
+    found = next(
+        (column for column in columns if name in (column.name, reference(column.name))), None
+    )
     if found is None:
         raise BadQuery(f"The table has no column “{name[:60]}”.")
     return found

@@ -12,7 +12,11 @@ from dashboard.core.row_access import EVERYONE
 def claim_periodic(name: str, at: datetime, every: timedelta) -> bool:
     """Whether the caller is to do this job now; nobody else is, for as long as ``every``. Commits."""
     upsert(PeriodicTask, [{"name": name, "due_at": at}], keep=True)
-    taken = change(update(PeriodicTask).where(PeriodicTask.name == name, PeriodicTask.due_at <= at).values(due_at=at + every))
+    taken = change(
+        update(PeriodicTask)
+        .where(PeriodicTask.name == name, PeriodicTask.due_at <= at)
+        .values(due_at=at + every)
+    )
     db.session.commit()
     return bool(taken)
 

@@ -38,7 +38,11 @@ class ProcessRegistration:
     def begin(self) -> None:
         """Note it now and from now on, and drop the notes of killed ones. Not before a fork, which takes no thread along."""
         self._name = _PREFIX + uuid4().hex[:16]
-        self._write(lambda: change(delete(PeriodicTask).where(_MINE, PeriodicTask.due_at < self._clock() - COUNTS_FOR)))
+        self._write(
+            lambda: change(
+                delete(PeriodicTask).where(_MINE, PeriodicTask.due_at < self._clock() - COUNTS_FOR)
+            )
+        )
         self._note()
         self._thread = Thread(target=self._go_on, name="presence", daemon=True)
         self._thread.start()
@@ -65,7 +69,9 @@ class ProcessRegistration:
                 db.session.commit()
             except SQLAlchemyError as error:
                 kind = type(getattr(error, "orig", None) or error).__name__
-                log.warning("The store takes no note of this process (%s).", kind, extra={"away": error})
+                log.warning(
+                    "The store takes no note of this process (%s).", kind, extra={"away": error}
+                )
 
 
 def seconds_in_use(at: datetime) -> int:

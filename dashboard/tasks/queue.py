@@ -100,10 +100,18 @@ class TaskQueues:
             sqlite3.Error: the queue's file cannot be used.
         """
         self._app, self._clock, self._around = app, clock, around
-        self.by_name = {name: make_huey("console" if name == "jobs" else f"console-{name}", settings) for name in QUEUES}
+        self.by_name = {
+            name: make_huey("console" if name == "jobs" else f"console-{name}", settings)
+            for name in QUEUES
+        }
         self.stop = Event()
-        self._tasks = {each.name: self.by_name[each.queue].task(name=each.name)(self._in_context(each)) for each in tasks}
-        self.by_name[every_minute.queue].periodic_task(crontab(), name=every_minute.name)(self._in_context(every_minute))
+        self._tasks = {
+            each.name: self.by_name[each.queue].task(name=each.name)(self._in_context(each))
+            for each in tasks
+        }
+        self.by_name[every_minute.queue].periodic_task(crontab(), name=every_minute.name)(
+            self._in_context(every_minute)
+        )
         self._scheduled: dict[str, datetime] = {}
         self._written_at: datetime | None = None
 
@@ -128,12 +136,19 @@ class TaskQueues:
             self.enqueue(task, *args, delay=delay)
         except (RedisError, sqlite3.Error) as error:
             kind = type(error).__name__
-            log.warning("The queue is away (%s): task %s follows within a minute.", kind, task.name, extra={"away": error})
+            log.warning(
+                "The queue is away (%s): task %s follows within a minute.",
+                kind,
+                task.name,
+                extra={"away": error},
+            )
 
     def enqueue_when_due(self, task: Task, row: Due) -> None:
         """Enqueue a task with a row's id for the time when the row is due. Does nothing where it is never due again."""
         if row.due_at is not None:
-            self.try_to_enqueue(task, row.id, delay=max(0.0, (row.due_at - self._clock()).total_seconds()))
+            self.try_to_enqueue(
+                task, row.id, delay=max(0.0, (row.due_at - self._clock()).total_seconds())
+            )
 
     def enqueue_once_at(self, task: Task, when: datetime) -> None:
         """Enqueue a task without arguments for a time, unless this process has a message of it that comes no later.

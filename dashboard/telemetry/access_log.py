@@ -26,12 +26,16 @@ class AccessLog:
     def __init__(self, inner: "WSGIApplication") -> None:
         self._inner = inner
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         """Answer, and count when the last byte has been handed on or the client has gone."""
         request_id = ids.accepted(environ.get("HTTP_X_REQUEST_ID"))
         began, answered = perf_counter(), {"status": 500}
 
-        def start(status: str, headers: list[tuple[str, str]], *more: Any) -> Callable[[bytes], object]:
+        def start(
+            status: str, headers: list[tuple[str, str]], *more: Any
+        ) -> Callable[[bytes], object]:
             answered["status"] = int(status.split(" ", 1)[0])
             return start_response(status, [*headers, (ids.HEADER, request_id)], *more)
 
@@ -44,7 +48,10 @@ class AccessLog:
                 answer = self._inner(environ, start)
                 span.name_it(
                     f"{environ['REQUEST_METHOD']} {_endpoint(environ)}",
-                    {"http.route": _endpoint(environ), "http.response.status_code": answered["status"]},
+                    {
+                        "http.route": _endpoint(environ),
+                        "http.response.status_code": answered["status"],
+                    },
                 )
         except BaseException:
             end()
@@ -99,5 +106,11 @@ def _tell(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
         "seconds": round(seconds, 4),
         **environ.get(PLACE, {}),
     }
-    level = logging.DEBUG if endpoint in MACHINES and status < 400 else logging.WARNING if status >= 500 else logging.INFO
+    level = (
+        logging.DEBUG
+        if endpoint in MACHINES and status < 400
+        else logging.WARNING
+        if status >= 500
+        else logging.INFO
+    )
     log.log(level, "%s %s %s", environ["REQUEST_METHOD"], endpoint, status, extra=told)

@@ -33,13 +33,25 @@ class _Call:
             self._told = self._span.__enter__()
         return {request_id.HEADER: self._id}
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         route, seconds = self._route, perf_counter() - self._began
         result = error.code if isinstance(error, peliqan.PeliqanError) else "ok"
         if self._span is not None:
-            self._told.name_it(f"Peliqan {route}", {"peliqan.route": route, "peliqan.result": result})
+            self._told.name_it(
+                f"Peliqan {route}", {"peliqan.route": route, "peliqan.result": result}
+            )
             self._span.__exit__(kind, error, trace)
         metrics.call_ended(route, result, seconds)
         if result != "ok":
-            told = {"route": route, "result": result, "seconds": round(seconds, 4), "request_id": self._id}
+            told = {
+                "route": route,
+                "result": result,
+                "seconds": round(seconds, 4),
+                "request_id": self._id,
+            }
             log.info("A call to Peliqan's %s failed: %s", route, result, extra=told)

@@ -15,7 +15,13 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+)
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
@@ -47,7 +53,12 @@ CALL_RESULTS = Counter(
     ["route", "result"],
     registry=REGISTRY,
 )
-TASKS = Counter("console_tasks", "Tasks that a worker carried out, by name and result.", ["task", "result"], registry=REGISTRY)
+TASKS = Counter(
+    "console_tasks",
+    "Tasks that a worker carried out, by name and result.",
+    ["task", "result"],
+    registry=REGISTRY,
+)
 # What a proxy puts before a request of somebody else's: it then comes from this machine, and yet does not.
 FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
@@ -122,8 +133,12 @@ class Disk(Collector):
         except OSError as error:
             log.warning("The disk of DASHBOARD_DATA cannot be measured: %s", error.strerror)
             return
-        yield GaugeMetricFamily("console_disk_free_bytes", "Room on the disk of DASHBOARD_DATA.", disk.free)
-        yield GaugeMetricFamily("console_disk_size_bytes", "Size of the disk of DASHBOARD_DATA.", disk.total)
+        yield GaugeMetricFamily(
+            "console_disk_free_bytes", "Room on the disk of DASHBOARD_DATA.", disk.free
+        )
+        yield GaugeMetricFamily(
+            "console_disk_size_bytes", "Size of the disk of DASHBOARD_DATA.", disk.total
+        )
 
 
 class _Together(Collector):
@@ -151,7 +166,9 @@ def may_read(environ: Mapping[str, object], token: str) -> bool:
     """Whether whoever asks may see them: who has the token; without one, this machine itself, not through a proxy."""
     if token:
         scheme, _, offered = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(offered.strip().encode(), token.encode())
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            offered.strip().encode(), token.encode()
+        )
     if any(name in environ for name in FORWARDED):
         return False
     try:

@@ -34,7 +34,9 @@ CONNECTION_LOST: Final = "8s2b"
 
 def what_is_away(record: logging.LogRecord) -> tuple[str, BaseException] | None:
     """Return which of the two a record says is away, and the exception that says so; None for any other record."""
-    return what_failed(getattr(record, AWAY, None) or (record.exc_info[1] if record.exc_info else None))
+    return what_failed(
+        getattr(record, AWAY, None) or (record.exc_info[1] if record.exc_info else None)
+    )
 
 
 def what_failed(error: BaseException | None) -> tuple[str, BaseException] | None:
@@ -67,7 +69,10 @@ class Outages(logging.Filter):
     """A filter of a log's handler. Its own lines go through the same log."""
 
     def __init__(
-        self, probes: Mapping[str, Callable[[], object]], look_every: float = LOOK_EVERY, tell_every: float = TELL_EVERY
+        self,
+        probes: Mapping[str, Callable[[], object]],
+        look_every: float = LOOK_EVERY,
+        tell_every: float = TELL_EVERY,
     ) -> None:
         """``probes``: by name, what raises while that is away. Records about others pass. Both times in seconds."""
         super().__init__()
@@ -88,7 +93,9 @@ class Outages(logging.Filter):
             is_known = name in self._lasting
             self._lasting.add(name)
         if not is_known:
-            Thread(target=self._follow, args=(name, type(error).__name__), name="outage", daemon=True).start()
+            Thread(
+                target=self._follow, args=(name, type(error).__name__), name="outage", daemon=True
+            ).start()
         return False
 
     def _follow(self, name: str, kind: str) -> None:
@@ -96,7 +103,9 @@ class Outages(logging.Filter):
         began = told = monotonic()
         if self._answers(name):
             if began - self._ended.get(name, -LATE) >= LATE:
-                log.warning("A connection to %s broke off (%s), and a new one works.", _within(name), kind)
+                log.warning(
+                    "A connection to %s broke off (%s), and a new one works.", _within(name), kind
+                )
         else:
             log.error(
                 "%s does not answer (%s). %s; it is asked again every second. If this lasts, see that it runs, then run dashboard"

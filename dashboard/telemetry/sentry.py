@@ -17,7 +17,18 @@ from dashboard.version import VERSION
 
 SWITCH = "SENTRY_DSN"
 # What of an event leaves; the rest is what libraries found on the way.
-KEPT = ("event_id", "timestamp", "level", "platform", "release", "environment", "sdk", "exception", "logger", "fingerprint")
+KEPT = (
+    "event_id",
+    "timestamp",
+    "level",
+    "platform",
+    "release",
+    "environment",
+    "sdk",
+    "exception",
+    "logger",
+    "fingerprint",
+)
 KEPT_OF_FRAME = ("filename", "function", "module", "lineno", "in_app", "abs_path")
 
 
@@ -40,7 +51,9 @@ def begin(environ: Mapping[str, str], transport: Any = None) -> None:
         from sentry_sdk.integrations.excepthook import ExcepthookIntegration
         from sentry_sdk.integrations.logging import LoggingIntegration
     except ImportError:
-        raise Missing("SENTRY_DSN asks for Sentry, which is not installed: pip install 'partner-console[sentry]'") from None
+        raise Missing(
+            "SENTRY_DSN asks for Sentry, which is not installed: pip install 'partner-console[sentry]'"
+        ) from None
     sentry_sdk.init(
         dsn=environ[SWITCH],
         release=environ.get("SENTRY_RELEASE") or f"partner-console@{VERSION}",
@@ -82,7 +95,9 @@ def clean(event: Any, hint: Any = None) -> Any:
     if message:
         # As it stands in the code, before values are put in.
         kept["message"] = scrubbed(str(message))
-    kept["exception"] = {"values": [_exception(each) for each in event.get("exception", {}).get("values", [])]}
+    kept["exception"] = {
+        "values": [_exception(each) for each in event.get("exception", {}).get("values", [])]
+    }
     return kept
 
 
@@ -92,5 +107,9 @@ def _exception(found: Mapping[str, Any]) -> dict[str, Any]:
         "type": found.get("type"),
         "module": found.get("module"),
         "value": scrubbed(without_values(str(found.get("value") or ""))),
-        "stacktrace": {"frames": [{name: frame[name] for name in KEPT_OF_FRAME if name in frame} for frame in frames]},
+        "stacktrace": {
+            "frames": [
+                {name: frame[name] for name in KEPT_OF_FRAME if name in frame} for frame in frames
+            ]
+        },
     }

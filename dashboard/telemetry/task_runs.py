@@ -20,4 +20,9 @@ def around_task(task: str) -> Iterator[None]:
             result = "ok"
         finally:
             metrics.task_ended(task, result)
-            log.debug("Task %s: %s", task, result, extra={"task": task, "seconds": round(perf_counter() - began, 4)})
+            log.debug(
+                "Task %s: %s",
+                task,
+                result,
+                extra={"task": task, "seconds": round(perf_counter() - began, 4)},
+            )

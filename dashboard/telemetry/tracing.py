@@ -39,7 +39,10 @@ _provider: Any = None
 
 def wanted(environ: Mapping[str, str]) -> bool:
     """Whether the environment asks for spans."""
-    return any(environ.get(name) for name in SWITCHES) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+    return (
+        any(environ.get(name) for name in SWITCHES)
+        and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+    )
 
 
 def begin(environ: Mapping[str, str], exporter: "SpanExporter | None" = None) -> None:

@@ -15,7 +15,14 @@ from dashboard.users import browsers
 from dashboard.users import service as users
 from dashboard.users.models import User
 from dashboard.web import htmx
-from dashboard.web.access import PUBLIC, address_asked_for, is_for_scripts, role_of_view, short_address, view_mark
+from dashboard.web.access import (
+    PUBLIC,
+    address_asked_for,
+    is_for_scripts,
+    role_of_view,
+    short_address,
+    view_mark,
+)
 from dashboard.web.security import limiter
 
 # What has to be done after signing in before anything else opens, by its page: what opens until then, and why.
@@ -100,7 +107,10 @@ def log_in(user: User, detail: str = "") -> None:
     Aborts with 429 above ``MOST_SIGN_INS``: each is a row of the audit trail that stays.
     """
     if limiter.enabled and not limiter.limiter.hit(MOST_SIGN_INS, "signed in", str(user.id)):
-        abort(429, "You have signed in a hundred times within an hour. Wait until it is over, or use a session that is open.")
+        abort(
+            429,
+            "You have signed in a hundred times within an hour. Wait until it is over, or use a session that is open.",
+        )
     begin_session(user)
     audit.record(services().clock(), user.email, "sign_in", audit.DONE, detail=detail)
 
@@ -114,7 +124,9 @@ def begin_session(user: User) -> None:
 
 def _by_session(key: str) -> SessionUser | None:
     found = users.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
-    return _seeing(SessionUser(found.user, key, found.started_at + users.ABSOLUTE)) if found else None
+    return (
+        _seeing(SessionUser(found.user, key, found.started_at + users.ABSOLUTE)) if found else None
+    )
 
 
 def _by_token(asked: Request) -> SessionUser | None:
@@ -171,7 +183,9 @@ def _guard() -> ResponseReturnValue | None:
 def _lead_to(first: str) -> ResponseReturnValue:
     if is_for_scripts():
         abort(403, REQUIRED_STEPS[first][1])
-    return htmx.go_to(url_for(first), status=403) if htmx.is_htmx() else redirect(url_for(first), 303)
+    return (
+        htmx.go_to(url_for(first), status=403) if htmx.is_htmx() else redirect(url_for(first), 303)
+    )
 
 
 def _sign_in_first() -> ResponseReturnValue:
@@ -180,7 +194,9 @@ def _sign_in_first() -> ResponseReturnValue:
     if is_for_scripts():
         abort(401, "Sign in, or send a personal access token: Authorization: Bearer <token>.")
     if htmx.is_htmx():
-        return htmx.go_to(url_for("people.login", next=short_address(htmx.path_of_page())), status=401)
+        return htmx.go_to(
+            url_for("people.login", next=short_address(htmx.path_of_page())), status=401
+        )
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
     # What a form would have done is not done by signing in; its page is where to press again.

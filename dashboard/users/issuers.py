@@ -23,7 +23,9 @@ MICROSOFT: Final = frozenset({
 })  # fmt: skip
 # Instead of a tenant: any organisation's, any person's, or both (https://learn.microsoft.com/entra/identity-platform/v2-protocols-oidc).
 # The last one is the tenant that all personal accounts share.
-NO_TENANT: Final = frozenset({"common", "organizations", "consumers", "9188040d-6c67-4c5b-b112-36a304b66dad"})
+NO_TENANT: Final = frozenset(
+    {"common", "organizations", "consumers", "9188040d-6c67-4c5b-b112-36a304b66dad"}
+)
 
 
 class MoveError(ValueError):
@@ -48,10 +50,15 @@ def is_shared(issuer: str) -> bool:
 
 def bound_elsewhere(issuer: str | None) -> Sequence[tuple[str, int]]:
     """Issuers other than this one that people who are not disabled are bound to, with how many they are."""
-    others = select(User.issuer, func.count()).where(User.issuer.is_not(None), User.disabled_at.is_(None))
+    others = select(User.issuer, func.count()).where(
+        User.issuer.is_not(None), User.disabled_at.is_(None)
+    )
     if issuer is not None:
         others = others.where(User.issuer != issuer)
-    return [(str(found), count) for found, count in db.session.execute(others.group_by(User.issuer).order_by(User.issuer))]
+    return [
+        (str(found), count)
+        for found, count in db.session.execute(others.group_by(User.issuer).order_by(User.issuer))
+    ]
 
 
 def count_waiting() -> int:
@@ -71,7 +78,9 @@ def move(old: str, new: str, who: str, at: datetime) -> int:
     if old == new:
         raise MoveError("Both are the same issuer. Nobody was moved.")
     if is_shared(new):
-        raise MoveError(f"{new} stands for the accounts of many organisations. Name your own tenant's issuer. Nobody was moved.")
+        raise MoveError(
+            f"{new} stands for the accounts of many organisations. Name your own tenant's issuer. Nobody was moved."
+        )
     here, there = aliased(User), aliased(User)
     taken = select(here.email, there.email).join(there, there.subject == here.subject)
     taken = taken.where(here.issuer == old, there.issuer == new).order_by(here.email).limit(5)
@@ -81,7 +90,9 @@ def move(old: str, new: str, who: str, at: datetime) -> int:
             f"At {new} somebody else has the same subject already: {pairs}. Nobody was moved. Find out which of the two is right"
             " and hand the other one over anew under Admin, Users."
         )
-    found = set(db.session.scalars(select(User.id).where(or_(User.issuer == old, User.handed_to == old))))
+    found = set(
+        db.session.scalars(select(User.id).where(or_(User.issuer == old, User.handed_to == old)))
+    )
     if not found:
         known = ", ".join(issuer for issuer, _ in bound_elsewhere(None)) or "none"
         raise MoveError(f"Nobody is bound to {old}. Issuers that people are bound to: {known}.")
@@ -89,8 +100,12 @@ def move(old: str, new: str, who: str, at: datetime) -> int:
         change(update(User).where(User.issuer == old).values(issuer=new))
         change(update(User).where(User.handed_to == old).values(handed_to=new))
         # The entry's commit is the moving's as well.
-        audit.record(at, who, "move_issuer", audit.DONE, detail=f"{len(found)} people from {old} to {new}.")
+        audit.record(
+            at, who, "move_issuer", audit.DONE, detail=f"{len(found)} people from {old} to {new}."
+        )
     except IntegrityError:
         db.session.rollback()
-        raise MoveError("Somebody signed in at the new issuer just now. Nobody was moved: try again.") from None
+        raise MoveError(
+            "Somebody signed in at the new issuer just now. Nobody was moved: try again."
+        ) from None
     return len(found)

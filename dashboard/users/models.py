@@ -24,7 +24,10 @@ class User(Model):
 
     __tablename__ = "user"
     visibility = EVERYONE
-    __table_args__ = (Index("ix_user_provider", "issuer", "subject", unique=True), Index("ix_user_address", "address"))
+    __table_args__ = (
+        Index("ix_user_provider", "issuer", "subject", unique=True),
+        Index("ix_user_address", "address"),
+    )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)

@@ -18,7 +18,11 @@ def verified(claims: Mapping[str, Any], email: Any) -> bool | None:
     if said is not True and said != "true":
         return False
     spoken_of = claims.get("email")
-    return True if isinstance(spoken_of, str) and canonical(spoken_of) == canonical(str(email)) else None
+    return (
+        True
+        if isinstance(spoken_of, str) and canonical(spoken_of) == canonical(str(email))
+        else None
+    )
 
 
 def find(claims: Mapping[str, Any], name: str) -> Any:

@@ -69,7 +69,9 @@ def provision_user(vouched: OidcIdentity, at: datetime, domains: Collection[str]
             return provision_user(vouched, at, domains)
         user = namesake
     if user.disabled_at is not None:
-        raise NotProvisioned("You are shut out of this console. Ask an administrator to let you in again.")
+        raise NotProvisioned(
+            "You are shut out of this console. Ask an administrator to let you in again."
+        )
     if user.role != vouched.role:
         users.set_role(user, vouched.role, at)
     db.session.commit()
@@ -91,7 +93,9 @@ def _bind(user: User, vouched: OidcIdentity, at: datetime) -> bool:
 
     False where another request was first: they may be bound to another account by now.
     """
-    waits = or_(User.handed_to == vouched.issuer, (User.issuer == vouched.issuer) & User.subject.is_(None))
+    waits = or_(
+        User.handed_to == vouched.issuer, (User.issuer == vouched.issuer) & User.subject.is_(None)
+    )
     bound = {"issuer": vouched.issuer, "subject": vouched.subject, "handed_to": None}
     no_password = {"password_hash": "", "password_given": False}
     if not change(update(User).where(User.id == user.id, waits).values(**bound, **no_password)):
@@ -109,7 +113,11 @@ def _address(vouched: OidcIdentity) -> str:
     try:
         return users.checked_address(vouched.email)
     except users.PeopleError:
-        says = f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)" if vouched.email else ""
+        says = (
+            f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)"
+            if vouched.email
+            else ""
+        )
         raise NotProvisioned(
             f"Your provider did not tell your e-mail address{says}. Ask its administrator to send the {vouched.claim} claim,"
             " or this console's operator to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has the address."
@@ -117,7 +125,9 @@ def _address(vouched: OidcIdentity) -> str:
 
 
 def _bound(vouched: OidcIdentity) -> User | None:
-    return db.session.scalar(select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject))
+    return db.session.scalar(
+        select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject)
+    )
 
 
 def _check_namesake(namesake: User | None, vouched: OidcIdentity, address: str) -> None:
@@ -141,7 +151,9 @@ def _check_namesake(namesake: User | None, vouched: OidcIdentity, address: str) 
         )
 
 
-def _check_vouched_for(vouched: OidcIdentity, address: str, domains: Collection[str], *, is_waiting: bool) -> None:
+def _check_vouched_for(
+    vouched: OidcIdentity, address: str, domains: Collection[str], *, is_waiting: bool
+) -> None:
     """Return if the address is verified.
 
     Raises:
@@ -154,7 +166,8 @@ def _check_vouched_for(vouched: OidcIdentity, address: str, domains: Collection[
     raise NotProvisioned(
         f"{address}{waits} does not say that the address is verified, so it could be anybody’s. Ask the provider's"
         f" administrator to send email_verified, or, if all addresses of {domain} are your provider’s own, this console's"
-        f" operator to name {domain} in DASHBOARD_OIDC_DOMAINS." + (" Until then sign in as before." if is_waiting else "")
+        f" operator to name {domain} in DASHBOARD_OIDC_DOMAINS."
+        + (" Until then sign in as before." if is_waiting else "")
     )
 
 
@@ -167,7 +180,14 @@ def _end(vouched: OidcIdentity, at: datetime) -> None:
 
 def _make(vouched: OidcIdentity, address: str, at: datetime, domains: Collection[str]) -> User:
     assert vouched.role is not None
-    new = User(email=address, role=vouched.role, password_hash="", created_at=at, issuer=vouched.issuer, subject=vouched.subject)
+    new = User(
+        email=address,
+        role=vouched.role,
+        password_hash="",
+        created_at=at,
+        issuer=vouched.issuer,
+        subject=vouched.subject,
+    )
     user = add_if_new(new)
     db.session.commit()
     # Of two first sign-ins at once, the other one has made them.

@@ -42,14 +42,23 @@ def _kind() -> str | None:
 
 def _count() -> None:
     kind = _kind()
-    if not limiter.enabled or kind is None or role_of_view() in {None, PUBLIC} or not current_user.is_authenticated:
+    if (
+        not limiter.enabled
+        or kind is None
+        or role_of_view() in {None, PUBLIC}
+        or not current_user.is_authenticated
+    ):
         return
     amount, called = AMOUNTS[kind]
     try:
-        fits = all(limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in _parsed(amount))
+        fits = all(
+            limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in _parsed(amount)
+        )
     except RedisError as error:
         # What does not need Redis otherwise goes on without it, uncounted.
-        logging.getLogger(__name__).warning("Amounts are not counted: %s", type(error).__name__, extra={AWAY: error})
+        logging.getLogger(__name__).warning(
+            "Amounts are not counted: %s", type(error).__name__, extra={AWAY: error}
+        )
         return
     if not fits:
         abort(429, f"One person may have {amount.replace('; ', ' and ')} of {called}.")

@@ -41,12 +41,16 @@ def read(text: str) -> list[tuple[str, bool]]:
     if not lines:
         raise BadScope("Name a customer at least, or let this person see all.")
     if len(lines) > MOST:
-        raise BadScope(f"These are {len(lines)} lines; there can be {MOST}. Give your customers’ ids a common beginning.")
+        raise BadScope(
+            f"These are {len(lines)} lines; there can be {MOST}. Give your customers’ ids a common beginning."
+        )
     found = []
     for line in lines:
         name, is_prefix = line.removesuffix("*"), line.endswith("*")
         if not name or "*" in name or len(name) > LONGEST or not name.isprintable():
-            raise BadScope(f"“{line[:60]}” names no customers: write an external id, or its beginning with * behind it.")
+            raise BadScope(
+                f"“{line[:60]}” names no customers: write an external id, or its beginning with * behind it."
+            )
         found.append((name, is_prefix))
     return found
 
@@ -57,7 +61,10 @@ def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
     lock_snapshot()
     change(delete(AccountAccessRule).where(AccountAccessRule.user_id == user.id))
     user.limited = to is not None
-    db.session.add_all(AccountAccessRule(user_id=user.id, text=text, is_prefix=is_prefix) for text, is_prefix in to or ())
+    db.session.add_all(
+        AccountAccessRule(user_id=user.id, text=text, is_prefix=is_prefix)
+        for text, is_prefix in to or ()
+    )
     db.session.flush()
     visibility.rebuild_visible_accounts(db.session(), user_id=user.id)
     db.session.commit()
@@ -66,14 +73,24 @@ def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
 def may_see(user: User, external_id: str) -> bool:
     """Whether a person may see the customer with this external id, whether or not there is one already."""
     return not user.sees_some or any(
-        external_id.startswith(scope.text) if scope.is_prefix else external_id == scope.text for scope in scopes_of(user)
+        external_id.startswith(scope.text) if scope.is_prefix else external_id == scope.text
+        for scope in scopes_of(user)
     )
 
 
 def count(user: User) -> int:
     """How many customers a limited person sees now."""
-    counting = select(func.count()).select_from(Account).join(VisibleAccount, VisibleAccount.account_id == Account.id)
-    return db.session.scalar(counting.where(VisibleAccount.user_id == user.id, Account.gone_at.is_(None))) or 0
+    counting = (
+        select(func.count())
+        .select_from(Account)
+        .join(VisibleAccount, VisibleAccount.account_id == Account.id)
+    )
+    return (
+        db.session.scalar(
+            counting.where(VisibleAccount.user_id == user.id, Account.gone_at.is_(None))
+        )
+        or 0
+    )
 
 
 def in_words(user: User) -> str:

@@ -79,7 +79,9 @@ def create_user(email: str, role: str, password: str, at: datetime, *, given: bo
     hashed_password = hash_password(password, address)
     if find_user(address) is not None:
         raise PeopleError(f"There is a user {address} already.")
-    new = User(email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given)
+    new = User(
+        email=address, role=role, password_hash=hashed_password, created_at=at, password_given=given
+    )
     user = add_if_new(new)
     db.session.commit()
     if user is None:
@@ -94,7 +96,9 @@ def checked_address(email: str) -> str:
         PeopleError: it is none.
     """
     if len(email) > LONGEST_ADDRESS:
-        raise PeopleError(f"“{email[:80]}…” is no e-mail address: one has {LONGEST_ADDRESS} characters at most.")
+        raise PeopleError(
+            f"“{email[:80]}…” is no e-mail address: one has {LONGEST_ADDRESS} characters at most."
+        )
     try:
         found = validate_email(email.strip(), check_deliverability=False, test_environment=True)
     except EmailNotValidError as error:
@@ -121,7 +125,10 @@ def hash_password(password: str, email: str) -> str:
         left = left.replace(word, "")
     found = zxcvbn(password[:LOOKED_THROUGH], user_inputs=sorted(words))
     if len(left) < LEFT_OVER or found["score"] < LEAST_MARK:
-        why = found["feedback"]["warning"] or "It is made of little but your address, words of the trade or one character."
+        why = (
+            found["feedback"]["warning"]
+            or "It is made of little but your address, words of the trade or one character."
+        )
         raise PeopleError(f"That is guessed too easily. {why}")
     return _hasher.hash(password)
 
@@ -134,7 +141,11 @@ def find_user(email: str) -> User | None:
     """
     form, written = canonical(email), clean(email).strip().lower()
     # The second half: of a user whom a version made that kept no canonical form, until the daily repair.
-    same = select(User).where(or_(User.address == form, User.email.in_([form, written]))).order_by(User.id)
+    same = (
+        select(User)
+        .where(or_(User.address == form, User.email.in_([form, written])))
+        .order_by(User.id)
+    )
     found = [user for user in db.session.scalars(same) if canonical(user.email) == form]
     return next((user for user in found if user.email == written), found[0] if found else None)
 
@@ -159,7 +170,9 @@ def disable(user: User, at: datetime) -> None:
     """Shut a person out: no sign-in, no token, and none of those that are open. Commits."""
     user.disabled_at = at
     db.session.execute(
-        update(AccessToken).where(AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None)).values(revoked_at=at)
+        update(AccessToken)
+        .where(AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None))
+        .values(revoked_at=at)
     )
     end_all(user, at)
 
@@ -181,7 +194,11 @@ def set_role(user: User, role: str, at: datetime) -> None:
 def check_password(email: str, password: str) -> User | None:
     """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
     user = find_user(email)
-    return user if has_password(user, password) and user is not None and user.disabled_at is None else None
+    return (
+        user
+        if has_password(user, password) and user is not None and user.disabled_at is None
+        else None
+    )
 
 
 def has_password(user: User | None, password: str) -> bool:
@@ -197,7 +214,11 @@ def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
     """Begin a sign-in; the key goes into the session cookie. ``browser``: in a few words, for its owner. Commits."""
     key = secrets.token_urlsafe(32)
     _note_use(user, at)
-    db.session.add(UserSession(user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]))
+    db.session.add(
+        UserSession(
+            user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]
+        )
+    )
     db.session.commit()
     return Secret(key)
 
@@ -231,14 +252,18 @@ def _note_use(user: User, at: datetime) -> None:
 
 def sign_out(key: str, at: datetime) -> None:
     """End the sign-in, so that a copied cookie is worth nothing. Commits."""
-    db.session.execute(update(UserSession).where(UserSession.key_hash == hashed(key)).values(ended_at=at))
+    db.session.execute(
+        update(UserSession).where(UserSession.key_hash == hashed(key)).values(ended_at=at)
+    )
     db.session.commit()
 
 
 def end_all(user: User, at: datetime, *, but: str = "") -> None:
     """End every sign-in of a person, ``but`` the one of this key. Commits."""
     mine = update(UserSession).where(
-        UserSession.user_id == user.id, UserSession.key_hash != hashed(but), UserSession.ended_at.is_(None)
+        UserSession.user_id == user.id,
+        UserSession.key_hash != hashed(but),
+        UserSession.ended_at.is_(None),
     )
     db.session.execute(mine.values(ended_at=at))
     db.session.commit()
@@ -255,14 +280,24 @@ def new_token(user: User, name: str, at: datetime) -> Secret:
     if len(tokens_of(user)) >= 20:
         raise PeopleError("You have 20 tokens. Revoke one that is not used any more.")
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
-    db.session.add(AccessToken(user_id=user.id, name=name.strip()[:80], start=token[:9], token_hash=hashed(token), created_at=at))
+    db.session.add(
+        AccessToken(
+            user_id=user.id,
+            name=name.strip()[:80],
+            start=token[:9],
+            token_hash=hashed(token),
+            created_at=at,
+        )
+    )
     db.session.commit()
     return Secret(token)
 
 
 def tokens_of(user: User) -> list[AccessToken]:
     """A person's tokens that are not revoked, newest first."""
-    mine = select(AccessToken).where(AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None))
+    mine = select(AccessToken).where(
+        AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None)
+    )
     return list(db.session.scalars(mine.order_by(AccessToken.id.desc())))
 
 
@@ -281,11 +316,15 @@ def owner_of_token(value: str, at: datetime) -> User | None:
     Of who signs in at a provider only while they do so: ``VOUCHED_FOR`` after they were here last it rests until they come again.
     """
     found = db.session.scalar(
-        select(AccessToken).where(AccessToken.token_hash == hashed(value), AccessToken.revoked_at.is_(None))
+        select(AccessToken).where(
+            AccessToken.token_hash == hashed(value), AccessToken.revoked_at.is_(None)
+        )
     )
     if found is None or found.user.disabled_at is not None:
         return None
-    if found.user.issuer is not None and (found.user.seen_at is None or at - found.user.seen_at > VOUCHED_FOR):
+    if found.user.issuer is not None and (
+        found.user.seen_at is None or at - found.user.seen_at > VOUCHED_FOR
+    ):
         return None
     if found.used_at is None or at - found.used_at > timedelta(minutes=1):
         found.used_at = at

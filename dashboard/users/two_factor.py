@@ -40,7 +40,11 @@ def step_of(secret: str, code: str, at: datetime) -> int | None:
     """The step of time that a code is of; None where it is of none near ``at``."""
     code, now, totp = _plain(code), int(at.timestamp()) // STEP, pyotp.TOTP(secret)
     # All of them are looked at, however early one fits.
-    fitting = [step for step in range(now - OFF, now + OFF + 1) if hmac.compare_digest(totp.generate_otp(step), code)]
+    fitting = [
+        step
+        for step in range(now - OFF, now + OFF + 1)
+        if hmac.compare_digest(totp.generate_otp(step), code)
+    ]
     return fitting[-1] if fitting else None
 
 
@@ -48,7 +52,9 @@ def switch_on(user: User, secret: str, step: int, seal: Seal) -> list[str]:
     """Ask this person for codes from now on; ``step``: of the code by which they confirmed it. Their recovery codes. Commits."""
     codes = [_new_code() for _ in range(RECOVERY_CODES)]
     _forget_codes(user)
-    db.session.add_all(RecoveryCode(user_id=user.id, code_hash=users.hashed(_plain(code))) for code in codes)
+    db.session.add_all(
+        RecoveryCode(user_id=user.id, code_hash=users.hashed(_plain(code))) for code in codes
+    )
     user.totp_secret, user.totp_step = seal(secret), step
     db.session.commit()
     return codes
@@ -70,13 +76,17 @@ def take(user: User, secret: str | None, code: str, at: datetime, seal: Seal) ->
     step = step_of(secret, code, at) if secret is not None else None
     if step is not None and secret is not None:
         newer = update(User).where(
-            User.id == user.id, User.totp_secret.is_not(None), or_(User.totp_step.is_(None), User.totp_step < step)
+            User.id == user.id,
+            User.totp_secret.is_not(None),
+            or_(User.totp_step.is_(None), User.totp_step < step),
         )
         taken = change(newer.values(totp_step=step, totp_secret=seal(secret)))
         db.session.commit()
         return "code" if taken else None
     unused = update(RecoveryCode).where(
-        RecoveryCode.user_id == user.id, RecoveryCode.code_hash == users.hashed(_plain(code)), RecoveryCode.used_at.is_(None)
+        RecoveryCode.user_id == user.id,
+        RecoveryCode.code_hash == users.hashed(_plain(code)),
+        RecoveryCode.used_at.is_(None),
     )
     taken = change(unused.values(used_at=at))
     db.session.commit()
@@ -85,7 +95,9 @@ def take(user: User, secret: str | None, code: str, at: datetime, seal: Seal) ->
 
 def codes_left(user: User) -> int:
     """How many recovery codes somebody has that were not used."""
-    unused = select(RecoveryCode.id).where(RecoveryCode.user_id == user.id, RecoveryCode.used_at.is_(None))
+    unused = select(RecoveryCode.id).where(
+        RecoveryCode.user_id == user.id, RecoveryCode.used_at.is_(None)
+    )
     return len(db.session.scalars(unused).all())
 
 

@@ -64,7 +64,14 @@ def is_for_scripts() -> bool:
 def short_address(target: str | None) -> str | None:
     """A path with its query, or without it where that is too long for an address; None where the path is, too."""
     target = target or ""
-    return next((each for each in (target, target.partition("?")[0]) if each and len(quote(each, safe="")) <= LONGEST_NEXT), None)
+    return next(
+        (
+            each
+            for each in (target, target.partition("?")[0])
+            if each and len(quote(each, safe="")) <= LONGEST_NEXT
+        ),
+        None,
+    )
 
 
 def address_asked_for() -> str:

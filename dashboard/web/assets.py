@@ -35,6 +35,10 @@ def _of_file(folder: str, name: str) -> str | None:
 
 
 def _keep(response: Response) -> Response:
-    if request.endpoint == "static" and response.status_code in {200, 304} and request.args.get("v"):
+    if (
+        request.endpoint == "static"
+        and response.status_code in {200, 304}
+        and request.args.get("v")
+    ):
         response.headers["Cache-Control"] = f"public, max-age={A_YEAR}, immutable"
     return response

@@ -40,7 +40,11 @@ class Coverage:
     @property
     def idle(self) -> bool:
         """Whether a pass is under way that no worker goes on with."""
-        return self.running and self.last is not None and services().clock() - self.last.alive_at > passes.IDLE_AFTER
+        return (
+            self.running
+            and self.last is not None
+            and services().clock() - self.last.alive_at > passes.IDLE_AFTER
+        )
 
     @property
     def seconds_left(self) -> float | None:

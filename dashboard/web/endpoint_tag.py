@@ -14,4 +14,8 @@ def _say() -> None:
     if request.endpoint is not None:
         request.environ[ENDPOINT] = request.endpoint
         # Numbers are Peliqan's ids. A word in an address may be anything.
-        request.environ[PLACE] = {name: value for name, value in (request.view_args or {}).items() if isinstance(value, int)}
+        request.environ[PLACE] = {
+            name: value
+            for name, value in (request.view_args or {}).items()
+            if isinstance(value, int)
+        }

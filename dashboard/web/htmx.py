@@ -7,7 +7,10 @@ from flask import Response, request, url_for
 
 def is_htmx() -> bool:
     """Whether a fragment is asked for rather than a page."""
-    return request.headers.get("HX-Request") == "true" and request.headers.get("HX-History-Restore-Request") != "true"
+    return (
+        request.headers.get("HX-Request") == "true"
+        and request.headers.get("HX-History-Restore-Request") != "true"
+    )
 
 
 def target() -> str:
@@ -27,7 +30,10 @@ def path_here(url: str | None) -> str | None:
     except ValueError:
         return None
     # Behind a proxy that passes no Host on, the browser knows the console by its external address alone.
-    if parts.netloc not in {request.host, urlsplit(url_for("overview.show", _external=True)).netloc}:
+    if parts.netloc not in {
+        request.host,
+        urlsplit(url_for("overview.show", _external=True)).netloc,
+    }:
         return None
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
 

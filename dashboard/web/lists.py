@@ -62,7 +62,11 @@ class ListContext:
 
     def twin(self, extension: str) -> str:
         """The same list for scripts."""
-        return url_for(f"{self.endpoint}_{extension}", **self.args, **self.page.query.url_args(page=self.page.query.page))
+        return url_for(
+            f"{self.endpoint}_{extension}",
+            **self.args,
+            **self.page.query.url_args(page=self.page.query.page),
+        )
 
     def sort_url(self, name: str) -> str:
         """Sorted by this column, or the other way round where it is already."""
@@ -102,7 +106,9 @@ def render_list(
     """
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
-        return csv_response([item(row) for row in read_whole_list(listing, query)], request.path.rsplit("/", 1)[-1])
+        return csv_response(
+            [item(row) for row in read_whole_list(listing, query)], request.path.rsplit("/", 1)[-1]
+        )
     page = listing.page(query, whole=request.path.endswith(".json"))
     if request.path.endswith(".json"):
         as_of = coverage().as_of
@@ -115,7 +121,9 @@ def render_list(
         )
     place = request.endpoint or "", request.view_args or {}
     shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(page))
-    return render_template(fragment if htmx.is_htmx() else template, list=shown, beside=beside(page.items), **more)
+    return render_template(
+        fragment if htmx.is_htmx() else template, list=shown, beside=beside(page.items), **more
+    )
 
 
 def read_whole_list(listing: Listing, query: ListQuery) -> list[Any]:

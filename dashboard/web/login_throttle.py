@@ -44,7 +44,9 @@ def count_key(who: str) -> str:
 
     The limiter logs its keys and keeps them in Redis, where neither a client's address nor an e-mail address has a place.
     """
-    return hmac.digest(current_app.config["SECRET_KEY"].encode(), f"attempts {who}".encode(), hashlib.sha256).hex()[:40]
+    return hmac.digest(
+        current_app.config["SECRET_KEY"].encode(), f"attempts {who}".encode(), hashlib.sha256
+    ).hex()[:40]
 
 
 def cookie_name() -> str:
@@ -95,11 +97,22 @@ def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
     def keep(response: Response) -> Response:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
         path = current_app.config["SESSION_COOKIE_PATH"]
-        response.set_cookie(cookie_name(), signed, HALF_A_YEAR, path=path, secure=secure, httponly=True, samesite="Lax")
+        response.set_cookie(
+            cookie_name(),
+            signed,
+            HALF_A_YEAR,
+            path=path,
+            secure=secure,
+            httponly=True,
+            samesite="Lax",
+        )
         return response
 
 
 def _signer(address: str) -> Signer:
     # The address is part of what signs and not of what is signed: the cookie names nobody. The newest key comes last.
-    keys = [*reversed(current_app.config["SECRET_KEY_FALLBACKS"] or []), current_app.config["SECRET_KEY"]]
+    keys = [
+        *reversed(current_app.config["SECRET_KEY_FALLBACKS"] or []),
+        current_app.config["SECRET_KEY"],
+    ]
     return Signer(keys, salt=f"browser of {address}")

@@ -14,7 +14,10 @@ def get_account_or_404(account_id: int) -> Account:
     """The account, or a page that says there is none."""
     account = queries.account_or_none(account_id)
     if account is None:
-        abort(404, f"No account has the id {account_id}, or it is newer than the last pass over the fleet.")
+        abort(
+            404,
+            f"No account has the id {account_id}, or it is newer than the last pass over the fleet.",
+        )
     return account
 
 
@@ -31,7 +34,8 @@ def get_visible_cause_or_403(cause_id: int) -> Cause:
     cause = get_cause_or_404(cause_id)
     if not finding_queries.is_fully_visible(cause):
         abort(
-            403, "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding."
+            403,
+            "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding.",
         )
     return cause
 
@@ -40,5 +44,8 @@ def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
     """The connection, or a page that says there is none."""
     connection = queries.connection_or_none(account_id, connection_id)
     if connection is None:
-        abort(404, f"Account {account_id} has no connection {connection_id}, or it is newer than the last pass.")
+        abort(
+            404,
+            f"Account {account_id} has no connection {connection_id}, or it is newer than the last pass.",
+        )
     return connection

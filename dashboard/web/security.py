@@ -82,7 +82,10 @@ def _only_forms() -> None:
     if request.method in {"GET", "HEAD", "OPTIONS"} or not request.endpoint:
         return
     if request.content_type and request.mimetype not in FORMS:
-        abort(400, "The console reads forms. Send the fields as application/x-www-form-urlencoded, as its pages do.")
+        abort(
+            400,
+            "The console reads forms. Send the fields as application/x-www-form-urlencoded, as its pages do.",
+        )
     if request.files:
         abort(400, "No form of the console takes a file. Send each field as text.")
     # Of a multipart form: what reads all fields would stumble over it.
@@ -92,7 +95,11 @@ def _only_forms() -> None:
 
 def _headers(response: Response) -> Response:
     policy = g.get("policy", POLICY)
-    text = policy if isinstance(policy, str) else "; ".join(f"{name} {value}" for name, value in policy.items())
+    text = (
+        policy
+        if isinstance(policy, str)
+        else "; ".join(f"{name} {value}" for name, value in policy.items())
+    )
     response.headers.setdefault("Content-Security-Policy", text)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")
@@ -101,7 +108,9 @@ def _headers(response: Response) -> Response:
     if "frame-ancestors 'none'" in text:
         response.headers.setdefault("X-Frame-Options", "DENY")
     if not services().settings.dashboard_insecure_cookies:
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000; includeSubDomains")
+        response.headers.setdefault(
+            "Strict-Transport-Security", "max-age=31536000; includeSubDomains"
+        )
     if request.endpoint != "static":
         # Customers' data must not stay in a shared computer's cache, nor behind the Back button after signing out. Set and not
         # left to be: Flask lets a file be kept by anybody, as static ones may be.

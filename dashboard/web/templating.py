@@ -33,7 +33,9 @@ def quick_url_for(endpoint: str, **values: Any) -> str:
     """``url_for`` for the templates: it works out anew what each of a page's dozens of plain links and icons is."""
     if endpoint == "static":
         return _static(request.root_path, **values)
-    return url_for(endpoint, **values) if values or endpoint.startswith(".") else object_url(endpoint)
+    return (
+        url_for(endpoint, **values) if values or endpoint.startswith(".") else object_url(endpoint)
+    )
 
 
 @cache

@@ -55,7 +55,9 @@ def today_began() -> datetime:
 
 def init_app(app: Flask) -> None:
     """Give them to the templates: ``ago`` and ``moment`` as elements, the filters as text."""
-    app.jinja_env.globals.update(ago=ago, moment=moment, clock_time=clock_time, now=now, viewer_zone=lambda: zone().key)
+    app.jinja_env.globals.update(
+        ago=ago, moment=moment, clock_time=clock_time, now=now, viewer_zone=lambda: zone().key
+    )
     app.jinja_env.filters.update(moment=short, seconds_ago=seconds_ago, visit=visit)
 
 
@@ -73,14 +75,20 @@ def short(time: datetime) -> str:
     """The viewer's time, with the day where it is another, and the zone written out."""
     local = time.astimezone(zone())
     today = now().astimezone(zone()).date()
-    day = "" if local.date() == today else f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
+    day = (
+        ""
+        if local.date() == today
+        else f"{local.day} {local:%b}" + ("" if local.year == today.year else f" {local.year}")
+    )
     return f"{day} {local:%H:%M %Z}".strip()
 
 
 def day(time: datetime) -> str:
     """Its day in the viewer's zone, in full: "Monday 24 November"."""
     local = time.astimezone(zone())
-    return f"{local:%A} {local.day} {local:%B}" + ("" if local.year == now().astimezone(zone()).year else f" {local.year}")
+    return f"{local:%A} {local.day} {local:%B}" + (
+        "" if local.year == now().astimezone(zone()).year else f" {local.year}"
+    )
 
 
 def clock_time(time: datetime) -> Markup:
@@ -92,7 +100,13 @@ def visit(time: datetime) -> str:
     """When somebody was here last, as one says it: "today 08:12 CET", "on Monday 17:40 CET", "on 3 September 17:40 CEST"."""
     local = time.astimezone(zone())
     days = (now().astimezone(zone()).date() - local.date()).days
-    day = "today" if days == 0 else f"on {local:%A}" if days < DAYS_BY_NAME else f"on {local.day} {local:%B}"
+    day = (
+        "today"
+        if days == 0
+        else f"on {local:%A}"
+        if days < DAYS_BY_NAME
+        else f"on {local.day} {local:%B}"
+    )
     return f"{day} {local:%H:%M %Z}"
 
 

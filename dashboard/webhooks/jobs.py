@@ -47,7 +47,9 @@ class ProcessedEvents:
     deliveries: list[int] = field(default_factory=list)
 
 
-def process_all(clock: Callable[[], datetime], interval: float, *, delivers: bool = False) -> ProcessedEvents:
+def process_all(
+    clock: Callable[[], datetime], interval: float, *, delivers: bool = False
+) -> ProcessedEvents:
     """Work through everything that waits, a batch at a time; a worker that is killed meanwhile loses none.
 
     ``interval``: seconds between two passes; ``delivers``: tables of new connections go to a hook. Commits after each batch.
@@ -89,7 +91,12 @@ def process_batch(at: datetime, interval: float, *, delivers: bool = False) -> P
             ended[each.place] = max(each.run_id or 0, ended.get(each.place, 0))
     run_state.save(known, at)
     run_state.note_removed(
-        {each.place for each in told if each.event == REMOVED and each.place is not None and not each.too_late}, at
+        {
+            each.place
+            for each in told
+            if each.event == REMOVED and each.place is not None and not each.too_late
+        },
+        at,
     )
     webhook_events.settle(settled, at)
     is_storm = webhook_events.many_wait(MOST_WAITING)
@@ -97,23 +104,39 @@ def process_batch(at: datetime, interval: float, *, delivers: bool = False) -> P
     asked = set() if is_storm else _ask(set(waiting.values()), at, interval)
     looked_for = actions.make_due(ended, at)
     added = [each.place for each in told if each.event == ADDED and each.place is not None]
-    handed_over = [*deliveries.start(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)] if delivers else []
+    handed_over = (
+        [*deliveries.start(added, deliveries.BY_EVENT, at), *deliveries.make_due(ended, at)]
+        if delivers
+        else []
+    )
     db.session.commit()
     return ProcessedEvents(len(told), asked, looked_for, handed_over)
 
 
 def _read_new() -> tuple[list["_Told"], dict[int, int], dict[Place, RunState]]:
     told, named = _with_accounts([_Told.of(row) for row in webhook_events.new()])
-    known = run_state.load({(each.place, each.run_id) for each in told if each.place is not None and each.is_known})
+    known = run_state.load(
+        {(each.place, each.run_id) for each in told if each.place is not None and each.is_known}
+    )
     return told, named, known
 
 
 def _with_accounts(told: Sequence["_Told"]) -> tuple[list["_Told"], dict[int, int]]:
     """The same with the accounts of connections whose events did not name them, where there is no doubt; and which those were."""
-    nameless = {each.id: each.connection_id for each in told if each.account_id is None and each.connection_id is not None}
+    nameless = {
+        each.id: each.connection_id
+        for each in told
+        if each.account_id is None and each.connection_id is not None
+    }
     account_of = webhook_events.accounts_of(set(nameless.values()))
-    named = {id: account_of[connection_id] for id, connection_id in nameless.items() if connection_id in account_of}
-    return [replace(each, account_id=named[each.id]) if each.id in named else each for each in told], named
+    named = {
+        id: account_of[connection_id]
+        for id, connection_id in nameless.items()
+        if connection_id in account_of
+    }
+    return [
+        replace(each, account_id=named[each.id]) if each.id in named else each for each in told
+    ], named
 
 
 def _ask(account_ids: set[int], at: datetime, interval: float) -> set[int]:
@@ -177,7 +200,12 @@ class _Told:
 
     def order(self) -> tuple[int, datetime, bool, int]:
         """Runs in their order, and the end of each after its beginning."""
-        return self.run_id or 0, self.at, self.status is not None and run_is_over(self.status), self.id
+        return (
+            self.run_id or 0,
+            self.at,
+            self.status is not None and run_is_over(self.status),
+            self.id,
+        )
 
 
 def _apply(told: _Told, known: Mapping[Place, RunState]) -> tuple[str, str]:
@@ -194,5 +222,9 @@ def _apply(told: _Told, known: Mapping[Place, RunState]) -> tuple[str, str]:
         return webhook_events.WAITING, ""
     changed = standing.hear(told.run_id, told.status, told.at)
     if run_is_over(told.status):
-        return (webhook_events.DONE, LATE) if not changed and standing.was_read_since(told.at) else (webhook_events.WAITING, "")
+        return (
+            (webhook_events.DONE, LATE)
+            if not changed and standing.was_read_since(told.at)
+            else (webhook_events.WAITING, "")
+        )
     return webhook_events.DONE, IN_SNAPSHOT if changed else LATE

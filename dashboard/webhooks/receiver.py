@@ -65,10 +65,14 @@ class WebhookReceiver:
         with app.app_context():
             self._engine = db.engine
         self._intake = EventBatcher()
-        self._wake_worker = Throttle(lambda: parts.queues.try_to_enqueue(process_events), WAKE_EVERY)
+        self._wake_worker = Throttle(
+            lambda: parts.queues.try_to_enqueue(process_events), WAKE_EVERY
+        )
         self._refused_at: float | None = None
 
-    def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         """WSGI."""
         if environ.get("PATH_INFO") != ADDRESS:
             return self._inner(environ, start_response)
@@ -78,20 +82,34 @@ class WebhookReceiver:
         except _Refusal as refusal:
             return _say(start_response, refusal.status, refusal.code, refusal.detail)
         except (OperationalError, InterfaceError) as error:
-            self._app.logger.error("An event could not be kept: %s.", type(error.orig).__name__, extra={AWAY: error})
-            return _say(start_response, "503 Service Unavailable", "store_away", "Nothing is kept; send it again.", RETRY_AFTER)
+            self._app.logger.error(
+                "An event could not be kept: %s.", type(error.orig).__name__, extra={AWAY: error}
+            )
+            return _say(
+                start_response,
+                "503 Service Unavailable",
+                "store_away",
+                "Nothing is kept; send it again.",
+                RETRY_AFTER,
+            )
         start_response("204 No Content", [("Cache-Control", "no-store")])
         return []
 
     def _keep(self, environ: "WSGIEnvironment") -> None:
         if environ["REQUEST_METHOD"] != "POST":
-            raise _Refusal("405 Method Not Allowed", "method_not_allowed", "Events are posted to this address.")
+            raise _Refusal(
+                "405 Method Not Allowed", "method_not_allowed", "Events are posted to this address."
+            )
         try:
             body = get_input_stream(environ, max_content_length=LARGEST).read()
         except RequestEntityTooLarge:
-            raise _Refusal("413 Content Too Large", "too_large", f"At most {LARGEST // 1024} kB are taken.") from None
+            raise _Refusal(
+                "413 Content Too Large", "too_large", f"At most {LARGEST // 1024} kB are taken."
+            ) from None
         # Nothing of the body is read before it is known who wrote it.
-        if self._secret and not peliqan_webhooks.is_signed(body, environ.get(self._header), self._secret):
+        if self._secret and not peliqan_webhooks.is_signed(
+            body, environ.get(self._header), self._secret
+        ):
             self._note_refused()
             sentence = "The signature is missing, or it is not of this body and the secret."
             raise _Refusal("401 Unauthorized", "bad_signature", sentence)
@@ -124,8 +142,14 @@ class WebhookReceiver:
                 periodic.claim_periodic(REFUSED, self._parts.clock(), NOTED_EVERY)
 
 
-def _say(start_response: "StartResponse", status: str, code: str, detail: str, *headers: tuple[str, str]) -> list[bytes]:
+def _say(
+    start_response: "StartResponse", status: str, code: str, detail: str, *headers: tuple[str, str]
+) -> list[bytes]:
     answer = json.dumps({"error": code, "detail": detail}).encode()
-    head = [("Content-Type", "application/json"), ("Content-Length", str(len(answer))), ("X-Content-Type-Options", "nosniff")]
+    head = [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(answer))),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
     start_response(status, [*head, ("Cache-Control", "no-store"), *headers])
     return [answer]

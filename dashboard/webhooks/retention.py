@@ -12,7 +12,11 @@ EVENTS_KEPT = timedelta(days=14)
 
 def delete_old_events(at: datetime) -> int:
     """Delete events that came more than fourteen days ago; how many. Commits, in small steps."""
-    old = select(WebhookEvent.id).where(WebhookEvent.received_at < at - EVENTS_KEPT).limit(MOST_AT_ONCE)
+    old = (
+        select(WebhookEvent.id)
+        .where(WebhookEvent.received_at < at - EVENTS_KEPT)
+        .limit(MOST_AT_ONCE)
+    )
     forgotten = 0
     while deleted := change(delete(WebhookEvent).where(WebhookEvent.id.in_(old))):
         db.session.commit()

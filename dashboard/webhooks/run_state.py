@@ -54,7 +54,9 @@ class RunState:
             if not over and run_id < self.newest:
                 # It began before one that is known, so it is known how it ended, or soon will be.
                 return False
-            run = self.runs[run_id] = ReportedRun(status, None if over else at, at if over else None, is_new=True)
+            run = self.runs[run_id] = ReportedRun(
+                status, None if over else at, at if over else None, is_new=True
+            )
         elif not over:
             if run.started_at is None:
                 run.started_at, run.is_changed = at, True
@@ -89,37 +91,79 @@ def load(heard: Collection[tuple[Place, int | None]]) -> dict[Place, RunState]:
         .correlate(Connection)
         .scalar_subquery()
     )
-    facts = (Connection.running, Connection.last_run_status, Connection.last_run_at, Connection.last_success_at)
-    mine = select(Connection.account_id, Connection.id, newest, *facts, Connection.runs_read_at).where(
-        Connection.account_id.in_({account_id for account_id, _ in places}), Connection.gone_at.is_(None)
+    facts = (
+        Connection.running,
+        Connection.last_run_status,
+        Connection.last_run_at,
+        Connection.last_success_at,
     )
-    found = {(row[0], row[1]): RunState(row[2] or 0, *row[3:]) for row in db.session.execute(mine) if (row[0], row[1]) in places}
+    mine = select(
+        Connection.account_id, Connection.id, newest, *facts, Connection.runs_read_at
+    ).where(
+        Connection.account_id.in_({account_id for account_id, _ in places}),
+        Connection.gone_at.is_(None),
+    )
+    found = {
+        (row[0], row[1]): RunState(row[2] or 0, *row[3:])
+        for row in db.session.execute(mine)
+        if (row[0], row[1]) in places
+    }
     wanted = {(*place, run_id) for place, run_id in heard if run_id is not None and place in found}
     wanted |= {(*place, standing.newest) for place, standing in found.items() if standing.newest}
     if wanted:
         these = tuple_(Run.account_id, Run.connection_id, Run.id).in_(wanted)
-        columns = (Run.account_id, Run.connection_id, Run.id, Run.status, Run.started_at, Run.ended_at)
+        columns = (
+            Run.account_id,
+            Run.connection_id,
+            Run.id,
+            Run.status,
+            Run.started_at,
+            Run.ended_at,
+        )
         for row in db.session.execute(select(*columns).where(these)):
-            found[row.account_id, row.connection_id].runs[row.id] = ReportedRun(row.status, row.started_at, row.ended_at)
+            found[row.account_id, row.connection_id].runs[row.id] = ReportedRun(
+                row.status, row.started_at, row.ended_at
+            )
     return found
 
 
 def save(standings: Mapping[Place, RunState], at: datetime) -> None:
     """Write them down, and that something was heard of them. Within ``begin_change``. Does not commit."""
-    runs = [(place, id, run) for place, standing in standings.items() for id, run in standing.runs.items()]
+    runs = [
+        (place, id, run)
+        for place, standing in standings.items()
+        for id, run in standing.runs.items()
+    ]
     upsert(Run, [_row(place, id, run) for place, id, run in runs if run.is_new], keep=True)
     names = ("status", "started_at", "ended_at")
-    this_run = (Run.account_id == bindparam("account"), Run.connection_id == bindparam("connection"), Run.id == bindparam("run"))
+    this_run = (
+        Run.account_id == bindparam("account"),
+        Run.connection_id == bindparam("connection"),
+        Run.id == bindparam("run"),
+    )
     changed: list[dict[str, Any]] = [
-        {"account": place[0], "connection": place[1], "run": id, **{f"to_{name}": getattr(run, name) for name in names}}
+        {
+            "account": place[0],
+            "connection": place[1],
+            "run": id,
+            **{f"to_{name}": getattr(run, name) for name in names},
+        }
         for place, id, run in runs
         if run.is_changed and not run.is_new
     ]
-    change_many(update(Run).where(*this_run).values({name: bindparam(f"to_{name}") for name in names}), changed)
+    change_many(
+        update(Run).where(*this_run).values({name: bindparam(f"to_{name}") for name in names}),
+        changed,
+    )
     shown = ("running", "last_run_status", "last_run_at", "last_success_at")
     this = (Connection.account_id == bindparam("account"), Connection.id == bindparam("connection"))
     facts: list[dict[str, Any]] = [
-        {"account": place[0], "connection": place[1], "at": at, **{f"to_{name}": getattr(standing, name) for name in shown}}
+        {
+            "account": place[0],
+            "connection": place[1],
+            "at": at,
+            **{f"to_{name}": getattr(standing, name) for name in shown},
+        }
         for place, standing in standings.items()
     ]
     to: dict[str, Any] = {name: bindparam(f"to_{name}") for name in shown}
@@ -129,7 +173,11 @@ def save(standings: Mapping[Place, RunState], at: datetime) -> None:
 def note_removed(places: Collection[Place], at: datetime) -> None:
     """Peliqan says that these are no more: that is as good as one listing without them. Does not commit."""
     for account_id, id in places:
-        here = (Connection.account_id == account_id, Connection.id == id, Connection.missing_at.is_(None))
+        here = (
+            Connection.account_id == account_id,
+            Connection.id == id,
+            Connection.missing_at.is_(None),
+        )
         change(update(Connection).where(*here).values(missing_at=at))
 
 

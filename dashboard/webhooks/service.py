@@ -136,7 +136,9 @@ class EventBatcher:
 @cache
 def _statement(dialect: str) -> UpdateBase:
     again = {"times": WebhookEvent.times + 1}
-    statement: UpdateBase = insert_for(dialect)(WebhookEvent).on_conflict_do_update(index_elements=[WebhookEvent.key], set_=again)
+    statement: UpdateBase = insert_for(dialect)(WebhookEvent).on_conflict_do_update(
+        index_elements=[WebhookEvent.key], set_=again
+    )
     return statement
 
 
@@ -198,7 +200,9 @@ def next_due() -> datetime | None:
 
 def many_wait(most: int) -> bool:
     """Whether more than ``most`` events wait for their accounts to be read."""
-    waiting = select(WebhookEvent.id).where(WebhookEvent.due_at.is_not(None)).limit(most + 1).subquery()
+    waiting = (
+        select(WebhookEvent.id).where(WebhookEvent.due_at.is_not(None)).limit(most + 1).subquery()
+    )
     return (db.session.scalar(select(func.count()).select_from(waiting)) or 0) > most
 
 
@@ -208,24 +212,46 @@ def settle(outcomes: Iterable[tuple[int, str, str]], at: datetime) -> None:
     for id, state, detail in outcomes:
         alike[state, detail].append(id)
     for (state, detail), ids in alike.items():
-        over = {"state": state, "detail": detail, "applied_at": at, "settled_at": at, "due_at": None}
-        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(with_folds(WebhookEvent, over)))
+        over = {
+            "state": state,
+            "detail": detail,
+            "applied_at": at,
+            "settled_at": at,
+            "due_at": None,
+        }
+        change(
+            update(WebhookEvent)
+            .where(WebhookEvent.id.in_(ids))
+            .values(with_folds(WebhookEvent, over))
+        )
 
 
 def await_reading(ids: Collection[int], at: datetime, until: datetime) -> None:
     """What these say is in the snapshot; their accounts are to be read, or asked for at ``until``. Does not commit."""
     if ids:
         waiting = {"applied_at": at, "due_at": until, "detail": ""}
-        change(update(WebhookEvent).where(WebhookEvent.id.in_(ids)).values(with_folds(WebhookEvent, waiting)))
+        change(
+            update(WebhookEvent)
+            .where(WebhookEvent.id.in_(ids))
+            .values(with_folds(WebhookEvent, waiting))
+        )
 
 
 def await_again(late: Sequence[Any], at: datetime) -> set[int]:
     """The accounts to ask for once more; what was asked for too often fails. Does not commit."""
-    settle([(row.id, FAILED, row.detail or NOT_READ) for row in late if row.tries + 1 >= MOST_TRIES], at)
+    settle(
+        [(row.id, FAILED, row.detail or NOT_READ) for row in late if row.tries + 1 >= MOST_TRIES],
+        at,
+    )
     still = [row for row in late if row.tries + 1 < MOST_TRIES]
-    rows = [{"which": row.id, "now": row.tries + 1, "due": at + AGAIN * 2 ** (row.tries + 1)} for row in still]
+    rows = [
+        {"which": row.id, "now": row.tries + 1, "due": at + AGAIN * 2 ** (row.tries + 1)}
+        for row in still
+    ]
     again: dict[str, Any] = {"tries": bindparam("now"), "due_at": bindparam("due")}
-    change_many(update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(again), rows)
+    change_many(
+        update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(again), rows
+    )
     return {row.account_id for row in still}
 
 
@@ -247,13 +273,23 @@ def note_reading(began_at: Mapping[int, datetime]) -> None:
     for account_id in db.session.scalars(waiting).all():
         if account_id is not None:
             at = began_at[account_id]
-            over = with_folds(WebhookEvent, {"state": DONE, "settled_at": at, "due_at": None, "detail": READ})
-            change(update(WebhookEvent).where(*_waits_for([account_id]), WebhookEvent.applied_at <= at).values(over))
+            over = with_folds(
+                WebhookEvent, {"state": DONE, "settled_at": at, "due_at": None, "detail": READ}
+            )
+            change(
+                update(WebhookEvent)
+                .where(*_waits_for([account_id]), WebhookEvent.applied_at <= at)
+                .values(over)
+            )
 
 
 def note_failure(account_ids: Collection[int], reason: str) -> None:
     """These accounts could not be read, or there are none such: what waits for them says why. Does not commit."""
-    change(update(WebhookEvent).where(*_waits_for(account_ids)).values(with_folds(WebhookEvent, {"detail": reason})))
+    change(
+        update(WebhookEvent)
+        .where(*_waits_for(account_ids))
+        .values(with_folds(WebhookEvent, {"detail": reason}))
+    )
 
 
 def _waits_for(account_ids: Collection[int]) -> tuple[ColumnElement[bool], ...]:
@@ -265,7 +301,9 @@ def accounts_of(connection_ids: Collection[int]) -> dict[int, int]:
     """The accounts of connections, by their ids, where there is no doubt."""
     if not connection_ids:
         return {}
-    known = select(Connection.id, func.min(Connection.account_id)).where(Connection.id.in_(connection_ids))
+    known = select(Connection.id, func.min(Connection.account_id)).where(
+        Connection.id.in_(connection_ids)
+    )
     only = known.group_by(Connection.id).having(func.count() == 1)
     return dict(db.session.execute(only).all())
 
@@ -273,4 +311,9 @@ def accounts_of(connection_ids: Collection[int]) -> dict[int, int]:
 def name_accounts(found: Mapping[int, int]) -> None:
     """The accounts, by the events' ids, of events that did not name them. Does not commit."""
     rows = [{"which": id, "account": account_id} for id, account_id in found.items()]
-    change_many(update(WebhookEvent).where(WebhookEvent.id == bindparam("which")).values(account_id=bindparam("account")), rows)
+    change_many(
+        update(WebhookEvent)
+        .where(WebhookEvent.id == bindparam("which"))
+        .values(account_id=bindparam("account")),
+        rows,
+    )

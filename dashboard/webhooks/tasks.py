@@ -37,7 +37,9 @@ def read_reported() -> None:
 
 def _process_events() -> None:
     parts = services()
-    taken = webhook_jobs.process_all(parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None)
+    taken = webhook_jobs.process_all(
+        parts.clock, parts.settings.dashboard_refresh_interval, delivers=parts.hook is not None
+    )
     for action_id in taken.actions:
         poll_action.enqueue(action_id)
     for delivery_id in taken.deliveries:

@@ -39,7 +39,9 @@ class Setup:
 @requires("admin")
 def index() -> ResponseReturnValue:
     """What came lately, and what became of it."""
-    return render_list(EVENTS, serialize_event, "webhooks/events.html", "webhooks/_events.html", setup=_setup())
+    return render_list(
+        EVENTS, serialize_event, "webhooks/events.html", "webhooks/_events.html", setup=_setup()
+    )
 
 
 @bp.get("/webhooks/<int:event_id>")
@@ -66,7 +68,10 @@ def replay(event_id: int) -> ResponseReturnValue:
         detail=f"Event {event.id}, {event.event or 'without a name'}",
     )
     services().queues.try_to_enqueue(process_events)
-    flash("The event is worked through once more. Reload in a moment to see what became of it.", "success")
+    flash(
+        "The event is worked through once more. Reload in a moment to see what became of it.",
+        "success",
+    )
     return redirect(url_for(".show", event_id=event_id), 303)
 
 

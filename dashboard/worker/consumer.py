@@ -47,7 +47,10 @@ def make_consumers(queues: TaskQueues, threads: int) -> list[Consumer]:
 
     ``threads``: of the queue "jobs", which also runs ``every_minute``; the other queues' numbers stand in ``QUEUES``.
     """
-    return [_consumer(queues[name], number or threads, periodic=name == "jobs") for name, number in QUEUES.items()]
+    return [
+        _consumer(queues[name], number or threads, periodic=name == "jobs")
+        for name, number in QUEUES.items()
+    ]
 
 
 def _consumer(huey: Huey, threads: int, *, periodic: bool) -> Consumer:

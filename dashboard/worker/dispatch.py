@@ -37,7 +37,19 @@ TASKS = (
     webhooks.read_reported,
 )
 # Each has a function ``enqueue_due``; called in this order.
-FEATURES = (actions, bulk, exports, tables, pulls, sql, deliveries, webhooks, refresh, findings, alerts)
+FEATURES = (
+    actions,
+    bulk,
+    exports,
+    tables,
+    pulls,
+    sql,
+    deliveries,
+    webhooks,
+    refresh,
+    findings,
+    alerts,
+)
 
 
 @task("tick")

@@ -42,11 +42,15 @@ def delete_old(before: datetime) -> int:
         )
         .exists(),
     )
-    passes = select(Refresh.id).where(Refresh.ended_at < before, Refresh.id < select(func.max(Refresh.id)).scalar_subquery())
+    passes = select(Refresh.id).where(
+        Refresh.ended_at < before, Refresh.id < select(func.max(Refresh.id)).scalar_subquery()
+    )
     recovered = select(Finding.id).where(Finding.recovered_at < before)
     # What a cause that is still open was told by keeps it from being told again.
     told = select(AlertMessage.id).outerjoin(Cause, Cause.id == AlertMessage.cause_id)
-    told = told.where(AlertMessage.created_at < before, or_(Cause.id.is_(None), Cause.recovered_at < before))
+    told = told.where(
+        AlertMessage.created_at < before, or_(Cause.id.is_(None), Cause.recovered_at < before)
+    )
     told = told.where(AlertMessage.state != WAITING)
     forgotten = 0
     exported = select(Export.id).where(Export.ended_at < before)

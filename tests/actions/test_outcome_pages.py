@@ -41,7 +41,9 @@ def remember(app: Flask, clock: Clock, connection: Any, **times: int) -> None:
         for name, count in times.items():
             kind, _, verdict = name.partition("_")
             for _ in range(count):
-                action, _new = actions.start_action(kind, row, "olga@example.com", clock() - timedelta(days=9))
+                action, _new = actions.start_action(
+                    kind, row, "olga@example.com", clock() - timedelta(days=9)
+                )
                 actions.complete(action, "done", clock() - timedelta(days=9))
                 action.verdict = verdict
                 db.session.commit()
@@ -58,7 +60,10 @@ def test_the_first_step_and_its_button_stand_beside_what_is_wrong_and_the_rest_c
     assert "Get a link for the customer" in words(first)
     button = first.select_one("button")
     assert button is not None
-    assert (button.text.strip(), button["formaction"]) == ("Reauthorise", path_of(expired, "/reauthorise"))
+    assert (button.text.strip(), button["formaction"]) == (
+        "Reauthorise",
+        path_of(expired, "/reauthorise"),
+    )
     rest = finding.select_one("details.play")
     assert rest is not None
     assert [each.text for each in rest.select("h3")] == [section.title for section in play.rest]
@@ -66,29 +71,39 @@ def test_the_first_step_and_its_button_stand_beside_what_is_wrong_and_the_rest_c
     assert sandbox.state()["calls"]["reauthorise"] == 1
 
 
-def test_a_viewer_reads_the_playbook_and_gets_no_button_that_acts(viv: Person, expired: Any) -> None:
+def test_a_viewer_reads_the_playbook_and_gets_no_button_that_acts(
+    viv: Person, expired: Any
+) -> None:
     soup = viv.get(path_of(expired))
     assert "Get a link for the customer" in words(soup)
     assert not soup.select(".first-step button")
     assert not soup.select("#why, [formaction]")
 
 
-def test_where_the_first_step_is_to_look_again_a_viewer_may_too(viv: Person, app: Flask, expired: Any) -> None:
+def test_where_the_first_step_is_to_look_again_a_viewer_may_too(
+    viv: Person, app: Flask, expired: Any
+) -> None:
     with app.app_context():
-        db.session.execute(update(Finding).where(Finding.connection_id == expired.id).values(rule="late"))
+        db.session.execute(
+            update(Finding).where(Finding.connection_id == expired.id).values(rule="late")
+        )
         db.session.commit()
     form = viv.get(path_of(expired)).select_one(".first-step form")
     assert form is not None
     assert form["action"] == path_of(expired, "/check")
 
 
-def test_a_bank_that_refused_access_is_refreshed_where_others_are_reauthorised(olga: Person, sandbox: Sandbox) -> None:
+def test_a_bank_that_refused_access_is_refreshed_where_others_are_reauthorised(
+    olga: Person, sandbox: Sandbox
+) -> None:
     bank = sandbox.find(failure="consent", auth="saltedge")
     buttons = olga.get(path_of(bank)).select("[data-rule=auth_failed] .first-step button")
     assert [button["formaction"] for button in buttons] == [path_of(bank, "/saltedge-refresh")]
 
 
-def test_what_the_playbook_says_not_to_do_is_a_warning_at_its_button(olga: Person, expired: Any) -> None:
+def test_what_the_playbook_says_not_to_do_is_a_warning_at_its_button(
+    olga: Person, expired: Any
+) -> None:
     soup = olga.get(path_of(expired))
     sync = soup.select_one(f".connection-actions button[formaction='{path_of(expired, '/sync')}']")
     assert sync is not None
@@ -96,12 +111,16 @@ def test_what_the_playbook_says_not_to_do_is_a_warning_at_its_button(olga: Perso
     assert warning is not None
     assert "Not while “Access is refused”" in words(warning)  # type: ignore[arg-type]
     assert "btn-primary" not in sync["class"]
-    other = soup.select_one(f".connection-actions button[formaction='{path_of(expired, '/reauthorise')}']")
+    other = soup.select_one(
+        f".connection-actions button[formaction='{path_of(expired, '/reauthorise')}']"
+    )
     assert other is not None
     assert not other.has_attr("aria-describedby")
 
 
-def test_a_finding_that_people_are_spared_warns_of_nothing(olga: Person, app: Flask, expired: Any) -> None:
+def test_a_finding_that_people_are_spared_warns_of_nothing(
+    olga: Person, app: Flask, expired: Any
+) -> None:
     with app.app_context():
         finding = finding_queries.of_connection(expired.account_id, expired.id)[0].id
     olga.post(f"/findings/{finding}/suppress", days="7", reason="Known")
@@ -112,9 +131,19 @@ def test_ten_actions_give_the_sentence_with_the_right_counts(
     olga: Person, app: Flask, clock: Clock, expired: Any, sandbox: Sandbox
 ) -> None:
     assert "What helped before" not in words(olga.get(path_of(expired)))
-    remember(app, clock, expired, reauthorise_worked=5, reauthorise_no_effect=1, sync_no_effect=3, sync_worse=1)
+    remember(
+        app,
+        clock,
+        expired,
+        reauthorise_worked=5,
+        reauthorise_no_effect=1,
+        sync_no_effect=3,
+        sync_worse=1,
+    )
     soup = olga.get(path_of(expired))
-    sentence = "What helped before: reauthorise fixed 5 of 6 like this; sync fixed 0 of 4, made 1 worse."
+    sentence = (
+        "What helped before: reauthorise fixed 5 of 6 like this; sync fixed 0 of 4, made 1 worse."
+    )
     assert sentence in words(soup)
     notes = {each["id"]: words(each) for each in soup.select(".act-notes")}
     assert notes["act-reauthorise"] == "fixed 5 of 6 like this"
@@ -125,7 +154,9 @@ def test_ten_actions_give_the_sentence_with_the_right_counts(
     assert "What helped before" not in words(olga.get(path_of(sandbox.healthy)))
 
 
-def test_the_causes_page_has_the_playbook_without_a_connections_button(viv: Person, app: Flask, expired: Any) -> None:
+def test_the_causes_page_has_the_playbook_without_a_connections_button(
+    viv: Person, app: Flask, expired: Any
+) -> None:
     with app.app_context():
         cause = finding_queries.of_connection(expired.account_id, expired.id)[0].cause_id
     soup = viv.get(f"/causes/{cause}")
@@ -133,10 +164,14 @@ def test_the_causes_page_has_the_playbook_without_a_connections_button(viv: Pers
     assert not soup.select(".cause-play button, .cause-play form")
 
 
-def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(viv: Person, app: Flask, expired: Any) -> None:
+def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(
+    viv: Person, app: Flask, expired: Any
+) -> None:
     with app.app_context():
         cause = finding_queries.of_connection(expired.account_id, expired.id)[0].cause_id
-        db.session.execute(update(Cause).where(Cause.id == cause).values(rule="dark", platform=True))
+        db.session.execute(
+            update(Cause).where(Cause.id == cause).values(rule="dark", platform=True)
+        )
         db.session.execute(update(Finding).where(Finding.cause_id == cause).values(rule="dark"))
         db.session.commit()
     title = read_playbook(FOLDER).plays[PLATFORM].title
@@ -144,10 +179,14 @@ def test_what_lies_on_the_platforms_side_has_a_note_of_its_own(viv: Person, app:
         assert f"Playbook: {title}" in words(viv.get(path))
 
 
-def test_an_account_that_cannot_be_read_has_its_play_too(viv: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_has_its_play_too(
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     from dashboard.refresh import service as refresh
 
-    sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
+    sandbox.fault(
+        "servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1
+    )
     with app.app_context():
         refresh.refresh_account(parts, 1001)
     finding = viv.get("/accounts/1001").select_one("[data-rule=account_unreadable]")
@@ -158,7 +197,9 @@ def test_an_account_that_cannot_be_read_has_its_play_too(viv: Person, app: Flask
 
 def test_a_rule_that_is_no_more_still_has_its_page(viv: Person, app: Flask, expired: Any) -> None:
     with app.app_context():
-        db.session.execute(update(Finding).where(Finding.connection_id == expired.id).values(rule="of_last_year"))
+        db.session.execute(
+            update(Finding).where(Finding.connection_id == expired.id).values(rule="of_last_year")
+        )
         db.session.commit()
     assert "of last year" in words(viv.get(path_of(expired)))
 
@@ -168,7 +209,11 @@ def test_an_edited_file_is_on_the_page_after_a_restart_and_html_in_it_is_text(
 ) -> None:
     folder = Path(shutil.copytree(FOLDER, tmp_path / "own"))
     file = folder / "auth_failed.md"
-    file.write_text(file.read_text().replace("Get a link", "<script>alert(1)</script> Call Jan, then get a link"))
+    file.write_text(
+        file.read_text().replace(
+            "Get a link", "<script>alert(1)</script> Call Jan, then get a link"
+        )
+    )
     settings = make_settings(sandbox.url, tmp_path, dashboard_playbook=folder)
     restarted = create_app(settings, clock=clock)
     restarted.config["RATELIMIT_ENABLED"] = False
@@ -176,7 +221,10 @@ def test_an_edited_file_is_on_the_page_after_a_restart_and_html_in_it_is_text(
     assert "Call Jan, then get a link" in answer
     assert "&lt;script&gt;alert(1)&lt;/script&gt; Call Jan" in answer
     assert "<script>alert" not in answer
-    assert "Call Jan" not in Person(app.test_client(), "viv@example.com").client.get(path_of(expired)).text
+    assert (
+        "Call Jan"
+        not in Person(app.test_client(), "viv@example.com").client.get(path_of(expired)).text
+    )
     with restarted.app_context():
         db.session.remove()
         db.engine.dispose()
@@ -184,7 +232,14 @@ def test_an_edited_file_is_on_the_page_after_a_restart_and_html_in_it_is_text(
 
 @pytest.mark.parametrize("htmx", [False, True])
 def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_trail(
-    olga: Person, adam: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, expired: Any, htmx: bool
+    olga: Person,
+    adam: Person,
+    app: Flask,
+    parts: Services,
+    clock: Clock,
+    sandbox: Sandbox,
+    expired: Any,
+    htmx: bool,
 ) -> None:
     field = olga.get(path_of(expired)).select_one("#why")
     assert field is not None
@@ -200,7 +255,11 @@ def test_the_line_of_why_is_kept_with_the_result_in_done_here_and_in_the_audit_t
     assert "“<b>Ticket 4711</b>”" in words(done)
     assert "no effect" in words(done)
     assert "invalid_grant" in words(done)
-    (entry,) = [each for each in adam.json("/audit.json?what=sync")["items"] if each["connection_id"] == expired.id]
+    (entry,) = [
+        each
+        for each in adam.json("/audit.json?what=sync")["items"]
+        if each["connection_id"] == expired.id
+    ]
     assert entry["detail"].startswith("Why: <b>Ticket 4711</b> · 401 Client Error")
     assert entry["result"] == "failed"
 

@@ -46,7 +46,9 @@ def find(connection: Connection, at: Any, *found: str) -> None:
     db.session.execute(delete(Finding).where(*place))
     for each in found:
         rule, severity = each.split()
-        cause = causes.find_or_make({causes.Key(rule, "a connector"): causes.Seed(severity, "")}, at)
+        cause = causes.find_or_make(
+            {causes.Key(rule, "a connector"): causes.Seed(severity, "")}, at
+        )
         (known,) = cause.values()
         db.session.add(
             Finding(
@@ -96,7 +98,13 @@ CASES: list[tuple[Sequence[str], str, Sequence[str], str, str]] = [
 
 @pytest.mark.parametrize(("before", "state", "after", "status", "verdict"), CASES)
 def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
-    before: Sequence[str], state: str, after: Sequence[str], status: str, verdict: str, clock: Clock, sandbox: Sandbox
+    before: Sequence[str],
+    state: str,
+    after: Sequence[str],
+    status: str,
+    verdict: str,
+    clock: Clock,
+    sandbox: Sandbox,
 ) -> None:
     connection = known(sandbox.healthy)
     connection.status, connection.severity = "OK", "ok"
@@ -106,12 +114,16 @@ def test_an_action_is_judged_by_what_was_wrong_before_and_what_is_afterwards(
     clock.move(minutes=1)
     find(connection, clock(), *after)
     connection.status = status
-    connection.severity = {"OK": "ok", "ERROR": "error", "COMPLETED_WITH_ERRORS": "attention"}.get(status, "busy")
+    connection.severity = {"OK": "ok", "ERROR": "error", "COMPLETED_WITH_ERRORS": "attention"}.get(
+        status, "busy"
+    )
     actions.complete(action, state, clock())
     assert (action.status_before, action.status_after, action.verdict) == ("OK", status, verdict)
 
 
-def test_what_was_refused_did_nothing_even_where_it_grew_worse_meanwhile(clock: Clock, sandbox: Sandbox) -> None:
+def test_what_was_refused_did_nothing_even_where_it_grew_worse_meanwhile(
+    clock: Clock, sandbox: Sandbox
+) -> None:
     connection = known(sandbox.healthy)
     find(connection, clock(), "late warning")
     action = act(connection, clock, actions.REAUTHORISE)
@@ -126,7 +138,9 @@ def test_a_link_that_a_newer_one_replaced_is_not_judged(clock: Clock, sandbox: S
     assert (action.status_after, action.verdict) == (None, None)
 
 
-def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(clock: Clock, sandbox: Sandbox) -> None:
+def test_the_line_of_why_and_the_result_stand_both_in_the_audit_trail(
+    clock: Clock, sandbox: Sandbox
+) -> None:
     action = act(known(sandbox.healthy), clock, why="  Ticket\0 4711,\n asked twice " + "x" * 600)
     entry = db.session.get_one(AuditEntry, action.audit_id)
     assert entry.detail.startswith("Why: Ticket 4711, asked twice xxx")
@@ -162,7 +176,9 @@ def test_what_helped_only_later_is_judged_again_when_the_finding_recovers(
     assert (action.verdict, action.status_after) == ("worked", known(connection).status)
 
 
-def test_after_more_than_a_day_nobody_says_that_it_helped(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_after_more_than_a_day_nobody_says_that_it_helped(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     action.settled_at = clock() - timedelta(hours=25)
@@ -171,7 +187,9 @@ def test_after_more_than_a_day_nobody_says_that_it_helped(parts: Services, clock
     assert action.verdict == "no_effect"
 
 
-def test_after_more_than_an_interval_neither(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_after_more_than_an_interval_neither(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
     interval = timedelta(seconds=known(connection).run_interval or 0)
@@ -182,26 +200,40 @@ def test_after_more_than_an_interval_neither(parts: Services, clock: Clock, sand
     assert action.verdict == "no_effect"
 
 
-def test_only_the_newest_action_gets_the_credit(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_only_the_newest_action_gets_the_credit(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     first, second = settled(connection, clock, actions.SYNC), settled(connection, clock)
     recover(parts, clock, sandbox, connection)
-    assert [db.session.get_one(Action, each.id).verdict for each in (first, second)] == ["no_effect", "worked"]
+    assert [db.session.get_one(Action, each.id).verdict for each in (first, second)] == [
+        "no_effect",
+        "worked",
+    ]
 
 
-def test_an_action_under_way_keeps_the_credit_from_those_before_it(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_action_under_way_keeps_the_credit_from_those_before_it(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    first, second = settled(connection, clock, actions.SYNC), act(known(connection), clock, actions.REAUTHORISE)
+    first, second = (
+        settled(connection, clock, actions.SYNC),
+        act(known(connection), clock, actions.REAUTHORISE),
+    )
     recover(parts, clock, sandbox, connection)
     assert db.session.get_one(Action, first.id).verdict == "no_effect"
     actions.complete(second, "done", clock())
     assert second.verdict == "worked"
 
 
-def test_what_recovers_next_door_is_nobodys_credit(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_recovers_next_door_is_nobodys_credit(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = settled(connection, clock)
-    neighbour = next(each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id)
+    neighbour = next(
+        each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id
+    )
     find(known(connection), clock())
     outcomes.on_recovered(None, connections={(connection.account_id, neighbour.id)}, at=clock())
     assert action.verdict == "no_effect"
@@ -209,7 +241,9 @@ def test_what_recovers_next_door_is_nobodys_credit(parts: Services, clock: Clock
     assert action.verdict != "no_effect"
 
 
-def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(clock: Clock, sandbox: Sandbox) -> None:
+def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(
+    clock: Clock, sandbox: Sandbox
+) -> None:
     connection = known(sandbox.healthy)
     for kind, state, after, times in (
         (actions.REAUTHORISE, "done", [], 5),
@@ -224,7 +258,9 @@ def test_what_is_learnt_is_counted_by_kind_for_one_rule_and_one_connector(clock:
             actions.complete(action, state, clock())
     found = outcomes.success_rates("late", connection.connector)
     assert list(found) == [actions.REAUTHORISE, actions.SYNC]
-    assert found[actions.REAUTHORISE] == outcomes.ActionStats(actions.REAUTHORISE, worked=5, worse=1)
+    assert found[actions.REAUTHORISE] == outcomes.ActionStats(
+        actions.REAUTHORISE, worked=5, worse=1
+    )
     assert found[actions.SYNC] == outcomes.ActionStats(actions.SYNC, no_effect=3, worse=1)
     assert outcomes.success_rates("dark", connection.connector) == {}
     assert outcomes.success_rates("late", "another") == {}

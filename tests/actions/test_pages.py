@@ -56,7 +56,9 @@ def test_pressing_again_and_reloading_start_no_second_run_and_two_agents_see_the
     assert "Sync now" not in words(adam.get(path_of(connection)))
 
 
-def test_with_htmx_the_answer_is_the_part_of_the_page_that_changed(olga: Person, sandbox: Sandbox) -> None:
+def test_with_htmx_the_answer_is_the_part_of_the_page_that_changed(
+    olga: Person, sandbox: Sandbox
+) -> None:
     answer = olga.post(path_of(sandbox.healthy, "/sync"), htmx=True)
     assert answer.status_code == 200
     assert answer.text.lstrip().startswith('<div id="connection"')
@@ -79,7 +81,12 @@ def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_w
     assert link["target"] == "_blank"
     assert "noopener" in link["rel"]
     assert sandbox.url.removeprefix("http://") in words(soup.select_one("#ask"))  # type: ignore[arg-type]
-    assert olga.client.get(path_of(connection, "/link-status"), headers={"HX-Request": "true"}).status_code == 200
+    assert (
+        olga.client.get(
+            path_of(connection, "/link-status"), headers={"HX-Request": "true"}
+        ).status_code
+        == 200
+    )
     sandbox.life.allow(connection.id)
     sandbox.life.touch(connection.id).allowed_at = None
     look(app, parts, clock)
@@ -90,7 +97,8 @@ def test_reauthorising_shows_a_real_link_with_its_host_until_the_connection_is_w
 
 
 @pytest.mark.parametrize(
-    ("action", "wanted"), [("/saltedge-refresh", {"auth": "api_key"}), ("/reauthorise", {"auth": "api_key"})]
+    ("action", "wanted"),
+    [("/saltedge-refresh", {"auth": "api_key"}), ("/reauthorise", {"auth": "api_key"})],
 )
 def test_an_action_that_does_not_fit_is_refused_in_words_and_recorded(
     olga: Person, adam: Person, sandbox: Sandbox, action: str, wanted: dict[str, Any]
@@ -98,11 +106,14 @@ def test_an_action_that_does_not_fit_is_refused_in_words_and_recorded(
     connection = sandbox.find(**wanted)
     assert olga.post(path_of(connection, action)).status_code == 400
     assert any(
-        item["result"] == "refused" and item["connection_id"] == connection.id for item in adam.json("/audit.json")["items"]
+        item["result"] == "refused" and item["connection_id"] == connection.id
+        for item in adam.json("/audit.json")["items"]
     )
 
 
-def test_the_widgets_token_is_for_the_frame_and_an_unknown_customer_is_asked_about_first(olga: Person, sandbox: Sandbox) -> None:
+def test_the_widgets_token_is_for_the_frame_and_an_unknown_customer_is_asked_about_first(
+    olga: Person, sandbox: Sandbox
+) -> None:
     known = olga.post("/embed/token", external_id="cust-00001")
     assert known.json is not None
     assert known.json["expires_at"]
@@ -114,7 +125,9 @@ def test_the_widgets_token_is_for_the_frame_and_an_unknown_customer_is_asked_abo
     assert sandbox.life.by_external_id("nobody-yet") is not None
 
 
-def test_after_the_callback_the_new_connection_is_read_at_once(olga: Person, sandbox: Sandbox) -> None:
+def test_after_the_callback_the_new_connection_is_read_at_once(
+    olga: Person, sandbox: Sandbox
+) -> None:
     made = sandbox.life.add_connection(1001, "shopify", "New shop")
     answer = olga.post("/embed/connected", external_id="cust-00001", server_id=str(made.id))
     assert "New shop" in answer.text

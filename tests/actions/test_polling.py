@@ -29,7 +29,10 @@ def context(app: Flask) -> Any:
 
 
 def rules(connection: Any) -> list[str]:
-    return [finding.rule for finding in finding_queries.of_connection(connection.account_id, connection.id)]
+    return [
+        finding.rule
+        for finding in finding_queries.of_connection(connection.account_id, connection.id)
+    ]
 
 
 def ask(parts: Services, clock: Clock, connection: Any, kind: str = actions.REAUTHORISE) -> Action:
@@ -53,13 +56,24 @@ def test_a_finding_recovers_by_itself_after_a_reauthorisation_that_worked(
     look(parts, clock, action)
     assert rules(connection) == []
     assert db.session.get_one(Finding, finding_id).state == "recovered"
-    assert (action.rule, action.status_before, action.status_after, action.verdict) == ("auth_failed", "ERROR", "OK", "worked")
+    assert (action.rule, action.status_before, action.status_after, action.verdict) == (
+        "auth_failed",
+        "ERROR",
+        "OK",
+        "worked",
+    )
 
 
-def test_a_finding_recovers_by_itself_after_a_sync_that_worked(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_finding_recovers_by_itself_after_a_sync_that_worked(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     place = (Connection.account_id == connection.account_id, Connection.id == connection.id)
-    db.session.execute(update(Connection).where(*place).values(last_run_at=None, last_success_at=None, last_run_status=None))
+    db.session.execute(
+        update(Connection)
+        .where(*place)
+        .values(last_run_at=None, last_success_at=None, last_run_status=None)
+    )
     evaluate.evaluate([connection.account_id], clock())
     db.session.commit()
     db.session.expire_all()
@@ -69,21 +83,32 @@ def test_a_finding_recovers_by_itself_after_a_sync_that_worked(parts: Services, 
     assert (action.state, action.rule, action.verdict) == ("done", "never_ran", "worked")
 
 
-def test_a_sync_that_fails_has_no_effect_and_its_finding_stays(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_that_fails_has_no_effect_and_its_finding_stays(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = look(parts, clock, start(parts, connection))
     assert (action.state, action.verdict) == ("failed", "no_effect")
     assert rules(connection) == ["auth_failed"]
 
 
-def test_a_sync_that_breaks_what_was_well_made_it_worse(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_that_breaks_what_was_well_made_it_worse(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, next_run="ERROR")
     action = look(parts, clock, start(parts, connection))
-    assert (action.rule, action.status_before, action.status_after, action.verdict) == (None, "OK", "ERROR", "worse")
+    assert (action.rule, action.status_before, action.status_after, action.verdict) == (
+        None,
+        "OK",
+        "ERROR",
+        "worse",
+    )
 
 
-def test_a_run_that_is_stuck_is_read_and_judged(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_that_is_stuck_is_read_and_judged(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, never_finishes=True)
     action = start(parts, connection)
@@ -92,7 +117,9 @@ def test_a_run_that_is_stuck_is_read_and_judged(parts: Services, clock: Clock, s
     assert known(connection).running
 
 
-def test_a_run_without_an_end_in_a_day_is_read_and_judged(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_without_an_end_in_a_day_is_read_and_judged(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     sandbox.life.run_seconds = (60, 60)
     connection = sandbox.healthy
     action = start(parts, connection)
@@ -105,10 +132,14 @@ def test_a_run_without_an_end_in_a_day_is_read_and_judged(parts: Services, clock
 
 
 @pytest.mark.parametrize("kind", [actions.SYNC, actions.REAUTHORISE])
-def test_what_peliqan_refuses_is_read_and_judged_at_once(parts: Services, clock: Clock, sandbox: Sandbox, kind: str) -> None:
+def test_what_peliqan_refuses_is_read_and_judged_at_once(
+    parts: Services, clock: Clock, sandbox: Sandbox, kind: str
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     for route in ("syncdb", "reauthorise"):
-        sandbox.fault(route, status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."})
+        sandbox.fault(
+            route, status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."}
+        )
     action = start(parts, connection) if kind == actions.SYNC else ask(parts, clock, connection)
     assert (action.state, action.status_after, action.verdict) == ("failed", "ERROR", "no_effect")
     assert read_calls(sandbox) == 1
@@ -124,7 +155,9 @@ def test_an_api_that_is_away_is_not_waited_for_a_second_time_before_the_failure_
     assert read_calls(sandbox) == 0
 
 
-def test_a_link_that_nobody_followed_had_no_effect(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_link_that_nobody_followed_had_no_effect(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = ask(parts, clock, connection)
     clock.move(hours=25)

@@ -56,7 +56,9 @@ def entry_of(action: Action) -> AuditEntry:
     return db.session.get_one(AuditEntry, action.audit_id)
 
 
-def test_a_sync_is_followed_to_its_end_with_its_records(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_is_followed_to_its_end_with_its_records(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     action = start(parts, sandbox.healthy)
     assert action.state == "running"
     look(parts, clock, action)
@@ -75,7 +77,9 @@ def test_ten_presses_start_one_run(parts: Services, sandbox: Sandbox) -> None:
     assert sandbox.state()["syncs"] == {str(connection.id): 1}
 
 
-def test_a_run_that_was_going_already_is_followed_and_not_started_again(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_that_was_going_already_is_followed_and_not_started_again(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     sandbox.life.run_seconds = (1, 1)
     sandbox.life.start(connection)
@@ -113,8 +117,12 @@ def test_a_start_that_never_arrived_ends_as_failed_and_can_be_pressed_again(
     assert start(parts, connection).id != action.id
 
 
-def test_a_refusal_is_settled_at_once_with_peliqans_words(parts: Services, sandbox: Sandbox) -> None:
-    sandbox.fault("syncdb", status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."})
+def test_a_refusal_is_settled_at_once_with_peliqans_words(
+    parts: Services, sandbox: Sandbox
+) -> None:
+    sandbox.fault(
+        "syncdb", status=400, body={"error": "ERROR_LICENSE", "detail": "The trial has ended."}
+    )
     action = start(parts, sandbox.healthy)
     assert action.state == "failed"
     assert "The trial has ended." in action.detail
@@ -134,14 +142,18 @@ def test_running_false_with_status_running_is_asked_again_and_then_called_stuck(
     assert "not complete" in action.detail
 
 
-def test_a_failed_run_says_the_connections_own_error(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_failed_run_says_the_connections_own_error(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired")
     action = look(parts, clock, start(parts, connection))
     assert (action.state, action.run_status) == ("failed", "ERROR")
     assert "invalid_grant" in action.detail
 
 
-def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_api_that_is_away_while_a_run_is_followed_decides_nothing(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     action = start(parts, sandbox.healthy)
     sandbox.fault("syncdb_status", status=500, times=1)
     look(parts, clock, action)
@@ -158,10 +170,16 @@ def test_only_one_looks_at_a_time(parts: Services, clock: Clock, sandbox: Sandbo
     assert actions.lease(action.id, clock()) is None
 
 
-def test_a_process_that_died_between_writing_and_asking_is_found_out(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_process_that_died_between_writing_and_asking_is_found_out(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     action, _ = actions.start_action(
-        actions.SYNC, known(connection), WHO, clock(), fleet_runs.newest_id(connection.account_id, connection.id)
+        actions.SYNC,
+        known(connection),
+        WHO,
+        clock(),
+        fleet_runs.newest_id(connection.account_id, connection.id),
     )
     clock.move(seconds=61)
     assert actions.due(clock()) == [action.id]
@@ -174,7 +192,9 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    action = customer_links.request_link(
+        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+    )
     assert action.state == "waiting"
     assert action.url == f"{sandbox.url}/sandbox/consent/{connection.id}"
     look(parts, clock, action)
@@ -185,26 +205,43 @@ def test_reauthorising_gives_a_checked_link_and_ends_when_the_connection_is_well
     assert (action.state, action.url) == ("done", None)
 
 
-def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_link_has_done_its_work_when_the_connection_loads_a_part_again(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    action = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    action = customer_links.request_link(
+        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+    )
     sandbox.set(connection.id, health_status="COMPLETED_WITH_ERRORS")
     look(parts, clock, action)
-    assert (action.state, action.detail) == ("done", "The connection loads data again (COMPLETED_WITH_ERRORS).")
+    assert (action.state, action.detail) == (
+        "done",
+        "The connection loads data again (COMPLETED_WITH_ERRORS).",
+    )
 
 
 def test_a_second_link_replaces_the_first(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
-    first = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
-    second = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    first = customer_links.request_link(
+        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+    )
+    second = customer_links.request_link(
+        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+    )
     db.session.refresh(first)
     assert (first.state, second.state) == ("superseded", "waiting")
 
 
-def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_second_bank_refresh_within_the_hour_is_refused_in_words(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(auth="saltedge")
-    customer_links.request_link(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
-    again = customer_links.request_link(parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15)
+    customer_links.request_link(
+        parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15
+    )
+    again = customer_links.request_link(
+        parts.api, actions.BANK_REFRESH, known(connection), WHO, clock(), 15
+    )
     assert again.state == "failed"
     assert "minutes" in again.detail
 
@@ -232,24 +269,43 @@ def test_an_address_that_disguises_itself_is_not_handed_out(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.com/x?y=1", "http://127.0.0.1:8901/x", "http://localhost/x", "http://[::1]:1/x"]
+    "url",
+    [
+        "https://example.com/x?y=1",
+        "http://127.0.0.1:8901/x",
+        "http://localhost/x",
+        "http://[::1]:1/x",
+    ],
 )
 def test_https_and_this_machine_are_handed_out_with_their_host(url: str) -> None:
     assert customer_links.check_link(url).host in url
 
 
-def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_unsafe_address_of_the_api_is_a_failure_and_never_kept(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("reauthorise", status=200, body={"auth_uri": "javascript:alert(document.cookie)"})
-    action = customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15)
+    action = customer_links.request_link(
+        parts.api, actions.REAUTHORISE, known(connection), WHO, clock(), 15
+    )
     assert (action.state, action.url) == ("failed", None)
     assert "not safe" in action.detail
-    assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0
+    assert (
+        db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None)))
+        == 0
+    )
 
 
 @pytest.mark.parametrize("refusal", [404, 405, 403, 400])
 @pytest.mark.parametrize(
-    "missing", [("pipeline_runs",), ("syncdb_status",), ("server",), ("pipeline_runs", "syncdb_status", "server")]
+    "missing",
+    [
+        ("pipeline_runs",),
+        ("syncdb_status",),
+        ("server",),
+        ("pipeline_runs", "syncdb_status", "server"),
+    ],
 )
 def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
     parts: Services, clock: Clock, sandbox: Sandbox, missing: tuple[str, ...], refusal: int
@@ -269,4 +325,6 @@ def test_a_sync_ends_as_its_run_did_though_routes_are_missing(
             clock.move(seconds=20)
             sync.poll(parts.api, again, clock(), 15)
     assert again.state == "done"
-    assert {route: sandbox.state()["calls"].get(route, 0) for route in missing} == dict.fromkeys(missing, 1)
+    assert {route: sandbox.state()["calls"].get(route, 0) for route in missing} == dict.fromkeys(
+        missing, 1
+    )

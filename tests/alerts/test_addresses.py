@@ -14,15 +14,23 @@ from tests.support.alert_receiver import Receiver
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("json://bob:pw@hooks.example.com:8080/secret?x=1", "JSON (json://) at hooks.example.com:8080"),
+        (
+            "json://bob:pw@hooks.example.com:8080/secret?x=1",
+            "JSON (json://) at hooks.example.com:8080",
+        ),
         ("mailto://bob:pw@example.com", "E-Mail (mailto://) at example.com:25"),
         ("slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#general", "Slack (slack://)"),
-        ("https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "Slack (slack://)"),
+        (
+            "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+            "Slack (slack://)",
+        ),
         ("tgram://123456789:abcdefg_hijklmnop/12315544/", "Telegram (tgram://)"),
         ("ntfy://secret-topic", "ntfy (ntfy://)"),
     ],
 )
-def test_of_an_address_the_service_is_shown_and_the_host_where_it_is_no_secret(address: str, shown: str) -> None:
+def test_of_an_address_the_service_is_shown_and_the_host_where_it_is_no_secret(
+    address: str, shown: str
+) -> None:
     assert alert_delivery.check_address(address) == shown
 
 
@@ -36,7 +44,9 @@ def test_of_an_address_the_service_is_shown_and_the_host_where_it_is_no_secret(a
         "mailto://u:p@example.com?pgp=yes&pgpkey=/etc/passwd",
     ],
 )  # fmt: skip
-def test_an_address_that_cannot_be_read_or_that_leads_to_the_machine_itself_is_refused(address: str) -> None:
+def test_an_address_that_cannot_be_read_or_that_leads_to_the_machine_itself_is_refused(
+    address: str,
+) -> None:
     with pytest.raises(alert_delivery.BadAddress) as caught:
         alert_delivery.check_address(address)
     assert "/etc/passwd" not in str(caught.value)
@@ -50,22 +60,41 @@ def test_every_place_of_apprises_that_is_not_across_the_network_is_refused() -> 
         source = Path(sys.modules[plugin.__module__].__file__ or "").read_text()
         runs = any(
             word in source
-            for word in ("import subprocess", "os.system(", "import dbus", "import gi\n", "import win32", "import hid")
+            for word in (
+                "import subprocess",
+                "os.system(",
+                "import dbus",
+                "import gi\n",
+                "import win32",
+                "import hid",
+            )
         )
         if runs or not plugin.template_tokens:
             names = [plugin.protocol, plugin.secure_protocol]
-            schemas = {each for name in names if name for each in ([name] if isinstance(name, str) else name)}
+            schemas = {
+                each
+                for name in names
+                if name
+                for each in ([name] if isinstance(name, str) else name)
+            }
             assert schemas <= alert_delivery.LOCAL, plugin.__name__
 
 
 def test_an_address_cannot_keep_a_worker_waiting(place: Receiver) -> None:
     place.status = 500
     here = EgressPolicy([AllowedDestination.read("json://127.0.0.1")])
-    assert alert_delivery.send(place.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here) is not None
+    assert (
+        alert_delivery.send(
+            place.address + "&retry=9&wait=60&rto=900&cto=900", "a", "b", places=here
+        )
+        is not None
+    )
     assert len(place.paths) == 1
 
 
 def test_apprise_is_not_imported_before_something_is_sent() -> None:
     asked = "import sys, dashboard.app, dashboard.blueprints; print('apprise' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60)
+    said = subprocess.run(
+        [sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60
+    )
     assert said.stdout.strip() == "False"

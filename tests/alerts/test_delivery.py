@@ -37,14 +37,22 @@ def context(app: Flask) -> Any:
 
 
 def test_two_workers_at_once_send_it_once(
-    app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, worker: Clockwork, clock: Clock
+    app: Flask,
+    parts: Services,
+    store: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    worker: Clockwork,
+    clock: Clock,
 ) -> None:
     worker.rule()
     refused_fleet(clock, 3)
     dark_fleet(clock, 12)
     clock.move(minutes=6)
     db.session.remove()
-    others = [create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(4)]
+    others = [
+        create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(4)
+    ]
 
     def work(other: Flask) -> None:
         with other.app_context():
@@ -66,7 +74,9 @@ def test_two_workers_at_once_send_it_once(
             db.engine.dispose()
 
 
-def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(worker: Clockwork, clock: Clock) -> None:
+def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(
+    worker: Clockwork, clock: Clock
+) -> None:
     worker.rule()
     refused_fleet(clock, 3)
     worker.place.status = 503
@@ -76,7 +86,10 @@ def test_what_cannot_be_sent_is_tried_three_times_more_and_given_up(worker: Cloc
         [message] = messages()
         assert message.due_at is not None
         waits.append(round((message.due_at - clock()).total_seconds() / 60))
-        assert (message.state, message.error) == ("waiting", "The place answered 503: it is in trouble.")
+        assert (message.state, message.error) == (
+            "waiting",
+            "The place answered 503: it is in trouble.",
+        )
         clock.ahead += message.due_at - clock() + timedelta(seconds=1)
         worker.minute()
     assert waits == [1, 5, 30]
@@ -114,7 +127,9 @@ def test_what_a_killed_worker_had_in_hand_is_not_sent_twice_but_shown_and_sent_a
     assert len(worker.place.titles) == 1
 
 
-def test_a_place_that_is_away_is_tried_once_a_minute_and_keeps_nobody_else_waiting(worker: Clockwork, clock: Clock) -> None:
+def test_a_place_that_is_away_is_tried_once_a_minute_and_keeps_nobody_else_waiting(
+    worker: Clockwork, clock: Clock
+) -> None:
     worker.rule(address="json://127.0.0.1:9/nobody", name="Away")
     worker.rule()
     refused_fleet(clock, 3)
@@ -122,15 +137,25 @@ def test_a_place_that_is_away_is_tried_once_a_minute_and_keeps_nobody_else_waiti
     assert len(worker.minute(minutes=6)) == 2
     away = messages(AlertMessage.state == outbox.WAITING)
     assert sorted(each.tries for each in away) == [0, 1]
-    assert {each.error for each in away} == {"", "No connection to the place came about, or it broke off."}
+    assert {each.error for each in away} == {
+        "",
+        "No connection to the place came about, or it broke off.",
+    }
 
 
 def test_no_secret_of_an_error_nor_of_the_address_reaches_a_message_the_store_or_a_log(
-    worker: Clockwork, clock: Clock, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    worker: Clockwork,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(1)
     rule = worker.rule()
-    refused_fleet(clock, 3, error=f"401 for https://u:{SECRET}@api.example.com/x?token={SECRET}, password: {SECRET}")
+    refused_fleet(
+        clock,
+        3,
+        error=f"401 for https://u:{SECRET}@api.example.com/x?token={SECRET}, password: {SECRET}",
+    )
     assert len(worker.minute(minutes=6)) == 1
     assert SECRET in worker.place.paths[0]
     assert SECRET not in str(worker.place.got)
@@ -194,7 +219,9 @@ def test_the_minute_asks_for_alerts(parts: Services) -> None:
     assert "alerts" in waiting
 
 
-def test_what_was_told_is_forgotten_with_its_cause_and_not_before(worker: Clockwork, clock: Clock) -> None:
+def test_what_was_told_is_forgotten_with_its_cause_and_not_before(
+    worker: Clockwork, clock: Clock
+) -> None:
     rule = worker.rule()
     refused_fleet(clock, 3)
     worker.minute(minutes=6)
@@ -205,4 +232,9 @@ def test_what_was_told_is_forgotten_with_its_cause_and_not_before(worker: Clockw
     refused_fleet(clock, 3, error="")
     retention.delete_old(clock() + timedelta(days=1))
     assert messages() == []
-    assert db.session.scalar(select(func.count()).select_from(Finding).where(Finding.connector == "made_up")) == 0
+    assert (
+        db.session.scalar(
+            select(func.count()).select_from(Finding).where(Finding.connector == "made_up")
+        )
+        == 0
+    )

@@ -28,7 +28,9 @@ def context(app: Flask) -> Any:
         yield
 
 
-def test_a_critical_cause_of_three_hundred_connections_is_one_message(worker: Clockwork, clock: Clock) -> None:
+def test_a_critical_cause_of_three_hundred_connections_is_one_message(
+    worker: Clockwork, clock: Clock
+) -> None:
     worker.rule()
     assert worker.minute(minutes=6) == []  # what was wrong before the rule was made is not told
     refused_fleet(clock, 300)
@@ -48,7 +50,13 @@ def test_a_critical_cause_of_three_hundred_connections_is_one_message(worker: Cl
 
 @pytest.mark.parametrize("url", ["https://console.example.com/", "https://example.com/console/"])
 def test_what_the_platform_did_is_said_so_with_a_link(
-    app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, place: Receiver, url: str
+    app: Flask,
+    store: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    clock: Clock,
+    place: Receiver,
+    url: str,
 ) -> None:
     linked = make_settings(sandbox.url, tmp_path, dashboard_url=url, **store)
     worker = Clockwork(create_app(linked, clock=clock).extensions["services"], clock, place)
@@ -64,7 +72,9 @@ def test_what_the_platform_did_is_said_so_with_a_link(
         assert url_for("causes.show", cause_id=7) == "/causes/7"
 
 
-def test_a_recovery_is_told_where_its_cause_was_and_a_return_is_another_episode(worker: Clockwork, clock: Clock) -> None:
+def test_a_recovery_is_told_where_its_cause_was_and_a_return_is_another_episode(
+    worker: Clockwork, clock: Clock
+) -> None:
     worker.rule()
     refused_fleet(clock, 3)
     worker.minute(minutes=6)
@@ -89,7 +99,9 @@ def test_what_comes_and_goes_within_minutes_alarms_nobody(worker: Clockwork, clo
     assert messages() == []
 
 
-def test_a_recovery_is_not_told_where_its_cause_was_not_sent(worker: Clockwork, clock: Clock) -> None:
+def test_a_recovery_is_not_told_where_its_cause_was_not_sent(
+    worker: Clockwork, clock: Clock
+) -> None:
     refused_fleet(clock, 3)
     worker.rule()
     clock.move(minutes=6)
@@ -97,7 +109,9 @@ def test_a_recovery_is_not_told_where_its_cause_was_not_sent(worker: Clockwork, 
     assert worker.minute(minutes=6) == []
 
 
-def test_findings_that_move_to_another_cause_have_not_recovered(worker: Clockwork, clock: Clock) -> None:
+def test_findings_that_move_to_another_cause_have_not_recovered(
+    worker: Clockwork, clock: Clock
+) -> None:
     worker.rule()
     refused_fleet(clock, 3, error="401 this")
     worker.minute(minutes=6)
@@ -117,7 +131,9 @@ class TestQuietHours:
         worker.rule(quiet_from=22 * 60, quiet_to=7 * 60)
         worker.at("23:30")
 
-    def test_a_message_waits_until_they_end_and_says_what_is_so_then(self, worker: Clockwork, clock: Clock) -> None:
+    def test_a_message_waits_until_they_end_and_says_what_is_so_then(
+        self, worker: Clockwork, clock: Clock
+    ) -> None:
         refused_fleet(clock, 3)
         assert worker.minute(minutes=6) == []
         [waiting] = messages()
@@ -136,9 +152,14 @@ class TestQuietHours:
         worker.at("07:30")
         assert worker.minute() == []
         [dropped] = messages()
-        assert (dropped.state, dropped.error) == ("dropped", "It recovered before it was to be told.")
+        assert (dropped.state, dropped.error) == (
+            "dropped",
+            "It recovered before it was to be told.",
+        )
 
-    def test_what_recovered_and_came_again_is_told_once(self, worker: Clockwork, clock: Clock) -> None:
+    def test_what_recovered_and_came_again_is_told_once(
+        self, worker: Clockwork, clock: Clock
+    ) -> None:
         refused_fleet(clock, 3)
         worker.minute(minutes=6)
         refused_fleet(clock, 3, error="")
@@ -148,7 +169,9 @@ class TestQuietHours:
         worker.at("07:30")
         assert worker.minute() == ["Critical: Access is refused: made_up (3 customers)"]
 
-    def test_what_is_suppressed_meanwhile_is_told_when_it_is_not_any_longer(self, worker: Clockwork, clock: Clock) -> None:
+    def test_what_is_suppressed_meanwhile_is_told_when_it_is_not_any_longer(
+        self, worker: Clockwork, clock: Clock
+    ) -> None:
         refused_fleet(clock, 3)
         worker.minute(minutes=6)
         suppression.suppress(the_cause(), "olga@example.com", "known", 1, clock())
@@ -157,7 +180,9 @@ class TestQuietHours:
         suppression.unsuppress(the_cause(), clock())
         assert worker.minute() == ["Critical: Access is refused: made_up (3 customers)"]
 
-    def test_a_second_try_waits_for_their_end_as_well(self, worker: Clockwork, clock: Clock) -> None:
+    def test_a_second_try_waits_for_their_end_as_well(
+        self, worker: Clockwork, clock: Clock
+    ) -> None:
         worker.at("21:50")
         refused_fleet(clock, 3)
         worker.place.status = 500
@@ -168,15 +193,26 @@ class TestQuietHours:
         assert len(worker.minute()) == 1
 
 
-def test_a_digest_goes_out_once_a_day_with_counts_of_customers(worker: Clockwork, clock: Clock) -> None:
+def test_a_digest_goes_out_once_a_day_with_counts_of_customers(
+    worker: Clockwork, clock: Clock
+) -> None:
     worker.at("06:00")
-    worker.rule(sends=(outbox.DIGEST,), digest_at=8 * 60, connector="made_up", quiet_from=7 * 60, quiet_to=9 * 60)
+    worker.rule(
+        sends=(outbox.DIGEST,),
+        digest_at=8 * 60,
+        connector="made_up",
+        quiet_from=7 * 60,
+        quiet_to=9 * 60,
+    )
     refused_fleet(clock, 3)
     assert worker.minute() == []
     worker.at("07:59")
     assert worker.minute() == []
     assert worker.minute(minutes=1) == ["Digest: 1 new, 0 worse, 0 recovered, 0 still open"]
-    assert "New:\n- Critical: Access is refused: made_up, 3 customers" in worker.place.got[-1]["message"]
+    assert (
+        "New:\n- Critical: Access is refused: made_up, 3 customers"
+        in worker.place.got[-1]["message"]
+    )
     assert worker.minute(minutes=1) == []
     worker.at("07:00")
     refused_fleet(clock, 5)
@@ -189,13 +225,18 @@ def test_a_digest_goes_out_once_a_day_with_counts_of_customers(worker: Clockwork
     refused_fleet(clock, 5, error="")
     worker.at("08:00")
     assert worker.minute() == ["Digest: 0 new, 0 worse, 1 recovered, 0 still open"]
-    assert "Recovered:\n- Critical: Access is refused: made_up, 5 customers" in worker.place.got[-1]["message"]
+    assert (
+        "Recovered:\n- Critical: Access is refused: made_up, 5 customers"
+        in worker.place.got[-1]["message"]
+    )
     worker.at("08:00")
     assert worker.minute() == ["Digest: 0 new, 0 worse, 0 recovered, 0 still open"]
     assert "Nothing came, nothing is open." in worker.place.got[-1]["message"]
 
 
-def test_a_rule_that_is_made_after_its_minute_sends_its_first_digest_tomorrow(worker: Clockwork) -> None:
+def test_a_rule_that_is_made_after_its_minute_sends_its_first_digest_tomorrow(
+    worker: Clockwork,
+) -> None:
     worker.at("09:00")
     worker.rule(sends=(outbox.DIGEST,), digest_at=8 * 60)
     assert worker.minute(minutes=1) == []
@@ -203,7 +244,9 @@ def test_a_rule_that_is_made_after_its_minute_sends_its_first_digest_tomorrow(wo
     assert len(worker.minute()) == 1
 
 
-def test_a_rule_hears_of_its_connector_its_account_and_its_severity_alone(worker: Clockwork, clock: Clock) -> None:
+def test_a_rule_hears_of_its_connector_its_account_and_its_severity_alone(
+    worker: Clockwork, clock: Clock
+) -> None:
     ids = refused_fleet(clock, 3, connector="other", first=700_000)
     refused_fleet(clock, 3, error="", connector="other", first=700_000)
     worker.rule(name="one", connector="made_up")
@@ -222,7 +265,9 @@ def test_a_rule_hears_of_its_connector_its_account_and_its_severity_alone(worker
     assert "Others still do: 2 customers." in worker.place.got[-1]["message"]
 
 
-def test_a_cause_of_peliqans_runner_is_told_to_the_rules_of_the_connectors_that_have_it(worker: Clockwork, clock: Clock) -> None:
+def test_a_cause_of_peliqans_runner_is_told_to_the_rules_of_the_connectors_that_have_it(
+    worker: Clockwork, clock: Clock
+) -> None:
     crash = {"error": "Pipeline runner crashed", "status": "INTERNAL_ERROR"}
     worker.rule(name="one", connector="made_up")
     worker.rule(name="two", connector="nobody has it")
@@ -235,11 +280,19 @@ def test_a_cause_of_peliqans_runner_is_told_to_the_rules_of_the_connectors_that_
     assert worker.minute(minutes=6) == ["Recovered: Peliqan’s runner fails"]
 
 
-def test_a_rule_that_asks_for_more_hears_of_what_comes_and_not_of_what_was(worker: Clockwork, clock: Clock) -> None:
+def test_a_rule_that_asks_for_more_hears_of_what_comes_and_not_of_what_was(
+    worker: Clockwork, clock: Clock
+) -> None:
     rule = worker.rule()
-    warned = select(func.count()).select_from(Cause).where(Cause.severity == "warning", Cause.state.in_(("new", "open")))
+    warned = (
+        select(func.count())
+        .select_from(Cause)
+        .where(Cause.severity == "warning", Cause.state.in_(("new", "open")))
+    )
     assert db.session.scalar(warned)
-    wanted = alert_rules.AlertRuleInput("Support", (outbox.NEW,), "warning", None, "", None, None, None, "UTC")
+    wanted = alert_rules.AlertRuleInput(
+        "Support", (outbox.NEW,), "warning", None, "", None, None, None, "UTC"
+    )
     alert_rules.save(rule, wanted, clock())
     assert worker.minute(minutes=6) == []
     alert_rules.switch(rule, False, clock())
@@ -251,7 +304,9 @@ def test_a_rule_that_asks_for_more_hears_of_what_comes_and_not_of_what_was(worke
     assert worker.minute(minutes=6) == ["Critical: Access is refused: later (3 customers)"]
 
 
-def test_a_cause_that_becomes_critical_is_told_by_a_rule_for_critical_ones(worker: Clockwork, clock: Clock) -> None:
+def test_a_cause_that_becomes_critical_is_told_by_a_rule_for_critical_ones(
+    worker: Clockwork, clock: Clock
+) -> None:
     refused_fleet(clock, 3)
     cause = the_cause()
     cause.severity = "warning"

@@ -30,7 +30,12 @@ def place() -> Iterator[Receiver]:
 
 
 def save(adam: Person, place: Receiver, path: str = "/alerts", **fields: Any) -> Any:
-    form = {"name": "Support on call", "address": place.address, "severity": "critical", "zone": "Europe/Brussels"}
+    form = {
+        "name": "Support on call",
+        "address": place.address,
+        "severity": "critical",
+        "zone": "Europe/Brussels",
+    }
     return adam.post(path, page="/alerts/new", **{**form, "sends": ["new", "recovered"], **fields})
 
 
@@ -38,10 +43,18 @@ def rules(adam: Person) -> list[dict[str, Any]]:
     return list(adam.json("/alerts.json")["items"])
 
 
-def test_a_rule_is_made_shown_changed_switched_off_and_deleted(adam: Person, place: Receiver) -> None:
+def test_a_rule_is_made_shown_changed_switched_off_and_deleted(
+    adam: Person, place: Receiver
+) -> None:
     assert "Nobody is told of anything yet" in words(adam.get("/alerts"))
     made = save(
-        adam, place, quiet_from="22:00", quiet_to="07:00", sends=["new", "digest"], digest_at="08:30", account="cust-00001"
+        adam,
+        place,
+        quiet_from="22:00",
+        quiet_to="07:00",
+        sends=["new", "digest"],
+        digest_at="08:30",
+        account="cust-00001",
     )
     assert (made.status_code, made.location) == (303, "/alerts")
     [rule] = rules(adam)
@@ -58,10 +71,24 @@ def test_a_rule_is_made_shown_changed_switched_off_and_deleted(adam: Person, pla
     page = adam.get(f"/alerts/{rule['id']}")
     assert page.select_one("#quiet_from")["value"] == "22:00"  # type: ignore[index]
     assert page.select_one("#address").get("value") is None  # type: ignore[union-attr]
-    changed = save(adam, place, f"/alerts/{rule['id']}", address="", name="Renamed", severity="warning", connector="shopify")
+    changed = save(
+        adam,
+        place,
+        f"/alerts/{rule['id']}",
+        address="",
+        name="Renamed",
+        severity="warning",
+        connector="shopify",
+    )
     assert changed.status_code == 303
     [rule] = rules(adam)
-    assert (rule["name"], rule["severity"], rule["connector"], rule["quiet_from"], rule["account_id"]) == (
+    assert (
+        rule["name"],
+        rule["severity"],
+        rule["connector"],
+        rule["quiet_from"],
+        rule["account_id"],
+    ) == (
         "Renamed",
         "warning",
         "shopify",
@@ -114,7 +141,12 @@ def test_a_wrong_rule_is_refused_with_a_sentence_and_the_rest_of_the_form_is_kep
 def test_a_wrong_change_leaves_the_rule_as_it_was(adam: Person, place: Receiver) -> None:
     save(adam, place)
     before = rules(adam)
-    assert save(adam, place, f"/alerts/{before[0]['id']}", address="xml://elsewhere", account="nobody").status_code == 400
+    assert (
+        save(
+            adam, place, f"/alerts/{before[0]['id']}", address="xml://elsewhere", account="nobody"
+        ).status_code
+        == 400
+    )
     assert rules(adam) == before
 
 
@@ -127,8 +159,14 @@ def test_a_test_says_how_it_went(adam: Person, place: Receiver) -> None:
     place.status = 401
     adam.post(f"/alerts/{rule['id']}/test")
     shown = words(adam.get("/alerts"))
-    assert "was not sent. The place answered 401: the address's token or password is not valid any more." in shown
-    assert [each["state"] for each in adam.json("/alerts/messages.json")["items"]] == ["failed", "sent"]
+    assert (
+        "was not sent. The place answered 401: the address's token or password is not valid any more."
+        in shown
+    )
+    assert [each["state"] for each in adam.json("/alerts/messages.json")["items"]] == [
+        "failed",
+        "sent",
+    ]
 
 
 def test_what_could_not_be_sent_is_shown_and_sent_again_by_hand(
@@ -183,16 +221,30 @@ def test_no_page_twin_or_audit_entry_holds_a_part_of_the_address(
 
 
 @pytest.mark.parametrize(
-    "path", ["/alerts", "/alerts.json", "/alerts/new", "/alerts/1", "/alerts/messages", "/alerts/messages.csv"]
+    "path",
+    [
+        "/alerts",
+        "/alerts.json",
+        "/alerts/new",
+        "/alerts/1",
+        "/alerts/messages",
+        "/alerts/messages.csv",
+    ],
 )
-def test_only_administrators_see_alerts(viv: Person, olga: Person, mallory: Person, path: str) -> None:
+def test_only_administrators_see_alerts(
+    viv: Person, olga: Person, mallory: Person, path: str
+) -> None:
     assert viv.client.get(path).status_code == 403
     assert olga.client.get(path).status_code == 403
     assert mallory.client.get(path).status_code in {302, 401}
 
 
-@pytest.mark.parametrize("path", ["", "/1", "/1/switch", "/1/delete", "/1/test", "/messages/1/send"])
-def test_only_administrators_change_them(olga: Person, adam: Person, place: Receiver, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["", "/1", "/1/switch", "/1/delete", "/1/test", "/messages/1/send"]
+)
+def test_only_administrators_change_them(
+    olga: Person, adam: Person, place: Receiver, path: str
+) -> None:
     save(adam, place)
     before = rules(adam)
     assert olga.post(f"/alerts{path}").status_code == 403

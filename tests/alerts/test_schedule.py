@@ -9,7 +9,9 @@ from dashboard.alerts.models import AlertRule
 from dashboard.alerts.schedule import digest_due, quiet_until
 
 
-def rule(quiet: tuple[int, int] | None = None, zone: str = "UTC", digest_at: int | None = None) -> AlertRule:
+def rule(
+    quiet: tuple[int, int] | None = None, zone: str = "UTC", digest_at: int | None = None
+) -> AlertRule:
     start, end = quiet or (None, None)
     return AlertRule(quiet_from=start, quiet_to=end, zone=zone, digest_at=digest_at)
 
@@ -48,11 +50,17 @@ def test_quiet_hours_within_a_day_and_none_at_all() -> None:
 
 def test_quiet_hours_are_those_of_the_rules_zone() -> None:
     night = (at(22), at(7))
-    assert quiet_until(rule(night, "Asia/Kolkata"), utc("2026-03-10T16:30")) == utc("2026-03-11T01:30")
+    assert quiet_until(rule(night, "Asia/Kolkata"), utc("2026-03-10T16:30")) == utc(
+        "2026-03-11T01:30"
+    )
     assert quiet_until(rule(night, "Asia/Kolkata"), utc("2026-03-10T16:29")) is None
-    assert quiet_until(rule(night, "America/New_York"), utc("2026-01-10T03:00")) == utc("2026-01-10T12:00")
+    assert quiet_until(rule(night, "America/New_York"), utc("2026-01-10T03:00")) == utc(
+        "2026-01-10T12:00"
+    )
     # A day ahead of UTC: its evening is still yesterday's noon elsewhere.
-    assert quiet_until(rule(night, "Pacific/Kiritimati"), utc("2026-03-10T08:00")) == utc("2026-03-10T17:00")
+    assert quiet_until(rule(night, "Pacific/Kiritimati"), utc("2026-03-10T08:00")) == utc(
+        "2026-03-10T17:00"
+    )
 
 
 def test_quiet_hours_end_by_the_wall_in_the_nights_in_which_the_clock_changes() -> None:
@@ -86,7 +94,9 @@ def test_a_digest_is_due_from_its_minute_on_in_its_zone() -> None:
 
 
 @pytest.mark.parametrize("minute", [at(2, 30), at(8), at(0), at(23, 59)])
-@pytest.mark.parametrize("zone", ["Europe/Brussels", "America/New_York", "Australia/Lord_Howe", "UTC"])
+@pytest.mark.parametrize(
+    "zone", ["Europe/Brussels", "America/New_York", "Australia/Lord_Howe", "UTC"]
+)
 def test_there_is_one_digest_a_day_through_a_whole_year(minute: int, zone: str) -> None:
     each, days = rule(zone=zone, digest_at=minute), []
     now = utc("2026-01-01T12:00")

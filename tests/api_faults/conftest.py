@@ -35,7 +35,9 @@ class Desks:
 @pytest.fixture(scope="session")
 def desks(raw_server: RawServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desks]:
     folder, clock = tmp_path_factory.mktemp("faults"), Clock()
-    made = Desks(*(open_desk(raw_server.url, folder, seconds, clock) for seconds in (PATIENCE, AT_ONCE)))
+    made = Desks(
+        *(open_desk(raw_server.url, folder, seconds, clock) for seconds in (PATIENCE, AT_ONCE))
+    )
     fill(made.patient)
     made.patient.parts.api.transport.largest = 1 << 20
     for desk in (made.patient, made.impatient):

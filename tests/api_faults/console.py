@@ -101,7 +101,11 @@ class Desk:
         if door.form is None:
             return client.get(door.path, headers=headers, buffered=True)
         return client.post(
-            door.path, data={"csrf_token": token, **door.form}, headers=headers, follow_redirects=True, buffered=True
+            door.path,
+            data={"csrf_token": token, **door.form},
+            headers=headers,
+            follow_redirects=True,
+            buffered=True,
         )
 
     def see(self, path: str) -> TestResponse:
@@ -127,15 +131,32 @@ class Desk:
         """What the snapshot holds, without the times of reading."""
         with self.app.app_context():
             accounts = db.session.scalars(select(Account).order_by(Account.id))
-            connections = db.session.scalars(select(Connection).order_by(Connection.account_id, Connection.id))
-            runs = db.session.scalars(select(Run).order_by(Run.account_id, Run.connection_id, Run.id))
+            connections = db.session.scalars(
+                select(Connection).order_by(Connection.account_id, Connection.id)
+            )
+            runs = db.session.scalars(
+                select(Run).order_by(Run.account_id, Run.connection_id, Run.id)
+            )
             return {
-                "accounts": [(each.id, each.name, each.external_id, each.gone_at) for each in accounts],
+                "accounts": [
+                    (each.id, each.name, each.external_id, each.gone_at) for each in accounts
+                ],
                 "connections": [
-                    (each.account_id, each.id, each.name, each.connector, each.status, each.gone_at, each.last_run_status)
+                    (
+                        each.account_id,
+                        each.id,
+                        each.name,
+                        each.connector,
+                        each.status,
+                        each.gone_at,
+                        each.last_run_status,
+                    )
                     for each in connections
                 ],
-                "runs": [(each.account_id, each.connection_id, each.id, each.status, each.records) for each in runs],
+                "runs": [
+                    (each.account_id, each.connection_id, each.id, each.status, each.records)
+                    for each in runs
+                ],
             }
 
     def read_fleet(self) -> Any:
@@ -150,7 +171,9 @@ class Desk:
 
 def open_desk(url: str, folder: Path, timeout: float, clock: Clock) -> Desk:
     """A console over this API; ``timeout``: seconds to wait for it."""
-    app = create_app(make_settings(url, folder, dashboard_api_timeout=timeout), clock=clock, backoff=0.0)
+    app = create_app(
+        make_settings(url, folder, dashboard_api_timeout=timeout), clock=clock, backoff=0.0
+    )
     from dashboard.web.security import limiter
 
     app.config["RATELIMIT_ENABLED"] = False

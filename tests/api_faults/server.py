@@ -12,12 +12,19 @@ from typing import Any
 
 from dashboard.peliqan.routes import ROUTES
 
-PATHS = [(route.method, re.compile(re.sub(r"{\w+}", r"\\d+", route.path) + "$"), route.name) for route in ROUTES]
+PATHS = [
+    (route.method, re.compile(re.sub(r"{\w+}", r"\\d+", route.path) + "$"), route.name)
+    for route in ROUTES
+]
 
 
 def http(body: bytes = b"", status: int = 200, length: int | None = None, **headers: str) -> bytes:
     """An answer, byte for byte."""
-    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if length is None else length}", "Connection: close"]
+    lines = [
+        f"HTTP/1.1 {status} Whatever",
+        f"Content-Length: {len(body) if length is None else length}",
+        "Connection: close",
+    ]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -100,7 +107,10 @@ class RawServer:
     def _serve(self, sock: socket.socket) -> None:
         with sock, suppress(OSError):
             method, path, head = self._read(sock)
-            name = next((name for known, pattern, name in PATHS if known == method and pattern.match(path)), None)
+            name = next(
+                (name for known, pattern, name in PATHS if known == method and pattern.match(path)),
+                None,
+            )
             if name is None:
                 sock.sendall(http(b'{"error": "ERROR_NO_SUCH_ROUTE"}', 404))
                 return

@@ -39,7 +39,13 @@ def of(account: Callable[[peliqan.AccountApi], Any]) -> Callable[[Peliqan], Any]
 
 
 def server(id: int, **more: Any) -> dict[str, Any]:
-    said = {"id": id, "name": f"Connection {id}", "server_type": "exact", "health_status": "OK", "is_datawarehouse": False}
+    said = {
+        "id": id,
+        "name": f"Connection {id}",
+        "server_type": "exact",
+        "health_status": "OK",
+        "is_datawarehouse": False,
+    }
     return {
         **said,
         "is_target": False,
@@ -53,7 +59,14 @@ def server(id: int, **more: Any) -> dict[str, Any]:
 
 
 LOAD = {"name": "exact_invoices", "records": 3}
-A_RUN = {"id": RUN, "status": "COMPLETED", "timestamp_start": STARTED, "timestamp_end": ENDED, "tables": [LOAD], "error": ""}
+A_RUN = {
+    "id": RUN,
+    "status": "COMPLETED",
+    "timestamp_start": STARTED,
+    "timestamp_end": ENDED,
+    "tables": [LOAD],
+    "error": "",
+}
 A_ROW = {"id": ROW, "order": "1.00", "Name": "Ada", "_sdc_received_at": STARTED}
 FIELDS = [
     {"id": 1, "name": "Name", "type": "text", "primary": True, "order": 0},
@@ -61,7 +74,8 @@ FIELDS = [
 ]
 SERVERS = [server(CONNECTION), server(BANK, server_type="saltedge_bank"), server(99, name="dw_1", is_datawarehouse=True, target=None)]  # fmt: skip
 NDJSON = b"\n".join(
-    json.dumps(line).encode() for line in ({"columns": [["one", "int"]]}, {"records": [[1]]}, {"status": "success"})
+    json.dumps(line).encode()
+    for line in ({"columns": [["one", "int"]]}, {"records": [[1]]}, {"status": "success"})
 )
 ACCOUNTS = [
     {"id": ACCOUNT, "name": "One", "external_id": "cust-1"},
@@ -125,12 +139,18 @@ class Fault:
 
     def leaves_another_way(self, route: str) -> bool:
         """Whether the same is read by other routes where only this one has the fault."""
-        return route in SECOND_WAYS and self.error in (peliqan.Refused, peliqan.Forbidden, peliqan.NotFound)
+        return route in SECOND_WAYS and self.error in (
+            peliqan.Refused,
+            peliqan.Forbidden,
+            peliqan.NotFound,
+        )
 
 
 def says(body: Any = b"", status: int = 200, **headers: str) -> Play:
     """The same answer each time."""
-    content = http(body if isinstance(body, bytes) else json.dumps(body).encode(), status, **headers)
+    content = http(
+        body if isinstance(body, bytes) else json.dumps(body).encode(), status, **headers
+    )
     return lambda asked: asked.send(content)
 
 
@@ -178,7 +198,14 @@ def twice_the_same(asked: Asked) -> None:
     """Whatever is a list has its first item twice."""
     if (told := as_json(asked)) is None:
         return
-    key = next((key for key in ("data", "results") if isinstance(told, dict) and isinstance(told.get(key), list)), None)
+    key = next(
+        (
+            key
+            for key in ("data", "results")
+            if isinstance(told, dict) and isinstance(told.get(key), list)
+        ),
+        None,
+    )
     if key is not None:
         told[key] = [told[key][0], *told[key]]
     elif isinstance(told, list):

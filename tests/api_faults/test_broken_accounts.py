@@ -38,7 +38,12 @@ SHARES: dict[str, Callable[[list[int]], list[int]]] = {
 # Ways in which they are broken, shares and calls in flight. Answers of 500 and 503 are handled as those of 502 are.
 CASES = [
     *((way, share, 8) for way in ("502", "reset") for share in SHARES),
-    *((way, share, calls) for way in ("502", "reset") for share in ("six", "the first half") for calls in (1, 32)),
+    *(
+        (way, share, calls)
+        for way in ("502", "reset")
+        for share in ("six", "the first half")
+        for calls in (1, 32)
+    ),
     *((way, "half", calls) for way in ("500", "503") for calls in (1, 8, 32)),
 ]
 QUICK = 0.5
@@ -52,7 +57,10 @@ def open_console(tmp_path: Path) -> Iterator[OpenConsole]:
     opened: list[Flask] = []
 
     def make(url: str, **settings: object) -> Flask:
-        app = create_app(make_settings(url, tmp_path, **{"dashboard_api_timeout": QUICK, **settings}), backoff=0.0)
+        app = create_app(
+            make_settings(url, tmp_path, **{"dashboard_api_timeout": QUICK, **settings}),
+            backoff=0.0,
+        )
         upgrade_schema(app)
         opened.append(app)
         return app
@@ -78,7 +86,11 @@ def outages(app: Flask) -> int:
 def check_pass(server: ManyAccounts, app: Flask, broken: list[int], *, passes: int) -> None:
     for _ in range(passes):
         result = read(app)
-        assert (result.error, result.accounts, sorted(result.unreadable)) == (None, ACCOUNTS, broken)
+        assert (result.error, result.accounts, sorted(result.unreadable)) == (
+            None,
+            ACCOUNTS,
+            broken,
+        )
         assert outages(app) == 0
     server.broken = {}
     assert read(app) == Result(ACCOUNTS, {}, None)
@@ -92,7 +104,12 @@ def test_broken_accounts_are_unreadable_and_all_others_are_read(
         broken = SHARES[share](server.ids)
         server.broken = dict.fromkeys(broken, way)
         passes = 2 if share == "six" else 1
-        check_pass(server, open_console(server.url, dashboard_api_concurrency=concurrency), broken, passes=passes)
+        check_pass(
+            server,
+            open_console(server.url, dashboard_api_concurrency=concurrency),
+            broken,
+            passes=passes,
+        )
 
 
 @pytest.mark.parametrize("concurrency", [1, 8, 32])
@@ -105,12 +122,19 @@ def test_accounts_that_hang_are_unreadable_and_all_others_are_read(
     with many_accounts(ACCOUNTS) as server:
         broken = SHARES[share](server.ids)
         server.broken = dict.fromkeys(broken, "hangs")
-        check_pass(server, open_console(server.url, dashboard_api_concurrency=concurrency), broken, passes=1)
+        check_pass(
+            server,
+            open_console(server.url, dashboard_api_concurrency=concurrency),
+            broken,
+            passes=1,
+        )
 
 
 @pytest.mark.parametrize("route", ["identity", "servers", "runs"])
 @pytest.mark.parametrize("way", ["502", "reset", "hangs"])
-def test_whichever_route_of_theirs_is_broken(open_console: OpenConsole, way: str, route: str) -> None:
+def test_whichever_route_of_theirs_is_broken(
+    open_console: OpenConsole, way: str, route: str
+) -> None:
     with many_accounts(ACCOUNTS) as server:
         broken = SHARES["six"](server.ids)
         server.broken, server.on = dict.fromkeys(broken, way), {route}
@@ -128,7 +152,9 @@ def test_the_same_of_a_slow_api(open_console: OpenConsole, way: str) -> None:
         assert outages(app) == 0
 
 
-def test_a_list_of_accounts_with_a_broken_page_leaves_the_known_accounts_readable(open_console: OpenConsole) -> None:
+def test_a_list_of_accounts_with_a_broken_page_leaves_the_known_accounts_readable(
+    open_console: OpenConsole,
+) -> None:
     with many_accounts(ACCOUNTS) as server:
         app = open_console(server.url)
         assert read(app).error is None
@@ -162,7 +188,9 @@ def test_an_api_that_is_down_is_noticed_within_ten_seconds_and_nothing_is_said_o
         assert time.monotonic() - began < 10
         passing.join(20)
         with app.app_context():
-            unreadable = set(db.session.scalars(select(Account.id).where(Account.unreadable_reason.is_not(None))))
+            unreadable = set(
+                db.session.scalars(select(Account.id).where(Account.unreadable_reason.is_not(None)))
+            )
         assert unreadable <= set(ids)
         server.down, server.broken = None, {}
         assert read(app) == Result(ACCOUNTS, {}, None)
@@ -183,7 +211,9 @@ def test_pages_asked_ahead_of_a_slow_server_are_all_read_and_it_is_not_taken_for
         assert outages(app) == 0
 
 
-def test_a_page_that_never_comes_ends_the_reading_with_its_time_out(open_console: OpenConsole) -> None:
+def test_a_page_that_never_comes_ends_the_reading_with_its_time_out(
+    open_console: OpenConsole,
+) -> None:
     with many_accounts(3, rows=3900) as server:
         app = open_console(server.url)
         parts: Services = app.extensions["services"]

@@ -20,7 +20,10 @@ OTHER_NAMES = [
 
 
 @pytest.mark.parametrize("beside_null", [False, True])
-@pytest.mark.parametrize(("route", "path", "name"), [(route, path, name) for route, path, names in OTHER_NAMES for name in names])
+@pytest.mark.parametrize(
+    ("route", "path", "name"),
+    [(route, path, name) for route, path, names in OTHER_NAMES for name in names],
+)
 def test_a_field_says_the_same_under_each_of_its_names(
     raw_server: RawServer, route: str, path: str, name: str, beside_null: bool
 ) -> None:
@@ -33,7 +36,9 @@ def test_a_field_says_the_same_under_each_of_its_names(
     assert seen[0] == seen[1]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if not isinstance(case.good, bytes)], ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if not isinstance(case.good, bytes)], ids=lambda case: case.name
+)
 def test_only_the_fields_that_the_table_names_are_needed(raw_server: RawServer, case: Case) -> None:
     needed = {"null": set(), "missing": set()}
     for path, what, answer in variants(case.good):

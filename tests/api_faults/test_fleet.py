@@ -39,7 +39,9 @@ def test_passes_lose_nothing_that_was_known_and_say_what_they_could_not_read(
     assert calm.patient.known() == before
 
 
-def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_answers(raw_server: RawServer, calm: Desks) -> None:
+def test_a_listing_that_shrinks_to_nothing_is_not_believed_while_a_connection_answers(
+    raw_server: RawServer, calm: Desks
+) -> None:
     desk = calm.patient
     before = desk.known()
     with raw_server.answering(servers=[]):
@@ -58,18 +60,25 @@ def test_a_listing_that_shrinks_to_nothing_is_believed_where_the_connections_are
     raw_server: RawServer, calm: Desks
 ) -> None:
     desk = calm.patient
-    with raw_server.answering(servers=[]), raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "server"):
+    with (
+        raw_server.answering(servers=[]),
+        raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "server"),
+    ):
         assert desk.read_fleet().unreadable == {}
         assert all(gone_at is None for *_, gone_at, _ in desk.known()["connections"])
         assert desk.read_fleet().unreadable == {}
     assert all(gone_at is not None for *_, gone_at, _ in desk.known()["connections"])
     assert GONE in words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}").text, "html.parser"))
-    assert GONE in words(BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}/connections/{CONNECTION}").text, "html.parser"))
+    assert GONE in words(
+        BeautifulSoup(desk.see(f"/accounts/{ACCOUNT}/connections/{CONNECTION}").text, "html.parser")
+    )
     assert desk.read_fleet().unreadable == {}
     assert all(gone_at is None for *_, gone_at, _ in desk.known()["connections"])
 
 
-def test_an_empty_list_of_accounts_is_not_believed_while_one_of_them_answers(raw_server: RawServer, calm: Desks) -> None:
+def test_an_empty_list_of_accounts_is_not_believed_while_one_of_them_answers(
+    raw_server: RawServer, calm: Desks
+) -> None:
     desk = calm.patient
     before = desk.known()
     for empty in ([], {"data": [], "next": None}, {"results": []}):
@@ -83,7 +92,10 @@ def test_an_empty_list_of_accounts_is_believed_where_they_are_gone_and_they_come
     raw_server: RawServer, calm: Desks
 ) -> None:
     desk = calm.patient
-    with raw_server.answering(sub_accounts=[]), raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "sub_account"):
+    with (
+        raw_server.answering(sub_accounts=[]),
+        raw_server.misbehaving(lambda asked: asked.send(NOT_FOUND), "sub_account"),
+    ):
         assert [desk.read_fleet().error for _ in range(2)] == [None, None]
     assert all(gone_at is not None for *_, gone_at in desk.known()["accounts"])
     assert desk.read_fleet().error is None

@@ -34,7 +34,9 @@ def client(url: str, *, impatient: bool = False) -> peliqan.Peliqan:
     tokens = peliqan.MemoryTokens()
     tokens.put(ACCOUNT, OLD)
     patience = IN_NO_TIME if impatient else PATIENCE
-    api = peliqan.Peliqan(url, PARTNER, tokens=tokens, read_timeout=patience, retries=1, backoff=0.0)
+    api = peliqan.Peliqan(
+        url, PARTNER, tokens=tokens, read_timeout=patience, retries=1, backoff=0.0
+    )
     # What is too large is told from a megabyte on: sixteen, two hundred times, take their time.
     api.transport.largest = 1 << 20
     return api
@@ -48,7 +50,9 @@ def came_of(call: Any) -> Any:
         return error
 
 
-def expected(case: Case, route: Route, fault: Fault) -> tuple[type[peliqan.PeliqanError] | None, int, bool]:
+def expected(
+    case: Case, route: Route, fault: Fault
+) -> tuple[type[peliqan.PeliqanError] | None, int, bool]:
     """The error, how often the server is asked, and whether something may have been started."""
     renews = not route.partner and route.name != "proxy_db"
     if fault.leaves_another_way(route.name):
@@ -66,13 +70,22 @@ def expected(case: Case, route: Route, fault: Fault) -> tuple[type[peliqan.Peliq
 
 def concerns(case: Case, fault: Fault) -> bool:
     if fault.only == "lists":
-        told = case.good if not isinstance(case.good, dict) else case.good.get("data", case.good.get("results"))
+        told = (
+            case.good
+            if not isinstance(case.good, dict)
+            else case.good.get("data", case.good.get("results"))
+        )
         return isinstance(told, list)
     return fault.only != "paged" or case.paged
 
 
 def secrets_in(error: peliqan.PeliqanError, server: RawServer) -> list[str]:
-    told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.args) + repr(vars(error))
+    told = (
+        "".join(traceback.format_exception(error))
+        + repr(error)
+        + repr(error.args)
+        + repr(vars(error))
+    )
     return [secret for secret in (PARTNER, CUSTOMER, OLD, server.url, "/steal") if secret in told]
 
 
@@ -93,13 +106,19 @@ def test_each_route_makes_of_it_what_the_table_says(raw_server: RawServer, fault
             return came_of(lambda: case.call(client(raw_server.url, impatient=fault.impatient)))
 
         # What asks other routes for the same would be counted there; so each of these misbehaves alone, too.
-        alone = [case.name for case in cases if case.name == "identity" or fault.leaves_another_way(case.name)]
+        alone = [
+            case.name
+            for case in cases
+            if case.name == "identity" or fault.leaves_another_way(case.name)
+        ]
         alone += ["default_dw_info"] if "default_dw_info" not in alone else []
         others = [case for case in cases if case.name not in alone]
         for name in alone:
             raw_server.on.pop(name, None)
         with ThreadPoolExecutor(len(others) if fault.impatient else 6) as pool:
-            found = dict(zip((case.name for case in others), pool.map(outcome, others), strict=True))
+            found = dict(
+                zip((case.name for case in others), pool.map(outcome, others), strict=True)
+            )
         counts = dict(raw_server.asked)
     for name in alone:
         if BY_NAME[name] in cases:
@@ -138,7 +157,10 @@ def test_a_route_that_is_missing_or_refused_is_asked_once_and_the_other_way_from
     well = case.call(client(raw_server.url))
     told = [getattr(each, "model_dump", lambda each=each: {"": each})() for each in (well, *found)]
     # The second way leads to the same thing; a status read from runs lacks the task.
-    assert all(each.get("id") == told[0].get("id") and each.get("running") == told[0].get("running") for each in told)
+    assert all(
+        each.get("id") == told[0].get("id") and each.get("running") == told[0].get("running")
+        for each in told
+    )
 
 
 @pytest.mark.parametrize("name", SECOND_WAYS)
@@ -154,15 +176,21 @@ def test_where_both_ways_are_refused_the_error_is_told_and_the_first_is_tried_ag
 
 
 @pytest.mark.parametrize("code", ["ERROR_TABLE_DOES_NOT_EXIST", "ERROR_USER_NOT_IN_GROUP"])
-def test_a_table_that_does_not_exist_or_is_anothers_is_not_looked_for_elsewhere(raw_server: RawServer, code: str) -> None:
+def test_a_table_that_does_not_exist_or_is_anothers_is_not_looked_for_elsewhere(
+    raw_server: RawServer, code: str
+) -> None:
     with raw_server.misbehaving(says({"error": code, "detail": ""}, 404), "table"):
         with pytest.raises(peliqan.PeliqanError):
             BY_NAME["table"].call(client(raw_server.url))
         assert raw_server.asked["applications"] == 0
 
 
-@pytest.mark.parametrize(("where", "error"), [each[1:] for each in UNREACHED], ids=[each[0] for each in UNREACHED])
-def test_where_no_connection_comes_about_nothing_was_started(where: Any, error: type[peliqan.PeliqanError]) -> None:
+@pytest.mark.parametrize(
+    ("where", "error"), [each[1:] for each in UNREACHED], ids=[each[0] for each in UNREACHED]
+)
+def test_where_no_connection_comes_about_nothing_was_started(
+    where: Any, error: type[peliqan.PeliqanError]
+) -> None:
     with where() as url:
 
         def outcome(case: Case) -> Any:
@@ -170,7 +198,9 @@ def test_where_no_connection_comes_about_nothing_was_started(where: Any, error: 
 
         with ThreadPoolExecutor(len(CASES)) as pool:
             found = dict(zip((case.name for case in CASES), pool.map(outcome, CASES), strict=True))
-    assert {name: (type(seen), seen.outcome_unknown) for name, seen in found.items()} == dict.fromkeys(BY_NAME, (error, False))
+    assert {
+        name: (type(seen), seen.outcome_unknown) for name, seen in found.items()
+    } == dict.fromkeys(BY_NAME, (error, False))
 
 
 def test_what_comes_twice_is_there_once(raw_server: RawServer) -> None:

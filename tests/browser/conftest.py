@@ -11,7 +11,12 @@ from playwright.sync_api import ConsoleMessage, Page
 from tests.support.databases import free_port
 from tests.support.demo import Demo, Enter, end_demo, start_demo
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
+CHROMIUM = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +39,11 @@ def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[s
         "--no-first-run",
     ]
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-    return {**browser_type_launch_args, "executable_path": found, "args": ["--disable-gpu", *quiet, *sandbox]}
+    return {
+        **browser_type_launch_args,
+        "executable_path": found,
+        "args": ["--disable-gpu", *quiet, *sandbox],
+    }
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,9 @@ def is_fragment(answer: Response) -> bool:
 
 
 @pytest.fixture
-def browsing(filled: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser) -> Iterator[Browsing]:
+def browsing(
+    filled: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser
+) -> Iterator[Browsing]:
     (tmp_path / "data").mkdir()
     (tmp_path / "nginx").mkdir()
     shutil.copy(filled / "console.db", tmp_path / "data" / "console.db")
@@ -56,7 +58,9 @@ def browsing(filled: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser) -
     with serving("dashboard serve", sandbox.url, tmp_path / "data", **settings) as door:
         nginx = TlsNginx(tmp_path / "nginx", door.url, port, below_path=True)
         # The certificate is nobody's but the test's.
-        context = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
+        context = browser.new_context(
+            ignore_https_errors=True, viewport={"width": 1280, "height": 900}
+        )
         try:
             found = Browsing(context.new_page(), base, [], [])
             context.on("request", found.hear)
@@ -67,7 +71,9 @@ def browsing(filled: Path, sandbox: Sandbox, tmp_path: Path, browser: Browser) -
             nginx.stop()
 
 
-def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(browsing: Browsing, sandbox: Sandbox) -> None:
+def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(
+    browsing: Browsing, sandbox: Sandbox
+) -> None:
     page, base = browsing.page, browsing.base
     path = path_of(sandbox.healthy)
     page.goto(f"{base}{path}")
@@ -80,7 +86,9 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(br
     # The press's fragment, and those that the page then asks for by itself.
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.ok):
         page.get_by_role("button", name="Sync now").first.click()
-    with page.expect_response(lambda answer: is_fragment(answer) and answer.request.method == "GET" and answer.ok):
+    with page.expect_response(
+        lambda answer: is_fragment(answer) and answer.request.method == "GET" and answer.ok
+    ):
         pass
     page.get_by_role("link", name="Overview", exact=True).click()
     expect(page).to_have_url(f"{base}/")
@@ -100,13 +108,19 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(br
     expect(page.locator(".rows tbody tr").first).to_be_visible(timeout=60_000)
     # The widget's frame has a policy of its own, in which the console's files stand by their address.
     page.goto(f"{base}/embed?external_id=cust-00002")
-    expect(page.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection")).to_be_enabled()
+    expect(
+        page.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection")
+    ).to_be_enabled()
     with page.expect_download() as download:
         page.evaluate("path => { location.href = path }", f"{base}/accounts.csv")
     assert download.value.suggested_filename == "accounts.csv"
 
     cookies = {str(each.get("name")): each.get("path") for each in page.context.cookies()}
-    assert cookies == {"__Secure-console_session": "/console", "__Secure-console_browser": "/console", "tz": "/console/"}
+    assert cookies == {
+        "__Secure-console_session": "/console",
+        "__Secure-console_browser": "/console",
+        "tz": "/console/",
+    }
     second = page.context.new_page()
     second.goto(f"{base}/accounts")
     page.get_by_role("button", name="Sign out").click()
@@ -115,5 +129,7 @@ def test_signing_in_searching_opening_reading_and_leaving_stay_below_the_path(br
         assert tab.url == f"{base}/login"
 
     assert len(browsing.asked) > 50
-    assert [url for url in browsing.asked if not url.startswith((f"{base}/", sandbox.url, "data:"))] == []
+    assert [
+        url for url in browsing.asked if not url.startswith((f"{base}/", sandbox.url, "data:"))
+    ] == []
     assert browsing.failed == []

@@ -19,8 +19,14 @@ def try_on_one(page: Page) -> None:
     """
     life = create_sandbox(200).extensions["sandbox"].life
     for _ in range(5):
-        values = [option.get_attribute("value") or "" for option in page.locator("#first option").all()]
-        at_rest = (value for value in values if is_quiet(life, life.connection(int(value.rpartition("-")[2]))))
+        values = [
+            option.get_attribute("value") or "" for option in page.locator("#first option").all()
+        ]
+        at_rest = (
+            value
+            for value in values
+            if is_quiet(life, life.connection(int(value.rpartition("-")[2])))
+        )
         page.locator("#first").select_option(next(at_rest, values[0]))
         page.get_by_role("button", name="Try on one").click()
         page.wait_for_load_state()
@@ -28,7 +34,9 @@ def try_on_one(page: Page) -> None:
             return
 
 
-def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(operator: Page, complaints: list[str]) -> None:
+def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/connections?severity=ok&connector=hubspot&per_page=25")
     boxes = operator.locator("input[name=c]")
     operator.get_by_label("Tick all on this page").check()
@@ -53,7 +61,9 @@ def test_some_are_ticked_one_is_tried_and_the_rest_is_watched_to_its_end(operato
     assert [url for url in asked if "/bulk/" in url] == []
 
 
-def test_it_works_without_javascript(browser: Any, browser_context_args: dict[str, Any], enter: Enter, operator: Page) -> None:
+def test_it_works_without_javascript(
+    browser: Any, browser_context_args: dict[str, Any], enter: Enter, operator: Page
+) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
     enter(page, "operator")

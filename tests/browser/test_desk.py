@@ -22,7 +22,9 @@ def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_b
     expect(message.locator("#message-body")).to_contain_text("Hello,")
     message.get_by_label("Message in").select_option("nl")
     expect(message.locator("#message-body")).to_contain_text("Goedendag,")
-    assert "%0D%0A" in (message.get_by_role("link", name="Open in the mail program").get_attribute("href") or "")
+    assert "%0D%0A" in (
+        message.get_by_role("link", name="Open in the mail program").get_attribute("href") or ""
+    )
     # The link's own state is asked for again and again; what was chosen stays.
     with operator.expect_response(re.compile("link-status")):
         pass
@@ -46,7 +48,9 @@ def test_a_message_goes_out_in_the_customers_language_and_the_connection_comes_b
     expect(operator.locator("section", has_text="Came back today")).to_contain_text(customer)
 
 
-def test_a_note_and_an_owner_are_written_without_leaving_the_page(operator: Page, complaints: list[str]) -> None:
+def test_a_note_and_an_owner_are_written_without_leaving_the_page(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/accounts/1003")
     operator.get_by_role("button", name="I am on it").click()
     expect(operator.locator("#owner")).to_contain_text("You are on this account")
@@ -75,7 +79,9 @@ def test_a_message_has_no_serious_barrier_nor_overflows_a_phone(operator: Page) 
     assert {path: found for path, found in problems.items() if found} == {}
 
 
-def test_a_language_that_was_chosen_stays_though_the_page_is_refreshed_behind_it(operator: Page, complaints: list[str]) -> None:
+def test_a_language_that_was_chosen_stays_though_the_page_is_refreshed_behind_it(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/desk/needed?q=Xero")
     held: list[Route] = []
     operator.route("**/live*", lambda route: held.append(route))
@@ -93,6 +99,8 @@ def test_a_language_that_was_chosen_stays_though_the_page_is_refreshed_behind_it
     operator.wait_for_load_state("networkidle")
     expect(body).to_contain_text("Goedendag,")
     with operator.expect_response("**/live*"):
-        operator.evaluate("document.querySelector('#connection').dispatchEvent(new Event('settled'))")
+        operator.evaluate(
+            "document.querySelector('#connection').dispatchEvent(new Event('settled'))"
+        )
     operator.wait_for_load_state("networkidle")
     expect(body).to_contain_text("Goedendag,")

@@ -40,7 +40,9 @@ def test_the_demo_serves_its_first_page_within_seconds_of_being_started(demo: De
     assert demo.started_in < 30
 
 
-def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(operator: Page, complaints: list[str]) -> None:
+def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.keyboard.press("/")
     expect(operator.locator("#find")).to_be_focused()
     operator.keyboard.type("blu")
@@ -56,7 +58,9 @@ def test_an_agent_finds_a_customer_by_three_letters_and_the_keyboard(operator: P
     operator.wait_for_url(re.compile(r"/accounts/\d+/connections/\d+$"))
 
 
-def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(operator: Page, complaints: list[str]) -> None:
+def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/connections")
     operator.locator("#filter-severity").select_option("error")
     operator.wait_for_url(re.compile("severity=error"))
@@ -68,12 +72,16 @@ def test_a_list_narrows_as_one_types_and_its_address_can_be_shared(operator: Pag
     operator.wait_for_url(re.compile("q=amber"))
 
 
-def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: Page, complaints: list[str]) -> None:
+def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(path_of(healthy()))
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
     expect(operator.get_by_role("button", name="Sync now")).to_have_count(0)
-    expect(operator.locator("#sync[data-running=false]")).to_contain_text("Sync completed", timeout=LIMIT)
+    expect(operator.locator("#sync[data-running=false]")).to_contain_text(
+        "Sync completed", timeout=LIMIT
+    )
     expect(operator.locator("#sync")).to_contain_text("records")
     expect(operator.get_by_role("button", name="Sync now")).to_be_visible()
     asked: list[str] = []
@@ -82,9 +90,15 @@ def test_a_sync_is_watched_to_its_end_and_then_nothing_asks_any_more(operator: P
     assert [url for url in asked if "run-status" in url] == []
 
 
-def test_a_press_is_not_lost_to_a_look_that_was_under_way(operator: Page, complaints: list[str]) -> None:
+def test_a_press_is_not_lost_to_a_look_that_was_under_way(
+    operator: Page, complaints: list[str]
+) -> None:
     path = path_of(healthy(3))
-    wait_for(lambda: 'hx-trigger="load' in operator.request.get(path).text(), "what was read is old enough", within=60)
+    wait_for(
+        lambda: 'hx-trigger="load' in operator.request.get(path).text(),
+        "what was read is old enough",
+        within=60,
+    )
     looks: list[Any] = []
     presses: list[Any] = []
     operator.route("**/live", lambda route: looks.append((route, route.fetch())))
@@ -108,7 +122,9 @@ def test_a_press_is_not_lost_to_a_look_that_was_under_way(operator: Page, compla
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
 
 
-def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(operator: Page, complaints: list[str]) -> None:
+def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(path_of(healthy(1)))
     operator.get_by_role("button", name="Sync now").click()
     expect(operator.locator("#sync[data-running=true]")).to_be_visible()
@@ -119,11 +135,15 @@ def test_a_hidden_tab_asks_for_nothing_and_goes_on_when_it_is_seen_again(operato
     operator.wait_for_timeout(5000)
     assert asked == []
     operator.evaluate(hide, False)
-    expect(operator.locator("#sync[data-running=false]")).to_contain_text("Sync completed", timeout=LIMIT)
+    expect(operator.locator("#sync[data-running=false]")).to_contain_text(
+        "Sync completed", timeout=LIMIT
+    )
     assert any("run-status" in url for url in asked)
 
 
-def test_reauthorising_through_the_consent_page_turns_the_connection_green(operator: Page, complaints: list[str]) -> None:
+def test_reauthorising_through_the_consent_page_turns_the_connection_green(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(EXPIRED)
     expect(operator.locator("#connection")).to_contain_text("invalid_grant")
     # Once among the buttons, and once beside the finding, as the playbook's first step.
@@ -154,10 +174,14 @@ def test_the_line_of_why_outlives_a_look_presses_nothing_by_enter_and_goes_along
     operator.locator(".connection-actions").get_by_role("button", name="Sync now").click()
     expect(operator.locator(".done-here")).to_contain_text("Asked for by the customer")
     expect(why).to_have_value("")
-    expect(operator.locator(".done-here .status-badge")).to_have_text(re.compile("worked|no effect"), timeout=LIMIT)
+    expect(operator.locator(".done-here .status-badge")).to_have_text(
+        re.compile("worked|no effect"), timeout=LIMIT
+    )
 
 
-def test_a_table_is_paged_sorted_and_opened_row_by_row(operator: Page, complaints: list[str]) -> None:
+def test_a_table_is_paged_sorted_and_opened_row_by_row(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/accounts/1001")
     operator.get_by_role("link", name=re.compile("dw_1001")).click()
     operator.get_by_role("link", name=re.compile("1 million")).click()
@@ -172,7 +196,9 @@ def test_a_table_is_paged_sorted_and_opened_row_by_row(operator: Page, complaint
     expect(operator.get_by_role("heading", level=1)).to_have_text("Row 1000000")
 
 
-def test_the_widget_makes_a_connection_and_the_console_reads_it_at_once(operator: Page, complaints: list[str]) -> None:
+def test_the_widget_makes_a_connection_and_the_console_reads_it_at_once(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/embed?external_id=cust-00002&connectors=shopify,xero")
     frame = operator.frame_locator("#embed-frame iframe")
     frame.get_by_role("button", name="Add connection").click()
@@ -189,15 +215,24 @@ def test_the_widget_makes_a_connection_and_the_console_reads_it_at_once(operator
 @pytest.mark.parametrize("name", ["server_id", "serverId", "connection_id", "connectionId", "id"])
 def test_the_widget_names_the_new_connection_by_any_of_its_keys(operator: Page, name: str) -> None:
     operator.goto("/embed?external_id=cust-00003")
-    operator.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection").wait_for()
+    operator.frame_locator("#embed-frame iframe").get_by_role(
+        "button", name="Add connection"
+    ).wait_for()
     frame = next(each for each in operator.frames if each.url.endswith("/embed/frame"))
-    frame.evaluate("payload => parent.postMessage({console: 'connected', payload}, '*')", {"server_id": None, name: 100301})
-    expect(operator.locator("#connected a[href$='/accounts/1003/connections/100301']").first).to_be_visible()
+    frame.evaluate(
+        "payload => parent.postMessage({console: 'connected', payload}, '*')",
+        {"server_id": None, name: 100301},
+    )
+    expect(
+        operator.locator("#connected a[href$='/accounts/1003/connections/100301']").first
+    ).to_be_visible()
 
 
 def test_the_widgets_frame_cannot_reach_the_console(operator: Page) -> None:
     operator.goto("/embed?external_id=cust-00003")
-    operator.frame_locator("#embed-frame iframe").get_by_role("button", name="Add connection").wait_for()
+    operator.frame_locator("#embed-frame iframe").get_by_role(
+        "button", name="Add connection"
+    ).wait_for()
     frame = next(each for each in operator.frames if each.url.endswith("/embed/frame"))
     reach = """async () => {
       const tried = {};
@@ -206,10 +241,17 @@ def test_the_widgets_frame_cannot_reach_the_console(operator: Page) -> None:
       try { tried.fetch = (await fetch('/connections.json')).status } catch (error) { tried.fetch = error.name }
       return {...tried, origin: self.origin};
     }"""
-    assert frame.evaluate(reach) == {"parent": "SecurityError", "cookie": "SecurityError", "fetch": "TypeError", "origin": "null"}
+    assert frame.evaluate(reach) == {
+        "parent": "SecurityError",
+        "cookie": "SecurityError",
+        "fetch": "TypeError",
+        "origin": "null",
+    }
 
 
-def test_everything_works_without_javascript(browser: Any, demo: Demo, browser_context_args: dict[str, Any]) -> None:
+def test_everything_works_without_javascript(
+    browser: Any, demo: Demo, browser_context_args: dict[str, Any]
+) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
     page.goto("/login")
@@ -301,7 +343,9 @@ def test_no_page_has_a_serious_barrier_nor_overflows_a_phone(page: Page, demo: D
     assert {path: found for path, found in problems.items() if found} == {}
 
 
-def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(demo: Demo, tmp_path: Path) -> None:
+def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(
+    demo: Demo, tmp_path: Path
+) -> None:
     taken = int(demo.url.rsplit(":", 1)[1])
     second = start_demo(tmp_path, taken)
     assert second.url != demo.url
@@ -311,7 +355,9 @@ def test_a_taken_port_is_stepped_over_and_ctrl_c_leaves_no_process(demo: Demo, t
     second.process.wait(60)
 
     def is_empty() -> bool:
-        return not subprocess.run(["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False).stdout
+        return not subprocess.run(
+            ["ps", "-o", "pid=", "-g", str(group)], capture_output=True, text=True, check=False
+        ).stdout
 
     wait_for(is_empty, "the last of its processes has ended")
     with urllib.request.urlopen(demo.url + "/healthz", timeout=30) as answer:
@@ -323,7 +369,9 @@ def test_a_token_opens_the_twins_over_the_wire(operator: Page, demo: Demo) -> No
     operator.get_by_label("Name of a new token").fill("wire")
     operator.get_by_role("button", name="Create").click()
     secret = operator.locator("#secret").inner_text()
-    asked = urllib.request.Request(f"{demo.url}/connections.json?per_page=1", headers={"Authorization": f"Bearer {secret}"})
+    asked = urllib.request.Request(
+        f"{demo.url}/connections.json?per_page=1", headers={"Authorization": f"Bearer {secret}"}
+    )
     with urllib.request.urlopen(asked, timeout=30) as answer:
         body = json.load(answer)
     assert body["total"] > 600

@@ -33,7 +33,9 @@ def wait_until_all_is_fetched(*tabs: Page) -> None:
         tab.wait_for_load_state("networkidle")
 
 
-def test_when_one_signs_out_the_other_tabs_leave_at_once(viewer: Page, complaints: list[str]) -> None:
+def test_when_one_signs_out_the_other_tabs_leave_at_once(
+    viewer: Page, complaints: list[str]
+) -> None:
     other, third = open_another(viewer), open_another(viewer)
     viewer.get_by_role("button", name="Sign out").click()
     for tab in (viewer, other, third):
@@ -51,13 +53,17 @@ def test_they_show_nothing_any_more_where_the_console_does_not_answer(viewer: Pa
     assert "Amber" not in other.title()
 
 
-def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(viewer: Page) -> None:
+def test_an_hour_without_use_empties_the_screen_and_use_in_another_tab_keeps_it(
+    viewer: Page,
+) -> None:
     viewer.clock.install()
     viewer.goto("/accounts/1001")
     other = open_another(viewer)
     wait_until_all_is_fetched(viewer, other)
     viewer.clock.fast_forward("50:00")
-    viewer.evaluate("() => { window.heard = 0; new BroadcastChannel('session of /').onmessage = () => { window.heard += 1 } }")
+    viewer.evaluate(
+        "() => { window.heard = 0; new BroadcastChannel('session of /').onmessage = () => { window.heard += 1 } }"
+    )
     other.reload()
     wait_until_all_is_fetched(other)
     # Or time would go on before the first tab has been told.

@@ -24,7 +24,9 @@ TONE = """() => {
 }"""
 
 
-def test_the_trend_is_drawn_in_the_themes_colours_without_a_complaint(operator: Page, complaints: list[str]) -> None:
+def test_the_trend_is_drawn_in_the_themes_colours_without_a_complaint(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/trend")
     canvas = operator.locator("#trend-chart canvas")
     expect(canvas).to_be_visible()
@@ -32,13 +34,17 @@ def test_the_trend_is_drawn_in_the_themes_colours_without_a_complaint(operator: 
     for _ in ("light", "dark"):
         tone = operator.evaluate(TONE)
         tones.add(tone)
-        wait_for(lambda tone=tone: tone in operator.evaluate(DRAWN), "it is drawn in the theme's colour")
+        wait_for(
+            lambda tone=tone: tone in operator.evaluate(DRAWN), "it is drawn in the theme's colour"
+        )
         operator.locator("#theme").click()
     assert len(tones) == 2
     expect(canvas).to_have_count(1)
     # The numbers beside the names are those of the table's latest day.
     shown = operator.locator(".trend-toggle[data-severity=ok] [data-value]").inner_text()
-    assert shown == operator.locator("#trend-table tbody tr").first.locator("td").nth(5).inner_text()
+    assert (
+        shown == operator.locator("#trend-table tbody tr").first.locator("td").nth(5).inner_text()
+    )
 
 
 def test_a_line_is_drawn_or_left_out_by_its_button(operator: Page, complaints: list[str]) -> None:
@@ -52,7 +58,9 @@ def test_a_line_is_drawn_or_left_out_by_its_button(operator: Page, complaints: l
     wait_for(lambda: len(operator.evaluate(DRAWN)) != len(before), "one line more is drawn")
 
 
-def test_without_javascript_the_trend_is_its_table(browser: Any, browser_context_args: dict[str, Any], enter: Enter) -> None:
+def test_without_javascript_the_trend_is_its_table(
+    browser: Any, browser_context_args: dict[str, Any], enter: Enter
+) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     page = context.new_page()
     enter(page, "operator")
@@ -68,17 +76,23 @@ def test_without_javascript_the_trend_is_its_table(browser: Any, browser_context
     context.close()
 
 
-def test_earlier_events_are_added_below_those_that_are_there(operator: Page, complaints: list[str]) -> None:
+def test_earlier_events_are_added_below_those_that_are_there(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto("/accounts/1048/timeline")
     expect(operator.locator(".event")).to_have_count(50)
     operator.get_by_role("link", name="Earlier").click()
     expect(operator.locator(".event").nth(50)).to_be_attached()
-    times = operator.evaluate("[...document.querySelectorAll('.event time')].map(each => each.dateTime)")
+    times = operator.evaluate(
+        "[...document.querySelectorAll('.event time')].map(each => each.dateTime)"
+    )
     assert times == sorted(times, reverse=True)
     assert "before=" not in operator.url
 
 
-def test_the_hand_over_is_copied_as_text_with_one_press(operator: Page, complaints: list[str]) -> None:
+def test_the_hand_over_is_copied_as_text_with_one_press(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
     operator.goto("/")
     operator.locator("a.since-link").click()
@@ -99,10 +113,18 @@ def test_on_paper_there_is_neither_a_button_nor_the_night(
     page.goto("/since")
     assert page.evaluate("document.documentElement.dataset.bsTheme") == "dark"
     page.emulate_media(media="print", color_scheme="dark")
-    for gone in (".console-bar", ".btn-list", ".since-choice", "details.since-text", ".console-foot"):
+    for gone in (
+        ".console-bar",
+        ".btn-list",
+        ".since-choice",
+        "details.since-text",
+        ".console-foot",
+    ):
         expect(page.locator(gone)).to_be_hidden()
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
-    ink = page.evaluate("getComputedStyle(document.querySelector('.since-line strong')).color.match(/[0-9.]+/g).map(Number)")
+    ink = page.evaluate(
+        "getComputedStyle(document.querySelector('.since-line strong')).color.match(/[0-9.]+/g).map(Number)"
+    )
     assert max(ink[:3]) < 120
     context.close()

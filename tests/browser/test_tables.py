@@ -13,13 +13,17 @@ EVERYTHING, MILLION, WIDE = (f"/accounts/1001/tables/1001190{n}" for n in (0, 2,
 CONTACTS = "/accounts/1001/tables/10011031"
 
 
-def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(operator: Page, complaints: list[str]) -> None:
+def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(MILLION)
     following = operator.locator("a[rel=next]")
     with operator.expect_response(re.compile(r"page=2")):
         following.hover()
     asked: list[str] = []
-    operator.on("request", lambda request: asked.append(request.url) if "page=2" in request.url else None)
+    operator.on(
+        "request", lambda request: asked.append(request.url) if "page=2" in request.url else None
+    )
     following.click()
     expect(operator.locator(".pager-here")).to_have_text(re.compile(r"Page 2 of"))
     assert asked == []
@@ -33,7 +37,9 @@ def test_the_next_page_is_there_before_it_is_asked_for_and_back_leads_back(opera
     expect(operator.locator(".pager-here")).to_have_text(re.compile(r"Page 1 of"))
 
 
-def test_the_form_of_conditions_knows_the_columns_type(operator: Page, complaints: list[str]) -> None:
+def test_the_form_of_conditions_knows_the_columns_type(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(EVERYTHING)
     operator.locator("#add-column").select_option("Due")
     assert operator.locator("#add-kind").input_value() == "date_is"
@@ -49,7 +55,9 @@ def test_the_form_of_conditions_knows_the_columns_type(operator: Page, complaint
     expect(operator.locator(".pager")).to_contain_text("of 60 rows")
 
 
-def test_a_few_of_two_hundred_columns_are_found_and_chosen(operator: Page, complaints: list[str]) -> None:
+def test_a_few_of_two_hundred_columns_are_found_and_chosen(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(WIDE)
     operator.locator("summary", has_text="Columns").click()
     operator.get_by_role("button", name="None").click()
@@ -61,10 +69,14 @@ def test_a_few_of_two_hundred_columns_are_found_and_chosen(operator: Page, compl
     expect(operator.locator("summary", has_text="Columns (10 of 200)")).to_be_visible()
 
 
-def test_rows_that_take_long_leave_the_page_free_and_a_failure_is_said_in_their_place(operator: Page, demo: Demo) -> None:
+def test_rows_that_take_long_leave_the_page_free_and_a_failure_is_said_in_their_place(
+    operator: Page, demo: Demo
+) -> None:
     faults = f"{demo.sandbox}/sandbox/control/faults"
     try:
-        requests.post(faults, json={"route": "rows", "delay_ms": 1500}, timeout=30).raise_for_status()
+        requests.post(
+            faults, json={"route": "rows", "delay_ms": 1500}, timeout=30
+        ).raise_for_status()
         operator.goto(EVERYTHING)
         expect(operator.get_by_text("Asking Peliqan for the rows")).to_be_visible()
         # Rows have that, too: whichever answer is there when it is looked at.
@@ -79,7 +91,9 @@ def test_rows_that_take_long_leave_the_page_free_and_a_failure_is_said_in_their_
         requests.delete(faults, timeout=30)
 
 
-def test_a_whole_value_opens_in_a_dialog_and_is_copied(operator: Page, complaints: list[str]) -> None:
+def test_a_whole_value_opens_in_a_dialog_and_is_copied(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.context.grant_permissions(["clipboard-read", "clipboard-write"])
     operator.goto(EVERYTHING)
     operator.locator("tr:nth-child(2) a.cell-more").first.click()
@@ -98,14 +112,19 @@ def test_masked_columns_are_shown_to_who_says_why(operator: Page, complaints: li
     operator.goto(CONTACTS)
     expect(operator.locator(".rows .cell-masked").first).to_be_visible()
     operator.locator("summary", has_text="Show masked columns").click()
-    operator.get_by_label("Why do you need to see them?").fill("The customer asks which address we have.")
+    operator.get_by_label("Why do you need to see them?").fill(
+        "The customer asks which address we have."
+    )
     operator.get_by_role("button", name="Show them to me").click()
     expect(operator.locator(".rows-until")).to_contain_text("masked columns until")
     expect(operator.get_by_text("contact1@example.com")).to_be_visible()
 
 
 def test_without_scripts_rows_conditions_and_columns_work_by_plain_forms(
-    operator: Page, browser: Browser, browser_context_args: dict[str, Any], signed_in: dict[str, Any]
+    operator: Page,
+    browser: Browser,
+    browser_context_args: dict[str, Any],
+    signed_in: dict[str, Any],
 ) -> None:
     context = browser.new_context(**{**browser_context_args, "java_script_enabled": False})
     context.add_cookies([each for each in signed_in["operator"] if each["name"] != "tz"])
@@ -126,10 +145,17 @@ def test_without_scripts_rows_conditions_and_columns_work_by_plain_forms(
     context.close()
 
 
-def test_the_head_and_the_first_column_stay_while_one_scrolls(operator: Page, complaints: list[str]) -> None:
+def test_the_head_and_the_first_column_stay_while_one_scrolls(
+    operator: Page, complaints: list[str]
+) -> None:
     operator.goto(WIDE)
     scroller, head, first = (
-        operator.locator(each) for each in (".rows-scroll", ".rows thead th:nth-child(3)", ".rows tbody tr:nth-child(20) th")
+        operator.locator(each)
+        for each in (
+            ".rows-scroll",
+            ".rows thead th:nth-child(3)",
+            ".rows tbody tr:nth-child(20) th",
+        )
     )
     first.wait_for()
     before = head.bounding_box(), first.bounding_box()
@@ -143,9 +169,13 @@ def test_the_head_and_the_first_column_stay_while_one_scrolls(operator: Page, co
     assert after[1]["y"] < before[1]["y"]  # type: ignore[index]
 
 
-def test_rows_that_failed_come_with_try_again_and_health_opens_in_place(operator: Page, demo: Demo) -> None:
+def test_rows_that_failed_come_with_try_again_and_health_opens_in_place(
+    operator: Page, demo: Demo
+) -> None:
     fault = f"{demo.sandbox}/sandbox/control/faults"
-    requests.post(fault, json={"route": "rows", "match": "10011900", "status": 503}, timeout=30).raise_for_status()
+    requests.post(
+        fault, json={"route": "rows", "match": "10011900", "status": 503}, timeout=30
+    ).raise_for_status()
     operator.goto(f"{EVERYTHING}?sort=-Stars")
     again = operator.locator("#rows").get_by_role("link", name="Try again")
     again.wait_for()
@@ -159,11 +189,15 @@ def test_rows_that_failed_come_with_try_again_and_health_opens_in_place(operator
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_search_goes_on_by_itself_to_its_answer(operator: Page, complaints: list[str], theme: Any) -> None:
+def test_a_search_goes_on_by_itself_to_its_answer(
+    operator: Page, complaints: list[str], theme: Any
+) -> None:
     operator.emulate_media(color_scheme=theme)
     operator.goto("/accounts/1001/connections/100102")
     operator.get_by_label("Is it in there?", exact=True).fill("no such value anywhere")
     operator.get_by_role("button", name="Search its tables").click()
-    expect(operator.locator("#search [role=status]")).to_contain_text("Not found in the", timeout=20_000)
+    expect(operator.locator("#search [role=status]")).to_contain_text(
+        "Not found in the", timeout=20_000
+    )
     operator.set_viewport_size({"width": 390, "height": 800})
     assert operator.evaluate("document.documentElement.scrollWidth <= innerWidth + 1")

@@ -51,7 +51,11 @@ def places(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[int, int]]
     found = []
     for account in sandbox.life.accounts(0, ACCOUNTS):
         for each in sandbox.life.connections(account.id):
-            have = {"failure": each.failure.name if each.failure else None, "placed": each.placed, "flips": each.flips}
+            have = {
+                "failure": each.failure.name if each.failure else None,
+                "placed": each.placed,
+                "flips": each.flips,
+            }
             have["auth"] = each.connector.auth
             if all(have[key] == value for key, value in wanted.items()):
                 found.append((each.account_id, each.id))
@@ -59,11 +63,25 @@ def places(sandbox: Sandbox, count: int, **wanted: Any) -> list[tuple[int, int]]
     return found[:count]
 
 
-def begin(clock: Clock, found: list[tuple[int, int]], kind: str = actions.SYNC, at_once: int = 2, **more: Any) -> BulkJob:
-    return bulk.open_job(kind, found, found[0], WHO, "the vendor mended it", at_once, clock(), **more)
+def begin(
+    clock: Clock,
+    found: list[tuple[int, int]],
+    kind: str = actions.SYNC,
+    at_once: int = 2,
+    **more: Any,
+) -> BulkJob:
+    return bulk.open_job(
+        kind, found, found[0], WHO, "the vendor mended it", at_once, clock(), **more
+    )
 
 
-def step(parts: Services, clock: Clock, job: BulkJob, api: Any = None, follow: Callable[[Action], None] = lambda _: None) -> None:
+def step(
+    parts: Services,
+    clock: Clock,
+    job: BulkJob,
+    api: Any = None,
+    follow: Callable[[Action], None] = lambda _: None,
+) -> None:
     """What the worker does with a job that is due."""
     clock.move(seconds=16)
     leased = bulk.lease(job.id, clock())
@@ -91,7 +109,9 @@ def tried(parts: Services, clock: Clock, job: BulkJob) -> BulkJob:
 
 def under_way(sandbox: Sandbox) -> int:
     at = datetime.now(UTC)
-    return sum(run.is_running(at) for touched in sandbox.life.touched.values() for run in touched.runs)
+    return sum(
+        run.is_running(at) for touched in sandbox.life.touched.values() for run in touched.runs
+    )
 
 
 def end_runs(sandbox: Sandbox) -> None:
@@ -102,7 +122,9 @@ def end_runs(sandbox: Sandbox) -> None:
                 run.ends_at = at
 
 
-def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_one_is_tried_alone_and_the_rest_waits_for_a_person(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 5)
     job = begin(clock, found)
     assert not bulk.resume(job, WHO, "done", clock())
@@ -116,12 +138,16 @@ def test_one_is_tried_alone_and_the_rest_waits_for_a_person(parts: Services, clo
     clock.move(hours=1)
     assert bulk.lease(job.id, clock()) is None
     assert sandbox.state()["calls"]["syncdb"] == 1
-    assert not bulk.resume(job, WHO, "failed", clock()), "with another result on the screen than there is"
+    assert not bulk.resume(job, WHO, "failed", clock()), (
+        "with another result on the screen than there is"
+    )
     assert bulk.resume(job, OTHER, "done", clock())
     assert not bulk.resume(job, OTHER, "done", clock())
 
 
-def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 8)
     job = tried(parts, clock, begin(clock, found, at_once=3))
     sandbox.life.run_seconds = (600, 600)
@@ -140,11 +166,17 @@ def test_no_more_than_so_many_are_under_way_and_each_is_begun_once(parts: Servic
     assert bulk.numbers(job) == bulk.Numbers(done=8)
     assert sandbox.state()["syncs"] == {str(connection_id): 1 for _, connection_id in found}
     assert sandbox.state()["calls"]["syncdb"] == 8
-    whose = dict(db.session.execute(select(Action.started_by, func.count()).group_by(Action.started_by)).all())
+    whose = dict(
+        db.session.execute(
+            select(Action.started_by, func.count()).group_by(Action.started_by)
+        ).all()
+    )
     assert whose == {WHO: 1, OTHER: 7}, "who had the rest begun is who began it"
 
 
-def test_a_sync_that_ends_makes_its_job_due_at_once(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_sync_that_ends_makes_its_job_due_at_once(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     job = begin(clock, places(sandbox, 2))
     step(parts, clock, job)
     db.session.refresh(job)
@@ -191,7 +223,9 @@ class DyingAccount:
         return answer
 
 
-@pytest.mark.parametrize("when", ["before it asked", "before it read the answer", "before it told the queue"])
+@pytest.mark.parametrize(
+    "when", ["before it asked", "before it read the answer", "before it told the queue"]
+)
 @pytest.mark.parametrize("nth", [1, 2])
 def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
     parts: Services, clock: Clock, sandbox: Sandbox, when: str, nth: int
@@ -232,7 +266,9 @@ def test_whoever_dies_in_the_middle_has_begun_nothing_twice(
         assert "No run began" in (detail or "")
 
 
-def test_dying_between_the_turn_and_the_action_is_not_possible(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_dying_between_the_turn_and_the_action_is_not_possible(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
     item = bulk.canary(job)
@@ -251,7 +287,9 @@ def test_dying_between_the_turn_and_the_action_is_not_possible(parts: Services, 
     assert sandbox.state()["syncs"] == {}
 
 
-def test_two_workers_that_both_believe_it_is_their_turn_begin_one(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_two_workers_that_both_believe_it_is_their_turn_begin_one(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     job = begin(clock, places(sandbox, 3))
     sandbox.life.run_seconds = (600, 600)
     first = bulk.next_item(job)
@@ -261,7 +299,15 @@ def test_two_workers_that_both_believe_it_is_their_turn_begin_one(parts: Service
     late = queries.connection_or_none(*places(sandbox, 3)[1])
     assert late is not None
     with pytest.raises(bulk.NotNow):
-        sync.start(parts.api, late, WHO, clock(), 15, "", lambda action: bulk.claim(job.id, first.id, action, clock()))
+        sync.start(
+            parts.api,
+            late,
+            WHO,
+            clock(),
+            15,
+            "",
+            lambda action: bulk.claim(job.id, first.id, action, clock()),
+        )
     db.session.rollback()
     assert sum(sandbox.state()["syncs"].values()) == 1
     assert db.session.scalar(select(func.count()).select_from(Action)) == 1
@@ -294,7 +340,9 @@ def test_a_cancelled_job_begins_nothing_more_and_follows_what_is_under_way(
     assert "Result: 3 done, 3 not begun. Cancelled by adam@example.com." in entry.detail
 
 
-def test_what_somebody_else_has_under_way_is_left_to_them(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_somebody_else_has_under_way_is_left_to_them(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 2)
     job = begin(clock, found)
     connection = queries.connection_or_none(*found[0])
@@ -321,7 +369,9 @@ def test_what_somebody_else_has_under_way_is_left_to_them(parts: Services, clock
     assert (job.state, bulk.numbers(job)) == ("done", bulk.Numbers(done=1, left_out=1))
 
 
-def test_a_run_that_went_well_and_helped_nothing_is_no_success(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_run_that_went_well_and_helped_nothing_is_no_success(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 2)
     sandbox.set(found[0][1], health_status="CONFIG_SELECT")
     job = tried(parts, clock, begin(clock, found))
@@ -330,7 +380,9 @@ def test_a_run_that_went_well_and_helped_nothing_is_no_success(parts: Services, 
     assert "still CONFIG_SELECT" in item.detail
 
 
-@pytest.mark.parametrize(("before", "state"), [("ERROR", "done"), ("COMPLETED_WITH_ERRORS", "no_effect")])
+@pytest.mark.parametrize(
+    ("before", "state"), [("ERROR", "done"), ("COMPLETED_WITH_ERRORS", "no_effect")]
+)
 def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
     parts: Services, clock: Clock, sandbox: Sandbox, before: str, state: str
 ) -> None:
@@ -342,15 +394,27 @@ def test_a_run_that_loaded_a_part_helped_where_it_was_worse_before(
     job = tried(parts, clock, begin(clock, found))
     item = bulk.canary(job)
     assert (job.state, item.state) == ("tried", state)
-    assert ("loaded only a part, but the connection is still" in item.detail) == (state == "no_effect")
+    assert ("loaded only a part, but the connection is still" in item.detail) == (
+        state == "no_effect"
+    )
 
 
-def test_what_recovers_before_its_turn_is_not_touched(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_recovers_before_its_turn_is_not_touched(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     worst = select(Finding.cause_id).where(Finding.rule == "auth_failed").group_by(Finding.cause_id)
     cause_id = db.session.scalar(worst.order_by(func.count().desc()).limit(1))
     assert cause_id is not None
-    behind = select(Finding.account_id, Finding.connection_id).where(Finding.cause_id == cause_id).order_by(Finding.id)
-    found = [(account_id, connection_id) for account_id, connection_id in db.session.execute(behind) if connection_id]
+    behind = (
+        select(Finding.account_id, Finding.connection_id)
+        .where(Finding.cause_id == cause_id)
+        .order_by(Finding.id)
+    )
+    found = [
+        (account_id, connection_id)
+        for account_id, connection_id in db.session.execute(behind)
+        if connection_id
+    ]
     assert len(found) >= 2
     job = begin(clock, found, cause_id=cause_id)
     mine = update(Finding).where(Finding.cause_id == cause_id, Finding.connection_id == found[0][1])
@@ -363,13 +427,17 @@ def test_what_recovers_before_its_turn_is_not_touched(parts: Services, clock: Cl
     assert db.session.get_one(Cause, cause_id).connections >= 2
 
 
-def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_item_of_a_link_job_is_done_when_its_link_is_there(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 4, failure="expired", auth="oauth2")
     job = begin(clock, found, actions.REAUTHORISE)
     step(parts, clock, job)
     db.session.refresh(job)
     assert (job.state, bulk.canary(job).state) == ("tried", "done")
-    sandbox.fault("reauthorise", status=400, body={"error": "ERROR_X", "detail": "Not today."}, times=1)
+    sandbox.fault(
+        "reauthorise", status=400, body={"error": "ERROR_X", "detail": "Not today."}, times=1
+    )
     bulk.resume(job, WHO, "done", clock())
     for _ in range(3):
         if job.ended_at is None:
@@ -378,17 +446,23 @@ def test_an_item_of_a_link_job_is_done_when_its_link_is_there(parts: Services, c
     assert bulk.numbers(job) == bulk.Numbers(done=3, failed=1)
     links = list(db.session.scalars(select(Action.url).where(Action.url.is_not(None))))
     assert len(links) == 3
-    assert "Not today." in (db.session.scalar(select(BulkItem.detail).where(BulkItem.state == "failed")) or "")
+    assert "Not today." in (
+        db.session.scalar(select(BulkItem.detail).where(BulkItem.state == "failed")) or ""
+    )
     assert sandbox.state()["calls"]["reauthorise"] == 4
 
 
-def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_job_that_fails_again_and_again_stops_and_asks(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = places(sandbox, 14, auth="oauth2", failure=None, placed=None, flips=False)
     job = begin(clock, found, kind=actions.REAUTHORISE)
     step(parts, clock, job)
     db.session.refresh(job)
     assert bulk.resume(job, OTHER, "done", clock())
-    sandbox.fault("reauthorise", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
+    sandbox.fault(
+        "reauthorise", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}
+    )
 
     def go() -> None:
         for _ in range(10):
@@ -408,7 +482,9 @@ def test_a_job_that_fails_again_and_again_stops_and_asks(parts: Services, clock:
     assert bulk.numbers(job) == bulk.Numbers(done=14 - now.failed, failed=now.failed)
 
 
-def test_a_job_of_one_is_over_when_that_one_is(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_job_of_one_is_over_when_that_one_is(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     job = tried(parts, clock, begin(clock, places(sandbox, 1)))
     assert (job.state, job.ended_at is not None) == ("done", True)
 
@@ -416,7 +492,13 @@ def test_a_job_of_one_is_over_when_that_one_is(parts: Services, clock: Clock, sa
 @pytest.fixture
 def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Processes]:
     found = Processes(
-        make_environ(sandbox.url, tmp_path, dashboard_watch_interval=0.2, dashboard_refresh_interval=86400, **store)
+        make_environ(
+            sandbox.url,
+            tmp_path,
+            dashboard_watch_interval=0.2,
+            dashboard_refresh_interval=86400,
+            **store,
+        )
     )
     yield found
     found.end_all()
@@ -437,8 +519,12 @@ def test_a_killed_workers_job_is_gone_on_with_by_another(
     assert len(sandbox.state()["syncs"]) < 12
     # As if a minute had passed: what the killed one had leased is free.
     at = datetime.now(UTC) - timedelta(seconds=1)
-    db.session.execute(update(BulkJob).where(BulkJob.ended_at.is_(None)).values(leased_until=None, due_at=at))
-    db.session.execute(update(Action).where(Action.settled_at.is_(None)).values(leased_until=None, due_at=at))
+    db.session.execute(
+        update(BulkJob).where(BulkJob.ended_at.is_(None)).values(leased_until=None, due_at=at)
+    )
+    db.session.execute(
+        update(Action).where(Action.settled_at.is_(None)).values(leased_until=None, due_at=at)
+    )
     db.session.commit()
     machines.start("worker")
 

@@ -67,7 +67,9 @@ def a_cause_of_connections(person: Person) -> dict[str, Any]:
     """The cause with the most connections among those that are of connections alone."""
     for cause in person.json("/causes.json?sort=-connections&per_page=200")["items"]:
         behind = person.json(f"/causes/{cause['id']}.json?per_page=200")["items"]
-        if cause["connections"] == len(behind) and all(item["connection_id"] is not None for item in behind):
+        if cause["connections"] == len(behind) and all(
+            item["connection_id"] is not None for item in behind
+        ):
             assert cause["connections"] >= 2
             return dict(cause)
     raise LookupError
@@ -90,7 +92,9 @@ def begin(person: Person, address: str, **changes: str) -> TestResponse:
         data.setdefault(str(field["name"]), []).append(str(field.get("value", "")))
     first = form.select_one("select[name=first] option")
     assert first is not None
-    return person.client.post(str(form["action"]), data={**data, "first": first["value"], "why": "mended", **changes})
+    return person.client.post(
+        str(form["action"]), data={**data, "first": first["value"], "why": "mended", **changes}
+    )
 
 
 def started(answer: TestResponse) -> str:
@@ -105,7 +109,10 @@ def button_of(soup: BeautifulSoup, label: str) -> str:
 
 
 def numbers(soup: BeautifulSoup) -> dict[str, int]:
-    return {str(each["data-number"]): int(each.text.replace("\u202f", "")) for each in soup.select("[data-number]")}
+    return {
+        str(each["data-number"]): int(each.text.replace("\u202f", ""))
+        for each in soup.select("[data-number]")
+    }
 
 
 def press(person: Person, page: str, label: str, **changes: str) -> TestResponse:
@@ -128,7 +135,9 @@ def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     count = cause["connections"]
     sync_all = button_of(olga.get(f"/causes/{cause['id']}"), f"Sync all {count}")
     confirm = olga.get(sync_all)
-    assert f"A sync is started on {count} connections of {cause['accounts']} account" in words(confirm)
+    assert f"A sync is started on {count} connections of {cause['accounts']} account" in words(
+        confirm
+    )
     page = started(begin(olga, sync_all))
     soup = olga.get(page)
     assert "Go on with" not in words(soup)
@@ -142,7 +151,11 @@ def test_a_cause_is_synced_with_one_first_then_all_and_the_numbers_add_up(
     for _ in range(3 * count):
         soup = olga.get(page)
         now = numbers(soup)
-        assert now["left"] + sum(now.get(name, 0) for name in ("done", "no_effect", "failed", "left_out")) == count
+        assert (
+            now["left"]
+            + sum(now.get(name, 0) for name in ("done", "no_effect", "failed", "left_out"))
+            == count
+        )
         if soup.select_one("#bulk[data-state=done]"):
             break
         worker()
@@ -190,7 +203,9 @@ def test_no_request_begins_the_rest_before_the_first_has_ended(
     assert numbers(olga.get(page)) == {"done": 0, "failed": 0, "running": 1, "left": 4}
 
 
-def test_the_rest_is_begun_once_and_only_from_the_page_that_shows_the_result(olga: Person, worker: Any, sandbox: Sandbox) -> None:
+def test_the_rest_is_begun_once_and_only_from_the_page_that_shows_the_result(
+    olga: Person, worker: Any, sandbox: Sandbox
+) -> None:
     page = started(begin(olga, ticked(olga, sandbox, 3)))
     worker(2)
     assert "Worked" in words(olga.get(page).select_one(".bulk-first"))  # type: ignore[arg-type]
@@ -219,7 +234,9 @@ def test_everything_that_matches_is_meant_and_not_one_page(olga: Person, adam: P
     assert option["value"] == f"{first['account_id']}-{first['connection_id']}"
     narrowed = adam.json("/connections.json?severity=ok&q=amber")["total"]
     assert 0 < narrowed < total
-    assert f"A sync is started on {narrowed} connection" in words(adam.get("/bulk/new?kind=sync&which=all&severity=ok&q=amber"))
+    assert f"A sync is started on {narrowed} connection" in words(
+        adam.get("/bulk/new?kind=sync&which=all&severity=ok&q=amber")
+    )
 
 
 def test_a_search_on_a_causes_page_narrows_what_is_done(olga: Person) -> None:
@@ -231,7 +248,9 @@ def test_a_search_on_a_causes_page_narrows_what_is_done(olga: Person) -> None:
     assert f"Sync {count} connection" in words(olga.get(sync_all).h1)  # type: ignore[arg-type]
 
 
-def test_what_cannot_be_done_is_left_out_and_said_why(olga: Person, adam: Person, sandbox: Sandbox) -> None:
+def test_what_cannot_be_done_is_left_out_and_said_why(
+    olga: Person, adam: Person, sandbox: Sandbox
+) -> None:
     soup = adam.get("/bulk/new?kind=reauthorise&which=all")
     told = words(soup)
     total = adam.json("/connections.json")["total"]
@@ -241,7 +260,9 @@ def test_what_cannot_be_done_is_left_out_and_said_why(olga: Person, adam: Person
     making = re.search(r"Make (\d+) reauthorisation links", told)
     assert making is not None
     assert int(making[1]) + int(left_out[1]) == total
-    reasons = {word: int(count) for count, word in re.findall(r"(\d+): ([^0-9]+?)(?= \d|  | Why|$)", told)}
+    reasons = {
+        word: int(count) for count, word in re.findall(r"(\d+): ([^0-9]+?)(?= \d|  | Why|$)", told)
+    }
     assert sum(reasons.values()) == int(left_out[1])
     assert any("bank connection" in reason for reason in reasons)
     assert any("not authorised by OAuth" in reason for reason in reasons)
@@ -262,7 +283,9 @@ def test_what_is_gone_or_was_never_there_is_left_out(olga: Person, sandbox: Sand
     assert "1: it is not known any more" in told
 
 
-def test_what_has_gone_since_it_was_ticked_is_left_out(olga: Person, app: Flask, sandbox: Sandbox, clock: Clock) -> None:
+def test_what_has_gone_since_it_was_ticked_is_left_out(
+    olga: Person, app: Flask, sandbox: Sandbox, clock: Clock
+) -> None:
     address, item = ticked(olga, sandbox, 2), quiet(olga, sandbox)[0]
     with app.app_context():
         connection = queries.connection_or_none(item["account_id"], item["connection_id"])
@@ -281,7 +304,14 @@ def test_nothing_ticked_begins_nothing_and_says_so(olga: Person) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["", "kind=drop", "kind=sync&which=some", "kind=sync&which=ticked&c=x", "kind=sync&cause=x", "kind=sync&severity=bad"],
+    [
+        "",
+        "kind=drop",
+        "kind=sync&which=some",
+        "kind=sync&which=ticked&c=x",
+        "kind=sync&cause=x",
+        "kind=sync&severity=bad",
+    ],
 )
 def test_what_cannot_be_read_is_a_sentence(olga: Person, query: str) -> None:
     olga.get(f"/bulk/new?{query}", 400)
@@ -295,7 +325,9 @@ def test_there_is_no_work_for_a_cause_nor_a_job_that_is_not_there(olga: Person) 
         assert olga.post(f"/bulk/999999/{what}").status_code == 404
 
 
-def test_a_viewer_sees_the_work_and_may_do_none(olga: Person, viv: Person, adam: Person, worker: Any, sandbox: Sandbox) -> None:
+def test_a_viewer_sees_the_work_and_may_do_none(
+    olga: Person, viv: Person, adam: Person, worker: Any, sandbox: Sandbox
+) -> None:
     address = ticked(olga, sandbox, 3)
     page = started(begin(olga, address))
     worker(2)
@@ -309,7 +341,16 @@ def test_a_viewer_sees_the_work_and_may_do_none(olga: Person, viv: Person, adam:
         assert viv.post(f"{page}/{what}", seen="done", item="2").status_code == 403
     assert viv.client.get(f"{page}/links.csv").status_code == 403
     assert sum(sandbox.state()["syncs"].values()) == 1
-    assert len([each for each in adam.json("/audit.json?result=refused")["items"] if each["who"] == "viv@example.com"]) >= 5
+    assert (
+        len(
+            [
+                each
+                for each in adam.json("/audit.json?result=refused")["items"]
+                if each["who"] == "viv@example.com"
+            ]
+        )
+        >= 5
+    )
 
 
 def test_an_operators_job_has_a_limit_and_an_administrators_none(
@@ -317,7 +358,9 @@ def test_an_operators_job_has_a_limit_and_an_administrators_none(
 ) -> None:
     from dashboard.app import create_app
 
-    small = create_app(make_settings(sandbox.url, tmp_path, **store, dashboard_bulk_most=3), clock=clock)
+    small = create_app(
+        make_settings(sandbox.url, tmp_path, **store, dashboard_bulk_most=3), clock=clock
+    )
     small.config["RATELIMIT_ENABLED"] = False
     olga, adam = (Person(small.test_client(), f"{name}@example.com") for name in ("olga", "adam"))
     within, beyond = ticked(olga, sandbox, 3), ticked(olga, sandbox, 4)
@@ -327,7 +370,14 @@ def test_an_operators_job_has_a_limit_and_an_administrators_none(
     assert not refused.select("form.bulk-form")
     boxes = [str(each["value"]) for each in adam.get(beyond).select("input[name=c]")]
     seen = str(adam.get(beyond).select_one("input[name=seen]")["value"])  # type: ignore[index]
-    form: Any = {"kind": "sync", "which": "ticked", "c": boxes, "seen": seen, "first": boxes[0], "why": "x"}
+    form: Any = {
+        "kind": "sync",
+        "which": "ticked",
+        "c": boxes,
+        "seen": seen,
+        "first": boxes[0],
+        "why": "x",
+    }
     assert olga.post("/bulk", **form).status_code == 403
     assert adam.json("/bulk.json")["total"] == 0
     page = started(begin(adam, beyond))
@@ -365,7 +415,9 @@ def test_without_a_reason_nothing_begins(olga: Person, sandbox: Sandbox) -> None
     assert olga.json("/bulk.json")["total"] == 0
 
 
-def test_a_job_can_be_cancelled_by_a_colleague_and_says_so(olga: Person, adam: Person, worker: Any, sandbox: Sandbox) -> None:
+def test_a_job_can_be_cancelled_by_a_colleague_and_says_so(
+    olga: Person, adam: Person, worker: Any, sandbox: Sandbox
+) -> None:
     page = started(begin(olga, ticked(olga, sandbox, 9)))
     worker(2)
     sandbox.life.run_seconds = (600, 600)
@@ -387,9 +439,17 @@ def test_a_job_can_be_cancelled_by_a_colleague_and_says_so(olga: Person, adam: P
 def test_links_are_made_for_customers_and_handed_to_operators_alone(
     olga: Person, viv: Person, worker: Any, sandbox: Sandbox
 ) -> None:
-    items = [item for item in olga.json(f"/causes/{a_cause(olga)['id']}.json")["items"] if item["connection_id"]]
+    items = [
+        item
+        for item in olga.json(f"/causes/{a_cause(olga)['id']}.json")["items"]
+        if item["connection_id"]
+    ]
     boxes = [("c", f"{item['account_id']}-{item['connection_id']}") for item in items[:3]]
-    page = started(begin(olga, "/bulk/new?" + urlencode([("kind", "reauthorise"), ("which", "ticked"), *boxes])))
+    page = started(
+        begin(
+            olga, "/bulk/new?" + urlencode([("kind", "reauthorise"), ("which", "ticked"), *boxes])
+        )
+    )
     worker()
     first = olga.get(page).select_one(".bulk-first")
     assert first is not None
@@ -401,7 +461,9 @@ def test_links_are_made_for_customers_and_handed_to_operators_alone(
     soup = olga.get(page)
     assert numbers(soup) == {"done": 3, "failed": 0, "left": 0}
     links = [str(link["href"]) for link in soup.select("a[id^=link-]")]
-    assert sorted(links) == sorted(f"{sandbox.url}/sandbox/consent/{item['connection_id']}" for item in items[:3])
+    assert sorted(links) == sorted(
+        f"{sandbox.url}/sandbox/consent/{item['connection_id']}" for item in items[:3]
+    )
     answer = olga.client.get(f"{page}/links.csv")
     rows = list(csv.DictReader(io.StringIO(answer.text)))
     assert sorted(row["link"] for row in rows) == sorted(links)
@@ -409,7 +471,9 @@ def test_links_are_made_for_customers_and_handed_to_operators_alone(
     assert {"account_id", "account_name", "connection_id"} <= set(rows[0])
     for address in (page, f"{page}.json", f"{page}.csv"):
         assert "/sandbox/consent/" not in viv.client.get(address).text
-    told = words(olga.get("/bulk/new?" + urlencode([("kind", "reauthorise"), ("which", "ticked"), *boxes])))
+    told = words(
+        olga.get("/bulk/new?" + urlencode([("kind", "reauthorise"), ("which", "ticked"), *boxes]))
+    )
     assert "3: a link waits for the customer already" in told
 
 

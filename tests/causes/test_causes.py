@@ -25,7 +25,11 @@ def disabled(app: Flask, parts: Services, sandbox: Sandbox) -> Any:
 
 
 def finding_of(person: Person, connection: Any) -> dict[str, Any]:
-    [found] = [each for each in person.json("/findings.json?per_page=200")["items"] if each["connection_id"] == connection.id]
+    [found] = [
+        each
+        for each in person.json("/findings.json?per_page=200")["items"]
+        if each["connection_id"] == connection.id
+    ]
     return dict(found)
 
 
@@ -34,7 +38,9 @@ def test_causes_are_shown_worst_first_and_each_leads_to_what_is_behind_it(viv: P
     assert items
     ranks = [("critical", "warning", "info").index(each["severity"]) for each in items]
     assert ranks == sorted(ranks)
-    assert {"rule", "connector", "connections", "accounts", "since", "state", "example"} <= set(items[0])
+    assert {"rule", "connector", "connections", "accounts", "since", "state", "example"} <= set(
+        items[0]
+    )
     assert {each["state"] for each in items} <= {"new", "open"}
     rows = viv.get("/causes").select("tr[data-cause-id]")
     assert [int(str(row["data-cause-id"])) for row in rows] == [each["id"] for each in items]
@@ -49,9 +55,16 @@ def test_causes_are_shown_worst_first_and_each_leads_to_what_is_behind_it(viv: P
 
 def test_findings_have_their_promised_fields_and_filters(viv: Person) -> None:
     everything = viv.json("/findings.json?per_page=200")
-    assert {"rule", "severity", "state", "account_id", "connection_id", "connector", "evidence", "first_seen"} <= set(
-        everything["items"][0]
-    )
+    assert {
+        "rule",
+        "severity",
+        "state",
+        "account_id",
+        "connection_id",
+        "connector",
+        "evidence",
+        "first_seen",
+    } <= set(everything["items"][0])
     rule = everything["items"][0]["rule"]
     narrowed = viv.json(f"/findings.json?rule={rule}&per_page=200")
     assert {each["rule"] for each in narrowed["items"]} == {rule}
@@ -75,7 +88,9 @@ def test_what_recovered_is_shown_where_it_is_asked_for(
     assert "recovered" in options
 
 
-def test_a_connections_page_says_what_is_wrong_and_who_else_has_it(viv: Person, sandbox: Sandbox, disabled: Any) -> None:
+def test_a_connections_page_says_what_is_wrong_and_who_else_has_it(
+    viv: Person, sandbox: Sandbox, disabled: Any
+) -> None:
     soup = viv.get(path_of(disabled))
     [article] = soup.select("article.finding")
     assert article["data-rule"] == "disabled"
@@ -91,12 +106,16 @@ def test_the_overview_counts_causes_and_not_connections(viv: Person) -> None:
     assert len(soup.select("section[aria-labelledby=causes] a.change")) == min(8, total)
 
 
-def test_the_overviews_counts_follow_what_is_suppressed_and_woken(olga: Person, app: Flask, clock: Clock) -> None:
+def test_the_overviews_counts_follow_what_is_suppressed_and_woken(
+    olga: Person, app: Flask, clock: Clock
+) -> None:
     with app.app_context():
         dark_fleet(clock, 3)
 
     def shown() -> tuple[int, ...]:
-        numbers = re.findall(r"(\d+) causes? behind (\d+) connection|Says OK, but (\d+) now", words(olga.get("/")))
+        numbers = re.findall(
+            r"(\d+) causes? behind (\d+) connection|Says OK, but (\d+) now", words(olga.get("/"))
+        )
         return tuple(int(each) for found in numbers for each in found if each)
 
     before = shown()
@@ -112,7 +131,9 @@ def test_the_overviews_counts_follow_what_is_suppressed_and_woken(olga: Person, 
     assert shown() == spared
 
 
-def test_what_peliqan_calls_well_and_is_not_has_a_lane_of_its_own(viv: Person, app: Flask, clock: Clock) -> None:
+def test_what_peliqan_calls_well_and_is_not_has_a_lane_of_its_own(
+    viv: Person, app: Flask, clock: Clock
+) -> None:
     with app.app_context():
         dark_fleet(clock, 3)
     lane = viv.json("/findings.json?contradicts=yes&per_page=200")["items"]
@@ -135,19 +156,27 @@ def test_suppressing_needs_a_reason_is_audited_and_ends_by_itself(
     olga.post(f"{cause}/suppress", days="7", reason="The customer left")
     text = words(olga.get(cause))
     assert "by olga@example.com: The customer left" in text
-    assert finding["cause_id"] not in [each["id"] for each in olga.json("/causes.json?per_page=200")["items"]]
+    assert finding["cause_id"] not in [
+        each["id"] for each in olga.json("/causes.json?per_page=200")["items"]
+    ]
     [entry] = adam.json("/audit.json?what=suppress")["items"]
     assert (entry["who"], entry["result"]) == ("olga@example.com", "done")
     assert "The customer left" in entry["detail"]
     olga.post(f"{cause}/wake")
-    assert finding["cause_id"] in [each["id"] for each in olga.json("/causes.json?per_page=200")["items"]]
+    assert finding["cause_id"] in [
+        each["id"] for each in olga.json("/causes.json?per_page=200")["items"]
+    ]
 
 
 def test_one_finding_can_be_suppressed_alone(olga: Person, disabled: Any) -> None:
     finding = finding_of(olga, disabled)
     answer = olga.post(f"/findings/{finding['id']}/suppress", days="1", reason="Known")
     assert answer.location == path_of(disabled)
-    [item] = [each for each in olga.json("/findings.json?state=suppressed")["items"] if each["id"] == finding["id"]]
+    [item] = [
+        each
+        for each in olga.json("/findings.json?state=suppressed")["items"]
+        if each["id"] == finding["id"]
+    ]
     assert item["suppressed_until"]
     assert "Suppressed until" in words(olga.get(path_of(disabled)))
     olga.post(f"/findings/{finding['id']}/wake")
@@ -162,6 +191,8 @@ def test_a_viewer_suppresses_nothing(viv: Person, disabled: Any) -> None:
     assert not viv.get(f"/causes/{finding['cause_id']}").select("form[action$=suppress]")
 
 
-@pytest.mark.parametrize("path", ["/causes/999999", "/causes/99999999999999999999", "/causes/999999.json"])
+@pytest.mark.parametrize(
+    "path", ["/causes/999999", "/causes/99999999999999999999", "/causes/999999.json"]
+)
 def test_a_cause_that_there_is_not_is_said_so(viv: Person, path: str) -> None:
     assert viv.client.get(path).status_code == 404

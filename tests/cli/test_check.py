@@ -39,14 +39,25 @@ def broken_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[
     return {
         "a file": (str(file), f"{file} is a file, or lies below one: name a folder"),
         "below a file": (str(file / "below"), "is a file, or lies below one: name a folder"),
-        "that nobody may make": ("/proc/nowhere/data", "cannot be made (No such file or directory): name another folder"),
+        "that nobody may make": (
+            "/proc/nowhere/data",
+            "cannot be made (No such file or directory): name another folder",
+        ),
     }
 
 
 @pytest.mark.parametrize("broken", ["a file", "below a file", "that nobody may make"])
 @pytest.mark.parametrize(
     "words",
-    [("check",), ("db", "upgrade"), ("serve",), ("worker",), ("backup", "x"), ("users", "list"), ("refresh",)],
+    [
+        ("check",),
+        ("db", "upgrade"),
+        ("serve",),
+        ("worker",),
+        ("backup", "x"),
+        ("users", "list"),
+        ("refresh",),
+    ],
     ids=" ".join,
 )
 def test_a_data_folder_that_cannot_be_used_is_a_sentence_of_every_command(
@@ -54,11 +65,17 @@ def test_a_data_folder_that_cannot_be_used_is_a_sentence_of_every_command(
 ) -> None:
     folder, sentence = broken_folders[broken]
     ended = run(*words, DASHBOARD_DATA=folder)
-    assert (ended.returncode, "DASHBOARD_DATA: " in ended.stderr, sentence in ended.stderr) == (2, True, True), ended.stderr
+    assert (ended.returncode, "DASHBOARD_DATA: " in ended.stderr, sentence in ended.stderr) == (
+        2,
+        True,
+        True,
+    ), ended.stderr
     assert "Traceback" not in ended.stderr
 
 
-WITHOUT_PRIVILEGES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+WITHOUT_PRIVILEGES = (
+    ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+)
 COMMANDS = [
     ("check",),
     ("db", "upgrade"),
@@ -74,7 +91,10 @@ COMMANDS = [
 
 
 def run_held(
-    words: tuple[str, ...], environ: dict[str, str], before: Sequence[str] = (), largest_file: int | None = None
+    words: tuple[str, ...],
+    environ: dict[str, str],
+    before: Sequence[str] = (),
+    largest_file: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, which may be given a program that starts it, and a limit that no file may pass."""
 
@@ -95,14 +115,18 @@ def run_held(
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_a_data_folder_of_another_user_is_a_sentence_of_every_command(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_a_data_folder_of_another_user_is_a_sentence_of_every_command(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
     folder = Path("/root")
     if os.geteuid() == 0:
         folder = tmp_path / "of-another"
         folder.mkdir(mode=0o700)
         shutil.chown(folder, "nobody")
     environ = make_environ("http://127.0.0.1:9", folder / "data")
-    ended = run_held(tuple(word.format(folder=tmp_path) for word in words), environ, before=WITHOUT_PRIVILEGES)
+    ended = run_held(
+        tuple(word.format(folder=tmp_path) for word in words), environ, before=WITHOUT_PRIVILEGES
+    )
     sentence = f"DASHBOARD_DATA: {folder / 'data'} may not be made or used by this user"
     assert (ended.returncode, sentence in ended.stderr) == (2, True), ended.stderr
     assert "Traceback" not in ended.stderr
@@ -119,7 +143,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("largest_file", [0, 60 << 10])
-@pytest.mark.parametrize("words", [words for words in COMMANDS if words[0] not in {"serve", "worker"}], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [words for words in COMMANDS if words[0] not in {"serve", "worker"}], ids=" ".join
+)
 def test_a_disk_that_takes_no_more_is_a_sentence_of_every_command(
     kept: Path, tmp_path: Path, words: tuple[str, ...], largest_file: int
 ) -> None:
@@ -144,16 +170,32 @@ def test_a_disk_that_takes_no_more_is_a_sentence_of_every_command(
     [
         *(
             ("REDIS_URL", each)
-            for each in ("localhost:6379", "localhost", "redis://", f"redis://:{SECRET}@h:port/0", "http://h/0")
+            for each in (
+                "localhost:6379",
+                "localhost",
+                "redis://",
+                f"redis://:{SECRET}@h:port/0",
+                "http://h/0",
+            )
         ),
-        *(("REDIS_URL", each) for each in (f"redis://:a/{SECRET}@h:6379/0", "redis://h:99999999/0")),
+        *(
+            ("REDIS_URL", each)
+            for each in (f"redis://:a/{SECRET}@h:6379/0", "redis://h:99999999/0")
+        ),
         *(
             ("DATABASE_URL", each)
-            for each in (f"postgresql://u:{SECRET}@h:port/x", f"mysql://u:{SECRET}@h/x", "postgresql:", "/some/file.db")
+            for each in (
+                f"postgresql://u:{SECRET}@h:port/x",
+                f"mysql://u:{SECRET}@h/x",
+                "postgresql:",
+                "/some/file.db",
+            )
         ),
     ],
 )
-def test_an_address_that_cannot_be_read_is_a_setting_that_needs_attention(run: Run, name: str, value: str) -> None:
+def test_an_address_that_cannot_be_read_is_a_setting_that_needs_attention(
+    run: Run, name: str, value: str
+) -> None:
     ended = run("check", **{name: value})
     assert (ended.returncode, f"  {name}: must be" in ended.stderr) == (2, True), ended.stderr
     assert SECRET not in ended.stderr
@@ -195,7 +237,10 @@ def http_answer(head: str) -> bytes:
 
 @pytest.mark.parametrize(
     ("sqlstate", "sentence"),
-    [("28P01", 'password authentication failed for user "console"'), ("53300", "sorry, too many clients already")],
+    [
+        ("28P01", 'password authentication failed for user "console"'),
+        ("53300", "sorry, too many clients already"),
+    ],
 )
 def test_what_the_database_says_is_said(run: Run, sqlstate: str, sentence: str) -> None:
     with server_that_answers(database_error(sqlstate, sentence)) as port:
@@ -210,8 +255,12 @@ def test_a_wrong_host_port_user_and_database_are_told_apart(run: Run, servers: S
     url = servers.postgresql.create("for_the_check")
     base, _, _ = url.rpartition("/")
     said = {
-        "port": run("check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:{free_port()}/x").stdout,
-        "host": run("check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@nowhere.invalid/x").stdout,
+        "port": run(
+            "check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@127.0.0.1:{free_port()}/x"
+        ).stdout,
+        "host": run(
+            "check", "database", DATABASE_URL=f"postgresql://u:{SECRET}@nowhere.invalid/x"
+        ).stdout,
         "database": run("check", "database", DATABASE_URL=f"{base}/no_such_database").stdout,
     }
     servers.postgresql.drop("for_the_check")
@@ -223,7 +272,9 @@ def test_a_wrong_host_port_user_and_database_are_told_apart(run: Run, servers: S
 
 def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
     url = servers.postgresql.create("for_the_check")
-    ended = run("check", "Redis", DATABASE_URL=url, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:{free_port()}/0")
+    ended = run(
+        "check", "Redis", DATABASE_URL=url, REDIS_URL=f"redis://:{SECRET}@127.0.0.1:{free_port()}/0"
+    )
     servers.postgresql.drop("for_the_check")
     assert (ended.returncode, "Connection refused" in ended.stdout) == (1, True), ended.stdout
     assert "check REDIS_URL" in ended.stdout
@@ -231,28 +282,51 @@ def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
 
 
 @pytest.mark.parametrize("what", ["API", "provider"])
-def test_refused_unknown_and_without_tls_are_told_apart(sandbox: Sandbox, tmp_path: Path, what: str) -> None:
+def test_refused_unknown_and_without_tls_are_told_apart(
+    sandbox: Sandbox, tmp_path: Path, what: str
+) -> None:
     """In a process of its own each, since a test looks no name up."""
     setting = {"API": "peliqan_api_url", "provider": "dashboard_oidc_issuer"}[what]
-    more = {"dashboard_oidc_client_id": "console", "dashboard_oidc_roles": "admins=admin"} if what == "provider" else {}
+    more = (
+        {"dashboard_oidc_client_id": "console", "dashboard_oidc_roles": "admins=admin"}
+        if what == "provider"
+        else {}
+    )
     with server_that_answers(http_answer("")) as port:
-        addresses = (f"http://127.0.0.1:{free_port()}", "https://nowhere.invalid", f"https://127.0.0.1:{port}")
+        addresses = (
+            f"http://127.0.0.1:{free_port()}",
+            "https://nowhere.invalid",
+            f"https://127.0.0.1:{port}",
+        )
         said = [
-            run_held(("check", what), make_environ(sandbox.url, tmp_path / "data", **{**more, setting: address}))
+            run_held(
+                ("check", what),
+                make_environ(sandbox.url, tmp_path / "data", **{**more, setting: address}),
+            )
             for address in addresses
         ]
     assert [ended.returncode for ended in said] == [1, 1, 1]
-    expected = ("the connection was refused", "its host name cannot be resolved", "TLS could not be agreed on")
+    expected = (
+        "the connection was refused",
+        "its host name cannot be resolved",
+        "TLS could not be agreed on",
+    )
     for sentence, ended in zip(expected, said, strict=True):
         assert sentence.lower() in ended.stdout.lower(), ended.stdout
 
 
 @pytest.mark.parametrize(
     ("hours", "sentence"),
-    [(2, "is 2 hours behind Peliqan's: set this machine's time"), (-2, "is 2 hours ahead of Peliqan's"), (0, "clock     fine")],
+    [
+        (2, "is 2 hours behind Peliqan's: set this machine's time"),
+        (-2, "is 2 hours ahead of Peliqan's"),
+        (0, "clock     fine"),
+    ],
 )
 def test_a_clock_that_is_off_is_noticed(run: Run, hours: int, sentence: str) -> None:
-    date = format_datetime(datetime.now(UTC) + timedelta(hours=hours, minutes=1 if hours > 0 else 0), usegmt=True)
+    date = format_datetime(
+        datetime.now(UTC) + timedelta(hours=hours, minutes=1 if hours > 0 else 0), usegmt=True
+    )
     with server_that_answers(http_answer(f"Date: {date}\r\n")) as port:
         ended = run("check", "clock", PELIQAN_API_URL=f"http://127.0.0.1:{port}")
     assert (ended.returncode, sentence in ended.stdout) == (1 if hours else 0, True), ended.stdout

@@ -36,12 +36,16 @@ def start(environ: dict[str, str]) -> Run:
 
     def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "dashboard", *words]
-        return subprocess.run(line, capture_output=True, text=True, timeout=60, env={**environ, **more}, check=False)
+        return subprocess.run(
+            line, capture_output=True, text=True, timeout=60, env={**environ, **more}, check=False
+        )
 
     return command
 
 
-def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Run, sandbox: Sandbox) -> None:
+def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(
+    run: Run, sandbox: Sandbox
+) -> None:
     old = run("refresh")
     assert old.returncode == 2
     assert "dashboard db upgrade" in old.stderr
@@ -59,7 +63,9 @@ def test_a_pass_says_what_it_read_and_its_exit_code_says_how_well(run: Run, sand
     assert "does not know" in run("refresh", "--account", "7").stderr
 
 
-def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer(run: Run, sandbox: Sandbox) -> None:
+def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer(
+    run: Run, sandbox: Sandbox
+) -> None:
     assert run("db", "upgrade").returncode == 0
     assert run("refresh").returncode == 0
     sandbox.fault("servers", status=500)
@@ -75,24 +81,70 @@ def test_somebody_at_the_command_line_asks_though_peliqan_is_known_not_to_answer
 
 def test_what_serves_no_pages_loads_none_of_what_they_need(tmp_path: Path) -> None:
     environ = make_environ("http://127.0.0.1:1", tmp_path)
-    loaded = "import sys; from dashboard.cli.common import make_app; make_app(); print(*sys.modules)"
-    told = subprocess.run([sys.executable, "-c", loaded], env=environ, capture_output=True, text=True, timeout=60, check=True)
+    loaded = (
+        "import sys; from dashboard.cli.common import make_app; make_app(); print(*sys.modules)"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", loaded],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     assert "dashboard.worker.dispatch" in told.stdout.split()
     assert {"dashboard.blueprints", "flask_wtf", "gunicorn"}.isdisjoint(told.stdout.split())
 
 
 def test_people_are_made_listed_and_shut_out(run: Run) -> None:
     run("db", "upgrade")
-    made = run("users", "create", "Ada@Example.com", "--role", "operator", "--password-stdin", given="a long enough password\n")
+    made = run(
+        "users",
+        "create",
+        "Ada@Example.com",
+        "--role",
+        "operator",
+        "--password-stdin",
+        given="a long enough password\n",
+    )
     assert made.returncode == 0, made.stderr
     assert run("users", "list").stdout == "ada@example.com\toperator\tpassword to be changed\n"
     assert (
-        "12 characters" in run("users", "create", "b@example.com", "--role", "viewer", "--password-stdin", given="short\n").stderr
+        "12 characters"
+        in run(
+            "users",
+            "create",
+            "b@example.com",
+            "--role",
+            "viewer",
+            "--password-stdin",
+            given="short\n",
+        ).stderr
     )
-    assert run("users", "set-password", "ada@example.com", "--password-stdin", given="another long password\n").returncode == 0
-    own = ("users", "create", "own@example.com", "--role", "viewer", "--password-stdin", "--own-password")
+    assert (
+        run(
+            "users",
+            "set-password",
+            "ada@example.com",
+            "--password-stdin",
+            given="another long password\n",
+        ).returncode
+        == 0
+    )
+    own = (
+        "users",
+        "create",
+        "own@example.com",
+        "--role",
+        "viewer",
+        "--password-stdin",
+        "--own-password",
+    )
     assert run(*own, given="a long enough password\n").returncode == 0
-    assert run("users", "list").stdout == "ada@example.com\toperator\tpassword to be changed\nown@example.com\tviewer\n"
+    assert (
+        run("users", "list").stdout
+        == "ada@example.com\toperator\tpassword to be changed\nown@example.com\tviewer\n"
+    )
     own = ("users", "set-password", "ada@example.com", "--password-stdin", "--own-password")
     assert run(*own, given="a third long password\n").returncode == 0
     assert run("users", "list").stdout.startswith("ada@example.com\toperator\n")
@@ -106,30 +158,54 @@ def test_check_says_in_words_what_is_wrong(run: Run) -> None:
     assert told.returncode == 1
     assert "dashboard db upgrade" in told.stdout
     assert "does not accept the console's token" in told.stdout
-    told = run("check", REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/none")
+    told = run(
+        "check", REDIS_URL="redis://127.0.0.1:1/0", DATABASE_URL="postgresql://127.0.0.1:1/none"
+    )
     assert told.returncode == 1
     assert "check DATABASE_URL" in told.stdout
     assert "check REDIS_URL" in told.stdout
     run("db", "upgrade")
-    told = run("check", DASHBOARD_METRICS_TOKEN="hunter2-metrics", SENTRY_DSN="https://public@sentry.example.com/1")
+    told = run(
+        "check",
+        DASHBOARD_METRICS_TOKEN="hunter2-metrics",
+        SENTRY_DSN="https://public@sentry.example.com/1",
+    )
     assert told.returncode == 0, told.stdout
-    for line in ("database  fine", "API       fine", "Redis     fine", "data      fine", "Sentry    fine"):
+    for line in (
+        "database  fine",
+        "API       fine",
+        "Redis     fine",
+        "data      fine",
+        "Sentry    fine",
+    ):
         assert line in told.stdout
     assert "  DASHBOARD_METRICS_TOKEN is set\n" in told.stdout
     assert "  PELIQAN_PARTNER_TOKEN is set\n" in told.stdout
     assert "  DASHBOARD_API_TIMEOUT = 3.0\n" in told.stdout
-    assert "note      PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events." in told.stdout
+    assert (
+        "note      PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events."
+        in told.stdout
+    )
     assert "without TLS" not in told.stdout
     assert "DASHBOARD_PROXIES" not in told.stdout
     url = {"DASHBOARD_URL": "https://console.example.com"}
-    assert "note      DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https" in run("check", "data", **url).stdout
+    assert (
+        "note      DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https"
+        in run("check", "data", **url).stdout
+    )
     assert "DASHBOARD_PROXIES is 0" not in run("check", "data", **url, DASHBOARD_PROXIES="1").stdout
-    away = {"REDIS_URL": "redis://:hunter2@queue.example.com/0", "DATABASE_URL": "postgresql://c:hunter2@store.example.com/c"}
+    away = {
+        "REDIS_URL": "redis://:hunter2@queue.example.com/0",
+        "DATABASE_URL": "postgresql://c:hunter2@store.example.com/c",
+    }
     noted = run("check", "data", **away).stdout
     assert "note      DATABASE_URL leads to store.example.com without TLS" in noted
     assert "note      REDIS_URL leads to queue.example.com without TLS" in noted
     assert "hunter2" not in noted
-    away = {"REDIS_URL": "rediss://queue.example.com/0", "DATABASE_URL": "postgresql://c@store.example.com/c?sslmode=require"}
+    away = {
+        "REDIS_URL": "rediss://queue.example.com/0",
+        "DATABASE_URL": "postgresql://c@store.example.com/c?sslmode=require",
+    }
     assert "without TLS" not in run("check", "data", **away).stdout
     for secret in ("hunter2", "sandbox-partner-token", "kkkk"):
         assert secret not in told.stdout
@@ -151,7 +227,10 @@ def test_the_report_is_text_markdown_or_html_of_the_same(run: Run) -> None:
     assert (empty.returncode, empty.stderr) == (0, "")
     assert "No pass over the fleet is complete yet: 0 of 0 accounts read." in empty.stdout
     run("refresh")
-    text, markdown, html = (run("report", "--since", "90m", "--format", form).stdout for form in ("text", "markdown", "html"))
+    text, markdown, html = (
+        run("report", "--since", "90m", "--format", form).stdout
+        for form in ("text", "markdown", "html")
+    )
     for said in (text, markdown, html):
         assert "60 of 60 accounts read." in said
         assert "(1 h 30 min)" in said
@@ -160,7 +239,9 @@ def test_the_report_is_text_markdown_or_html_of_the_same(run: Run) -> None:
     assert "\n- NEW. Critical: " in text
     assert markdown.startswith("# Connections of all customers, ")
     assert html.startswith("<!doctype html>")
-    linked = run("report", "--since", "7d", "--url", "https://console.example.com/", "--zone", "Asia/Tokyo").stdout
+    linked = run(
+        "report", "--since", "7d", "--url", "https://console.example.com/", "--zone", "Asia/Tokyo"
+    ).stdout
     assert "  https://console.example.com/causes/" in linked
     assert " JST" in linked
     own = run("report", DASHBOARD_URL="https://example.com/console").stdout
@@ -196,7 +277,9 @@ def test_missing_settings_are_one_message_and_no_traceback(start: Run) -> None:
     assert "Traceback" not in told.stderr
 
 
-def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(start: Run, tmp_path: Path) -> None:
+def test_a_playbook_that_cannot_be_read_is_one_message_that_names_the_files(
+    start: Run, tmp_path: Path
+) -> None:
     own = Path(shutil.copytree(Path(__file__).parents[2] / "playbook", tmp_path / "own"))
     (own / "dark.md").write_text("Nothing.")
     (own / "late.md").unlink()
@@ -224,14 +307,18 @@ def test_a_taken_port_is_one_sentence(start: Run, sandbox: Sandbox) -> None:
 def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nfiles:/share {tmp_path / 'shared'} nfs4 rw 0 0\n")
-    here, there = (make_settings("https://example.com", tmp_path / name) for name in ("own", "shared"))
+    here, there = (
+        make_settings("https://example.com", tmp_path / name) for name in ("own", "shared")
+    )
     assert sharing_problem(here, mounts) is None
     assert "network file system (nfs4)" in str(sharing_problem(there, mounts))
     elsewhere = there.model_copy(update={"database_url": "postgresql+psycopg://localhost/console"})
     assert sharing_problem(elsewhere, mounts) is None
 
 
-def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(run: Run, environ: dict[str, str], tmp_path: Path) -> None:
+def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(
+    run: Run, environ: dict[str, str], tmp_path: Path
+) -> None:
     """Kubernetes sets the first ones where a service is named dashboard; of the last ones, a newer version knows more."""
     of_the_platform = {
         "DASHBOARD_PORT": "tcp://10.0.0.7:8900",
@@ -239,7 +326,11 @@ def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(run: Run, envir
         "DASHBOARD_SERVICE_HOST": "10.0.0.7",
         "SCRIPT_NAME": "/elsewhere",
     }
-    others = {"DASHBOARD_OF_NEXT_YEAR": "hunter2", "DASHBOARD_REFRESH_INTERVALL": "60", "PELIQAN_PATH_OF_NEXT_YEAR": "/hunter2"}
+    others = {
+        "DASHBOARD_OF_NEXT_YEAR": "hunter2",
+        "DASHBOARD_REFRESH_INTERVALL": "60",
+        "PELIQAN_PATH_OF_NEXT_YEAR": "/hunter2",
+    }
     unknown = {**of_the_platform, **others}
     assert run("db", "upgrade", **unknown).returncode == 0
     told = run("check", "database", "data", **unknown)
@@ -252,7 +343,10 @@ def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(run: Run, envir
         with log.open("ab") as lines:
             processes.serve(stderr=lines)
             processes.start("worker", stderr=lines)
-            wait_for(lambda: all(log.read_text().count(f"{name}: this version") >= 2 for name in others), "both have said it")
+            wait_for(
+                lambda: all(log.read_text().count(f"{name}: this version") >= 2 for name in others),
+                "both have said it",
+            )
     finally:
         processes.end_all()
     assert "hunter2" not in log.read_text()

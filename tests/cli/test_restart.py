@@ -45,7 +45,9 @@ class Visitors:
     def _visit(self) -> None:
         while not self._stop.is_set():
             try:
-                answer = requests.get(f"{self.url}/login", headers={"Connection": "close"}, timeout=30)
+                answer = requests.get(
+                    f"{self.url}/login", headers={"Connection": "close"}, timeout=30
+                )
                 if answer.status_code != 200:
                     self.failures.append(str(answer.status_code))
             except requests.RequestException as error:
@@ -97,19 +99,37 @@ def test_a_second_server_takes_over_and_every_request_is_answered(machines: Proc
     finally:
         os.kill(heir, signal.SIGTERM)
         wait_for(
-            lambda: not Path(f"/proc/{heir}").exists() or "Z" in Path(f"/proc/{heir}/stat").read_text().split()[2], "it ends"
+            lambda: (
+                not Path(f"/proc/{heir}").exists()
+                or "Z" in Path(f"/proc/{heir}/stat").read_text().split()[2]
+            ),
+            "it ends",
         )
 
 
-def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(machines: Processes) -> None:
+def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(
+    machines: Processes,
+) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=256) as held:
         number = held.fileno()
         # As systemd hands it on: file 3, and whose it is.
         script = f'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&{number}'
 
         def start() -> subprocess.Popen[bytes]:
-            words = ["/bin/bash", "-c", script, "serve", sys.executable, "-m", "dashboard", "serve", "--no-worker"]
-            return subprocess.Popen(words, env=dict(machines.environ), pass_fds=[number], stdout=subprocess.DEVNULL)
+            words = [
+                "/bin/bash",
+                "-c",
+                script,
+                "serve",
+                sys.executable,
+                "-m",
+                "dashboard",
+                "serve",
+                "--no-worker",
+            ]
+            return subprocess.Popen(
+                words, env=dict(machines.environ), pass_fds=[number], stdout=subprocess.DEVNULL
+            )
 
         running = start()
         try:
@@ -128,19 +148,31 @@ def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(machin
             running.wait(60)
 
 
-def test_what_is_under_way_is_answered_before_the_end(machines: Processes, sandbox: Sandbox) -> None:
+def test_what_is_under_way_is_answered_before_the_end(
+    machines: Processes, sandbox: Sandbox
+) -> None:
     url = machines.serve()
     server = machines.newest
     visitor = requests.Session()
-    token = visitor.get(f"{url}/login", timeout=20).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    token = (
+        visitor.get(f"{url}/login", timeout=20)
+        .text.partition('name="csrf_token" value="')[2]
+        .partition('"')[0]
+    )
     signed_in = visitor.post(
-        f"{url}/login", data={"email": "olga@example.com", "password": PASSWORD, "csrf_token": token}, timeout=20
+        f"{url}/login",
+        data={"email": "olga@example.com", "password": PASSWORD, "csrf_token": token},
+        timeout=20,
     )
     assert signed_in.ok
     sandbox.fault("tables", delay_ms=1500)
     before = sandbox.state()["calls"].get("tables", 0)
     answers: list[requests.Response] = []
-    asking = threading.Thread(target=lambda: answers.append(visitor.get(f"{url}/accounts/1001/databases/10011", timeout=30)))
+    asking = threading.Thread(
+        target=lambda: answers.append(
+            visitor.get(f"{url}/accounts/1001/databases/10011", timeout=30)
+        )
+    )
     asking.start()
     wait_for(lambda: sandbox.state()["calls"].get("tables", 0) > before, "the page asks Peliqan")
     server.send_signal(signal.SIGTERM)
@@ -149,7 +181,9 @@ def test_what_is_under_way_is_answered_before_the_end(machines: Processes, sandb
     assert server.wait(60) == 0
 
 
-def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(machines: Processes, tmp_path: Path) -> None:
+def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(
+    machines: Processes, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / ".env").write_text("DASHBOARD_METRICS_TOKEN=first-token\n")
@@ -157,21 +191,30 @@ def test_a_changed_env_file_is_read_at_sighup_and_a_broken_one_changes_nothing(m
     environ = {**machines.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with log.open("wb") as told:
         server = subprocess.Popen(
-            [sys.executable, "-m", "dashboard", "serve", "--no-worker", f"--port={port}"], env=environ, cwd=home, stderr=told
+            [sys.executable, "-m", "dashboard", "serve", "--no-worker", f"--port={port}"],
+            env=environ,
+            cwd=home,
+            stderr=told,
         )
     try:
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
 
         def opens(token: str) -> bool:
             return requests.get(
-                f"{url}/metrics", headers={"Authorization": f"Bearer {token}", "Connection": "close"}, timeout=5
+                f"{url}/metrics",
+                headers={"Authorization": f"Bearer {token}", "Connection": "close"},
+                timeout=5,
             ).ok
 
         assert opens("first-token")
         (home / ".env").write_text("DASHBOARD_METRICS_TOKEN=second-token\n")
         server.send_signal(signal.SIGHUP)
-        wait_for(lambda: opens("second-token") and not opens("first-token"), "the new settings hold")
-        (home / ".env").write_text("DASHBOARD_METRICS_TOKEN=third-token\nDASHBOARD_REFRESH_INTERVAL=soon\n")
+        wait_for(
+            lambda: opens("second-token") and not opens("first-token"), "the new settings hold"
+        )
+        (home / ".env").write_text(
+            "DASHBOARD_METRICS_TOKEN=third-token\nDASHBOARD_REFRESH_INTERVAL=soon\n"
+        )
         server.send_signal(signal.SIGHUP)
         wait_for(lambda: "Everything stays as it was" in log.read_text(), "it is said")
         assert "DASHBOARD_REFRESH_INTERVAL" in log.read_text()

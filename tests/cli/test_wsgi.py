@@ -40,7 +40,9 @@ def test_it_serves_the_console_with_the_settings_of_the_environment(
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_missing_settings_give_the_one_message_and_end_the_process(door: str, tmp_path: Path) -> None:
+def test_missing_settings_give_the_one_message_and_end_the_process(
+    door: str, tmp_path: Path
+) -> None:
     environ = make_environ("http://127.0.0.1:1", tmp_path)
     del environ["SECRET_KEY"], environ["PELIQAN_PARTNER_TOKEN"]
     ended = run_door(door, environ)
@@ -53,7 +55,9 @@ def test_missing_settings_give_the_one_message_and_end_the_process(door: str, tm
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_database_that_was_never_upgraded_is_said_in_a_sentence(door: str, tmp_path: Path) -> None:
+def test_a_database_that_was_never_upgraded_is_said_in_a_sentence(
+    door: str, tmp_path: Path
+) -> None:
     ended = run_door(door, make_environ("http://127.0.0.1:1", tmp_path))
     assert ended.returncode != 0
     assert "run dashboard db upgrade" in ended.stderr
@@ -62,4 +66,6 @@ def test_a_database_that_was_never_upgraded_is_said_in_a_sentence(door: str, tmp
 
 def run_door(door: str, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-m", *words_for(door, free_port())]
-    return subprocess.run(line, capture_output=True, text=True, timeout=60, env=environ, cwd=ROOT, check=False)
+    return subprocess.run(
+        line, capture_output=True, text=True, timeout=60, env=environ, cwd=ROOT, check=False
+    )

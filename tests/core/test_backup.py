@@ -100,7 +100,9 @@ def run_limited(environ: dict[str, str]) -> Callable[..., subprocess.CompletedPr
 
 
 @pytest.fixture
-def elsewhere(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+def elsewhere(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[dict[str, str]]:
     """An empty place for a store, as the environment."""
     if engine == "embedded":
         (tmp_path / "elsewhere").mkdir()
@@ -135,7 +137,9 @@ def test_a_store_that_is_restored_elsewhere_has_every_row_and_the_console_runs_o
     assert (again.exit_code, "--replace" in again.output) == (1, True), again.output
 
 
-def test_replacing_a_store_leaves_nothing_of_what_was_there(app: Flask, ours: Settings, made: Path) -> None:
+def test_replacing_a_store_leaves_nothing_of_what_was_there(
+    app: Flask, ours: Settings, made: Path
+) -> None:
     before = rows(ours.store_url)
     with app.app_context():
         db.session.execute(db.text("CREATE TABLE left_over (id INTEGER)"))
@@ -152,7 +156,9 @@ def test_a_backup_is_in_the_audit_trail(run: Run, app: Flask, tmp_path: Path) ->
     refused = run("backup", str(tmp_path / "a.console"))
     assert (refused.exit_code, "is there already" in refused.output) == (1, True)
     with app.app_context():
-        found = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "backup").order_by(AuditEntry.id)).all()
+        found = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "backup").order_by(AuditEntry.id)
+        ).all()
         assert [entry.result for entry in found] == ["done", "failed"]
 
 
@@ -167,7 +173,9 @@ def rewritten(file: Path, **changes: str) -> Path:
     return other
 
 
-def test_files_of_another_engine_of_a_newer_schema_or_damaged_are_refused(app: Flask, ours: Settings, made: Path) -> None:
+def test_files_of_another_engine_of_a_newer_schema_or_damaged_are_refused(
+    app: Flask, ours: Settings, made: Path
+) -> None:
     before = rows(ours.store_url)
     kept = made.read_bytes()
     engine = backup.read_manifest(made).engine
@@ -238,7 +246,9 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
         (programs / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     secret = "s3cret-w0rd"  # pragma: allowlist secret
-    there = ours.model_copy(update={"database_url": ours.database_url.replace("console@", f"console:{secret}@")})
+    there = ours.model_copy(
+        update={"database_url": ours.database_url.replace("console@", f"console:{secret}@")}
+    )
     with app.app_context(), pytest.raises(backup.BackupError, match="pg_dump failed") as caught:
         backup.write(there, tmp_path / "b.console", app.extensions["services"].clock())
     assert secret in (tmp_path / "given").read_text()
@@ -247,15 +257,22 @@ def test_a_password_is_on_no_command_line_and_in_no_message(
 
 
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
-def test_a_database_that_is_damaged_in_a_whole_file_is_refused(app: Flask, ours: Settings, made: Path) -> None:
+def test_a_database_that_is_damaged_in_a_whole_file_is_refused(
+    app: Flask, ours: Settings, made: Path
+) -> None:
     before = rows(ours.store_url)
     other = made.with_name("other.console")
     with zipfile.ZipFile(made) as source, zipfile.ZipFile(other, "w") as target:
         content = bytearray(source.read("store.db"))
-        content[len(content) // 4 : len(content) // 2] = bytes(len(content) // 2 - len(content) // 4)
+        content[len(content) // 4 : len(content) // 2] = bytes(
+            len(content) // 2 - len(content) // 4
+        )
         target.writestr(backup.MANIFEST, source.read(backup.MANIFEST))
         target.writestr("store.db", bytes(content))
-    with app.app_context(), pytest.raises(backup.BackupError, match="The SQLite database is damaged"):
+    with (
+        app.app_context(),
+        pytest.raises(backup.BackupError, match="The SQLite database is damaged"),
+    ):
         backup.restore(ours, other, replace=True)
     assert rows(ours.store_url) == before
 
@@ -272,20 +289,27 @@ def test_a_restore_that_fails_in_the_middle_leaves_the_store_as_it_was(
     )
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    with app.app_context(), pytest.raises(backup.BackupError, match=r"psql failed: .*division by zero"):
+    with (
+        app.app_context(),
+        pytest.raises(backup.BackupError, match=r"psql failed: .*division by zero"),
+    ):
         backup.restore(ours, made, replace=True)
     assert rows(ours.store_url) == before
 
 
 @pytest.mark.parametrize("engine", ["servers"], indirect=True)
-def test_missing_programs_are_named(app: Flask, ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_programs_are_named(
+    app: Flask, ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert backup.missing_programs(ours) == ["pg_dump", "pg_restore", "psql"]
     with app.app_context(), pytest.raises(backup.BackupError, match="pg_dump cannot be found"):
         backup.write(ours, tmp_path / "b.console", app.extensions["services"].clock())
 
 
-def test_a_backup_while_others_write_is_of_one_moment(app: Flask, ours: Settings, parts: Services, tmp_path: Path) -> None:
+def test_a_backup_while_others_write_is_of_one_moment(
+    app: Flask, ours: Settings, parts: Services, tmp_path: Path
+) -> None:
     """Two tables that are always changed together are of one length in the copy."""
     from threading import Event, Thread
 
@@ -315,7 +339,10 @@ def test_a_backup_while_others_write_is_of_one_moment(app: Flask, ours: Settings
         writer.join()
     with app.app_context():
         backup.restore(ours, file, replace=True)
-        lengths = [db.session.scalar(select(func.count()).select_from(db.text(table))) for table in ("left_hand", "right_hand")]
+        lengths = [
+            db.session.scalar(select(func.count()).select_from(db.text(table)))
+            for table in ("left_hand", "right_hand")
+        ]
     assert lengths[0] == lengths[1]
 
 
@@ -324,7 +351,9 @@ def test_a_store_with_an_older_schema_is_kept_before_its_upgrade_and_comes_back(
     run: Run, elsewhere: dict[str, str], tmp_path: Path, version: str
 ) -> None:
     url = elsewhere.get("DATABASE_URL", "")
-    older = create_app(make_settings("http://127.0.0.1:1", tmp_path / "elsewhere", database_url=url))
+    older = create_app(
+        make_settings("http://127.0.0.1:1", tmp_path / "elsewhere", database_url=url)
+    )
     with older.app_context():
         schema.upgrade(version)
     close_store(older)
@@ -341,6 +370,8 @@ def test_a_store_with_an_older_schema_is_kept_before_its_upgrade_and_comes_back(
     assert run("users", "list", **elsewhere).exit_code == 0
 
 
-def test_where_there_is_no_store_there_is_nothing_to_keep(run: Run, elsewhere: dict[str, str], tmp_path: Path) -> None:
+def test_where_there_is_no_store_there_is_nothing_to_keep(
+    run: Run, elsewhere: dict[str, str], tmp_path: Path
+) -> None:
     done = run("backup", str(tmp_path / "kept.console"), **elsewhere)
     assert (done.exit_code, "There is nothing to keep" in done.output) == (1, True), done.output

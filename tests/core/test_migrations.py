@@ -23,7 +23,9 @@ from tests.support.settings import make_settings
 pytestmark = pytest.mark.both_engines
 
 
-VERSIONS = sorted(path.name.partition("_")[0] for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py"))
+VERSIONS = sorted(
+    path.name.partition("_")[0] for path in (schema.MIGRATIONS / "versions").glob("[0-9]*.py")
+)
 # Those up to here were made before there was anything to keep running; every later one only adds.
 BEFORE_THE_RULE = "0008"
 AT = "2026-01-02 03:04:05+00:00"
@@ -80,7 +82,9 @@ def fill(found: dict[str, sa.Table], names: set[str]) -> None:
     """A row into each of these tables that has none, in the order in which they refer to each other."""
     with db.engine.begin() as connection:
         for table in next(iter(found.values())).metadata.sorted_tables:
-            if table.name in names and not connection.scalar(sa.select(sa.func.count()).select_from(table)):
+            if table.name in names and not connection.scalar(
+                sa.select(sa.func.count()).select_from(table)
+            ):
                 put_in(table, connection)
 
 
@@ -97,12 +101,22 @@ def check(version: str, before: dict[str, sa.Table], after: dict[str, sa.Table])
             if version > BEFORE_THE_RULE:
                 gone = [column.name for column in table.columns if column.name not in there]
                 new = [column for column in there if column.name not in table.columns]
-                needed = [column.name for column in new if not column.nullable and column.server_default is None]
-                assert not gone, f"{version} takes away {gone} of {name}, which the version before reads"
-                assert not needed, f"{version} wants {needed} in {name}, which the version before does not write"
+                needed = [
+                    column.name
+                    for column in new
+                    if not column.nullable and column.server_default is None
+                ]
+                assert not gone, (
+                    f"{version} takes away {gone} of {name}, which the version before reads"
+                )
+                assert not needed, (
+                    f"{version} wants {needed} in {name}, which the version before does not write"
+                )
 
 
-def test_from_the_first_to_the_last_rows_stay_and_the_version_before_can_read_and_write(empty: Flask) -> None:
+def test_from_the_first_to_the_last_rows_stay_and_the_version_before_can_read_and_write(
+    empty: Flask,
+) -> None:
     schema.upgrade(VERSIONS[0])
     before = tables()
     fill(before, set(before))
@@ -120,7 +134,9 @@ def test_all_at_once_gives_what_the_models_say(empty: Flask) -> None:
     schema.upgrade()
     there = tables()
     for name, table in db.metadata.tables.items():
-        assert {column.name for column in table.columns} == {column.name for column in there[name].columns}, name
+        assert {column.name for column in table.columns} == {
+            column.name for column in there[name].columns
+        }, name
 
 
 def add_account(number: int, name: str) -> None:
@@ -164,7 +180,9 @@ def test_names_that_the_version_before_wrote_are_found_in_any_spelling(empty: Fl
         assert accounts_found(CONNECTIONS, f"c{spelling}") == [number]
     add_account(5, "Ørsted")
     with db.engine.begin() as connection:
-        connection.execute(sa.text("UPDATE account SET name = 'Ａｃｍｅ', search = 'ａｃｍｅ odoo' WHERE id = 1"))
+        connection.execute(
+            sa.text("UPDATE account SET name = 'Ａｃｍｅ', search = 'ａｃｍｅ odoo' WHERE id = 1")
+        )
     assert counters.repair_texts() > 0
     for number, spelling in {1: "ACME", 5: "ØRSTED"}.items():
         for listing in (ACCOUNTS, CONNECTIONS):
@@ -177,12 +195,26 @@ def test_a_person_whom_the_version_before_knows_stays_the_same_person(empty: Fla
     schema.upgrade("0014")
     there = tables()["user"]
     with db.engine.begin() as connection:
-        for number, email in enumerate(("jan.straße@example.com", "jan.strasse@example.com", "zoé@bücher.example"), 1):
-            values = {"id": number, "email": email, "role": "viewer", "password_hash": "", "created_at": sa.text(f"'{AT}'")}
+        for number, email in enumerate(
+            ("jan.straße@example.com", "jan.strasse@example.com", "zoé@bücher.example"), 1
+        ):
+            values = {
+                "id": number,
+                "email": email,
+                "role": "viewer",
+                "password_hash": "",
+                "created_at": sa.text(f"'{AT}'"),
+            }
             connection.execute(sa.insert(there).values(values))
     upgrade_schema(empty)
-    spellings = {"Jan.Straße@Example.com": 1, "JAN.STRASSE@example.com": 2, "ZOE\u0301@xn--bcher-kva.example": 3}
-    assert {spelling: found.id for spelling in spellings if (found := users.find_user(spelling))} == spellings
+    spellings = {
+        "Jan.Straße@Example.com": 1,
+        "JAN.STRASSE@example.com": 2,
+        "ZOE\u0301@xn--bcher-kva.example": 3,
+    }
+    assert {
+        spelling: found.id for spelling in spellings if (found := users.find_user(spelling))
+    } == spellings
 
 
 @pytest.mark.parametrize("engine", ["servers"], indirect=True)
@@ -204,9 +236,17 @@ def test_kept_partial_runs_become_the_last_success_and_no_other_does(empty: Flas
     account, connection, run = there["account"], there["connection"], there["run"]
     day = [datetime(2026, 1, number, 3, 4, 5, tzinfo=UTC) for number in range(1, 5)]
     runs: dict[int, list[tuple[str, Any, Any]]] = {
-        1: [("COMPLETED", day[0], day[0]), ("COMPLETED_WITH_ERRORS", day[1], day[1]), ("ERROR", day[3], day[3])],
+        1: [
+            ("COMPLETED", day[0], day[0]),
+            ("COMPLETED_WITH_ERRORS", day[1], day[1]),
+            ("ERROR", day[3], day[3]),
+        ],
         2: [("completed_with_errors", day[2], None), ("COMPLETED_WITH_ERRORS", day[1], day[1])],
-        3: [("ERROR", day[3], day[3]), ("INTERNAL_ERROR", day[3], day[3]), ("RUNNING", day[3], None)],
+        3: [
+            ("ERROR", day[3], day[3]),
+            ("INTERNAL_ERROR", day[3], day[3]),
+            ("RUNNING", day[3], None),
+        ],
         4: [("COMPLETED_WITH_ERRORS", None, None)],
         5: [("COMPLETED_WITH_ERRORS", day[0], day[0])],
     }
@@ -214,16 +254,45 @@ def test_kept_partial_runs_become_the_last_success_and_no_other_does(empty: Flas
     fill(there, {"account"})
     with db.engine.begin() as writer:
         account_id = writer.scalar(sa.select(account.c.id))
-        needed = {"name": "", "connector": "", "status": "OK", "severity": "ok", "severity_rank": 5, "status_since": day[0]}
-        flags = dict.fromkeys(("is_warehouse", "is_target", "scheduler_off", "running", "always_loaded"), False)
+        needed = {
+            "name": "",
+            "connector": "",
+            "status": "OK",
+            "severity": "ok",
+            "severity_rank": 5,
+            "status_since": day[0],
+        }
+        flags = dict.fromkeys(
+            ("is_warehouse", "is_target", "scheduler_off", "running", "always_loaded"), False
+        )
         times = {"first_seen_at": day[0], "looked_at": day[0]}
         for number, ended in runs.items():
-            values = {"account_id": account_id, "id": number, "last_success_at": before[number], **needed, **flags, **times}
+            values = {
+                "account_id": account_id,
+                "id": number,
+                "last_success_at": before[number],
+                **needed,
+                **flags,
+                **times,
+            }
             writer.execute(sa.insert(connection).values(values))
             for place, (status, started_at, ended_at) in enumerate(ended):
-                of_run = {"account_id": account_id, "connection_id": number, "id": 10 * number + place, "status": status}
+                of_run = {
+                    "account_id": account_id,
+                    "connection_id": number,
+                    "id": 10 * number + place,
+                    "status": status,
+                }
                 writer.execute(
-                    sa.insert(run).values({**of_run, "started_at": started_at, "ended_at": ended_at, "tables": [], "error": ""})
+                    sa.insert(run).values(
+                        {
+                            **of_run,
+                            "started_at": started_at,
+                            "ended_at": ended_at,
+                            "tables": [],
+                            "error": "",
+                        }
+                    )
                 )
     schema.upgrade("0016")
     with db.engine.connect() as reader:

@@ -47,11 +47,18 @@ SECRET = "Tr0ub4dor"
 )
 def test_no_secret_is_left(text: str) -> None:
     assert SECRET not in scrubbed(text)
-    assert HIDDEN in scrubbed(text) or "/…" in scrubbed(text) or "?…" in scrubbed(text) or "://" in scrubbed(text)
+    assert (
+        HIDDEN in scrubbed(text)
+        or "/…" in scrubbed(text)
+        or "?…" in scrubbed(text)
+        or "://" in scrubbed(text)
+    )
 
 
 def test_a_long_random_word_of_letters_or_hex_is_left_out() -> None:
-    assert scrubbed("key wJalrXUtnFEMIKMDENGbPxRfiCYEXAMPLEKEY is wrong") == f"key {HIDDEN} is wrong"
+    assert (
+        scrubbed("key wJalrXUtnFEMIKMDENGbPxRfiCYEXAMPLEKEY is wrong") == f"key {HIDDEN} is wrong"
+    )
     assert scrubbed("request 3f2b9c1d4e5f6a7b8c9d0e1f2a3b4c5d") == f"request {HIDDEN}"
 
 

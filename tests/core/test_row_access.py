@@ -25,10 +25,14 @@ def test_every_model_declares_which_rows_a_restricted_user_sees(app: Flask) -> N
     for mapper in Base.registry.mappers:
         declared = vars(mapper.class_).get("visibility")
         assert isinstance(declared, Visibility), f"{mapper.class_.__name__} declares no visibility"
-        assert declared is not EVERYONE or "account_id" not in mapper.local_table.columns, mapper.class_.__name__
+        assert declared is not EVERYONE or "account_id" not in mapper.local_table.columns, (
+            mapper.class_.__name__
+        )
 
 
-def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, parts: Services) -> None:
+def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(
+    app: Flask, parts: Services
+) -> None:
     """Columns alone, a table behind WHERE only, aliases, outer joins, subqueries, Core, and objects by their key."""
     outsider = add_outsiders(app, parts.clock())
     with app.app_context():
@@ -38,10 +42,22 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
         other = db.aliased(Account)
         assert set(db.session.scalars(select(Account.id))) == INSIDE
         assert set(db.session.scalars(select(Account.__table__.c.id))) == INSIDE
-        assert set(db.session.scalars(select(other.id).join(Account, Account.id == other.id))) == INSIDE
-        assert db.session.scalar(select(func.count()).where(Finding.account_id == outsider["account_id"])) == 0
-        assert db.session.scalar(select(select(Run.id).where(Run.id == 990_001).exists())) in {False}
-        joined = select(Account.id, BulkItem.id).outerjoin(BulkItem, BulkItem.account_id == Account.id)
+        assert (
+            set(db.session.scalars(select(other.id).join(Account, Account.id == other.id)))
+            == INSIDE
+        )
+        assert (
+            db.session.scalar(
+                select(func.count()).where(Finding.account_id == outsider["account_id"])
+            )
+            == 0
+        )
+        assert db.session.scalar(select(select(Run.id).where(Run.id == 990_001).exists())) in {
+            False
+        }
+        joined = select(Account.id, BulkItem.id).outerjoin(
+            BulkItem, BulkItem.account_id == Account.id
+        )
         assert {row[0] for row in db.session.execute(joined)} == INSIDE
         assert db.session.get(Account, outsider["account_id"]) is None
         assert db.session.get(Account, 1003) is not None
@@ -57,7 +73,9 @@ def test_a_query_that_nobody_wrote_for_it_is_limited_all_the_same(app: Flask, pa
         assert db.session.scalar(select(func.count()).select_from(Account)) == 60
 
 
-def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(app: Flask, parts: Services) -> None:
+def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at_once(
+    app: Flask, parts: Services
+) -> None:
     def seen() -> set[int]:
         with app.app_context():
             user = users.find_user("viv@example.com")
@@ -71,9 +89,15 @@ def test_an_account_that_comes_or_gets_another_id_is_seen_by_whom_it_concerns_at
         scopes.limit(user, scopes.read("north-*\ncust-00003"))
     assert seen() == {1003}
     with app.app_context():
-        writer.save_accounts([peliqan.Account(id=5001, name="New", external_id="north-1")], parts.clock())
-        writer.save_accounts([peliqan.Account(id=1003, name="Moved", external_id="south-3")], parts.clock())
+        writer.save_accounts(
+            [peliqan.Account(id=5001, name="New", external_id="north-1")], parts.clock()
+        )
+        writer.save_accounts(
+            [peliqan.Account(id=1003, name="Moved", external_id="south-3")], parts.clock()
+        )
     assert seen() == {5001}
     with app.app_context():
-        writer.save_accounts([peliqan.Account(id=1003, name="Back", external_id="cust-00003")], parts.clock())
+        writer.save_accounts(
+            [peliqan.Account(id=1003, name="Back", external_id="cust-00003")], parts.clock()
+        )
     assert seen() == {1003, 5001}

@@ -14,7 +14,9 @@ from dashboard.users.service import PeopleError, checked_address
 CHARACTERS = [chr(each) for each in range(sys.maxunicode + 1) if not 0xD800 <= each < 0xE000]
 FORMS = ("NFC", "NFD", "NFKC", "NFKD")
 # Any text, and more often than chance would have it letters, marks and blanks that fold in their own ways.
-TEXTS = st.text() | st.text("aAßẞſİıiIςσΣﬁﬃÅÅéÉ\u0301\u0307\u0345ΐǰŉ\u00a0\u202f\u3000\u200b\u00ad\ufeff\t\n ＡａＺ１ｶﾞガĲĳ")
+TEXTS = st.text() | st.text(
+    "aAßẞſİıiIςσΣﬁﬃÅÅéÉ\u0301\u0307\u0345ΐǰŉ\u00a0\u202f\u3000\u200b\u00ad\ufeff\t\n ＡａＺ１ｶﾞガĲĳ"
+)
 
 
 @pytest.mark.parametrize("fold", [casefolded, comparable])
@@ -46,15 +48,42 @@ def test_text_is_folded_once_for_all(text: str) -> None:
 @pytest.mark.parametrize(
     "alike",
     [
-        ("École", "ÉCOLE", "école", "E\u0301cole", "Ｅ\u0301ｃｏｌｅ", "Éco\u00adle", "É\u200bcole", "\ufeffÉcole"),
+        (
+            "École",
+            "ÉCOLE",
+            "école",
+            "E\u0301cole",
+            "Ｅ\u0301ｃｏｌｅ",
+            "Éco\u00adle",
+            "É\u200bcole",
+            "\ufeffÉcole",
+        ),
         ("Ørsted", "ØRSTED", "ørsted"),
         ("РОМАШКА", "ромашка", "Ромашка"),
         ("Straße", "STRASSE", "STRAẞE", "strasse"),
-        ("İstanbul", "ISTANBUL", "istanbul", "i\u0307stanbul", "ıstanbul", "İ\u0307stanbul", "ı\u0307stanbul"),
+        (
+            "İstanbul",
+            "ISTANBUL",
+            "istanbul",
+            "i\u0307stanbul",
+            "ıstanbul",
+            "İ\u0307stanbul",
+            "ı\u0307stanbul",
+        ),
         ("ΟΔΥΣΣΕΥΣ", "οδυσσευς", "οδυσσευσ"),
         ("ﬁnance", "FINANCE", "ﬁNANCE"),
         ("Ångström", "Ångström", "A\u030angstro\u0308m", "ÅNGSTRÖM"),
-        ("a b", " a\u00a0b", "a\u202fb", "a\u3000b", "a \t\n b ", "A\u2003B", "a\x00b", "a\u2028b", "a\u2800b"),
+        (
+            "a b",
+            " a\u00a0b",
+            "a\u202fb",
+            "a\u3000b",
+            "a \t\n b ",
+            "A\u2003B",
+            "a\x00b",
+            "a\u2028b",
+            "a\u2800b",
+        ),
         ("ガーデン", "ｶﾞｰﾃﾞﾝ", "カ\u3099ーテ\u3099ン"),
     ],
 )
@@ -62,7 +91,10 @@ def test_spellings_of_one_word_are_one_word(alike: tuple[str, ...]) -> None:
     assert len({comparable(each) for each in alike}) == 1, [comparable(each) for each in alike]
 
 
-@pytest.mark.parametrize(("one", "other"), [("Ecole", "École"), ("orsted", "Ørsted"), ("ab", "a b"), ("и", "й"), ("か", "が")])
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Ecole", "École"), ("orsted", "Ørsted"), ("ab", "a b"), ("и", "й"), ("か", "が")],
+)
 def test_other_letters_stay_other_letters(one: str, other: str) -> None:
     assert comparable(one) != comparable(other)
 
@@ -84,7 +116,9 @@ def test_all_spellings_of_an_address_are_one_address() -> None:
         "sa\u200bm@bücher.example",
     )
     assert {canonical(each) for each in spellings} == {"sam@bücher.example"}
-    assert canonical("JÖRG@example.com") == canonical("jo\u0308rg@EXAMPLE.com") == "jörg@example.com"
+    assert (
+        canonical("JÖRG@example.com") == canonical("jo\u0308rg@EXAMPLE.com") == "jörg@example.com"
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,7 +135,9 @@ def test_other_addresses_stay_other_addresses(one: str, other: str) -> None:
 
 
 @given(st.text() | st.from_regex(r"[^@]{0,8}@(xn--)?[^@]{0,12}"))
-def test_whatever_is_typed_for_an_address_has_a_canonical_form_that_both_databases_take(text: str) -> None:
+def test_whatever_is_typed_for_an_address_has_a_canonical_form_that_both_databases_take(
+    text: str,
+) -> None:
     found = canonical(text)
     assert len(found) <= 254
     assert "\0" not in found

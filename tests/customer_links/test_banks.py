@@ -40,7 +40,9 @@ def change(app: Flask, item: dict[str, Any], **values: Any) -> None:
         db.session.commit()
 
 
-def test_every_bank_and_nothing_else_is_on_the_list_the_oldest_data_first(viv: Person, sandbox: Sandbox) -> None:
+def test_every_bank_and_nothing_else_is_on_the_list_the_oldest_data_first(
+    viv: Person, sandbox: Sandbox
+) -> None:
     found = items(viv)
     banks = {
         each.id
@@ -52,12 +54,15 @@ def test_every_bank_and_nothing_else_is_on_the_list_the_oldest_data_first(viv: P
     assert {item["connector"] for item in found} == {"saltedge_kbc", "SaltEdge_ING"}
     ages = [item["last_success_at"] or "" for item in found]
     assert ages == sorted(ages)
-    assert [row["data-connection-id"] for row in viv.get("/desk/banks?per_page=200").select("tr[data-row]")] == [
-        str(item["connection_id"]) for item in found
-    ]
+    assert [
+        row["data-connection-id"]
+        for row in viv.get("/desk/banks?per_page=200").select("tr[data-row]")
+    ] == [str(item["connection_id"]) for item in found]
 
 
-def test_one_ticks_off_and_goes_on_to_the_next_until_the_round_is_done(olga: Person, viv: Person, adam: Person) -> None:
+def test_one_ticks_off_and_goes_on_to_the_next_until_the_round_is_done(
+    olga: Person, viv: Person, adam: Person
+) -> None:
     expected = [place(item) for item in items(viv)]
     walked = [olga.client.get("/desk/banks/next").location]
     for _ in range(len(expected)):
@@ -66,7 +71,9 @@ def test_one_ticks_off_and_goes_on_to_the_next_until_the_round_is_done(olga: Per
         walked.append(answer.location)
     assert walked == [*expected, "/desk/banks"]
     assert "The round is done" in words(olga.get("/desk/banks"))
-    assert {(item["round"], item["ticked_by"]) for item in items(viv)} == {("ticked", "olga@example.com")}
+    assert {(item["round"], item["ticked_by"]) for item in items(viv)} == {
+        ("ticked", "olga@example.com")
+    }
     assert adam.json("/audit.json?what=bank_tick")["total"] == len(expected)
 
 
@@ -78,7 +85,10 @@ def test_a_tick_is_seen_on_the_list_and_on_the_connections_page_and_can_be_taken
     row = olga.get(here).select_one("tr[data-row]")
     assert row is not None
     form = next(each for each in row.select("form") if "Tick off" in each.text)
-    answer = olga.client.post(str(form["action"]), data={str(each["name"]): str(each["value"]) for each in form.select("input")})
+    answer = olga.client.post(
+        str(form["action"]),
+        data={str(each["name"]): str(each["value"]) for each in form.select("input")},
+    )
     assert (answer.status_code, answer.location) == (303, here)
     assert place(items(viv, "round=ticked")[0]) == place(first)
     assert "ticked off by olga@example.com just now" in words(viv.get(place(first)))
@@ -90,12 +100,16 @@ def test_a_tick_is_seen_on_the_list_and_on_the_connections_page_and_can_be_taken
     assert olga.post(f"{place(first)}/tick", do="marry").status_code == 400
 
 
-def test_two_who_tick_off_the_same_leave_one_tick_the_latest(olga: Person, adam: Person, app: Flask) -> None:
+def test_two_who_tick_off_the_same_leave_one_tick_the_latest(
+    olga: Person, adam: Person, app: Flask
+) -> None:
     first = items(olga)[0]
     olga.post(f"{place(first)}/tick")
     adam.post(f"{place(first)}/tick")
     with app.app_context():
-        assert [tick.who for tick in db.session.scalars(db.select(BankReview))] == ["adam@example.com"]
+        assert [tick.who for tick in db.session.scalars(db.select(BankReview))] == [
+            "adam@example.com"
+        ]
 
 
 def test_what_had_a_success_since_it_was_ticked_off_came_back_and_the_rest_is_to_be_done_again_the_next_day(
@@ -129,18 +143,31 @@ def test_whose_consent_has_ended_needs_the_customer_and_what_is_not_told_is_not_
     assert by_id[refused.id]["consent"] == "ended"
     well = [item for item in items(viv) if item["consent"] == "lasting"][:4]
     for item, days in zip(well, (-1, 3, 60, None), strict=True):
-        change(app, item, consent_expires_at=None if days is None else clock() + timedelta(days=days))
+        change(
+            app, item, consent_expires_at=None if days is None else clock() + timedelta(days=days)
+        )
     after = {item["connection_id"]: item["consent"] for item in items(viv)}
-    assert [after[item["connection_id"]] for item in well] == ["ended", "ending", "lasting", "untold"]
+    assert [after[item["connection_id"]] for item in well] == [
+        "ended",
+        "ending",
+        "lasting",
+        "untold",
+    ]
     assert {item["consent"] for item in items(viv, "consent=ended")} == {"ended"}
     assert "Ended: needs the customer" in words(viv.get("/desk/banks?consent=ended"))
-    total = sum(len(items(viv, f"consent={word}")) for word in ("ended", "ending", "lasting", "untold"))
+    total = sum(
+        len(items(viv, f"consent={word}")) for word in ("ended", "ending", "lasting", "untold")
+    )
     assert total == len(items(viv))
 
 
-def test_one_opens_a_bank_from_the_list_and_has_the_message_before_one(olga: Person, sandbox: Sandbox) -> None:
+def test_one_opens_a_bank_from_the_list_and_has_the_message_before_one(
+    olga: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.find(auth="saltedge", failure=None)
-    row = olga.get("/desk/banks?per_page=200").select_one(f"tr[data-connection-id='{connection.id}']")
+    row = olga.get("/desk/banks?per_page=200").select_one(
+        f"tr[data-connection-id='{connection.id}']"
+    )
     assert row is not None
     form = next(each for each in row.select("form") if "Make a link" in each.text)
     answer = olga.client.post(str(form["action"]), data={"csrf_token": olga.token()})
@@ -162,7 +189,10 @@ def test_a_viewer_looks_and_ticks_nothing_off_and_what_is_no_bank_is_not_ticked(
 
 def test_the_list_is_searched_sorted_and_has_its_twins(viv: Person) -> None:
     found = items(viv)
-    assert viv.json(f"{ALL}&q={found[0]['external_id']}&connector={found[0]['connector']}")["total"] >= 1
+    assert (
+        viv.json(f"{ALL}&q={found[0]['external_id']}&connector={found[0]['connector']}")["total"]
+        >= 1
+    )
     for sort in ("age", "-age", "consent", "account", "ticked", "-ticked"):
         assert len(items(viv, f"sort={sort}")) == len(found)
     assert viv.client.get("/desk/banks.csv").text.count("\n") == len(found) + 1

@@ -17,7 +17,13 @@ pytestmark = pytest.mark.both_engines
 
 
 def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_message(
-    olga: Person, viv: Person, adam: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
+    olga: Person,
+    viv: Person,
+    adam: Person,
+    app: Flask,
+    parts: Services,
+    clock: Clock,
+    sandbox: Sandbox,
 ) -> None:
     account = "/accounts/1001"
     form = olga.get(str(olga.get(account).select_one("a[href*='/desk/invite']")["href"]))  # type: ignore[index]
@@ -32,7 +38,11 @@ def test_a_customer_without_such_a_connection_is_invited_with_the_same_kind_of_m
     assert "connect Sftp Files" in words(page.select_one("#message-subject"))  # type: ignore[arg-type]
     assert sandbox.state()["calls"]["invite"] == 1
     item = only(viv)
-    assert (item["kind"], item["connection_id"], item["connector"]) == ("invite", None, "sftp_files")
+    assert (item["kind"], item["connection_id"], item["connector"]) == (
+        "invite",
+        None,
+        "sftp_files",
+    )
     assert "Invite: Sftp Files" in words(viv.get("/desk"))
     assert "Waits for the customer" in words(viv.get(account))
     assert olga.post(f"{answer.location}/sent", language="es").status_code == 303
@@ -58,22 +68,39 @@ def test_what_is_no_name_of_a_connector_is_refused_before_anything_is_asked(
     assert sandbox.state()["calls"].get("invite", 0) == 0
 
 
-def test_an_invite_that_peliqan_refuses_says_why_and_leads_back(olga: Person, sandbox: Sandbox) -> None:
-    sandbox.fault("invite", status=403, body={"error": "ERROR_LICENSE", "detail": "No invites in this licence."})
+def test_an_invite_that_peliqan_refuses_says_why_and_leads_back(
+    olga: Person, sandbox: Sandbox
+) -> None:
+    sandbox.fault(
+        "invite",
+        status=403,
+        body={"error": "ERROR_LICENSE", "detail": "No invites in this licence."},
+    )
     page = olga.get(olga.post("/accounts/1001/invite", connector="sftp_files").location)
     assert "No invites in this licence." in words(page)
     assert page.select("a[href*='/desk/invite?account=1001']")
 
 
-def test_an_invite_in_another_spelling_is_the_one_that_is_under_way(app: Flask, clock: Clock) -> None:
+def test_an_invite_in_another_spelling_is_the_one_that_is_under_way(
+    app: Flask, clock: Clock
+) -> None:
     with app.app_context():
         account = db.session.get_one(Account, 1001)
         first, is_new = actions.start_invite(account, "École Portal", "olga@example.com", clock())
         assert is_new
-        for spelling in ("École Portal", "ÉCOLE PORTAL", "E\u0301cole portal", "ÉＣＯＬＥ\u3000portal"):
+        for spelling in (
+            "École Portal",
+            "ÉCOLE PORTAL",
+            "E\u0301cole portal",
+            "ÉＣＯＬＥ\u3000portal",
+        ):
             assert actions.invite_in_flight(1001, spelling) is first
-            again, is_new = actions.start_invite(db.session.get_one(Account, 1001), spelling, "olga@example.com", clock())
+            again, is_new = actions.start_invite(
+                db.session.get_one(Account, 1001), spelling, "olga@example.com", clock()
+            )
             assert (again.id, is_new) == (first.id, False)
-        other, is_new = actions.start_invite(db.session.get_one(Account, 1001), "Ecole Portal", "olga@example.com", clock())
+        other, is_new = actions.start_invite(
+            db.session.get_one(Account, 1001), "Ecole Portal", "olga@example.com", clock()
+        )
         assert is_new
         assert other.id != first.id

@@ -11,7 +11,13 @@ import pytest
 from dashboard.actions.service import LINKS
 from dashboard.core.paths import ASSETS
 from dashboard.customer_links import letters
-from dashboard.customer_links.letters import LANGUAGES, CustomerMessage, MessageTemplate, texts, write
+from dashboard.customer_links.letters import (
+    LANGUAGES,
+    CustomerMessage,
+    MessageTemplate,
+    texts,
+    write,
+)
 from dashboard.findings.rules.registry import BY_NAME
 
 AT = datetime(2026, 7, 23, 12, 5, tzinfo=UTC)
@@ -35,8 +41,20 @@ def occasion(**changes: object) -> MessageTemplate:
 
 def test_there_is_a_file_for_every_language_and_none_that_nobody_can_choose() -> None:
     assert {path.stem for path in (ASSETS / "messages").iterdir()} == set(LANGUAGES)
-    assert [name for _, name in letters.choices()] == ["English", "Nederlands", "Français", "Deutsch", "Español"]
-    assert [letters.in_english(code) for code in LANGUAGES] == ["English", "Dutch", "French", "German", "Spanish"]
+    assert [name for _, name in letters.choices()] == [
+        "English",
+        "Nederlands",
+        "Français",
+        "Deutsch",
+        "Español",
+    ]
+    assert [letters.in_english(code) for code in LANGUAGES] == [
+        "English",
+        "Dutch",
+        "French",
+        "German",
+        "Spanish",
+    ]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -46,14 +64,18 @@ def test_every_language_has_every_text_with_the_same_words_to_fill_in(language: 
     for heading, text in theirs.items():
         assert text, heading
         # What a sentence says of the customer, the service, the time: no language may leave it out, nor know more.
-        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", english[heading])), heading
+        assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", english[heading])), (
+            heading
+        )
     assert len(theirs["months"].split()) == 12
 
 
 def test_no_two_languages_say_the_same() -> None:
     for heading, english in texts("en").items():
         if len(english.split()) > 4 and heading != "months":
-            assert len({texts(language)[heading] for language in LANGUAGES}) == len(LANGUAGES), heading
+            assert len({texts(language)[heading] for language in LANGUAGES}) == len(LANGUAGES), (
+                heading
+            )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -63,7 +85,9 @@ def test_a_message_has_its_link_alone_on_a_line_until_when_it_is_good_and_nothin
     language: str, kind: str, rule: str | None
 ) -> None:
     for is_reminder in (False, True):
-        letter = write(language, occasion(kind=kind, rule=rule, is_reminder=is_reminder), AT, BRUSSELS)
+        letter = write(
+            language, occasion(kind=kind, rule=rule, is_reminder=is_reminder), AT, BRUSSELS
+        )
         assert URL in letter.body.splitlines()
         assert not re.search(r"\{\w+\}", letter.subject + letter.body)
         assert "Amber Foods BV" in letter.subject
@@ -86,7 +110,11 @@ def test_the_cause_is_said_by_the_rule_and_in_general_words_where_none_is_writte
     ]:
         body = write("en", occasion(rule=rule, kind=kind), AT, BRUSSELS).body
         assert said[cause].split("{")[0].strip()[:25] in body
-        filled = said[cause].replace("{service}", "Exact Online main").replace("{account}", "Amber Foods BV")
+        filled = (
+            said[cause]
+            .replace("{service}", "Exact Online main")
+            .replace("{account}", "Amber Foods BV")
+        )
         assert filled in body, cause
 
 
@@ -125,7 +153,11 @@ def test_the_mail_program_gets_exactly_the_message_whatever_is_in_it(language: s
         # Not as a form: there a space is a plus, and a mail program would show it.
         assert "+" not in address.split("?")[1]
         parts = urlsplit(address)
-        assert (parts.scheme, unquote(parts.path), parts.fragment) == ("mailto", "ann+x@example.com", "")
+        assert (parts.scheme, unquote(parts.path), parts.fragment) == (
+            "mailto",
+            "ann+x@example.com",
+            "",
+        )
         fields = [pair.split("=") for pair in parts.query.split("&")]
         assert [name for name, _ in fields] == ["subject", "body"]
         subject, body = (unquote(value) for _, value in fields)

@@ -53,7 +53,9 @@ def entries(adam: Person, what: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_a_link_comes_with_a_message_ready_to_send_on_its_connections_page(olga: Person, sandbox: Sandbox) -> None:
+def test_a_link_comes_with_a_message_ready_to_send_on_its_connections_page(
+    olga: Person, sandbox: Sandbox
+) -> None:
     connection = expired(sandbox)
     make_link(olga, connection)
     page = olga.get(path_of(connection))
@@ -78,7 +80,13 @@ def test_a_link_comes_with_a_message_ready_to_send_on_its_connections_page(olga:
 def test_the_language_is_chosen_and_kept_for_the_customer(olga: Person, sandbox: Sandbox) -> None:
     connection = expired(sandbox)
     path = make_link(olga, connection)
-    for language, word in (("en", "Hello"), ("nl", "Goedendag"), ("fr", "Bonjour"), ("de", "Guten Tag"), ("es", "Buenos días")):
+    for language, word in (
+        ("en", "Hello"),
+        ("nl", "Goedendag"),
+        ("fr", "Bonjour"),
+        ("de", "Guten Tag"),
+        ("es", "Buenos días"),
+    ):
         page = olga.get(f"{path}?language={language}")
         assert word in words(page.select_one("#message-body"))  # type: ignore[arg-type]
         assert page.select_one(f".message-text[lang={language}]")
@@ -100,13 +108,19 @@ def test_who_sent_it_when_and_in_which_language_is_seen_by_everybody(
     assert only(viv)["stage"] == "unsent"
     part = olga.post(f"{path}/sent", htmx=True, language="nl")
     assert part.text.lstrip().startswith('<div id="message"')
-    assert "Sent by olga@example.com just now in Dutch. Nothing followed yet." in words(olga.get(path_of(connection)))
+    assert "Sent by olga@example.com just now in Dutch. Nothing followed yet." in words(
+        olga.get(path_of(connection))
+    )
     assert "I have sent it" not in part.text
     item = only(viv)
     assert (item["stage"], item["sent_by"], item["language"]) == ("sent", "olga@example.com", "nl")
     assert "by olga@example.com" in words(viv.get("/desk"))
     (entry,) = entries(adam, "link_sent")
-    assert (entry["who"], entry["connection_id"], entry["detail"]) == ("olga@example.com", connection.id, "reauthorise, in nl")
+    assert (entry["who"], entry["connection_id"], entry["detail"]) == (
+        "olga@example.com",
+        connection.id,
+        "reauthorise, in nl",
+    )
     answer = olga.post(f"{path}/sent", language="nl")
     assert (answer.status_code, answer.location) == (303, f"{path}?language=nl")
 
@@ -173,7 +187,9 @@ def test_what_came_back_today_is_shown_and_no_message_is_left(
     sandbox.life.touch(connection.id).allowed_at = None
     look(app, parts, clock)
     assert viv.json("/desk.json")["total"] == 0
-    assert "The connection is OK again. just now sent by olga@example.com" in words(viv.get("/desk"))
+    assert "The connection is OK again. just now sent by olga@example.com" in words(
+        viv.get("/desk")
+    )
     page = olga.get(path)
     assert "It worked" in words(page)
     assert not page.select("#message-body")
@@ -192,7 +208,9 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     assert {item["rule"] for item in before["items"]} <= {"auth_failed", "consent_expiring"}
     assert connection.id in [item["connection_id"] for item in before["items"]]
     assert not viv.get("/desk/needed?per_page=200").select("tr form")
-    row = olga.get("/desk/needed?per_page=200").select_one(f"tr[data-connection-id='{connection.id}']")
+    row = olga.get("/desk/needed?per_page=200").select_one(
+        f"tr[data-connection-id='{connection.id}']"
+    )
     assert row is not None
     form = row.select_one("form")
     assert form is not None
@@ -204,20 +222,33 @@ def test_who_must_act_and_has_no_link_is_listed_until_there_is_one_and_again_whe
     clock.move(hours=25)
     look(app, parts, clock)
     viv = anew(app, "viv")
-    again = viv.get("/desk/needed?per_page=200").select_one(f"tr[data-connection-id='{connection.id}']")
+    again = viv.get("/desk/needed?per_page=200").select_one(
+        f"tr[data-connection-id='{connection.id}']"
+    )
     assert again is not None
     assert "failed just now never sent" in words(again)
 
 
-def test_what_no_link_can_mend_says_so(olga: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_what_no_link_can_mend_says_so(
+    olga: Person, app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     with app.app_context():
-        row = db.session.scalars(select(Connection).where(Connection.connector == "odoo", Connection.severity == "ok")).first()
+        row = db.session.scalars(
+            select(Connection).where(Connection.connector == "odoo", Connection.severity == "ok")
+        ).first()
         assert row is not None
-        row.status, row.severity, row.severity_rank, row.last_error = "ERROR", "error", 0, "401 Unauthorized: invalid api key"
+        row.status, row.severity, row.severity_rank, row.last_error = (
+            "ERROR",
+            "error",
+            0,
+            "401 Unauthorized: invalid api key",
+        )
         evaluate.evaluate([row.account_id], parts.clock())
         db.session.commit()
         number = row.id
-    found = olga.get("/desk/needed?per_page=200&connector=odoo").select_one(f"tr[data-connection-id='{number}']")
+    found = olga.get("/desk/needed?per_page=200&connector=odoo").select_one(
+        f"tr[data-connection-id='{number}']"
+    )
     assert found is not None
     assert "No link: its key has to be replaced at Peliqan (api key)." in words(found)
     assert not found.select("form")
@@ -240,7 +271,12 @@ def test_a_viewer_looks_and_never_sees_a_link(viv: Person, olga: Person, sandbox
         answer = viv.client.get(seen)
         assert answer.status_code == 200, seen
         assert secret not in answer.text, seen
-    assert secret not in viv.client.get(path_of(connection, "/link-status"), headers={"HX-Request": "true"}).text
+    assert (
+        secret
+        not in viv.client.get(
+            path_of(connection, "/link-status"), headers={"HX-Request": "true"}
+        ).text
+    )
     assert viv.client.get(path).status_code == 403
     assert viv.client.get("/desk/invite?account=1001").status_code == 403
     for act in (f"{path}/sent", f"{path}/reminded", "/accounts/1001/invite"):
@@ -248,7 +284,13 @@ def test_a_viewer_looks_and_never_sees_a_link(viv: Person, olga: Person, sandbox
 
 
 def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_address_of_ours(
-    olga: Person, adam: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+    olga: Person,
+    adam: Person,
+    app: Flask,
+    parts: Services,
+    clock: Clock,
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     connection = expired(sandbox)
@@ -260,7 +302,11 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
         olga.get(answer.location)
         olga.fragment(answer.location)
     look(app, parts, clock)
-    told = adam.client.get("/audit.json?per_page=200").text + adam.client.get("/audit.csv").text + caplog.text
+    told = (
+        adam.client.get("/audit.json?per_page=200").text
+        + adam.client.get("/audit.csv").text
+        + caplog.text
+    )
     for part in ("/sandbox/consent", "/sandbox/invite"):
         assert part not in told
     for page in (path, path_of(connection), invited, "/desk"):
@@ -275,9 +321,14 @@ def test_nothing_of_a_link_is_logged_or_stands_in_the_audit_trail_or_in_an_addre
         assert not [each for each in addresses if "consent/" in each or "sandbox" in each]
 
 
-@pytest.mark.parametrize("path", ["/desk/links/999", f"/desk/links/{9**25}", "/desk/invite?account=4", "/accounts/4/invite"])
+@pytest.mark.parametrize(
+    "path",
+    ["/desk/links/999", f"/desk/links/{9**25}", "/desk/invite?account=4", "/accounts/4/invite"],
+)
 def test_what_there_is_not_is_a_404(olga: Person, path: str) -> None:
-    answer = olga.post(path, connector="xero") if path.startswith("/accounts") else olga.client.get(path)
+    answer = (
+        olga.post(path, connector="xero") if path.startswith("/accounts") else olga.client.get(path)
+    )
     assert answer.status_code == 404
 
 
@@ -286,7 +337,9 @@ def test_the_desk_is_one_click_away_for_everybody(viv: Person) -> None:
     assert "No link waits" in words(viv.get("/desk"))
 
 
-def test_lists_are_searched_filtered_sorted_and_have_their_twins(olga: Person, sandbox: Sandbox) -> None:
+def test_lists_are_searched_filtered_sorted_and_have_their_twins(
+    olga: Person, sandbox: Sandbox
+) -> None:
     make_link(olga, expired(sandbox))
     make_link(olga, sandbox.find(auth="saltedge", failure=None))
     olga.post("/accounts/1001/invite", connector="sftp_files")
@@ -302,7 +355,9 @@ def test_lists_are_searched_filtered_sorted_and_have_their_twins(olga: Person, s
     assert olga.fragment("/desk?kind=invite").select("tr[data-action-id]")
 
 
-def test_the_desk_asks_as_many_questions_for_many_links_as_for_one(olga: Person, app: Flask, sandbox: Sandbox) -> None:
+def test_the_desk_asks_as_many_questions_for_many_links_as_for_one(
+    olga: Person, app: Flask, sandbox: Sandbox
+) -> None:
     asked = []
     found = [
         each

@@ -103,7 +103,11 @@ def test_an_invite_is_given_up_after_a_day(parts: Services, clock: Clock, accoun
 def test_a_second_invite_replaces_the_first_and_one_for_something_else_stands_beside_it(
     parts: Services, account: Account
 ) -> None:
-    first, other, second = invite(parts, account), invite(parts, account, "woocommerce"), invite(parts, account)
+    first, other, second = (
+        invite(parts, account),
+        invite(parts, account, "woocommerce"),
+        invite(parts, account),
+    )
     db.session.refresh(first)
     db.session.refresh(other)
     assert (first.state, other.state, second.state) == ("superseded", "waiting", "waiting")
@@ -126,7 +130,10 @@ def test_an_invite_that_is_being_asked_for_is_not_asked_for_again(
     ("fault", "says"),
     [
         (
-            {"status": 403, "body": {"error": "ERROR_LICENSE", "detail": "No invites in this licence."}},
+            {
+                "status": 403,
+                "body": {"error": "ERROR_LICENSE", "detail": "No invites in this licence."},
+            },
             "No invites in this licence.",
         ),
         ({"status": 500}, "internal error"),
@@ -144,10 +151,15 @@ def test_an_invite_that_is_refused_or_not_safe_is_a_failure_in_words(
     assert (action.state, action.url, entry_of(action).result) == ("failed", None, "failed")
     assert says in action.detail
     assert sandbox.state()["calls"]["invite"] == 1
-    assert db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None))) == 0
+    assert (
+        db.session.scalar(select(func.count()).select_from(Action).where(Action.url.is_not(None)))
+        == 0
+    )
 
 
-def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Services, clock: Clock, account: Account) -> None:
+def test_the_worker_looks_at_an_invite_as_at_everything_else(
+    parts: Services, clock: Clock, account: Account
+) -> None:
     action = invite(parts, account)
     clock.move(hours=25)
     poll_action(action.id)
@@ -156,10 +168,14 @@ def test_the_worker_looks_at_an_invite_as_at_everything_else(parts: Services, cl
 
 
 def ask(parts: Services, connection: Any) -> Action:
-    return customer_links.request_link(parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15)
+    return customer_links.request_link(
+        parts.api, actions.REAUTHORISE, known(connection), WHO, parts.clock(), 15
+    )
 
 
-def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     """Peliqan may call a connection RE_AUTHORISING from the moment that a link was asked for."""
     connection = sandbox.find(failure="expired", auth="oauth2")
     action = look(parts, clock, ask(parts, connection))
@@ -168,13 +184,17 @@ def test_that_a_link_was_asked_for_is_no_sign_that_anybody_followed_it(parts: Se
     assert look(parts, clock, action, minutes=20).followed_at is None
 
 
-def test_nor_is_it_when_no_worker_looked_for_hours(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_nor_is_it_when_no_worker_looked_for_hours(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     action = look(parts, clock, ask(parts, sandbox.find(failure="expired", auth="oauth2")), hours=5)
     assert action.followed_at is None
     assert look(parts, clock, action).followed_at is None
 
 
-@pytest.mark.parametrize(("status", "minutes"), [("AUTHORIZING", 2), ("RE_AUTHORISED", 2), ("RE_AUTHORISING", 12)])
+@pytest.mark.parametrize(
+    ("status", "minutes"), [("AUTHORIZING", 2), ("RE_AUTHORISED", 2), ("RE_AUTHORISING", 12)]
+)
 def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
     parts: Services, clock: Clock, sandbox: Sandbox, status: str, minutes: int
 ) -> None:
@@ -194,7 +214,9 @@ def test_a_status_that_comes_of_following_a_link_is_kept_even_when_it_passes(
     assert abs(action.followed_at - seen) < timedelta(seconds=5)
 
 
-def test_what_waits_is_found_by_what_is_next(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_waits_is_found_by_what_is_next(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     action = ask(parts, sandbox.find(failure="expired", auth="oauth2"))
     assert waiting_links.stage_of(action, clock()) == "unsent"
     assert waiting_links.note_sent(action, WHO, "nl", clock())
@@ -203,7 +225,11 @@ def test_what_waits_is_found_by_what_is_next(parts: Services, clock: Clock, sand
     assert waiting_links.stage_of(action, clock() + timedelta(hours=20)) == "remind"
     clock.move(hours=21)
     assert waiting_links.note_sent(action, WHO, "nl", clock(), reminder=True)
-    assert (waiting_links.stage_of(action, clock()), action.sent_by, action.language) == ("sent", WHO, "nl")
+    assert (waiting_links.stage_of(action, clock()), action.sent_by, action.language) == (
+        "sent",
+        WHO,
+        "nl",
+    )
     action.followed_at = clock()
     db.session.commit()
     assert waiting_links.stage_of(action, clock() + timedelta(hours=30)) == "followed"

@@ -72,7 +72,11 @@ def mirrored(folder: Path) -> dict[str, list[int]]:
 def test_the_readmes_example_has_every_row_once(
     kind: str, address: str, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
 ) -> None:
-    hook = {"dashboard_hook": address, "dashboard_hook_secret": SECRET} if kind == "address" else {"dashboard_hook": "hook:take"}
+    hook = (
+        {"dashboard_hook": address, "dashboard_hook_secret": SECRET}
+        if kind == "address"
+        else {"dashboard_hook": "hook:take"}
+    )
     app = create_app(make_settings(sandbox.url, tmp_path, **store, **hook), clock=clock)
     with app.app_context():
         parts: Services = app.extensions["services"]
@@ -88,7 +92,12 @@ def test_the_readmes_example_has_every_row_once(
 def test_the_readmes_example_takes_a_key_once_and_refuses_what_is_not_signed_or_old(
     address: str, tmp_path: Path, clock: Clock
 ) -> None:
-    part = {**MESSAGE, "account": {"external_id": "cust-1"}, "table": {"name": "t"}, "rows": [{"id": 7}]}
+    part = {
+        **MESSAGE,
+        "account": {"external_id": "cust-1"},
+        "table": {"name": "t"},
+        "rows": [{"id": 7}],
+    }
     for _ in range(2):
         AddressHook(address, SECRET, clock).send(part)
     assert mirrored(tmp_path) == {"t": [7]}
@@ -100,7 +109,9 @@ def test_the_readmes_example_takes_a_key_once_and_refuses_what_is_not_signed_or_
     assert mirrored(tmp_path) == {"t": [7]}
 
 
-def test_what_a_function_raises_is_said_without_secrets_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_function_raises_is_said_without_secrets_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "broken_hook.py").write_text(
         "def take(message):\n    raise ValueError('password=hunter2 for https://x.example.com/hush?token=1')\n\nthing = 7\n"
     )
@@ -115,9 +126,14 @@ def test_what_a_function_raises_is_said_without_secrets_and_where(tmp_path: Path
 
 
 def test_an_address_that_refuses_and_one_without_tls_are_told_apart(clock: Clock) -> None:
-    with pytest.raises(HookError, match=r"^The hook cannot be reached: the connection was refused\.$"):
+    with pytest.raises(
+        HookError, match=r"^The hook cannot be reached: the connection was refused\.$"
+    ):
         AddressHook(f"http://127.0.0.1:{free_port()}/hook", SECRET, clock).send(MESSAGE)
-    with receiving() as receiver, pytest.raises(HookError, match=r"^The hook cannot be reached: TLS could not be agreed on"):
+    with (
+        receiving() as receiver,
+        pytest.raises(HookError, match=r"^The hook cannot be reached: TLS could not be agreed on"),
+    ):
         AddressHook(receiver.url.replace("http://", "https://"), SECRET, clock).send(MESSAGE)
 
 
@@ -133,21 +149,35 @@ def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"DASHBOARD_HOOK": "http://backend.example.com/hush"}, "module:function, or an https address"),
-        ({"DASHBOARD_HOOK": "https://backend.example.com:hush/"}, "module:function, or an https address"),
+        (
+            {"DASHBOARD_HOOK": "http://backend.example.com/hush"},
+            "module:function, or an https address",
+        ),
+        (
+            {"DASHBOARD_HOOK": "https://backend.example.com:hush/"},
+            "module:function, or an https address",
+        ),
         ({"DASHBOARD_HOOK": "just words hush"}, "module:function, or an https address"),
         ({"DASHBOARD_HOOK": "https://backend.example.com/hush"}, "DASHBOARD_HOOK_SECRET"),
-        ({"DASHBOARD_HOOK": "https://backend.example.com/hush", "DASHBOARD_HOOK_SECRET": "hush"}, "16 characters or more"),
+        (
+            {"DASHBOARD_HOOK": "https://backend.example.com/hush", "DASHBOARD_HOOK_SECRET": "hush"},
+            "16 characters or more",
+        ),
     ],
 )
-def test_a_hook_that_cannot_be_is_named_without_what_was_typed(wrong: dict[str, str], said: str) -> None:
+def test_a_hook_that_cannot_be_is_named_without_what_was_typed(
+    wrong: dict[str, str], said: str
+) -> None:
     good = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
     with pytest.raises(SettingsError, match=said) as caught:
         read_settings({**good, **wrong}, Path("/nonexistent"))
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("hook", ["hook:take", "ours.hooks:Hook.take", "http://localhost:9/x", "https://backend.example.com/x"])
+@pytest.mark.parametrize(
+    "hook",
+    ["hook:take", "ours.hooks:Hook.take", "http://localhost:9/x", "https://backend.example.com/x"],
+)
 def test_a_hook_is_a_function_or_an_address_and_is_not_shown(hook: str) -> None:
     good = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t", "DASHBOARD_HOOK_SECRET": SECRET}
     settings = read_settings({**good, "DASHBOARD_HOOK": hook}, Path("/nonexistent"))

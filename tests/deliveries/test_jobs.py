@@ -58,7 +58,11 @@ def hook() -> Iterator[Receiver]:
 
 @pytest.fixture
 def store(store: dict[str, str], hook: Receiver) -> dict[str, str]:
-    ours = {"dashboard_hook": hook.url, "dashboard_hook_secret": SECRET, "peliqan_webhook_secret": EVENTS_SECRET}
+    ours = {
+        "dashboard_hook": hook.url,
+        "dashboard_hook_secret": SECRET,
+        "peliqan_webhook_secret": EVENTS_SECRET,
+    }
     return {**store, **ours}
 
 
@@ -101,13 +105,19 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
     assert len(set(keys(hook))) == len(messages)
     account = parts.api.account(sandbox.life.account(connection.account_id).external_id)
     for message in messages:
-        assert message["account"] == {"id": account.id, "external_id": account.external_id, "name": account.name}
+        assert message["account"] == {
+            "id": account.id,
+            "external_id": account.external_id,
+            "name": account.name,
+        }
         assert {name: message["connection"][name] for name in ("id", "name", "connector")} == {
             "id": connection.id, "name": "New shop", "connector": "shopify",
         }  # fmt: skip
         assert message["connection"]["run_id"] == sandbox.life.runs(connection, 1)[0].id
     for name in there:
-        of_table = [each for each in messages if not each["complete"] and each["table"]["name"] == name]
+        of_table = [
+            each for each in messages if not each["complete"] and each["table"]["name"] == name
+        ]
         assert [each["part"] for each in of_table] == list(range(1, len(of_table) + 1))
         assert [each["last"] for each in of_table] == [False] * (len(of_table) - 1) + [True]
         for each in of_table:
@@ -116,10 +126,21 @@ def test_a_new_connections_tables_are_handed_over_whole_in_parts(
             assert names[0] == "id"
             assert all(list(row) == names for row in each["rows"])
     last = messages[-1]
-    assert (last["complete"], last["rows"], last["remarks"]) == (True, sum(map(len, there.values())), [])
-    assert {each["name"]: each["rows"] for each in last["tables"]} == {name: len(rows) for name, rows in there.items()}
+    assert (last["complete"], last["rows"], last["remarks"]) == (
+        True,
+        sum(map(len, there.values())),
+        [],
+    )
+    assert {each["name"]: each["rows"] for each in last["tables"]} == {
+        name: len(rows) for name, rows in there.items()
+    }
     delivery = the_delivery()
-    assert (delivery.state, delivery.rows, delivery.error, delivery.due_at) == ("delivered", last["rows"], "", None)
+    assert (delivery.state, delivery.rows, delivery.error, delivery.due_at) == (
+        "delivered",
+        last["rows"],
+        "",
+        None,
+    )
     assert audited() == [("deliver", "webhook", "done")]
 
 
@@ -137,7 +158,9 @@ def test_what_is_posted_is_signed_with_its_time_and_has_its_key(
         assert headers["Idempotency-Key"] == json.loads(body)["key"]
 
 
-def test_events_that_come_again_begin_nothing_more(app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
+def test_events_that_come_again_begin_nothing_more(
+    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+) -> None:
     connection = connect(sandbox)
     tell(app, parts, made(connection, "connection_added"), made(connection, "connection_added"))
     work(parts)
@@ -166,7 +189,11 @@ def test_a_first_run_that_failed_is_said_and_the_next_one_waited_for(
     tell(app, parts, made(connection, "pipeline_run_completed", run.id))
     assert parts.queues["deliveries"].pending_count() == before + 1
     work(parts)
-    assert (the_delivery().state, the_delivery().run_id, the_delivery().error) == ("delivered", run.id, "")
+    assert (the_delivery().state, the_delivery().run_id, the_delivery().error) == (
+        "delivered",
+        run.id,
+        "",
+    )
 
 
 def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
@@ -184,7 +211,9 @@ def test_after_a_day_without_a_completed_run_it_is_dead_with_the_reason(
     assert (hook.posts, audited()) == ([], [("deliver", WHO, "failed")])
 
 
-def test_peliqan_being_away_is_waited_out(parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock) -> None:
+def test_peliqan_being_away_is_waited_out(
+    parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver, clock: Clock
+) -> None:
     sandbox.fault("server", status=500, times=1)
     work(parts)
     assert (the_delivery().state, the_delivery().tries) == ("waiting", 0)
@@ -213,7 +242,9 @@ def test_while_peliqan_answers_nobody_no_try_is_used_up(
     assert (the_delivery().state, the_delivery().error) == ("delivered", "")
 
 
-def test_an_account_that_is_not_known_yet_is_waited_for(app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
+def test_an_account_that_is_not_known_yet_is_waited_for(
+    app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+) -> None:
     connection = connect(sandbox)
     tell(app, parts, {**made(connection, "connection_added"), "account_id": 777_777})
     work(parts)
@@ -227,7 +258,11 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
     hook.answers += [200, 500, 500, 500]
     work(parts)
     delivery = the_delivery()
-    assert (delivery.state, delivery.tries, delivery.error) == ("sending", 1, "The hook answered 500: it is in trouble.")
+    assert (delivery.state, delivery.tries, delivery.error) == (
+        "sending",
+        1,
+        "The hook answered 500: it is in trouble.",
+    )
     work_after(parts, clock, seconds=50)
     assert len(hook.posts) == 2, "it waits"
     for number in range(3):
@@ -236,11 +271,17 @@ def test_a_hook_that_answers_500_three_times_gets_the_same_part_again_and_then_t
     sent = keys(hook)
     assert sent[0] != sent[1] == sent[2] == sent[3] == sent[4] != sent[5]
     assert len(set(sent)) == len(sent) - 3
-    assert (the_delivery().state, the_delivery().tries, the_delivery().error) == ("delivered", 0, "")
+    assert (the_delivery().state, the_delivery().tries, the_delivery().error) == (
+        "delivered",
+        0,
+        "",
+    )
     assert taken(hook.told) == tables_at_peliqan(parts, begun)
 
 
-def test_a_wait_that_the_hook_asks_for_is_kept(parts: Services, begun: Any, hook: Receiver, clock: Clock) -> None:
+def test_a_wait_that_the_hook_asks_for_is_kept(
+    parts: Services, begun: Any, hook: Receiver, clock: Clock
+) -> None:
     hook.answers, hook.retry_after = [503], "1200"
     work(parts)
     assert the_delivery().due_at > clock() + timedelta(minutes=19)  # type: ignore[operator]
@@ -251,7 +292,10 @@ def test_a_redirect_is_not_followed(parts: Services, begun: Any, hook: Receiver)
     hook.answers += [302]
     work(parts)
     assert len(hook.posts) == 1
-    assert the_delivery().error == "The hook answered 302: it points to another address, and redirects are not followed."
+    assert (
+        the_delivery().error
+        == "The hook answered 302: it points to another address, and redirects are not followed."
+    )
 
 
 class TestAHookThatIsAway:
@@ -290,7 +334,9 @@ class TestAHookThatIsAway:
         assert audited() == [("deliver", WHO, "failed"), ("send_delivery", WHO, "done")]
 
 
-def test_a_table_that_is_gone_is_left_out_and_said(parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver) -> None:
+def test_a_table_that_is_gone_is_left_out_and_said(
+    parts: Services, sandbox: Sandbox, begun: Any, hook: Receiver
+) -> None:
     sandbox.fault("fields", status=404, times=1)
     work(parts)
     there, last = tables_at_peliqan(parts, begun), hook.told[-1]
@@ -313,7 +359,9 @@ def test_others_have_their_turn_and_it_goes_on_with_the_next_part(
     assert taken(hook.told) == tables_at_peliqan(parts, begun)
 
 
-def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(parts: Services, begun: Any, hook: Receiver) -> None:
+def test_a_part_that_a_cancelled_delivery_had_on_its_way_is_its_last(
+    parts: Services, begun: Any, hook: Receiver
+) -> None:
     hook.answers += [200, 500]
     work(parts)
     assert deliveries.cancel(the_delivery(), WHO, parts.clock())
@@ -353,14 +401,21 @@ def test_what_a_killed_worker_had_in_hand_is_taken_over_and_no_row_is_lost_or_th
 @pytest.mark.parametrize("engine", ["embedded"], indirect=True)
 class TestWhichTables:
     @pytest.fixture
-    def services(self, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, names: str) -> Iterator[Services]:
-        made = create_app(make_settings(sandbox.url, tmp_path, **{**store, "dashboard_hook_tables": names}), clock=clock)
+    def services(
+        self, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, names: str
+    ) -> Iterator[Services]:
+        made = create_app(
+            make_settings(sandbox.url, tmp_path, **{**store, "dashboard_hook_tables": names}),
+            clock=clock,
+        )
         with made.app_context():
             yield made.extensions["services"]
             db.session.remove()
             db.engine.dispose()
 
-    @pytest.mark.parametrize("names", ["orders", " Shopify_ORDERS ,nothing", "ｏｒｄｅｒｓ", "or\u00adders\u00a0"])
+    @pytest.mark.parametrize(
+        "names", ["orders", " Shopify_ORDERS ,nothing", "ｏｒｄｅｒｓ", "or\u00adders\u00a0"]
+    )
     def test_those_that_are_named_with_or_without_the_connectors_name_in_any_case(
         self, services: Services, sandbox: Sandbox, hook: Receiver
     ) -> None:
@@ -370,15 +425,23 @@ class TestWhichTables:
         assert set(taken(hook.told)) == {"shopify_orders"}
 
     @pytest.mark.parametrize("names", ["nothing"])
-    def test_where_it_has_none_of_them_that_is_said(self, services: Services, sandbox: Sandbox, hook: Receiver) -> None:
+    def test_where_it_has_none_of_them_that_is_said(
+        self, services: Services, sandbox: Sandbox, hook: Receiver
+    ) -> None:
         connection = connect(sandbox)
         deliver_new_connection(connection.account_id, connection.id, WHO)
         work(services)
         assert hook.told == [{**hook.told[0], "complete": True, "tables": [], "rows": 0}]
-        assert hook.told[0]["remarks"] == the_delivery().remarks == ["It has no table that DASHBOARD_HOOK_TABLES names."]
+        assert (
+            hook.told[0]["remarks"]
+            == the_delivery().remarks
+            == ["It has no table that DASHBOARD_HOOK_TABLES names."]
+        )
 
 
-def test_a_lost_message_is_made_good_by_the_next_tick(parts: Services, begun: Any, clock: Clock) -> None:
+def test_a_lost_message_is_made_good_by_the_next_tick(
+    parts: Services, begun: Any, clock: Clock
+) -> None:
     parts.queues["deliveries"].storage.flush_queue()
     clock.move(minutes=2)
     dispatch.every_minute()

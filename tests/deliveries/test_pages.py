@@ -9,7 +9,15 @@ from dashboard.context import Services
 from dashboard.deliveries import service as deliveries
 from dashboard.webhooks.tasks import process_events
 from tests.support.clock import Clock
-from tests.support.hook_receiver import SECRET, all_deliveries, audited, connect, taken, work, work_after
+from tests.support.hook_receiver import (
+    SECRET,
+    all_deliveries,
+    audited,
+    connect,
+    taken,
+    work,
+    work_after,
+)
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
 from tests.support.webhook_sender import made, post
@@ -47,7 +55,9 @@ def run_workers(app: Flask, parts: Services) -> None:
         work(parts)
 
 
-def test_callback_and_event_are_one_delivery(olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
+def test_callback_and_event_are_one_delivery(
+    olga: Person, app: Flask, parts: Services, sandbox: Sandbox, hook: Receiver
+) -> None:
     connection = connect(sandbox)
     external_id = sandbox.life.account(connection.account_id).external_id
     answer = olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id))
@@ -116,7 +126,11 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
     olga = Person(app.test_client(), OLGA)
     assert "Given up" in words(olga.get("/deliveries?state=dead"))
     (line,) = olga.json("/deliveries.json?state=dead")["items"]
-    assert (line["tries"], line["error"], line["rows"]) == (6, "The hook answered 500: it is in trouble.", 0)
+    assert (line["tries"], line["error"], line["rows"]) == (
+        6,
+        "The hook answered 500: it is in trouble.",
+        0,
+    )
     button = olga.get("/deliveries").select_one("form[action$='/send'] button")
     assert button is not None
     assert button.get_text() == "Send again"
@@ -140,7 +154,9 @@ def test_the_list_says_what_happened_and_its_buttons_have_it_go_on_or_end(
     assert olga.client.get("/deliveries.csv").text.count("\n") == 2
 
 
-def test_viewers_see_the_list_and_press_nothing(viv: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_viewers_see_the_list_and_press_nothing(
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     path, place = path_of(sandbox.healthy), (sandbox.healthy.account_id, sandbox.healthy.id)
     with app.app_context():
         delivery_id = deliveries.ask(place, OLGA, parts.clock()).id
@@ -148,7 +164,11 @@ def test_viewers_see_the_list_and_press_nothing(viv: Person, app: Flask, parts: 
     assert "Waits for a run" in words(page)
     assert not page.select("main td form")
     assert not viv.get(path).select(f"form[action='{path}/read']")
-    for where in (f"{path}/read", f"/deliveries/{delivery_id}/send", f"/deliveries/{delivery_id}/cancel"):
+    for where in (
+        f"{path}/read",
+        f"/deliveries/{delivery_id}/send",
+        f"/deliveries/{delivery_id}/cancel",
+    ):
         assert viv.post(where, page="/me").status_code == 403
         assert viv.client.get(where).status_code == 405
     assert states(app) == ["waiting"]
@@ -176,7 +196,12 @@ class TestWithoutAHook:
     ) -> None:
         connection = connect(sandbox)
         external_id = sandbox.life.account(connection.account_id).external_id
-        assert "see how far" not in olga.post("/embed/connected", external_id=external_id, server_id=str(connection.id)).text
+        assert (
+            "see how far"
+            not in olga.post(
+                "/embed/connected", external_id=external_id, server_id=str(connection.id)
+            ).text
+        )
         assert post(app.test_client(), made(connection, "connection_added")).status_code == 204
         with app.app_context():
             process_events()

@@ -43,7 +43,9 @@ def leased(delivery_id: int, clock: Clock) -> Delivery:
     return found
 
 
-def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(parts: Services, clock: Clock) -> None:
+def test_a_connection_is_begun_once_however_often_and_by_whom_it_is_told(
+    parts: Services, clock: Clock
+) -> None:
     assert len(deliveries.start([PLACE, OTHER, PLACE], WHO, clock())) == 2
     db.session.commit()
     assert deliveries.start([PLACE], deliveries.BY_EVENT, clock()) == []
@@ -67,7 +69,9 @@ def test_processes_that_hear_of_it_at_once_begin_one(app: Flask, parts: Services
     assert len(begun) == len(all_deliveries()) == 1
 
 
-def test_what_is_asked_for_is_the_open_one_and_else_another(begun: int, parts: Services, clock: Clock) -> None:
+def test_what_is_asked_for_is_the_open_one_and_else_another(
+    begun: int, parts: Services, clock: Clock
+) -> None:
     assert deliveries.ask(PLACE, "viv@example.com", clock()).id == begun
     for number in (1, 2):
         deliveries.cancel(deliveries.latest_of(PLACE), WHO, clock())  # type: ignore[arg-type]
@@ -96,9 +100,16 @@ def test_one_worker_has_it_and_who_lost_it_is_told(begun: int, clock: Clock) -> 
     assert audited() == [("deliver", WHO, "done")]
 
 
-def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(begun: int, clock: Clock) -> None:
-    in_hand, tables = leased(begun, clock), [{"id": 1, "name": "a", "rows": 5, "parts": 1, "whole": False}]
-    assert deliveries.save_progress(in_hand, clock(), state=deliveries.SENDING, run_id=7, tables=tables, rows=5)
+def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(
+    begun: int, clock: Clock
+) -> None:
+    in_hand, tables = (
+        leased(begun, clock),
+        [{"id": 1, "name": "a", "rows": 5, "parts": 1, "whole": False}],
+    )
+    assert deliveries.save_progress(
+        in_hand, clock(), state=deliveries.SENDING, run_id=7, tables=tables, rows=5
+    )
     row = deliveries.delivery_or_none(begun)
     assert row is not None
     assert deliveries.cancel(row, WHO, clock())
@@ -107,7 +118,10 @@ def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(beg
     assert deliveries.send_again(row, "viv@example.com", clock())
     assert not deliveries.send_again(row, "viv@example.com", clock())
     assert (row.state, row.tables, row.rows, row.tries) == ("sending", tables, 5, 0)
-    assert audited() == [("deliver", WHO, "failed"), ("send_delivery", "viv@example.com", "pending")]
+    assert audited() == [
+        ("deliver", WHO, "failed"),
+        ("send_delivery", "viv@example.com", "pending"),
+    ]
     again = leased(begun, clock)
     deliveries.complete(again, deliveries.DEAD, clock(), error="The hook answered 500.")
     entry = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "send_delivery")).one()
@@ -117,9 +131,12 @@ def test_a_cancelled_one_is_nobodys_and_goes_on_where_it_was_when_it_is_sent(beg
 
 
 @pytest.mark.parametrize(
-    ("reached", "state"), [({}, "waiting"), ({"run_id": 7}, "reading"), ({"run_id": 7, "tables": []}, "sending")]
+    ("reached", "state"),
+    [({}, "waiting"), ({"run_id": 7}, "reading"), ({"run_id": 7, "tables": []}, "sending")],
 )
-def test_what_is_sent_again_goes_on_with_what_it_was_at(begun: int, clock: Clock, reached: dict[str, object], state: str) -> None:
+def test_what_is_sent_again_goes_on_with_what_it_was_at(
+    begun: int, clock: Clock, reached: dict[str, object], state: str
+) -> None:
     in_hand = leased(begun, clock)
     assert deliveries.save_progress(in_hand, clock(), **reached)
     assert deliveries.complete(in_hand, deliveries.DEAD, clock(), error="No.")

@@ -43,9 +43,23 @@ Ask = Callable[..., Export]
 def ask(parts: Services) -> Ask:
     def ask(suffix: str = "csv") -> Export:
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
-        columns = [(column.name, column.type, column.decimals) for column in parts.api.for_account(ACCOUNT).columns(TABLE)]
+        columns = [
+            (column.name, column.type, column.decimals)
+            for column in parts.api.for_account(ACCOUNT).columns(TABLE)
+        ]
         asked = {"search": "", "order_by": "", "filters": {}, "include": []}
-        return exports.open_export(olga, ACCOUNT, TABLE, "Wide", suffix, asked, columns, [], "Table as a file.", parts.clock())
+        return exports.open_export(
+            olga,
+            ACCOUNT,
+            TABLE,
+            "Wide",
+            suffix,
+            asked,
+            columns,
+            [],
+            "Table as a file.",
+            parts.clock(),
+        )
 
     return ask
 
@@ -56,8 +70,14 @@ def pages(monkeypatch: pytest.MonkeyPatch, at: int, do: Callable[[], None], coun
     def rows(self: Any, table_id: int, *, page: int, **asked: Any) -> peliqan.RowPage:
         if page == at:
             do()
-        found = [{"id": n, "Column 002": str(n)} for n in range((page - 1) * PAGE + 1, page * PAGE + 1)]
-        return peliqan.RowPage(count=count * PAGE, rows=found if page <= count else [], next="x" if page < count else None)
+        found = [
+            {"id": n, "Column 002": str(n)} for n in range((page - 1) * PAGE + 1, page * PAGE + 1)
+        ]
+        return peliqan.RowPage(
+            count=count * PAGE,
+            rows=found if page <= count else [],
+            next="x" if page < count else None,
+        )
 
     monkeypatch.setattr(peliqan.AccountApi, "rows", rows)
 
@@ -96,10 +116,18 @@ def once(what: BaseException) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(suffix: str, parts: Services, ask: Ask, tmp_path: Path) -> None:
+def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(
+    suffix: str, parts: Services, ask: Ask, tmp_path: Path
+) -> None:
     export = ask(suffix)
     write_export(export.id)
-    assert (export.state, export.rows, export.total, export.remarks, export.error) == ("done", 300, 300, [], "")
+    assert (export.state, export.rows, export.total, export.remarks, export.error) == (
+        "done",
+        300,
+        300,
+        [],
+        "",
+    )
     assert ids(tmp_path, export) == list(range(1, 301))
     assert export.size == (tmp_path / "exports" / export.name).stat().st_size
     assert [path.name for path in (tmp_path / "exports").iterdir()] == [export.name]
@@ -108,7 +136,12 @@ def test_a_table_becomes_a_whole_file_with_its_end_in_the_audit(suffix: str, par
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_after_a_worker_was_killed_the_next_goes_on_and_no_row_is_missing_or_there_twice(
-    suffix: str, parts: Services, ask: Ask, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str,
+    parts: Services,
+    ask: Ask,
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     export = ask(suffix)
     pages(monkeypatch, 4, once(Killed()))
@@ -144,7 +177,9 @@ def test_where_the_part_is_gone_it_begins_anew_and_says_so(
     assert "began anew" in detail(export).detail
 
 
-def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(parts: Services, ask: Ask, tmp_path: Path) -> None:
+def test_two_never_write_to_one_file_even_when_a_lease_was_too_short(
+    parts: Services, ask: Ask, tmp_path: Path
+) -> None:
     export = ask()
     (tmp_path / "exports").mkdir()
     with (tmp_path / "exports" / f"{export.name}.part").open("ab") as file:
@@ -175,7 +210,10 @@ def test_what_does_not_pass_fails_after_five_tries_and_what_cannot_at_once_and_n
         raise error
 
     pages(monkeypatch, 4, fall)
-    for error, tries in ((peliqan.ServerError("rows", status=500), 5), (peliqan.NotFound("rows", status=404), 1)):
+    for error, tries in (
+        (peliqan.ServerError("rows", status=500), 5),
+        (peliqan.NotFound("rows", status=404), 1),
+    ):
         export = ask()
         for number in range(tries):
             assert export.state in exports.OPEN, number
@@ -237,7 +275,9 @@ def test_a_file_is_deleted_after_a_day_and_so_is_what_nobody_knows(
     assert list((tmp_path / "exports").iterdir()) == []
 
 
-def test_a_message_that_was_lost_is_made_good_by_the_next_tick(parts: Services, ask: Ask, clock: Clock) -> None:
+def test_a_message_that_was_lost_is_made_good_by_the_next_tick(
+    parts: Services, ask: Ask, clock: Clock
+) -> None:
     ask()
     clock.move(minutes=2)
     dispatch.every_minute()

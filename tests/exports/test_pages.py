@@ -53,14 +53,24 @@ def lines(person: Person, address: str) -> list[dict[str, str]]:
 
 def entries(app: Flask) -> list[AuditEntry]:
     with app.app_context():
-        return list(db.session.scalars(select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id)))
+        return list(
+            db.session.scalars(
+                select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id)
+            )
+        )
 
 
 def people_table(sandbox: Sandbox) -> int:
     """A table of contacts with more than one page."""
     parts = sandbox.app.extensions["sandbox"]
-    placed = [(each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(ACCOUNT)]
-    found = [table for table in parts.tables.of_account(ACCOUNT, placed) if table.kind == "people" and table.count]
+    placed = [
+        (each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(ACCOUNT)
+    ]
+    found = [
+        table
+        for table in parts.tables.of_account(ACCOUNT, placed)
+        if table.kind == "people" and table.count
+    ]
     return int(found[0].id)
 
 
@@ -81,7 +91,11 @@ def test_every_row_of_every_page_comes_once_in_all_three_formats(olga: Person) -
 
 def test_the_pages_filters_sort_and_columns_hold_for_the_file(olga: Person) -> None:
     found = lines(
-        olga, path(WIDE, query="?filter__Column+002__higher_than=590&sort=-Column+002&column=Column+001&column=Column+002")
+        olga,
+        path(
+            WIDE,
+            query="?filter__Column+002__higher_than=590&sort=-Column+002&column=Column+001&column=Column+002",
+        ),
     )
     assert [line["Column 002"] for line in found] == ["600", "598", "596", "594", "592"]
     assert list(found[0]) == ["id", "Column 001", "Column 002"]
@@ -92,13 +106,21 @@ def test_an_empty_table_is_a_file_with_its_columns(olga: Person) -> None:
     assert olga.client.get(path(EMPTY, "jsonl")).text == ""
 
 
-def test_what_a_spreadsheet_would_run_comes_as_text_and_every_odd_column_comes(olga: Person) -> None:
+def test_what_a_spreadsheet_would_run_comes_as_text_and_every_odd_column_comes(
+    olga: Person,
+) -> None:
     found = lines(olga, path(EVERYTHING))
     assert {line["Title"] for line in found} >= {"'=1+1", "'@SUM(A1)"}
-    assert {"Amount", "amount", 'Quote " dot . slash / 😀', "<b>bold</b>", "العنوان"} <= set(found[0])
+    assert {"Amount", "amount", 'Quote " dot . slash / 😀', "<b>bold</b>", "العنوان"} <= set(
+        found[0]
+    )
     assert {"-99999999999999999999.99", "9007199254740993"} <= {line["Amount"] for line in found}
-    table = pyarrow.parquet.read_table(io.BytesIO(olga.client.get(path(EVERYTHING, "parquet")).data))
-    assert "9007199254740993" in {str(value).removesuffix(".00") for value in table["Amount"].to_pylist()}
+    table = pyarrow.parquet.read_table(
+        io.BytesIO(olga.client.get(path(EVERYTHING, "parquet")).data)
+    )
+    assert "9007199254740993" in {
+        str(value).removesuffix(".00") for value in table["Amount"].to_pylist()
+    }
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -114,26 +136,44 @@ def test_masked_columns_are_masked_in_the_file_for_operators_and_not_for_adminis
         assert (MASKED.encode() in content) is not sees
 
 
-def test_every_export_is_in_the_audit_with_who_what_of_it_and_how_it_ended(olga: Person, app: Flask, sandbox: Sandbox) -> None:
+def test_every_export_is_in_the_audit_with_who_what_of_it_and_how_it_ended(
+    olga: Person, app: Flask, sandbox: Sandbox
+) -> None:
     lines(olga, path(WIDE, query="?filter__Column+002__higher_than=590&column=Column+002"))
     olga.client.get(path(people_table(sandbox), "parquet"))
     first, second = entries(app)
     assert (first.who, first.account_id, first.result) == ("olga@example.com", ACCOUNT, "done")
-    assert first.detail == f"Table {WIDE} as CSV; filter: Column 002 is more than 590; columns: Column 002. 5 rows."
-    assert second.detail.startswith(f"Table {people_table(sandbox)} as Parquet; masked: Full name, E-mail, Phone")
+    assert (
+        first.detail
+        == f"Table {WIDE} as CSV; filter: Column 002 is more than 590; columns: Column 002. 5 rows."
+    )
+    assert second.detail.startswith(
+        f"Table {people_table(sandbox)} as Parquet; masked: Full name, E-mail, Phone"
+    )
 
 
 @pytest.mark.parametrize(
-    "query", ["?column=Nothing", "?filter__Nothing__equal=1", "?sort=Nothing", "?filter__Column+002__equal=x"]
+    "query",
+    [
+        "?column=Nothing",
+        "?filter__Nothing__equal=1",
+        "?sort=Nothing",
+        "?filter__Column+002__equal=x",
+    ],
 )
-def test_what_the_table_does_not_have_is_refused_before_anything_is_read(query: str, olga: Person, app: Flask) -> None:
+def test_what_the_table_does_not_have_is_refused_before_anything_is_read(
+    query: str, olga: Person, app: Flask
+) -> None:
     assert olga.json(path(WIDE, query=query), 400)["error"] == "bad_query"
     assert entries(app) == []
 
 
 def test_a_viewer_may_not_export_and_is_told_which_role_may(viv: Person, app: Flask) -> None:
     told = viv.json(path(WIDE), 403)
-    assert told == {"error": "forbidden", "detail": "Exporting whole tables needs the role operator here; yours is viewer."}
+    assert told == {
+        "error": "forbidden",
+        "detail": "Exporting whole tables needs the role operator here; yours is viewer.",
+    }
     assert [(entry.who, entry.result) for entry in entries(app)] == [("viv@example.com", "refused")]
 
 
@@ -185,7 +225,9 @@ class Served:
 
 
 @pytest.fixture
-def served(app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterator[Served]:
+def served(
+    app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path
+) -> Iterator[Served]:
     with app.app_context():
         olga = db.session.scalars(select(User).where(User.email == "olga@example.com")).one()
         token = str(users.new_token(olga, "script", parts.clock()).value)
@@ -250,13 +292,17 @@ def test_a_database_that_is_away_when_the_file_is_made_is_an_error_and_no_file(
     suffix: str, olga: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_: Any) -> None:
-        raise OperationalError("update audit_entry", {}, Exception("the server closed the connection"))
+        raise OperationalError(
+            "update audit_entry", {}, Exception("the server closed the connection")
+        )
 
     monkeypatch.setattr(exports, "settle_entry", away)
     assert olga.json(path(WIDE, suffix), 503)["error"] == "store_away"
 
 
-def test_a_folder_that_a_killed_process_left_is_removed_after_a_day(olga: Person, tmp_path: Path) -> None:
+def test_a_folder_that_a_killed_process_left_is_removed_after_a_day(
+    olga: Person, tmp_path: Path
+) -> None:
     for name, days in (("export-new", 0), ("export-old", 2)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "lines").write_text("a customer's rows")
@@ -289,7 +335,9 @@ def begun(person: Person, table_id: int, suffix: str, parts: Services, **fields:
 def test_the_button_makes_a_job_whose_page_shows_its_progress_and_then_its_file_with_a_length(
     suffix: str, olga: Person, parts: Services, app: Flask
 ) -> None:
-    form = olga.get(f"/accounts/{ACCOUNT}/tables/{WIDE}?q=Cell").select_one("form[action$='/exports']")
+    form = olga.get(f"/accounts/{ACCOUNT}/tables/{WIDE}?q=Cell").select_one(
+        "form[action$='/exports']"
+    )
     assert form is not None
     fields = {str(field["name"]): str(field.get("value", "")) for field in form.select("input")}
     assert fields.pop("csrf_token")
@@ -360,18 +408,24 @@ def test_an_unknown_format_is_refused_with_those_there_are(olga: Person) -> None
     assert "CSV, JSON Lines, Parquet" in answer.text
 
 
-def test_a_file_that_another_machine_has_is_said_to_be_there(olga: Person, parts: Services, tmp_path: Path) -> None:
+def test_a_file_that_another_machine_has_is_said_to_be_there(
+    olga: Person, parts: Services, tmp_path: Path
+) -> None:
     page = begun(olga, WIDE, "csv", parts)
     (tmp_path / "exports" / f"{page.rsplit('/', 1)[-1]}.csv").unlink()
     assert "The file is not on this machine" in words(olga.get(page))
     assert olga.client.get(f"{page}/file").status_code == 404
 
 
-@pytest.mark.parametrize(("least", "may"), [("viewer", {"viv", "olga"}), ("operator", {"olga"}), ("admin", set())])
+@pytest.mark.parametrize(
+    ("least", "may"), [("viewer", {"viv", "olga"}), ("operator", {"olga"}), ("admin", set())]
+)
 def test_a_setting_says_from_which_role_on_tables_may_be_exported(
     least: str, may: set[str], sandbox: Sandbox, store: dict[str, str], tmp_path: Path, clock: Clock
 ) -> None:
-    app = create_app(make_settings(sandbox.url, tmp_path, dashboard_export_role=least, **store), clock=clock)
+    app = create_app(
+        make_settings(sandbox.url, tmp_path, dashboard_export_role=least, **store), clock=clock
+    )
     app.config["RATELIMIT_ENABLED"] = False
     for name in ("viv", "olga"):
         person = Person(app.test_client(), f"{name}@example.com")

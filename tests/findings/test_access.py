@@ -80,7 +80,9 @@ def test_any_text_has_an_answer(text: str) -> None:
     assert refuses_access(f"{text}. invalid_grant ") is True
 
 
-@pytest.mark.parametrize("piece", ["https://", "a", "column ", "row ", " ", "refresh token is ", "consent "])
+@pytest.mark.parametrize(
+    "piece", ["https://", "a", "column ", "row ", " ", "refresh token is ", "consent "]
+)
 def test_a_long_text_is_answered_at_once_by_its_beginning_and_its_end(piece: str) -> None:
     began = time.process_time()
     assert refuses_access(f"invalid_grant {piece * 500_000}")

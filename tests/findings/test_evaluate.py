@@ -34,7 +34,11 @@ def context(app: Flask) -> Any:
 
 def open_findings(*conditions: Any) -> list[Finding]:
     db.session.expire_all()
-    return list(db.session.scalars(select(Finding).where(Finding.recovered_at.is_(None), *conditions).order_by(Finding.id)))
+    return list(
+        db.session.scalars(
+            select(Finding).where(Finding.recovered_at.is_(None), *conditions).order_by(Finding.id)
+        )
+    )
 
 
 def of(connection: Any) -> list[str]:
@@ -48,13 +52,22 @@ def read(parts: Services, connection: Any) -> None:
 def check_counts() -> None:
     """What causes say of themselves is what counting gives."""
     db.session.expire_all()
-    numbers = select(Finding.cause_id, func.count(Finding.connection_id), func.count(Finding.account_id.distinct()))
+    numbers = select(
+        Finding.cause_id,
+        func.count(Finding.connection_id),
+        func.count(Finding.account_id.distinct()),
+    )
     counted = {
         row[0]: tuple(row[1:])
-        for row in db.session.execute(numbers.where(Finding.recovered_at.is_(None)).group_by(Finding.cause_id))
+        for row in db.session.execute(
+            numbers.where(Finding.recovered_at.is_(None)).group_by(Finding.cause_id)
+        )
     }
     for cause in db.session.scalars(select(Cause)):
-        assert (cause.connections, cause.accounts) == counted.get(cause.id, (0, 0)), (cause.rule, cause.connector)
+        assert (cause.connections, cause.accounts) == counted.get(cause.id, (0, 0)), (
+            cause.rule,
+            cause.connector,
+        )
         assert (cause.state == "recovered") == (cause.id not in counted)
 
 
@@ -89,7 +102,10 @@ def test_a_finding_is_new_then_open_then_recovered_and_comes_again_as_another(
     read(parts, connection)
     assert of(connection) == []
     recovered = db.session.get_one(Finding, first_id)
-    assert (recovered.state, recovered.recovered_at) == ("recovered", pytest.approx(clock(), abs=timedelta(seconds=20)))
+    assert (recovered.state, recovered.recovered_at) == (
+        "recovered",
+        pytest.approx(clock(), abs=timedelta(seconds=20)),
+    )
     assert db.session.get_one(Cause, cause_id).state == "recovered"
     sandbox.set(connection.id, health_status="DISABLED")
     read(parts, connection)
@@ -108,21 +124,31 @@ def test_only_what_brings_news_is_evaluated(sandbox: Sandbox, clock: Clock) -> N
 
     event.listen(db.engine, "before_cursor_execute", note)
     try:
-        save_readings([AccountFetch(account_id, clock(), clock() + timedelta(days=1), news=False)], {})
+        save_readings(
+            [AccountFetch(account_id, clock(), clock() + timedelta(days=1), news=False)], {}
+        )
         assert asked
         assert not [statement for statement in asked if "finding" in statement]
-        seen = (models.Connection(id=sandbox.healthy.id, name="Other", connector="xero", status="DISABLED"),)
+        seen = (
+            models.Connection(
+                id=sandbox.healthy.id, name="Other", connector="xero", status="DISABLED"
+            ),
+        )
         save_readings([AccountFetch(account_id, clock(), clock() + timedelta(days=1), seen)], {})
         assert [statement for statement in asked if "finding" in statement]
     finally:
         event.remove(db.engine, "before_cursor_execute", note)
 
 
-def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecked(parts: Services, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecked(
+    parts: Services, sandbox: Sandbox
+) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
     sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."})
     refresh.refresh_account(parts, expired.account_id)
-    [unreadable] = open_findings(Finding.account_id == expired.account_id, Finding.connection_id.is_(None))
+    [unreadable] = open_findings(
+        Finding.account_id == expired.account_id, Finding.connection_id.is_(None)
+    )
     assert (unreadable.rule, unreadable.severity) == ("account_unreadable", "critical")
     assert "Trial over." in unreadable.evidence
     [finding] = open_findings(Finding.connection_id == expired.id)
@@ -130,29 +156,45 @@ def test_an_account_that_cannot_be_read_is_a_finding_and_its_others_are_unchecke
     check_counts()
     sandbox.clear()
     refresh.refresh_account(parts, expired.account_id)
-    [finding] = open_findings(Finding.account_id == expired.account_id, Finding.connection_id == expired.id)
+    [finding] = open_findings(
+        Finding.account_id == expired.account_id, Finding.connection_id == expired.id
+    )
     assert finding.state == "new"
-    assert open_findings(Finding.account_id == expired.account_id, Finding.connection_id.is_(None)) == []
+    assert (
+        open_findings(Finding.account_id == expired.account_id, Finding.connection_id.is_(None))
+        == []
+    )
     check_counts()
 
 
-def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_what_is_wrong_with_a_connection_that_is_gone_has_ended(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     expired = sandbox.find(failure="expired", auth="oauth2")
     known = [each for each in sandbox.life.connections(expired.account_id) if each.id != expired.id]
-    listed = tuple(models.Connection(id=each.id, name=each.name, connector=each.connector.name, status="OK") for each in known)
+    listed = tuple(
+        models.Connection(id=each.id, name=each.name, connector=each.connector.name, status="OK")
+        for each in known
+    )
     for _ in range(2):
         clock.move(minutes=5)
-        save_readings([AccountFetch(expired.account_id, clock(), clock() + timedelta(days=1), listed)], {})
+        save_readings(
+            [AccountFetch(expired.account_id, clock(), clock() + timedelta(days=1), listed)], {}
+        )
     assert of(expired) == []
     check_counts()
 
 
 def dark_causes(connector: str = "made_up") -> Sequence[Cause]:
     db.session.expire_all()
-    return db.session.scalars(select(Cause).where(Cause.connector == connector, Cause.state != "recovered")).all()
+    return db.session.scalars(
+        select(Cause).where(Cause.connector == connector, Cause.state != "recovered")
+    ).all()
 
 
-def test_ten_connections_dark_since_the_same_hour_are_one_cause_on_the_platforms_side(clock: Clock) -> None:
+def test_ten_connections_dark_since_the_same_hour_are_one_cause_on_the_platforms_side(
+    clock: Clock,
+) -> None:
     dark_fleet(clock, 9)
     [cause] = dark_causes()
     assert (cause.rule, cause.platform, cause.connections) == ("dark", False, 9)
@@ -161,9 +203,15 @@ def test_ten_connections_dark_since_the_same_hour_are_one_cause_on_the_platforms
     assert (cause.rule, cause.platform, cause.connections, cause.accounts) == ("dark", True, 10, 10)
     assert "10 connections of made_up have had no data since" in cause.example
     dark_fleet(clock, 3, hours=30, first=920_000)
-    assert sorted((each.platform, each.connections) for each in dark_causes()) == [(False, 3), (True, 10)]
+    assert sorted((each.platform, each.connections) for each in dark_causes()) == [
+        (False, 3),
+        (True, 10),
+    ]
     dark_fleet(clock, 1, first=930_000)
-    assert sorted((each.platform, each.connections) for each in dark_causes()) == [(False, 3), (True, 11)]
+    assert sorted((each.platform, each.connections) for each in dark_causes()) == [
+        (False, 3),
+        (True, 11),
+    ]
     check_counts()
 
 
@@ -172,9 +220,15 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
     clock.move(minutes=10)
     at = clock()
     for id in ids[:11]:
-        seen = models.Connection(id=id * 10, name="Books", connector="made_up", status="OK", run_interval=3600)
-        run = models.Run(id=id * 100 + 1, status="COMPLETED", started_at=at - timedelta(minutes=2), ended_at=at)
-        save_readings([AccountFetch(id, at, at + timedelta(days=1), (seen,), {id * 10: (run,)})], {})
+        seen = models.Connection(
+            id=id * 10, name="Books", connector="made_up", status="OK", run_interval=3600
+        )
+        run = models.Run(
+            id=id * 100 + 1, status="COMPLETED", started_at=at - timedelta(minutes=2), ended_at=at
+        )
+        save_readings(
+            [AccountFetch(id, at, at + timedelta(days=1), (seen,), {id * 10: (run,)})], {}
+        )
     [cause] = dark_causes()
     assert (cause.platform, cause.connections, cause.most) == (True, 1, 12)
     evaluate.evaluate_all(at)
@@ -183,7 +237,9 @@ def test_a_platform_cause_stays_one_while_its_connections_recover(clock: Clock) 
     check_counts()
 
 
-def test_evaluating_everything_changes_nothing_that_was_right(parts: Services, clock: Clock) -> None:
+def test_evaluating_everything_changes_nothing_that_was_right(
+    parts: Services, clock: Clock
+) -> None:
     before = [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()]
     evaluate.evaluate_all(parts.clock())
     assert [(each.id, each.rule, each.cause_id, each.state) for each in open_findings()] == before
@@ -199,7 +255,9 @@ def test_a_wrong_count_is_put_right_by_the_daily_evaluation(parts: Services) -> 
     check_counts()
 
 
-def test_a_suppressed_cause_spares_people_what_is_and_comes_to_be_behind_it_until_it_ends(clock: Clock) -> None:
+def test_a_suppressed_cause_spares_people_what_is_and_comes_to_be_behind_it_until_it_ends(
+    clock: Clock,
+) -> None:
     dark_fleet(clock, 3)
     [cause] = dark_causes()
     suppression.suppress(cause, "olga@example.com", "The vendor moves house", 3, clock())
@@ -224,7 +282,9 @@ def test_nobody_is_spared_anything_without_a_reason_or_for_ever(clock: Clock) ->
     assert dark_causes()[0].state == "new"
 
 
-def test_only_so_much_is_kept_of_what_has_recovered(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_only_so_much_is_kept_of_what_has_recovered(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="DISABLED")
     read(parts, connection)
@@ -247,7 +307,9 @@ def test_two_connections_of_one_name_are_found_and_the_elder_is_named(clock: Clo
         models.Connection(id=id, name=name, connector="xero", status="OK", run_interval=3600)
         for id, name in ((1, "Books"), (2, "books "), (3, "Other"))
     )
-    save_readings([AccountFetch(950_000, at, at + timedelta(days=1), seen, {1: run, 2: run, 3: run})], {})
+    save_readings(
+        [AccountFetch(950_000, at, at + timedelta(days=1), seen, {1: run, 2: run, 3: run})], {}
+    )
     [twin] = open_findings(Finding.account_id == 950_000)
     assert (twin.rule, twin.connection_id) == ("duplicate_connection", 2)
     assert "same name, 1" in twin.evidence
@@ -256,7 +318,9 @@ def test_two_connections_of_one_name_are_found_and_the_elder_is_named(clock: Clo
 def test_causes_of_the_same_error_at_another_connector_are_others() -> None:
     at = datetime(2026, 11, 24, tzinfo=UTC)
     seed = causes.Seed("critical", "x")
-    made = causes.find_or_make({causes.Key("failing", "a", "t"): seed, causes.Key("failing", "b", "t"): seed}, at)
+    made = causes.find_or_make(
+        {causes.Key("failing", "a", "t"): seed, causes.Key("failing", "b", "t"): seed}, at
+    )
     again = causes.find_or_make({causes.Key("failing", "a", "t"): seed}, at)
     assert len({each.id for each in made.values()}) == 2
     assert again[causes.Key("failing", "a", "t")].id == made[causes.Key("failing", "a", "t")].id
@@ -265,7 +329,10 @@ def test_causes_of_the_same_error_at_another_connector_are_others() -> None:
 
 def test_accounts_and_connections_keep_their_own_numbers(parts: Services) -> None:
     """Evaluating writes findings and nothing else."""
-    numbers = select(func.count()).select_from(Account), select(func.count()).select_from(Connection)
+    numbers = (
+        select(func.count()).select_from(Account),
+        select(func.count()).select_from(Connection),
+    )
     before = [db.session.scalar(each) for each in numbers]
     evaluate.evaluate_all(parts.clock())
     assert [db.session.scalar(each) for each in numbers] == before

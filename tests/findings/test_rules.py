@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from dashboard.findings.rules.facts import Around, CheckedData, Drop, Facts, TableFigures, Thresholds
+from dashboard.findings.rules.facts import (
+    Around,
+    CheckedData,
+    Drop,
+    Facts,
+    TableFigures,
+    Thresholds,
+)
 from dashboard.findings.rules.registry import BY_NAME, RULES, RuleResult, diagnose, may_be_unwell
 from dashboard.findings.rules.siblings import was_recreated
 
@@ -34,7 +41,12 @@ def rules(around: Around = AROUND, **facts: Any) -> list[str]:
     return [each.rule for each in found(around, **facts)]
 
 
-FAILED: dict[str, Any] = {"status": "ERROR", "severity": "error", "last_run_status": "ERROR", "last_error": "500 Server Error"}
+FAILED: dict[str, Any] = {
+    "status": "ERROR",
+    "severity": "error",
+    "last_run_status": "ERROR",
+    "last_error": "500 Server Error",
+}
 CRASHED: dict[str, Any] = {
     **FAILED,
     "last_run_status": "INTERNAL_ERROR",
@@ -47,7 +59,10 @@ PARTIAL: dict[str, Any] = {
     "last_run_status": "COMPLETED_WITH_ERRORS",
     "last_error": "403 Client Error: Forbidden",
 }
-DENIED = {**FAILED, "last_error": "401 Client Error: Unauthorized (invalid_grant: Token has been expired or revoked.)"}
+DENIED = {
+    **FAILED,
+    "last_error": "401 Client Error: Unauthorized (invalid_grant: Token has been expired or revoked.)",
+}
 
 
 def test_a_well_connection_has_no_finding_and_is_told_by_a_glance() -> None:
@@ -95,9 +110,19 @@ def test_a_twin_is_found_by_its_account() -> None:
 
 
 def test_a_target_has_one_rule_of_its_own_and_no_source_has_it() -> None:
-    for sources, says in ((1, "its one source loads elsewhere"), (4, "its 4 sources load elsewhere")):
+    for sources, says in (
+        (1, "its one source loads elsewhere"),
+        (4, "its 4 sources load elsewhere"),
+    ):
         around = replace(AROUND, unused_targets={101: sources})
-        [unused] = found(around, is_target=True, target_id=None, status="ERROR", severity="error", last_success_at=None)
+        [unused] = found(
+            around,
+            is_target=True,
+            target_id=None,
+            status="ERROR",
+            severity="error",
+            last_success_at=None,
+        )
         assert (unused.rule, unused.gravity) == ("unused_target", "info")
         assert unused.evidence == f"No source of the account loads into it; {says}."
         assert found(around) == []
@@ -138,7 +163,10 @@ def test_what_is_no_finding(what: str, facts: dict[str, Any]) -> None:
 
 
 def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
-    drops = [Drop("orders", 60, NOW, 100, ago(days=2)), Drop("lines", 8_200, NOW, 82_000, ago(days=1))]
+    drops = [
+        Drop("orders", 60, NOW, 100, ago(days=2)),
+        Drop("lines", 8_200, NOW, 82_000, ago(days=1)),
+    ]
     [said] = found(replace(AROUND, drops={101: drops, 7: drops[:1]}))
     assert (said.rule, said.contradicts) == ("rows_dropped", True)
     assert said.evidence == (
@@ -148,11 +176,18 @@ def test_tables_that_lost_rows_are_told_the_worst_first() -> None:
 
 
 def of_data(*tables: TableFigures, **facts: Any) -> list[RuleResult]:
-    return found(replace(AROUND, data={101: CheckedData(NOW, tables), 7: CheckedData(NOW, TABLES_WITH_FAULTS)}), **facts)
+    return found(
+        replace(
+            AROUND, data={101: CheckedData(NOW, tables), 7: CheckedData(NOW, TABLES_WITH_FAULTS)}
+        ),
+        **facts,
+    )
 
 
 def figures(name: str, rows: int, **others: Any) -> TableFigures:
-    return TableFigures(name, rows, "id", **{"keys": rows, "versions": 1, "received_at": ago(hours=1), **others})
+    return TableFigures(
+        name, rows, "id", **{"keys": rows, "versions": 1, "received_at": ago(hours=1), **others}
+    )
 
 
 TABLES_WITH_FAULTS = (
@@ -183,24 +218,48 @@ def test_what_the_warehouse_counted_is_told_of_the_worst_table(
 
 
 def test_tables_without_fault_or_without_the_columns_are_no_finding() -> None:
-    well = (figures("a", 1_010, keys=1_000), figures("b", 0, keys=0, versions=0), figures("b_lines", 0), figures("c", 3))
+    well = (
+        figures("a", 1_010, keys=1_000),
+        figures("b", 0, keys=0, versions=0),
+        figures("b_lines", 0),
+        figures("c", 3),
+    )
     assert (
-        of_data(*well, TableFigures("d", 7), figures("e", 5, keys=0), figures("f", 2, received_at=NOW + timedelta(days=1))) == []
+        of_data(
+            *well,
+            TableFigures("d", 7),
+            figures("e", 5, keys=0),
+            figures("f", 2, received_at=NOW + timedelta(days=1)),
+        )
+        == []
     )
 
 
 def test_a_table_without_new_rows_is_no_finding_where_the_runs_or_all_rows_explain_it() -> None:
     old = figures("a", 9, received_at=ago(days=9))
-    assert [each.rule for each in of_data(old, last_success_at=ago(days=8), last_run_at=ago(days=8))] == ["dark"]
+    assert [
+        each.rule for each in of_data(old, last_success_at=ago(days=8), last_run_at=ago(days=8))
+    ] == ["dark"]
     assert of_data(old, newest_row_at=ago(days=9), rows_read_at=NOW)[0].rule == "stale_rows"
     assert len(of_data(old, newest_row_at=ago(days=9), rows_read_at=NOW)) == 1
 
 
-NEVER: dict[str, Any] = {"last_success_at": None, "last_run_at": None, "last_run_status": None, "last_records": None}
+NEVER: dict[str, Any] = {
+    "last_success_at": None,
+    "last_run_at": None,
+    "last_run_status": None,
+    "last_records": None,
+}
 
 
-def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_have_been_made_anew() -> None:
-    mine = [WELL, WELL._replace(id=102, name="Books 2", **NEVER), WELL._replace(id=103, connector="odoo", **NEVER)]
+def test_a_connection_that_never_succeeded_beside_another_of_its_connector_may_have_been_made_anew() -> (
+    None
+):
+    mine = [
+        WELL,
+        WELL._replace(id=102, name="Books 2", **NEVER),
+        WELL._replace(id=103, connector="odoo", **NEVER),
+    ]
     assert was_recreated(mine, {101: 20}) == {102: 101}
     told = list(diagnose(mine[1], replace(AROUND, anew=was_recreated(mine, {}))))
     assert [each.rule for each in told] == ["never_ran", "duplicate_connection"]
@@ -227,25 +286,42 @@ def test_one_that_is_off_or_has_only_begun_was_not_made_anew(facts: dict[str, An
 
 def test_of_several_that_never_succeeded_each_names_the_one_that_succeeded_last() -> None:
     older = WELL._replace(id=50, last_success_at=ago(days=3))
-    new = [WELL._replace(id=id, **{**NEVER, "last_run_status": "ERROR", "last_run_at": ago(hours=1)}) for id in (102, 103)]
+    new = [
+        WELL._replace(id=id, **{**NEVER, "last_run_status": "ERROR", "last_run_at": ago(hours=1)})
+        for id in (102, 103)
+    ]
     assert was_recreated([older, WELL, *new], {102: 9, 103: 3}) == {102: 101, 103: 101}
     assert was_recreated(new, {}) == {102: 103, 103: 102}
 
 
-def test_one_whose_earlier_runs_are_not_known_was_made_anew_only_where_it_came_later_than_the_account() -> None:
+def test_one_whose_earlier_runs_are_not_known_was_made_anew_only_where_it_came_later_than_the_account() -> (
+    None
+):
     failing = WELL._replace(id=102, last_success_at=None, last_run_status="ERROR")
     assert was_recreated([WELL, failing], {102: 10}) == {}
-    assert was_recreated([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {102: 101}
+    assert was_recreated([WELL, failing._replace(first_seen_at=ago(days=2))], {102: 10}) == {
+        102: 101
+    }
 
 
 def test_a_cause_hides_its_effects() -> None:
-    assert rules(**DENIED, last_success_at=ago(days=30), last_exit_code=2, consent_expires_at=ago(days=1)) == ["auth_failed"]
-    assert rules(status="DISABLED", severity="off", scheduler_off=True, last_success_at=ago(days=30)) == ["disabled"]
-    assert rules(scheduler_off=True, last_success_at=None, last_run_at=None, last_run_status=None) == ["scheduler_off"]
+    assert rules(
+        **DENIED, last_success_at=ago(days=30), last_exit_code=2, consent_expires_at=ago(days=1)
+    ) == ["auth_failed"]
+    assert rules(
+        status="DISABLED", severity="off", scheduler_off=True, last_success_at=ago(days=30)
+    ) == ["disabled"]
+    assert rules(
+        scheduler_off=True, last_success_at=None, last_run_at=None, last_run_status=None
+    ) == ["scheduler_off"]
 
 
 def test_age_is_as_of_the_reading_and_not_as_of_now() -> None:
-    late = {"last_success_at": ago(days=2), "last_run_at": ago(days=2), "runs_read_at": ago(days=2) + timedelta(minutes=5)}
+    late = {
+        "last_success_at": ago(days=2),
+        "last_run_at": ago(days=2),
+        "runs_read_at": ago(days=2) + timedelta(minutes=5),
+    }
     assert rules(**late) == []
 
 
@@ -263,11 +339,20 @@ def test_nothing_is_stuck_or_dark_before_it_is_known_what_is_usual() -> None:
 def test_evidence_has_its_figures() -> None:
     [dark] = found(last_success_at=ago(hours=216), last_run_at=ago(hours=216))
     assert (
-        dark.evidence == "Peliqan calls it OK, but the last success was 9 d before it was read, 216.0 times its interval of 1 h."
+        dark.evidence
+        == "Peliqan calls it OK, but the last success was 9 d before it was read, 216.0 times its interval of 1 h."
     )
     assert dark.contradicts
-    [stuck] = found(running=True, last_run_status="RUNNING", last_run_at=ago(hours=5), last_success_at=ago(hours=6))
-    assert stuck.evidence == "Its run had gone on for 5 h when it was read; one of xero usually takes 1 min. Peliqan calls it OK."
+    [stuck] = found(
+        running=True,
+        last_run_status="RUNNING",
+        last_run_at=ago(hours=5),
+        last_success_at=ago(hours=6),
+    )
+    assert (
+        stuck.evidence
+        == "Its run had gone on for 5 h when it was read; one of xero usually takes 1 min. Peliqan calls it OK."
+    )
 
 
 @pytest.mark.parametrize(
@@ -279,9 +364,13 @@ def test_evidence_has_its_figures() -> None:
         ({**CRASHED, "last_success_at": ago(hours=4)}, "critical"),
     ],
 )
-def test_one_failed_run_is_a_warning_and_no_data_for_long_is_critical(facts: dict[str, Any], severity: str) -> None:
+def test_one_failed_run_is_a_warning_and_no_data_for_long_is_critical(
+    facts: dict[str, Any], severity: str
+) -> None:
     [only] = found(**facts)
-    assert only.rule == ("runner_failed" if facts["last_run_status"] == "INTERNAL_ERROR" else "failing")
+    assert only.rule == (
+        "runner_failed" if facts["last_run_status"] == "INTERNAL_ERROR" else "failing"
+    )
     assert only.gravity == severity
 
 
@@ -295,14 +384,19 @@ def test_while_a_run_is_under_way_the_one_before_it_is_what_is_known() -> None:
     [only] = found(**{**DENIED, **again})
     assert only.rule == "auth_failed"
     [only] = found(**{**FAILED, **again})
-    assert only.evidence.startswith("A run is under way; the one before it failed, “500 Server Error”")
+    assert only.evidence.startswith(
+        "A run is under way; the one before it failed, “500 Server Error”"
+    )
 
 
 def test_rows_that_were_old_when_looked_at_stay_a_finding_until_somebody_looks_again() -> None:
     old: dict[str, Any] = {"newest_row_at": ago(hours=12), "rows_read_at": ago(hours=3)}
     [only] = found(**old)
     assert only.rule == "stale_rows"
-    assert only.evidence == "Its runs succeed, but when its rows were looked at the newest was 9 h old."
+    assert (
+        only.evidence
+        == "Its runs succeed, but when its rows were looked at the newest was 9 h old."
+    )
     assert found(**{**old, "newest_row_at": ago(minutes=30), "rows_read_at": NOW}) == []
 
 
@@ -313,24 +407,42 @@ def test_a_single_failed_run_of_a_connection_that_is_called_well_is_no_contradic
 
 
 @pytest.mark.parametrize("interval", [None, 0])
-def test_where_peliqan_names_no_interval_a_day_is_assumed_and_the_evidence_says_so(interval: int | None) -> None:
+def test_where_peliqan_names_no_interval_a_day_is_assumed_and_the_evidence_says_so(
+    interval: int | None,
+) -> None:
     [dark] = found(interval=interval, last_success_at=ago(days=40), last_run_at=ago(days=40))
     assert (dark.rule, dark.gravity) == ("dark", "critical")
-    assert dark.evidence.endswith("40.0 times the interval of 1 d that is assumed, since Peliqan names none.")
-    assert rules(interval=interval, last_success_at=ago(days=2.5), last_run_at=ago(days=2.5)) == ["late"]
-    assert rules(interval=interval, last_success_at=ago(days=40), scheduler_off=True) == ["scheduler_off"]
+    assert dark.evidence.endswith(
+        "40.0 times the interval of 1 d that is assumed, since Peliqan names none."
+    )
+    assert rules(interval=interval, last_success_at=ago(days=2.5), last_run_at=ago(days=2.5)) == [
+        "late"
+    ]
+    assert rules(interval=interval, last_success_at=ago(days=40), scheduler_off=True) == [
+        "scheduler_off"
+    ]
     assert rules(interval=interval, **{**FAILED, "last_success_at": ago(hours=20)}) == ["noisy"]
 
 
 def test_which_side_failed_is_said_since_it_decides_whom_to_ask() -> None:
     old = {"last_success_at": ago(hours=5)}
     [runner], [source], [killed] = (
-        found(**{**FAILED, "last_run_status": status, **old}) for status in ("INTERNAL_ERROR", "ERROR", "KILLED")
+        found(**{**FAILED, "last_run_status": status, **old})
+        for status in ("INTERNAL_ERROR", "ERROR", "KILLED")
     )
-    assert runner.evidence.startswith("The latest run failed in Peliqan's own runner (INTERNAL_ERROR), “500 Server Error”;")
-    assert source.evidence.startswith("The latest run failed at the source (ERROR), “500 Server Error”;")
-    assert killed.evidence.startswith("The latest run was stopped before its end (KILLED), “500 Server Error”;")
-    for status, says in (("INTERNAL_ERROR", "failed in Peliqan's own runner"), ("ERROR", "failed at the source")):
+    assert runner.evidence.startswith(
+        "The latest run failed in Peliqan's own runner (INTERNAL_ERROR), “500 Server Error”;"
+    )
+    assert source.evidence.startswith(
+        "The latest run failed at the source (ERROR), “500 Server Error”;"
+    )
+    assert killed.evidence.startswith(
+        "The latest run was stopped before its end (KILLED), “500 Server Error”;"
+    )
+    for status, says in (
+        ("INTERNAL_ERROR", "failed in Peliqan's own runner"),
+        ("ERROR", "failed at the source"),
+    ):
         [noisy] = found(**{**FAILED, "last_run_status": status})
         assert noisy.rule == "noisy"
         assert says in noisy.evidence
@@ -354,34 +466,61 @@ def test_a_partial_run_counts_as_a_success_but_does_not_hide_that_none_came_afte
     [only] = found(**{**PARTIAL, "last_success_at": None})
     assert (only.rule, only.since) == ("partial_errors", NOW)
     assert "no success is known" not in only.evidence
-    assert rules(**{**PARTIAL, "last_success_at": ago(hours=5), "last_run_at": ago(hours=5)}) == ["partial_errors", "dark"]
+    assert rules(**{**PARTIAL, "last_success_at": ago(hours=5), "last_run_at": ago(hours=5)}) == [
+        "partial_errors",
+        "dark",
+    ]
 
 
 def test_a_partial_run_explains_errors_and_empty_loads_whatever_else_peliqan_calls_it() -> None:
     assert rules(**{**PARTIAL, "status": "ERROR", "severity": "error"}) == ["partial_errors"]
     assert rules(**{**PARTIAL, "status": "OK", "severity": "ok"}) == ["partial_errors"]
-    unknown = {"last_run_status": None, "last_run_at": None, "last_success_at": None, "last_records": None}
+    unknown = {
+        "last_run_status": None,
+        "last_run_at": None,
+        "last_success_at": None,
+        "last_records": None,
+    }
     [by_its_health] = found(**{**PARTIAL, **unknown})
     assert by_its_health.evidence == (
         "The latest run loaded a part of the data, the rest had errors (COMPLETED_WITH_ERRORS), “403 Client Error: Forbidden”."
     )
     [empty] = found(**{**PARTIAL, "last_records": 0})
-    assert empty.evidence.startswith("The latest run loaded no record and had errors (COMPLETED_WITH_ERRORS), “403 ")
-    assert rules(**{**PARTIAL, "last_error": "401 invalid_grant", "last_exit_code": 2}) == ["partial_errors"]
-    assert rules(**{**PARTIAL, "last_run_status": "ERROR", "last_success_at": ago(hours=9)}) == ["failing"]
+    assert empty.evidence.startswith(
+        "The latest run loaded no record and had errors (COMPLETED_WITH_ERRORS), “403 "
+    )
+    assert rules(**{**PARTIAL, "last_error": "401 invalid_grant", "last_exit_code": 2}) == [
+        "partial_errors"
+    ]
+    assert rules(**{**PARTIAL, "last_run_status": "ERROR", "last_success_at": ago(hours=9)}) == [
+        "failing"
+    ]
 
 
 @pytest.mark.parametrize("status", ["ERROR", "INTERNAL_ERROR", "KILLED", "COMPLETED_WITH_ERRORS"])
-@pytest.mark.parametrize("health", [("ERROR", "error"), ("OK", "ok"), ("COMPLETED_WITH_ERRORS", "attention")])
-def test_while_a_run_is_under_way_the_findings_are_those_of_the_run_before(status: str, health: tuple[str, str]) -> None:
-    ended: dict[str, Any] = {"status": health[0], "severity": health[1], "last_error": "x", "last_success_at": ago(hours=4)}
+@pytest.mark.parametrize(
+    "health", [("ERROR", "error"), ("OK", "ok"), ("COMPLETED_WITH_ERRORS", "attention")]
+)
+def test_while_a_run_is_under_way_the_findings_are_those_of_the_run_before(
+    status: str, health: tuple[str, str]
+) -> None:
+    ended: dict[str, Any] = {
+        "status": health[0],
+        "severity": health[1],
+        "last_error": "x",
+        "last_success_at": ago(hours=4),
+    }
     before = rules(**ended, last_run_status=status, last_run_at=ago(hours=1))
     running = {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=1)}
     assert rules(**ended, **running, previous_status=status, previous_at=ago(hours=1)) == before
 
 
 def test_what_was_mended_stays_mended_while_the_next_run_is_under_way() -> None:
-    mended: dict[str, Any] = {"status_since": ago(minutes=30), "last_error": "401", "last_success_at": ago(hours=1.5)}
+    mended: dict[str, Any] = {
+        "status_since": ago(minutes=30),
+        "last_error": "401",
+        "last_success_at": ago(hours=1.5),
+    }
     running = {"running": True, "last_run_status": "RUNNING", "last_run_at": ago(minutes=1)}
     for status in ("ERROR", "INTERNAL_ERROR", "KILLED", "COMPLETED_WITH_ERRORS"):
         assert rules(**mended, **running, previous_status=status, previous_at=ago(hours=1)) == []

@@ -106,21 +106,28 @@ def test_a_scenario_gives_exactly_its_causes(scenario: str, tmp_path: Path) -> N
     wanted = {}
     for (rule, connector), how_many in EXPECTED[scenario].items():
         whole = of_connector.get(connector, 0)
-        wanted[rule, connector] = how_many if isinstance(how_many, int) else whole if how_many == ALL else -(-whole // 2)
+        wanted[rule, connector] = (
+            how_many if isinstance(how_many, int) else whole if how_many == ALL else -(-whole // 2)
+        )
     with read_once(sandbox, tmp_path):
         found = db.session.scalars(select(Cause).where(Cause.state != "recovered")).all()
         causes = {(each.rule, each.connector): each.connections or each.accounts for each in found}
         assert len(found) == len(causes), "one cause was taken for two"
         assert causes == wanted
         assert {each.platform for each in found if each.rule == "dark"} <= {True}
-        assert db.session.scalars(select(Finding).where(Finding.recovered_at.is_not(None))).all() == []
+        assert (
+            db.session.scalars(select(Finding).where(Finding.recovered_at.is_not(None))).all() == []
+        )
 
 
 def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_path: Path) -> None:
     sandbox = create_sandbox(ACCOUNTS, scenario="stale-rows", clock=lambda: NOON)
     life = sandbox.extensions["sandbox"].life
     yuki = [
-        each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id) if each.connector.name == "yuki"
+        each
+        for account in life.accounts(0, ACCOUNTS)
+        for each in life.connections(account.id)
+        if each.connector.name == "yuki"
     ]
     losing = [each for each in yuki if each.fate.rows_until]
     well = next(each for each in yuki if not each.fate.rows_until)
@@ -131,7 +138,12 @@ def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_
             assert (row.status, bool(row.last_records)) == ("OK", True)
             freshness.check_freshness(parts.api, row, NOON)
         [cause] = db.session.scalars(select(Cause))
-        assert (cause.rule, cause.connector, cause.connections, cause.accounts) == ("stale_rows", "yuki", 3, 3)
+        assert (cause.rule, cause.connector, cause.connections, cause.accounts) == (
+            "stale_rows",
+            "yuki",
+            3,
+            3,
+        )
         found = db.session.scalars(select(Finding)).all()
         assert {each.connection_id for each in found} == {each.id for each in losing}
         assert all(each.contradicts for each in found)
@@ -140,26 +152,41 @@ def test_who_looks_at_the_rows_finds_those_that_are_older_than_the_last_run(tmp_
 def test_who_checks_the_data_finds_each_fault_of_it_and_no_other(tmp_path: Path) -> None:
     sandbox = create_sandbox(ACCOUNTS, scenario="wrong-data", clock=lambda: NOON)
     life = sandbox.extensions["sandbox"].life
-    connections = [each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id)]
+    connections = [
+        each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id)
+    ]
     faulty = [each for each in connections if each.fate.data_fault]
     assert len(faulty) == 18
     well = next(each for each in connections if not each.fate.data_fault)
     looks_like_it = ("versions_retired", "parent_has_rows")
     with read_once(sandbox, tmp_path) as parts:
         for each in (*faulty, well):
-            data_check_jobs.check(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), NOON)
+            data_check_jobs.check(
+                parts.api, db.session.get_one(Connection, (each.account_id, each.id)), NOON
+            )
         found = {(each.connection_id, each.rule) for each in db.session.scalars(select(Finding))}
-        assert found == {(each.id, each.fate.data_fault) for each in faulty if each.fate.data_fault not in looks_like_it}
+        assert found == {
+            (each.id, each.fate.data_fault)
+            for each in faulty
+            if each.fate.data_fault not in looks_like_it
+        }
         causes = {each.rule: each.connections for each in db.session.scalars(select(Cause))}
-        assert causes == dict.fromkeys(("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty"), 3)
+        assert causes == dict.fromkeys(
+            ("duplicate_keys", "mixed_versions", "table_stale", "parent_table_empty"), 3
+        )
 
 
-def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(tmp_path: Path) -> None:
+def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(
+    tmp_path: Path,
+) -> None:
     now = [NOON]
     sandbox = create_sandbox(ACCOUNTS, scenario="rows-dropped", clock=lambda: now[0])
     life = sandbox.extensions["sandbox"].life
     yuki = [
-        each for account in life.accounts(0, ACCOUNTS) for each in life.connections(account.id) if each.connector.name == "yuki"
+        each
+        for account in life.accounts(0, ACCOUNTS)
+        for each in life.connections(account.id)
+        if each.connector.name == "yuki"
     ]
     losing = [each for each in yuki if each.fate.shrinks_at]
     well = next(each for each in yuki if not each.fate.shrinks_at)
@@ -168,7 +195,9 @@ def test_who_looks_at_the_rows_before_and_after_finds_the_tables_that_lost_some(
         for minutes, expected in ((0, set()), (9, set()), (20, {each.id for each in losing})):
             now[0] = NOON + timedelta(minutes=minutes)
             for each in (*losing, well):
-                freshness.check_freshness(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+                freshness.check_freshness(
+                    parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0]
+                )
             found = db.session.scalars(select(Finding).where(Finding.rule == "rows_dropped")).all()
             assert {each.connection_id for each in found} == expected
         [cause] = db.session.scalars(select(Cause))

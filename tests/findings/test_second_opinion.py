@@ -54,7 +54,13 @@ SAME: Mapping[str, frozenset[str]] = {
     "check_failed": frozenset(),
 }  # fmt: skip
 # What the application does not look for: consents, set-up, unknown words, rows against runs, targets that are not there.
-OF_THE_CONSOLE_ALONE = {"config_needed", "consent_expiring", "status_unknown", "stale_rows", "orphan_target"}
+OF_THE_CONSOLE_ALONE = {
+    "config_needed",
+    "consent_expiring",
+    "status_unknown",
+    "stale_rows",
+    "orphan_target",
+}
 
 
 class Difference(NamedTuple):
@@ -78,7 +84,11 @@ def _succeeded_before(difference: Difference, life: Any) -> bool:
     """The connection had a success, and not among its five newest runs."""
     outcomes = [run.outcome for run in life.runs(difference.connection, 2_000)]
     good = {"COMPLETED", "COMPLETED_WITH_ERRORS"}
-    return "duplicate_connection" in difference.application and bool(good & {*outcomes}) and not good & {*outcomes[:5]}
+    return (
+        "duplicate_connection" in difference.application
+        and bool(good & {*outcomes})
+        and not good & {*outcomes[:5]}
+    )
 
 
 def _runs_again(difference: Difference, life: Any) -> bool:
@@ -86,7 +96,11 @@ def _runs_again(difference: Difference, life: Any) -> bool:
     match life.runs(difference.connection, 2):
         case [latest, before]:
             is_short = latest.is_running(NOON) and NOON - latest.started_at < timedelta(hours=1)
-            return is_short and before.outcome in {"ERROR", "INTERNAL_ERROR"} and bool(difference.console)
+            return (
+                is_short
+                and before.outcome in {"ERROR", "INTERNAL_ERROR"}
+                and bool(difference.console)
+            )
     return False
 
 
@@ -99,7 +113,9 @@ def _is_empty_again(difference: Difference, life: Any) -> bool:
 
 def _all_rows_are_old(difference: Difference, life: Any) -> bool:
     """No run succeeded for over a week, so no table got a row."""
-    return difference.application == {"table_stale"} and NOON - life.last_received(difference.connection) > timedelta(days=7)
+    return difference.application == {"table_stale"} and NOON - life.last_received(
+        difference.connection
+    ) > timedelta(days=7)
 
 
 REASONS: Mapping[str, Reason] = {
@@ -135,7 +151,9 @@ def stands_for(rule: str, check: str) -> bool:
 
 
 def differences_of(
-    opinions: Iterable[Opinion], findings: Iterable[tuple[int, int, str]], connections: Mapping[int, Any]
+    opinions: Iterable[Opinion],
+    findings: Iterable[tuple[int, int, str]],
+    connections: Mapping[int, Any],
 ) -> Iterator[Difference]:
     """What one says and the other does not, connection by connection."""
     theirs, ours = defaultdict(set), defaultdict(set)
@@ -144,9 +162,15 @@ def differences_of(
     for account_id, connection_id, rule in findings:
         ours[account_id, connection_id].add(rule)
     for place in sorted(theirs.keys() | ours.keys()):
-        unmatched = {check for check in theirs[place] if not any(stands_for(rule, check) for rule in ours[place])}
+        unmatched = {
+            check
+            for check in theirs[place]
+            if not any(stands_for(rule, check) for rule in ours[place])
+        }
         alone = {
-            rule for rule in ours[place] - OF_THE_CONSOLE_ALONE if not any(stands_for(rule, check) for check in theirs[place])
+            rule
+            for rule in ours[place] - OF_THE_CONSOLE_ALONE
+            if not any(stands_for(rule, check) for check in theirs[place])
         }
         if unmatched or alone:
             yield Difference(connections.get(place[1]), frozenset(unmatched), frozenset(alone))
@@ -159,14 +183,22 @@ def findings_now() -> list[tuple[int, int, str]]:
 
 def connections_of(sandbox: Flask) -> dict[int, Any]:
     life = sandbox.extensions["sandbox"].life
-    return {each.id: each for account in life.accounts(0, life.count_accounts()) for each in life.connections(account.id)}
+    return {
+        each.id: each
+        for account in life.accounts(0, life.count_accounts())
+        for each in life.connections(account.id)
+    }
 
 
 def check_differences(found: Iterable[Difference], sandbox: Flask) -> Counter[str]:
     """Each has a reason that holds for it; how many have which."""
     life, by_reason = sandbox.extensions["sandbox"].life, Counter[str]()
     for difference in found:
-        reasons = {name for name, reason in REASONS.items() if difference.connection and reason.holds(difference, life)}
+        reasons = {
+            name
+            for name, reason in REASONS.items()
+            if difference.connection and reason.holds(difference, life)
+        }
         assert reasons, f"nobody knows why they differ: {difference}"
         by_reason.update(reasons)
     return by_reason
@@ -190,7 +222,10 @@ def test_of_the_demos_connections_both_say_the_same_but_for_known_reasons(tmp_pa
         ours = findings_now()
         found = list(differences_of(opinions, ours, connections))
         flagged = {each.connection_id for each in opinions}
-        rules = {connection_id: {rule for _, id, rule in ours if id == connection_id} for connection_id in connections}
+        rules = {
+            connection_id: {rule for _, id, rule in ours if id == connection_id}
+            for connection_id in connections
+        }
         # Of these one says that something is wrong and the other says nothing, or of another kind.
         disagree = [
             each for each in found
@@ -203,7 +238,10 @@ def test_of_the_demos_connections_both_say_the_same_but_for_known_reasons(tmp_pa
         ]  # fmt: skip
         assert len(flagged) > 30
         assert 1 - len(disagree) / len(connections) >= AGREE
-        assert set(check_differences(found, sandbox)) == {"no success among five runs", "a run is under way"}
+        assert set(check_differences(found, sandbox)) == {
+            "no success among five runs",
+            "a run is under way",
+        }
 
 
 _EVERY_CHECK = Scenario(
@@ -262,17 +300,30 @@ def test_each_check_of_runs_and_structure_speaks_and_both_agree(mixed: Mixed) ->
     # Almost every connection has a fault here, so a share would say nothing: each difference has its reason, or this fails.
     ours = [each for each in findings_now() if each[2] not in OF_DATA]
     found = differences_of(mixed.opinions, ours, connections_of(mixed.sandbox))
-    assert set(check_differences(found, mixed.sandbox)) == {"several runs loaded nothing", "no success among five runs"}
+    assert set(check_differences(found, mixed.sandbox)) == {
+        "several runs loaded nothing",
+        "no success among five runs",
+    }
 
 
-def test_each_check_of_the_data_speaks_and_both_agree_connection_by_connection(mixed: Mixed) -> None:
+def test_each_check_of_the_data_speaks_and_both_agree_connection_by_connection(
+    mixed: Mixed,
+) -> None:
     life = mixed.sandbox.extensions["sandbox"].life
-    connections = {id: each for id, each in connections_of(mixed.sandbox).items() if life.world.is_readable(each.account_id)}
+    connections = {
+        id: each
+        for id, each in connections_of(mixed.sandbox).items()
+        if life.world.is_readable(each.account_id)
+    }
     of_fault = defaultdict(list)
     for each in connections.values():
         of_fault[each.fate.data_fault].append(each)
     faulty = [each for fault, of_one in of_fault.items() if fault for each in of_one[:2]]
-    old = [each for each in connections.values() if each.failure is EXPIRED and each.fate.fails_from < NOON - timedelta(days=8)]
+    old = [
+        each
+        for each in connections.values()
+        if each.failure is EXPIRED and each.fate.fails_from < NOON - timedelta(days=8)
+    ]
     chosen: dict[int, list[Any]] = defaultdict(list)
     for each in (*faulty, *old, *of_fault[""][:4]):
         chosen[each.account_id].append(each)
@@ -284,7 +335,9 @@ def test_each_check_of_the_data_speaks_and_both_agree_connection_by_connection(m
             sources = {source.id: source for source in warehouse.sources}
             for each in of_account:
                 opinions += warehouse.opinions(sources[each.id], NOON)
-                data_check_jobs.check(mixed.console.api, db.session.get_one(Connection, (account_id, each.id)), NOON)
+                data_check_jobs.check(
+                    mixed.console.api, db.session.get_one(Connection, (account_id, each.id)), NOON
+                )
         assert {each.check for each in opinions} == OF_DATA
         ours = [each for each in findings_now() if each[2] in OF_DATA]
         found = list(differences_of(opinions, ours, connections))
@@ -292,7 +345,10 @@ def test_each_check_of_the_data_speaks_and_both_agree_connection_by_connection(m
         assert {each.connection.id for each in found} == {each.id for each in old}
         assert sum(map(len, chosen.values())) >= 14
         # They mean the same table.
-        evidence = {(each.connection_id, each.rule): each.evidence for each in db.session.scalars(select(Finding))}
+        evidence = {
+            (each.connection_id, each.rule): each.evidence
+            for each in db.session.scalars(select(Finding))
+        }
         named = [each for each in opinions if (each.connection_id, each.check) in evidence]
         assert len(named) >= len(OF_DATA)
         assert all(f"“{each.table}”" in evidence[each.connection_id, each.check] for each in named)
@@ -312,9 +368,13 @@ def test_both_find_the_tables_that_lost_rows(tmp_path: Path) -> None:
         for minutes in (0, 20):
             now[0] = NOON + timedelta(minutes=minutes)
             for each in yuki:
-                freshness.check_freshness(parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0])
+                freshness.check_freshness(
+                    parts.api, db.session.get_one(Connection, (each.account_id, each.id)), now[0]
+                )
         for each in yuki:
-            opinions += warehouses[each.account_id].opinions(sources[each.id], now[0], counts[each.id])
+            opinions += warehouses[each.account_id].opinions(
+                sources[each.id], now[0], counts[each.id]
+            )
         theirs = {each.connection_id for each in opinions if each.check == "row_count_drop"}
         assert theirs == {id for _, id, rule in findings_now() if rule == "rows_dropped"}
         assert theirs == {each.id for each in yuki if each.fate.shrinks_at}
@@ -326,16 +386,22 @@ def test_a_table_of_seven_and_a_half_days_is_stale_to_the_console_and_not_yet_to
     # "More than seven days" is what both say; the application counts whole days. The console is right.
     monkeypatch.setattr("dashboard.sandbox.deps.STALE_FOR", timedelta(days=7.5))
     sandbox = create_sandbox(20, scenario="wrong-data", clock=lambda: NOON)
-    stale = next(each for each in connections_of(sandbox).values() if each.fate.data_fault == "table_stale")
+    stale = next(
+        each for each in connections_of(sandbox).values() if each.fate.data_fault == "table_stale"
+    )
     with read_once(sandbox, tmp_path) as parts, served(sandbox) as url:
         warehouse = Warehouse(Peliqan(jwt=TOKEN, backend_url=url), stale.account_id)
         source = next(each for each in warehouse.sources if each.id == stale.id)
         assert list(warehouse.opinions(source, NOON)) == []
-        data_check_jobs.check(parts.api, db.session.get_one(Connection, (stale.account_id, stale.id)), NOON)
+        data_check_jobs.check(
+            parts.api, db.session.get_one(Connection, (stale.account_id, stale.id)), NOON
+        )
         assert (stale.account_id, stale.id, "table_stale") in findings_now()
 
 
-def test_every_check_has_its_name_here_and_every_rule_of_the_console_is_compared_or_its_own() -> None:
+def test_every_check_has_its_name_here_and_every_rule_of_the_console_is_compared_or_its_own() -> (
+    None
+):
     named = {rule for rules in SAME.values() for rule in rules}
     assert named <= set(BY_NAME)
     assert set(BY_NAME) - named == OF_THE_CONSOLE_ALONE

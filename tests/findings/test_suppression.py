@@ -32,7 +32,11 @@ def context(app: Flask) -> Any:
 
 def refused() -> Cause:
     """A cause of refused access with more than one connection behind it."""
-    here = select(Cause).where(Cause.rule == "auth_failed", Cause.connections > 1).order_by(Cause.connections.desc())
+    here = (
+        select(Cause)
+        .where(Cause.rule == "auth_failed", Cause.connections > 1)
+        .order_by(Cause.connections.desc())
+    )
     found = db.session.scalars(here).first()
     assert found is not None
     return found
@@ -40,7 +44,11 @@ def refused() -> Cause:
 
 def behind(cause: Cause) -> list[Finding]:
     db.session.expire_all()
-    return list(db.session.scalars(select(Finding).where(Finding.cause_id == cause.id, Finding.recovered_at.is_(None))))
+    return list(
+        db.session.scalars(
+            select(Finding).where(Finding.cause_id == cause.id, Finding.recovered_at.is_(None))
+        )
+    )
 
 
 def states(cause: Cause) -> set[str]:
@@ -56,10 +64,16 @@ def tick(parts: Services) -> None:
         dispatch.every_minute()
 
 
-def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_by_itself(parts: Services, clock: Clock) -> None:
+def test_a_cause_is_suppressed_with_all_behind_it_until_its_date_and_comes_back_by_itself(
+    parts: Services, clock: Clock
+) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "The vendor mends it on Friday.", 3, clock())
-    assert (cause.state, cause.suppressed_by, cause.suppressed_reason) == ("suppressed", WHO, "The vendor mends it on Friday.")
+    assert (cause.state, cause.suppressed_by, cause.suppressed_reason) == (
+        "suppressed",
+        WHO,
+        "The vendor mends it on Friday.",
+    )
     assert states(cause) == {"suppressed"}
     clock.move(days=2, hours=23)
     tick(parts)
@@ -74,7 +88,11 @@ def test_one_finding_is_suppressed_alone(parts: Services, clock: Clock) -> None:
     first, *others = behind(cause)
     suppression.suppress(first, WHO, "Known.", 1, clock())
     db.session.expire_all()
-    assert (first.state, {each.state for each in others}, cause.state) == ("suppressed", {"new"}, "new")
+    assert (first.state, {each.state for each in others}, cause.state) == (
+        "suppressed",
+        {"new"},
+        "new",
+    )
     tick(parts)
     db.session.refresh(first)
     assert first.state == "suppressed"
@@ -84,7 +102,9 @@ def test_one_finding_is_suppressed_alone(parts: Services, clock: Clock) -> None:
     assert first.state == "open"
 
 
-def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(parts: Services, clock: Clock) -> None:
+def test_a_finding_that_is_suppressed_for_longer_than_its_cause_stays_so(
+    parts: Services, clock: Clock
+) -> None:
     cause = refused()
     first, *_ = behind(cause)
     suppression.suppress(first, WHO, "Known.", 7, clock())
@@ -105,21 +125,35 @@ def test_ending_it_by_hand_is_seen_at_once(parts: Services, clock: Clock) -> Non
     assert (cause.state, cause.suppressed_until, cause.suppressed_by) == ("new", None, None)
 
 
-def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(parts: Services, clock: Clock) -> None:
+def test_what_joins_a_suppressed_cause_is_suppressed_and_wakes_with_it(
+    parts: Services, clock: Clock
+) -> None:
     cause = refused()
     error = db.session.scalars(
-        select(Connection.last_error).join(Finding, Finding.connection_id == Connection.id).where(Finding.cause_id == cause.id)
+        select(Connection.last_error)
+        .join(Finding, Finding.connection_id == Connection.id)
+        .where(Finding.cause_id == cause.id)
     ).first()
     suppression.suppress(cause, WHO, "Known.", 3, clock())
     before = len(behind(cause))
-    of_it = select(Finding.connection_id).where(Finding.recovered_at.is_(None), Finding.connection_id.is_not(None))
+    of_it = select(Finding.connection_id).where(
+        Finding.recovered_at.is_(None), Finding.connection_id.is_not(None)
+    )
     well = db.session.scalars(
         select(Connection).where(
-            Connection.connector == cause.connector, Connection.severity == "ok", Connection.id.not_in(of_it)
+            Connection.connector == cause.connector,
+            Connection.severity == "ok",
+            Connection.id.not_in(of_it),
         )
     ).first()
     assert well is not None
-    well.status, well.severity, well.severity_rank, well.last_error, well.last_run_status = "ERROR", "error", 0, error, "ERROR"
+    well.status, well.severity, well.severity_rank, well.last_error, well.last_run_status = (
+        "ERROR",
+        "error",
+        0,
+        error,
+        "ERROR",
+    )
     evaluate.evaluate([well.account_id], clock())
     db.session.commit()
     joined = behind(cause)
@@ -154,13 +188,30 @@ def test_a_finding_that_moves_to_a_suppressed_cause_is_suppressed_from_then_on_a
         assert finding.state == state
 
 
-def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppressed(parts: Services, clock: Clock) -> None:
+def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppressed(
+    parts: Services, clock: Clock
+) -> None:
     cause = refused()
     suppression.suppress(cause, WHO, "Known.", 7, clock())
-    rows = list(db.session.scalars(select(Connection).where(Connection.id.in_([each.connection_id for each in behind(cause)]))))
-    kept = [(row, row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status) for row in rows]
+    rows = list(
+        db.session.scalars(
+            select(Connection).where(
+                Connection.id.in_([each.connection_id for each in behind(cause)])
+            )
+        )
+    )
+    kept = [
+        (row, row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status)
+        for row in rows
+    ]
     for row in rows:
-        row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status = "OK", "ok", 5, None, "COMPLETED"
+        row.status, row.severity, row.severity_rank, row.last_error, row.last_run_status = (
+            "OK",
+            "ok",
+            5,
+            None,
+            "COMPLETED",
+        )
     evaluate.evaluate({row.account_id for row in rows}, clock())
     db.session.commit()
     db.session.refresh(cause)
@@ -173,11 +224,17 @@ def test_what_recovers_and_breaks_again_while_it_is_suppressed_is_still_suppress
     assert (cause.state, cause.times, states(cause)) == ("suppressed", 2, {"suppressed"})
 
 
-def test_what_went_dark_and_joins_a_suppressed_cause_of_the_platform_is_suppressed(app: Flask, clock: Clock) -> None:
+def test_what_went_dark_and_joins_a_suppressed_cause_of_the_platform_is_suppressed(
+    app: Flask, clock: Clock
+) -> None:
     """It is first counted as dark by itself, then gathered: both within one evaluation."""
     hour = clock().replace(minute=0, second=0, microsecond=0) - timedelta(hours=30)
     rows = list(
-        db.session.scalars(select(Connection).where(Connection.severity == "ok", Connection.is_warehouse.is_(False)).limit(40))
+        db.session.scalars(
+            select(Connection)
+            .where(Connection.severity == "ok", Connection.is_warehouse.is_(False))
+            .limit(40)
+        )
     )
     connector = max({row.connector for row in rows}, key=[row.connector for row in rows].count)
     mine = [row for row in rows if row.connector == connector][:3]
@@ -186,20 +243,32 @@ def test_what_went_dark_and_joins_a_suppressed_cause_of_the_platform_is_suppress
     interval = 3600
     for row in mine:
         row.run_interval, row.scheduler_off, row.running = interval, False, False
-        row.last_success_at = row.last_run_at = hour - timedelta(seconds=interval) + timedelta(minutes=5)
-        row.runs_read_at, row.last_run_status, row.status_since = clock(), "COMPLETED", row.first_seen_at
+        row.last_success_at = row.last_run_at = (
+            hour - timedelta(seconds=interval) + timedelta(minutes=5)
+        )
+        row.runs_read_at, row.last_run_status, row.status_since = (
+            clock(),
+            "COMPLETED",
+            row.first_seen_at,
+        )
     db.session.flush()
     evaluate.evaluate({row.account_id for row in mine[:2]}, clock())
     db.session.commit()
-    platform = db.session.scalars(select(Cause).where(Cause.platform, Cause.connector == connector)).one()
+    platform = db.session.scalars(
+        select(Cause).where(Cause.platform, Cause.connector == connector)
+    ).one()
     suppression.suppress(platform, WHO, "Peliqan knows.", 1, clock())
     evaluate.evaluate([mine[2].account_id], clock())
     db.session.commit()
     assert (len(behind(platform)), states(platform)) == (3, {"suppressed"})
 
 
-@pytest.mark.parametrize(("reason", "days"), [("", 3), ("   ", 3), ("Known.", 0), ("Known.", 2), ("Known.", 31)])
-def test_without_a_reason_or_for_other_than_the_days_offered_nothing_is_suppressed(clock: Clock, reason: str, days: int) -> None:
+@pytest.mark.parametrize(
+    ("reason", "days"), [("", 3), ("   ", 3), ("Known.", 0), ("Known.", 2), ("Known.", 31)]
+)
+def test_without_a_reason_or_for_other_than_the_days_offered_nothing_is_suppressed(
+    clock: Clock, reason: str, days: int
+) -> None:
     cause = refused()
     with pytest.raises(suppression.NoReason):
         suppression.suppress(cause, WHO, reason, days, clock())
@@ -210,9 +279,13 @@ def test_a_cause_that_people_wrote_about_is_never_forgotten(clock: Clock) -> Non
     """Its findings may all move to another cause; what was written stays, and nothing breaks on it."""
     cause, other = db.session.scalars(select(Cause).where(Cause.connections > 0).limit(2)).all()
     notes.add_note(notes.NoteTarget(cause_id=cause.id), WHO, "Ask Ann.", clock())
-    db.session.execute(update(Finding).where(Finding.cause_id == cause.id).values(cause_id=other.id))
+    db.session.execute(
+        update(Finding).where(Finding.cause_id == cause.id).values(cause_id=other.id)
+    )
     causes.settle(causes.Tally(touched={cause.id, other.id}), clock(), 10)
     db.session.commit()
     db.session.refresh(cause)
     assert cause.state == "recovered"
-    assert [note.text for note in notes.notes_on(notes.NoteTarget(cause_id=cause.id))] == ["Ask Ann."]
+    assert [note.text for note in notes.notes_on(notes.NoteTarget(cause_id=cause.id))] == [
+        "Ask Ann."
+    ]

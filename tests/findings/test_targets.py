@@ -23,8 +23,21 @@ pytestmark = pytest.mark.both_engines
 
 ACCOUNT = 900_001
 WAREHOUSE = {"id": 1, "is_datawarehouse": True, "is_target": True, "health_status": "OK"}
-TARGET = {"id": 2, "is_target": True, "server_type": "postgresql", "health_status": "OK", "name": "Reports"}
-SOURCE = {"id": 3, "server_type": "xero", "health_status": "OK", "run_interval": 3600, "target": 1, "name": "Books"}
+TARGET = {
+    "id": 2,
+    "is_target": True,
+    "server_type": "postgresql",
+    "health_status": "OK",
+    "name": "Reports",
+}
+SOURCE = {
+    "id": 3,
+    "server_type": "xero",
+    "health_status": "OK",
+    "run_interval": 3600,
+    "target": 1,
+    "name": "Books",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -38,14 +51,23 @@ def read(clock: Clock, *told: dict[str, Any]) -> dict[int, str]:
     at = clock()
     writer.save_accounts([models.Account(id=ACCOUNT, name="Made up")], at)
     connections = [models.Connection(**each) for each in told]
-    run = models.Run(id=9, status="COMPLETED", started_at=at - timedelta(minutes=9), ended_at=at - timedelta(minutes=8))
+    run = models.Run(
+        id=9,
+        status="COMPLETED",
+        started_at=at - timedelta(minutes=9),
+        ended_at=at - timedelta(minutes=8),
+    )
     runs = {each.id: (run,) for each in connections if not each.is_target}
     save_readings([AccountFetch(ACCOUNT, at, at + timedelta(days=1), connections, runs)], {})
-    found = db.session.scalars(select(Finding).where(Finding.account_id == ACCOUNT, Finding.recovered_at.is_(None)))
+    found = db.session.scalars(
+        select(Finding).where(Finding.account_id == ACCOUNT, Finding.recovered_at.is_(None))
+    )
     return {each.connection_id or 0: each.rule for each in found}
 
 
-def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_into_it(clock: Clock) -> None:
+def test_a_target_is_found_while_all_sources_load_elsewhere_and_until_one_loads_into_it(
+    clock: Clock,
+) -> None:
     assert read(clock, WAREHOUSE, TARGET, SOURCE) == {2: "unused_target"}
     more = {**SOURCE, "id": 4, "name": "More", "target": 2}
     assert read(clock, WAREHOUSE, TARGET, SOURCE, more) == {}
@@ -86,10 +108,15 @@ def test_before_all_connections_were_listed_nothing_is_called_unused_or_missing(
     save_readings(
         [
             AccountFetch(
-                account.id, clock(), clock() + timedelta(days=1), [parts.api.for_account(account.id).connection(connection.id)]
+                account.id,
+                clock(),
+                clock() + timedelta(days=1),
+                [parts.api.for_account(account.id).connection(connection.id)],
             )
         ],
         {},
     )
-    found = db.session.scalars(select(Finding.rule).where(Finding.account_id == account.id, Finding.recovered_at.is_(None))).all()
+    found = db.session.scalars(
+        select(Finding.rule).where(Finding.account_id == account.id, Finding.recovered_at.is_(None))
+    ).all()
     assert "orphan_target" in found

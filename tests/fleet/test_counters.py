@@ -28,7 +28,9 @@ def context(app: Flask) -> Any:
 
 
 def kept() -> dict[tuple[str, ...], int]:
-    rows = db.session.execute(select(ConnectionCount).where(ConnectionCount.connections != 0)).scalars()
+    rows = db.session.execute(
+        select(ConnectionCount).where(ConnectionCount.connections != 0)
+    ).scalars()
     return {(row.severity, row.status, row.connector): row.connections for row in rows}
 
 
@@ -40,9 +42,13 @@ def counted() -> dict[tuple[str, ...], int]:
 
 def check_accounts() -> None:
     db.session.expire_all()
-    of_account = select(Connection.account_id, Connection.severity, func.count()).where(*counters.LISTED)
+    of_account = select(Connection.account_id, Connection.severity, func.count()).where(
+        *counters.LISTED
+    )
     found: dict[int, dict[str, int]] = {}
-    for account_id, severity, count in db.session.execute(of_account.group_by(Connection.account_id, Connection.severity)):
+    for account_id, severity, count in db.session.execute(
+        of_account.group_by(Connection.account_id, Connection.severity)
+    ):
         found.setdefault(account_id, {})[severity] = count
     for account in db.session.scalars(select(Account).where(Account.gone_at.is_(None))):
         assert account.by_severity == found.get(account.id, {}), account.id
@@ -62,7 +68,9 @@ def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, se
                         "id": account_id * 100 + place,
                         "name": f"Name {chance.randint(1, 3)}",
                         "server_type": chance.choice(["odoo", "netsuite"]),
-                        "health_status": chance.choice(["OK", "ERROR", "CHECKING", "SOMETHING_NEW"]),
+                        "health_status": chance.choice(
+                            ["OK", "ERROR", "CHECKING", "SOMETHING_NEW"]
+                        ),
                         "is_datawarehouse": place == 0,
                     }
                 )
@@ -83,24 +91,47 @@ def test_counts_stay_true_through_any_readings(parts: Services, clock: Clock, se
 def test_a_filter_says_how_many_rows_it_gives(viv: Person) -> None:
     for path in ("/connections", "/accounts"):
         page = viv.get(path)
-        options = [option for select in page.select("select") for option in select.select("option[value]") if option["value"]]
+        options = [
+            option
+            for select in page.select("select")
+            for option in select.select("option[value]")
+            if option["value"]
+        ]
         checked = 0
         for option in options:
             found = option.text.strip().rsplit("(", 1)
             if len(found) == 2 and found[1].rstrip(")").isdigit():
                 name = option.find_parent("select")["name"]
-                assert viv.json(f"{path}.json?{name}={option['value']}")["total"] == int(found[1].rstrip(")")), option
+                assert viv.json(f"{path}.json?{name}={option['value']}")["total"] == int(
+                    found[1].rstrip(")")
+                ), option
                 checked += 1
         assert checked > 5, path
 
 
 @pytest.mark.parametrize("path", ["/connections", "/accounts"])
-def test_every_row_is_on_exactly_one_page_whichever_end_it_is_read_from(viv: Person, path: str) -> None:
-    for sort in ("", "name", "-name", "severity", "-severity", "-connections" if path == "/accounts" else "-last_success"):
+def test_every_row_is_on_exactly_one_page_whichever_end_it_is_read_from(
+    viv: Person, path: str
+) -> None:
+    for sort in (
+        "",
+        "name",
+        "-name",
+        "severity",
+        "-severity",
+        "-connections" if path == "/accounts" else "-last_success",
+    ):
         first = viv.json(f"{path}.json?sort={sort}&per_page=25")
         last = -(-first["total"] // 25)
-        pages = [viv.json(f"{path}.json?sort={sort}&per_page=25&page={number}")["items"] for number in range(1, last + 1)]
-        ids = [tuple(item.get(key) for key in ("account_id", "connection_id")) for page in pages for item in page]
+        pages = [
+            viv.json(f"{path}.json?sort={sort}&per_page=25&page={number}")["items"]
+            for number in range(1, last + 1)
+        ]
+        ids = [
+            tuple(item.get(key) for key in ("account_id", "connection_id"))
+            for page in pages
+            for item in page
+        ]
         assert len(ids) == first["total"] == len(set(ids))
         assert ids == [
             tuple(item.get(key) for key in ("account_id", "connection_id"))
@@ -110,15 +141,32 @@ def test_every_row_is_on_exactly_one_page_whichever_end_it_is_read_from(viv: Per
 
 
 def test_a_search_finds_the_same_with_its_index_as_without(viv: Person) -> None:
-    for q in ("amber", "AMBER odoo", "od", "cust-00007", "Größe", 'o"m', "100%", "_x_", "netsuite main"):
+    for q in (
+        "amber",
+        "AMBER odoo",
+        "od",
+        "cust-00007",
+        "Größe",
+        'o"m',
+        "100%",
+        "_x_",
+        "netsuite main",
+    ):
         found = viv.json(f"/connections.json?per_page=200&q={q.replace('%', '%25')}")
         words = q.lower().split()
-        everything = [item for page in (1, 2) for item in viv.json(f"/connections.json?per_page=200&page={page}")["items"]]
+        everything = [
+            item
+            for page in (1, 2)
+            for item in viv.json(f"/connections.json?per_page=200&page={page}")["items"]
+        ]
         expected = {
             item["connection_id"]
             for item in everything
             if all(
-                any(word in (item[key] or "").lower() for key in ("account_name", "external_id", "name", "connector"))
+                any(
+                    word in (item[key] or "").lower()
+                    for key in ("account_name", "external_id", "name", "connector")
+                )
                 for word in words
             )
         }
@@ -138,7 +186,9 @@ class Work:
         return self.times
 
 
-def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on() -> None:
+def test_what_takes_long_to_count_is_shown_for_twenty_times_as_long_though_the_snapshot_moves_on() -> (
+    None
+):
     work = Work(0.3, 0.3, 0.3, 2, 2)
     kept = SnapshotCache(lambda: work.now)
     assert [kept.get("all", version, work) for version in (1, 1, 2)] == [1, 1, 2]

@@ -91,11 +91,15 @@ def context(app: Flask) -> Iterator[None]:
 
 
 def test_every_status_with_which_a_run_ends_is_tried_here() -> None:
-    assert set(ENDS) == {status for status, outcome in OUTCOME_OF_RUN.items() if outcome is not RunOutcome.RUNNING}
+    assert set(ENDS) == {
+        status for status, outcome in OUTCOME_OF_RUN.items() if outcome is not RunOutcome.RUNNING
+    }
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_the_only_run_of_a_connection(status: str, parts: Services, sandbox: Sandbox, olga: Person) -> None:
+def test_the_only_run_of_a_connection(
+    status: str, parts: Services, sandbox: Sandbox, olga: Person
+) -> None:
     end, connection, began = ENDS[status], connect(sandbox, first_run=status), parts.clock()
     # Peliqan checks a new connection for two seconds.
     sandbox.life.new_connections[connection.id] = (connection, began - timedelta(seconds=5))
@@ -110,9 +114,16 @@ def test_the_only_run_of_a_connection(status: str, parts: Services, sandbox: San
     # At some hours another connection of the fleet has the same cause already: then it is not new.
     assert (end.title in {line.title for line in told.open}) == bool(end.title)
     [run] = timeline.read(connection.account_id, connection.id, kinds=["run"]).events
-    assert (run.word, run.tone, run.text) == (status, end.tone, f"run: {end.meaning}" if end.meaning else "run")
+    assert (run.word, run.tone, run.text) == (
+        status,
+        end.tone,
+        f"run: {end.meaning}" if end.meaning else "run",
+    )
     [listed] = olga.json(f"/connections.json?q={connection.id}")["items"]
-    assert (listed["last_run_status"], listed["last_success_at"] is not None) == (status, end.succeeded)
+    assert (listed["last_run_status"], listed["last_success_at"] is not None) == (
+        status,
+        end.succeeded,
+    )
     for place in ("", f"/runs/{run.run_id}"):
         page = olga.get(path_of(connection, place))
         shown = page.select_one(f"main .status-{end.tone}:-soup-contains('{status}')")
@@ -121,7 +132,9 @@ def test_the_only_run_of_a_connection(status: str, parts: Services, sandbox: San
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_a_run_that_somebody_started(status: str, parts: Services, sandbox: Sandbox, clock: Clock, olga: Person) -> None:
+def test_a_run_that_somebody_started(
+    status: str, parts: Services, sandbox: Sandbox, clock: Clock, olga: Person
+) -> None:
     end, connection = ENDS[status], sandbox.healthy
     before = known(connection).last_success_at
     sandbox.set(connection.id, next_run=status)
@@ -151,9 +164,13 @@ def test_an_event_of_a_run(status: str, app: Flask, parts: Services, sandbox: Sa
 
 
 @pytest.mark.parametrize("status", ENDS)
-def test_the_first_run_that_a_delivery_waits_for(status: str, parts: Services, sandbox: Sandbox, hook: Receiver) -> None:
+def test_the_first_run_that_a_delivery_waits_for(
+    status: str, parts: Services, sandbox: Sandbox, hook: Receiver
+) -> None:
     end, connection = ENDS[status], connect(sandbox, first_run=status)
-    assert deliver_new_connection(connection.account_id, connection.id, "olga@example.com") is not None
+    assert (
+        deliver_new_connection(connection.account_id, connection.id, "olga@example.com") is not None
+    )
     work(parts)
     delivery = the_delivery()
     assert delivery.state == end.delivery
@@ -162,16 +179,22 @@ def test_the_first_run_that_a_delivery_waits_for(status: str, parts: Services, s
         return
     remarks = hook.told[-1]["remarks"]
     assert len(remarks) == (status == "COMPLETED_WITH_ERRORS")
-    assert all("ended COMPLETED_WITH_ERRORS: some of the data was not loaded" in each for each in remarks)
+    assert all(
+        "ended COMPLETED_WITH_ERRORS: some of the data was not loaded" in each for each in remarks
+    )
 
 
-def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     connection = sandbox.healthy
     for status in ("INTERNAL_ERROR", "ERROR", "COMPLETED_WITH_ERRORS"):
         sandbox.set(connection.id, next_run=status)
         sandbox.life.start(connection)
         live.read_connection(parts.api, connection.account_id, connection.id, clock())
-        before = [each.id for each in finding_queries.of_connection(connection.account_id, connection.id)]
+        before = [
+            each.id for each in finding_queries.of_connection(connection.account_id, connection.id)
+        ]
         assert before
         sandbox.life.run_seconds = (600, 600)
         run = sandbox.life.start(connection)
@@ -187,13 +210,18 @@ def test_while_a_run_is_under_way_the_finding_of_the_one_before_stays(parts: Ser
         sandbox.life.forget()
 
 
-def test_peliqans_runner_is_one_cause_over_all_connectors(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_peliqans_runner_is_one_cause_over_all_connectors(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     first = sandbox.healthy
     other = next(
         each
         for account in sandbox.life.accounts(0, 60)
         for each in sandbox.life.connections(account.id)
-        if each.connector.name != first.connector.name and not each.placed and not each.failure and not each.flips
+        if each.connector.name != first.connector.name
+        and not each.placed
+        and not each.failure
+        and not each.flips
     )
     for connection in (first, other):
         sandbox.set(connection.id, next_run="INTERNAL_ERROR")
@@ -204,7 +232,11 @@ def test_peliqans_runner_is_one_cause_over_all_connectors(parts: Services, sandb
     db.session.commit()
     evaluate.evaluate([first.account_id, other.account_id], clock())
     db.session.commit()
-    crashed = list(db.session.scalars(select(Finding).where(Finding.rule == "runner_failed", Finding.recovered_at.is_(None))))
+    crashed = list(
+        db.session.scalars(
+            select(Finding).where(Finding.rule == "runner_failed", Finding.recovered_at.is_(None))
+        )
+    )
     mine = [each for each in crashed if each.connection_id in {first.id, other.id}]
     assert {each.connector for each in mine} == {first.connector.name, other.connector.name}
     assert {each.cause_id for each in mine} == {mine[0].cause_id}

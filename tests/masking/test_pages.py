@@ -30,7 +30,9 @@ def table(sandbox: Sandbox) -> str:
 
 
 @pytest.mark.parametrize("name", ["viv", "olga"])
-def test_personal_columns_are_masked_wherever_rows_leave_the_console(engine: str, name: str, table: str, request: Any) -> None:
+def test_personal_columns_are_masked_wherever_rows_leave_the_console(
+    engine: str, name: str, table: str, request: Any
+) -> None:
     person: Person = request.getfixturevalue(name)
     for path in (
         table,
@@ -52,14 +54,21 @@ def test_personal_columns_are_masked_wherever_rows_leave_the_console(engine: str
     assert "@example.com" not in csv
 
 
-def test_a_search_and_a_condition_still_find_a_row_by_a_masked_value(viv: Person, table: str) -> None:
+def test_a_search_and_a_condition_still_find_a_row_by_a_masked_value(
+    viv: Person, table: str
+) -> None:
     assert viv.json(f"{table}.json?filter__E-mail__equal=contact7@example.com")["total"] == 1
 
 
-def test_an_administrator_sees_all_and_which_columns_others_do_not(adam: Person, table: str) -> None:
+def test_an_administrator_sees_all_and_which_columns_others_do_not(
+    adam: Person, table: str
+) -> None:
     soup = adam.get(table)
     assert "contact1@example.com" in str(soup)
-    assert "Masked for all but administrators: Full name (name of a person), E-mail (e-mail address)" in words(soup)
+    assert (
+        "Masked for all but administrators: Full name (name of a person), E-mail (e-mail address)"
+        in words(soup)
+    )
     assert len(soup.select("thead [title^='Others see it masked']")) == 3
     assert adam.json(f"{table}.json")["masked"] == []
 
@@ -99,12 +108,18 @@ def test_without_a_reason_nothing_is_shown(viv: Person, table: str) -> None:
     assert MASKED in str(soup)
 
 
-@pytest.mark.parametrize("target", ["https://example.com/", "//example.com", "/users", "/accounts/1001\\evil"])
-def test_the_way_back_is_to_the_table_and_nowhere_else(viv: Person, table: str, target: str) -> None:
+@pytest.mark.parametrize(
+    "target", ["https://example.com/", "//example.com", "/users", "/accounts/1001\\evil"]
+)
+def test_the_way_back_is_to_the_table_and_nowhere_else(
+    viv: Person, table: str, target: str
+) -> None:
     assert viv.post(f"{table}/reveal", why=WHY, next=target).location == table
 
 
-def test_an_administrator_decides_over_the_rules_and_leaves_it_to_them_again(viv: Person, adam: Person, table: str) -> None:
+def test_an_administrator_decides_over_the_rules_and_leaves_it_to_them_again(
+    viv: Person, adam: Person, table: str
+) -> None:
     def decide(column: str, decision: str) -> list[str]:
         assert adam.post(f"{table}/masks", column=column, decision=decision).status_code == 302
         found: list[str] = viv.json(f"{table}.json")["masked"]

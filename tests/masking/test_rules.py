@@ -38,7 +38,18 @@ def test_a_name_that_sounds_personal_is_masked(name: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["Number", "Name", "Product name", "Amount", "Emailed at count", "Mailing", "Street art 2", "", "😀", "_sdc_received_at"],
+    [
+        "Number",
+        "Name",
+        "Product name",
+        "Amount",
+        "Emailed at count",
+        "Mailing",
+        "Street art 2",
+        "",
+        "😀",
+        "_sdc_received_at",
+    ],
 )
 def test_what_only_resembles_it_is_not(name: str) -> None:
     assert MASKS.kind_of(name) is None or name == "Street art 2"
@@ -64,10 +75,18 @@ def test_administrators_see_all_and_their_word_goes_over_the_rules() -> None:
 
 def test_what_is_empty_is_seen_to_be_empty() -> None:
     row = {"id": 1, "E-mail": "ada@example.com", "Phone": None, "Fax": "", "Nr": "1"}
-    assert mask(row, {"E-mail", "Phone", "Fax"}) == {"id": 1, "E-mail": MASKED, "Phone": None, "Fax": "", "Nr": "1"}
+    assert mask(row, {"E-mail", "Phone", "Fax"}) == {
+        "id": 1,
+        "E-mail": MASKED,
+        "Phone": None,
+        "Fax": "",
+        "Nr": "1",
+    }
 
 
-@pytest.mark.parametrize("text", ["names = x", "[a]\nnomes = x", "[a]\nnames=x\n[a]\nnames=y", "\xff\xfe"])
+@pytest.mark.parametrize(
+    "text", ["names = x", "[a]\nnomes = x", "[a]\nnames=x\n[a]\nnames=y", "\xff\xfe"]
+)
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "own.ini"
     file.write_bytes(text.encode("latin-1"))
@@ -79,7 +98,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
 
 @pytest.mark.parametrize("rule", ["prénom", "pre\u0301nom", "PRÉNOM"])
 @pytest.mark.parametrize("column", ["prénom", "pre\u0301nom", "Prénom du client", "PRE\u0301NOM"])
-def test_a_name_in_the_file_means_a_column_in_any_spelling(tmp_path: Path, rule: str, column: str) -> None:
+def test_a_name_in_the_file_means_a_column_in_any_spelling(
+    tmp_path: Path, rule: str, column: str
+) -> None:
     file = tmp_path / "masks.ini"
     file.write_text(f"[name of a person]\nnames = {rule}\n", "utf-8")
     assert read_masks(file).kind_of(column) == "name of a person"

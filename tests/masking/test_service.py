@@ -28,7 +28,9 @@ def person(name: str) -> User:
     return db.session.scalars(select(User).where(User.email == f"{name}@example.com")).one()
 
 
-def test_a_reveal_holds_for_one_person_one_table_and_a_quarter_of_an_hour_and_is_in_the_audit() -> None:
+def test_a_reveal_holds_for_one_person_one_table_and_a_quarter_of_an_hour_and_is_in_the_audit() -> (
+    None
+):
     olga = person("olga")
     reveals.reveal(olga, 1001, 7, "the customer asked for her address", AT)
     assert reveals.until(olga, 1001, 7, AT) == AT + timedelta(minutes=15)
@@ -66,12 +68,28 @@ def test_a_decision_to_show_a_column_counts_for_its_table_alone() -> None:
     assert reveals.overrides_in(()) == {}
 
 
-def test_a_comparison_with_a_masked_column_is_one_entry_for_person_and_table_in_a_quarter_of_an_hour() -> None:
+def test_a_comparison_with_a_masked_column_is_one_entry_for_person_and_table_in_a_quarter_of_an_hour() -> (
+    None
+):
     olga, viv = person("olga"), person("viv")
-    for user, table_id, minutes in ((olga, 7, 0), (olga, 7, 14), (olga, 70, 14), (viv, 7, 14), (olga, 7, 15), (olga, 7, 29)):
-        reveals.record_comparison(user, 1001, table_id, ["E-mail", "100%_x"], AT + timedelta(minutes=minutes))
-    entries = db.session.scalars(select(AuditEntry).where(AuditEntry.what == reveals.COMPARED).order_by(AuditEntry.id)).all()
-    assert [(entry.who.partition("@")[0], entry.detail.split(",")[0], entry.at - AT) for entry in entries] == [
+    for user, table_id, minutes in (
+        (olga, 7, 0),
+        (olga, 7, 14),
+        (olga, 70, 14),
+        (viv, 7, 14),
+        (olga, 7, 15),
+        (olga, 7, 29),
+    ):
+        reveals.record_comparison(
+            user, 1001, table_id, ["E-mail", "100%_x"], AT + timedelta(minutes=minutes)
+        )
+    entries = db.session.scalars(
+        select(AuditEntry).where(AuditEntry.what == reveals.COMPARED).order_by(AuditEntry.id)
+    ).all()
+    assert [
+        (entry.who.partition("@")[0], entry.detail.split(",")[0], entry.at - AT)
+        for entry in entries
+    ] == [
         ("olga", "table 7", timedelta()),
         ("olga", "table 70", timedelta(minutes=14)),
         ("viv", "table 7", timedelta(minutes=14)),

@@ -34,7 +34,9 @@ def ask(app: Flask) -> tuple[int, dict[str, Any]]:
     return answer.status_code, answer.json
 
 
-def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(app: Flask, parts: Services) -> None:
+def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(
+    app: Flask, parts: Services
+) -> None:
     with app.app_context():
         refresh_fleet(parts)
         dispatch.every_minute()
@@ -44,7 +46,9 @@ def test_a_console_with_a_worker_and_a_fresh_snapshot_is_ready_in_all(app: Flask
     assert told["snapshot_age_seconds"] < 120
 
 
-def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(app: Flask, parts: Services, clock: Clock) -> None:
+def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(
+    app: Flask, parts: Services, clock: Clock
+) -> None:
     status, told = ask(app)
     assert (status, told["checks"]["worker"]) == (200, f"{WORKER} yet")
     with app.app_context():
@@ -59,14 +63,19 @@ def test_without_a_worker_or_peliqan_it_is_said_and_pages_go_on(app: Flask, part
 
 def schema_is(app: Flask, version: str) -> None:
     with app.app_context():
-        db.session.execute(text("UPDATE alembic_version SET version_num = :version"), {"version": version})
+        db.session.execute(
+            text("UPDATE alembic_version SET version_num = :version"), {"version": version}
+        )
         db.session.commit()
 
 
 def test_an_older_schema_is_not_ready_and_a_newer_one_is(app: Flask) -> None:
     schema_is(app, "0003")
     status, told = ask(app)
-    assert (status, told["reason"]) == (503, "the store has an older schema: run dashboard db upgrade")
+    assert (status, told["reason"]) == (
+        503,
+        "the store has an older schema: run dashboard db upgrade",
+    )
     # The next version's migrations have run while this one serves.
     schema_is(app, "9999")
     assert ask(app)[0] == 200
@@ -74,9 +83,12 @@ def test_an_older_schema_is_not_ready_and_a_newer_one_is(app: Flask) -> None:
 
 @pytest.mark.parametrize("engine", ["servers"], indirect=True)
 @pytest.mark.parametrize(
-    ("which", "reason"), [("redis", "Redis does not answer"), ("postgresql", "the database does not answer")]
+    ("which", "reason"),
+    [("redis", "Redis does not answer"), ("postgresql", "the database does not answer")],
 )
-def test_a_server_that_is_away_is_named(app: Flask, servers: Servers, which: str, reason: str) -> None:
+def test_a_server_that_is_away_is_named(
+    app: Flask, servers: Servers, which: str, reason: str
+) -> None:
     assert ask(app)[0] == 200
     getattr(servers, which).stop()
     status, told = ask(app)
@@ -86,9 +98,15 @@ def test_a_server_that_is_away_is_named(app: Flask, servers: Servers, which: str
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
-@pytest.mark.parametrize("host", ["10.0.0.7:8900", "[fd00::7]:8900", "console-web.default.svc:8900"])
-def test_a_probe_may_name_the_address_that_it_asks(sandbox: Sandbox, app: Flask, tmp_path: Path, path: str, host: str) -> None:
-    settings = app.extensions["services"].settings.model_copy(update={"dashboard_url": "https://console.example.com"})
+@pytest.mark.parametrize(
+    "host", ["10.0.0.7:8900", "[fd00::7]:8900", "console-web.default.svc:8900"]
+)
+def test_a_probe_may_name_the_address_that_it_asks(
+    sandbox: Sandbox, app: Flask, tmp_path: Path, path: str, host: str
+) -> None:
+    settings = app.extensions["services"].settings.model_copy(
+        update={"dashboard_url": "https://console.example.com"}
+    )
     named = create_app(settings)
     client = named.test_client()
     assert client.get(path, headers={"Host": host}).status_code == 200
@@ -115,7 +133,11 @@ def read_only(app: Flask, engine: str) -> Iterator[None]:
         close_store(app)
 
     def make_read_only(connection: Any, _: Any) -> None:
-        connection.execute("PRAGMA query_only = ON" if engine == "embedded" else "SET default_transaction_read_only = on")
+        connection.execute(
+            "PRAGMA query_only = ON"
+            if engine == "embedded"
+            else "SET default_transaction_read_only = on"
+        )
         if engine == "servers":
             connection.commit()
 
@@ -132,15 +154,22 @@ def read_only(app: Flask, engine: str) -> Iterator[None]:
 def test_a_store_that_takes_no_row_is_not_ready(app: Flask, engine: str, clock: Clock) -> None:
     with read_only(app, engine):
         status, told = ask(app)
-        assert (status, told["reason"]) == (503, "the database cannot be written to: its disk may be full")
+        assert (status, told["reason"]) == (
+            503,
+            "the database cannot be written to: its disk may be full",
+        )
         assert "cannot be written to" in (store_problem(app) or "")
     assert ask(app)[0] == 200
 
 
-def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(app: Flask, olga: Person, engine: str) -> None:
+def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(
+    app: Flask, olga: Person, engine: str
+) -> None:
     with read_only(app, engine):
         assert olga.client.get("/connections").status_code == 200
-        answer = Person(app.test_client()).post("/login", page="/login", email="adam@example.com", password=PASSWORD)
+        answer = Person(app.test_client()).post(
+            "/login", page="/login", email="adam@example.com", password=PASSWORD
+        )
     assert answer.status_code == 503
     assert "The console&#39;s database cannot be written to" in answer.text
     assert "Its disk may be full." in answer.text
@@ -149,7 +178,9 @@ def test_where_the_store_takes_no_row_a_press_says_so_and_pages_are_shown(app: F
 def test_readiness_writes_once_in_ten_seconds(app: Flask, clock: Clock) -> None:
     def written() -> Any:
         with app.app_context():
-            return db.session.scalar(select(PeriodicTask.due_at).where(PeriodicTask.name == WRITTEN))
+            return db.session.scalar(
+                select(PeriodicTask.due_at).where(PeriodicTask.name == WRITTEN)
+            )
 
     ask(app)
     first = written()

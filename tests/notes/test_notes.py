@@ -35,8 +35,14 @@ def test_a_note_is_seen_by_everybody_who_opens_the_page_with_who_and_when_newest
         assert "just now" in newest
         assert newest.endswith("Called: all well <b>now</b>.")
         assert oldest.startswith("olga@example.com")
-        assert viv.get(path).select(".note-text")[1].text == "They moved to another bank.\nCall on Friday."
-    assert [(each["account_id"], each["connection_id"]) for each in entries(adam, "note")][-1] == (1060, None)
+        assert (
+            viv.get(path).select(".note-text")[1].text
+            == "They moved to another bank.\nCall on Friday."
+        )
+    assert [(each["account_id"], each["connection_id"]) for each in entries(adam, "note")][-1] == (
+        1060,
+        None,
+    )
     assert len(entries(adam, "note")) == 6
 
 
@@ -50,7 +56,9 @@ def test_what_is_written_of_a_connection_stands_on_its_accounts_page_and_the_oth
     of_account, of_connection = notes(olga, account), notes(olga, path_of(connection))
     assert ["about the whole account" in each for each in of_connection] == [True, False]
     assert f"about {connection.name}" in of_account[1]
-    others = [each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id]
+    others = [
+        each for each in sandbox.life.connections(connection.account_id) if each.id != connection.id
+    ]
     assert all("Its key" not in text for other in others for text in notes(olga, path_of(other)))
 
 
@@ -81,7 +89,12 @@ def test_one_deletes_ones_own_notes_an_administrator_any_and_both_stay_in_the_au
     for form in adam.get("/accounts/1001").select("#notes .note form"):
         adam.post(str(form["action"]))
     assert notes(viv, "/accounts/1001") == []
-    assert [each["result"] for each in entries(adam, "delete_note")] == ["done", "done", "done", "refused"]
+    assert [each["result"] for each in entries(adam, "delete_note")] == [
+        "done",
+        "done",
+        "done",
+        "refused",
+    ]
 
 
 def test_a_note_is_deleted_where_it_stands_and_nowhere_else(olga: Person) -> None:
@@ -92,7 +105,9 @@ def test_a_note_is_deleted_where_it_stands_and_nowhere_else(olga: Person) -> Non
     assert len(notes(olga, "/accounts/1001")) == 1
 
 
-def test_with_htmx_the_answer_is_the_notes_and_one_that_is_not_kept_comes_back_to_be_mended(olga: Person) -> None:
+def test_with_htmx_the_answer_is_the_notes_and_one_that_is_not_kept_comes_back_to_be_mended(
+    olga: Person,
+) -> None:
     kept = olga.post("/accounts/1001/notes", htmx=True, text="Short.")
     assert kept.text.lstrip().startswith('<section class="card mt-3" id="notes"')
     assert "Short." in kept.text
@@ -100,11 +115,15 @@ def test_with_htmx_the_answer_is_the_notes_and_one_that_is_not_kept_comes_back_t
     assert "it can have 2000" in long.text
     assert f">{'x' * 2001}</textarea>" in long.text
     assert "The note is empty" in olga.post("/accounts/1001/notes", htmx=True, text=" \n ").text
-    assert "Nothing was kept" in words(olga.get(olga.post("/accounts/1001/notes", text="x" * 2001).location.split("#")[0]))
+    assert "Nothing was kept" in words(
+        olga.get(olga.post("/accounts/1001/notes", text="x" * 2001).location.split("#")[0])
+    )
     assert len(notes(olga, "/accounts/1001")) == 1
 
 
-def test_text_that_a_database_would_refuse_is_kept_as_far_as_it_can_be(olga: Person, viv: Person) -> None:
+def test_text_that_a_database_would_refuse_is_kept_as_far_as_it_can_be(
+    olga: Person, viv: Person
+) -> None:
     olga.post("/accounts/1001/notes", text="a\0b 🎈")
     assert "ab 🎈" in notes(viv, "/accounts/1001")[0]
 
@@ -147,7 +166,10 @@ def test_who_is_on_it_is_seen_by_others_on_the_page_and_in_the_lists(
         assert "You are on" in words(olga.get(path))
     assert "olga@example.com is on this account" in words(viv.get(path_of(connection)))
     assert viv.json("/causes.json")["items"][0]["owner"] == "olga@example.com"
-    assert any(each["owner"] == "olga@example.com" for each in viv.json("/accounts.json?per_page=200")["items"])
+    assert any(
+        each["owner"] == "olga@example.com"
+        for each in viv.json("/accounts.json?per_page=200")["items"]
+    )
     assert words(viv.get("/accounts?per_page=200")).count("olga@example.com is on it") == 1
     assert words(viv.get("/causes")).count("olga@example.com is on it") == 1
     for path in (cause, account):
@@ -170,7 +192,9 @@ def test_somebody_else_may_take_it_over_and_only_the_owner_or_an_administrator_l
     assert olga.post(f"{path}/owner", do="marry").status_code == 400
 
 
-def test_of_two_who_press_at_once_the_first_has_it_and_the_second_is_told(olga: Person, adam: Person) -> None:
+def test_of_two_who_press_at_once_the_first_has_it_and_the_second_is_told(
+    olga: Person, adam: Person
+) -> None:
     path = worst_cause(olga)
     olga.post(f"{path}/owner", do="take", instead_of="")
     late = adam.post(f"{path}/owner", htmx=True, do="take", instead_of="")
@@ -184,17 +208,26 @@ def test_of_two_who_press_at_once_the_first_has_it_and_the_second_is_told(olga: 
 def test_causes_are_filtered_by_who_is_on_them(olga: Person, viv: Person) -> None:
     total = viv.json("/causes.json")["total"]
     press(olga, worst_cause(olga), "I am on it")
-    assert [olga.json(f"/causes.json?owner={who}")["total"] for who in ("me", "nobody", "others")] == [1, total - 1, 0]
-    assert [viv.json(f"/causes.json?owner={who}")["total"] for who in ("me", "nobody", "others")] == [0, total - 1, 1]
+    assert [
+        olga.json(f"/causes.json?owner={who}")["total"] for who in ("me", "nobody", "others")
+    ] == [1, total - 1, 0]
+    assert [
+        viv.json(f"/causes.json?owner={who}")["total"] for who in ("me", "nobody", "others")
+    ] == [0, total - 1, 1]
     shown = [option.text.strip() for option in olga.get("/causes").select("#filter-owner option")]
     assert shown == ["Who is on it: any", "Me (1)", f"Nobody ({total - 1})"]
     assert viv.client.get("/causes?owner=olga").status_code == 400
 
 
-def test_a_snooze_says_until_when_by_whom_and_why_and_an_operator_ends_it(olga: Person, viv: Person, adam: Person) -> None:
+def test_a_snooze_says_until_when_by_whom_and_why_and_an_operator_ends_it(
+    olga: Person, viv: Person, adam: Person
+) -> None:
     cause = next(each for each in viv.json("/causes.json?rule=auth_failed")["items"])
     behind = viv.json(f"/causes/{cause['id']}.json")["items"][0]
-    path, place = f"/causes/{cause['id']}", f"/accounts/{behind['account_id']}/connections/{behind['connection_id']}"
+    path, place = (
+        f"/causes/{cause['id']}",
+        f"/accounts/{behind['account_id']}/connections/{behind['connection_id']}",
+    )
 
     def listed(state: str = "") -> bool:
         items = viv.json(f"/causes.json?state={state}&rule=auth_failed")["items"]
@@ -211,4 +244,6 @@ def test_a_snooze_says_until_when_by_whom_and_why_and_an_operator_ends_it(olga: 
         assert not viv.get(page).select("form[action$='/wake']")
     assert olga.post(f"{path}/wake").status_code == 303
     assert listed()
-    assert [each["who"] for what in ("suppress", "wake") for each in entries(adam, what)] == ["olga@example.com"] * 2
+    assert [each["who"] for what in ("suppress", "wake") for each in entries(adam, what)] == [
+        "olga@example.com"
+    ] * 2

@@ -23,7 +23,11 @@ def read_unit(text: str) -> dict[str, list[str]]:
 
 def read_environment(text: str) -> dict[str, str]:
     """An EnvironmentFile: comments begin a line, quotation marks around a value are not part of it (systemd.exec(5))."""
-    lines = (line.partition("=") for line in text.splitlines() if line and not line.startswith(("#", ";")))
+    lines = (
+        line.partition("=")
+        for line in text.splitlines()
+        if line and not line.startswith(("#", ";"))
+    )
     return {name: re.sub(r"""^(["'])(.*)\1$""", r"\2", value) for name, _, value in lines}
 
 
@@ -53,7 +57,13 @@ class Systemd:
         unit = self._read(name)
         assert unit["Type"] == ["oneshot"]
         for words in (*unit["ExecStart"], *unit.get("ExecStartPost", ())):
-            subprocess.run(self._words(words), env=self._environ(unit), cwd=self._folder(unit), check=True, timeout=120)
+            subprocess.run(
+                self._words(words),
+                env=self._environ(unit),
+                cwd=self._folder(unit),
+                check=True,
+                timeout=120,
+            )
 
     def end_all(self) -> None:
         """Whatever runs, without asking how it ends."""
@@ -69,7 +79,9 @@ class Systemd:
         unit = self._read(name)
         if name.endswith(".socket"):
             host, _, port = unit["ListenStream"][0].rpartition(":")
-            self._sockets[name.removesuffix(".socket")] = socket.create_server((host, int(port)), backlog=int(unit["Backlog"][0]))
+            self._sockets[name.removesuffix(".socket")] = socket.create_server(
+                (host, int(port)), backlog=int(unit["Backlog"][0])
+            )
         elif name.endswith(".timer"):
             assert unit["OnCalendar"]
             assert self._read(f"{name.removesuffix('.timer')}.service")["ExecStart"]
@@ -79,10 +91,21 @@ class Systemd:
             words, files = self._words(unit["ExecStart"][0]), []
             if held is not None:
                 files = [held.fileno()]
-                words = ["/bin/bash", "-c", f'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&{files[0]}', "serve", *words]
+                words = [
+                    "/bin/bash",
+                    "-c",
+                    f'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&{files[0]}',
+                    "serve",
+                    *words,
+                ]
             with self.log.open("ab") as log:
                 self.running[name] = subprocess.Popen(
-                    words, env=self._environ(unit), cwd=self._folder(unit), pass_fds=files, stdout=log, stderr=log
+                    words,
+                    env=self._environ(unit),
+                    cwd=self._folder(unit),
+                    pass_fds=files,
+                    stdout=log,
+                    stderr=log,
                 )
 
     def _stop(self, name: str) -> None:

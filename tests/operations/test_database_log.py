@@ -47,7 +47,11 @@ def errors(servers: Servers) -> Callable[[], list[str]]:
 
     def found() -> list[str]:
         lines = log.read_bytes()[begin:].decode().splitlines()
-        return [line for line in lines if any(f" {level}: " in line for level in ("ERROR", "FATAL", "PANIC"))]
+        return [
+            line
+            for line in lines
+            if any(f" {level}: " in line for level in ("ERROR", "FATAL", "PANIC"))
+        ]
 
     return found
 
@@ -57,7 +61,9 @@ def twice_at_once(app: Flask, table: str, write: Callable[[], Any]) -> list[Any]
     met, barrier, has_met = threading.Event(), threading.Barrier(2, timeout=30), threading.local()
 
     def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        if statement.startswith((f"INSERT INTO {table} ", f'INSERT INTO "{table}" ')) and not getattr(has_met, "yes", False):
+        if statement.startswith(
+            (f"INSERT INTO {table} ", f'INSERT INTO "{table}" ')
+        ) and not getattr(has_met, "yes", False):
             has_met.yes = True
             barrier.wait()
             met.set()
@@ -90,20 +96,37 @@ def adam() -> User:
 
 
 def save_schedule(clock: Clock) -> int:
-    made = PullSchedule(on=True, asked_by="", created_at=clock(), created_by="adam@example.com", name="Nightly", every=1440)
-    made.place, made.address, made.chosen, made.full_every, made.zone = "parquet://x", b"x", {}, 7, "UTC"
+    made = PullSchedule(
+        on=True,
+        asked_by="",
+        created_at=clock(),
+        created_by="adam@example.com",
+        name="Nightly",
+        every=1440,
+    )
+    made.place, made.address, made.chosen, made.full_every, made.zone = (
+        "parquet://x",
+        b"x",
+        {},
+        7,
+        "UTC",
+    )
     return pulls.create(made, clock()).id
 
 
 def begin_sync(clock: Clock) -> tuple[int, bool]:
-    connection = db.session.scalars(select(Connection).where(Connection.account_id == 1001).order_by(Connection.id)).first()
+    connection = db.session.scalars(
+        select(Connection).where(Connection.account_id == 1001).order_by(Connection.id)
+    ).first()
     assert connection is not None
     action, is_new = actions.start_action(actions.SYNC, connection, "olga@example.com", clock())
     return action.id, is_new
 
 
 def begin_invite(clock: Clock) -> tuple[int, bool]:
-    action, is_new = actions.start_invite(db.session.get_one(Account, 1001), "shopify", "olga@example.com", clock())
+    action, is_new = actions.start_invite(
+        db.session.get_one(Account, 1001), "shopify", "olga@example.com", clock()
+    )
     return action.id, is_new
 
 
@@ -112,12 +135,21 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     "a pass": ("refresh", lambda clock: passes.start_or_join(clock()).id, 0),
     "a sync": ("action", begin_sync, 0),
     "an invite": ("action", begin_invite, 0),
-    "a person": ("user", lambda clock: users.create_user("new@example.com", "viewer", "a long password of theirs", clock()), 1),
+    "a person": (
+        "user",
+        lambda clock: users.create_user(
+            "new@example.com", "viewer", "a long password of theirs", clock()
+        ),
+        1,
+    ),
     "a person of a provider's": (
         "user",
         lambda clock: (
             oidc_users.provision_user(
-                oidc_users.OidcIdentity("https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"), clock()
+                oidc_users.OidcIdentity(
+                    "https://id.example.com", "s1", "new@example.com", verified=True, role="viewer"
+                ),
+                clock(),
             ).id
         ),
         0,
@@ -130,7 +162,9 @@ PLACES: dict[str, tuple[str, Callable[[Clock], Any], int]] = {
     ),
     "a warehouse's address": (
         "warehouse_address",
-        lambda clock: query_runs.keep_address(adam(), db.session.get_one(Account, 1001), b"x", "db.example.com", clock()),
+        lambda clock: query_runs.keep_address(
+            adam(), db.session.get_one(Account, 1001), b"x", "db.example.com", clock()
+        ),
         0,
     ),
     "a decision on a column": (
@@ -148,7 +182,11 @@ def test_two_who_write_the_same_at_once_cause_no_error_in_the_database(
     table, write, refused = PLACES[place]
     found = twice_at_once(app, table, lambda: write(clock))
     assert sum(isinstance(each, ValueError) for each in found) == refused, found
-    done = [each[0] if isinstance(each, tuple) else each for each in found if isinstance(each, int | tuple)]
+    done = [
+        each[0] if isinstance(each, tuple) else each
+        for each in found
+        if isinstance(each, int | tuple)
+    ]
     assert len(set(done)) <= 1, "each has another one"
     if isinstance(found[0], tuple):
         assert sorted(is_new for _, is_new in found) == [False, True]
@@ -156,7 +194,9 @@ def test_two_who_write_the_same_at_once_cause_no_error_in_the_database(
 
 
 def token_of(session: requests.Session, url: str) -> str:
-    field = BeautifulSoup(session.get(f"{url}/me", timeout=60).text, "html.parser").select_one("input[name=csrf_token]")
+    field = BeautifulSoup(session.get(f"{url}/me", timeout=60).text, "html.parser").select_one(
+        "input[name=csrf_token]"
+    )
     assert field is not None
     return str(field["value"])
 
@@ -171,14 +211,22 @@ def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
     tmp_path: Path,
 ) -> None:
     sandbox.life.run_seconds = (0, 1)
-    own = {"dashboard_refresh_interval": 5, "dashboard_watch_interval": 1, "peliqan_webhook_secret": webhooks.SECRET}
+    own = {
+        "dashboard_refresh_interval": 5,
+        "dashboard_watch_interval": 1,
+        "peliqan_webhook_secret": webhooks.SECRET,
+    }
     processes = Processes(make_environ(sandbox.url, tmp_path, **store, **RECEIVERS, **own))
     connection = sandbox.healthy
     page = f"/accounts/{connection.account_id}/connections/{connection.id}"
     with receive() as receiver:
         with app.app_context():
             Clockwork(parts, clock, receiver).rule()
-            db.session.execute(update(Refresh).values(started_at=Refresh.started_at.op("-")(db.text("interval '1 hour'"))))
+            db.session.execute(
+                update(Refresh).values(
+                    started_at=Refresh.started_at.op("-")(db.text("interval '1 hour'"))
+                )
+            )
             db.session.commit()
             before = db.session.scalar(select(func.max(Refresh.id))) or 0
             db.session.remove()
@@ -190,18 +238,34 @@ def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
             def work(number: int) -> list[int]:
                 session = sign_in(url, ("olga@example.com", "adam@example.com")[number % 2])
                 form = {"csrf_token": token_of(session, url)}
-                answers = [session.post(f"{url}{page}/sync", data=form, timeout=60, allow_redirects=False).status_code]
+                answers = [
+                    session.post(
+                        f"{url}{page}/sync", data=form, timeout=60, allow_redirects=False
+                    ).status_code
+                ]
                 answers.append(
                     session.post(
-                        f"{url}{TABLE}/exports", data={**form, "format": "csv"}, timeout=60, allow_redirects=False
+                        f"{url}{TABLE}/exports",
+                        data={**form, "format": "csv"},
+                        timeout=60,
+                        allow_redirects=False,
                     ).status_code
                 )
                 for event_id in ("one", "two", f"own {number}"):
-                    told = webhooks.made(connection, "pipeline_run_ended", 7, "SUCCESS", event_id=event_id)
+                    told = webhooks.made(
+                        connection, "pipeline_run_ended", 7, "SUCCESS", event_id=event_id
+                    )
                     body = json.dumps(told).encode()
                     sent = {"X-Peliqan-Signature": webhooks.sign(body)}
-                    answers.append(requests.post(f"{url}{webhooks.ADDRESS}", body, headers=sent, timeout=60).status_code)
-                answers += [session.get(url + path, timeout=60).status_code for path in ("/", page, "/since", "/exports")]
+                    answers.append(
+                        requests.post(
+                            f"{url}{webhooks.ADDRESS}", body, headers=sent, timeout=60
+                        ).status_code
+                    )
+                answers += [
+                    session.get(url + path, timeout=60).status_code
+                    for path in ("/", page, "/since", "/exports")
+                ]
                 return answers
 
             with ThreadPoolExecutor(6) as threads:
@@ -212,7 +276,12 @@ def test_a_fleet_in_its_ordinary_work_causes_no_error_in_the_database(
                 with app.app_context():
                     over = Refresh.id > before, Refresh.ended_at.is_not(None)
                     passed = db.session.scalar(select(func.count(Refresh.id)).where(*over)) or 0
-                    made = db.session.scalar(select(func.count(Export.id)).where(Export.state == "done")) or 0
+                    made = (
+                        db.session.scalar(
+                            select(func.count(Export.id)).where(Export.state == "done")
+                        )
+                        or 0
+                    )
                     events = db.session.scalar(select(func.count(WebhookEvent.id))) or 0
                     db.session.remove()
                     return passed >= 3 and made >= 2 and events >= 8

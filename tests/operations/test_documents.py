@@ -26,7 +26,9 @@ DOCUMENT = (HERE / "docs" / "operations.md").read_text()
 INSTALL, SET_UP, UPGRADE, RESTORE = (
     block.strip().splitlines() for block in re.findall(r"^```sh\n(.+?)^```$", DOCUMENT, re.M | re.S)
 )
-WITHOUT_PRIVILEGES = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+WITHOUT_PRIVILEGES = (
+    ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
+)
 PASSWORD = "a long password here"
 
 
@@ -34,7 +36,12 @@ PASSWORD = "a long password here"
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What ``make release`` puts into ``dist/``."""
     folder = tmp_path_factory.mktemp("release") / "dist"
-    subprocess.run([HERE / "scripts" / "make-release", sys.executable, folder], cwd=HERE, check=True, timeout=300)
+    subprocess.run(
+        [HERE / "scripts" / "make-release", sys.executable, folder],
+        cwd=HERE,
+        check=True,
+        timeout=300,
+    )
     return folder
 
 
@@ -43,7 +50,10 @@ class Machine:
 
     def __init__(self, root: Path, release: Path) -> None:
         self.root, self.port = root, free_port()
-        self._ports = {"127.0.0.1:8900": f"127.0.0.1:{self.port}", "--metrics-port=9101": f"--metrics-port={free_port()}"}
+        self._ports = {
+            "127.0.0.1:8900": f"127.0.0.1:{self.port}",
+            "--metrics-port=9101": f"--metrics-port={free_port()}",
+        }
         self.dist = root / "dist"
         shutil.copytree(release, self.dist)
         for name in ("opt", "etc/systemd/system", "usr/local/bin", "var/lib"):
@@ -66,7 +76,15 @@ class Machine:
         match line.split():
             case ["systemctl", *words]:
                 self.systemd.run(*words)
-            case ["useradd", "--system", "--home-dir", "/var/lib/partner-console", "--shell", "/usr/sbin/nologin", "console"]:
+            case [
+                "useradd",
+                "--system",
+                "--home-dir",
+                "/var/lib/partner-console",
+                "--shell",
+                "/usr/sbin/nologin",
+                "console",
+            ]:
                 pass
             case ["python3", "-m", "venv", folder]:
                 self._make_environment(Path(self.place(folder)))
@@ -81,7 +99,11 @@ class Machine:
 
     def run(self, line: str, given: str = "") -> str:
         """A command in the folder of the release; what it said."""
-        environ = {"PATH": f"{self.root}/usr/local/bin:/usr/bin:/bin", "HOME": str(self.root), "LANG": "C.UTF-8"}
+        environ = {
+            "PATH": f"{self.root}/usr/local/bin:/usr/bin:/bin",
+            "HOME": str(self.root),
+            "LANG": "C.UTF-8",
+        }
         done = subprocess.run(
             [*WITHOUT_PRIVILEGES, "/bin/sh", "-c", self.place(line)],
             env=environ,
@@ -104,7 +126,9 @@ class Machine:
     def install_wrapper(self) -> None:
         """What stands in the wrapper is of a machine: here it is this folder's, and this user's."""
         wrapper = self.root / "usr/local/bin/dashboard"
-        wrapper.write_text(self.place(wrapper.read_text()).replace("user=console", f"user={getpass.getuser()}"))
+        wrapper.write_text(
+            self.place(wrapper.read_text()).replace("user=console", f"user={getpass.getuser()}")
+        )
 
     def write_settings(self, **settings: str) -> None:
         """Fill in those of the file that was installed, and add others."""
@@ -122,7 +146,9 @@ def ensure_satisfied(lock: Path) -> None:
 
     from packaging.requirements import Requirement
 
-    entries = re.findall(r"^([a-z0-9].*?)((?:\s*\\\n\s+--hash=sha256:[0-9a-f]{64})+)", lock.read_text(), re.M)
+    entries = re.findall(
+        r"^([a-z0-9].*?)((?:\s*\\\n\s+--hash=sha256:[0-9a-f]{64})+)", lock.read_text(), re.M
+    )
     assert len(entries) == len(re.findall(r"^[a-z0-9]", lock.read_text(), re.M))
     for text, _ in entries:
         needed = Requirement(text.strip())
@@ -135,13 +161,21 @@ class Place:
 
     def __init__(self, settings: dict[str, str], url: str, certificate: Path, direct: str) -> None:
         """``direct``: empty where nothing stands before the database."""
-        self.settings, self.url, self.certificate, self.direct = settings, url, str(certificate), direct
+        self.settings, self.url, self.certificate, self.direct = (
+            settings,
+            url,
+            str(certificate),
+            direct,
+        )
         self.session = requests.Session()
 
     def as_the_document_says(self, lines: list[str]) -> list[str]:
         """Give the database server's own address to the commands that need it."""
         needs = ("dashboard backup", "dashboard restore")
-        return [f"DATABASE_URL={self.direct} {line}" if self.direct and line.startswith(needs) else line for line in lines]
+        return [
+            f"DATABASE_URL={self.direct} {line}" if self.direct and line.startswith(needs) else line
+            for line in lines
+        ]
 
     def get(self, path: str) -> requests.Response:
         """Through nginx, which answers 502 while a socket is closed."""
@@ -153,9 +187,17 @@ class Place:
         fields = {"csrf_token": token, "email": "you@example.com", "password": PASSWORD}
         headers = {"Referer": f"{self.url}/login"}
         answer = self.session.post(
-            f"{self.url}/login", data=fields, headers=headers, timeout=60, allow_redirects=False, verify=self.certificate
+            f"{self.url}/login",
+            data=fields,
+            headers=headers,
+            timeout=60,
+            allow_redirects=False,
+            verify=self.certificate,
         )
-        assert (answer.status_code, answer.headers["Location"]) == (302, urlsplit(self.url).path + "/"), answer.text
+        assert (answer.status_code, answer.headers["Location"]) == (
+            302,
+            urlsplit(self.url).path + "/",
+        ), answer.text
 
 
 @pytest.fixture
@@ -172,7 +214,9 @@ def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> I
     below_path = request.param == "pooled below a path"
     (tmp_path / "nginx").mkdir()
     port = free_port()
-    nginx = TlsNginx(tmp_path / "nginx", f"http://127.0.0.1:{machine.port}", port, below_path=below_path)
+    nginx = TlsNginx(
+        tmp_path / "nginx", f"http://127.0.0.1:{machine.port}", port, below_path=below_path
+    )
     url = f"https://127.0.0.1:{port}{'/console' if below_path else ''}"
     settings = {"DASHBOARD_URL": url, "DASHBOARD_PROXIES": "1"}
     direct = ""
@@ -188,10 +232,16 @@ def place(request: pytest.FixtureRequest, machine: Machine, tmp_path: Path) -> I
         servers.postgresql.drop("documents")
 
 
-def test_every_command_of_the_document_works_in_its_order(machine: Machine, place: Place, sandbox: Sandbox) -> None:
+def test_every_command_of_the_document_works_in_its_order(
+    machine: Machine, place: Place, sandbox: Sandbox
+) -> None:
     machine.follow(INSTALL)
     machine.install_wrapper()
-    secrets = {"SECRET_KEY": "k" * 40, "PELIQAN_PARTNER_TOKEN": TOKEN, "PELIQAN_API_URL": sandbox.url}
+    secrets = {
+        "SECRET_KEY": "k" * 40,
+        "PELIQAN_PARTNER_TOKEN": TOKEN,
+        "PELIQAN_API_URL": sandbox.url,
+    }
     machine.write_settings(**secrets, **place.settings)
     said = machine.follow(SET_UP)
     assert "database  fine" in said["dashboard check"]
@@ -202,12 +252,21 @@ def test_every_command_of_the_document_works_in_its_order(machine: Machine, plac
     assert connections > 0
 
     said = machine.follow(place.as_the_document_says(UPGRADE))
-    assert any(f"schema {newest_version()}" in each for line, each in said.items() if "dashboard backup" in line)
+    assert any(
+        f"schema {newest_version()}" in each
+        for line, each in said.items()
+        if "dashboard backup" in line
+    )
     assert place.get("/connections.json").json()["total"] == connections
 
-    machine.run("dashboard users create later@example.com --role viewer --password-stdin", given=f"{PASSWORD}\n")
+    machine.run(
+        "dashboard users create later@example.com --role viewer --password-stdin",
+        given=f"{PASSWORD}\n",
+    )
     machine.follow(place.as_the_document_says(RESTORE))
-    wait_for(lambda: place.get("/connections.json").status_code == 200, "nginx finds the console again")
+    wait_for(
+        lambda: place.get("/connections.json").status_code == 200, "nginx finds the console again"
+    )
     assert place.get("/connections.json").json()["total"] == connections
     assert "later@example.com" not in machine.run("dashboard users list")
 
@@ -215,8 +274,12 @@ def test_every_command_of_the_document_works_in_its_order(machine: Machine, plac
         (machine.root / "etc/direct.env").write_text(f"DATABASE_URL={place.direct}\n")
         unit = machine.root / "etc/systemd/system/partner-console-backup.service"
         settings = "EnvironmentFile=/etc/partner-console.env\n"
-        unit.write_text(unit.read_text().replace(settings, f"{settings}EnvironmentFile=/etc/direct.env\n"))
+        unit.write_text(
+            unit.read_text().replace(settings, f"{settings}EnvironmentFile=/etc/direct.env\n")
+        )
     machine.systemd.run_once("partner-console-backup.service")
     [kept] = (machine.root / "var/lib/partner-console/backups").glob("*.console")
     assert kept.stat().st_mode & 0o777 == 0o600
-    machine.carry_out("systemctl stop partner-console-web.socket partner-console-web partner-console-worker")
+    machine.carry_out(
+        "systemctl stop partner-console-web.socket partner-console-web partner-console-worker"
+    )

@@ -21,7 +21,9 @@ def end_sessions(servers: Servers) -> Iterator[Callable[[], None]]:
     with psycopg.connect(servers.postgresql.url("postgres"), autocommit=True) as there:
 
         def end() -> None:
-            there.execute("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'test'")
+            there.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = 'test'"
+            )
 
         yield end
 

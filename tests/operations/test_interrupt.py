@@ -79,7 +79,9 @@ def test_ctrl_c_ends_a_demo_in_order(start: Start, log: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "sandbox"])
-def test_ctrl_c_ends_a_server_in_order_while_browsers_hold_connections(start: Start, log: Path, command: str) -> None:
+def test_ctrl_c_ends_a_server_in_order_while_browsers_hold_connections(
+    start: Start, log: Path, command: str
+) -> None:
     port = free_port()
     process = start(command, f"--port={port}")
     with requests.Session() as browser:
@@ -115,17 +117,25 @@ def post_fork(server, worker):
 def child_exit(server, worker):
     open("ended", "w").close()
 """
-APPLICATION = "def app(environ, start_response):\n    start_response('204 No Content', [])\n    return []\n"
+APPLICATION = (
+    "def app(environ, start_response):\n    start_response('204 No Content', [])\n    return []\n"
+)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGQUIT"])
-@pytest.mark.parametrize("worker", ["dashboard.http.worker.Worker", "dashboard.sandbox.server.Worker"])
-def test_a_worker_asked_to_end_before_it_has_handlers_ends(tmp_path: Path, worker: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "worker", ["dashboard.http.worker.Worker", "dashboard.sandbox.server.Worker"]
+)
+def test_a_worker_asked_to_end_before_it_has_handlers_ends(
+    tmp_path: Path, worker: str, name: str
+) -> None:
     (tmp_path / "settings.py").write_text(ASKED_AT_ONCE.format(worker=worker, name=name))
     (tmp_path / "application.py").write_text(APPLICATION)
     words = ["-c", "settings.py", "-b", f"127.0.0.1:{free_port()}", "application:app"]
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen([sys.executable, "-m", "gunicorn", *words], cwd=tmp_path, env=environ) as process:
+    with subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", *words], cwd=tmp_path, env=environ
+    ) as process:
         try:
             wait_for((tmp_path / "ended").exists, "the worker has ended", within=20)
         finally:

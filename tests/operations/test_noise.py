@@ -24,7 +24,11 @@ NAMES = {"redis": "Redis", "postgresql": "The database"}
 def lines_of(log: Path) -> list[dict[str, Any]]:
     """What a process has written, but for its line a request."""
     found = [json.loads(line) for line in log.read_text().splitlines()]
-    return [each for each in found if each["logger"] != "dashboard.telemetry.access_log" and each["level"] != "INFO"]
+    return [
+        each
+        for each in found
+        if each["logger"] != "dashboard.telemetry.access_log" and each["level"] != "INFO"
+    ]
 
 
 def says(words: str) -> Callable[[Path], bool]:
@@ -60,7 +64,9 @@ def visiting(url: str, session: requests.Session) -> Iterator[list[int]]:
 def test_a_server_that_is_away_is_a_line_at_the_beginning_and_one_at_the_end(
     store: dict[str, str], servers: Servers, sandbox: Sandbox, tmp_path: Path, which: str
 ) -> None:
-    processes = Processes(make_environ(sandbox.url, tmp_path, **store, dashboard_refresh_interval=5))
+    processes = Processes(
+        make_environ(sandbox.url, tmp_path, **store, dashboard_refresh_interval=5)
+    )
     logs = {name: tmp_path / f"{name}.log" for name in ("serve", "worker")}
     with logs["serve"].open("wb") as of_serve, logs["worker"].open("wb") as of_worker:
         try:
@@ -73,13 +79,23 @@ def test_a_server_that_is_away_is_a_line_at_the_beginning_and_one_at_the_end(
                 wait_for(lambda: len(answers) > 8, "pages are shown")
                 server.stop()
                 began = time.monotonic()
-                wait_for(lambda: all(map(says("does not answer"), logs.values())), "both notice", within=60)
+                wait_for(
+                    lambda: all(map(says("does not answer"), logs.values())),
+                    "both notice",
+                    within=60,
+                )
                 # Each of the worker's fourteen threads has tried several times.
-                wait_for(lambda: time.monotonic() - began > SECONDS, "it was away so long", within=60)
+                wait_for(
+                    lambda: time.monotonic() - began > SECONDS, "it was away so long", within=60
+                )
                 away = time.monotonic() - began
                 server.start()
                 number = len(answers)
-                wait_for(lambda: all(map(says("answers again after"), logs.values())), "both notice again", within=60)
+                wait_for(
+                    lambda: all(map(says("answers again after"), logs.values())),
+                    "both notice again",
+                    within=60,
+                )
                 wait_for(lambda: len(answers) > number + 20, "pages are shown again", within=60)
         finally:
             processes.end_all()

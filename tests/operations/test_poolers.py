@@ -35,7 +35,16 @@ from tests.support.visits import sign_in
 # Fixtures of the folder that is about copies.
 __all__ = ["fleet", "own"]
 
-PAGES = ("/", "/connections", "/causes", "/accounts/1001", "/audit", "/connections.json", "/trend", "/me")
+PAGES = (
+    "/",
+    "/connections",
+    "/causes",
+    "/accounts/1001",
+    "/audit",
+    "/connections.json",
+    "/trend",
+    "/me",
+)
 VISITORS, ROUNDS = 12, 4
 
 
@@ -49,7 +58,9 @@ def store(store: dict[str, str], pooler: PgBouncer) -> dict[str, str]:
 def run(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Callable[..., Result]:
     """A command, in this process."""
     environ = make_environ(sandbox.url, tmp_path, **store)
-    return lambda *words, **more: CliRunner().invoke(main, words, env={**environ, **more}, input=more.pop("given", None))
+    return lambda *words, **more: CliRunner().invoke(
+        main, words, env={**environ, **more}, input=more.pop("given", None)
+    )
 
 
 @pytest.fixture
@@ -115,7 +126,9 @@ def test_pages_and_passes_go_on_with_fewer_server_connections_than_clients(
             ]
 
         with ThreadPoolExecutor(VISITORS) as visitors:
-            answers = [status for statuses in visitors.map(visit, range(VISITORS)) for status in statuses]
+            answers = [
+                status for statuses in visitors.map(visit, range(VISITORS)) for status in statuses
+            ]
         assert (len(answers), set(answers)) == (VISITORS * ROUNDS * len(PAGES), {200})
 
         def is_complete() -> bool:
@@ -126,7 +139,11 @@ def test_pages_and_passes_go_on_with_fewer_server_connections_than_clients(
 
         wait_for(is_complete, "the pass is complete", within=60)
         processes.end_all()
-    wrong = [line for line in (tmp_path / "log").read_text().splitlines() if json.loads(line)["level"] != "INFO"]
+    wrong = [
+        line
+        for line in (tmp_path / "log").read_text().splitlines()
+        if json.loads(line)["level"] != "INFO"
+    ]
     assert wrong == []
     assert left_in_sessions(pooler, "test") == CLEAN
 
@@ -140,8 +157,14 @@ def test_what_needs_a_session_of_its_own_says_that_it_needs_the_servers_address(
         assert run("backup", str(file), DATABASE_URL=direct).exit_code == 0
     words = (command, str(file), *(["--replace"] if command == "restore" else []))
     refused = run(*words)
-    assert (refused.exit_code, "set DATABASE_URL to the address of the database server" in refused.output) == (1, True)
-    assert "backup and restore need the address of the database server itself" in run("check", "database").output
+    assert (
+        refused.exit_code,
+        "set DATABASE_URL to the address of the database server" in refused.output,
+    ) == (1, True)
+    assert (
+        "backup and restore need the address of the database server itself"
+        in run("check", "database").output
+    )
     done = run(*words, DATABASE_URL=direct)
     assert done.exit_code == 0, done.output
     assert left_in_sessions(pooler, "test") == CLEAN
@@ -171,18 +194,26 @@ def warehouse(pooler: PgBouncer, servers: Servers, database: str) -> str:
     ("question", "said"),
     [
         ("insert into invoice values (99)", "read-only transaction"),
-        ("with gone as (delete from invoice returning *) select * from gone", "read-only transaction"),
+        (
+            "with gone as (delete from invoice returning *) select * from gone",
+            "read-only transaction",
+        ),
         ("select write_anyway()", "read-write mode"),
         ("do $$ begin set transaction read write; delete from invoice; end $$", "read-write mode"),
         ("set transaction read write", "read-write mode"),
         ("select 1; select 2", "multiple commands"),
         ("commit; drop table invoice", "multiple commands"),
         ("select pg_sleep(60)", "statement timeout"),
-        ("select pg_sleep(60) from (select set_config('statement_timeout', '0', false)) as longer", "statement timeout"),
+        (
+            "select pg_sleep(60) from (select set_config('statement_timeout', '0', false)) as longer",
+            "statement timeout",
+        ),
         ("select * from nothing_like_it", "does not exist"),
     ],
 )
-def test_a_question_through_a_pooler_is_read_only_short_and_a_single_one(warehouse: str, question: str, said: str) -> None:
+def test_a_question_through_a_pooler_is_read_only_short_and_a_single_one(
+    warehouse: str, question: str, said: str
+) -> None:
     with pytest.raises(sql_result.Failed) as refused:
         ask(warehouse, question, seconds=1)
     assert said in str(refused.value).lower()
@@ -218,7 +249,9 @@ def test_a_question_leaves_nothing_to_whoever_gets_the_connection_next(
         ask(warehouse, "delete from invoice")
 
 
-def test_a_question_is_cancelled_through_the_pooler(warehouse: str, servers: Servers, database: str) -> None:
+def test_a_question_is_cancelled_through_the_pooler(
+    warehouse: str, servers: Servers, database: str
+) -> None:
     cancels: list[Callable[[], None]] = []
     failures: list[str] = []
 
@@ -232,16 +265,24 @@ def test_a_question_is_cancelled_through_the_pooler(warehouse: str, servers: Ser
     thread.start()
     with psycopg.connect(servers.postgresql.url(database), autocommit=True) as there:
         active = "select count(*) from pg_stat_activity where query like 'select pg_sleep(50)%' and state = 'active'"
-        wait_for(lambda: there.execute(active).fetchone() == (1,), "the question is under way", within=60)
+        wait_for(
+            lambda: there.execute(active).fetchone() == (1,), "the question is under way", within=60
+        )
         cancels[0]()
         thread.join(60)
         assert there.execute(active).fetchone() == (0,)
-    assert [said for said in failures if "canceling statement due to user request" in said] == failures != []
+    assert (
+        [said for said in failures if "canceling statement due to user request" in said]
+        == failures
+        != []
+    )
 
 
 def test_many_questions_at_once_are_answered_with_few_server_connections(warehouse: str) -> None:
     with ThreadPoolExecutor(8) as askers:
-        found = list(askers.map(lambda _: len(ask(warehouse, "select id from invoice").rows), range(24)))
+        found = list(
+            askers.map(lambda _: len(ask(warehouse, "select id from invoice").rows), range(24))
+        )
     assert found == [30] * 24
 
 
@@ -259,11 +300,17 @@ def test_copies_arrive_through_a_pooler_and_hold_one_lock_as_long_as_they_last(
     assert left_in_sessions(pooler, database) == CLEAN
     with psycopg.connect(servers.postgresql.url(database)) as there:
         for each in copied:
-            count = psycopg.sql.SQL("SELECT count(*) FROM {}").format(psycopg.sql.Identifier(each["target"]))
+            count = psycopg.sql.SQL("SELECT count(*) FROM {}").format(
+                psycopg.sql.Identifier(each["target"])
+            )
             assert there.execute(count).fetchone() == (each["rows"],)
     holder = open_destination(address)
     assert isinstance(holder, DatabaseDestination)
-    with holder, pytest.raises(DestinationError, match="Another pull is writing"), open_destination(address):
+    with (
+        holder,
+        pytest.raises(DestinationError, match="Another pull is writing"),
+        open_destination(address),
+    ):
         pass
     with open_destination(address):
         pass

@@ -46,7 +46,10 @@ def test_a_store_in_use_is_not_replaced(
     assert run("backup", file).exit_code == 0
     for last in (pages, worker):
         refused = run("restore", file, "--replace")
-        assert (refused.exit_code, "Nothing was changed: end all of them" in refused.output) == (1, True), refused.output
+        assert (refused.exit_code, "Nothing was changed: end all of them" in refused.output) == (
+            1,
+            True,
+        ), refused.output
         if last is pages:
             pages.terminate()
             assert pages.wait(60) == 0
@@ -57,7 +60,11 @@ def test_a_store_in_use_is_not_replaced(
     assert "One that was killed counts as running for" in refused.output
     with app.app_context():
         before = clock() - timedelta(minutes=1)
-        db.session.execute(update(PeriodicTask).where(PeriodicTask.name.startswith("process ")).values(due_at=before))
+        db.session.execute(
+            update(PeriodicTask)
+            .where(PeriodicTask.name.startswith("process "))
+            .values(due_at=before)
+        )
         db.session.commit()
         db.session.remove()
         db.engine.dispose()

@@ -11,7 +11,9 @@ from tests.support.fault_server import FaultServer
 @pytest.fixture
 def server() -> Iterator[FaultServer]:
     made = FaultServer()
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     yield made
     made.stopped.set()

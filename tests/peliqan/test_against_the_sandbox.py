@@ -8,7 +8,9 @@ from tests.support.sandbox import ACCOUNTS, Sandbox
 
 
 def client(sandbox: Sandbox) -> peliqan.Peliqan:
-    return peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), read_timeout=10.0, backoff=0.0)
+    return peliqan.Peliqan(
+        sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), read_timeout=10.0, backoff=0.0
+    )
 
 
 def test_every_account_is_found_over_its_pages_and_again_by_its_own_id(sandbox: Sandbox) -> None:
@@ -67,7 +69,9 @@ def test_a_customer_is_sent_to_a_page_to_allow_access_again(sandbox: Sandbox) ->
     assert link.url.startswith("http")
 
 
-def test_a_customer_is_invited_to_connect_something_and_nothing_is_e_mailed(sandbox: Sandbox) -> None:
+def test_a_customer_is_invited_to_connect_something_and_nothing_is_e_mailed(
+    sandbox: Sandbox,
+) -> None:
     account = client(sandbox).for_account(sandbox.healthy.account_id)
     first, second = account.invite("xero"), account.invite("xero")
     assert first.url.startswith(f"{sandbox.url}/sandbox/invite/")
@@ -80,6 +84,12 @@ def test_the_widget_gets_a_token_for_one_customer(sandbox: Sandbox) -> None:
     api = client(sandbox)
     account = next(api.accounts())
     assert account.external_id is not None
-    token = api.integration_token(account.external_id, first_name="Ada", last_name="L", email="ada@example.com", company_name="A")
+    token = api.integration_token(
+        account.external_id,
+        first_name="Ada",
+        last_name="L",
+        email="ada@example.com",
+        company_name="A",
+    )
     assert token.token
     assert token.token not in repr(token)

@@ -71,9 +71,13 @@ def is_open(breaker: CircuitBreaker, *, may_try: bool = False) -> bool:
     return False
 
 
-def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_a_probe_is_asked_for_after_so_many_failures_in_a_row_and_not_one_before(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
-    assert [fail_once(breaker, account) for account in range(IN_A_ROW)] == [False] * (IN_A_ROW - 1) + [True]
+    assert [fail_once(breaker, account) for account in range(IN_A_ROW)] == [False] * (
+        IN_A_ROW - 1
+    ) + [True]
     assert not is_open(breaker)
     breaker.settle(breaker.answers, answered=False, reason="No.")
     assert is_open(breaker)
@@ -108,14 +112,20 @@ def test_an_answer_between_begins_the_count_anew(notes: MemoryOutageStore, hands
             breaker.answered()
 
 
-def test_a_try_during_which_another_was_answered_is_not_counted(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_a_try_during_which_another_was_answered_is_not_counted(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
     sent = breaker.answers
     breaker.answered()
-    assert not any(breaker.failed(account, sent, timed_out=True) for account in range(10 * IN_A_ROW))
+    assert not any(
+        breaker.failed(account, sent, timed_out=True) for account in range(10 * IN_A_ROW)
+    )
 
 
-def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
     while not fail_once(breaker, 1):
         pass
@@ -125,13 +135,17 @@ def test_an_answer_that_comes_while_the_probe_is_under_way_keeps_it_closed(notes
     assert not is_open(breaker)
 
 
-def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_a_time_out_beside_another_accounts_failure_is_suspicious_at_once(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     breaker = CircuitBreaker(notes, clock=hands)
     assert not any(fail_once(breaker, 1, timed_out=True) for _ in range(10 * IN_A_ROW))
     assert fail_once(breaker, 2, timed_out=True)
 
 
-def test_turns_come_ever_more_rarely_and_each_is_one_process_s(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_turns_come_ever_more_rarely_and_each_is_one_process_s(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     worker, other = opened(notes, hands), CircuitBreaker(notes, clock=hands)
     waits = []
     for _ in range(6):
@@ -140,7 +154,14 @@ def test_turns_come_ever_more_rarely_and_each_is_one_process_s(notes: MemoryOuta
             hands.move(SECOND)
         assert not other.take_turn()
         waits.append((hands.now - began).total_seconds())
-    assert waits == [FIRST_WAIT.total_seconds(), 10, 20, 40, LONGEST_WAIT.total_seconds(), LONGEST_WAIT.total_seconds()]
+    assert waits == [
+        FIRST_WAIT.total_seconds(),
+        10,
+        20,
+        40,
+        LONGEST_WAIT.total_seconds(),
+        LONGEST_WAIT.total_seconds(),
+    ]
 
 
 def test_of_many_threads_one_has_the_turn(notes: MemoryOutageStore, hands: Hands) -> None:
@@ -150,7 +171,9 @@ def test_of_many_threads_one_has_the_turn(notes: MemoryOutageStore, hands: Hands
         assert sum(pool.map(lambda _: breaker.take_turn(), range(64))) == 1
 
 
-def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     breaker = opened(notes, hands)
     hands.move(FIRST_WAIT + OVERDUE - SECOND)
     assert is_open(breaker, may_try=True)
@@ -160,7 +183,9 @@ def test_a_read_waits_for_the_worker_and_asks_only_where_none_does(notes: Memory
     assert is_open(breaker, may_try=True)
 
 
-def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     other = CircuitBreaker(notes, clock=hands)
     assert not is_open(other)
     first = opened(notes, hands)
@@ -172,14 +197,18 @@ def test_another_process_learns_of_it_within_a_second_and_of_its_end_as_well(not
     assert not is_open(other)
 
 
-def test_an_outage_that_another_wrote_down_first_counts(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_an_outage_that_another_wrote_down_first_counts(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     first = opened(notes, hands)
     hands.move(SECOND / 2)
     second = opened(notes, hands)
     assert second.outage == first.outage
 
 
-def test_a_clock_that_is_put_back_does_not_keep_it_shut(notes: MemoryOutageStore, hands: Hands) -> None:
+def test_a_clock_that_is_put_back_does_not_keep_it_shut(
+    notes: MemoryOutageStore, hands: Hands
+) -> None:
     other, first = CircuitBreaker(notes, clock=hands), opened(notes, hands)
     assert is_open(other)
     hands.move(-timedelta(hours=1))
@@ -206,7 +235,9 @@ def fail(api: peliqan.Peliqan, times: int = IN_A_ROW) -> None:
             api.for_account(account_id).connections()
 
 
-def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(server: FaultServer, api: peliqan.Peliqan) -> None:
+def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(
+    server: FaultServer, api: peliqan.Peliqan
+) -> None:
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, html(503))
     server.say(SYNC, Answer({"run_data": []}))
@@ -223,11 +254,16 @@ def test_while_it_answers_nobody_nothing_is_sent_and_the_words_say_so(server: Fa
     assert len(server.asked) == asked
     assert started.value.outcome_unknown is False
     since = "Every try since 2 January, 10:42 UTC has failed (the last with: Peliqan has an internal error)"
-    assert read.value.explained == f"Peliqan does not answer. {since}, so it is asked now and then only."
+    assert (
+        read.value.explained
+        == f"Peliqan does not answer. {since}, so it is asked now and then only."
+    )
     assert started.value.explained == f"Peliqan does not answer. {since}, so this was not sent."
 
 
-def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(server: FaultServer, api: peliqan.Peliqan, hands: Hands) -> None:
+def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(
+    server: FaultServer, api: peliqan.Peliqan, hands: Hands
+) -> None:
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, html(503))
     fail(api)
@@ -241,7 +277,9 @@ def test_a_press_is_never_the_try_nor_is_the_token_that_it_needs(server: FaultSe
     assert server.count(SYNC) + server.count("/api/partner/sub-account/identity/") == 0
 
 
-def test_a_read_that_is_answered_ends_it(server: FaultServer, api: peliqan.Peliqan, hands: Hands) -> None:
+def test_a_read_that_is_answered_ends_it(
+    server: FaultServer, api: peliqan.Peliqan, hands: Hands
+) -> None:
     server.say(SERVERS, html(503))
     server.say(ACCOUNTS, html(503))
     fail(api)
@@ -308,7 +346,9 @@ def test_an_answer_that_cannot_be_read_is_one_all_the_same(
     assert api.breaker.outage is None
 
 
-def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(server: FaultServer, hands: Hands) -> None:
+def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(
+    server: FaultServer, hands: Hands
+) -> None:
     pace = peliqan.RateLimiter(4, 10, "redis://127.0.0.1:1/0")
     api = server.client(breaker=CircuitBreaker(clock=hands), pace=pace)
     for _ in range(2 * IN_A_ROW):
@@ -317,7 +357,9 @@ def test_a_count_of_requests_that_is_away_says_nothing_of_peliqan(server: FaultS
     assert api.breaker.outage is None
 
 
-def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(server: FaultServer, hands: Hands) -> None:
+def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(
+    server: FaultServer, hands: Hands
+) -> None:
     """Eight are stuck in time-outs at one slot: those behind them do not wait for theirs."""
 
     def stalls(_: Any) -> None:
@@ -326,7 +368,11 @@ def test_whoever_waits_for_a_free_slot_is_told_as_soon_as_it_is_known(server: Fa
     server.say(SERVERS, Answer(raw=stalls))
     server.say(ACCOUNTS, Answer(raw=stalls))
     api = server.client(
-        breaker=CircuitBreaker(clock=hands), retries=0, read_timeout=0.15, concurrency=2, pace=peliqan.RateLimiter(2)
+        breaker=CircuitBreaker(clock=hands),
+        retries=0,
+        read_timeout=0.15,
+        concurrency=2,
+        pace=peliqan.RateLimiter(2),
     )
 
     def call(account_id: int) -> type[Exception]:

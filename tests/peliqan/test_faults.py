@@ -21,7 +21,9 @@ from tests.support.sandbox import Sandbox
 
 
 def client(url: str, **more: Any) -> peliqan.Peliqan:
-    return peliqan.Peliqan(url, TOKEN, tokens=peliqan.MemoryTokens(), **{"read_timeout": 1.0, "backoff": 0.0, **more})
+    return peliqan.Peliqan(
+        url, TOKEN, tokens=peliqan.MemoryTokens(), **{"read_timeout": 1.0, "backoff": 0.0, **more}
+    )
 
 
 @contextmanager
@@ -51,8 +53,13 @@ def scripted(reply: Callable[[socket.socket], None]) -> Iterator[tuple[str, list
 
 def test_no_redirect_is_followed(sandbox: Sandbox) -> None:
     with scripted(lambda connection: None) as (other, seen):
-        answer = f"HTTP/1.1 301 Moved\r\nLocation: {other}/steal\r\nContent-Length: 0\r\n\r\n".encode()
-        with scripted(lambda connection: connection.sendall(answer)) as (url, _), pytest.raises(peliqan.BrokenAnswer):
+        answer = (
+            f"HTTP/1.1 301 Moved\r\nLocation: {other}/steal\r\nContent-Length: 0\r\n\r\n".encode()
+        )
+        with (
+            scripted(lambda connection: connection.sendall(answer)) as (url, _),
+            pytest.raises(peliqan.BrokenAnswer),
+        ):
             client(url).account_page()
         assert seen == []
 
@@ -61,14 +68,17 @@ def test_a_gzip_bomb_is_refused_before_it_fills_the_memory() -> None:
     import gzip
 
     bomb = gzip.compress(b" " * (64 * 1024 * 1024))
-    head = f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {len(bomb)}\r\n\r\n".encode()
+    )
     with scripted(lambda connection: connection.sendall(head + bomb)) as (url, _):
         with pytest.raises(peliqan.BrokenAnswer, match="16 MB"):
             client(url, retries=0, read_timeout=10).account_page()
 
 
 @pytest.mark.parametrize(
-    ("header", "seconds"), [("5", 5), ("soon", None), ("", None), ("Thu, 01 Jan 1970 00:00:10 GMT", 10), ("-3", None)]
+    ("header", "seconds"),
+    [("5", 5), ("soon", None), ("", None), ("Thu, 01 Jan 1970 00:00:10 GMT", 10), ("-3", None)],
 )
 def test_retry_after_is_read_in_both_its_shapes(header: str, seconds: float | None) -> None:
     assert retry_wait(header, now=0) == seconds
@@ -86,15 +96,25 @@ def test_every_account_of_many_pages_is_listed_once(sandbox: Sandbox) -> None:
 
 
 def test_a_path_can_be_replaced_and_a_wrong_replacement_is_said_by_its_setting() -> None:
-    assert peliqan.Routes({"reauthorise": "/v2/{server_id}/auth"})["reauthorise"].path == "/v2/{server_id}/auth"
-    for wrong in ({"reauthorise": "/v2/auth"}, {"nonsense": "/x"}, {"servers": "api/servers/"}, {"servers": "/{oops"}):
+    assert (
+        peliqan.Routes({"reauthorise": "/v2/{server_id}/auth"})["reauthorise"].path
+        == "/v2/{server_id}/auth"
+    )
+    for wrong in (
+        {"reauthorise": "/v2/auth"},
+        {"nonsense": "/x"},
+        {"servers": "api/servers/"},
+        {"servers": "/{oops"},
+    ):
         with pytest.raises(ValueError, match="PELIQAN_PATH_"):
             peliqan.Routes(wrong)
 
 
 def test_every_route_names_its_source() -> None:
     assert all(
-        route.source and set(route.source.replace(", path A", "").replace(", shape A", "").split()) <= set("DSHBA")
+        route.source
+        and set(route.source.replace(", path A", "").replace(", shape A", "").split())
+        <= set("DSHBA")
         for route in ROUTES
     )
 
@@ -103,7 +123,10 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(["id", "data", "tables", "run_data", "running", "name"]) | st.text(), inner)
+        | st.dictionaries(
+            st.sampled_from(["id", "data", "tables", "run_data", "running", "name"]) | st.text(),
+            inner,
+        )
     ),
     max_leaves=12,
 )
@@ -118,14 +141,25 @@ def test_any_json_is_an_answer_or_broken_and_never_a_traceback(data: Any, model:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    extra=st.dictionaries(st.text(min_size=1).filter(lambda key: key not in Connection.model_fields), JSON, max_size=4),
+    extra=st.dictionaries(
+        st.text(min_size=1).filter(lambda key: key not in Connection.model_fields), JSON, max_size=4
+    ),
     status=st.text(),
 )
-def test_known_fields_survive_unknown_ones_and_any_status_is_kept(extra: dict[str, Any], status: str) -> None:
+def test_known_fields_survive_unknown_ones_and_any_status_is_kept(
+    extra: dict[str, Any], status: str
+) -> None:
     known = {"id": 7, "name": "n", "server_type": "exact", "health_status": status}
     try:
         seen = Connection.model_validate({**extra, **known})
     except ValidationError:
-        assert set(extra) & {"target", "run_interval", "is_target", "is_datawarehouse", "disable_scheduler", "auth_type"}
+        assert set(extra) & {
+            "target",
+            "run_interval",
+            "is_target",
+            "is_datawarehouse",
+            "disable_scheduler",
+            "auth_type",
+        }
         return
     assert (seen.id, seen.status, seen.connector) == (7, status, "exact")

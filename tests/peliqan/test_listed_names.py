@@ -9,11 +9,35 @@ from tests.support.fault_server import Answer, FaultServer
 
 ROWS = "/api/database/rows/table/3/"
 PIECES = st.sampled_from(
-    [",", '"', '""', "\\", "-", "+", " ", "'", "a", "Ünï", "😀", "ا", "[x]", "\t", "\n", "\r", "%", "&", "="]
+    [
+        ",",
+        '"',
+        '""',
+        "\\",
+        "-",
+        "+",
+        " ",
+        "'",
+        "a",
+        "Ünï",
+        "😀",
+        "ا",
+        "[x]",
+        "\t",
+        "\n",
+        "\r",
+        "%",
+        "&",
+        "=",
+    ]
 )
 # Baserow trims names, and refuses empty ones and NUL.
 NAMES = (
-    st.lists(PIECES | st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+    st.lists(
+        PIECES | st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
+        min_size=1,
+        max_size=12,
+    )
     .map("".join)
     .filter(lambda name: name == name.strip() != "")
 )
@@ -65,12 +89,16 @@ def test_the_sandbox_splits_any_text_as_the_states_of_the_servers_reader_do(text
         assert _split(text) == split(text)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(names=st.lists(NAMES, min_size=1, max_size=4), sign=st.sampled_from(["-", "+"]))
 @example(names=["Last, first"], sign="-")
 @example(names=['a"b', "back\\slash", '-\\,"'], sign="-")
 @example(names=["-Minus", "+Plus"], sign="+")
-def test_names_arrive_as_they_are_whatever_is_in_them(server: FaultServer, names: list[str], sign: str) -> None:
+def test_names_arrive_as_they_are_whatever_is_in_them(
+    server: FaultServer, names: list[str], sign: str
+) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
     account = server.client().for_account(1)
     account.rows(3, order_by=f"{sign}{names[0]}", include=names)
@@ -83,4 +111,7 @@ def test_names_arrive_as_they_are_whatever_is_in_them(server: FaultServer, names
 def test_a_plain_name_is_sent_without_quotes(server: FaultServer, name: str) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
     server.client().for_account(1).rows(3, order_by=name, include=[name, "b"])
-    assert (server.asked[-1].query["order_by"], server.asked[-1].query["include"]) == ([name], [f"{name},b"])
+    assert (server.asked[-1].query["order_by"], server.asked[-1].query["include"]) == (
+        [name],
+        [f"{name},b"],
+    )

@@ -26,7 +26,8 @@ def run_with(server: FaultServer, tables: Any) -> Any:
 
 @pytest.mark.parametrize(("shape", "name", "as_text"), product(SHAPES, COUNT_NAMES, (False, True)))
 @pytest.mark.parametrize(
-    ("count", "read"), [(5, 5), ("5", 5), (5.0, 5), (0, 0), (True, None), (-1, None), ("x", None), (2**60, None)]
+    ("count", "read"),
+    [(5, 5), ("5", 5), (5.0, 5), (0, 0), (True, None), (-1, None), ("x", None), (2**60, None)],
 )
 def test_the_count_is_read_in_each_shape_and_under_each_name(
     server: FaultServer, shape: str, name: str, as_text: bool, count: Any, read: int | None
@@ -38,14 +39,24 @@ def test_the_count_is_read_in_each_shape_and_under_each_name(
 
 
 @pytest.mark.parametrize("as_text", [False, True])
-def test_a_list_of_names_and_an_object_of_counts_are_tables_as_well(server: FaultServer, as_text: bool) -> None:
-    for tables, read in ((["a", "b"], [("a", None), ("b", None)]), ({"a": 5, "b": "6"}, [("a", 5), ("b", 6)])):
+def test_a_list_of_names_and_an_object_of_counts_are_tables_as_well(
+    server: FaultServer, as_text: bool
+) -> None:
+    for tables, read in (
+        (["a", "b"], [("a", None), ("b", None)]),
+        ({"a": 5, "b": "6"}, [("a", 5), ("b", 6)]),
+    ):
         run = run_with(server, json.dumps(tables) if as_text else tables)
         assert [(each.name, each.records) for each in run.tables] == read
 
 
-@pytest.mark.parametrize(("first", "second"), [(None, 5), (True, 5), (-3, 5), ([{"id": 1}], 5), ("many", "5"), (2**70, 5)])
-def test_the_first_name_under_which_a_count_can_be_read_is_believed(server: FaultServer, first: Any, second: Any) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(None, 5), (True, 5), (-3, 5), ([{"id": 1}], 5), ("many", "5"), (2**70, 5)],
+)
+def test_the_first_name_under_which_a_count_can_be_read_is_believed(
+    server: FaultServer, first: Any, second: Any
+) -> None:
     for one, other in product(COUNT_NAMES, COUNT_NAMES):
         if COUNT_NAMES.index(one) < COUNT_NAMES.index(other):
             assert run_with(server, [{"name": "a", one: first, other: second}]).records == 5
@@ -61,18 +72,36 @@ def test_what_names_no_table_makes_no_run_unreadable(server: FaultServer, tables
 
 
 def test_a_name_that_is_no_text_is_left_out_and_the_count_stays(server: FaultServer) -> None:
-    run = run_with(server, [{"name": 7, "rows": 1}, {"name": {}, "rows": 2}, {"rows": 3}, {"name": None, "rows": 4}])
-    assert [(each.name, each.records) for each in run.tables] == [("7", 1), ("", 2), ("", 3), ("", 4)]
-    assert [each.name for each in run_with(server, {"a": {"name": None, "rows": 1}, "b": {"name": "c"}}).tables] == ["a", "c"]
+    run = run_with(
+        server,
+        [{"name": 7, "rows": 1}, {"name": {}, "rows": 2}, {"rows": 3}, {"name": None, "rows": 4}],
+    )
+    assert [(each.name, each.records) for each in run.tables] == [
+        ("7", 1),
+        ("", 2),
+        ("", 3),
+        ("", 4),
+    ]
+    assert [
+        each.name
+        for each in run_with(server, {"a": {"name": None, "rows": 1}, "b": {"name": "c"}}).tables
+    ] == ["a", "c"]
 
 
 def test_a_sum_that_no_column_holds_is_no_count(server: FaultServer) -> None:
-    assert run_with(server, [{"name": str(each), "rows": 2**53 - 1} for each in range(3)]).records is None
+    assert (
+        run_with(server, [{"name": str(each), "rows": 2**53 - 1} for each in range(3)]).records
+        is None
+    )
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 JSON = st.recursive(
-    LEAVES, lambda each: st.lists(each, max_size=3) | st.dictionaries(st.sampled_from([*COUNT_NAMES, "name", "a"]), each)
+    LEAVES,
+    lambda each: (
+        st.lists(each, max_size=3)
+        | st.dictionaries(st.sampled_from([*COUNT_NAMES, "name", "a"]), each)
+    ),
 )
 
 
@@ -80,7 +109,10 @@ JSON = st.recursive(
 def test_any_json_and_its_text_give_the_same_tables(tables: Any) -> None:
     text = json.dumps(tables)
     read = table_loads(json.loads(text))
-    assert all(isinstance(each["name"], str) and read_count(each["records"]) == each["records"] for each in read)
+    assert all(
+        isinstance(each["name"], str) and read_count(each["records"]) == each["records"]
+        for each in read
+    )
     if not isinstance(tables, str):
         assert table_loads(text) == read
 
@@ -92,7 +124,12 @@ def test_pages_of_runs_are_asked_for_by_both_names_of_their_size(server: FaultSe
     account.runs(7, page=2, per_page=25)
     assert server.asked[-1].query == {"page": ["2"], "per_page": ["25"], "page_size": ["25"]}
     account.run(7, 9)
-    assert server.asked[-1].query == {"run_id": ["9"], "page": ["1"], "per_page": ["10"], "page_size": ["10"]}
+    assert server.asked[-1].query == {
+        "run_id": ["9"],
+        "page": ["1"],
+        "per_page": ["10"],
+        "page_size": ["10"],
+    }
 
 
 def test_a_connection_known_by_connection_id_alone_is_listed_and_read(server: FaultServer) -> None:

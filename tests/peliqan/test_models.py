@@ -33,7 +33,12 @@ MODELS: list[type[Answer]] = [
     Account, AccountPage, Column, Connection, Database, Link, RowPage, Run, SyncStarted, SyncStatus, Table, Token
 ]  # fmt: skip
 NAMES = sorted(
-    {name for model in MODELS for field in model.model_fields.values() for name in getattr(field.validation_alias, "choices", [])}
+    {
+        name
+        for model in MODELS
+        for field in model.model_fields.values()
+        for name in getattr(field.validation_alias, "choices", [])
+    }
     | {name for model in MODELS for name in model.model_fields}
     | {"name", "message", "records"}
 )
@@ -43,7 +48,10 @@ LEAVES = (
 )  # fmt: skip
 JSON = st.recursive(
     LEAVES,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(NAMES) | st.text(), inner, max_size=5)
+    ),
     max_leaves=15,
 )
 OBJECTS = st.dictionaries(st.sampled_from(NAMES), JSON, max_size=8)
@@ -77,7 +85,10 @@ KNOWN: list[tuple[type[Answer], dict[str, Any]]] = [
 
 
 @settings(max_examples=100, deadline=None)
-@given(extra=st.dictionaries(st.sampled_from(NAMES) | st.text(), JSON, max_size=6), known=st.sampled_from(KNOWN))
+@given(
+    extra=st.dictionaries(st.sampled_from(NAMES) | st.text(), JSON, max_size=6),
+    known=st.sampled_from(KNOWN),
+)
 def test_what_is_documented_survives_any_field_beside_it(
     extra: dict[str, Any], known: tuple[type[Answer], dict[str, Any]]
 ) -> None:
@@ -87,7 +98,10 @@ def test_what_is_documented_survives_any_field_beside_it(
 
 @pytest.mark.parametrize("said", ["soon", {}, [], True, "0001-01-01T00:00:00+14:00", None])
 def test_the_end_of_a_consent_that_cannot_be_read_is_as_good_as_none(said: Any) -> None:
-    assert parse(Connection, {"id": 1, "consent_expires_at": said}, ROUTES[0]).consent_expires_at is None
+    assert (
+        parse(Connection, {"id": 1, "consent_expires_at": said}, ROUTES[0]).consent_expires_at
+        is None
+    )
 
 
 def test_times_are_in_utc_whatever_their_zone() -> None:
@@ -100,7 +114,10 @@ def test_a_time_that_has_no_place_in_utc_is_broken() -> None:
         parse(Run, {"id": 1, "timestamp_start": "0001-01-01T00:00:00+14:00"}, ROUTES[0])
 
 
-@pytest.mark.parametrize("tables", [[{"name": "a", "records": 5}, "b"], {"a": 5, "b": None}, {"a": {"records": 5}, "b": {}}])
+@pytest.mark.parametrize(
+    "tables",
+    [[{"name": "a", "records": 5}, "b"], {"a": 5, "b": None}, {"a": {"records": 5}, "b": {}}],
+)
 def test_a_runs_tables_come_in_any_of_their_shapes(tables: Any) -> None:
     run = parse(Run, {"id": 1, "tables": tables}, ROUTES[0])
     assert [(each.name, each.records) for each in run.tables] == [("a", 5), ("b", None)]
@@ -108,7 +125,11 @@ def test_a_runs_tables_come_in_any_of_their_shapes(tables: Any) -> None:
 
 
 def test_numbers_that_no_column_could_hold_are_left_out_and_fail_nothing() -> None:
-    run = parse(Run, {"id": 1, "tables": {"a": 10**400, "b": 3 * 10**9}, "status_code_from_source": -(10**30)}, ROUTES[0])
+    run = parse(
+        Run,
+        {"id": 1, "tables": {"a": 10**400, "b": 3 * 10**9}, "status_code_from_source": -(10**30)},
+        ROUTES[0],
+    )
     assert (run.records, run.source_exit_code) == (3 * 10**9, None)
 
 
@@ -154,7 +175,12 @@ def test_a_replaced_path_that_cannot_work_is_refused_by_the_name_of_its_setting(
 
 def test_a_replaced_path_keeps_all_else_about_its_route() -> None:
     route = Routes({"syncdb": "/v2/{server_id}/go"})["syncdb"]
-    assert (route.path, route.once, route.method, route.partner) == ("/v2/{server_id}/go", True, "GET", False)
+    assert (route.path, route.once, route.method, route.partner) == (
+        "/v2/{server_id}/go",
+        True,
+        "GET",
+        False,
+    )
     assert route.placeholders == {"server_id"}
 
 
@@ -167,7 +193,9 @@ def test_a_replaced_path_keeps_all_else_about_its_route() -> None:
         ("status", ("status", "health_status"), "ERROR"),
     ],
 )
-def test_an_event_says_the_same_under_each_of_its_names(field: str, names: tuple[str, ...], value: Any) -> None:
+def test_an_event_says_the_same_under_each_of_its_names(
+    field: str, names: tuple[str, ...], value: Any
+) -> None:
     for name in names:
         nulls = {other: None for other in names if other != name}
         for told in ({name: value}, {**nulls, name: value}, {name: str(value)}):

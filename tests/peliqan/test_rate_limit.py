@@ -35,7 +35,9 @@ def test_no_second_holds_more_requests_than_promised_however_many_ask() -> None:
     assert time.monotonic() - started < 3
 
 
-def test_two_processes_that_share_a_redis_share_the_second_and_spread_over_it(servers: Servers) -> None:
+def test_two_processes_that_share_a_redis_share_the_second_and_spread_over_it(
+    servers: Servers,
+) -> None:
     sent: list[float] = []
 
     def ask(pace: peliqan.RateLimiter) -> None:
@@ -90,7 +92,9 @@ def test_retries_keep_to_the_pace_too(sandbox: Sandbox) -> None:
         wait()
 
     pace.wait = counting  # type: ignore[method-assign]
-    api = peliqan.Peliqan(sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace, backoff=0.01)
+    api = peliqan.Peliqan(
+        sandbox.url, TOKEN, tokens=peliqan.MemoryTokens(), pace=pace, backoff=0.01
+    )
     sandbox.fault("sub_accounts", status=503, times=2)
     api.account_page(1, 1)
     assert asked == 3

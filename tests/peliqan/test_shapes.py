@@ -18,7 +18,10 @@ INTEGRATE = "/api/partner/sub-account/integrate/"
 
 
 def test_thirty_pages_of_accounts_are_read_to_their_end(server: FaultServer) -> None:
-    pages = [{"data": [{"id": 10 * page + n} for n in range(10)], "next": page < 29 or None} for page in range(30)]
+    pages = [
+        {"data": [{"id": 10 * page + n} for n in range(10)], "next": page < 29 or None}
+        for page in range(30)
+    ]
     server.say(ACCOUNTS, *(Answer(page) for page in pages))
     assert [account.id for account in server.client().accounts(per_page=10)] == list(range(300))
     assert [each.query["page"] for each in server.asked] == [[str(page)] for page in range(1, 31)]
@@ -31,7 +34,9 @@ def test_a_bare_list_is_all_there_is_however_long(server: FaultServer) -> None:
 
 
 @pytest.mark.parametrize("key", ["data", "results"])
-def test_pages_that_repeat_themselves_end_in_an_error_and_not_never(server: FaultServer, key: str) -> None:
+def test_pages_that_repeat_themselves_end_in_an_error_and_not_never(
+    server: FaultServer, key: str
+) -> None:
     server.say(ACCOUNTS, Answer({key: [{"id": 1}], "next": True}))
     with pytest.raises(peliqan.BrokenAnswer, match="repeat"):
         list(server.client().accounts())
@@ -43,7 +48,11 @@ def test_connections_come_in_any_of_three_shapes_and_over_pages(server: FaultSer
     for body in ([{"id": 1}], {"data": [{"id": 1}]}, {"results": [{"id": 1}], "next": None}):
         server.say(SERVERS, Answer(body))
         assert [each.id for each in account.connections()] == [1]
-    server.say(SERVERS, Answer({"data": [{"id": 1}], "next": "yes"}), Answer({"data": [{"id": 2}], "next": None}))
+    server.say(
+        SERVERS,
+        Answer({"data": [{"id": 1}], "next": "yes"}),
+        Answer({"data": [{"id": 2}], "next": None}),
+    )
     assert [each.id for each in account.connections()] == [1, 2]
 
 
@@ -68,7 +77,9 @@ def test_columns_without_ids_are_all_kept(server: FaultServer) -> None:
 
 def test_a_broken_item_is_named_by_its_field_and_never_by_its_value(server: FaultServer) -> None:
     server.say("/api/servers/7/runs/", Answer({"data": [{"id": "hush-hush"}]}))
-    with pytest.raises(peliqan.BrokenAnswer, match=r"0\.id: Input should be a valid integer") as caught:
+    with pytest.raises(
+        peliqan.BrokenAnswer, match=r"0\.id: Input should be a valid integer"
+    ) as caught:
         server.client().for_account(1).runs(7)
     assert "hush" not in repr(vars(caught.value))
 
@@ -91,11 +102,17 @@ def test_a_log_comes_in_any_of_its_shapes(server: FaultServer, body: Any) -> Non
 ROWS = "/api/database/rows/table/3/"
 
 
-def test_a_page_past_the_end_is_empty_with_the_true_count_from_new_servers_and_old(server: FaultServer) -> None:
+def test_a_page_past_the_end_is_empty_with_the_true_count_from_new_servers_and_old(
+    server: FaultServer,
+) -> None:
     account = server.client().for_account(1)
     server.say(ROWS, Answer({"count": 42, "results": [], "next": None}))
     assert (account.rows(3, page=99).count, account.rows(3, page=99).rows) == (42, ())
-    server.say(ROWS, Answer({"error": "ERROR_INVALID_PAGE"}, 400), Answer({"count": 42, "results": [{"id": 1}], "next": "x"}))
+    server.say(
+        ROWS,
+        Answer({"error": "ERROR_INVALID_PAGE"}, 400),
+        Answer({"count": 42, "results": [{"id": 1}], "next": "x"}),
+    )
     before = server.count(ROWS)
     seen = account.rows(3, page=99, search="x")
     assert (seen.count, seen.rows, server.count(ROWS) - before) == (42, (), 2)
@@ -103,18 +120,27 @@ def test_a_page_past_the_end_is_empty_with_the_true_count_from_new_servers_and_o
     assert server.asked[-1].query["search"] == ["x"]
 
 
-def test_a_first_page_that_is_no_page_is_refused_and_not_asked_for_again(server: FaultServer) -> None:
+def test_a_first_page_that_is_no_page_is_refused_and_not_asked_for_again(
+    server: FaultServer,
+) -> None:
     server.say(ROWS, Answer({"error": "ERROR_INVALID_PAGE"}, 400))
     with pytest.raises(peliqan.Refused):
         server.client().for_account(1).rows(3)
     assert server.count(ROWS) == 1
 
 
-def test_what_is_asked_about_rows_goes_into_the_query_and_names_with_commas_are_quoted(server: FaultServer) -> None:
+def test_what_is_asked_about_rows_goes_into_the_query_and_names_with_commas_are_quoted(
+    server: FaultServer,
+) -> None:
     server.say(ROWS, Answer({"count": 0, "results": []}))
     account = server.client().for_account(1)
     account.rows(
-        3, page=2, size=50, order_by="-Last, first", filters={"filter__A&B__equal": "x=y"}, include=["Name", "Last, first"]
+        3,
+        page=2,
+        size=50,
+        order_by="-Last, first",
+        filters={"filter__A&B__equal": "x=y"},
+        include=["Name", "Last, first"],
     )
     assert server.asked[-1].query == {
         "user_field_names": ["True"],
@@ -135,7 +161,10 @@ def test_numbers_that_json_does_not_have_are_nothing(server: FaultServer) -> Non
 def test_what_a_server_says_is_cut_short_and_flattened(server: FaultServer) -> None:
     said = {
         "error": "E",
-        "detail": {"size": [{"error": "Too large.", "code": "max"}], "page": [{"error": "x" * 2000, "code": "c"}]},
+        "detail": {
+            "size": [{"error": "Too large.", "code": "max"}],
+            "page": [{"error": "x" * 2000, "code": "c"}],
+        },
     }
     server.say(ACCOUNTS, Answer(said, 400))
     with pytest.raises(peliqan.Refused) as caught:
@@ -156,6 +185,8 @@ def test_one_client_serves_many_threads(server: FaultServer) -> None:
     server.say(SERVERS, Answer([{"id": 1}]))
     api = server.client(read_timeout=10.0, concurrency=8)
     with ThreadPoolExecutor(16) as pool:
-        seen = list(pool.map(lambda account: len(api.for_account(account).connections()), range(40)))
+        seen = list(
+            pool.map(lambda account: len(api.for_account(account).connections()), range(40))
+        )
     assert seen == [1] * 40
     assert server.count(SERVERS) == 40

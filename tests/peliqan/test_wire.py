@@ -38,7 +38,9 @@ def hangs_up() -> Answer:
 
 
 def elsewhere(status: int = 302) -> Answer:
-    return Answer(b"", status, {"Location": f"https://user:{PARTNER}@evil.example.com/steal?token={CUSTOMER}"})
+    return Answer(
+        b"", status, {"Location": f"https://user:{PARTNER}@evil.example.com/steal?token={CUSTOMER}"}
+    )
 
 
 def test_a_token_that_the_server_repeats_is_taken_out_of_its_words(server: FaultServer) -> None:
@@ -49,7 +51,9 @@ def test_a_token_that_the_server_repeats_is_taken_out_of_its_words(server: Fault
 
 
 @pytest.mark.parametrize("token", ["with\nnewline", "with space", "", "ünïcode"])
-def test_a_token_that_no_header_can_carry_is_refused_unsent_and_unquoted(server: FaultServer, token: str) -> None:
+def test_a_token_that_no_header_can_carry_is_refused_unsent_and_unquoted(
+    server: FaultServer, token: str
+) -> None:
     with pytest.raises(peliqan.NotAuthorised) as caught:
         server.client(token).account_page()
     assert server.asked == []
@@ -75,8 +79,14 @@ def test_a_refusal_that_drips_does_not_hold_up_the_next_try(server: FaultServer)
     assert time.monotonic() - started < 4
 
 
-def test_a_refused_token_is_told_as_such_even_if_the_refusal_is_cut_off(server: FaultServer) -> None:
-    server.say(SERVERS, Answer(raw=lambda out: out.write(head(99, "401 Unauthorized") + b"{")), Answer([{"id": 5}]))
+def test_a_refused_token_is_told_as_such_even_if_the_refusal_is_cut_off(
+    server: FaultServer,
+) -> None:
+    server.say(
+        SERVERS,
+        Answer(raw=lambda out: out.write(head(99, "401 Unauthorized") + b"{")),
+        Answer([{"id": 5}]),
+    )
     api = server.client()
     api.tokens.put(1, "an-old-one")
     assert [each.id for each in api.for_account(1).connections()] == [5]
@@ -92,7 +102,9 @@ def test_a_redirect_names_the_host_it_points_to_and_nothing_else(server: FaultSe
 
 
 @pytest.mark.parametrize("header", ["soon", "-1", "1e3", "²", "Thu, 99 Foo"])
-def test_a_nonsensical_retry_after_is_no_reason_to_give_up(server: FaultServer, header: str) -> None:
+def test_a_nonsensical_retry_after_is_no_reason_to_give_up(
+    server: FaultServer, header: str
+) -> None:
     server.say(ACCOUNTS, Answer({}, 429, {"Retry-After": header}), Answer([]))
     assert server.client().account_page().accounts == ()
 
@@ -104,8 +116,12 @@ def test_a_wait_before_a_retry_is_kept_and_does_not_count_as_slowness(server: Fa
     assert time.monotonic() - started >= 1
 
 
-@pytest.mark.parametrize(("status", "kind"), [(429, peliqan.RateLimited), (503, peliqan.ServerError)])
-def test_a_long_wait_is_told_and_not_waited_for(server: FaultServer, status: int, kind: type[peliqan.PeliqanError]) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"), [(429, peliqan.RateLimited), (503, peliqan.ServerError)]
+)
+def test_a_long_wait_is_told_and_not_waited_for(
+    server: FaultServer, status: int, kind: type[peliqan.PeliqanError]
+) -> None:
     server.say(ACCOUNTS, Answer({}, status, {"Retry-After": "3600"}))
     with pytest.raises(kind) as caught:
         server.client().account_page()
@@ -115,7 +131,13 @@ def test_a_long_wait_is_told_and_not_waited_for(server: FaultServer, status: int
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [("00000000000000000005", None), ("999999999", 999999999), ("7 ", 7), ("Thu, 01 Jan 1970 00:00:09 GMT", 9), (None, None)],
+    [
+        ("00000000000000000005", None),
+        ("999999999", 999999999),
+        ("7 ", 7),
+        ("Thu, 01 Jan 1970 00:00:09 GMT", 9),
+        (None, None),
+    ],
 )
 def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | None) -> None:
     assert retry_wait(header, now=0) == seconds
@@ -124,14 +146,20 @@ def test_retry_after_is_read_or_ignored(header: str | None, seconds: float | Non
 # Connections, cookies, redirects
 
 
-def test_side_effects_each_get_a_connection_of_their_own_and_reads_share_theirs(server: FaultServer) -> None:
-    server.say(INTEGRATE, Answer({"token": "t"}, headers={"Connection": "keep-alive"}))  # as if it had not been asked to close
+def test_side_effects_each_get_a_connection_of_their_own_and_reads_share_theirs(
+    server: FaultServer,
+) -> None:
+    server.say(
+        INTEGRATE, Answer({"token": "t"}, headers={"Connection": "keep-alive"})
+    )  # as if it had not been asked to close
     server.say(ACCOUNTS, Answer([]))
     api = server.client(read_timeout=5.0)
     for _ in range(3):
         api.integration_token("cust-1")
         api.account_page()
-    ports = [[each.port for each in server.asked if each.path == path] for path in (INTEGRATE, ACCOUNTS)]
+    ports = [
+        [each.port for each in server.asked if each.path == path] for path in (INTEGRATE, ACCOUNTS)
+    ]
     assert (len(set(ports[0])), len(set(ports[1]))) == (3, 1)
     assert not set(ports[0]) & set(ports[1])
 
@@ -148,14 +176,19 @@ def test_each_request_says_who_asks_and_with_which_token(server: FaultServer) ->
     server.say(SERVERS, Answer([]))
     server.client().for_account(1).connections()
     identity, servers = server.asked
-    assert (identity.headers["Authorization"], servers.headers["Authorization"]) == (f"JWT {PARTNER}", f"JWT {CUSTOMER}")
+    assert (identity.headers["Authorization"], servers.headers["Authorization"]) == (
+        f"JWT {PARTNER}",
+        f"JWT {CUSTOMER}",
+    )
     assert identity.query == {"account_id": ["1"]}
     for each in server.asked:
         assert each.headers["User-Agent"].startswith("partner-console/")
         assert each.headers["Accept"] == "application/json"
 
 
-def test_a_netrc_file_does_not_replace_the_token(server: FaultServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_netrc_file_does_not_replace_the_token(
+    server: FaultServer, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "netrc").write_text("machine 127.0.0.1 login somebody password else\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     server.say(ACCOUNTS, Answer([]))
@@ -163,7 +196,9 @@ def test_a_netrc_file_does_not_replace_the_token(server: FaultServer, tmp_path: 
     assert server.asked[0].headers["Authorization"] == f"JWT {PARTNER}"
 
 
-def test_nothing_secret_is_logged_even_by_the_libraries(server: FaultServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_secret_is_logged_even_by_the_libraries(
+    server: FaultServer, caplog: pytest.LogCaptureFixture
+) -> None:
     for name in ("", "urllib3", "requests"):
         caplog.set_level(logging.DEBUG, name)
     server.say(SERVERS, html(503))
@@ -178,7 +213,9 @@ def test_nothing_secret_is_logged_even_by_the_libraries(server: FaultServer, cap
 
 
 @pytest.mark.parametrize("path", [SERVERS, SYNC])
-def test_a_token_refused_once_is_renewed_and_the_call_repeated_once(server: FaultServer, path: str) -> None:
+def test_a_token_refused_once_is_renewed_and_the_call_repeated_once(
+    server: FaultServer, path: str
+) -> None:
     good = Answer([]) if path == SERVERS else Answer({"run_data": [], "task_id": "t"})
     server.say(path, good, Answer({"error": "ERROR_INVALID_ACCESS_TOKEN"}, 401), good)
     account = server.client().for_account(1)
@@ -189,7 +226,9 @@ def test_a_token_refused_once_is_renewed_and_the_call_repeated_once(server: Faul
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_a_token_refused_for_ever_is_asked_for_once_more_and_no_more(server: FaultServer, known: bool) -> None:
+def test_a_token_refused_for_ever_is_asked_for_once_more_and_no_more(
+    server: FaultServer, known: bool
+) -> None:
     server.say(SYNC, Answer({"detail": "No."}, 401))
     api = server.client()
     if known:
@@ -218,7 +257,9 @@ def test_only_the_token_that_was_refused_is_dropped() -> None:
     assert tokens.get(1) is None
 
 
-def test_the_widgets_short_lived_token_goes_before_any_other_in_the_answer(server: FaultServer) -> None:
+def test_the_widgets_short_lived_token_goes_before_any_other_in_the_answer(
+    server: FaultServer,
+) -> None:
     server.say(INTEGRATE, Answer({"token": "long-lived", "integration_token": "short-lived"}))
     token = server.client().integration_token("cust-1")
     assert token.token == "short-lived"
@@ -226,7 +267,9 @@ def test_the_widgets_short_lived_token_goes_before_any_other_in_the_answer(serve
 
 
 @pytest.mark.parametrize("begins", [False, True], ids=["before it begins", "while it comes"])
-def test_a_question_in_sql_is_hung_up_on_from_another_thread(server: FaultServer, begins: bool) -> None:
+def test_a_question_in_sql_is_hung_up_on_from_another_thread(
+    server: FaultServer, begins: bool
+) -> None:
     left = Event()
 
     def raw(out: Any) -> None:
@@ -257,7 +300,9 @@ def test_a_question_in_sql_is_hung_up_on_from_another_thread(server: FaultServer
 
     thread = Thread(target=ask)
     thread.start()
-    wait_for(lambda: server.count("/api/proxy/db/") == 1 and (ended or not begins), "it is under way")
+    wait_for(
+        lambda: server.count("/api/proxy/db/") == 1 and (ended or not begins), "it is under way"
+    )
     hang_up()
     thread.join(5)
     assert not thread.is_alive()

@@ -24,7 +24,9 @@ HERE = Path(__file__).parents[2]
 DOCKERFILE = (HERE / "Dockerfile").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((HERE / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
-IGNORED = [line for line in (HERE / ".dockerignore").read_text().split() if not line.startswith("!")]
+IGNORED = [
+    line for line in (HERE / ".dockerignore").read_text().split() if not line.startswith("!")
+]
 OURS = ("migrate", "web", "worker")
 TABLE = 10011900
 
@@ -43,16 +45,33 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 # The version is looked at in tests/project/test_versions.py.
                 continue
             if (HERE / name).is_dir():
-                shutil.copytree(HERE / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "sandbox"))
+                shutil.copytree(
+                    HERE / name,
+                    source / name,
+                    ignore=shutil.ignore_patterns("__pycache__", "sandbox"),
+                )
             else:
                 shutil.copy(HERE / name, source)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", made], check=True)
     python = made / "bin" / "python"
     packages = subprocess.run(
-        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], check=True, capture_output=True, text=True
+        [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     Path(packages.stdout.strip(), "dependencies.pth").write_text(sysconfig.get_path("purelib"))
-    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-index", "--no-deps"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        python,
+        "install",
+        "--quiet",
+        "--no-index",
+        "--no-deps",
+    ]
     environ = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     subprocess.run([*pip, "--no-build-isolation", source], check=True, env=environ)
     return made
@@ -91,28 +110,49 @@ class Deployment:
     def words(self, service: str) -> list[str]:
         """Its command, on loopback and a free port."""
         words = ["dashboard", *SERVICES[service]["command"]]
-        return [*(word.replace("0.0.0.0", "127.0.0.1") for word in words), *([f"--port={self.port}"] if service == "web" else [])]
+        return [
+            *(word.replace("0.0.0.0", "127.0.0.1") for word in words),
+            *([f"--port={self.port}"] if service == "web" else []),
+        ]
 
-    def run(self, *words: str, service: str = "web", **more: Any) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *words: str, service: str = "web", **more: Any
+    ) -> subprocess.CompletedProcess[str]:
         """A command in a new container of a service."""
         return subprocess.run(
-            words, env=self.environ_of(service), cwd=self.folder, capture_output=True, text=True, check=False, timeout=120, **more
+            words,
+            env=self.environ_of(service),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+            **more,
         )
 
     def start(self, service: str) -> None:
-        self.running[service] = subprocess.Popen(self.words(service), env=self.environ_of(service), cwd=self.folder)
+        self.running[service] = subprocess.Popen(
+            self.words(service), env=self.environ_of(service), cwd=self.folder
+        )
 
     def is_healthy(self, service: str) -> bool:
         kind, *words = SERVICES[service]["healthcheck"]["test"]
         assert kind == "CMD"
-        return self.run(*(word.replace("8900", str(self.port)) for word in words), service=service).returncode == 0
+        return (
+            self.run(
+                *(word.replace("8900", str(self.port)) for word in words), service=service
+            ).returncode
+            == 0
+        )
 
     def come_up(self) -> None:
         assert self.run(*self.words("migrate"), service="migrate").returncode == 0
         for service in ("worker", "web"):
             self.start(service)
         for service in ("web", "worker"):
-            wait_for(lambda service=service: self.is_healthy(service), f"{service} is healthy", within=60)  # type: ignore[misc]
+            wait_for(
+                lambda service=service: self.is_healthy(service), f"{service} is healthy", within=60
+            )  # type: ignore[misc]
 
     def end(self) -> None:
         for service, process in self.running.items():
@@ -126,7 +166,9 @@ class Deployment:
 
 
 @pytest.fixture
-def deployment(image: Path, servers: Servers, sandbox: Sandbox, tmp_path: Path) -> Iterator[Deployment]:
+def deployment(
+    image: Path, servers: Servers, sandbox: Sandbox, tmp_path: Path
+) -> Iterator[Deployment]:
     servers.redis.client.flushall()
     environ = {
         "SECRET_KEY": "k" * 40,
@@ -145,21 +187,33 @@ def deployment(image: Path, servers: Servers, sandbox: Sandbox, tmp_path: Path) 
     servers.postgresql.drop("deployed")
 
 
-def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_when_asked(deployment: Deployment) -> None:
+def test_the_deployment_comes_up_in_an_empty_folder_reads_the_fleet_and_ends_when_asked(
+    deployment: Deployment,
+) -> None:
     refused = deployment.run(*deployment.words("web"))
     assert (refused.returncode, "older schema" in refused.stderr) == (2, True), refused.stderr
     assert not deployment.is_healthy("worker")
     deployment.come_up()
     create_administrator(deployment)
     wait_for(
-        lambda: requests.get(f"{deployment.url}/readyz", timeout=30).json()["stale"] is False, "the fleet is read", within=60
+        lambda: requests.get(f"{deployment.url}/readyz", timeout=30).json()["stale"] is False,
+        "the fleet is read",
+        within=60,
     )
     assert b"Sign in" in requests.get(f"{deployment.url}/login", timeout=30).content
     deployment.end()
 
 
 def create_administrator(deployment: Deployment) -> None:
-    words = ("dashboard", "users", "create", "you@example.com", "--role=admin", "--own-password", "--password-stdin")
+    words = (
+        "dashboard",
+        "users",
+        "create",
+        "you@example.com",
+        "--role=admin",
+        "--own-password",
+        "--password-stdin",
+    )
     made = deployment.run(*words, input="a long password here\n")
     assert made.returncode == 0, made.stderr
 
@@ -169,7 +223,9 @@ class Browser:
 
     def __init__(self, url: str) -> None:
         self.url, self.session = url, requests.Session()
-        answer = self.post("/login", page="/login", email="you@example.com", password="a long password here")
+        answer = self.post(
+            "/login", page="/login", email="you@example.com", password="a long password here"
+        )
         assert answer.status_code == 302, answer.text
 
     def get(self, path: str) -> requests.Response:
@@ -181,7 +237,9 @@ class Browser:
         return self.session.post(self.url + path, data=data, timeout=30, allow_redirects=False)
 
 
-def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_back_a_version(deployment: Deployment) -> None:
+def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_back_a_version(
+    deployment: Deployment,
+) -> None:
     deployment.come_up()
     create_administrator(deployment)
     browser = Browser(deployment.url)
@@ -191,7 +249,9 @@ def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_bac
     wait_for(lambda: browser.get(file).ok, "the worker's file is handed out by web", within=60)
     rows = browser.get(file).text
     copies = deployment.place("web", "/data/copies")
-    copied = deployment.run("dashboard", "pull", f"--to=parquet://{copies}", "--account=1001", f"--table={TABLE}")
+    copied = deployment.run(
+        "dashboard", "pull", f"--to=parquet://{copies}", "--account=1001", f"--table={TABLE}"
+    )
     assert copied.returncode == 0, copied.stderr
     deployment.end()
 
@@ -210,7 +270,9 @@ def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_bac
 
 def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:
     for folder in ("templates", "static", "messages", "playbook"):
-        ours = {path.relative_to(HERE / folder) for path in (HERE / folder).rglob("*") if path.is_file()}
+        ours = {
+            path.relative_to(HERE / folder) for path in (HERE / folder).rglob("*") if path.is_file()
+        }
         (theirs,) = image.rglob(f"site-packages/dashboard/{folder}")
         assert {path.relative_to(theirs) for path in theirs.rglob("*") if path.is_file()} == ours
 
@@ -218,7 +280,12 @@ def test_the_image_has_what_the_pages_are_made_of(image: Path) -> None:
 def test_the_image_has_no_stand_in_for_the_api(image: Path) -> None:
     assert not list(image.rglob("site-packages/dashboard/sandbox"))
     asked = subprocess.run(
-        [image / "bin" / "dashboard", "--help"], env={}, capture_output=True, text=True, check=True, timeout=60
+        [image / "bin" / "dashboard", "--help"],
+        env={},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     listed = asked.stdout
     assert "serve" in listed.split()
@@ -226,8 +293,16 @@ def test_the_image_has_no_stand_in_for_the_api(image: Path) -> None:
 
 
 def test_what_the_image_is_made_from_is_sent_to_its_builder() -> None:
-    sent = {line.removeprefix("!") for line in (HERE / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    copied = {name for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE) for name in names.split()}
+    sent = {
+        line.removeprefix("!")
+        for line in (HERE / ".dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        name
+        for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE)
+        for name in names.split()
+    }
     assert copied == sent
 
 
@@ -241,7 +316,9 @@ def test_nothing_runs_as_root_may_write_its_own_code_or_begins_before_what_it_ne
         assert service["cap_drop"] == ["ALL"]
     assert SERVICES["migrate"]["depends_on"]["postgres"]["condition"] == "service_healthy"
     for name in ("web", "worker"):
-        assert SERVICES[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+        assert (
+            SERVICES[name]["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
+        )
     for name in ("web", "worker", "postgres", "redis"):
         assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
     assert SERVICES["web"]["ports"] == ["127.0.0.1:8900:8900"]

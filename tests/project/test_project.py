@@ -37,22 +37,40 @@ def test_what_a_runs_status_means_is_decided_in_one_place() -> None:
         where = path.relative_to(ROOT / "dashboard")
         if where.parts[0] in {"sandbox", "migrations"} or where == Path("peliqan/statuses.py"):
             continue
-        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        texts = {
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant)
+        }
         # An event that a run began carries a word of its own.
-        named = texts & OUTCOME_OF_RUN.keys() - ({"RUNNING"} if where == Path("peliqan/webhooks.py") else set())
+        named = texts & OUTCOME_OF_RUN.keys() - (
+            {"RUNNING"} if where == Path("peliqan/webhooks.py") else set()
+        )
         assert not named, f"{where} names {named}; ask statuses.outcome_of_run"
     for path in (ROOT / "templates").rglob("*.html"):
-        named = {status for status in OUTCOME_OF_RUN if re.search(rf"[\"']{status}[\"']", path.read_text())}
+        named = {
+            status
+            for status in OUTCOME_OF_RUN
+            if re.search(rf"[\"']{status}[\"']", path.read_text())
+        }
         assert not named, f"{path.name} names {named}"
 
 
 def test_the_service_knows_no_flask_and_no_database() -> None:
     for path in (ROOT / "dashboard" / "peliqan").rglob("*.py"):
-        assert not {name.split(".")[0] for name in imports(path)} & {"flask", "sqlalchemy", "huey"}, path
+        assert not {name.split(".")[0] for name in imports(path)} & {
+            "flask",
+            "sqlalchemy",
+            "huey",
+        }, path
 
 
 def test_views_and_templates_know_no_address_of_the_api() -> None:
-    views = [path for path in (ROOT / "dashboard").rglob("*.py") if "views" in path.relative_to(ROOT).with_suffix("").parts]
+    views = [
+        path
+        for path in (ROOT / "dashboard").rglob("*.py")
+        if "views" in path.relative_to(ROOT).with_suffix("").parts
+    ]
     for path in [*views, *(ROOT / "templates").rglob("*.html")]:
         text = path.read_text().replace("POST /api/partner/sub-account/integrate/", "")
         assert "/api/" not in text, path
@@ -64,7 +82,9 @@ def test_every_vendored_file_is_what_its_manifest_says() -> None:
         assert hashlib.sha256((ROOT / name).read_bytes()).hexdigest() == entry["sha256"], name
         assert entry["version"]
         assert entry["source"]
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / "static/vendor").iterdir()} - {"static/vendor/vendor.json"}
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "static/vendor").iterdir()} - {
+        "static/vendor/vendor.json"
+    }
     assert there == {name for name in manifest if name.startswith("static/")}
 
 
@@ -90,7 +110,13 @@ def test_wrong_and_missing_settings_are_named_together_without_their_values() ->
     with pytest.raises(SettingsError) as caught:
         read_settings(wrong, Path("/nonexistent"))
     told = str(caught.value)
-    for name in ("SECRET_KEY", "PELIQAN_PARTNER_TOKEN", "DASHBOARD_REFRESH_INTERVAL", "PELIQAN_API_URL", "DASHBOARD_TYPO"):
+    for name in (
+        "SECRET_KEY",
+        "PELIQAN_PARTNER_TOKEN",
+        "DASHBOARD_REFRESH_INTERVAL",
+        "PELIQAN_API_URL",
+        "DASHBOARD_TYPO",
+    ):
         assert name in told
     assert "hunter2" not in told
     with pytest.raises(SettingsError, match="PELIQAN_PATH_SERVERS"):
@@ -98,23 +124,39 @@ def test_wrong_and_missing_settings_are_named_together_without_their_values() ->
 
 
 def test_roles_that_need_a_second_factor_are_roles() -> None:
-    for value, roles in (("", set()), ("admin", {"admin"}), (" viewer,operator , admin,", {"viewer", "operator", "admin"})):
-        found = read_settings({**GOOD, "DASHBOARD_SECOND_FACTOR_ROLES": value}, Path("/nonexistent"))
+    for value, roles in (
+        ("", set()),
+        ("admin", {"admin"}),
+        (" viewer,operator , admin,", {"viewer", "operator", "admin"}),
+    ):
+        found = read_settings(
+            {**GOOD, "DASHBOARD_SECOND_FACTOR_ROLES": value}, Path("/nonexistent")
+        )
         assert found.second_factor_roles == roles
     with pytest.raises(SettingsError, match="DASHBOARD_SECOND_FACTOR_ROLES: must be roles"):
-        read_settings({**GOOD, "DASHBOARD_SECOND_FACTOR_ROLES": "admin, king"}, Path("/nonexistent"))
+        read_settings(
+            {**GOOD, "DASHBOARD_SECOND_FACTOR_ROLES": "admin, king"}, Path("/nonexistent")
+        )
 
 
 def test_sqlite_is_not_shared_by_several_machines() -> None:
     with pytest.raises(SettingsError, match="SQLite is a file on one of them"):
         read_settings({**GOOD, "REDIS_URL": "redis://127.0.0.1/0"}, Path("/nonexistent"))
-    together = {**GOOD, "REDIS_URL": "redis://127.0.0.1/0", "DATABASE_URL": "postgresql://127.0.0.1/console"}
+    together = {
+        **GOOD,
+        "REDIS_URL": "redis://127.0.0.1/0",
+        "DATABASE_URL": "postgresql://127.0.0.1/console",
+    }
     assert read_settings(together, Path("/nonexistent")).redis_url
 
 
 def test_an_env_file_is_read_and_the_environment_goes_over_it(tmp_path: Path) -> None:
     file = tmp_path / ".env"
-    file.write_text("SECRET_KEY=" + "f" * 40 + "\nPELIQAN_PARTNER_TOKEN=from-file\nDASHBOARD_API_CONCURRENCY=3\n")
+    file.write_text(
+        "SECRET_KEY="
+        + "f" * 40
+        + "\nPELIQAN_PARTNER_TOKEN=from-file\nDASHBOARD_API_CONCURRENCY=3\n"
+    )
     found = read_settings({"PELIQAN_PARTNER_TOKEN": "from-environment"}, file)
     assert (found.peliqan_partner_token, found.dashboard_api_concurrency) == ("from-environment", 3)
     assert "from-environment" not in repr(found)
@@ -140,5 +182,12 @@ def test_migrations_leave_every_logger_speaking(app: Flask) -> None:
 
 def test_what_serves_and_what_works_does_not_load_what_only_migrations_need() -> None:
     loaded = "import sys, dashboard.cli; print(*(name for name in ('alembic', 'mako', 'apprise', 'pyarrow', 'flask_admin', 'prometheus_client', 'sentry_sdk') if name in sys.modules))"
-    found = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60)
+    found = subprocess.run(
+        [sys.executable, "-c", loaded],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     assert found.stdout.strip() == ""

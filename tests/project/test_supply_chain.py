@@ -33,7 +33,9 @@ FINE = [{"name": "requests", "version": "1", "vulns": []}]
 def test_an_index_without_advisories_is_said_and_is_no_success(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = answers(monkeypatch, [{"name": "requests", "skip_reason": "Dependency not found on PyPI"}])
+    asked = answers(
+        monkeypatch, [{"name": "requests", "skip_reason": "Dependency not found on PyPI"}]
+    )
     assert audit.main() == 0
     said = "NOT AUDITED: no source of advisories could be reached (the package index has no advisories)."
     assert capsys.readouterr().out.startswith(said)
@@ -41,8 +43,12 @@ def test_an_index_without_advisories_is_said_and_is_no_success(
     assert len(asked[0]) == 2
 
 
-def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    answers(monkeypatch, "Traceback\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(host='…')")
+def test_no_network_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(
+        monkeypatch, "Traceback\nrequests.exceptions.ConnectionError: HTTPSConnectionPool(host='…')"
+    )
     assert audit.main() == 0
     assert (
         capsys.readouterr().out
@@ -50,8 +56,14 @@ def test_no_network_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
     )
 
 
-def test_a_known_weakness_fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    weak = {"name": "jinja2", "version": "1.0", "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}]}
+def test_a_known_weakness_fails(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weak = {
+        "name": "jinja2",
+        "version": "1.0",
+        "vulns": [{"id": "PYSEC-1", "fix_versions": ["1.1"]}],
+    }
     asked = answers(monkeypatch, FINE, [*FINE, weak])
     assert audit.main() == 1
     assert "jinja2 1.0: PYSEC-1, mended in: 1.1" in capsys.readouterr().out
@@ -68,12 +80,18 @@ def test_secrets_are_found_by_file_and_line_and_not_repeated(tmp_path: Path) -> 
     assert key not in str(found)
 
 
-def test_the_bill_of_materials_names_every_locked_package_and_every_vendored_file(tmp_path: Path) -> None:
+def test_the_bill_of_materials_names_every_locked_package_and_every_vendored_file(
+    tmp_path: Path,
+) -> None:
     target = tmp_path / "dist" / "bill.json"
     bill.main(target)
     made = json.loads(target.read_text())
     names = {(each["name"].lower(), each["version"]) for each in made["components"]}
-    locked = [line.split(" ")[0].partition("==") for line in (ROOT / "requirements.txt").read_text().splitlines() if "==" in line]
+    locked = [
+        line.split(" ")[0].partition("==")
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if "==" in line
+    ]
     assert {(name, version) for name, _, version in locked} <= names
     vendored = json.loads((ROOT / "static/vendor/vendor.json").read_text())
     refs = {each["bom-ref"]: each for each in made["components"]}

@@ -21,7 +21,17 @@ from tests.support.processes import make_environ, run_here
 from tests.support.sandbox import Sandbox
 
 HERE = Path(__file__).parents[2]
-SOURCES = ("pyproject.toml", "README.md", "wsgi.py", "masks.ini", "templates", "static", "playbook", "messages", "dashboard")
+SOURCES = (
+    "pyproject.toml",
+    "README.md",
+    "wsgi.py",
+    "masks.ini",
+    "templates",
+    "static",
+    "playbook",
+    "messages",
+    "dashboard",
+)
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
 GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com"]
 
@@ -32,7 +42,9 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     for name in SOURCES:
         if (HERE / name).is_dir():
-            shutil.copytree(HERE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(
+                HERE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
         else:
             shutil.copy(HERE / name, folder)
     (folder / ".gitignore").write_text("*.pyc\n")
@@ -52,7 +64,16 @@ def commit(folder: Path, message: str) -> None:
 
 def build(folder: Path, target: Path) -> Path:
     """A wheel of the repository as it is."""
-    in_folder(folder, *PIP, "wheel", "--no-index", "--no-deps", "--no-build-isolation", f"--wheel-dir={target}", ".")
+    in_folder(
+        folder,
+        *PIP,
+        "wheel",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        f"--wheel-dir={target}",
+        ".",
+    )
     [wheel] = target.glob("*.whl")
     return wheel
 
@@ -61,7 +82,9 @@ def version_of(wheel: Path) -> Version:
     return Version(wheel.name.split("-")[1])
 
 
-def test_a_newer_wheel_replaces_an_older_one_as_the_documents_say(repository: Path, tmp_path: Path) -> None:
+def test_a_newer_wheel_replaces_an_older_one_as_the_documents_say(
+    repository: Path, tmp_path: Path
+) -> None:
     wheels = [build(repository, tmp_path / "first")]
     commit(repository, "The second")
     wheels.append(build(repository, tmp_path / "second"))
@@ -79,12 +102,23 @@ def test_a_newer_wheel_replaces_an_older_one_as_the_documents_say(repository: Pa
     [packages] = environment.glob("lib/python3*/site-packages")
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
     for wheel in (wheels[0], wheels[1], wheels[3], wheels[1]):
-        subprocess.run([*PIP, "--python", python, "install", "--no-index", "--no-deps", wheel], check=True, timeout=120)
-        said = subprocess.run([environment / "bin" / "dashboard", "--version"], capture_output=True, text=True, check=True)
+        subprocess.run(
+            [*PIP, "--python", python, "install", "--no-index", "--no-deps", wheel],
+            check=True,
+            timeout=120,
+        )
+        said = subprocess.run(
+            [environment / "bin" / "dashboard", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert said.stdout.split()[-1] == str(version_of(wheel))
 
 
-def test_pages_metrics_and_the_command_say_the_version_and_the_sign_in_page_does_not(viv: Person, mallory: Person) -> None:
+def test_pages_metrics_and_the_command_say_the_version_and_the_sign_in_page_does_not(
+    viv: Person, mallory: Person
+) -> None:
     assert f"Partner Console {VERSION}" in words(viv.get("/"))
     assert VERSION not in mallory.client.get("/login").text
     metrics = text_string_to_metric_families(mallory.client.get("/metrics").text)
@@ -92,7 +126,10 @@ def test_pages_metrics_and_the_command_say_the_version_and_the_sign_in_page_does
     assert run_here(["--version"], {}).stdout.split()[-1] == VERSION
 
 
-@pytest.mark.parametrize(("set_by_hand", "expected"), [({}, f"partner-console@{VERSION}"), ({"SENTRY_RELEASE": "7"}, "7")])
+@pytest.mark.parametrize(
+    ("set_by_hand", "expected"),
+    [({}, f"partner-console@{VERSION}"), ({"SENTRY_RELEASE": "7"}, "7")],
+)
 def test_a_mistake_goes_to_sentry_with_the_version(
     set_by_hand: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,7 +147,9 @@ def run(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Any]:
     return lambda *words: run_here(words, environ)
 
 
-def test_a_store_of_a_newer_version_is_served_and_its_upgrade_has_nothing_to_do(run: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_store_of_a_newer_version_is_served_and_its_upgrade_has_nothing_to_do(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
     assert run("db", "upgrade").stdout == "The database is up to date.\n"
     with sqlite3.connect(tmp_path / "data" / "console.db") as store:
         store.execute("UPDATE alembic_version SET version_num = '9999'")

@@ -64,7 +64,11 @@ def fleet(own: OwnTable, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> O
 
     def of_account(account_id: int, *_: Any) -> list[Table]:
         database = account_id * 10 + 1
-        mine = [Table(TABLE, database, "Own table", "own", len(own.rows))] if account_id == ACCOUNT else []
+        mine = (
+            [Table(TABLE, database, "Own table", "own", len(own.rows))]
+            if account_id == ACCOUNT
+            else []
+        )
         ids = [database * 1000 + 900 + number for number in range(2)]
         return mine + [Table(each, database, f"Contacts {each}", "people", 3) for each in ids]
 
@@ -86,6 +90,11 @@ def step(sandbox: Sandbox, copies: Copies) -> Pulls:
         told = json.dumps([asdict(each) for each in result.failures]) + str(result.stopped)
         assert SECRET not in told
         failures = [(each.account_id, each.table, each.reason) for each in result.failures]
-        return Step(result.exit_code, failures, {each.table_id: each for each in result.copied}, result.stopped)
+        return Step(
+            result.exit_code,
+            failures,
+            {each.table_id: each for each in result.copied},
+            result.stopped,
+        )
 
     return run

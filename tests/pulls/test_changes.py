@@ -31,16 +31,26 @@ def names(copies: Copies) -> dict[int, Any]:
     return {row["id"]: row["Name"] for row in rows}
 
 
-def test_only_what_changed_is_read_and_each_row_is_there_once(step: Any, copies: Copies, own: OwnTable) -> None:
+def test_only_what_changed_is_read_and_each_row_is_there_once(
+    step: Any, copies: Copies, own: OwnTable
+) -> None:
     for n in range(1, 501):
         own.put(n, f"2026-01-01T{n // 60:02}:{n % 60:02}:00Z")
     first = step()
-    assert (first["mode"], first["rows"], first["watermark"]) == ("full", 500, "2026-01-01T08:20:00Z")
+    assert (first["mode"], first["rows"], first["watermark"]) == (
+        "full",
+        500,
+        "2026-01-01T08:20:00Z",
+    )
     # More rows of one time than a page has, so that the time goes over a page's end; one of them is an old row.
     for n in range(400, 900):
         own.put(n, "2026-02-01T00:00:00Z", Name=f"New {n}")
     second = step()
-    assert (second["mode"], second["rows"], second["watermark"]) == ("incremental", 899, "2026-02-01T00:00:00Z")
+    assert (second["mode"], second["rows"], second["watermark"]) == (
+        "incremental",
+        899,
+        "2026-02-01T00:00:00Z",
+    )
     assert names(copies) == {n: f"New {n}" if n >= 400 else f"Row {n}" for n in range(1, 900)}
     own.put(900, "2026-02-01T00:00:00Z", Name="Same time, later")
     assert step()["rows"] == 900
@@ -69,8 +79,13 @@ def test_by_a_number_that_grows_only_new_rows_are_read_and_none_is_missed_at_the
 
 
 @pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
-@pytest.mark.parametrize("name", ["Changed, last", '"Changed", last', "-Changed", "+,Changed", "Changed\\", "changed, 😀"])
-def test_a_column_of_changes_may_have_any_name(step: Any, copies: Copies, own: OwnTable, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["Changed, last", '"Changed", last', "-Changed", "+,Changed", "Changed\\", "changed, 😀"],
+)
+def test_a_column_of_changes_may_have_any_name(
+    step: Any, copies: Copies, own: OwnTable, name: str
+) -> None:
     own.columns = {"Name": "text", name: "last_modified"}
     for n in range(1, 6):
         own.put(n, "", **{name: f"2026-01-0{n}T00:00:00Z"})
@@ -78,12 +93,18 @@ def test_a_column_of_changes_may_have_any_name(step: Any, copies: Copies, own: O
     assert (first["mode"], first["rows"], first["watermark"]) == ("full", 5, "2026-01-05T00:00:00Z")
     own.put(2, "", Name="Changed", **{name: "2026-02-01T00:00:00Z"})
     second = step()
-    assert (second["mode"], second["rows"], second["watermark"]) == ("incremental", 5, "2026-02-01T00:00:00Z")
+    assert (second["mode"], second["rows"], second["watermark"]) == (
+        "incremental",
+        5,
+        "2026-02-01T00:00:00Z",
+    )
     assert names(copies)[2] == "Changed"
 
 
 @pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
-def test_a_table_whose_column_of_changes_cannot_be_sorted_by_is_read_whole(step: Any, copies: Copies, own: OwnTable) -> None:
+def test_a_table_whose_column_of_changes_cannot_be_sorted_by_is_read_whole(
+    step: Any, copies: Copies, own: OwnTable
+) -> None:
     own.columns = {"Name": "text", "Changed [UTC]": "last_modified"}
     for n in range(1, 4):
         own.put(n, "", **{"Changed [UTC]": f"2026-01-0{n}T00:00:00Z"})
@@ -101,12 +122,16 @@ def test_a_sort_that_the_server_refuses_costs_a_whole_read_and_not_the_copy(
     own.put(1, "2026-01-01T00:00:00Z")
     told = step()
     assert (told["mode"], told["rows"], told["watermark"]) == ("full", 1, None)
-    assert told["remarks"] == ["Peliqan refused to sort by “Updated”, so the table was read whole and not by what changed."]
+    assert told["remarks"] == [
+        "Peliqan refused to sort by “Updated”, so the table was read whole and not by what changed."
+    ]
     assert names(copies) == {1: "Row 1"}
 
 
 @pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
-def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(step: Any, copies: Copies, own: OwnTable) -> None:
+def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(
+    step: Any, copies: Copies, own: OwnTable
+) -> None:
     for n in range(1, 11):
         own.put(n, f"2026-01-0{min(n, 9)}T00:00:00Z")
     step("--full-every", "3")
@@ -125,7 +150,9 @@ def test_deleted_rows_go_with_the_next_full_copy_and_are_told_of_before(step: An
 
 
 @pytest.mark.parametrize("copies", ["parquet", "postgresql"], indirect=True)
-def test_a_row_that_goes_while_changes_are_read_hides_no_other(step: Any, copies: Copies, own: OwnTable) -> None:
+def test_a_row_that_goes_while_changes_are_read_hides_no_other(
+    step: Any, copies: Copies, own: OwnTable
+) -> None:
     for n in range(1, 601):
         own.put(n, "2026-01-01T00:00:00Z")
     step()
@@ -144,7 +171,9 @@ def test_a_row_that_goes_while_changes_are_read_hides_no_other(step: Any, copies
     step()
     own.before_row = lambda _: None
     step()
-    assert {n: name for n, name in names(copies).items() if n < 600} == {n: f"New {n}" for n in range(1, 600)}
+    assert {n: name for n, name in names(copies).items() if n < 600} == {
+        n: f"New {n}" for n in range(1, 600)
+    }
 
 
 def test_columns_that_come_go_or_hold_something_else_are_told_and_no_old_value_is_lost(
@@ -169,8 +198,17 @@ def test_columns_that_come_go_or_hold_something_else_are_told_and_no_old_value_i
     assert [bool(rows[n]['Café ☕ / "x" %s']) for n in (1, 4)] == [False, True]
     own.put(5, "2026-01-05T00:00:00Z", Code="A-5")
     third = step()
-    assert (third["mode"], third["schema_changes"]) == ("full", ["Column “Code” was number and is text now."])
-    assert {row["id"]: row["Code"] for row in copies.rows(TABLE)} == {1: "1", 2: "2", 3: "3", 4: "4", 5: "A-5"}
+    assert (third["mode"], third["schema_changes"]) == (
+        "full",
+        ["Column “Code” was number and is text now."],
+    )
+    assert {row["id"]: row["Code"] for row in copies.rows(TABLE)} == {
+        1: "1",
+        2: "2",
+        3: "3",
+        4: "4",
+        5: "A-5",
+    }
     own.columns["Amount"] = "number"
     own.columns["Code"] = "number"
     fourth = step()
@@ -186,21 +224,40 @@ def test_a_time_in_the_future_is_no_watermark(step: Any, own: OwnTable) -> None:
 
 def test_long_names_and_twins_find_a_place(step: Any, copies: Copies, own: OwnTable) -> None:
     long = "é" * 40
-    own.columns |= {long + "1": "text", long + "2": "text", "NAME": "text", "ID": "text", "a.b": "text", "a_b": "text"}
+    own.columns |= {
+        long + "1": "text",
+        long + "2": "text",
+        "NAME": "text",
+        "ID": "text",
+        "a.b": "text",
+        "a_b": "text",
+    }
     own.put(
         1,
         "2026-01-01T00:00:00Z",
-        **{long + "1": "one", long + "2": "two", "NAME": "upper", "ID": "own id", "a.b": "dot", "a_b": "line"},
+        **{
+            long + "1": "one",
+            long + "2": "two",
+            "NAME": "upper",
+            "ID": "own id",
+            "a.b": "dot",
+            "a_b": "line",
+        },
     )
     told = step()
     stored = {each["name"]: each["stored"] for each in told["columns"]}
     row = copies.rows(TABLE)[0]
-    values = [row[stored[name]] for name in (long + "1", long + "2", "NAME", "Name", "ID", "a.b", "a_b")]
+    values = [
+        row[stored[name]] for name in (long + "1", long + "2", "NAME", "Name", "ID", "a.b", "a_b")
+    ]
     assert values == ["one", "two", "upper", "Row 1", "own id", "dot", "line"]
     assert row["id"] == 1
     if copies.address.startswith("postgresql"):
         assert all(len(each.encode()) <= 63 for each in stored.values())
-        assert f"Column “{long}1” is called “{stored[long + '1']}” at the destination." in told["schema_changes"]
+        assert (
+            f"Column “{long}1” is called “{stored[long + '1']}” at the destination."
+            in told["schema_changes"]
+        )
     else:
         assert stored["NAME"] == "NAME_2"
 

@@ -45,12 +45,26 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
     said, fills, killed = ["--full"] if full else [], ["a"], 0
-    for step in random.Random(copies.address[:6] + str(full)).sample(range(1, 9 if copies.is_files else 14), 4):
+    for step in random.Random(copies.address[:6] + str(full)).sample(
+        range(1, 9 if copies.is_files else 14), 4
+    ):
         fills.append("b" * (len(fills) + 1))
         fill(own, fills[-1])
-        line = [sys.executable, "-m", "tests.support.sample_tables", str(step), "pull", "--to", copies.address, *WORDS, *said]
+        line = [
+            sys.executable,
+            "-m",
+            "tests.support.sample_tables",
+            str(step),
+            "pull",
+            "--to",
+            copies.address,
+            *WORDS,
+            *said,
+        ]
         here = {**environ, "PYTHONPATH": str(Path.cwd())}
-        ended = subprocess.run(line, env=here, capture_output=True, text=True, timeout=60, check=False)
+        ended = subprocess.run(
+            line, env=here, capture_output=True, text=True, timeout=60, check=False
+        )
         assert ended.returncode in {0, -signal.SIGKILL}, ended.stderr
         killed += ended.returncode != 0
         assert len(names(copies)) == 1
@@ -64,7 +78,12 @@ def test_killed_at_any_step_a_copy_is_whole_and_the_next_pull_completes_it(
 
 @pytest.mark.parametrize("copies", ["parquet", "postgresql"], indirect=True)
 def test_killed_while_it_reads_it_leaves_the_earlier_copy_and_no_rows_behind(
-    copies: Copies, own: OwnTable, pull: Run, sandbox: Sandbox, environ: dict[str, str], tmp_path: Path
+    copies: Copies,
+    own: OwnTable,
+    pull: Run,
+    sandbox: Sandbox,
+    environ: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
@@ -75,7 +94,9 @@ def test_killed_while_it_reads_it_leaves_the_earlier_copy_and_no_rows_behind(
         before = sandbox.state()["calls"]["rows"]
         sandbox.fault("rows", delay_ms=50)
         line = [sys.executable, "-m", "dashboard", "pull", "--to", copies.address, *WORDS, "--full"]
-        process = subprocess.Popen(line, env={**environ, "TMPDIR": str(rest)}, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            line, env={**environ, "TMPDIR": str(rest)}, stderr=subprocess.DEVNULL
+        )
         wait_for(lambda: sandbox.state()["calls"]["rows"] >= before + pages, "pages are read")  # noqa: B023
         process.kill()
         assert process.wait(60) == -signal.SIGKILL
@@ -87,7 +108,9 @@ def test_killed_while_it_reads_it_leaves_the_earlier_copy_and_no_rows_behind(
 
 
 @pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
-def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(copies: Copies, own: OwnTable, pull: Run) -> None:
+def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(
+    copies: Copies, own: OwnTable, pull: Run
+) -> None:
     fill(own, "a")
     assert pull(copies.address, *WORDS).returncode == 0
 
@@ -103,7 +126,9 @@ def test_a_table_that_goes_while_it_is_read_fails_alone_and_its_copy_stays(copie
 
 
 @pytest.mark.parametrize("copies", ["parquet"], indirect=True)
-def test_an_account_that_cannot_be_read_is_named_and_the_others_are_copied(copies: Copies, pull: Run, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_is_named_and_the_others_are_copied(
+    copies: Copies, pull: Run, sandbox: Sandbox
+) -> None:
     sandbox.fault("applications", status=403, times=1)
     told = pull(copies.address, "--account", "1002", "--account", "1003", "--account", "7")
     assert told.returncode == 1
@@ -121,8 +146,14 @@ def test_a_misspelt_choice_is_no_success(copies: Copies, pull: Run) -> None:
     told = pull(copies.address, "--account", "1002", "--table", "invoises")
     assert told.returncode == 2
     assert "has such a table" in told.stdout
-    assert "has such a connection" in pull(copies.address, "--account", "1002", "--connection", "5").stdout
-    assert "has such a database" in pull(copies.address, "--account", "1002", "--database", "none").stdout
+    assert (
+        "has such a connection"
+        in pull(copies.address, "--account", "1002", "--connection", "5").stdout
+    )
+    assert (
+        "has such a database"
+        in pull(copies.address, "--account", "1002", "--database", "none").stdout
+    )
 
 
 @pytest.mark.parametrize("copies", ["parquet", "sqlite"], indirect=True)
@@ -138,7 +169,9 @@ def test_no_room_is_a_sentence_and_the_earlier_copy_stays(
         resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
 
     line = [sys.executable, "-m", "dashboard", "pull", "--to", copies.address, *WORDS]
-    told = subprocess.run(line, env=environ, preexec_fn=limit, capture_output=True, text=True, timeout=60, check=False)
+    told = subprocess.run(
+        line, env=environ, preexec_fn=limit, capture_output=True, text=True, timeout=60, check=False
+    )
     assert told.returncode == 2, told.stdout + told.stderr
     assert "run the pull again" in told.stdout
     assert "Traceback" not in told.stderr
@@ -146,16 +179,25 @@ def test_no_room_is_a_sentence_and_the_earlier_copy_stays(
 
 
 @pytest.mark.parametrize(
-    "address", ["parquet:///dev/null/copies", "sqlite:////dev/null/copies.db", "postgresql://someone:hunter2@127.0.0.1:1/none"]
+    "address",
+    [
+        "parquet:///dev/null/copies",
+        "sqlite:////dev/null/copies.db",
+        "postgresql://someone:hunter2@127.0.0.1:1/none",
+    ],
 )
-def test_a_destination_that_is_not_there_is_a_sentence_without_its_password(pull: Run, address: str, tmp_path: Path) -> None:
+def test_a_destination_that_is_not_there_is_a_sentence_without_its_password(
+    pull: Run, address: str, tmp_path: Path
+) -> None:
     told = pull(address, "--account", "1002")
     assert told.returncode == 2
     assert "Traceback" not in told.stderr
     assert "hunter2" not in told.stdout + told.stderr
     assert "Ended early: The " in told.stdout
     with sqlite3.connect(tmp_path / "data" / "console.db") as store:
-        what = store.execute("SELECT who, result, detail FROM audit_entry WHERE what = 'pull'").fetchall()
+        what = store.execute(
+            "SELECT who, result, detail FROM audit_entry WHERE what = 'pull'"
+        ).fetchall()
     assert [each[:2] for each in what] == [("command line", "failed")]
     assert "hunter2" not in what[0][2]
     assert "unmasked" in what[0][2]
@@ -169,7 +211,9 @@ def test_an_address_that_cannot_be_read_is_one_sentence(pull: Run, address: str)
     assert "--to" in told.stderr
 
 
-def test_postgresql_that_goes_away_ends_the_pull_and_the_next_one_goes_on(pull: Run, own: OwnTable, servers: Servers) -> None:
+def test_postgresql_that_goes_away_ends_the_pull_and_the_next_one_goes_on(
+    pull: Run, own: OwnTable, servers: Servers
+) -> None:
     servers.postgresql.drop("copies")
     copies = Copies(servers.postgresql.create("copies"))
     fill(own, "a")
@@ -205,7 +249,9 @@ def test_two_pulls_never_write_to_one_destination_at_once(
     own.before_row = hold
     line = [sys.executable, "-m", "dashboard", "pull", "--to", copies.address, *WORDS]
     patient = {**environ, "DASHBOARD_API_TIMEOUT": "60"}
-    first = subprocess.Popen(line, env=patient, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        line, env=patient, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     assert reads.wait(60)
     second = pull(copies.address, *WORDS)
     ended.set()
@@ -217,7 +263,9 @@ def test_two_pulls_never_write_to_one_destination_at_once(
 
 
 @pytest.mark.parametrize("address", ["sqlite:///{}/copies.db", "parquet://{}"])
-def test_a_destination_that_could_not_be_opened_is_free_for_the_next_pull(tmp_path: Path, address: str) -> None:
+def test_a_destination_that_could_not_be_opened_is_free_for_the_next_pull(
+    tmp_path: Path, address: str
+) -> None:
     in_the_way = tmp_path / ("copies.db" if "db" in address else "table.under-way")
     in_the_way.mkdir()
     first, second = (open_destination(address.format(tmp_path)) for _ in range(2))

@@ -25,8 +25,12 @@ HEALED = {
         "its name taken by a sequence": taken_by("CREATE SEQUENCE {t}"),
         "its name taken by a type": taken_by("CREATE TYPE {t} AS ENUM ('one')"),
         "its name taken by an index": taken_by("CREATE INDEX {t} ON _pull_log (began)"),
-        "the name of what is under way taken": run("DROP TABLE {t}", "CREATE VIEW _pull_new AS SELECT 1"),
-        "its line of the manifest made unreadable": run(f"UPDATE _pull_manifest SET kept = 'x' WHERE table_id = {TABLE}"),
+        "the name of what is under way taken": run(
+            "DROP TABLE {t}", "CREATE VIEW _pull_new AS SELECT 1"
+        ),
+        "its line of the manifest made unreadable": run(
+            f"UPDATE _pull_manifest SET kept = 'x' WHERE table_id = {TABLE}"
+        ),
     },
     "sqlite": {
         "a column that somebody dropped": run('ALTER TABLE {t} DROP COLUMN "Name"'),
@@ -34,13 +38,23 @@ HEALED = {
         "a table that somebody dropped": run("DROP TABLE {t}"),
         "its name taken by a view": taken_by("CREATE VIEW {t} AS SELECT 1"),
         "its name taken by an index": taken_by("CREATE INDEX {t} ON _pull_log (began)"),
-        "the name of what is under way taken": run("DROP TABLE {t}", "CREATE VIEW _pull_new AS SELECT 1"),
-        "a broken view beside a new table": run("DROP TABLE {t}", "CREATE VIEW broken AS SELECT 1 FROM nowhere"),
-        "its line of the manifest made unreadable": run(f"UPDATE _pull_manifest SET kept = '[]' WHERE table_id = {TABLE}"),
+        "the name of what is under way taken": run(
+            "DROP TABLE {t}", "CREATE VIEW _pull_new AS SELECT 1"
+        ),
+        "a broken view beside a new table": run(
+            "DROP TABLE {t}", "CREATE VIEW broken AS SELECT 1 FROM nowhere"
+        ),
+        "its line of the manifest made unreadable": run(
+            f"UPDATE _pull_manifest SET kept = '[]' WHERE table_id = {TABLE}"
+        ),
     },
     "parquet": {
-        "a file that is damaged in its middle": lambda copies, target: damage(copies.folder / target),
-        "a file that is cut off": lambda copies, target: (copies.folder / target).write_bytes(b"PAR1"),
+        "a file that is damaged in its middle": lambda copies, target: damage(
+            copies.folder / target
+        ),
+        "a file that is cut off": lambda copies, target: (copies.folder / target).write_bytes(
+            b"PAR1"
+        ),
         "a file that is gone": lambda copies, target: (copies.folder / target).unlink(),
     },
 }
@@ -54,7 +68,11 @@ def damage(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("copies", "spoil"),
-    [pytest.param(kind, spoil, id=f"{kind}: {name}") for kind, cases in HEALED.items() for name, spoil in cases.items()],
+    [
+        pytest.param(kind, spoil, id=f"{kind}: {name}")
+        for kind, cases in HEALED.items()
+        for name, spoil in cases.items()
+    ],
     indirect=["copies"],
 )
 def test_a_copy_that_somebody_changed_is_made_whole_again_by_the_next_pull(
@@ -63,7 +81,9 @@ def test_a_copy_that_somebody_changed_is_made_whole_again_by_the_next_pull(
     spoil(copies, step().copied[TABLE].target)
     fleet.put(3, "2026-01-03T00:00:00Z")
     check_all_copied(step())
-    assert {row["id"]: row["Name"] for row in copies.rows(TABLE)} == {row["id"]: row["Name"] for row in fleet.rows}
+    assert {row["id"]: row["Name"] for row in copies.rows(TABLE)} == {
+        row["id"]: row["Name"] for row in fleet.rows
+    }
     fleet.put(4, "2026-01-04T00:00:00Z")
     assert step().copied[TABLE].mode == "incremental"
     assert len(copies.rows(TABLE)) == 4

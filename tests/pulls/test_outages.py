@@ -5,7 +5,15 @@ from collections.abc import Callable
 import pytest
 
 from tests.support.pulled_copies import Copies
-from tests.support.pulled_customers import RAISES, SECRET, TRIGGER, Pulls, check_all_copied, limited, run
+from tests.support.pulled_customers import (
+    RAISES,
+    SECRET,
+    TRIGGER,
+    Pulls,
+    check_all_copied,
+    limited,
+    run,
+)
 from tests.support.sample_tables import TABLE, OwnTable
 
 
@@ -16,7 +24,9 @@ def fails_in(code: str) -> Callable[[Copies, str], None]:
 ENDING = ("08006", "28000", "53100", "53200", "53300", "57014", "57P01", "58030")
 
 
-@pytest.mark.parametrize(("copies", "code"), [("postgresql", code) for code in ENDING], indirect=["copies"])
+@pytest.mark.parametrize(
+    ("copies", "code"), [("postgresql", code) for code in ENDING], indirect=["copies"]
+)
 def test_an_error_of_the_whole_server_ends_the_pull_and_the_next_one_copies_all(
     step: Pulls, copies: Copies, fleet: OwnTable, code: str
 ) -> None:
@@ -33,7 +43,9 @@ def test_an_error_of_the_whole_server_ends_the_pull_and_the_next_one_copies_all(
 
 
 @pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
-def test_a_full_disk_below_sqlite_ends_the_pull_and_the_next_one_copies_all(step: Pulls, copies: Copies, fleet: OwnTable) -> None:
+def test_a_full_disk_below_sqlite_ends_the_pull_and_the_next_one_copies_all(
+    step: Pulls, copies: Copies, fleet: OwnTable
+) -> None:
     check_all_copied(step())
     fleet.put(3, "2026-01-03T00:00:00Z", Name=SECRET * 10_000)
     with limited(lambda connection: connection.execute("PRAGMA max_page_count = 1")):
@@ -44,7 +56,9 @@ def test_a_full_disk_below_sqlite_ends_the_pull_and_the_next_one_copies_all(step
 
 
 @pytest.mark.parametrize("copies", ["parquet"], indirect=True)
-def test_a_full_disk_below_files_ends_the_pull_and_the_next_one_copies_all(step: Pulls, copies: Copies, fleet: OwnTable) -> None:
+def test_a_full_disk_below_files_ends_the_pull_and_the_next_one_copies_all(
+    step: Pulls, copies: Copies, fleet: OwnTable
+) -> None:
     first = step()
     path = copies.folder / first.copied[TABLE].target
     under_way = path.with_name(f"{path.name}.under-way")

@@ -35,7 +35,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save(person: Person, place: Path, **typed: str) -> Any:
-    form = {"name": "Nightly", "address": f"sqlite:///{place}", "every": "60", "full_every": "20", "accounts": "1002", **typed}
+    form = {
+        "name": "Nightly",
+        "address": f"sqlite:///{place}",
+        "every": "60",
+        "full_every": "20",
+        "accounts": "1002",
+        **typed,
+    }
     return person.post("/pulls", page="/pulls/new", **form)
 
 
@@ -54,11 +61,15 @@ def runs(app: Flask) -> list[PullRun]:
 
 def audits(app: Flask) -> list[tuple[str, str]]:
     with app.app_context():
-        found = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "pull").order_by(AuditEntry.id))
+        found = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "pull").order_by(AuditEntry.id)
+        )
         return [(each.result, each.who) for each in found]
 
 
-def test_a_schedule_copies_at_once_and_then_so_often(adam: Person, app: Flask, clock: Clock, place: Path) -> None:
+def test_a_schedule_copies_at_once_and_then_so_often(
+    adam: Person, app: Flask, clock: Clock, place: Path
+) -> None:
     made = save(adam, place)
     assert made.status_code == 303, made.text
     work(app)
@@ -83,7 +94,9 @@ def test_a_schedule_copies_at_once_and_then_so_often(adam: Person, app: Flask, c
     assert adam.json(f"{made.location}.json")["total"] == 2
 
 
-def test_a_schedule_with_a_time_of_day_runs_by_the_clock_of_its_zone(adam: Person, app: Flask, clock: Clock, place: Path) -> None:
+def test_a_schedule_with_a_time_of_day_runs_by_the_clock_of_its_zone(
+    adam: Person, app: Flask, clock: Clock, place: Path
+) -> None:
     made = save(adam, place, every="1440", at="02:00", zone="Europe/Brussels")
     work(app)
     (line,) = adam.json("/pulls.json")["items"]
@@ -113,10 +126,14 @@ def test_what_fails_is_shown_with_its_reason(adam: Person, app: Flask, place: Pa
 def test_a_table_that_the_destination_refuses_is_shown_with_its_reason_and_the_others_are_copied(
     adam: Person, app: Flask, place: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    own = OwnTable(columns={"half \ud800": "text", **{f"Column {number}": "text" for number in range(2_001)}})
+    own = OwnTable(
+        columns={"half \ud800": "text", **{f"Column {number}": "text" for number in range(2_001)}}
+    )
     own.put(1, "2026-01-01T00:00:00Z")
     own.install(sandbox, monkeypatch)
-    placed = [(each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(1002)]
+    placed = [
+        (each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(1002)
+    ]
     later = sandbox.app.extensions["sandbox"].tables.of_account(1002, placed)[0].id
     made = save(adam, place, accounts="1001, 1002", tables=f"{TABLE}, Empty, {later}")
     work(app)
@@ -124,7 +141,8 @@ def test_a_table_that_the_destination_refuses_is_shown_with_its_reason_and_the_o
     assert (run.state, run.tables, run.failed) == (pulls.PARTLY, 2, 1)
     said = words(adam.get(made.location))
     assert (
-        "1001 Own table: The database refuses this table (OperationalError, SQLITE_ERROR). SQLite says: too many columns" in said
+        "1001 Own table: The database refuses this table (OperationalError, SQLITE_ERROR). SQLite says: too many columns"
+        in said
     )
     assert adam.json(f"{made.location}.json")["items"][0]["failed"] == 1
 
@@ -170,7 +188,9 @@ def test_a_worker_that_ends_hands_its_pull_back(adam: Person, app: Flask, place:
     assert [each.state for each in runs(app)] == [pulls.STOPPED, pulls.DONE]
 
 
-def test_switched_off_it_rests_and_deleted_its_copies_stay(adam: Person, app: Flask, clock: Clock, place: Path) -> None:
+def test_switched_off_it_rests_and_deleted_its_copies_stay(
+    adam: Person, app: Flask, clock: Clock, place: Path
+) -> None:
     where = save(adam, place).location
     work(app)
     adam.post(f"{where}/switch", page=where, to="off")
@@ -192,9 +212,19 @@ def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
     where = save(adam, place).location
     work(app)
     shown = adam.get(f"{where}/edit")
-    assert [shown.select_one(f"#{name}")["value"] for name in ("name", "accounts")] == ["Nightly", "1002"]
+    assert [shown.select_one(f"#{name}")["value"] for name in ("name", "accounts")] == [
+        "Nightly",
+        "1002",
+    ]
     assert str(place) not in str(shown.select_one("#address").get("value", ""))
-    typed = {"name": "Hourly", "address": "", "every": "360", "full_every": "3", "accounts": "1001", "tables": "Empty"}
+    typed = {
+        "name": "Hourly",
+        "address": "",
+        "every": "360",
+        "full_every": "3",
+        "accounts": "1001",
+        "tables": "Empty",
+    }
     refused = adam.post(f"{where}/edit", page=f"{where}/edit", **{**typed, "every": "7"})
     assert refused.status_code == 422
     assert "Nightly" in words(adam.get(where))
@@ -202,7 +232,10 @@ def test_a_schedule_is_changed_and_its_address_stays_where_none_is_typed(
     clock.move(hours=7)
     work(app)
     with sqlite3.connect(place) as copies:
-        assert [row[0] for row in copies.execute("select id from _pull_customers order by id")] == [1001, 1002]
+        assert [row[0] for row in copies.execute("select id from _pull_customers order by id")] == [
+            1001,
+            1002,
+        ]
     assert [each.name for each in runs(app)] == ["Nightly", "Hourly"]
     other = place.with_name("elsewhere.db")
     adam = Person(app.test_client(), "adam@example.com")
@@ -260,9 +293,16 @@ def test_the_consoles_own_store_is_no_destination(adam: Person, app: Flask, plac
     assert "own store" in refused.text
 
 
-def test_a_password_of_a_destination_is_kept_encrypted_and_shown_nowhere(adam: Person, app: Flask) -> None:
+def test_a_password_of_a_destination_is_kept_encrypted_and_shown_nowhere(
+    adam: Person, app: Flask
+) -> None:
     refused = adam.post(
-        "/pulls", page="/pulls/new", name="x", address="postgresql://a:s3cr3t@127.0.0.1:1/b", every="60", full_every="20"
+        "/pulls",
+        page="/pulls/new",
+        name="x",
+        address="postgresql://a:s3cr3t@127.0.0.1:1/b",
+        every="60",
+        full_every="20",
     )
     assert refused.status_code == 422
     assert "s3cr3t" not in refused.text

@@ -7,7 +7,9 @@ from tests.support.pulled_copies import Copies, Run
 EVERYTHING = 10011900
 
 
-def test_a_customers_tables_are_copied_whole_below_their_connections(pull: Run, copies: Copies) -> None:
+def test_a_customers_tables_are_copied_whole_below_their_connections(
+    pull: Run, copies: Copies
+) -> None:
     told = pull(copies.address, "--account", "1002")
     assert told.returncode == 0, told.stdout + told.stderr
     tables = copies.tables()
@@ -18,7 +20,9 @@ def test_a_customers_tables_are_copied_whole_below_their_connections(pull: Run, 
         assert each["mode"] == "full"
     if copies.is_files:
         customer = json.loads((copies.folder / "customers/1002/customer.json").read_text())
-        assert {each["id"] for each in customer["connections"]} >= {each["connection_id"] for each in tables.values()} - {None}
+        assert {each["id"] for each in customer["connections"]} >= {
+            each["connection_id"] for each in tables.values()
+        } - {None}
         assert not list(copies.folder.rglob("*.under-way"))
     else:
         found = copies.query(
@@ -28,7 +32,9 @@ def test_a_customers_tables_are_copied_whole_below_their_connections(pull: Run, 
 
 
 def test_hostile_names_and_values_of_every_type_are_kept(pull: Run, copies: Copies) -> None:
-    told = pull(copies.address, "--account", "1001", "--table", "Everything", "--table", "Empty", "--json")
+    told = pull(
+        copies.address, "--account", "1001", "--table", "Everything", "--table", "Empty", "--json"
+    )
     assert told.returncode == 0, told.stdout + told.stderr
     assert not told.stderr
     kept = copies.tables()[EVERYTHING]
@@ -48,7 +54,9 @@ def test_hostile_names_and_values_of_every_type_are_kept(pull: Run, copies: Copi
         assert "called “amount_2”" in told.stdout
 
 
-def test_a_second_pull_reads_what_changed_and_nothing_comes_twice(pull: Run, copies: Copies) -> None:
+def test_a_second_pull_reads_what_changed_and_nothing_comes_twice(
+    pull: Run, copies: Copies
+) -> None:
     words = ("--account", "1002", "--json")
     first = json.loads(pull(copies.address, *words).stdout)
     before = {table_id: copies.rows(table_id) for table_id in copies.tables()}
@@ -56,9 +64,13 @@ def test_a_second_pull_reads_what_changed_and_nothing_comes_twice(pull: Run, cop
     dated = [each for each in again["tables"] if each["change_column"]]
     assert dated
     assert {each["mode"] for each in dated} == {"incremental"}
-    assert sum(each["read"] for each in again["tables"]) < sum(each["read"] for each in first["tables"])
+    assert sum(each["read"] for each in again["tables"]) < sum(
+        each["read"] for each in first["tables"]
+    )
     for each in again["tables"]:
         rows = copies.rows(each["table_id"])
-        assert sorted(row["id"] for row in rows) == sorted(row["id"] for row in before[each["table_id"]])
+        assert sorted(row["id"] for row in rows) == sorted(
+            row["id"] for row in before[each["table_id"]]
+        )
     whole = json.loads(pull(copies.address, *words, "--full").stdout)
     assert {each["mode"] for each in whole["tables"]} == {"full"}

@@ -36,7 +36,9 @@ class Case(NamedTuple):
     said: str
     prepare: Callable[[OwnTable], None] = lambda _: None
     spoil: Callable[[Copies, str], None] | None = None
-    change: Callable[[OwnTable], None] = lambda own: own.put(3, "2026-01-03T00:00:00Z", Name=f"{SECRET} 3")
+    change: Callable[[OwnTable], None] = lambda own: own.put(
+        3, "2026-01-03T00:00:00Z", Name=f"{SECRET} 3"
+    )
     mend: Callable[[Copies, str], None] | None = None
 
 
@@ -63,12 +65,18 @@ def becomes_text(own: OwnTable) -> None:
 
 
 def raises(code: str) -> Case:
-    return Case(f", {code}\\)", spoil=run(RAISES.replace("{code}", code), TRIGGER), mend=run("DROP FUNCTION refuse CASCADE"))
+    return Case(
+        f", {code}\\)",
+        spoil=run(RAISES.replace("{code}", code), TRIGGER),
+        mend=run("DROP FUNCTION refuse CASCADE"),
+    )
 
 
 POSTGRESQL = {
     "more columns than a table can have": Case("TooManyColumns, 54011", columns(1_601)),
-    "a row too wide": Case("ProgramLimitExceeded, 54000", columns(1_000, "a text of thirty characters...")),
+    "a row too wide": Case(
+        "ProgramLimitExceeded, 54000", columns(1_000, "a text of thirty characters...")
+    ),
     "a view on a table whose kinds change": Case(
         "DependentObjectsStillExist, 2BP01.*view",
         spoil=run('CREATE VIEW seen AS SELECT "Name" FROM {t}'),
@@ -88,14 +96,18 @@ POSTGRESQL = {
     ),
     "a key of somebody else's table": Case(
         "ForeignKeyViolation, 23503",
-        spoil=run("CREATE TABLE theirs (it bigint REFERENCES {t} (id))", "INSERT INTO theirs VALUES (2)"),
+        spoil=run(
+            "CREATE TABLE theirs (it bigint REFERENCES {t} (id))", "INSERT INTO theirs VALUES (2)"
+        ),
         change=lambda own: own.put(2, "2026-01-03T00:00:00Z", Name=f"{SECRET} anew"),
         mend=run("DROP TABLE theirs"),
     ),
     "a column that somebody made narrower": Case(
         "StringDataRightTruncation, 22001",
         spoil=run('ALTER TABLE {t} ALTER "Name" TYPE varchar(25)'),
-        change=lambda own: own.put(3, "2026-01-03T00:00:00Z", Name=f"{SECRET} that is longer than it was"),
+        change=lambda own: own.put(
+            3, "2026-01-03T00:00:00Z", Name=f"{SECRET} that is longer than it was"
+        ),
         mend=run('ALTER TABLE {t} ALTER "Name" TYPE text'),
     ),
     "a trigger that somebody added": raises("P0001"),
@@ -105,17 +117,23 @@ SQLITE = {
     "a unique index that somebody added": Case(
         "SQLITE_CONSTRAINT_UNIQUE",
         spoil=run('CREATE UNIQUE INDEX one ON {t} ("Name")'),
-        change=lambda own: [own.put(n, "2026-01-03T00:00:00Z", Name=SECRET) for n in (3, 4)] and None,
+        change=lambda own: (
+            [own.put(n, "2026-01-03T00:00:00Z", Name=SECRET) for n in (3, 4)] and None
+        ),
         mend=run("DROP INDEX one"),
     ),
     "a trigger that somebody added": Case(
         "SQLITE_CONSTRAINT_TRIGGER",
-        spoil=run(f"CREATE TRIGGER no BEFORE INSERT ON {{t}} BEGIN SELECT RAISE(ABORT, '{SECRET}'); END"),
+        spoil=run(
+            f"CREATE TRIGGER no BEFORE INSERT ON {{t}} BEGIN SELECT RAISE(ABORT, '{SECRET}'); END"
+        ),
         mend=run("DROP TRIGGER no"),
     ),
     "a trigger with an error in it": Case(
         "SQLITE_ERROR",
-        spoil=run("CREATE TRIGGER no BEFORE INSERT ON {t} BEGIN INSERT INTO nowhere VALUES (1); END"),
+        spoil=run(
+            "CREATE TRIGGER no BEFORE INSERT ON {t} BEGIN INSERT INTO nowhere VALUES (1); END"
+        ),
         mend=run("DROP TRIGGER no"),
     ),
 }
@@ -130,7 +148,9 @@ def nothing_under_way(copies: Copies, target: str) -> None:
 
 
 FILES = {
-    "a folder where the file is written": Case("Is a directory", spoil=something_under_way, mend=nothing_under_way),
+    "a folder where the file is written": Case(
+        "Is a directory", spoil=something_under_way, mend=nothing_under_way
+    ),
     "a folder in the file's place": Case("Is a directory", spoil=in_place, mend=out_of_place),
 }
 CASES = [
@@ -161,11 +181,15 @@ def test_what_is_refused_of_one_table_is_its_failure_alone_and_its_copy_stays(
     assert case.mend is not None
     case.mend(copies, first.copied[TABLE].target)
     check_all_copied(step())
-    assert {row["id"]: row["Name"] for row in copies.rows(TABLE)} == {row["id"]: row["Name"] for row in fleet.rows}
+    assert {row["id"]: row["Name"] for row in copies.rows(TABLE)} == {
+        row["id"]: row["Name"] for row in fleet.rows
+    }
 
 
 @pytest.mark.parametrize("copies", ["sqlite"], indirect=True)
-def test_a_value_that_is_too_large_for_sqlite_is_its_tables_failure_alone(step: Pulls, copies: Copies, fleet: OwnTable) -> None:
+def test_a_value_that_is_too_large_for_sqlite_is_its_tables_failure_alone(
+    step: Pulls, copies: Copies, fleet: OwnTable
+) -> None:
     fleet.put(3, "2026-01-03T00:00:00Z", Name=SECRET * 10_000)
     with limited(lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)):
         check_refused_alone(step(), "SQLITE_TOOBIG")
@@ -213,7 +237,9 @@ def test_what_is_kept_of_one_customer_and_is_refused_is_named_and_all_tables_are
         customer.unlink()
         customer.mkdir()
     else:
-        execute(copies.address, NONE_OF_FIRST["sqlite" if "sqlite" in copies.address else "postgresql"])
+        execute(
+            copies.address, NONE_OF_FIRST["sqlite" if "sqlite" in copies.address else "postgresql"]
+        )
     found = step()
     assert (found.code, found.stopped, set(found.copied)) == (1, None, {TABLE, *others()})
     assert found.failures[0][:2] == (ACCOUNT, "")

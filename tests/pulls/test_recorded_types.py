@@ -26,7 +26,9 @@ ROWS: list[dict[str, Any]] = json.loads((RECORDED / "rows.json").read_text())
 WORDS = ("--account", "1001", "--table", str(TABLE), "--json")
 # By name, in words of the copies' own; every other column is text.
 KINDS = {
-    **dict.fromkeys(("Amount", "Precise", "Big", "Took", "Took fine", "Took days", "Name, with comma"), "number"),
+    **dict.fromkeys(
+        ("Amount", "Precise", "Big", "Took", "Took fine", "Took days", "Name, with comma"), "number"
+    ),
     **dict.fromkeys(("Sum credit", "Double", "Ratio", "Age"), "number"),
     **dict.fromkeys(("Stars", "Nr", "How many"), "integer"),
     **dict.fromkeys(("Active", "Late?"), "boolean"),
@@ -72,7 +74,10 @@ DECLARED = {
 def recorded(own: OwnTable) -> OwnTable:
     """The recorded table among the first account's."""
     own.columns = {each["name"]: each["type"] for each in FIELDS}
-    own.settings = {each["name"]: {key: value for key, value in each.items() if key not in COMMON} for each in FIELDS}
+    own.settings = {
+        each["name"]: {key: value for key, value in each.items() if key not in COMMON}
+        for each in FIELDS
+    }
     own.rows = ROWS
     return own
 
@@ -84,7 +89,10 @@ def test_the_recorded_fields_are_of_every_type_and_say_what_formulas_result_in()
     columns = [peliqan.Column.model_validate(each) for each in FIELDS]
     assert len(columns) == 58
     found = {each.name: each.result_type for each in columns if each.result_type != each.type}
-    assert {name: found[name] for name in ("Sum credit", "Double", "Late?", "Day+30", "Age", "Array", "Names", "Lost")} == {
+    assert {
+        name: found[name]
+        for name in ("Sum credit", "Double", "Late?", "Day+30", "Age", "Array", "Names", "Lost")
+    } == {
         "Sum credit": "number",
         "Double": "number",
         "Late?": "boolean",
@@ -94,7 +102,11 @@ def test_the_recorded_fields_are_of_every_type_and_say_what_formulas_result_in()
         "Names": "array",
         "Lost": "invalid",
     }
-    assert {each.type for each in columns if each.result_type != each.type} == {"formula", "lookup", "rollup"}
+    assert {each.type for each in columns if each.result_type != each.type} == {
+        "formula",
+        "lookup",
+        "rollup",
+    }
 
 
 def test_a_copy_has_every_recorded_field_in_its_type_with_the_values_that_the_api_gave(
@@ -106,15 +118,22 @@ def test_a_copy_has_every_recorded_field_in_its_type_with_the_values_that_the_ap
     (told,) = json.loads(done.stdout)["tables"]
     stored = {each["name"]: each["stored"] for each in told["columns"]}
     kinds = {each["name"]: each["kind"] for each in told["columns"]}
-    wanted = {each["name"]: KINDS.get(each["name"], "text") for each in FIELDS} | dict.fromkeys(TEXT_INSTEAD[where], "text")
+    wanted = {each["name"]: KINDS.get(each["name"], "text") for each in FIELDS} | dict.fromkeys(
+        TEXT_INSTEAD[where], "text"
+    )
     assert kinds == wanted
     declared = types_there(copies, told["target"])
-    assert {name: declared[stored[name]] for name in kinds} == {name: DECLARED[where][kind] for name, kind in kinds.items()}
+    assert {name: declared[stored[name]] for name in kinds} == {
+        name: DECLARED[where][kind] for name, kind in kinds.items()
+    }
     rows = {row["id"]: row for row in copies.rows(TABLE)}
     assert len(rows) == len(ROWS)
     for row in ROWS:
         for name, kind in kinds.items():
-            assert read(rows[row["id"]][stored[name]], kind) == expected(row[name], kind), (row["id"], name)
+            assert read(rows[row["id"]][stored[name]], kind) == expected(row[name], kind), (
+                row["id"],
+                name,
+            )
     # And what changed, put in by row id, is of the same types.
     second = json.loads(pull(copies.address, *WORDS).stdout)["tables"][0]
     assert (second["mode"], second["schema_changes"]) == ("incremental", [])
@@ -167,7 +186,9 @@ EXPORTED = {
     **dict.fromkeys(("Stars", "Nr", "How many"), "int64"),
     **dict.fromkeys(("Active", "Late?"), "bool"),
     **dict.fromkeys(("Day", "Day+30", "Modified day"), "date32[day]"),
-    **dict.fromkeys(("Moment", "Plain moment", "Moment copy", "Modified", "Created"), "timestamp[us, tz=UTC]"),
+    **dict.fromkeys(
+        ("Moment", "Plain moment", "Moment copy", "Modified", "Created"), "timestamp[us, tz=UTC]"
+    ),
     **dict.fromkeys(("Took", "Took fine", "Took days", "Age"), "double"),
     **dict.fromkeys(("Amount", "Sum credit", "Double"), "decimal128(38, 2)"),
     "Precise": "decimal128(38, 10)",
@@ -192,15 +213,24 @@ def test_a_parquet_export_has_every_recorded_field_in_its_type_with_the_values_t
     table = pq.read_table(io.BytesIO(answer.data))
     types = {each.name: str(each.type) for each in table.schema}
     names = [each["name"] for each in FIELDS]
-    assert {name: types[name] for name in names} == {name: EXPORTED.get(name, "string") for name in names}
+    assert {name: types[name] for name in names} == {
+        name: EXPORTED.get(name, "string") for name in names
+    }
     values = {name: table[name].to_pylist() for name in names}
     for place, row in enumerate(ROWS):
         for name in names:
-            assert exported(values[name][place], types[name]) == given(row[name], types[name]), (row["id"], name)
+            assert exported(values[name][place], types[name]) == given(row[name], types[name]), (
+                row["id"],
+                name,
+            )
 
 
 def exported(value: Any, kind: str) -> Any:
-    return Decimal(str(value)) if value is not None and kind.startswith(("decimal", "double", "int")) else value
+    return (
+        Decimal(str(value))
+        if value is not None and kind.startswith(("decimal", "double", "int"))
+        else value
+    )
 
 
 def given(value: Any, kind: str) -> Any:

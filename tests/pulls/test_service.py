@@ -51,10 +51,16 @@ def begin(schedule: PullSchedule, clock: Clock) -> PullRun:
 
 
 def results() -> list[str]:
-    return list(db.session.scalars(select(AuditEntry.result).where(AuditEntry.what == "pull").order_by(AuditEntry.id)))
+    return list(
+        db.session.scalars(
+            select(AuditEntry.result).where(AuditEntry.what == "pull").order_by(AuditEntry.id)
+        )
+    )
 
 
-def test_of_many_workers_one_has_a_schedule_that_is_due(app: Flask, schedule: PullSchedule, clock: Clock) -> None:
+def test_of_many_workers_one_has_a_schedule_that_is_due(
+    app: Flask, schedule: PullSchedule, clock: Clock
+) -> None:
     at, schedule_id, together = clock(), schedule.id, Barrier(MANY)
 
     def take(_: int) -> bool:
@@ -69,7 +75,9 @@ def test_of_many_workers_one_has_a_schedule_that_is_due(app: Flask, schedule: Pu
     assert pulls.due(at) == []
 
 
-def test_a_pull_that_ended_is_due_again_an_hour_after_it_began(schedule: PullSchedule, clock: Clock) -> None:
+def test_a_pull_that_ended_is_due_again_an_hour_after_it_began(
+    schedule: PullSchedule, clock: Clock
+) -> None:
     leased = pulls.lease(schedule.id, clock())
     assert leased is not None
     assert leased.address == b"encrypted"
@@ -84,7 +92,9 @@ def test_a_pull_that_ended_is_due_again_an_hour_after_it_began(schedule: PullSch
     assert pulls.due(clock()) == [schedule.id]
 
 
-def test_who_presses_run_now_while_it_runs_has_it_run_once_more(schedule: PullSchedule, clock: Clock) -> None:
+def test_who_presses_run_now_while_it_runs_has_it_run_once_more(
+    schedule: PullSchedule, clock: Clock
+) -> None:
     leased = pulls.lease(schedule.id, clock())
     assert leased is not None
     run = begin(leased, clock)
@@ -94,7 +104,9 @@ def test_who_presses_run_now_while_it_runs_has_it_run_once_more(schedule: PullSc
     assert pulls.due(clock()) == [schedule.id]
 
 
-def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(schedule: PullSchedule, clock: Clock) -> None:
+def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(
+    schedule: PullSchedule, clock: Clock
+) -> None:
     leased = pulls.lease(schedule.id, clock())
     assert leased is not None
     run = begin(leased, clock)
@@ -109,7 +121,9 @@ def test_a_pull_without_a_sign_of_life_is_closed_once_and_says_no_more(schedule:
     assert (run.state, results()) == (pulls.LOST, ["unknown"])
 
 
-def test_a_schedule_that_rests_or_is_removed_is_not_due(schedule: PullSchedule, clock: Clock) -> None:
+def test_a_schedule_that_rests_or_is_removed_is_not_due(
+    schedule: PullSchedule, clock: Clock
+) -> None:
     pulls.switch(schedule, on=False, at=clock())
     later = clock() + timedelta(days=2)
     assert pulls.due(later) == []

@@ -28,7 +28,9 @@ PLACES = {
 
 
 @pytest.mark.parametrize("engine", ["embedded", "servers"])
-def test_no_password_of_an_earlier_version_stays(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_no_password_of_an_earlier_version_stays(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     url = ""
     if engine == "servers":
         servers: Servers = request.getfixturevalue("servers")
@@ -40,10 +42,24 @@ def test_no_password_of_an_earlier_version_stays(engine: str, request: pytest.Fi
         found = sa.MetaData()
         found.reflect(db.engine, only=["pull_schedule", "audit_entry"])
         schedule, entry = found.tables["pull_schedule"], found.tables["audit_entry"]
-        more: dict[str, Any] = {"address": b"x", "chosen": {}, "every": 60, "full_every": 20, "on": True, "asked_by": ""}
+        more: dict[str, Any] = {
+            "address": b"x",
+            "chosen": {},
+            "every": 60,
+            "full_every": 20,
+            "on": True,
+            "asked_by": "",
+        }
         with db.engine.begin() as connection:
             for id, place in enumerate(PLACES, 1):
-                values = {"id": id, "name": f"n{id}", "place": place, "created_at": AT, "created_by": "adam@example.com", **more}
+                values = {
+                    "id": id,
+                    "name": f"n{id}",
+                    "place": place,
+                    "created_at": AT,
+                    "created_by": "adam@example.com",
+                    **more,
+                }
                 connection.execute(schedule.insert().values(values))
                 detail = f"To {place.replace(' ', '')}, unmasked. Accounts: all. 3 tables copied, 0 failed."
                 about = {"at": AT, "who": "adam@example.com", "what": "pull", "result": "done"}
@@ -56,7 +72,8 @@ def test_no_password_of_an_earlier_version_stays(engine: str, request: pytest.Fi
         db.engine.dispose()
     assert shown == list(PLACES.values())
     assert said == [
-        f"To {each.replace(' ', '')}, unmasked. Accounts: all. 3 tables copied, 0 failed." for each in PLACES.values()
+        f"To {each.replace(' ', '')}, unmasked. Accounts: all. 3 tables copied, 0 failed."
+        for each in PLACES.values()
     ]
     if engine == "servers":
         servers.postgresql.drop("shown")

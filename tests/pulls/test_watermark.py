@@ -24,12 +24,16 @@ class Pages:
 
 
 def column(name: str, kind: str = "number", decimals: int | None = 0) -> Column:
-    return Column.model_validate({"id": 1, "name": name, "type": kind, "number_decimal_places": decimals})
+    return Column.model_validate(
+        {"id": 1, "name": name, "type": kind, "number_decimal_places": decimals}
+    )
 
 
 def read(by: CursorColumn, since: Any, *pages: Sequence[Any]) -> tuple[list[Any], int]:
     reading = Pages(*[[{by.column: value} for value in page] for page in pages])
-    found = [row[by.column] for rows in until(cast(TableReading, reading), by, since) for row in rows]
+    found = [
+        row[by.column] for rows in until(cast(TableReading, reading), by, since) for row in rows
+    ]
     return found, reading.given
 
 
@@ -38,7 +42,9 @@ def test_reading_ends_with_the_page_on_which_older_rows_begin() -> None:
 
 
 def test_a_value_that_cannot_be_read_hides_none_of_the_rows_behind_it() -> None:
-    assert read(CursorColumn("n", grows=True), 2000, ["3000", "2999.5"], ["2998", "--5"], ["10"]) == (
+    assert read(
+        CursorColumn("n", grows=True), 2000, ["3000", "2999.5"], ["2998", "--5"], ["10"]
+    ) == (
         ["3000", "2999.5", "2998", "--5"],
         3,
     )
@@ -57,7 +63,9 @@ def test_a_time_of_change_goes_before_a_number_that_grows() -> None:
     assert cursor_column_of([column("nr", "text")], "nr") is None
     assert cursor_column_of([column("nr", decimals=2)], "nr") is None
     # Peliqan takes brackets for a way to sort, and sorts by no password.
-    assert cursor_column_of([column("changed [UTC]", "last_modified"), *columns], "nr") == CursorColumn("changed")
+    assert cursor_column_of(
+        [column("changed [UTC]", "last_modified"), *columns], "nr"
+    ) == CursorColumn("changed")
     assert cursor_column_of([column("_sdc_batched_at", "password")], "") is None
 
 

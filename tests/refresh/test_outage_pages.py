@@ -20,7 +20,9 @@ PAGES = ("/", "/connections", "/accounts", "/causes", "/desk", "/accounts/1001",
 
 def begin_outage(app: Flask, parts: Services, clock: Clock) -> None:
     with app.app_context():
-        parts.outages.begin(Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached."))
+        parts.outages.begin(
+            Outage(clock(), clock() + FIRST_WAIT, reason="Peliqan could not be reached.")
+        )
     clock.move(seconds=1)
 
 
@@ -45,7 +47,9 @@ def test_every_page_says_since_when_in_the_viewers_zone_and_of_when_its_state_is
     assert "every 15s" in str(soup.select_one("#coverage"))
 
 
-def test_the_banner_goes_with_the_next_page(viv: Person, app: Flask, parts: Services, clock: Clock) -> None:
+def test_the_banner_goes_with_the_next_page(
+    viv: Person, app: Flask, parts: Services, clock: Clock
+) -> None:
     begin_outage(app, parts, clock)
     assert viv.get("/").select("#coverage .alert-danger")
     end_outage(app, parts, clock)
@@ -56,7 +60,13 @@ def test_the_banner_goes_with_the_next_page(viv: Person, app: Flask, parts: Serv
 @pytest.mark.parametrize("below", ["/sync", "/reauthorise"])
 @pytest.mark.parametrize("htmx", [False, True])
 def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_was_not_sent(
-    olga: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox, below: str, htmx: bool
+    olga: Person,
+    app: Flask,
+    parts: Services,
+    clock: Clock,
+    sandbox: Sandbox,
+    below: str,
+    htmx: bool,
 ) -> None:
     connection = sandbox.find(failure="expired", auth="oauth2")
     begin_outage(app, parts, clock)
@@ -70,7 +80,11 @@ def test_a_press_is_refused_at_once_with_words_and_the_audit_trail_says_that_it_
     assert sandbox.state()["calls"] == before
     with app.app_context():
         entry = db.session.scalars(select(AuditEntry).where(AuditEntry.what == below[1:])).one()
-        assert (entry.result, entry.who, entry.connection_id) == ("refused", "olga@example.com", connection.id)
+        assert (entry.result, entry.who, entry.connection_id) == (
+            "refused",
+            "olga@example.com",
+            connection.id,
+        )
         assert "was not sent" in entry.detail
         assert db.session.scalars(select(Action)).all() == []
 
@@ -85,8 +99,13 @@ def test_an_invite_and_a_widgets_token_are_not_sent_either(
     assert (token.status_code, token.json["error"]) == (502, "away")  # type: ignore[index]
     assert sandbox.state()["calls"] == before
     with app.app_context():
-        entries = db.session.scalars(select(AuditEntry).where(AuditEntry.what.in_(("invite", "widget_token")))).all()
-        assert {(each.what, each.result) for each in entries} == {("invite", "refused"), ("widget_token", "failed")}
+        entries = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what.in_(("invite", "widget_token")))
+        ).all()
+        assert {(each.what, each.result) for each in entries} == {
+            ("invite", "refused"),
+            ("widget_token", "failed"),
+        }
         assert all("was not sent" in each.detail for each in entries)
 
 
@@ -101,6 +120,8 @@ def test_what_is_read_live_says_so_beside_what_is_known(
     assert "Peliqan does not answer." in words(live)
     assert live.select("#connection[data-status]")
     assert "Peliqan does not answer." in words(viv.fragment("/accounts/1001/databases"))
-    assert "Peliqan does not answer." in words(viv.get("/accounts/1001/tables/10011000", status=503))
+    assert "Peliqan does not answer." in words(
+        viv.get("/accounts/1001/tables/10011000", status=503)
+    )
     assert viv.json("/accounts/1001/tables/10011000.json", status=503)["error"] == "away"
     assert sandbox.state()["calls"] == before

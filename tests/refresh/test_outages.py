@@ -61,7 +61,12 @@ def begin_outage(parts: Services, clock: Clock) -> Outage:
 
 
 def unreadable() -> int:
-    return db.session.scalar(select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))) or 0
+    return (
+        db.session.scalar(
+            select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))
+        )
+        or 0
+    )
 
 
 def known(connection: Any) -> Connection:
@@ -74,7 +79,9 @@ def calls(sandbox: Sandbox) -> int:
     return sum(sandbox.state()["calls"].values())
 
 
-def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(parts: Services, clock: Clock) -> None:
+def test_what_is_written_down_is_the_first_ones_and_each_turn_is_had_once(
+    parts: Services, clock: Clock
+) -> None:
     notes, at = parts.outages, clock()
     outage = Outage(at, at + FIRST_WAIT, reason="No.")
     assert notes.read() is None
@@ -95,7 +102,9 @@ def test_another_host_has_its_own(app: Flask, parts: Services, clock: Clock) -> 
     assert DatabaseOutageStore(db.engine, "elsewhere.example.com").read() is None
 
 
-def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(parts: Services, clock: Clock) -> None:
+def test_a_store_that_is_away_leaves_a_process_with_what_it_knows(
+    parts: Services, clock: Clock
+) -> None:
     outage = begin_outage(parts, clock)
     assert parts.outages.read() == outage
     db.session.execute(db.text("ALTER TABLE api_outage RENAME TO elsewhere"))
@@ -151,7 +160,10 @@ def test_an_outage_in_the_middle_of_a_pass_says_nothing_of_those_who_were_not_as
     assert unreadable() == 0
     assert parts.api.breaker.outage is not None
     # Without the breaker each of ten accounts would be asked four times.
-    assert sandbox.state()["calls"]["servers"] - before < 10 + 2 * parts.settings.dashboard_api_concurrency
+    assert (
+        sandbox.state()["calls"]["servers"] - before
+        < 10 + 2 * parts.settings.dashboard_api_concurrency
+    )
     # Somebody's own pass asks all the same, once.
     sandbox.fault("sub_accounts", status=503)
     before = calls(sandbox)
@@ -165,7 +177,9 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
     parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     db.session.execute(
-        db.update(AccountRefreshState).where(AccountRefreshState.account_id.in_((1001, 1002))).values(due_at=clock())
+        db.update(AccountRefreshState)
+        .where(AccountRefreshState.account_id.in_((1001, 1002)))
+        .values(due_at=clock())
     )
     db.session.commit()
     begin_outage(parts, clock)
@@ -178,7 +192,10 @@ def test_accounts_between_two_passes_are_put_off_and_not_called_unreadable(
     at = clock()
     refresh.read_due(parts)
     db.session.expire_all()
-    assert all(db.session.get_one(AccountRefreshState, account_id).checked_at >= at for account_id in (1001, 1002))
+    assert all(
+        db.session.get_one(AccountRefreshState, account_id).checked_at >= at
+        for account_id in (1001, 1002)
+    )
 
 
 def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_an_answer(
@@ -191,7 +208,17 @@ def test_the_worker_asks_ever_more_rarely_and_begins_a_pass_as_soon_as_there_is_
     parts.queues["jobs"].flush()
     sandbox.fault("sub_accounts", status=503)
     before = sandbox.state()["calls"].get("sub_accounts", 0)
-    for seconds, times in ((1, 0), (4, 1), (9, 1), (1, 2), (19, 2), (1, 3), (120, 4), (60, 5), (60, 6)):
+    for seconds, times in (
+        (1, 0),
+        (4, 1),
+        (9, 1),
+        (1, 2),
+        (19, 2),
+        (1, 3),
+        (120, 4),
+        (60, 5),
+        (60, 6),
+    ):
         clock.move(seconds=seconds)
         probe_api()
         assert sandbox.state()["calls"].get("sub_accounts", 0) - before == times, seconds
@@ -218,11 +245,15 @@ def test_each_turn_is_one_message_however_many_notice(parts: Services, clock: Cl
     parts.queues["jobs"].flush()
     for _ in range(5):
         probe_api()
-    assert [task.name for task in parts.queues["jobs"].pending() if task.eta is not None] == ["ask_again"]
+    assert [task.name for task in parts.queues["jobs"].pending() if task.eta is not None] == [
+        "ask_again"
+    ]
     parts.queues["jobs"].flush()
 
 
-def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(parts: Services, clock: Clock) -> None:
+def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(
+    parts: Services, clock: Clock
+) -> None:
     passes.start_or_join(clock())
     begin_outage(parts, clock)
     refresh.read_due(parts)
@@ -233,15 +264,21 @@ def test_where_a_page_found_out_that_it_is_over_the_next_tick_begins_a_pass(part
     assert passes.current_id() is not None
 
 
-def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = known(sandbox.find(failure="expired", auth="oauth2"))
     account = connection.account
-    earlier = customer_links.request_link(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15)
+    earlier = customer_links.request_link(
+        parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15
+    )
     begin_outage(parts, clock)
     before = calls(sandbox)
     for press in (
         lambda: sync.start(parts.api, connection, WHO, clock(), 15),
-        lambda: customer_links.request_link(parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15),
+        lambda: customer_links.request_link(
+            parts.api, actions.REAUTHORISE, connection, WHO, clock(), 15
+        ),
         lambda: customer_links.invite(parts.api, account, "xero", WHO, clock(), 15),
     ):
         with pytest.raises(peliqan.ApiUnavailable, match="so this was not sent"):
@@ -251,7 +288,9 @@ def test_what_starts_something_is_not_begun_and_an_earlier_link_stays(parts: Ser
     assert db.session.scalars(select(Action)).all() == [earlier]
 
 
-def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     found = [(sandbox.healthy.account_id, sandbox.healthy.id)]
     job = bulk.open_job(actions.SYNC, found, found[0], WHO, "the vendor mended it", 2, clock())
     begin_outage(parts, clock)
@@ -271,11 +310,18 @@ def test_a_bulk_job_waits_for_the_end_and_no_connection_loses_its_turn(parts: Se
     assert db.session.scalar(select(func.count()).select_from(Action)) == 1
 
 
-def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     olga = db.session.scalars(select(User).where(User.email == WHO)).one()
-    columns = [(column.name, column.type, column.decimals) for column in parts.api.for_account(1001).columns(10011903)]
+    columns = [
+        (column.name, column.type, column.decimals)
+        for column in parts.api.for_account(1001).columns(10011903)
+    ]
     asked = {"search": "", "order_by": "", "filters": {}, "include": []}
-    export = exports.open_export(olga, 1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file.", clock())
+    export = exports.open_export(
+        olga, 1001, 10011903, "Wide", "csv", asked, columns, [], "Table as a file.", clock()
+    )
     begin_outage(parts, clock)
     before = sandbox.state()["calls"].get("rows", 0)
     for _ in range(8):
@@ -283,7 +329,11 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Ser
         assert outage is not None
         parts.outages.take_turn(outage, clock())
         write_export(export.id)
-        assert (export.state, export.tries, export.error) == ("running", 0, "Peliqan does not answer.")
+        assert (export.state, export.tries, export.error) == (
+            "running",
+            0,
+            "Peliqan does not answer.",
+        )
         clock.move(seconds=31)
     assert sandbox.state()["calls"].get("rows", 0) == before
     parts.outages.end(clock())
@@ -292,9 +342,16 @@ def test_an_export_waits_for_the_end_however_long_and_is_not_given_up(parts: Ser
     assert (export.state, export.error) == ("done", "")
 
 
-def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     table_checks.write(
-        1001, [table_checks.TableStats(table_id, f"Table {table_id}", None, 60) for table_id in (10011000, 10011903)], clock()
+        1001,
+        [
+            table_checks.TableStats(table_id, f"Table {table_id}", None, 60)
+            for table_id in (10011000, 10011903)
+        ],
+        clock(),
     )
     clock.move(hours=25)
     begin_outage(parts, clock)
@@ -307,9 +364,13 @@ def test_daily_counts_are_put_off_by_minutes_and_not_by_an_hour_each(parts: Serv
     assert table_checks.due(clock()) == []
 
 
-def test_a_pull_stops_at_the_first_account_that_was_not_asked(parts: Services, clock: Clock, tmp_path: Path) -> None:
+def test_a_pull_stops_at_the_first_account_that_was_not_asked(
+    parts: Services, clock: Clock, tmp_path: Path
+) -> None:
     begin_outage(parts, clock)
-    copied = Pull(parts.api, ParquetFolder(tmp_path / "copies"), belongs=lambda *_: (), clock=clock).run(Selection())
+    copied = Pull(
+        parts.api, ParquetFolder(tmp_path / "copies"), belongs=lambda *_: (), clock=clock
+    ).run(Selection())
     assert copied.stopped is not None
     assert "Peliqan does not answer." in copied.stopped
     assert copied.failures == []
@@ -336,7 +397,10 @@ def test_looks_during_an_outage_are_none_after_which_no_run_could_be_said_to_hav
     for _ in range(2):
         clock.move(seconds=70)
         poll_action(action.id)
-    assert (action.state, db.session.get_one(AuditEntry, action.audit_id).result) == ("failed", "failed")
+    assert (action.state, db.session.get_one(AuditEntry, action.audit_id).result) == (
+        "failed",
+        "failed",
+    )
 
 
 def test_there_is_one_row_a_host(parts: Services, clock: Clock) -> None:

@@ -37,7 +37,9 @@ def run(parts: Services, **more: Any) -> refresh.Result:
 
 def test_the_first_pass_knows_every_account_and_connection_of_the_api(sandbox: Sandbox) -> None:
     assert db.session.scalar(select(func.count()).select_from(Account)) == ACCOUNTS
-    sources = sum(len(sandbox.life.connections(account.id)) for account in sandbox.life.accounts(0, ACCOUNTS))
+    sources = sum(
+        len(sandbox.life.connections(account.id)) for account in sandbox.life.accounts(0, ACCOUNTS)
+    )
     known = select(func.count()).select_from(Connection).where(Connection.is_warehouse.is_(False))
     assert db.session.scalar(known) == sources
 
@@ -47,7 +49,11 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
 ) -> None:
     passes.start_or_join(parts.clock())
     taken, read = [], []
-    take, read_account, save = refresh_queue.lease_accounts, reader.read_account, writer.save_readings
+    take, read_account, save = (
+        refresh_queue.lease_accounts,
+        reader.read_account,
+        writer.save_readings,
+    )
 
     def note_taken(*told: Any) -> Any:
         found = take(*told)
@@ -73,7 +79,9 @@ def test_one_turn_reads_all_that_is_due_however_long_it_takes_to_write(
     assert len(read) == ACCOUNTS
 
 
-def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(parts: Services, sandbox: Sandbox) -> None:
+def test_an_account_that_cannot_be_read_keeps_its_state_and_stops_nobody(
+    parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     before = db.session.get_one(Connection, (connection.account_id, connection.id)).status
     sandbox.fault("identity", status=403)
@@ -97,13 +105,17 @@ def test_a_changed_status_becomes_history(parts: Services, sandbox: Sandbox) -> 
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
     assert (row.status, row.severity) == ("ERROR", "error")
     change = db.session.scalars(
-        select(HealthChange).where(HealthChange.connection_id == connection.id).order_by(HealthChange.id.desc())
+        select(HealthChange)
+        .where(HealthChange.connection_id == connection.id)
+        .order_by(HealthChange.id.desc())
     ).first()
     assert change is not None
     assert (change.was_severity, change.became) == ("ok", "ERROR")
 
 
-def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: Services, sandbox: Sandbox) -> None:
+def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(
+    parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", kind=None, status=200, body=[])
     # They are gone indeed: none answers when asked for by itself.
@@ -112,29 +124,47 @@ def test_one_empty_answer_forgets_nothing_and_a_second_one_marks_it_gone(parts: 
     row = db.session.get_one(Connection, (connection.account_id, connection.id))
     assert row.gone_at is None
     run(parts)
-    assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is not None
+    assert (
+        db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is not None
+    )
     sandbox.clear()
     run(parts)
     assert db.session.get_one(Connection, (connection.account_id, connection.id)).gone_at is None
 
 
-def test_an_outage_is_one_error_and_not_one_for_each_account(parts: Services, sandbox: Sandbox) -> None:
+def test_an_outage_is_one_error_and_not_one_for_each_account(
+    parts: Services, sandbox: Sandbox
+) -> None:
     sandbox.fault("servers", status=500)
     result = run(parts)
     assert result.error is not None
     assert "internal error" in result.error
-    assert db.session.scalar(select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))) == 0
+    assert (
+        db.session.scalar(
+            select(func.count()).select_from(Account).where(Account.unreadable_reason.is_not(None))
+        )
+        == 0
+    )
 
 
-def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(parts: Services, sandbox: Sandbox) -> None:
+def test_a_listing_that_cannot_be_read_leaves_every_account_as_it_was(
+    parts: Services, sandbox: Sandbox
+) -> None:
     sandbox.fault("sub_accounts", kind="html")
     result = run(parts)
     assert result.error is not None
     assert "web page" in result.error
-    assert db.session.scalar(select(func.count()).select_from(Account).where(Account.gone_at.is_not(None))) == 0
+    assert (
+        db.session.scalar(
+            select(func.count()).select_from(Account).where(Account.gone_at.is_not(None))
+        )
+        == 0
+    )
 
 
-def test_an_account_missing_from_two_complete_listings_is_gone(parts: Services, sandbox: Sandbox) -> None:
+def test_an_account_missing_from_two_complete_listings_is_gone(
+    parts: Services, sandbox: Sandbox
+) -> None:
     one = {"data": [{"id": 1001, "name": "Alone"}], "next": None}
     sandbox.fault("sub_accounts", status=200, body=one)
     run(parts)
@@ -162,18 +192,30 @@ def test_runs_are_expected_a_day_apart_where_peliqan_names_no_interval(sandbox: 
     row = queries.connection_or_none(connection.account_id, connection.id)
     assert row is not None
     assert row.last_run_at is not None
-    for interval, scheduler_off, expected in ((900, False, 900), (None, False, 86_400), (0, False, 86_400), (None, True, None)):
+    for interval, scheduler_off, expected in (
+        (900, False, 900),
+        (None, False, 86_400),
+        (0, False, 86_400),
+        (None, True, None),
+    ):
         row.run_interval, row.scheduler_off = interval, scheduler_off
         db.session.flush()
         known = writer.known_of([connection.account_id])[connection.account_id][connection.id]
-        assert known.run_expected_at == (row.last_run_at + timedelta(seconds=expected) if expected else None)
+        assert known.run_expected_at == (
+            row.last_run_at + timedelta(seconds=expected) if expected else None
+        )
 
 
-def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_pass_that_was_interrupted_goes_on_where_it_was(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     """Half of the accounts were tried by a worker that was killed: the next one reads the other half, once."""
     pass_id = passes.start_or_join(clock()).id
     half = refresh_queue.lease_accounts(clock(), ACCOUNTS // 2)
-    readings = [AccountFetch(each.account_id, clock(), clock() + timedelta(days=1), news=False) for each in half]
+    readings = [
+        AccountFetch(each.account_id, clock(), clock() + timedelta(days=1), news=False)
+        for each in half
+    ]
     save_readings(readings, {})
     before = sandbox.state()["calls"].get("servers", 0)
     result = run(parts)
@@ -183,7 +225,9 @@ def test_a_pass_that_was_interrupted_goes_on_where_it_was(parts: Services, sandb
     assert (closed.done, closed.unreadable, closed.active) == (ACCOUNTS, 0, None)
 
 
-def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts: Services, clock: Clock) -> None:
+def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(
+    parts: Services, clock: Clock
+) -> None:
     """Otherwise it would wait for ever for accounts that nobody reads."""
     before = clock()
     clock.move(seconds=1)
@@ -194,7 +238,9 @@ def test_a_pass_reads_what_was_written_down_after_it_began_but_read_before(parts
     assert (closed.active, closed.done) == (None, ACCOUNTS)
 
 
-def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Services, clock: Clock) -> None:
+def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(
+    parts: Services, clock: Clock
+) -> None:
     pass_id = passes.start_or_join(clock()).id
     passes.end_listing(pass_id, clock())
     # What a worker counted before others wrote, and wrote after them.
@@ -206,7 +252,9 @@ def test_a_closed_pass_has_all_that_was_done_whoever_counted_last(parts: Service
     assert (passes.get(pass_id).done, passes.get(pass_id).accounts) == (ACCOUNTS, ACCOUNTS)
 
 
-def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(parts: Services, clock: Clock) -> None:
+def test_what_a_killed_worker_had_in_hand_is_due_again_within_a_minute(
+    parts: Services, clock: Clock
+) -> None:
     passes.start_or_join(clock())
     assert len(refresh_queue.lease_accounts(clock(), ACCOUNTS)) == ACCOUNTS
     assert refresh_queue.lease_accounts(clock(), 1) == []
@@ -222,13 +270,17 @@ def test_a_revoked_token_is_fetched_anew_once(parts: Services, sandbox: Sandbox)
 
 
 @pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
-def test_other_shapes_of_the_same_answers_are_read(parts: Services, sandbox: Sandbox, kind: str) -> None:
+def test_other_shapes_of_the_same_answers_are_read(
+    parts: Services, sandbox: Sandbox, kind: str
+) -> None:
     sandbox.fault("*", kind=kind)
     result = run(parts)
     assert (result.error, result.unreadable) == (None, {})
 
 
-def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(parts: Services, sandbox: Sandbox) -> None:
+def test_an_unknown_status_is_shown_as_it_is_and_counted_as_unknown(
+    parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     sandbox.set(connection.id, health_status="HIBERNATING")
     run(parts)

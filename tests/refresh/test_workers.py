@@ -81,30 +81,43 @@ def test_two_workers_share_a_pass_and_read_no_account_twice(
     workers = [machines.start("worker"), machines.start("worker")]
     wait_for(finished(app, pass_id), "the pass ends")
     found = newest(app)
-    assert (found.accounts, found.done, found.unreadable, found.error) == (ACCOUNTS, ACCOUNTS, 0, None)
+    assert (found.accounts, found.done, found.unreadable, found.error) == (
+        ACCOUNTS,
+        ACCOUNTS,
+        0,
+        None,
+    )
     assert sandbox.state()["calls"]["servers"] - before == ACCOUNTS
     assert [worker.poll() for worker in workers] == [None, None]
 
 
-def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(app: Flask, parts: Services) -> None:
+def test_a_worker_that_had_nothing_to_do_takes_part_at_once_in_a_pass_that_begins(
+    app: Flask, parts: Services
+) -> None:
     parts.queues.stop.set()
     with app.app_context():
         passes.start_or_join(parts.clock())
         kept = sorted(db.session.scalars(select(AccountRefreshState.account_id)))[:5]
         db.session.execute(
-            update(AccountRefreshState).where(AccountRefreshState.account_id.not_in(kept)).values(due_at=WITH_THE_NEXT_PASS)
+            update(AccountRefreshState)
+            .where(AccountRefreshState.account_id.not_in(kept))
+            .values(due_at=WITH_THE_NEXT_PASS)
         )
         db.session.commit()
         read_due()
     assert [task.eta for task in parts.queues["readings"].pending()] == [None]
 
 
-def test_what_time_alone_changes_is_noticed_by_the_tick(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_what_time_alone_changes_is_noticed_by_the_tick(
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     well = sandbox.healthy
     with app.app_context():
         assert db.session.scalars(select(Finding).where(Finding.state == "new")).all()
         here = (Connection.account_id == well.account_id, Connection.id == well.id)
-        db.session.execute(update(Connection).where(*here).values(consent_expires_at=clock() + timedelta(days=4)))
+        db.session.execute(
+            update(Connection).where(*here).values(consent_expires_at=clock() + timedelta(days=4))
+        )
         db.session.commit()
         clock.move(hours=25)
         dispatch.every_minute()
@@ -121,7 +134,9 @@ def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
     pass_id = begin(app, clock)
     victim = machines.start("worker")
     before = sandbox.state()["calls"].get("servers", 0)
-    wait_for(lambda: sandbox.state()["calls"].get("servers", 0) - before >= 10, "the first worker reads")
+    wait_for(
+        lambda: sandbox.state()["calls"].get("servers", 0) - before >= 10, "the first worker reads"
+    )
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     killed = time.monotonic()
@@ -137,7 +152,12 @@ def test_a_killed_workers_accounts_are_taken_over_within_a_minute(
 
 def test_a_worker_beside_the_pages_lets_them_have_the_processor_first(machines: Processes) -> None:
     beside = machines.start("worker", "--exit-with-parent")
-    wait_for(lambda: os.getpriority(os.PRIO_PROCESS, beside.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE, "it steps back")
+    wait_for(
+        lambda: (
+            os.getpriority(os.PRIO_PROCESS, beside.pid) == os.getpriority(os.PRIO_PROCESS, 0) + NICE
+        ),
+        "it steps back",
+    )
 
 
 def test_a_worker_with_nothing_in_hand_ends_soon_after_it_is_asked_to(
@@ -171,7 +191,9 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
     with app.app_context():
         olga = users.find_user("olga@example.com")
         assert olga is not None
-        question = query_runs.start_run(olga, "large", query_runs.sealed(text, parts.vault.keys), [1001], "large", clock())
+        question = query_runs.start_run(
+            olga, "large", query_runs.sealed(text, parts.vault.keys), [1001], "large", clock()
+        )
         [answer] = query_runs.answers(question.id)
         answer_id = answer.id
         run_query.enqueue_when_due(answer)
@@ -188,10 +210,17 @@ def test_a_worker_keeps_a_large_answer_in_seconds_and_then_ends_when_it_is_asked
 
 
 def test_a_periodic_job_runs_once_however_many_workers_there_are(
-    app: Flask, parts: Services, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
+    app: Flask,
+    parts: Services,
+    store: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    clock: Clock,
 ) -> None:
     begin(app, clock)
-    others = [create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(5)]
+    others = [
+        create_app(make_settings(sandbox.url, tmp_path, **store), clock=clock) for _ in range(5)
+    ]
 
     def tick(other: Flask) -> None:
         with other.app_context():
@@ -211,7 +240,9 @@ def test_a_periodic_job_runs_once_however_many_workers_there_are(
 
 def sign_in(url: str) -> tuple[requests.Session, requests.Response]:
     session = requests.Session()
-    token = BeautifulSoup(session.get(f"{url}/login", timeout=20).text, "html.parser").select_one("input[name=csrf_token]")
+    token = BeautifulSoup(session.get(f"{url}/login", timeout=20).text, "html.parser").select_one(
+        "input[name=csrf_token]"
+    )
     assert token is not None
     form = {"email": "olga@example.com", "password": PASSWORD, "csrf_token": token["value"]}
     return session, session.post(f"{url}/login", data=form, timeout=20, allow_redirects=False)
@@ -221,7 +252,9 @@ def sign_in(url: str) -> tuple[requests.Session, requests.Response]:
 class TestServersThatGoAway:
     """They are started again by the ``store`` fixture."""
 
-    def test_without_redis_pages_are_shown_and_what_needs_it_says_so(self, machines: Processes, servers: Servers) -> None:
+    def test_without_redis_pages_are_shown_and_what_needs_it_says_so(
+        self, machines: Processes, servers: Servers
+    ) -> None:
         url = machines.serve()
         session, answer = sign_in(url)
         assert answer.status_code == 302
@@ -233,7 +266,9 @@ class TestServersThatGoAway:
         servers.redis.start()
         wait_for(lambda: sign_in(url)[1].status_code == 302, "people can sign in again")
 
-    def test_without_the_database_every_page_says_so_and_recovers(self, machines: Processes, servers: Servers) -> None:
+    def test_without_the_database_every_page_says_so_and_recovers(
+        self, machines: Processes, servers: Servers
+    ) -> None:
         url = machines.serve()
         session, _ = sign_in(url)
         assert session.get(f"{url}/connections", timeout=20).status_code == 200
@@ -243,17 +278,28 @@ class TestServersThatGoAway:
         assert "database does not answer" in away.text
         assert session.get(f"{url}/connections.json", timeout=20).json()["error"] == "store_away"
         servers.postgresql.start()
-        wait_for(lambda: session.get(f"{url}/connections", timeout=20).status_code == 200, "pages are shown again")
+        wait_for(
+            lambda: session.get(f"{url}/connections", timeout=20).status_code == 200,
+            "pages are shown again",
+        )
 
     @pytest.mark.parametrize("which", ["postgresql", "redis"])
     def test_a_pass_goes_on_when_a_server_was_away_for_ten_seconds(
-        self, app: Flask, machines: Processes, servers: Servers, sandbox: Sandbox, clock: Clock, which: str
+        self,
+        app: Flask,
+        machines: Processes,
+        servers: Servers,
+        sandbox: Sandbox,
+        clock: Clock,
+        which: str,
     ) -> None:
         sandbox.fault("servers", delay_ms=200)
         pass_id = begin(app, clock)
         before = sandbox.state()["calls"].get("servers", 0)
         worker = machines.start("worker")
-        wait_for(lambda: sandbox.state()["calls"].get("servers", 0) - before >= 10, "the worker reads")
+        wait_for(
+            lambda: sandbox.state()["calls"].get("servers", 0) - before >= 10, "the worker reads"
+        )
         server = getattr(servers, which)
         server.stop()
         away_until = time.monotonic() + 10
@@ -261,11 +307,18 @@ class TestServersThatGoAway:
         server.start()
         wait_for(finished(app, pass_id), "the pass ends", within=60)
         found = newest(app)
-        assert (found.accounts, found.done, found.unreadable, found.error) == (ACCOUNTS, ACCOUNTS, 0, None)
+        assert (found.accounts, found.done, found.unreadable, found.error) == (
+            ACCOUNTS,
+            ACCOUNTS,
+            0,
+            None,
+        )
         assert sandbox.state()["calls"]["servers"] - before <= ACCOUNTS + 20
         assert worker.poll() is None
 
-    @pytest.mark.parametrize(("which", "name"), [("postgresql", "The database"), ("redis", "Redis")])
+    @pytest.mark.parametrize(
+        ("which", "name"), [("postgresql", "The database"), ("redis", "Redis")]
+    )
     @pytest.mark.parametrize("command", ["serve", "worker"])
     def test_a_server_that_is_away_at_the_start_is_one_sentence(
         self, machines: Processes, servers: Servers, which: str, name: str, command: str

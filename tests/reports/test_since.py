@@ -31,7 +31,13 @@ def context(app: Flask) -> Any:
 
 def written(app: Flask, name: str, hours: float = 16) -> str:
     found = since_report.read(ago(hours=hours), AT)
-    return reports.write(app.jinja_env, name, found, ZoneInfo("Europe/Brussels"), lambda endpoint, number: f"{endpoint}/{number}")
+    return reports.write(
+        app.jinja_env,
+        name,
+        found,
+        ZoneInfo("Europe/Brussels"),
+        lambda endpoint, number: f"{endpoint}/{number}",
+    )
 
 
 def make_up_a_fleet() -> None:
@@ -55,7 +61,12 @@ def make_up_a_fleet() -> None:
     over = add_cause("dark", "yuki")
     add_finding(over, 1009, 100901, ago(days=4), ago(days=1))
     for account_id, seen in ((1010, ago(days=2)), (1011, ago(hours=4))):
-        add_finding(add_cause("account_unreadable", "", example=f"403 for {account_id}"), account_id, None, seen)
+        add_finding(
+            add_cause("account_unreadable", "", example=f"403 for {account_id}"),
+            account_id,
+            None,
+            seen,
+        )
         account = db.session.get_one(Account, account_id)
         account.name, account.unreadable_reason = f"Customer {account_id}", f"403 for {account_id}"
     db.session.commit()
@@ -65,7 +76,10 @@ def test_a_report_of_a_made_up_fleet_is_this_text(app: Flask) -> None:
     make_up_a_fleet()
     ids = {
         line.title: line.id
-        for line in (*since_report.read(ago(hours=16), AT).open, *since_report.read(ago(hours=16), AT).recovered)
+        for line in (
+            *since_report.read(ago(hours=16), AT).open,
+            *since_report.read(ago(hours=16), AT).recovered,
+        )
     }
     expected = f"""\
 Connections of all customers, Tue 31 Mar 09:12 CEST
@@ -123,7 +137,9 @@ def test_the_hand_over_has_each_cause_once_under_what_became_of_it(app: Flask) -
         "- Customer 1011 (new), since Tue 31 Mar 05:12 CEST. Nobody is on it.",
         "- Customer 1010, since Sun 29 Mar 09:12 CEST. Nobody is on it.",
     ]  # fmt: skip
-    assert text.endswith("\n1 more open, for less than 7 days and no worse than then. 1 suppressed.\n")
+    assert text.endswith(
+        "\n1 more open, for less than 7 days and no worse than then. 1 suppressed.\n"
+    )
 
 
 def test_markdown_and_html_say_the_same_as_the_text(app: Flask) -> None:
@@ -135,7 +151,11 @@ def test_markdown_and_html_say_the_same_as_the_text(app: Flask) -> None:
             "Connections of all customers, Tue 31 Mar 09:12 CEST", "Causes, worst first", "Recovered", "Cannot be read",
         ]  # fmt: skip
         said = " ".join(soup.get_text().split())
-        for sentence in ("58 of 60 accounts read", "1 new, 1 worse, 1 recovered, 1 became unreadable", "401 invalid_grant"):
+        for sentence in (
+            "58 of 60 accounts read",
+            "1 new, 1 worse, 1 recovered, 1 became unreadable",
+            "401 invalid_grant",
+        ):
             assert sentence in said
         assert [link.text for link in soup.select("a")] == [
             "Access is refused: xero", "Runs fail: odoo", "Switched off: shopify", "Data is late: yuki", "A run is stuck: netsuite",
@@ -149,7 +169,11 @@ def test_an_empty_fleet_is_said_in_words(app: Flask) -> None:
     begin_anew()
     for name in ("report.txt", "report.md", "report.html"):
         text = written(app, name)
-        for sentence in ("Nothing is wrong, as far as it was read.", "Nothing recovered.", "Every account could be read."):
+        for sentence in (
+            "Nothing is wrong, as far as it was read.",
+            "Nothing recovered.",
+            "Every account could be read.",
+        ):
             assert sentence in text, name
 
 
@@ -166,7 +190,10 @@ def test_what_came_from_outside_stays_text_in_every_format(app: Flask) -> None:
     drawn = BeautifulSoup(MarkdownIt().render(written(app, "report.md")), "html.parser")
     assert not drawn.select("script, em")
     assert [link.text for link in drawn.select("a")] == ["Runs fail: a|b_c*d"]
-    assert "<script>alert(1)</script> [click](javascript:alert(1)) *bold* a_b_c[31m second line" in words(drawn)
+    assert (
+        "<script>alert(1)</script> [click](javascript:alert(1)) *bold* a_b_c[31m second line"
+        in words(drawn)
+    )
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -180,8 +207,16 @@ def test_the_numbers_on_the_overview_are_those_of_the_lists_whatever_happened(se
             account_id = chance.randint(1001, 1006)
             seen = ago(hours=chance.choice([2, 20, 30, 300]))
             over = chance.random() < 0.5
-            connection = None if rule == "account_unreadable" else account_id * 100 + chance.randint(1, 3)
-            add_finding(cause, account_id, connection, seen, seen + timedelta(hours=chance.choice([1, 1.5])) if over else None)
+            connection = (
+                None if rule == "account_unreadable" else account_id * 100 + chance.randint(1, 3)
+            )
+            add_finding(
+                cause,
+                account_id,
+                connection,
+                seen,
+                seen + timedelta(hours=chance.choice([1, 1.5])) if over else None,
+            )
     found = since_report.read(since, AT)
     assert since_report.count(since, AT) == found.counts
     assert any((found.new, found.worse, found.recovered))
@@ -195,7 +230,12 @@ def test_an_account_more_is_worse_even_where_the_connections_are_no_more(app: Fl
     assert [line.change for line in since_report.read(ago(hours=24), AT).open] == ["steady"]
     add_finding(cause, 1002, 100201, ago(hours=1))
     (line,) = since_report.read(ago(hours=24), AT).worse
-    assert (line.accounts_before, line.accounts, line.connections_before, line.connections) == (1, 2, 2, 2)
+    assert (line.accounts_before, line.accounts, line.connections_before, line.connections) == (
+        1,
+        2,
+        2,
+        2,
+    )
 
 
 def test_what_came_and_went_meanwhile_is_among_what_recovered() -> None:

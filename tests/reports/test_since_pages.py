@@ -63,7 +63,9 @@ def test_who_was_away_finds_what_is_new_in_the_heading_and_on_one_page(
     link = again.get("/").select_one("a.since-link")
     assert link is not None
     assert link["href"] == "/since"
-    numbers = f"{len(found['new'])} new, {len(found['worse'])} worse, {len(found['recovered'])} recovered"
+    numbers = (
+        f"{len(found['new'])} new, {len(found['worse'])} worse, {len(found['recovered'])} recovered"
+    )
     assert re.search(rf"Since you left (today|on \w+day) {left:%H:%M} UTC: {numbers}", words(link))
     line = next(each for each in page.select("li.since-line") if title in each.text)
     assert "1 connection of 1 account" in words(line)
@@ -90,10 +92,14 @@ def test_an_account_that_became_unreadable_is_told_with_its_reason(
     viv: Person, app: Flask, parts: Services, clock: Clock, sandbox: Sandbox
 ) -> None:
     clock.move(hours=3)
-    sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
+    sandbox.fault(
+        "servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1
+    )
     with app.app_context():
         refresh.refresh_fleet(parts)
-        account = db.session.scalars(db.select(Account).where(Account.unreadable_reason.is_not(None))).one()
+        account = db.session.scalars(
+            db.select(Account).where(Account.unreadable_reason.is_not(None))
+        ).one()
         title = account.title
     again = come_back(app)
     assert "1 unreadable" in words(again.get("/").select_one("a.since-link"))  # type: ignore[arg-type]
@@ -119,14 +125,22 @@ def test_the_text_is_what_the_page_copies_and_what_a_file_gives(viv: Person) -> 
     assert page.select_one("a[href='/since.txt?hours=8']")
 
 
-def test_the_time_that_is_asked_for_goes_over_the_last_visit(viv: Person, app: Flask, clock: Clock) -> None:
+def test_the_time_that_is_asked_for_goes_over_the_last_visit(
+    viv: Person, app: Flask, clock: Clock
+) -> None:
     clock.move(hours=15)
     again = come_back(app)
     assert "Since you left" in again.get("/since").h1.text  # type: ignore[union-attr]
     assert again.get("/since?hours=8").h1.text == "In the last 8 hours"  # type: ignore[union-attr]
     asked = (clock() - timedelta(days=2)).replace(microsecond=0)
-    for written in (asked.isoformat(), quote(asked.isoformat()), asked.strftime("%Y-%m-%dT%H:%M:%SZ")):
-        assert f"From {asked.day} {asked:%b} {asked:%H:%M} UTC" in words(again.get(f"/since?since={written}"))
+    for written in (
+        asked.isoformat(),
+        quote(asked.isoformat()),
+        asked.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    ):
+        assert f"From {asked.day} {asked:%b} {asked:%H:%M} UTC" in words(
+            again.get(f"/since?since={written}")
+        )
     again.client.set_cookie("tz", "Asia/Tokyo")
     assert f"From {asked.day} {asked:%b} {asked:%H:%M} JST" in words(
         again.get(f"/since?since={asked.replace(tzinfo=None).isoformat()}")
@@ -141,12 +155,16 @@ def test_the_time_that_is_asked_for_goes_over_the_last_visit(viv: Person, app: F
         ("since=0001-01-01T00:00", "History goes back"), ("hours=999999999999", "no hours"),
     ],
 )  # fmt: skip
-def test_a_time_that_cannot_be_read_is_said_in_a_sentence(viv: Person, asked: str, says: str) -> None:
+def test_a_time_that_cannot_be_read_is_said_in_a_sentence(
+    viv: Person, asked: str, says: str
+) -> None:
     assert says in words(viv.get(f"/since?{asked}", 400))
     assert viv.client.get(f"/since.txt?{asked}").status_code == 400
 
 
-def test_who_left_before_the_history_begins_is_told_so(viv: Person, app: Flask, clock: Clock) -> None:
+def test_who_left_before_the_history_begins_is_told_so(
+    viv: Person, app: Flask, clock: Clock
+) -> None:
     clock.move(days=120)
     assert "You left before the history that is kept begins" in words(come_back(app).get("/since"))
 
@@ -158,9 +176,13 @@ def test_a_name_of_an_address_is_never_taken_from_the_address(viv: Person) -> No
 
 def test_an_error_text_from_outside_is_text(viv: Person, app: Flask, parts: Services) -> None:
     with app.app_context():
-        connection = next(iter(db.session.scalars(db.select(Finding).where(Finding.connection_id.is_not(None)))))
+        connection = next(
+            iter(db.session.scalars(db.select(Finding).where(Finding.connection_id.is_not(None))))
+        )
         assert queries.connection_or_none(connection.account_id, connection.connection_id or 0)
-        cause = db.session.get_one(type(connection).cause.property.mapper.class_, connection.cause_id)
+        cause = db.session.get_one(
+            type(connection).cause.property.mapper.class_, connection.cause_id
+        )
         cause.example, cause.owner = "<script>alert(1)</script>", "<b>olga</b>"
         db.session.commit()
     html = viv.client.get("/since").text

@@ -50,7 +50,9 @@ def add(*rows: Any) -> None:
 
 def change(here: tuple[int, int], at: datetime, became: str = "ERROR") -> HealthChange:
     severities = {"was_severity": "ok", "became_severity": "error"}
-    return HealthChange(account_id=here[0], connection_id=here[1], at=at, was="OK", became=became, **severities)
+    return HealthChange(
+        account_id=here[0], connection_id=here[1], at=at, was="OK", became=became, **severities
+    )
 
 
 def one_of_each(here: tuple[int, int]) -> None:
@@ -64,7 +66,12 @@ def one_of_each(here: tuple[int, int]) -> None:
     entry = AuditEntry(at=ago(2), who="olga@example.com", what="sync", result="done", **place)
     written = AuditEntry(at=ago(0), who="viv@example.com", what="note", result="done", **place)
     add(Note(at=ago(0), who="viv@example.com", text="They call back.", **place), entry, written)
-    event = {"event": "pipeline_run_completed", "status": "COMPLETED", "body": "{}", "state": "done"}
+    event = {
+        "event": "pipeline_run_completed",
+        "status": "COMPLETED",
+        "body": "{}",
+        "state": "done",
+    }
     add(WebhookEvent(key="one", received_at=ago(1), **event, **place))
     action = {
         "kind": "sync",
@@ -76,7 +83,16 @@ def one_of_each(here: tuple[int, int]) -> None:
     }
     add(Action(started_at=ago(2), audit_id=entry.id, **action, **place))
     add(Run(id=5, status="COMPLETED", started_at=ago(3), ended_at=ago(2), records=7, **place))
-    add(AuditEntry(at=ago(4), who="viv@example.com", what="connections.start_sync", result="refused", detail="No.", **place))
+    add(
+        AuditEntry(
+            at=ago(4),
+            who="viv@example.com",
+            what="connections.start_sync",
+            result="refused",
+            detail="No.",
+            **place,
+        )
+    )
     cause = add_cause("failing", "odoo", since=ago(6))
     add_finding(cause, *here, ago(6), ago(5))
     add(change(here, ago(7)))
@@ -85,7 +101,9 @@ def one_of_each(here: tuple[int, int]) -> None:
 def test_one_of_each_kind_stands_in_order_with_what_it_says(here: tuple[int, int]) -> None:
     one_of_each(here)
     page = timeline.read(*here)
-    assert [(event.kind, event.word, event.tone, event.text, event.who) for event in page.events] == [
+    assert [
+        (event.kind, event.word, event.tone, event.text, event.who) for event in page.events
+    ] == [
         ("note", "note", "info", "", "viv@example.com"),
         ("webhook", "pipeline run completed", "info", "COMPLETED, done", ""),
         ("action", "sync", "ok", "done: it had no effect", "olga@example.com"),
@@ -95,12 +113,16 @@ def test_one_of_each_kind_stands_in_order_with_what_it_says(here: tuple[int, int
         ("finding", "Runs fail", "critical", "seen", ""),
         ("health", "ERROR", "error", "after OK", ""),
     ]
-    assert [event.at for event in page.events] == [AT - timedelta(hours=hours) for hours in range(8)]
+    assert [event.at for event in page.events] == [
+        AT - timedelta(hours=hours) for hours in range(8)
+    ]
     run = page.events[3]
     assert (run.run_id, run.seconds, run.records) == (5, 3600, 7)
     assert page.events[2].detail == "They asked"
     assert page.earlier is None
-    assert [event.kind for event in timeline.read(here[0]).events] == [event.kind for event in page.events]
+    assert [event.kind for event in timeline.read(here[0]).events] == [
+        event.kind for event in page.events
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -109,24 +131,35 @@ def test_a_kind_alone_is_shown_alone(here: tuple[int, int], kind: str) -> None:
     assert {event.kind for event in timeline.read(*here, kinds=[kind]).events} == {kind}
 
 
-def test_another_connections_events_are_the_accounts_and_not_ones_own(here: tuple[int, int]) -> None:
+def test_another_connections_events_are_the_accounts_and_not_ones_own(
+    here: tuple[int, int],
+) -> None:
     one_of_each(here)
     account_id, connection_id = here
     assert timeline.read(account_id, connection_id + 1).events == ()
-    assert timeline.read(account_id + 1, connection_id, kinds=["health", "run", "action"]).events == ()
+    assert (
+        timeline.read(account_id + 1, connection_id, kinds=["health", "run", "action"]).events == ()
+    )
     assert len(timeline.read(account_id).events) == 8
 
 
-def test_what_concerns_the_whole_account_is_in_each_connections_timeline(here: tuple[int, int]) -> None:
+def test_what_concerns_the_whole_account_is_in_each_connections_timeline(
+    here: tuple[int, int],
+) -> None:
     account_id, connection_id = here
     add(Note(account_id=account_id, at=AT, who="viv@example.com", text="The contract ends."))
     add_finding(add_cause("account_unreadable", ""), account_id, None, AT - timedelta(hours=1))
     events = timeline.read(account_id, connection_id).events
-    assert [(event.kind, event.connection_id) for event in events] == [("note", None), ("finding", None)]
+    assert [(event.kind, event.connection_id) for event in events] == [
+        ("note", None),
+        ("finding", None),
+    ]
 
 
 @pytest.mark.parametrize("most", [1, 3, 7])
-def test_pages_neither_overlap_nor_leave_out_what_happened_at_the_same_moment(here: tuple[int, int], most: int) -> None:
+def test_pages_neither_overlap_nor_leave_out_what_happened_at_the_same_moment(
+    here: tuple[int, int], most: int
+) -> None:
     account_id, connection_id = here
     place = {"account_id": account_id, "connection_id": connection_id}
     cause = add_cause("failing", "odoo")
@@ -151,7 +184,9 @@ def test_pages_neither_overlap_nor_leave_out_what_happened_at_the_same_moment(he
     assert found == list(whole)
 
 
-def test_a_timeline_asks_as_many_questions_however_much_happened(app: Flask, here: tuple[int, int]) -> None:
+def test_a_timeline_asks_as_many_questions_however_much_happened(
+    app: Flask, here: tuple[int, int]
+) -> None:
     add(*(change(here, AT - timedelta(minutes=number)) for number in range(200)))
     with counted(app) as asked:
         page = timeline.read(here[0])
@@ -162,17 +197,21 @@ def test_a_timeline_asks_as_many_questions_however_much_happened(app: Flask, her
     assert len(asked) == 1
 
 
-@pytest.mark.parametrize("text", ["", "1", "1-2", "1-99-1", "a-b-c", "1-2-3-4", "-1-2-3", "9" * 18 + "-1-1", "١-1-1"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "1-2", "1-99-1", "a-b-c", "1-2-3-4", "-1-2-3", "9" * 18 + "-1-1", "١-1-1"]
+)
 def test_a_place_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(BadCursor):
         Cursor.read(text)
 
 
-def test_an_accounts_history_has_the_last_change_before_and_not_what_is_gone(here: tuple[int, int]) -> None:
+def test_an_accounts_history_has_the_last_change_before_and_not_what_is_gone(
+    here: tuple[int, int],
+) -> None:
     for days in (50, 40, 3, 1):
         add(change(here, AT - timedelta(days=days), f"{days}"))
     add(change((here[0], 999_999_999), AT))
     found = queries.health_of_account(here[0], AT - timedelta(days=30))
-    assert {connection_id: [each.became for each in history] for connection_id, history in found.items()} == {
-        here[1]: ["40", "3", "1"]
-    }
+    assert {
+        connection_id: [each.became for each in history] for connection_id, history in found.items()
+    } == {here[1]: ["40", "3", "1"]}

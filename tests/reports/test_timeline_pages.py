@@ -23,7 +23,9 @@ def fill(app: Flask, clock: Clock, account_id: int, connection_id: int, count: i
         for number in range(count):
             at = clock() - timedelta(hours=number)
             place = {"account_id": account_id, "connection_id": connection_id}
-            db.session.add(Note(at=at, who="olga@example.com", text=f"note number {number}.", **place))
+            db.session.add(
+                Note(at=at, who="olga@example.com", text=f"note number {number}.", **place)
+            )
         db.session.commit()
 
 
@@ -37,7 +39,11 @@ def test_what_an_agent_does_is_in_the_timeline_of_the_connection_and_of_its_acco
         soup = viv.get(path)
         assert {"action", "audit", "run", "health"} <= set(kinds(soup))
         # The action's own entry in the audit trail is the action; the refusal is an entry of its own.
-        action = next(each for each in soup.select(".event[data-kind=action]") if "olga@example.com" in each.text)
+        action = next(
+            each
+            for each in soup.select(".event[data-kind=action]")
+            if "olga@example.com" in each.text
+        )
         assert "under way, by olga@example.com" in words(action)
         entry = soup.select_one(".event[data-kind=audit]")
         assert entry is not None
@@ -49,12 +55,17 @@ def test_what_an_agent_does_is_in_the_timeline_of_the_connection_and_of_its_acco
 def test_both_pages_lead_to_it_and_it_leads_back(viv: Person, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
     account = f"/accounts/{connection.account_id}"
-    for page, there in ((path_of(connection), path_of(connection, "/timeline")), (account, f"{account}/timeline")):
+    for page, there in (
+        (path_of(connection), path_of(connection, "/timeline")),
+        (account, f"{account}/timeline"),
+    ):
         assert viv.get(page).select(f"a[href='{there}']")
         assert viv.get(there).select(f"a[href='{page}']")
 
 
-def test_earlier_loads_the_rest_and_works_as_a_page_too(viv: Person, app: Flask, clock: Clock, sandbox: Sandbox) -> None:
+def test_earlier_loads_the_rest_and_works_as_a_page_too(
+    viv: Person, app: Flask, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     fill(app, clock, connection.account_id, connection.id, 120)
     seen: list[str] = []
@@ -84,7 +95,14 @@ def test_a_part_does_not_say_the_day_again_that_the_part_before_ended_with(
     with app.app_context():
         at = clock() - timedelta(days=40)
         for number in range(60):
-            db.session.add(Note(account_id=connection.account_id, at=at - timedelta(seconds=number), who="v", text=f"{number}"))
+            db.session.add(
+                Note(
+                    account_id=connection.account_id,
+                    at=at - timedelta(seconds=number),
+                    who="v",
+                    text=f"{number}",
+                )
+            )
         db.session.commit()
     first = viv.get(f"/accounts/{connection.account_id}/timeline?kind=note")
     assert len(first.select("h2.timeline-day")) <= 2
@@ -93,18 +111,28 @@ def test_a_part_does_not_say_the_day_again_that_the_part_before_ended_with(
     assert len(viv.get(more).select("h2")) == 1
 
 
-def test_kinds_are_chosen_by_the_address(viv: Person, app: Flask, clock: Clock, sandbox: Sandbox) -> None:
+def test_kinds_are_chosen_by_the_address(
+    viv: Person, app: Flask, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     fill(app, clock, connection.account_id, connection.id, 3)
     soup = viv.get(path_of(connection, "/timeline?kind=note&kind=health"))
     assert set(kinds(soup)) == {"note", "health"}
-    assert [each["value"] for each in soup.select("input[name=kind][checked]")] == ["health", "note"]
+    assert [each["value"] for each in soup.select("input[name=kind][checked]")] == [
+        "health",
+        "note",
+    ]
     assert "Nothing of that kind" in words(viv.get(path_of(connection, "/timeline?kind=webhook")))
 
 
-@pytest.mark.parametrize("query", ["kind=nonsense", "before=nonsense", "before=1-99-1", "kind=note&kind="])
+@pytest.mark.parametrize(
+    "query", ["kind=nonsense", "before=nonsense", "before=1-99-1", "kind=note&kind="]
+)
 def test_what_cannot_be_read_is_a_sentence(viv: Person, sandbox: Sandbox, query: str) -> None:
-    for path in (path_of(sandbox.healthy, f"/timeline?{query}"), f"/accounts/1001/timeline?{query}"):
+    for path in (
+        path_of(sandbox.healthy, f"/timeline?{query}"),
+        f"/accounts/1001/timeline?{query}",
+    ):
         assert viv.get(path, 400).select_one(".empty-title")
 
 
@@ -113,10 +141,19 @@ def test_a_place_without_account_or_connection_is_not_found(viv: Person) -> None
         viv.get(path, 404)
 
 
-def test_a_note_is_text_and_keeps_its_lines(viv: Person, app: Flask, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_note_is_text_and_keeps_its_lines(
+    viv: Person, app: Flask, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     with app.app_context():
-        db.session.add(Note(account_id=connection.account_id, at=clock(), who="olga@example.com", text="<b>first</b>\nsecond"))
+        db.session.add(
+            Note(
+                account_id=connection.account_id,
+                at=clock(),
+                who="olga@example.com",
+                text="<b>first</b>\nsecond",
+            )
+        )
         db.session.commit()
     soup = viv.get(path_of(connection, "/timeline?kind=note"))
     (detail,) = soup.select(".event-detail")
@@ -124,11 +161,17 @@ def test_a_note_is_text_and_keeps_its_lines(viv: Person, app: Flask, clock: Cloc
     assert "the whole account" in words(soup)
 
 
-def test_times_are_in_the_viewers_zone(viv: Person, app: Flask, clock: Clock, sandbox: Sandbox) -> None:
+def test_times_are_in_the_viewers_zone(
+    viv: Person, app: Flask, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     with app.app_context():
-        at = clock().replace(year=2025, month=12, day=31, hour=20, minute=5, second=6, microsecond=0)
-        db.session.add(Note(account_id=connection.account_id, at=at, who="olga@example.com", text="Late."))
+        at = clock().replace(
+            year=2025, month=12, day=31, hour=20, minute=5, second=6, microsecond=0
+        )
+        db.session.add(
+            Note(account_id=connection.account_id, at=at, who="olga@example.com", text="Late.")
+        )
         db.session.commit()
     viv.client.set_cookie("tz", "Asia/Tokyo")
     said = words(viv.get(path_of(connection, "/timeline?kind=note")))
@@ -142,19 +185,43 @@ def test_an_accounts_strip_shows_the_worst_of_its_connections_a_day(
     connection = sandbox.healthy
     first, second = list(sandbox.life.connections(connection.account_id))[:2]
     with app.app_context():
-        db.session.execute(db.delete(HealthChange).where(HealthChange.account_id == connection.account_id))
+        db.session.execute(
+            db.delete(HealthChange).where(HealthChange.account_id == connection.account_id)
+        )
 
         def change(each: int, days: int, became: str, severity: str) -> None:
-            at, place = clock() - timedelta(days=days), {"account_id": connection.account_id, "connection_id": each}
-            db.session.add(HealthChange(at=at, was="x", was_severity="ok", became=became, became_severity=severity, **place))
+            at, place = (
+                clock() - timedelta(days=days),
+                {"account_id": connection.account_id, "connection_id": each},
+            )
+            db.session.add(
+                HealthChange(
+                    at=at,
+                    was="x",
+                    was_severity="ok",
+                    became=became,
+                    became_severity=severity,
+                    **place,
+                )
+            )
 
         change(first.id, 20, "OK", "ok")
         change(first.id, 5, "ERROR", "error")
         change(first.id, 3, "OK", "ok")
         change(second.id, 10, "CHECKING", "busy")
-        db.session.execute(db.text("UPDATE account SET first_seen_at = :at"), {"at": str(clock() - timedelta(days=60))})
+        db.session.execute(
+            db.text("UPDATE account SET first_seen_at = :at"),
+            {"at": str(clock() - timedelta(days=60))},
+        )
         db.session.commit()
     days = viv.get(f"/accounts/{connection.account_id}").select(".strip-day")
     assert len(days) == 30
     worst = [next(name for name in day["class"] if name.startswith("status-")) for day in days]
-    assert worst == ["status-none"] * 9 + ["status-ok"] * 10 + ["status-busy"] * 5 + ["status-error"] * 3 + ["status-busy"] * 3
+    assert (
+        worst
+        == ["status-none"] * 9
+        + ["status-ok"] * 10
+        + ["status-busy"] * 5
+        + ["status-error"] * 3
+        + ["status-busy"] * 3
+    )

@@ -29,20 +29,28 @@ def context(app: Flask) -> Any:
 
 def kept() -> dict[datetime, dict[str, int]]:
     found: dict[datetime, dict[str, int]] = {}
-    for row in db.session.scalars(select(HourlyConnectionCount).execution_options(populate_existing=True)):
+    for row in db.session.scalars(
+        select(HourlyConnectionCount).execution_options(populate_existing=True)
+    ):
         found.setdefault(row.hour, {})[row.severity] = row.connections
     return found
 
 
 def count(severity: str) -> int:
-    return sum(db.session.scalars(select(ConnectionCount.connections).where(ConnectionCount.severity == severity)))
+    return sum(
+        db.session.scalars(
+            select(ConnectionCount.connections).where(ConnectionCount.severity == severity)
+        )
+    )
 
 
 def note(at: datetime, **counts: int) -> None:
     """As if so many had been counted then."""
     db.session.execute(delete(ConnectionCount))
     for severity, number in counts.items():
-        db.session.add(ConnectionCount(severity=severity, status=severity, connector="any", connections=number))
+        db.session.add(
+            ConnectionCount(severity=severity, status=severity, connector="any", connections=number)
+        )
     db.session.commit()
     hourly_counts.save_hourly_counts(at)
 
@@ -68,7 +76,9 @@ def test_a_complete_pass_notes_the_hour_and_the_next_one_in_it_notes_it_anew(
     assert after[hour]["error"] == before[hour]["error"] + 1 == count("error")
 
 
-def test_a_pass_that_ended_in_an_outage_notes_nothing(parts: Services, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_pass_that_ended_in_an_outage_notes_nothing(
+    parts: Services, clock: Clock, sandbox: Sandbox
+) -> None:
     before = kept()
     clock.move(hours=2)
     sandbox.fault("sub_accounts", status=500)
@@ -87,10 +97,18 @@ def test_a_day_is_the_viewers_and_shows_its_last_count_and_a_day_without_a_pass_
         (29, 4, 104), (30, 6, 106), (31, 8, 108),
     ]  # fmt: skip
     tokyo = trend.by_day(at, ZoneInfo("Asia/Tokyo"))
-    assert [(day.day, day.counts["error"] if day.counts else None) for day in tokyo][-1] == (date(2026, 3, 31), 8)
+    assert [(day.day, day.counts["error"] if day.counts else None) for day in tokyo][-1] == (
+        date(2026, 3, 31),
+        8,
+    )
     note(at + timedelta(days=3), error=9)
     later = trend.by_day(at + timedelta(days=3), UTC)
-    assert [(day.day.day, day.connections) for day in later][-4:] == [(31, 108), (1, None), (2, None), (3, 9)]
+    assert [(day.day.day, day.connections) for day in later][-4:] == [
+        (31, 108),
+        (1, None),
+        (2, None),
+        (3, 9),
+    ]
 
 
 def test_no_more_than_thirty_days_are_shown_and_none_before_the_first_that_is_known() -> None:
@@ -99,7 +117,9 @@ def test_no_more_than_thirty_days_are_shown_and_none_before_the_first_that_is_kn
     assert trend.by_day(at, UTC) == []
     for days in (40, 10, 0):
         note(at - timedelta(days=days), error=days)
-    assert [day.day for day in trend.by_day(at, UTC)] == [date(2026, 3, 21) + timedelta(days=number) for number in range(11)]
+    assert [day.day for day in trend.by_day(at, UTC)] == [
+        date(2026, 3, 21) + timedelta(days=number) for number in range(11)
+    ]
     assert len(trend.by_day(at, UTC, days=60)) == 41
 
 

@@ -22,7 +22,9 @@ def note(app: Flask, clock: Clock, days: int, **counts: int) -> None:
         db.session.commit()
 
 
-def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(viv: Person, app: Flask, clock: Clock) -> None:
+def test_the_table_has_a_row_a_day_and_its_twins_say_the_same(
+    viv: Person, app: Flask, clock: Clock
+) -> None:
     with app.app_context():
         # The store was filled in real time, perhaps before midnight.
         db.session.execute(delete(HourlyConnectionCount))

@@ -23,7 +23,9 @@ def context(app: Flask) -> Any:
 
 @pytest.fixture
 def vera() -> User:
-    return users.create_user("vera@example.com", "viewer", "a long enough password", AT - timedelta(days=1))
+    return users.create_user(
+        "vera@example.com", "viewer", "a long enough password", AT - timedelta(days=1)
+    )
 
 
 def use(key: users.Secret, at: datetime, *, poll: bool = False) -> None:

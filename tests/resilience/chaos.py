@@ -24,14 +24,24 @@ Place = tuple[int, int]
 class Killable:
     """A process of the console's with all that it began: one group, killed as one."""
 
-    def __init__(self, environ: Mapping[str, str], *command: str, is_up: Callable[[], bool] = lambda: True) -> None:
-        self._words, self._environ, self._is_up = [sys.executable, "-m", "dashboard", *command], dict(environ), is_up
+    def __init__(
+        self, environ: Mapping[str, str], *command: str, is_up: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._words, self._environ, self._is_up = (
+            [sys.executable, "-m", "dashboard", *command],
+            dict(environ),
+            is_up,
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Begin, and wait until it is there."""
         self._process = subprocess.Popen(
-            self._words, env=self._environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            self._words,
+            env=self._environ,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         wait_for(self._is_up, f"{self._words[3]} is up")
 
@@ -87,28 +97,38 @@ class Presser:
                 self.told[type(error).__name__] += 1
 
     def _sign_in(self) -> str:
-        form = {"email": "olga@example.com", "password": PASSWORD, "csrf_token": self._csrf("/login")}
-        answer = self._session.post(f"{self.url}/login", data=form, timeout=20, allow_redirects=False)
+        form = {
+            "email": "olga@example.com",
+            "password": PASSWORD,
+            "csrf_token": self._csrf("/login"),
+        }
+        answer = self._session.post(
+            f"{self.url}/login", data=form, timeout=20, allow_redirects=False
+        )
         assert answer.status_code == 302, answer.text[:500]
         return self._csrf("/me")
 
     def _csrf(self, path: str) -> str:
-        found = BeautifulSoup(self._session.get(self.url + path, timeout=20).text, "html.parser").select_one(
-            "input[name=csrf_token]"
-        )
+        found = BeautifulSoup(
+            self._session.get(self.url + path, timeout=20).text, "html.parser"
+        ).select_one("input[name=csrf_token]")
         assert found is not None
         return str(found["value"])
 
     def _press(self) -> None:
         place = self.chance.choice(self.places)
         path = f"/accounts/{place[0]}/connections/{place[1]}/sync"
-        answer = self._session.post(self.url + path, data={"csrf_token": self._token}, timeout=30, allow_redirects=False)
+        answer = self._session.post(
+            self.url + path, data={"csrf_token": self._token}, timeout=30, allow_redirects=False
+        )
         self.told[str(answer.status_code)] += 1
         if answer.status_code in {302, 303} and "/login" not in answer.headers["Location"]:
             self.taken.append(place)
 
 
-def kill_at_random(victims: Mapping[str, Killable | KillableServer], times: int, chance: random.Random) -> Counter[str]:
+def kill_at_random(
+    victims: Mapping[str, Killable | KillableServer], times: int, chance: random.Random
+) -> Counter[str]:
     """Kill one of them and start it again, so many times; how often each."""
     killed: Counter[str] = Counter()
     pause = Event()
@@ -138,7 +158,9 @@ def services(environ: Mapping[str, str]) -> tuple[str, dict[str, Killable]]:
     return url, made
 
 
-def pressing(url: str, places: Sequence[Place], people: int, seed: int, over: Event) -> tuple[list[Presser], list[Thread]]:
+def pressing(
+    url: str, places: Sequence[Place], people: int, seed: int, over: Event
+) -> tuple[list[Presser], list[Thread]]:
     """So many people at it, each by a chance of their own."""
     pressers = [Presser(url, places, random.Random(seed + place), over) for place in range(people)]
     threads = [Thread(target=each.run, name="presser") for each in pressers]

@@ -60,17 +60,29 @@ def durable(app: Flask) -> None:
 
 
 @pytest.mark.usefixtures("durable")
-@pytest.mark.parametrize("engine", ["servers", *(["embedded"] if TIMES > 10 else [])], indirect=True)
+@pytest.mark.parametrize(
+    "engine", ["servers", *(["embedded"] if TIMES > 10 else [])], indirect=True
+)
 def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
-    app: Flask, store: dict[str, str], engine: str, sandbox: Sandbox, tmp_path: Path, request: pytest.FixtureRequest
+    app: Flask,
+    store: dict[str, str],
+    engine: str,
+    sandbox: Sandbox,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    environ = make_environ(sandbox.url, tmp_path, dashboard_refresh_interval=5, dashboard_watch_interval=1, **store)
+    environ = make_environ(
+        sandbox.url, tmp_path, dashboard_refresh_interval=5, dashboard_watch_interval=1, **store
+    )
     places, export_id = _places(app), _ask_for_a_file(app)
     url, mine = services(environ)
     victims: dict[str, Any] = dict(mine)
     if engine == "servers":
         servers: Servers = request.getfixturevalue("servers")
-        victims |= {"postgresql": KillableServer(servers.postgresql), "redis": KillableServer(servers.redis)}
+        victims |= {
+            "postgresql": KillableServer(servers.postgresql),
+            "redis": KillableServer(servers.redis),
+        }
     over = Event()
     pressers, threads = pressing(url, places, PEOPLE, SEED, over)
     try:
@@ -82,8 +94,14 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
             thread.join(60)
     try:
         wait_for(lambda: _settled(app), "every action has its end", within=WITHIN)
-        wait_for(lambda: _export(app, export_id).state == exports.DONE, "the file is whole", within=WITHIN)
-        wait_for(lambda: _passed(app, quiet), "a pass that began afterwards has ended", within=WITHIN)
+        wait_for(
+            lambda: _export(app, export_id).state == exports.DONE,
+            "the file is whole",
+            within=WITHIN,
+        )
+        wait_for(
+            lambda: _passed(app, quiet), "a pass that began afterwards has ended", within=WITHIN
+        )
     finally:
         for each in mine.values():
             each.kill()
@@ -103,7 +121,9 @@ def test_whatever_is_killed_nothing_is_lost_done_twice_or_held_for_ever(
 
 def _places(app: Flask) -> list[tuple[int, int]]:
     with app.app_context():
-        shown = select(Connection.account_id, Connection.id).where(Connection.is_warehouse.is_(False))
+        shown = select(Connection.account_id, Connection.id).where(
+            Connection.is_warehouse.is_(False)
+        )
         found = [(account_id, id_) for account_id, id_ in db.session.execute(shown.limit(60))]
         db.session.remove()
     return found
@@ -114,7 +134,9 @@ def _ask_for_a_file(app: Flask) -> int:
         olga = users.find_user("olga@example.com")
         assert olga is not None
         at = datetime.now(UTC)
-        made = exports.open_export(olga, 1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger", at)
+        made = exports.open_export(
+            olga, 1001, TABLE, "Ledger", "csv", {}, [("Nr", "number", 0)], [], "Ledger", at
+        )
         found = made.id
         db.session.remove()
     return found
@@ -122,7 +144,9 @@ def _ask_for_a_file(app: Flask) -> int:
 
 def _settled(app: Flask) -> bool:
     with app.app_context():
-        open_ = db.session.scalar(select(func.count(Action.id)).where(Action.state.not_in(tuple(actions.ENDS))))
+        open_ = db.session.scalar(
+            select(func.count(Action.id)).where(Action.state.not_in(tuple(actions.ENDS)))
+        )
         db.session.remove()
     return not open_
 
@@ -139,7 +163,11 @@ def _export(app: Flask, export_id: int) -> Export:
 
 def _passed(app: Flask, since: datetime) -> bool:
     with app.app_context():
-        found = db.session.scalar(select(func.count(Refresh.id)).where(Refresh.started_at > since, Refresh.ended_at.is_not(None)))
+        found = db.session.scalar(
+            select(func.count(Refresh.id)).where(
+                Refresh.started_at > since, Refresh.ended_at.is_not(None)
+            )
+        )
         db.session.remove()
     return bool(found)
 
@@ -159,7 +187,9 @@ def _check_leases() -> None:
     for mapper in Model.registry.mappers:
         column = getattr(mapper.class_, "leased_until", None)
         if column is not None:
-            assert not db.session.scalar(select(func.count()).select_from(mapper.class_).where(column > late)), mapper
+            assert not db.session.scalar(
+                select(func.count()).select_from(mapper.class_).where(column > late)
+            ), mapper
 
 
 def _check_integrity() -> None:

@@ -33,27 +33,46 @@ def every(api: Caller, monkeypatch: pytest.MonkeyPatch) -> Caller:
 
 
 def ask(api: Caller, **asked: str) -> Any:
-    return api.get(f"database/rows/table/{TABLE}/?{urlencode({'user_field_names': 'True', 'size': '200', **asked})}")
+    return api.get(
+        f"database/rows/table/{TABLE}/?{urlencode({'user_field_names': 'True', 'size': '200', **asked})}"
+    )
 
 
-@pytest.mark.parametrize("name", ["error-filters-not-json.json", "error-filters-bad-json-shape.json"])
-def test_a_tree_of_filters_that_cannot_be_read_is_refused_as_the_recorded_server_did(every: Caller, name: str) -> None:
-    [recorded] = [each for each in json.loads((BASEROW / "index.json").read_text())["files"] if each["file"] == name]
+@pytest.mark.parametrize(
+    "name", ["error-filters-not-json.json", "error-filters-bad-json-shape.json"]
+)
+def test_a_tree_of_filters_that_cannot_be_read_is_refused_as_the_recorded_server_did(
+    every: Caller, name: str
+) -> None:
+    [recorded] = [
+        each
+        for each in json.loads((BASEROW / "index.json").read_text())["files"]
+        if each["file"] == name
+    ]
     answer = ask(every, filters=dict(parse_qsl(urlsplit(recorded["path"]).query))["filters"])
     assert answer.status_code == recorded["status"] == 400
     assert answer.json == json.loads((BASEROW / name).read_text())
 
 
-def test_a_tree_of_filters_keeps_the_rows_that_fit_it_and_no_other_filter_counts_beside_it(every: Caller) -> None:
-    either = [{"type": "contains", "field": "Title", "value": "a"}, {"type": "empty", "field": "E-mail", "value": ""}]
+def test_a_tree_of_filters_keeps_the_rows_that_fit_it_and_no_other_filter_counts_beside_it(
+    every: Caller,
+) -> None:
+    either = [
+        {"type": "contains", "field": "Title", "value": "a"},
+        {"type": "empty", "field": "E-mail", "value": ""},
+    ]
     groups = [{"filter_type": "OR", "filters": either, "groups": []}]
     active = {"type": "boolean", "field": "Active", "value": "true"}
     tree = {"filter_type": "AND", "filters": [active], "groups": groups}
     expected = [
-        row["id"] for row in ROWS if row["Active"] and ("a" in (row["Title"] or "").casefold() or row["E-mail"] in (None, ""))
+        row["id"]
+        for row in ROWS
+        if row["Active"] and ("a" in (row["Title"] or "").casefold() or row["E-mail"] in (None, ""))
     ]
     assert 0 < len(expected) < len(ROWS)
-    answer = ask(every, filters=json.dumps(tree), filter__Title__equal="nothing has this title").json
+    answer = ask(
+        every, filters=json.dumps(tree), filter__Title__equal="nothing has this title"
+    ).json
     assert [row["id"] for row in answer["results"]] == expected
     named = {"filter_type": "OR", "filters": either}
     assert ask(every, filters=json.dumps(named)).json["count"] > len(expected)
@@ -67,16 +86,28 @@ def sent(name: str, kind: str, value: str) -> str:
 def test_the_list_of_fields_is_the_recorded_one(every: Caller) -> None:
     listed = every.get(f"database/fields/table/{TABLE}/").json
     for ours, theirs in zip(listed, FIELDS, strict=True):
-        for setting in ("id", "name", "type", "formula_type", "array_formula_type", "duration_format", "select_options"):
+        for setting in (
+            "id",
+            "name",
+            "type",
+            "formula_type",
+            "array_formula_type",
+            "duration_format",
+            "select_options",
+        ):
             assert ours.get(setting) == theirs.get(setting), (theirs["name"], setting)
 
 
-def test_what_the_recorded_server_refused_is_refused_with_its_code_and_nothing_else(every: Caller) -> None:
+def test_what_the_recorded_server_refused_is_refused_with_its_code_and_nothing_else(
+    every: Caller,
+) -> None:
     assert len(WRONG_FILTERS) == 90
     for field in FIELDS:
         for kind in ASKED[field["type"]]:
             value, error = WRONG_FILTERS.get((field["name"], kind), ("1", ""))
-            answer = ask(every, **{f"filter__{field['name']}__{kind}": sent(field["name"], kind, value)})
+            answer = ask(
+                every, **{f"filter__{field['name']}__{kind}": sent(field["name"], kind, value)}
+            )
             assert answer.json.get("error", "") == error, (field["name"], kind)
             assert answer.status_code == (400 if error else 200)
 
@@ -88,7 +119,9 @@ def test_what_the_recorded_server_answered_as_the_rows_say_is_answered_so(every:
             if (name, kind) in WRONG_FILTERS:
                 continue
             for value in values_for(name, kind):
-                expected = sum(fits(row[name], kind, value, is_number=is_number(field)) for row in ROWS)
+                expected = sum(
+                    fits(row[name], kind, value, is_number=is_number(field)) for row in ROWS
+                )
                 answer = ask(every, **{f"filter__{name}__{kind}": sent(name, kind, value)})
                 assert answer.json["count"] == expected, (name, kind, value)
 
@@ -127,16 +160,38 @@ def test_sorts_are_refused_as_the_recorded_server_refused_them_and_no_others(eve
 @pytest.mark.parametrize(
     ("order_by", "error", "detail"),
     [
-        ('-"Name, with comma"', "ERROR_ORDER_BY_FIELD_NOT_FOUND", 'The field -"Name was not found in the table.'),
+        (
+            '-"Name, with comma"',
+            "ERROR_ORDER_BY_FIELD_NOT_FOUND",
+            'The field -"Name was not found in the table.',
+        ),
         ('"-Name, with comma"', "", ""),
         ('"Name, with comma",-Title', "", ""),
         ("+Title", "", ""),
-        ("-+Title", "ERROR_ORDER_BY_FIELD_NOT_FOUND", "The field -+Title was not found in the table."),
-        (" Title", "ERROR_ORDER_BY_FIELD_NOT_FOUND", "The field  Title was not found in the table."),
-        ("Title,,Notes", "ERROR_ORDER_BY_FIELD_NOT_FOUND", "The field  was not found in the table."),
-        ("Title[x]", "ERROR_ORDER_BY_FIELD_NOT_FOUND", "The field Title[x] was not found in the table."),
+        (
+            "-+Title",
+            "ERROR_ORDER_BY_FIELD_NOT_FOUND",
+            "The field -+Title was not found in the table.",
+        ),
+        (
+            " Title",
+            "ERROR_ORDER_BY_FIELD_NOT_FOUND",
+            "The field  Title was not found in the table.",
+        ),
+        (
+            "Title,,Notes",
+            "ERROR_ORDER_BY_FIELD_NOT_FOUND",
+            "The field  was not found in the table.",
+        ),
+        (
+            "Title[x]",
+            "ERROR_ORDER_BY_FIELD_NOT_FOUND",
+            "The field Title[x] was not found in the table.",
+        ),
     ],
 )
-def test_order_by_is_read_as_the_server_reads_it(every: Caller, order_by: str, error: str, detail: str) -> None:
+def test_order_by_is_read_as_the_server_reads_it(
+    every: Caller, order_by: str, error: str, detail: str
+) -> None:
     answer = ask(every, order_by=order_by)
     assert (answer.json.get("error", ""), answer.json.get("detail", "")) == (error, detail)

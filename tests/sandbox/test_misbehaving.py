@@ -24,7 +24,9 @@ from tests.support.api_caller import PARTNER, Caller
         ("JWT é", {"error": "ERROR_INVALID_ACCESS_TOKEN"}),
     ],
 )
-def test_a_missing_or_wrong_token_is_refused_in_baserows_words(api: Caller, header: str | None, told: dict[str, str]) -> None:
+def test_a_missing_or_wrong_token_is_refused_in_baserows_words(
+    api: Caller, header: str | None, told: dict[str, str]
+) -> None:
     for path in ("/api/servers/", "/api/partner/sub-accounts/"):
         answer = api.client.get(path, headers={"Authorization": header} if header else {})
         assert answer.status_code == 401
@@ -42,7 +44,11 @@ def test_a_revoked_token_is_refused_and_the_next_one_works(api: Caller) -> None:
 
 
 def test_oauth_credentials_open_the_partner_routes_for_an_hour(api: Caller) -> None:
-    asked = {"grant_type": "client_credentials", "client_id": "me", "client_secret": "sandbox-partner-token"}
+    asked = {
+        "grant_type": "client_credentials",
+        "client_id": "me",
+        "client_secret": "sandbox-partner-token",
+    }
     token = api.client.post("/api/oauth2/token/", data=asked).json
     bearer = {"Authorization": f"Bearer {token['access_token']}"}
     assert token["expires_in"] == 3600
@@ -50,7 +56,10 @@ def test_oauth_credentials_open_the_partner_routes_for_an_hour(api: Caller) -> N
     assert api.client.get("/api/servers/", headers=bearer).status_code == 401
     api.wait(minutes=61)
     assert api.client.get("/api/partner/sub-accounts/", headers=bearer).status_code == 401
-    assert api.client.post("/api/oauth2/token/", data={**asked, "client_secret": "no"}).status_code == 401
+    assert (
+        api.client.post("/api/oauth2/token/", data={**asked, "client_secret": "no"}).status_code
+        == 401
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,7 +93,9 @@ def _is_json(content: bytes) -> bool:
     return True
 
 
-def test_a_fault_that_answers_itself_keeps_the_work_from_being_done_and_one_that_spoils_does_not(api: Caller) -> None:
+def test_a_fault_that_answers_itself_keeps_the_work_from_being_done_and_one_that_spoils_does_not(
+    api: Caller,
+) -> None:
     first, second = api.find("oauth2"), api.find("saltedge")
     api.control("faults", route="syncdb", status=500, times=1)
     assert api.of(first, "syncdb/").status_code == 500
@@ -94,15 +105,28 @@ def test_a_fault_that_answers_itself_keeps_the_work_from_being_done_and_one_that
 
 
 def test_a_fault_holds_for_its_path_its_body_and_its_headers(api: Caller) -> None:
-    api.control("faults", route="server", match="/100102/", status=429, body={"detail": "Slow."}, headers={"Retry-After": "7"})
+    api.control(
+        "faults",
+        route="server",
+        match="/100102/",
+        status=429,
+        body={"detail": "Slow."},
+        headers={"Retry-After": "7"},
+    )
     answer = api.get("servers/100102/")
-    assert (answer.status_code, answer.json, answer.headers["Retry-After"]) == (429, {"detail": "Slow."}, "7")
+    assert (answer.status_code, answer.json, answer.headers["Retry-After"]) == (
+        429,
+        {"detail": "Slow."},
+        "7",
+    )
     assert api.get("servers/100101/").status_code == 200
     api.control("faults", route="servers", body=[])
     assert api.get("servers/").json == []
 
 
-@pytest.mark.parametrize("wrong", [{}, {"route": "nowhere"}, {"route": "*", "kind": "odd"}, {"route": "*", "colour": 1}])
+@pytest.mark.parametrize(
+    "wrong", [{}, {"route": "nowhere"}, {"route": "*", "kind": "odd"}, {"route": "*", "colour": 1}]
+)
 def test_a_fault_that_cannot_be_is_refused(api: Caller, wrong: dict[str, Any]) -> None:
     assert api.client.post("/sandbox/control/faults", json=wrong).status_code == 400
 
@@ -129,10 +153,19 @@ def test_a_closed_connection_is_one_for_a_real_client() -> None:
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
     try:
-        requests.post(f"{url}/sandbox/control/faults", json={"route": "sub_accounts", "kind": "close", "times": 1}, timeout=30)
+        requests.post(
+            f"{url}/sandbox/control/faults",
+            json={"route": "sub_accounts", "kind": "close", "times": 1},
+            timeout=30,
+        )
         with pytest.raises(requests.ConnectionError):
             requests.get(f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=30)
-        assert requests.get(f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=30).status_code == 200
+        assert (
+            requests.get(
+                f"{url}/api/partner/sub-accounts/", headers=PARTNER, timeout=30
+            ).status_code
+            == 200
+        )
     finally:
         server.shutdown()
         thread.join(5)
@@ -141,7 +174,12 @@ def test_a_closed_connection_is_one_for_a_real_client() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "told"),
     [
-        ("GET", "/api/nope/", 404, {"error": "URL_NOT_FOUND", "detail": "URL /api/nope/ not found."}),
+        (
+            "GET",
+            "/api/nope/",
+            404,
+            {"error": "URL_NOT_FOUND", "detail": "URL /api/nope/ not found."},
+        ),
         ("DELETE", "/api/applications/", 405, {"detail": 'Method "DELETE" not allowed.'}),
         ("GET", "/api/servers", 404, {"error": "URL_TRAILING_SLASH_MISSING"}),
         ("GET", "/api/servers/99999999999999999999999/", 401, {}),
@@ -156,7 +194,16 @@ def test_what_no_route_takes_is_refused_in_baserows_words(
 
 
 @pytest.mark.parametrize(
-    "query", ["account_id=²", "account_id=99999999999999999999999", "external_id=cust-²", "external_id=", ""]
+    "query",
+    [
+        "account_id=²",
+        "account_id=99999999999999999999999",
+        "external_id=cust-²",
+        "external_id=",
+        "",
+    ],
 )
-def test_an_account_that_is_not_there_is_not_found_however_it_is_asked_for(api: Caller, query: str) -> None:
+def test_an_account_that_is_not_there_is_not_found_however_it_is_asked_for(
+    api: Caller, query: str
+) -> None:
     assert api.partner(f"sub-account/?{query}").status_code == 404

@@ -36,7 +36,9 @@ def served(monkeypatch: pytest.MonkeyPatch) -> list[Flask]:
     return apps
 
 
-def test_the_commands_serve_the_scenario_that_was_asked_for(served: list[Flask], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_serve_the_scenario_that_was_asked_for(
+    served: list[Flask], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def by_module(*words: str) -> None:
         monkeypatch.setattr(sys, "argv", ["sandbox", *words])
         module.main()

@@ -14,7 +14,9 @@ def test_the_fleet_has_the_names_that_break_pages(api: Caller) -> None:
     names = [account["name"] for account in api.partner("sub-accounts/?per_page=200").json["data"]]
     for part in ("<script>alert(1)</script>", "'", "“", "🍕", "شركة", "ß", "=SUM("):
         assert any(part in name for name in names), part
-    emails = {account["email"] for account in api.partner("sub-accounts/?per_page=200").json["data"]}
+    emails = {
+        account["email"] for account in api.partner("sub-accounts/?per_page=200").json["data"]
+    }
     assert all(email.endswith("@example.com") for email in emails)
 
 
@@ -23,26 +25,52 @@ def test_the_embedding_pages_own_way_of_listing_accounts_works(api: Caller) -> N
 
 
 def test_failures_cluster_at_a_few_connectors(api: Caller) -> None:
-    expired = [each.connector.name for each in api.connections() if each.failure and each.failure.name == "expired"]
+    expired = [
+        each.connector.name
+        for each in api.connections()
+        if each.failure and each.failure.name == "expired"
+    ]
     assert expired.count("exact_online") > len(expired) / 2
 
 
 def test_a_sub_account_is_created_once(api: Caller) -> None:
-    told = {"company_name": "Nouveau & Fils", "email": "a@example.com", "external_id": "n-1", "first_name": "Ann"}
+    told = {
+        "company_name": "Nouveau & Fils",
+        "email": "a@example.com",
+        "external_id": "n-1",
+        "first_name": "Ann",
+    }
     made = api.client.post("/api/partner/sub-accounts/", json=told, headers=PARTNER)
-    assert (made.status_code, made.json["name"], made.json["first_name"]) == (200, "Nouveau & Fils", "Ann")
-    assert api.client.post("/api/partner/sub-accounts/", json=told, headers=PARTNER).status_code == 400
-    assert api.client.post("/api/partner/sub-accounts/", json={}, headers=PARTNER).status_code == 400
+    assert (made.status_code, made.json["name"], made.json["first_name"]) == (
+        200,
+        "Nouveau & Fils",
+        "Ann",
+    )
+    assert (
+        api.client.post("/api/partner/sub-accounts/", json=told, headers=PARTNER).status_code == 400
+    )
+    assert (
+        api.client.post("/api/partner/sub-accounts/", json={}, headers=PARTNER).status_code == 400
+    )
     listed = api.partner("sub-accounts/?page=21&per_page=10").json
-    assert ([each["external_id"] for each in listed["data"]], listed["next"], listed["count"]) == (["n-1"], None, 201)
+    assert ([each["external_id"] for each in listed["data"]], listed["next"], listed["count"]) == (
+        ["n-1"],
+        None,
+        201,
+    )
     assert api.get("servers/", made.json["id"]).json[0]["is_datawarehouse"] is True
 
 
 @pytest.mark.parametrize(
-    ("auth", "route", "key"), [("oauth2", "reauthorise", "auth_uri"), ("saltedge", "saltedge-refresh", "url")]
+    ("auth", "route", "key"),
+    [("oauth2", "reauthorise", "auth_uri"), ("saltedge", "saltedge-refresh", "url")],
 )
-def test_a_consent_link_is_good_for_one_answer_and_says_who_asks_for_what(api: Caller, auth: str, route: str, key: str) -> None:
-    connection = next(each for each in api.connections() if each.connector.auth == auth and each.failure)
+def test_a_consent_link_is_good_for_one_answer_and_says_who_asks_for_what(
+    api: Caller, auth: str, route: str, key: str
+) -> None:
+    connection = next(
+        each for each in api.connections() if each.connector.auth == auth and each.failure
+    )
     link = api.of(connection, f"{route}/")[key].removeprefix("http://localhost")
     page = api.client.get(link)
     assert connection.connector.title in page.text
@@ -54,7 +82,11 @@ def test_a_consent_link_is_good_for_one_answer_and_says_who_asks_for_what(api: C
 
 def test_company_names_are_escaped_on_the_consent_page(api: Caller) -> None:
     names = {each.id: each.name for each in api.life.accounts(0, 200)}
-    found = [each for each in api.connections() if "<script>" in names[each.account_id] and each.connector.auth == "oauth2"]
+    found = [
+        each
+        for each in api.connections()
+        if "<script>" in names[each.account_id] and each.connector.auth == "oauth2"
+    ]
     link = api.of(found[0], "reauthorise/")["auth_uri"].removeprefix("http://localhost")
     page = api.client.get(link).text
     assert "<script>" not in page
@@ -67,25 +99,38 @@ def test_a_public_address_is_what_links_begin_with() -> None:
     assert link.startswith("https://sandbox.example.com/sandbox/consent/")
 
 
-def test_an_integration_token_says_when_it_ends_and_makes_a_connection_that_comes_alive(api: Caller) -> None:
+def test_an_integration_token_says_when_it_ends_and_makes_a_connection_that_comes_alive(
+    api: Caller,
+) -> None:
     told = {"external_id": "cust-00002", "company_name": "Ignored, it exists"}
-    token = api.client.post("/api/partner/sub-account/integrate/", json=told, headers=PARTNER).json["integration_token"]
+    token = api.client.post("/api/partner/sub-account/integrate/", json=told, headers=PARTNER).json[
+        "integration_token"
+    ]
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
     assert claims["exp"] == int(api.now.timestamp()) + 1800
     answer = api.client.post(
-        "/sandbox/widget/connections/", json={"connector": "hubspot"}, headers={"Authorization": f"JWT {token}", "Origin": "null"}
+        "/sandbox/widget/connections/",
+        json={"connector": "hubspot"},
+        headers={"Authorization": f"JWT {token}", "Origin": "null"},
     )
     made = api.life.connection(answer.json["id"])
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert answer.json["external_id"] == "cust-00002"
     assert (api.status(made), api.of(made, "syncdb/status/")["running"]) == ("CHECKING", True)
     api.wait(seconds=6)
-    assert (api.status(made), api.of(made, "runs/")["data"][0]["status"]) == ("HEALTHY", "COMPLETED")
+    assert (api.status(made), api.of(made, "runs/")["data"][0]["status"]) == (
+        "HEALTHY",
+        "COMPLETED",
+    )
 
 
-@pytest.mark.parametrize("path", ["/sandbox/widget/connections/", "/api/servers/100101/syncdb/", "/api/servers/100101/"])
+@pytest.mark.parametrize(
+    "path", ["/sandbox/widget/connections/", "/api/servers/100101/syncdb/", "/api/servers/100101/"]
+)
 def test_a_browser_may_ask_from_anywhere(api: Caller, path: str) -> None:
-    answer = api.client.options(path, headers={"Origin": "null", "Access-Control-Request-Headers": "authorization"})
+    answer = api.client.options(
+        path, headers={"Origin": "null", "Access-Control-Request-Headers": "authorization"}
+    )
     assert answer.status_code == 200
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
@@ -94,7 +139,10 @@ def test_a_browser_may_ask_from_anywhere(api: Caller, path: str) -> None:
 
 def test_the_widgets_script_is_a_module_that_keeps_nothing_in_the_browser(api: Caller) -> None:
     answer = api.client.get("/embed/v1.3/peliqan-integration.js")
-    assert (answer.mimetype, answer.headers["Access-Control-Allow-Origin"]) == ("text/javascript", "*")
+    assert (answer.mimetype, answer.headers["Access-Control-Allow-Origin"]) == (
+        "text/javascript",
+        "*",
+    )
     for forbidden in ("localStorage", "sessionStorage", "document.cookie", "innerHTML"):
         assert forbidden not in answer.text
 

@@ -33,8 +33,14 @@ def test_columns_come_by_id_unless_names_are_asked_for(api: Caller) -> None:
 def test_included_and_excluded_columns_and_names_with_a_comma(api: Caller) -> None:
     assert names(rows(api, EVERYTHING, "include=Title,Nowhere")) == ["Title"]
     assert len(names(rows(api, EVERYTHING, "include=Nowhere"))) == 28
-    assert names(rows(api, EVERYTHING, 'include="Name, with comma",amount')) == ["amount", "Name, with comma"]
-    assert names(rows(api, EVERYTHING, 'include=Title,"Quote "" dot . slash / 😀"'))[1] == 'Quote " dot . slash / 😀'
+    assert names(rows(api, EVERYTHING, 'include="Name, with comma",amount')) == [
+        "amount",
+        "Name, with comma",
+    ]
+    assert (
+        names(rows(api, EVERYTHING, 'include=Title,"Quote "" dot . slash / 😀"'))[1]
+        == 'Quote " dot . slash / 😀'
+    )
     assert "Long" not in names(rows(api, EVERYTHING, "exclude=Long"))
 
 
@@ -49,11 +55,16 @@ def test_included_and_excluded_columns_and_names_with_a_comma(api: Caller) -> No
         ("filter__field_999999__equal=1", "ERROR_FILTER_FIELD_NOT_FOUND"),
         ("filter__Title__nope=1", "ERROR_VIEW_FILTER_TYPE_DOES_NOT_EXIST"),
         ("filter__Active__higher_than=1", "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD"),
-        ("filter__Title__date_is=UTC%3F2026-02-02%3Fexact_date", "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD"),
+        (
+            "filter__Title__date_is=UTC%3F2026-02-02%3Fexact_date",
+            "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD",
+        ),
         ("size=201", "ERROR_PAGE_SIZE_LIMIT"),
     ],
 )
-def test_a_query_that_cannot_be_is_refused_with_its_code(api: Caller, query: str, error: str) -> None:
+def test_a_query_that_cannot_be_is_refused_with_its_code(
+    api: Caller, query: str, error: str
+) -> None:
     answer = rows(api, EVERYTHING, query)
     assert (answer.status_code, answer.json["error"]) == (400, error)
 
@@ -84,7 +95,9 @@ def test_a_query_that_cannot_be_is_refused_with_its_code(api: Caller, query: str
         ("search=%25", 0),
     ],
 )
-def test_filters_and_search_keep_what_baserow_keeps_traps_included(api: Caller, query: str, count: int) -> None:
+def test_filters_and_search_keep_what_baserow_keeps_traps_included(
+    api: Caller, query: str, count: int
+) -> None:
     assert rows(api, EVERYTHING, query)["count"] == count
 
 
@@ -99,7 +112,10 @@ def test_nulls_come_first_ascending_and_last_descending(api: Caller) -> None:
 def test_links_to_other_pages_keep_the_query_and_name_the_requests_host(api: Caller) -> None:
     page = rows(api, EVERYTHING, 'page=2&size=5&include="Name, with comma"')
     kept = "include=%22Name%2C+with+comma%22"
-    assert page["next"] == f"http://localhost/api/database/rows/table/{EVERYTHING}/?{kept}&page=3&size=5&user_field_names=True"
+    assert (
+        page["next"]
+        == f"http://localhost/api/database/rows/table/{EVERYTHING}/?{kept}&page=3&size=5&user_field_names=True"
+    )
     assert "page=" not in page["previous"]
     beyond = rows(api, EVERYTHING, "page=9999")
     assert (beyond["count"], beyond["results"], beyond["next"]) == (60, [], None)
@@ -108,10 +124,15 @@ def test_links_to_other_pages_keep_the_query_and_name_the_requests_host(api: Cal
 
 @pytest.mark.parametrize("column", ["Nr", "Reference", "Amount", "At", "Booked"])
 @pytest.mark.parametrize("sign", ["", "-"])
-def test_a_million_rows_are_sorted_by_any_column_on_any_page_at_once(api: Caller, column: str, sign: str) -> None:
+def test_a_million_rows_are_sorted_by_any_column_on_any_page_at_once(
+    api: Caller, column: str, sign: str
+) -> None:
     api.token(1001)
     began = time.process_time()
-    pages = [rows(api, MILLION, f"order_by={sign}{column}&size=100&page={page}") for page in (1, 2, 5000, 10000)]
+    pages = [
+        rows(api, MILLION, f"order_by={sign}{column}&size=100&page={page}")
+        for page in (1, 2, 5000, 10000)
+    ]
     assert time.process_time() - began < 1
     values = [row[column] for page in pages for row in page["results"]]
     values = [float(value) for value in values] if column == "Amount" else values
@@ -121,7 +142,10 @@ def test_a_million_rows_are_sorted_by_any_column_on_any_page_at_once(api: Caller
 
 
 def test_each_of_a_million_amounts_is_there_once(api: Caller) -> None:
-    ids = {rows(api, MILLION, f"order_by=Amount&size=1&page={page}")["results"][0]["id"] for page in range(1, 1_000_000, 50_021)}
+    ids = {
+        rows(api, MILLION, f"order_by=Amount&size=1&page={page}")["results"][0]["id"]
+        for page in range(1, 1_000_000, 50_021)
+    }
     assert len(ids) == 20
     assert rows(api, MILLION, "order_by=Amount&size=1")["results"][0]["Amount"] == "0.00"
     assert rows(api, MILLION, "order_by=-Amount&size=1")["results"][0]["Amount"] == "9999.99"
@@ -130,23 +154,43 @@ def test_each_of_a_million_amounts_is_there_once(api: Caller) -> None:
 def test_the_table_of_everything_holds_what_breaks_clients(api: Caller) -> None:
     page = rows(api, EVERYTHING)
     text = json.dumps(page, ensure_ascii=False)
-    for hostile in ("<script>alert(1)</script>", "=1+1", "@SUM(A1)", "NaN", "1" * 50, "\u202e", "🏴"):
+    for hostile in (
+        "<script>alert(1)</script>",
+        "=1+1",
+        "@SUM(A1)",
+        "NaN",
+        "1" * 50,
+        "\u202e",
+        "🏴",
+    ):
         assert hostile in text
     assert max(len(row["Long"] or "") for row in page["results"]) > 20_000
-    assert {type(row["Payload"]) for row in page["results"]} >= {dict, list, str, float, bool, type(None)}
+    assert {type(row["Payload"]) for row in page["results"]} >= {
+        dict,
+        list,
+        str,
+        float,
+        bool,
+        type(None),
+    }
     assert {"Amount", "amount"} <= set(names(page))
     assert len(names(rows(api, WIDE, "size=1"))) == 200
     assert rows(api, EMPTY) == {"count": 0, "next": None, "previous": None, "results": []}
 
 
 def test_one_row_and_one_that_is_not_there(api: Caller) -> None:
-    assert api.get(f"database/rows/table/{MILLION}/77/?user_field_names=true").json["Reference"] == "LED-0000077"
+    assert (
+        api.get(f"database/rows/table/{MILLION}/77/?user_field_names=true").json["Reference"]
+        == "LED-0000077"
+    )
     answer = api.get(f"database/rows/table/{MILLION}/0/")
     assert (answer.status_code, answer.json["detail"]) == (404, "The rows ['0'] do not exist.")
 
 
 def test_every_account_has_a_warehouse_and_some_an_empty_database_besides(api: Caller) -> None:
-    first, second = (api.get("applications/?exclude_tables=1", account).json for account in (1001, 1002))
+    first, second = (
+        api.get("applications/?exclude_tables=1", account).json for account in (1001, 1002)
+    )
     assert (len(first), len(second)) == (1, 2)
     assert "tables" not in first[0]
     listed = api.get(f"database/tables/database/{first[0]['id']}/").json
@@ -159,7 +203,11 @@ def test_every_account_has_a_warehouse_and_some_an_empty_database_besides(api: C
 
 def table_of(connection: Any) -> int:
     """The connection's last table of sums: those of people do not say when a row was received."""
-    number = max(n for n, name in enumerate(connection.connector.tables) if name not in {"contacts", "customers"})
+    number = max(
+        n
+        for n, name in enumerate(connection.connector.tables)
+        if name not in {"contacts", "customers"}
+    )
     return int(connection.account_id * 10 + 1) * 1000 + connection.id % 100 * 10 + number
 
 
@@ -174,8 +222,12 @@ def received(api: Caller, connection: Any, query: str = "") -> list[str | None]:
     return found
 
 
-@pytest.mark.parametrize("told", [{}, {"failure": "expired"}, {"flips": True}, {"scheduler_off": True}, {"stuck": True}])
-def test_the_newest_row_came_as_the_latest_run_that_loaded_something_ended(api: Caller, told: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "told", [{}, {"failure": "expired"}, {"flips": True}, {"scheduler_off": True}, {"stuck": True}]
+)
+def test_the_newest_row_came_as_the_latest_run_that_loaded_something_ended(
+    api: Caller, told: dict[str, Any]
+) -> None:
     connection = next(
         each
         for each in api.connections()
@@ -197,7 +249,9 @@ def test_rows_were_received_in_the_order_of_their_numbers_and_follow_each_run(ap
     connection = api.find(auth="api_key")
     before = received(api, connection)
     assert len(before) > 200
-    assert before == sorted(before, key=str) == received(api, connection, "order_by=_sdc_received_at")
+    assert (
+        before == sorted(before, key=str) == received(api, connection, "order_by=_sdc_received_at")
+    )
     assert before[::-1] == received(api, connection, "order_by=-_sdc_received_at")
     assert len(set(before)) == len(before)
     assert received(api, connection) == before
@@ -214,10 +268,16 @@ def test_filters_and_search_find_rows_by_when_they_were_received(api: Caller) ->
     newest = received(api, connection)[-1]
     assert newest is not None
     shown = f"{newest[:10]} {newest[11:16]}"
-    assert received(api, connection, f"filter___sdc_received_at__contains={shown}&order_by=-_sdc_received_at") == [newest]
+    assert received(
+        api, connection, f"filter___sdc_received_at__contains={shown}&order_by=-_sdc_received_at"
+    ) == [newest]
     day = f"filter___sdc_received_at__date_is=UTC%3F{newest[:10]}%3Fexact_date"
-    assert [time for time in received(api, connection) if time and time[:10] == newest[:10]] == received(api, connection, day)
-    refused = api.get(f"database/rows/table/{table_of(connection)}/?filter___sdc_received_at__equal={newest}&user_field_names=1")
+    assert [
+        time for time in received(api, connection) if time and time[:10] == newest[:10]
+    ] == received(api, connection, day)
+    refused = api.get(
+        f"database/rows/table/{table_of(connection)}/?filter___sdc_received_at__equal={newest}&user_field_names=1"
+    )
     assert refused.json["error"] == "ERROR_VIEW_FILTER_TYPE_UNSUPPORTED_FIELD"
     assert newest in received(api, connection, f"search={newest}")
 
@@ -231,5 +291,8 @@ def test_where_no_run_ever_loaded_anything_no_row_says_when_it_was_received() ->
 
 def test_a_row_alone_says_the_same_as_in_its_table(api: Caller) -> None:
     connection = api.find(auth="api_key")
-    one = api.get(f"database/rows/table/{table_of(connection)}/3/?user_field_names=True", connection.account_id).json
+    one = api.get(
+        f"database/rows/table/{table_of(connection)}/3/?user_field_names=True",
+        connection.account_id,
+    ).json
     assert one["_sdc_received_at"] == received(api, connection)[2]

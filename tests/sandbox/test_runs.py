@@ -14,14 +14,20 @@ def test_history_is_the_same_after_a_restart_and_long_after(api: Caller) -> None
     other.wait(days=3)
     for connection in list(api.connections())[:40]:
         for run in api.of(connection, "runs/?per_page=5")["data"][1:]:
-            again = other.get(f"pipeline_runs/?run_id={run['id']}", connection.account_id).json["data"]
+            again = other.get(f"pipeline_runs/?run_id={run['id']}", connection.account_id).json[
+                "data"
+            ]
             assert again == [run]
 
 
 def test_runs_are_paged_without_gap_or_overlap(api: Caller) -> None:
     connection = api.find(interval=900)
     whole = [run["id"] for run in api.of(connection, "runs/?per_page=30")["data"]]
-    parts = [run["id"] for page in (1, 2, 3) for run in api.of(connection, f"runs/?per_page=10&page={page}")["data"]]
+    parts = [
+        run["id"]
+        for page in (1, 2, 3)
+        for run in api.of(connection, f"runs/?per_page=10&page={page}")["data"]
+    ]
     assert parts == whole == sorted(whole, reverse=True)
     assert api.of(connection, "runs/?page=99999999")["data"] == []
 
@@ -40,13 +46,19 @@ def test_a_scheduled_run_is_seen_running_and_then_ended(api: Caller) -> None:
 
 
 def test_a_connection_says_of_its_health_what_its_newest_ended_run_says(api: Caller) -> None:
-    bad = {"ERROR": "ERROR", "INTERNAL_ERROR": "ERROR", "COMPLETED_WITH_ERRORS": "COMPLETED_WITH_ERRORS"}
+    bad = {
+        "ERROR": "ERROR",
+        "INTERNAL_ERROR": "ERROR",
+        "COMPLETED_WITH_ERRORS": "COMPLETED_WITH_ERRORS",
+    }
     seen = set()
     for connection in api.connections():
         if connection.placed:
             continue
         runs = api.life.runs(connection, 6)
-        newest = next(run for run in runs if not run.is_running(api.now) and run.outcome != "KILLED")
+        newest = next(
+            run for run in runs if not run.is_running(api.now) and run.outcome != "KILLED"
+        )
         status = api.life.status(connection)
         assert status == bad.get(newest.outcome, status)
         assert (newest.outcome in bad) == (status not in {"OK", "HEALTHY"})
@@ -64,13 +76,22 @@ def test_a_connection_that_comes_and_goes_changes_within_two_hours(api: Caller) 
     assert seen & {"OK", "HEALTHY"}
 
 
-@pytest.mark.parametrize("failure", ["expired", "no_module", "timeout", "out_of_memory", "schema", "consent"])
-def test_every_cause_is_there_and_its_text_varies_only_by_ids_and_dates(api: Caller, failure: str) -> None:
+@pytest.mark.parametrize(
+    "failure", ["expired", "no_module", "timeout", "out_of_memory", "schema", "consent"]
+)
+def test_every_cause_is_there_and_its_text_varies_only_by_ids_and_dates(
+    api: Caller, failure: str
+) -> None:
     found = [each for each in api.connections() if each.failure and each.failure.name == failure]
     assert len(found) >= 2
     run = next(each for each in api.life.runs(found[0], 3) if not each.is_running(api.now))
     assert run.outcome == found[0].failure.run
-    assert api.of(found[0], "runs/")["data"][0].keys() & {"error", "message", "source_error", "status_message"}
+    assert api.of(found[0], "runs/")["data"][0].keys() & {
+        "error",
+        "message",
+        "source_error",
+        "status_message",
+    }
     log = api.get(f"pipeline_runs/{run.id}/logs/", found[0].account_id).json["logs"].splitlines()
     assert log[-1].endswith(run.error)
     assert "ERROR" in log[-1]
@@ -126,10 +147,15 @@ def test_the_next_run_ends_as_told_and_the_one_after_by_itself(api: Caller) -> N
         assert api.status(connection) in status
 
 
-def test_a_sync_is_found_by_its_task_and_a_full_resync_answers_as_the_sdk_reads_it(api: Caller) -> None:
+def test_a_sync_is_found_by_its_task_and_a_full_resync_answers_as_the_sdk_reads_it(
+    api: Caller,
+) -> None:
     connection = api.find()
     begun = api.of(connection, "resync/")
-    assert api.of(connection, f"syncdb/status/?task_id={begun['task_id']}")["run_id"] == begun["run_data"]["pipeline_run_id"]
+    assert (
+        api.of(connection, f"syncdb/status/?task_id={begun['task_id']}")["run_id"]
+        == begun["run_data"]["pipeline_run_id"]
+    )
     assert api.of(connection, "resync/status/")["run_id"] == [begun["run_data"]["pipeline_run_id"]]
     assert api.of(connection, "syncdb/status/?pipeline_run_id=5")["run_id"] is None
 
@@ -138,12 +164,20 @@ def test_a_changed_schedule_holds_from_then_on(api: Caller) -> None:
     connection = api.find(interval=HOUR)
     before = [run["id"] for run in api.of(connection, "runs/")["data"]]
     url, mine = f"/api/servers/{connection.id}/", api.token(connection.account_id)
-    assert api.client.patch(url, json={"disable_scheduler": True, "name": "Mine"}, headers=mine).json["name"] == "Mine"
+    assert (
+        api.client.patch(url, json={"disable_scheduler": True, "name": "Mine"}, headers=mine).json[
+            "name"
+        ]
+        == "Mine"
+    )
     api.wait(days=2)
     assert [run["id"] for run in api.of(connection, "runs/")["data"]] == before
     api.client.patch(url, json={"disable_scheduler": False, "run_interval": 900}, headers=mine)
     api.wait(hours=1)
-    newest = [datetime.fromisoformat(run["timestamp_start"]) for run in api.of(connection, "runs/?per_page=5")["data"]]
+    newest = [
+        datetime.fromisoformat(run["timestamp_start"])
+        for run in api.of(connection, "runs/?per_page=5")["data"]
+    ]
     assert newest[0] - newest[1] == timedelta(minutes=15)
     assert newest[-1] < NOON.replace(tzinfo=UTC) + timedelta(minutes=1)
     assert api.client.patch(url, json={"run_interval": "often"}, headers=mine).status_code == 400
@@ -154,7 +188,9 @@ def test_only_starts_that_were_asked_for_are_counted(api: Caller) -> None:
     api.of(connection, "syncdb/")
     assert api.of(connection, "syncdb/").status_code == 409
     asked = api.client.post(
-        "/api/partner/sub-account/integrate/", json={"external_id": "n"}, headers={"Authorization": "JWT sandbox-partner-token"}
+        "/api/partner/sub-account/integrate/",
+        json={"external_id": "n"},
+        headers={"Authorization": "JWT sandbox-partner-token"},
     )
     api.client.post("/sandbox/widget/connections/", json={"connector": "xero"}, headers={
         "Authorization": f"JWT {asked.json['integration_token']}"})  # fmt: skip
@@ -167,9 +203,18 @@ def test_another_name_switches_no_schedule_on(api: Caller) -> None:
     switched_off = next(each for each in api.connections() if each.placed == "DISABLED")
     before = api.life.runs(switched_off, 1)
     path = f"/api/servers/{switched_off.id}/"
-    assert api.client.patch(path, json={"name": "Another"}, headers=api.token(switched_off.account_id)).status_code == 200
+    assert (
+        api.client.patch(
+            path, json={"name": "Another"}, headers=api.token(switched_off.account_id)
+        ).status_code
+        == 200
+    )
     api.wait(days=3)
     assert api.life.runs(switched_off, 1) == before
-    api.client.patch(path, json={"disable_scheduler": False, "run_interval": 3600}, headers=api.token(switched_off.account_id))
+    api.client.patch(
+        path,
+        json={"disable_scheduler": False, "run_interval": 3600},
+        headers=api.token(switched_off.account_id),
+    )
     api.wait(days=1)
     assert api.life.runs(switched_off, 1) != before

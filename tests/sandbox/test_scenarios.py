@@ -12,7 +12,19 @@ import pytest
 from dashboard.sandbox.app import create_sandbox
 from dashboard.sandbox.scenarios import SCENARIOS
 from tests.support.api_caller import NOON, Caller
-from tests.support.observed import DAY, check_failing, error_of, loaded, look, odd, of, outcomes, staged, statuses, went_well
+from tests.support.observed import (
+    DAY,
+    check_failing,
+    error_of,
+    loaded,
+    look,
+    odd,
+    of,
+    outcomes,
+    staged,
+    statuses,
+    went_well,
+)
 
 # Worked out anew whenever the fleet is meant to change; lately: what Peliqan's own runner and a source each fail with.
 WITHOUT_SCENARIO = "54447733417d8047da2d1ba017d6fc3dfa70602b27be53886c362ba070950f2e"
@@ -26,14 +38,22 @@ def test_the_fleet_without_a_scenario_is_the_one_that_is_written_down_here(api: 
         for shown in api.get("servers/", account.id).json:
             # The end of consents came later, and the errors that name it.
             shown.pop("consent_expires_at", None)
-            runs = [] if shown["is_datawarehouse"] else api.of(api.life.connection(shown["id"]), "runs/?per_page=5")["data"]
+            runs = (
+                []
+                if shown["is_datawarehouse"]
+                else api.of(api.life.connection(shown["id"]), "runs/?per_page=5")["data"]
+            )
             told.append([account.name, shown, runs])
-    text = re.sub(r"expired on \d{4}-\d\d-\d\d", "expired on then", json.dumps(told, sort_keys=True))
+    text = re.sub(
+        r"expired on \d{4}-\d\d-\d\d", "expired on then", json.dumps(told, sort_keys=True)
+    )
     assert hashlib.sha256(text.encode()).hexdigest() == WITHOUT_SCENARIO
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_scenario_keeps_the_accounts_names_and_connectors_of_the_seed(api: Caller, scenario: str) -> None:
+def test_a_scenario_keeps_the_accounts_names_and_connectors_of_the_seed(
+    api: Caller, scenario: str
+) -> None:
     other = Caller(scenario=scenario)
     pages = [each.partner("sub-accounts/?per_page=200").json["data"] for each in (api, other)]
     assert pages[0] == pages[1]
@@ -69,9 +89,14 @@ def test_a_customer_who_consents_in_a_scenario_is_well_again() -> None:
 
 @pytest.mark.parametrize(
     ("now", "later", "accounts"),
-    [(NOON, timedelta(), 200), (NOON + timedelta(minutes=59, seconds=59, milliseconds=900), 3 * HOUR, 60)],
+    [
+        (NOON, timedelta(), 200),
+        (NOON + timedelta(minutes=59, seconds=59, milliseconds=900), 3 * HOUR, 60),
+    ],
 )
-def test_an_outage_of_the_platform_begins_at_the_full_hour_and_lasts(now: datetime, later: timedelta, accounts: int) -> None:
+def test_an_outage_of_the_platform_begins_at_the_full_hour_and_lasts(
+    now: datetime, later: timedelta, accounts: int
+) -> None:
     seen = staged("platform-outage", now, later, accounts)
     found = odd(seen, "xero")
     assert found == of("xero", seen)
@@ -95,9 +120,12 @@ def test_a_run_that_the_outage_prevented_is_not_there_by_its_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("now", "later", "accounts"), [(NOON, timedelta(), 200), (NOON + timedelta(milliseconds=700), 6 * HOUR, 60)]
+    ("now", "later", "accounts"),
+    [(NOON, timedelta(), 200), (NOON + timedelta(milliseconds=700), 6 * HOUR, 60)],
 )
-def test_six_runs_of_odoo_began_five_hours_ago_and_never_end(now: datetime, later: timedelta, accounts: int) -> None:
+def test_six_runs_of_odoo_began_five_hours_ago_and_never_end(
+    now: datetime, later: timedelta, accounts: int
+) -> None:
     found = odd(staged("stuck-runs", now, later, accounts), "odoo")
     assert (len(found), statuses(found)) == (6, {"OK": 6})
     api = Caller(now, scenario="stuck-runs")
@@ -110,7 +138,9 @@ def test_six_runs_of_odoo_began_five_hours_ago_and_never_end(now: datetime, late
         assert (told["running"], told["status"]) == (False, "RUNNING")
 
 
-def test_consents_of_one_bank_ran_out_a_day_ago_and_those_of_another_will_within_three_days() -> None:
+def test_consents_of_one_bank_ran_out_a_day_ago_and_those_of_another_will_within_three_days() -> (
+    None
+):
     seen = staged("bank-consents-expire")
     found = odd(seen, "saltedge_kbc", "SaltEdge_ING")
     gone, ending = of("saltedge_kbc", found), of("SaltEdge_ING", found)
@@ -122,7 +152,9 @@ def test_consents_of_one_bank_ran_out_a_day_ago_and_those_of_another_will_within
         assert each.is_calm()
         assert all(map(went_well, each.ended))
         assert NOON < datetime.fromisoformat(each.told["consent_expires_at"]) <= NOON + 3 * DAY
-    later = of("SaltEdge_ING", staged("bank-consents-expire", later=3 * DAY + 2 * HOUR, accounts=60))
+    later = of(
+        "SaltEdge_ING", staged("bank-consents-expire", later=3 * DAY + 2 * HOUR, accounts=60)
+    )
     assert statuses(later) == {"ERROR": 10}
     assert all("expired on" in str(error_of(each.ended[0])) for each in later)
 
@@ -139,7 +171,9 @@ def test_seven_connections_to_odoo_fail_for_two_days_since_a_column_changed() ->
         assert timedelta() <= first - (NOON - 2 * DAY) < HOUR
 
 
-def test_all_connections_to_shopify_have_loaded_nothing_for_more_than_an_hour_and_say_that_they_are_well() -> None:
+def test_all_connections_to_shopify_have_loaded_nothing_for_more_than_an_hour_and_say_that_they_are_well() -> (
+    None
+):
     seen = staged("loaded-nothing")
     found = odd(seen, "shopify")
     assert found == of("shopify", seen)
@@ -151,7 +185,10 @@ def test_all_connections_to_shopify_have_loaded_nothing_for_more_than_an_hour_an
         assert {entry["records"] for run in after for entry in run["tables"]} == {0}
         assert {len(run["tables"]) for run in after} == {3}
         assert all(map(went_well, before))
-    assert all(loaded(each.ended[0]) == 0 for each in of("shopify", staged("loaded-nothing", later=DAY, accounts=60)))
+    assert all(
+        loaded(each.ended[0]) == 0
+        for each in of("shopify", staged("loaded-nothing", later=DAY, accounts=60))
+    )
 
 
 def test_some_connections_are_switched_off_each_in_its_own_way() -> None:
@@ -164,7 +201,13 @@ def test_some_connections_are_switched_off_each_in_its_own_way() -> None:
         assert 2 * DAY < each.ago() <= 2 * DAY + HOUR
         assert all(map(went_well, each.runs))
     assert {each.ended[0]["status_code_from_source"] for each in closed} == {2}
-    check_failing(closed, 6 * HOUR, "ERROR", "ERROR", r"^The source switched itself off: the administration \d+ was closed\.$")
+    check_failing(
+        closed,
+        6 * HOUR,
+        "ERROR",
+        "ERROR",
+        r"^The source switched itself off: the administration \d+ was closed\.$",
+    )
 
 
 def test_five_accounts_cannot_be_read_since_their_licence_has_expired() -> None:
@@ -173,14 +216,22 @@ def test_five_accounts_cannot_be_read_since_their_licence_has_expired() -> None:
     assert Counter(each.status_code for each in answers.values()) == {200: 195, 403: 5}
     refused = [account_id for account_id, each in answers.items() if each.status_code == 403]
     for account_id in refused:
-        told = {"error": "ERROR_LICENSE_EXPIRED", "detail": "The licence of this account has expired."}
+        told = {
+            "error": "ERROR_LICENSE_EXPIRED",
+            "detail": "The licence of this account has expired.",
+        }
         assert answers[account_id].json == told
         assert api.get(f"servers/{account_id}01/runs/", account_id).status_code == 403
     assert odd(staged("unreadable-accounts")) == []
-    assert {each.account_id for each in staged("unreadable-accounts")} == set(answers) - set(refused)
+    assert {each.account_id for each in staged("unreadable-accounts")} == set(answers) - set(
+        refused
+    )
     for accounts in (3, 60):
         few = Caller(scenario="unreadable-accounts", accounts=accounts)
-        found = [few.get("servers/", account.id).status_code for account in few.life.accounts(0, accounts)]
+        found = [
+            few.get("servers/", account.id).status_code
+            for account in few.life.accounts(0, accounts)
+        ]
         assert found.count(403) == min(5, accounts)
 
 
@@ -189,27 +240,45 @@ def test_some_connections_were_only_half_configured() -> None:
     found = odd(seen, "teamleader", "woocommerce", "hubspot")
     waiting, never, astray = (of(name, found) for name in ("teamleader", "woocommerce", "hubspot"))
     assert (statuses(waiting), [each.runs for each in waiting]) == ({"CONFIG_SELECT": 4}, [[]] * 4)
-    assert [(each.is_calm(), each.told["disable_scheduler"], each.runs) for each in never] == [(True, False, [])] * 3
+    assert [(each.is_calm(), each.told["disable_scheduler"], each.runs) for each in never] == [
+        (True, False, [])
+    ] * 3
     assert len(astray) == 2
     for each in astray:
         assert each.is_calm()
         assert went_well(each.ended[0])
-        assert each.told["target"] not in {other.told["id"] for other in seen if other.account_id == each.account_id}
+        assert each.told["target"] not in {
+            other.told["id"] for other in seen if other.account_id == each.account_id
+        }
         assert each.told["target"] != each.account_id * 100
 
 
 @pytest.mark.parametrize("seed", [1, 3])
-def test_two_accounts_have_a_connection_twice_though_one_has_two_of_the_connector(seed: int) -> None:
+def test_two_accounts_have_a_connection_twice_though_one_has_two_of_the_connector(
+    seed: int,
+) -> None:
     seen = staged("half-configured", seed=seed)
     names = Counter((each.account_id, each.told["server_type"], each.told["name"]) for each in seen)
     twice = [key for key, count in names.items() if count == 2]
-    assert (len({account_id for account_id, _, _ in twice}), len(twice), max(names.values())) == (2, 2, 2)
+    assert (len({account_id for account_id, _, _ in twice}), len(twice), max(names.values())) == (
+        2,
+        2,
+        2,
+    )
     assert {connector for _, connector, _ in twice} == {"exact_online"}
     api = Caller(scenario="half-configured", seed=seed)
-    assert len({each.told["id"] for each in seen}) == len(seen) == sum(map(api.life.world.count, range(1001, 1201))) + 2
+    assert (
+        len({each.told["id"] for each in seen})
+        == len(seen)
+        == sum(map(api.life.world.count, range(1001, 1201))) + 2
+    )
     for account_id, _, _ in twice:
-        assert len({each.id for each in api.life.connections(account_id)}) == len(api.life.connections(account_id))
-        assert all(api.life.connection(each.id) == each for each in api.life.connections(account_id))
+        assert len({each.id for each in api.life.connections(account_id)}) == len(
+            api.life.connections(account_id)
+        )
+        assert all(
+            api.life.connection(each.id) == each for each in api.life.connections(account_id)
+        )
 
 
 def test_three_connections_to_yuki_have_a_status_that_nobody_documented_and_run_well() -> None:
@@ -223,13 +292,25 @@ def test_teamleader_fails_in_two_ways() -> None:
     found = odd(staged("two-errors-at-one-connector"), "teamleader")
     assert statuses(found) == {"COMPLETED_WITH_ERRORS": 6, "ERROR": 4}
     assert outcomes(found) == {"COMPLETED_WITH_ERRORS": 6, "ERROR": 4}
-    check_failing(found[:6], DAY, "COMPLETED_WITH_ERRORS", "COMPLETED_WITH_ERRORS", "module 'opportunities' is not licensed")
+    check_failing(
+        found[:6],
+        DAY,
+        "COMPLETED_WITH_ERRORS",
+        "COMPLETED_WITH_ERRORS",
+        "module 'opportunities' is not licensed",
+    )
     check_failing(found[6:], 6 * HOUR, "ERROR", "ERROR", "invalid_grant")
-    assert statuses(odd(staged("two-errors-at-one-connector", accounts=60), "teamleader")) == statuses(found)
+    assert statuses(
+        odd(staged("two-errors-at-one-connector", accounts=60), "teamleader")
+    ) == statuses(found)
 
 
-@pytest.mark.parametrize(("now", "later", "accounts"), [(NOON, timedelta(), 200), (ODD_TIME, 2 * HOUR, 60)])
-def test_five_connections_to_yuki_are_late_by_two_and_a_half_intervals(now: datetime, later: timedelta, accounts: int) -> None:
+@pytest.mark.parametrize(
+    ("now", "later", "accounts"), [(NOON, timedelta(), 200), (ODD_TIME, 2 * HOUR, 60)]
+)
+def test_five_connections_to_yuki_are_late_by_two_and_a_half_intervals(
+    now: datetime, later: timedelta, accounts: int
+) -> None:
     found = odd(staged("late-runs", now, later, accounts), "yuki")
     assert (len(found), statuses(found)) == (5, {"OK": 5})
     for each in found:
@@ -239,7 +320,9 @@ def test_five_connections_to_yuki_are_late_by_two_and_a_half_intervals(now: date
 
 
 @pytest.mark.parametrize(("now", "accounts"), [(NOON, 200), (ODD_TIME, 60)])
-def test_four_connections_to_xero_failed_shortly_after_they_went_well_and_go_well_again(now: datetime, accounts: int) -> None:
+def test_four_connections_to_xero_failed_shortly_after_they_went_well_and_go_well_again(
+    now: datetime, accounts: int
+) -> None:
     found = odd(staged("noisy", now, accounts=accounts), "xero")
     assert (len(found), statuses(found)) == (4, {"ERROR": 4})
     for each in found:
@@ -252,11 +335,17 @@ def test_four_connections_to_xero_failed_shortly_after_they_went_well_and_go_wel
     assert all(each.is_calm() and went_well(each.ended[0]) for each in later)
     api = Caller(now, scenario="noisy")
     for run in (run for each in found for run in each.runs[:3]):
-        assert api.get(f"pipeline_runs/?run_id={run['id']}", run["server_id"] // 100).json["data"] == [run]
+        assert api.get(f"pipeline_runs/?run_id={run['id']}", run["server_id"] // 100).json[
+            "data"
+        ] == [run]
 
 
-@pytest.mark.parametrize(("now", "accounts", "seed"), [(NOON, 200, 1), (ODD_TIME, 60, 1), (NOON, 60, 3)])
-def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days(now: datetime, accounts: int, seed: int) -> None:
+@pytest.mark.parametrize(
+    ("now", "accounts", "seed"), [(NOON, 200, 1), (ODD_TIME, 60, 1), (NOON, 60, 3)]
+)
+def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days(
+    now: datetime, accounts: int, seed: int
+) -> None:
     assert odd(staged("stale-rows", now, accounts=accounts, seed=seed)) == []
     for later in (timedelta(), 5 * HOUR):
         api = Caller(now, scenario="stale-rows", accounts=accounts, seed=seed)
@@ -278,11 +367,19 @@ def test_three_connections_to_yuki_load_as_ever_but_no_row_has_come_for_two_days
         assert all(2 * DAY <= age <= 2 * DAY + 2 * HOUR for age in old.values())
 
 
-def test_peliqans_runner_crashes_with_no_exit_code_of_the_source_and_a_source_times_out_with_one() -> None:
+def test_peliqans_runner_crashes_with_no_exit_code_of_the_source_and_a_source_times_out_with_one() -> (
+    None
+):
     found = odd(staged("runner-crashes"), "netsuite", "odoo", "woocommerce")
     crashed, timed_out = of("netsuite", found) + of("odoo", found), of("woocommerce", found)
     assert (len(crashed), len(timed_out)) == (5, 3)
-    check_failing(crashed, 6 * HOUR, "ERROR", "INTERNAL_ERROR", "^Pipeline runner crashed: pod .* was OOMKilled")
+    check_failing(
+        crashed,
+        6 * HOUR,
+        "ERROR",
+        "INTERNAL_ERROR",
+        "^Pipeline runner crashed: pod .* was OOMKilled",
+    )
     check_failing(timed_out, 6 * HOUR, "ERROR", "ERROR", "Read timed out")
     assert {each.ended[0]["status_code_from_source"] for each in crashed} == {None}
     assert {each.ended[0]["status_code_from_source"] for each in timed_out} == {1}
@@ -299,8 +396,15 @@ def test_two_accounts_have_a_target_that_no_source_loads_into() -> None:
     assert len(targets) == 2
     assert {each.told["is_target"] for each in seen} == {False, True}
     for each in targets:
-        assert (each.told["is_target"], each.told["is_datawarehouse"], each.told["target"], each.runs) == (True, False, None, [])
-        others = [other for other in seen if other.account_id == each.account_id and other not in targets]
+        assert (
+            each.told["is_target"],
+            each.told["is_datawarehouse"],
+            each.told["target"],
+            each.runs,
+        ) == (True, False, None, [])
+        others = [
+            other for other in seen if other.account_id == each.account_id and other not in targets
+        ]
         assert others
         assert {other.told["target"] for other in others} == {each.account_id * 100}
 
@@ -311,7 +415,9 @@ def test_yuki_is_told_under_the_other_names_and_is_well() -> None:
     assert len(yuki) >= 10
     for connection in yuki[:10]:
         told = next(
-            each for each in api.get("servers/", connection.account_id).json if each.get("connection_id") == connection.id
+            each
+            for each in api.get("servers/", connection.account_id).json
+            if each.get("connection_id") == connection.id
         )
         assert told.keys() & {"id", "run_interval"} == set()
         assert api.of(connection).keys() == told.keys()
@@ -321,7 +427,9 @@ def test_yuki_is_told_under_the_other_names_and_is_well() -> None:
         run = next(each for each in api.of(connection, "runs/")["data"] if each["timestamp_end"])
         assert run["connection_id"] == connection.id
         assert all(int(table["row_count"]) > 0 for table in json.loads(run["tables"]))
-        assert api.get(f"pipeline_runs/?run_id={run['id']}&page_size=5", connection.account_id).json["data"] == [run]
+        assert api.get(
+            f"pipeline_runs/?run_id={run['id']}&page_size=5", connection.account_id
+        ).json["data"] == [run]
 
 
 def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() -> None:
@@ -332,7 +440,9 @@ def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() 
         "two-errors-at-one-connector",
         "bank-consents-expire",
     )
-    alone = {part: {each.told["id"] for each in staged(part) if not each.is_well()} for part in parts}
+    alone = {
+        part: {each.told["id"] for each in staged(part) if not each.is_well()} for part in parts
+    }
     together = [each for each in staged("incident-night") if not each.is_well()]
     assert {each.told["id"] for each in together} == set().union(*alone.values())
     assert len(together) == sum(map(len, alone.values()))
@@ -343,7 +453,9 @@ def test_on_an_incident_night_five_things_go_wrong_at_connectors_of_their_own() 
 def test_another_seed_has_other_connections_in_trouble() -> None:
     found = odd(look(Caller(scenario="schema-change", seed=2, accounts=60), 60), "odoo")
     assert len(found) == 7
-    assert {each.told["id"] for each in found} != {each.told["id"] for each in odd(staged("schema-change"), "odoo")}
+    assert {each.told["id"] for each in found} != {
+        each.told["id"] for each in odd(staged("schema-change"), "odoo")
+    }
 
 
 def test_a_scenario_of_ten_thousand_accounts_is_there_at_once() -> None:
@@ -360,7 +472,12 @@ def test_there_is_no_other_scenario() -> None:
 
 def test_a_scenario_begins_when_the_sandbox_does_and_not_at_a_time_of_its_own() -> None:
     api = create_sandbox(20, scenario="stuck-runs").extensions["sandbox"].life
-    stuck = [each for account in api.accounts(0, 20) for each in api.connections(account.id) if each.stuck]
+    stuck = [
+        each
+        for account in api.accounts(0, 20)
+        for each in api.connections(account.id)
+        if each.stuck
+    ]
     began = [api.runs(each, 1)[0].started_at for each in stuck]
     assert all(0 <= (datetime.now(UTC) - 5 * HOUR - each).total_seconds() < 60 for each in began)
     assert stuck

@@ -6,7 +6,9 @@ from tests.support.processes import TOKEN
 from tests.support.sandbox import Sandbox
 
 
-def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of_it(sandbox: Sandbox) -> None:
+def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of_it(
+    sandbox: Sandbox,
+) -> None:
     partner = Peliqan(jwt=TOKEN, backend_url=sandbox.url)
     listed, page = [], 1
     while True:
@@ -33,5 +35,7 @@ def test_the_published_sdk_walks_accounts_runs_a_pipeline_and_reads_what_came_of
     runs = account.get_pipeline_runs(connection_id=source["id"], per_page=5)["data"]
     assert runs[0]["id"] == ended["run_id"]
     assert "exit code 0" in account.get_pipeline_logs(runs[0]["id"])["logs"]
-    invite = account.send_connection_invite("", "Hello", "Please connect", "", "exact_online", send_email=False)
+    invite = account.send_connection_invite(
+        "", "Hello", "Please connect", "", "exact_online", send_email=False
+    )
     assert invite["url"].startswith(sandbox.url)

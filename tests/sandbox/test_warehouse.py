@@ -88,15 +88,25 @@ def counts_by_rows(api: Caller, account_id: int) -> dict[int, tuple[str, int]]:
 def counts_by_sql(api: Caller, account_id: int) -> Counter[tuple[str, int]]:
     """The same by what the ``information_schema`` lists, with full names."""
     tables = ask(
-        api, "select table_schema, table_name from information_schema.tables where table_type = 'BASE TABLE'", account_id
+        api,
+        "select table_schema, table_name from information_schema.tables where table_type = 'BASE TABLE'",
+        account_id,
     )
-    mine = [(schema, table) for schema, table in tables if schema not in {"pg_catalog", "information_schema"}]
+    mine = [
+        (schema, table)
+        for schema, table in tables
+        if schema not in {"pg_catalog", "information_schema"}
+    ]
     each = (f'select \'{table}\', count(*) from "{schema}"."{table}"' for schema, table in mine)
-    return Counter((table, count) for table, count in ask(api, " union all ".join(each), account_id))
+    return Counter(
+        (table, count) for table, count in ask(api, " union all ".join(each), account_id)
+    )
 
 
 def test_rows_come_in_batches_behind_their_columns(api: Caller) -> None:
-    columns, *parts, ended = lines(api, f'select id, "Reference" from {LEDGER} order by id limit 1200')
+    columns, *parts, ended = lines(
+        api, f'select id, "Reference" from {LEDGER} order by id limit 1200'
+    )
     assert [name for name, _ in columns["columns"]] == ["id", "Reference"]
     assert [len(part["records"]) for part in parts] == [500, 500, 200]
     assert [row[0] for part in parts for row in part["records"]] == list(range(1, 1201))
@@ -140,20 +150,28 @@ def test_every_account_of_the_demo_answers_sql_with_the_counts_of_the_rows_route
     tables = 0
     for account_id in DEMO_ACCOUNTS:
         by_rows = counts_by_rows(api, account_id)
-        assert counts_by_sql(api, account_id) == Counter((name, min(count, 20)) for name, count in by_rows.values())
+        assert counts_by_sql(api, account_id) == Counter(
+            (name, min(count, 20)) for name, count in by_rows.values()
+        )
         tables += len(by_rows)
     assert tables > 1500
 
 
 def test_a_sample_of_accounts_has_all_its_rows_on_either_engine(api: Caller) -> None:
     first, _ = of_one_connector(api)
-    with_fault = next(each for each in api.connections() if each.fate.data_fault == "duplicate_keys")
+    with_fault = next(
+        each for each in api.connections() if each.fate.data_fault == "duplicate_keys"
+    )
     for account_id in (1001, first.account_id, with_fault.account_id):
         by_rows = counts_by_rows(api, account_id)
-        assert counts_by_sql(api, account_id) == Counter((name, min(count, 2000)) for name, count in by_rows.values())
+        assert counts_by_sql(api, account_id) == Counter(
+            (name, min(count, 2000)) for name, count in by_rows.values()
+        )
 
 
-def test_each_connection_has_the_schema_that_the_api_names_with_its_tables_and_their_columns(api: Caller) -> None:
+def test_each_connection_has_the_schema_that_the_api_names_with_its_tables_and_their_columns(
+    api: Caller,
+) -> None:
     first, second = of_one_connector(api)
     names = [f"{first.connector.name}_{table}" for table in first.connector.tables]
     assert schema_of(api, first) != schema_of(api, second)
@@ -161,15 +179,26 @@ def test_each_connection_has_the_schema_that_the_api_names_with_its_tables_and_t
         where = f"where table_schema = '{schema_of(api, connection)}'"
         asked = f"select table_name from information_schema.tables {where} order by 1"
         assert [row[0] for row in ask(api, asked, first.account_id)] == sorted(names)
-        columns = ask(api, f"select table_name, column_name from information_schema.columns {where}", first.account_id)
-        tables = [each for each in counts_by_rows(api, first.account_id).items() if each[0] // 10 % 100 == connection.id % 100]
+        columns = ask(
+            api,
+            f"select table_name, column_name from information_schema.columns {where}",
+            first.account_id,
+        )
+        tables = [
+            each
+            for each in counts_by_rows(api, first.account_id).items()
+            if each[0] // 10 % 100 == connection.id % 100
+        ]
         fields = {
             (name, field["name"])
             for table_id, (name, _) in tables
             for field in api.get(f"database/fields/table/{table_id}/", first.account_id).json
         }
         assert {tuple(row) for row in columns} == fields | {(name, "id") for name in names}
-    schemata = {row[0] for row in ask(api, "select schema_name from information_schema.schemata", first.account_id)}
+    schemata = {
+        row[0]
+        for row in ask(api, "select schema_name from information_schema.schemata", first.account_id)
+    }
     mine = {schema_of(api, each) for each in api.life.connections(first.account_id)}
     assert schemata - {"pg_catalog", "information_schema", "pg_toast", "public"} == mine
 
@@ -181,7 +210,9 @@ def test_a_table_without_a_schemas_name_is_that_of_the_eldest_connection(api: Ca
     unqualified = ask(api, f'select * from "{table}"', first.account_id)
     assert unqualified == ask(api, full, first.account_id)
     assert unqualified != ask(api, other, first.account_id)
-    joined = f'select count(*) from ({full}) a, (select * from "{table}" limit 1) b, ({other} limit 1) c'
+    joined = (
+        f'select count(*) from ({full}) a, (select * from "{table}" limit 1) b, ({other} limit 1) c'
+    )
     assert ask(api, joined, first.account_id) == [[len(unqualified)]]
 
 
@@ -191,18 +222,29 @@ def test_the_rows_of_the_warehouse_are_those_that_the_tables_have_now() -> None:
     before = counts_by_sql(api, losing.account_id)
     api.wait(minutes=20)
     after = counts_by_sql(api, losing.account_id)
-    assert after == Counter((name, min(count, 2000)) for name, count in counts_by_rows(api, losing.account_id).values())
-    assert sum(count for _, count in after.elements()) < sum(count for _, count in before.elements())
+    assert after == Counter(
+        (name, min(count, 2000)) for name, count in counts_by_rows(api, losing.account_id).values()
+    )
+    assert sum(count for _, count in after.elements()) < sum(
+        count for _, count in before.elements()
+    )
 
 
 def test_a_new_connection_has_its_schema_at_once(api: Caller) -> None:
-    assert ask(api, "select count(*) from information_schema.schemata where schema_name = 'odoo_6'", 1002) == [[0]]
+    assert ask(
+        api, "select count(*) from information_schema.schemata where schema_name = 'odoo_6'", 1002
+    ) == [[0]]
     while (added := api.life.add_connection(1002, "odoo", "New")).id % 100 < 16:
         pass
     api.wait(seconds=10)
     # With sixteen of one kind: more than SQLite joins at once.
-    assert ask(api, "select count(*) from information_schema.tables where table_schema = 'odoo_16'", 1002) == [[3]]
-    assert ask(api, f"select count(*) > 0 from {schema_of(api, added)}.odoo_orders", 1002) in ([[True]], [[1]])
+    assert ask(
+        api, "select count(*) from information_schema.tables where table_schema = 'odoo_16'", 1002
+    ) == [[3]]
+    assert ask(api, f"select count(*) > 0 from {schema_of(api, added)}.odoo_orders", 1002) in (
+        [[True]],
+        [[1]],
+    )
 
 
 def test_questions_about_one_account_are_answered_side_by_side(api: Caller) -> None:
@@ -212,7 +254,9 @@ def test_questions_about_one_account_are_answered_side_by_side(api: Caller) -> N
     parts = slow.iter_encoded()
     assert b"columns" in next(parts)
     other: list[Any] = []
-    thread = Thread(target=lambda: other.extend(ask(api, f"select count(*) from {LEDGER}")), daemon=True)
+    thread = Thread(
+        target=lambda: other.extend(ask(api, f"select count(*) from {LEDGER}")), daemon=True
+    )
     thread.start()
     thread.join(60)
     assert other == [[2000]]
@@ -227,9 +271,15 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(api: Caller, fault: str) -> None:
+def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(
+    api: Caller, fault: str
+) -> None:
     wants_copies, wants_versions, stale_days = FAULTS[fault]
-    connection = api.find(connector=next(each.connector for each in api.connections() if each.connector.name == "yuki"))
+    connection = api.find(
+        connector=next(
+            each.connector for each in api.connections() if each.connector.name == "yuki"
+        )
+    )
     account_id, table = connection.account_id, f'"{schema_of(api, connection)}".yuki_invoices'
     api.control(f"connections/{connection.id}", data_fault=fault)
     asked = f'select count(*), count(distinct id), count(distinct "Number"), max("_sdc_received_at") from {table}'
@@ -241,18 +291,28 @@ def test_what_is_wrong_with_rows_stands_in_warehouse_and_rows_route_alike(api: C
         for id, (name, _) in counts_by_rows(api, account_id).items()
         if name == "yuki_invoices" and id // 10 % 100 == connection.id % 100
     )
-    newest = api.get(f"database/rows/table/{table_id}/?size=1&user_field_names=1&order_by=-_sdc_received_at", account_id).json
+    newest = api.get(
+        f"database/rows/table/{table_id}/?size=1&user_field_names=1&order_by=-_sdc_received_at",
+        account_id,
+    ).json
     assert (newest["count"], newest["results"][0]["_sdc_received_at"]) == (rows, received)
-    assert (api.now - api.life.last_received(connection) < timedelta(days=1), received < "2026-11-14") == (True, stale_days > 0)
+    assert (
+        api.now - api.life.last_received(connection) < timedelta(days=1),
+        received < "2026-11-14",
+    ) == (True, stale_days > 0)
     if fault in {"mixed_versions", "versions_retired"}:
         live = 'count(distinct case when "_sdc_deleted_at" is null then "_sdc_table_version" end)'
-        assert ask(api, f'select {live}, count(distinct "_sdc_table_version") from {table}', account_id) == [
-            [1 + wants_versions, 2]
-        ]
+        assert ask(
+            api, f'select {live}, count(distinct "_sdc_table_version") from {table}', account_id
+        ) == [[1 + wants_versions, 2]]
 
 
-def test_a_parent_table_is_empty_while_the_one_below_it_has_rows_in_the_demo_too(api: Caller) -> None:
-    connection = next(each for each in api.connections() if each.fate.data_fault == "parent_table_empty")
+def test_a_parent_table_is_empty_while_the_one_below_it_has_rows_in_the_demo_too(
+    api: Caller,
+) -> None:
+    connection = next(
+        each for each in api.connections() if each.fate.data_fault == "parent_table_empty"
+    )
     parent = f"{connection.connector.name}_{connection.connector.tables[0]}"
     counted = f'select (select count(*) from "{{0}}"."{parent}"), (select count(*) from "{{0}}"."{parent}_lines")'
     asked = counted.format(schema_of(api, connection))
@@ -260,7 +320,9 @@ def test_a_parent_table_is_empty_while_the_one_below_it_has_rows_in_the_demo_too
     api.control(f"connections/{connection.id}", data_fault="parent_has_rows")
     [[parents, children]] = ask(api, asked, connection.account_id)
     assert (parents > 0, children) == (True, 200)
-    refused = api.client.post(f"/sandbox/control/connections/{connection.id}", json={"data_fault": "other"})
+    refused = api.client.post(
+        f"/sandbox/control/connections/{connection.id}", json={"data_fault": "other"}
+    )
     assert refused.status_code == 400
 
 
@@ -271,7 +333,9 @@ def test_the_published_sdk_asks_each_schema_of_an_account(sandbox: Sandbox) -> N
         if (connectors := [each.connector.name for each in sandbox.life.connections(account.id)])
         and len(set(connectors)) < len(connectors)
     )
-    account = Peliqan(jwt=TOKEN, backend_url=sandbox.url).get_subaccount_instance(account_id=account_id)
+    account = Peliqan(jwt=TOKEN, backend_url=sandbox.url).get_subaccount_instance(
+        account_id=account_id
+    )
     connections = account.list_connections()
     target = next(each["name"] for each in connections if each["is_datawarehouse"])
     database = account.dbconnect(target)
@@ -284,6 +348,7 @@ def test_the_published_sdk_asks_each_schema_of_an_account(sandbox: Sandbox) -> N
         assert len(tables) == len(sandbox.life.connection(source["id"]).connector.tables)
         for table in tables:
             [counted] = database.fetch(
-                target, query=f'SELECT COUNT(*) AS n, COUNT(DISTINCT "id") AS ids FROM "{schema}"."{table}"'
+                target,
+                query=f'SELECT COUNT(*) AS n, COUNT(DISTINCT "id") AS ids FROM "{schema}"."{table}"',
             )
             assert counted["n"] == counted["ids"]

@@ -11,7 +11,9 @@ from tests.support.databases import free_port
 from tests.support.webhook_target import SECRET, Receiver, counts, posting
 
 
-def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(hooked: Caller, receiver: Receiver) -> None:
+def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(
+    hooked: Caller, receiver: Receiver
+) -> None:
     connection = hooked.find()
     newest = hooked.of(connection, "runs/?per_page=1")["data"][0]["id"]
     receiver.answers = [200, 503]
@@ -31,13 +33,17 @@ def test_an_event_is_sent_on_demand_as_often_and_as_badly_signed_as_asked(hooked
     assert counts(hooked) == {"sent": 2, "failed": 1}
     hooked.control("webhooks/send", bad_signature=True, pipeline_run_id=7, status="ODD", **asked)
     signatures = [headers["X-Peliqan-Signature"] for headers, _ in receiver.posts]
-    right = [hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest() for _, body in receiver.posts]
+    right = [
+        hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest() for _, body in receiver.posts
+    ]
     assert [a == b for a, b in zip(signatures, right, strict=True)] == [True, True, True, False]
     assert len(signatures[3]) == len(right[3])
     assert (receiver.told[3]["pipeline_run_id"], receiver.told[3]["status"]) == (7, "ODD")
 
 
-def test_an_event_on_demand_says_by_itself_what_belongs_to_it(hooked: Caller, receiver: Receiver) -> None:
+def test_an_event_on_demand_says_by_itself_what_belongs_to_it(
+    hooked: Caller, receiver: Receiver
+) -> None:
     connection = hooked.find(failure="expired")
     for event, status in (("pipeline_run_started", "RUNNING"), ("connection_removed", "ERROR")):
         assert hooked.control("webhooks/send", connection_id=connection.id, event=event) == [200]
@@ -58,7 +64,9 @@ def test_an_event_on_demand_says_by_itself_what_belongs_to_it(hooked: Caller, re
         ({"times": "1"}, 400),
     ],
 )
-def test_what_cannot_be_sent_on_demand_is_refused(hooked: Caller, receiver: Receiver, wrong: dict[str, Any], status: int) -> None:
+def test_what_cannot_be_sent_on_demand_is_refused(
+    hooked: Caller, receiver: Receiver, wrong: dict[str, Any], status: int
+) -> None:
     told = {"connection_id": 100101, "event": "connection_added", **wrong}
     assert hooked.client.post("/sandbox/control/webhooks/send", json=told).status_code == status
     assert receiver.posts == []

@@ -43,7 +43,15 @@ LIVE = re.compile(
     |👉""",
     re.VERBOSE,
 )
-ANSWER = {"ok": True, "code": 0, "errcode": 0, "StatusCode": 0, "id": "x", "channel": "C1", "data": {}}
+ANSWER = {
+    "ok": True,
+    "code": 0,
+    "errcode": 0,
+    "StatusCode": 0,
+    "id": "x",
+    "channel": "C1",
+    "data": {},
+}
 
 
 def answered(request: requests.PreparedRequest) -> requests.Response:

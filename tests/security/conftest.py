@@ -49,7 +49,10 @@ def changes() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def used(
-    filled: Path, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache, tmp_path_factory: pytest.TempPathFactory
+    filled: Path,
+    sandbox_server: Sandbox,
+    compiled: FileSystemBytecodeCache,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """A folder whose console has one of each thing that people make; copied for each file of tests."""
     folder = tmp_path_factory.mktemp("used")
@@ -88,7 +91,9 @@ def app(
         servers.postgresql.drop("attacked")
         url = servers.postgresql.create("attacked", like="filled")
         changes = {**changes, "database_url": url, "redis_url": servers.redis.url}
-    made = create_app(make_settings(sandbox_server.url, folder, **{**RECEIVERS, **changes}), clock=clock)
+    made = create_app(
+        make_settings(sandbox_server.url, folder, **{**RECEIVERS, **changes}), clock=clock
+    )
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     yield made

@@ -72,7 +72,13 @@ def child_of(pid: int) -> int:
 
 @contextmanager
 def serving(
-    door: str, api_url: str, folder: Path, *more: str, stderr: IO[bytes] | None = None, quick: bool = False, **settings: object
+    door: str,
+    api_url: str,
+    folder: Path,
+    *more: str,
+    stderr: IO[bytes] | None = None,
+    quick: bool = False,
+    **settings: object,
 ) -> Iterator[Door]:
     """Serve the console in ``folder`` by one of ``DOORS``, from the checkout; ``quick``: with deadlines of a second."""
     environ = {**make_environ(api_url, folder, **settings), "FORWARDED_ALLOW_IPS": "*"}

@@ -42,7 +42,9 @@ class Upstream:
     waiting: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def page(self, real: Callable[..., Any], tables: Any, table: Any, asked: Any, number: int, size: int) -> Any:
+    def page(
+        self, real: Callable[..., Any], tables: Any, table: Any, asked: Any, number: int, size: int
+    ) -> Any:
         if number >= self.cut_at and self.fails:
             refuse(404, "ERROR_TABLE_DOES_NOT_EXIST", "The table was deleted.")
         if number >= self.cut_at and not self.opened.is_set():
@@ -50,7 +52,13 @@ class Upstream:
                 self.waiting += 1
             self.opened.wait(60)
         # As if it had no more rows than that: a filter would have the stand-in look through all million for each page.
-        return real(tables, replace(table, count=self.rows) if table.id == LEDGER else table, asked, number, size)
+        return real(
+            tables,
+            replace(table, count=self.rows) if table.id == LEDGER else table,
+            asked,
+            number,
+            size,
+        )
 
 
 @dataclass(frozen=True)
@@ -108,18 +116,30 @@ class Served:
 
 
 @contextmanager
-def serving(folder: Path, sandbox: Sandbox, place: Path, *command: str, module: str = "dashboard") -> Iterator[Served]:
+def serving(
+    folder: Path, sandbox: Sandbox, place: Path, *command: str, module: str = "dashboard"
+) -> Iterator[Served]:
     """The command's server with room for all clients at a time; ``{port}`` in it is a free one. nginx's files are in ``place``."""
     processes, port = (
-        Processes(make_environ(sandbox.url, folder, dashboard_api_timeout=60, dashboard_api_concurrency=256)),
+        Processes(
+            make_environ(
+                sandbox.url, folder, dashboard_api_timeout=60, dashboard_api_concurrency=256
+            )
+        ),
         free_port(),
     )
     try:
-        process = processes.start(*(word.format(port=port) for word in command), "--threads=128", module=module)
+        process = processes.start(
+            *(word.format(port=port) for word in command), "--threads=128", module=module
+        )
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
         nginx = Nginx(place, url)
         try:
-            doors = {"direct": url, "nginx": nginx.default, "nginx with HTTP/1.1 to the console": nginx.http11}
+            doors = {
+                "direct": url,
+                "nginx": nginx.default,
+                "nginx with HTTP/1.1 to the console": nginx.http11,
+            }
             yield Served(process, doors, nginx, sign_in(url))
         finally:
             nginx.stop()
@@ -134,12 +154,22 @@ def children(pid: int) -> list[int]:
 def sign_in(url: str) -> str:
     """The cookie of an administrator, who sees every export."""
     client = requests.Session()
-    token = client.get(f"{url}/login", timeout=20).text.partition('name="csrf_token" value="')[2].partition('"')[0]
-    client.post(f"{url}/login", data={"email": "adam@example.com", "password": PASSWORD, "csrf_token": token}, timeout=20)
+    token = (
+        client.get(f"{url}/login", timeout=20)
+        .text.partition('name="csrf_token" value="')[2]
+        .partition('"')[0]
+    )
+    client.post(
+        f"{url}/login",
+        data={"email": "adam@example.com", "password": PASSWORD, "csrf_token": token},
+        timeout=20,
+    )
     return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
 
 
-def cut_in_the_middle(served: Served, upstream: Upstream, paths: list[str], cut: Callable[[], object]) -> dict[str, Received]:
+def cut_in_the_middle(
+    served: Served, upstream: Upstream, paths: list[str], cut: Callable[[], object]
+) -> dict[str, Received]:
     """Have every path by every door at a time; ``cut`` when every export has read its first ``CUT_AT - 1`` pages."""
     asked = list(served.all(paths))
     upstream.opened.clear()
@@ -147,18 +177,28 @@ def cut_in_the_middle(served: Served, upstream: Upstream, paths: list[str], cut:
         found = {" | ".join(each): pool.submit(served.get, *each) for each in asked}
         exports = [each for each in asked if "/export." in each[2]]
         late = upstream.rows // PAGE - upstream.cut_at + 1
-        wait_for(lambda: upstream.waiting >= len(exports) * late, "all exports are in the middle", within=90)
+        wait_for(
+            lambda: upstream.waiting >= len(exports) * late,
+            "all exports are in the middle",
+            within=90,
+        )
         cut()
         return {name: each.result() for name, each in found.items()}
 
 
-def looks_whole_and_is_not(found: dict[str, Received], whole: dict[str, bytes], rows: int) -> list[str]:
+def looks_whole_and_is_not(
+    found: dict[str, Received], whole: dict[str, bytes], rows: int
+) -> list[str]:
     """Those that a client takes for the whole answer, and what is wrong with them."""
     wrong = []
     for name, received in found.items():
         path = name.rpartition(" | ")[2]
         if received.looks_whole and "/export." in path and count_rows(path, received.body) != rows:
             wrong.append(f"{name}: {len(received.body)} bytes of a part")
-        if received.looks_whole and "/export." not in path and received.body not in (whole[path], whole[f"{path} compressed"]):
+        if (
+            received.looks_whole
+            and "/export." not in path
+            and received.body not in (whole[path], whole[f"{path} compressed"])
+        ):
             wrong.append(f"{name}: {len(received.body)} bytes")
     return wrong

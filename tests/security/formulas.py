@@ -17,8 +17,24 @@ SIGNS = "=+-@＝＋－＠﹦﹢﹣﹫"
 # What readers drop in front of a text.
 BEFORE = ("", " ", "\t", "\r", "\n", "\r\n", "\x0b", "\x0c", "\x00", "\x1f", "\x85", "\xa0", "\u200b", "\u2028", "\u3000", "\ufeff", '"', '""', "\ufeff \"")  # fmt: skip
 # What ends a cell, or a record, for some readers.
-WITHIN = ("", "a;", 'a;"', "a; ", "a;\u3000", "a\n", "a\r\n", "a\r", "a\t", 'a\n"', "a;b\n \ufeff", '";', '"\n')
-STARTS = tuple(dict.fromkeys(part + before + sign for part in WITHIN for before in BEFORE for sign in SIGNS))
+WITHIN = (
+    "",
+    "a;",
+    'a;"',
+    "a; ",
+    "a;\u3000",
+    "a\n",
+    "a\r\n",
+    "a\r",
+    "a\t",
+    'a\n"',
+    "a;b\n \ufeff",
+    '";',
+    '"\n',
+)
+STARTS = tuple(
+    dict.fromkeys(part + before + sign for part in WITHIN for before in BEFORE for sign in SIGNS)
+)
 
 
 def cells_of(content: str) -> Iterator[tuple[str, str]]:
@@ -27,7 +43,9 @@ def cells_of(content: str) -> Iterator[tuple[str, str]]:
         for record in csv.reader(io.StringIO(content, newline=""), delimiter=separator):
             yield from ((f"separated by {separator!r}", cell) for cell in record)
     for separator in ";\t":
-        for record in csv.reader(re.split(r"\r\n|\r|\n", content), delimiter=separator, quoting=csv.QUOTE_NONE):
+        for record in csv.reader(
+            re.split(r"\r\n|\r|\n", content), delimiter=separator, quoting=csv.QUOTE_NONE
+        ):
             yield from ((f"separated by {separator!r}, without quotes", cell) for cell in record)
 
 
@@ -54,7 +72,9 @@ class FormulaApi(HostileApi):
 
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
         for start in self._starts:
-            request.url = (request.url or "").replace(quote(start, safe=""), quote(PAYLOAD, safe=""))
+            request.url = (request.url or "").replace(
+                quote(start, safe=""), quote(PAYLOAD, safe="")
+            )
         return super().send(request, *args, **more)
 
     def start_of(self, text: str) -> str:
@@ -63,7 +83,9 @@ class FormulaApi(HostileApi):
     def _made_hostile(self, path: str, content: bytes) -> bytes:
         lines = super()._made_hostile(path, content).split(b"\n")
         try:
-            return b"\n".join(json.dumps(self._with_formulas(json.loads(line))).encode() for line in lines)
+            return b"\n".join(
+                json.dumps(self._with_formulas(json.loads(line))).encode() for line in lines
+            )
         except ValueError:
             return b"\n".join(lines)
 
@@ -74,5 +96,8 @@ class FormulaApi(HostileApi):
         if isinstance(told, list):
             return [self._with_formulas(each) for each in told]
         if isinstance(told, dict):
-            return {self._with_formulas(name): self._with_formulas(value) for name, value in told.items()}
+            return {
+                self._with_formulas(name): self._with_formulas(value)
+                for name, value in told.items()
+            }
         return told

@@ -31,28 +31,48 @@ class HostileApi(HTTPAdapter):
     def send(self, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
         asked = request.copy()
         parts = urlsplit(asked.url or "")
-        query = [(_as_it_was(name), _as_it_was(value)) for name, value in parse_qsl(parts.query, keep_blank_values=True)]
+        query = [
+            (_as_it_was(name), _as_it_was(value))
+            for name, value in parse_qsl(parts.query, keep_blank_values=True)
+        ]
         asked.url = urlunsplit(parts._replace(query=urlencode(query)))
         answer = super().send(asked, *args, **more)
         body = self._made_hostile(parts.path, answer.content)
         made = requests.Response()
         made.status_code, made.url, made.request = answer.status_code, request.url or "", request
-        made.headers.update({name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers})
-        made.raw = HTTPResponse(io.BytesIO(body), made.headers, answer.status_code, preload_content=False)
+        made.headers.update(
+            {
+                name: answer.headers[name]
+                for name in ("Content-Type", "Retry-After")
+                if name in answer.headers
+            }
+        )
+        made.raw = HTTPResponse(
+            io.BytesIO(body), made.headers, answer.status_code, preload_content=False
+        )
         return made
 
     def _made_hostile(self, path: str, content: bytes) -> bytes:
         if path.startswith("/api/proxy/db/"):
-            return b"\n".join(json.dumps(_sql(json.loads(line))).encode() for line in content.splitlines() if line.strip())
+            return b"\n".join(
+                json.dumps(_sql(json.loads(line))).encode()
+                for line in content.splitlines()
+                if line.strip()
+            )
         try:
             told = json.loads(content)
         except ValueError:
             return content
         if path.startswith("/api/partner/sub-accounts/"):
-            told = {"data": [each for each in told["data"] if each["id"] in self._accounts], "next": None}
+            told = {
+                "data": [each for each in told["data"] if each["id"] in self._accounts],
+                "next": None,
+            }
         if "/rows/" in path:
             return json.dumps(_rows(told)).encode()
-        return json.dumps(told if path.endswith(("/invite/", "/saltedge-refresh/")) else _hostile(told)).encode()
+        return json.dumps(
+            told if path.endswith(("/invite/", "/saltedge-refresh/")) else _hostile(told)
+        ).encode()
 
 
 def _as_it_was(text: str) -> str:
@@ -66,7 +86,10 @@ def _hostile(told: Any) -> Any:
         return [_hostile(each) for each in told]
     if not isinstance(told, dict):
         return told
-    made = {name: value if name in KEPT and isinstance(value, str) else _hostile(value) for name, value in told.items()}
+    made = {
+        name: value if name in KEPT and isinstance(value, str) else _hostile(value)
+        for name, value in told.items()
+    }
     if isinstance(told.get("tables"), dict):
         made["tables"] = {PAYLOAD + name: load for name, load in told["tables"].items()}
     if isinstance(told.get("id"), int) and told["id"] % ODD == 0:
@@ -83,7 +106,10 @@ def _value(told: Any) -> Any:
 
 
 def _row(told: dict[str, Any]) -> dict[str, Any]:
-    return {name if name in {"id", "order"} else PAYLOAD + name: _value(value) for name, value in told.items()}
+    return {
+        name if name in {"id", "order"} else PAYLOAD + name: _value(value)
+        for name, value in told.items()
+    }
 
 
 def _rows(told: Any) -> Any:

@@ -10,7 +10,15 @@ from typing import Any
 
 MEGABYTE = 1_000_000
 # Tried as members of a class of characters, in this order.
-_SAMPLES = [*"aA1_ .-@/:\n\"'+(,;=<", *map(chr, range(33, 127)), "\x00", "é", "\u2028", "\ud800", "\u200b"]
+_SAMPLES = [
+    *"aA1_ .-@/:\n\"'+(,;=<",
+    *map(chr, range(33, 127)),
+    "\x00",
+    "é",
+    "\u2028",
+    "\ud800",
+    "\u200b",
+]
 _OTHERS = ("a", "A", "1", " ", "\n", ".", "@", "\x00")
 _MOST_WITNESSES, _MOST_LETTERS = 60, 16
 
@@ -31,11 +39,18 @@ def _texts(pattern: "re.Pattern[Any]") -> list[Callable[[int], str]]:
     letters = list(dict.fromkeys(_letters(tree)))
     ends = list(dict.fromkeys([*letters[:_MOST_LETTERS], *_OTHERS]))
     parts = {a + b for a, b in product(ends, repeat=2)} | set(ends) | set(letters)
-    witnesses = dict.fromkeys(word for many in (1, 2, 5) for word in islice(_witnesses(tree, many), _MOST_WITNESSES) if word)
+    witnesses = dict.fromkeys(
+        word
+        for many in (1, 2, 5)
+        for word in islice(_witnesses(tree, many), _MOST_WITNESSES)
+        if word
+    )
     beginnings = {word[:end] for word in witnesses for end in range(1, min(len(word), 40) + 1)}
     parts |= beginnings | {word + end for word in witnesses for end in (" ", "\n", "a", "\x00")}
     texts = [partial(_repeated, "", part) for part in sorted(parts)]
-    return texts + [partial(_repeated, word, end) for word in sorted(beginnings)[:200] for end in ends]
+    return texts + [
+        partial(_repeated, word, end) for word in sorted(beginnings)[:200] for end in ends
+    ]
 
 
 def _repeated(start: str, part: str, size: int) -> str:
@@ -59,8 +74,14 @@ def _members(kind: Any, value: Any) -> Iterator[str]:
     if kind is sre.ANY:
         return iter(_SAMPLES)
     items = value if kind is sre.IN else [(sre.NEGATE, None), (sre.LITERAL, value)]
-    compiled = re.compile(f"[{'^' if items[0][0] is sre.NEGATE else ''}{''.join(map(_written, items))}]")
-    own = [chr(item[1]) if item[0] is sre.LITERAL else chr(item[1][0]) for item in items if item[0] in {sre.LITERAL, sre.RANGE}]
+    compiled = re.compile(
+        f"[{'^' if items[0][0] is sre.NEGATE else ''}{''.join(map(_written, items))}]"
+    )
+    own = [
+        chr(item[1]) if item[0] is sre.LITERAL else chr(item[1][0])
+        for item in items
+        if item[0] in {sre.LITERAL, sre.RANGE}
+    ]
     return (each for each in [*_SAMPLES, *own] if compiled.fullmatch(each))
 
 
@@ -105,5 +126,11 @@ def _witnesses(tree: Iterable[Any], many: int) -> Iterator[str]:
         elif kind in {sre.ASSERT, sre.ASSERT_NOT, sre.AT, sre.GROUPREF}:
             continue
         else:
-            choices.append([word for inner in _inside(kind, value) for word in islice(_witnesses(inner, many), 12)])
+            choices.append(
+                [
+                    word
+                    for inner in _inside(kind, value)
+                    for word in islice(_witnesses(inner, many), 12)
+                ]
+            )
     return ("".join(words) for words in product(*choices))

@@ -92,7 +92,9 @@ class Places:
         return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(numbers[found[1]]), rule.rule)
 
     def _numbers(self, rule: Rule) -> dict[str, int]:
-        run = db.session.scalars(select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())).first()
+        run = db.session.scalars(
+            select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
+        ).first()
         assert run is not None
         known = {
             "account_id": ACCOUNT, "connection_id": run.connection_id, "run_id": run.id, "database_id": DATABASE,

@@ -31,7 +31,11 @@ from tests.support.webhook_sender import ADDRESS
 
 def fields_of(person: Person, page: str, action: str) -> dict[str, Any]:
     """The form with this action as a browser would send it untouched."""
-    form = next(each for each in person.get(page).select("form[method=post]") if str(each["action"]).partition("#")[0] == action)
+    form = next(
+        each
+        for each in person.get(page).select("form[method=post]")
+        if str(each["action"]).partition("#")[0] == action
+    )
     found: dict[str, Any] = {}
     for field in form.select("input[name], textarea[name], select[name]"):
         if field.get("type") in {"checkbox", "radio"} and not field.has_attr("checked"):
@@ -45,7 +49,9 @@ def fields_of(person: Person, page: str, action: str) -> dict[str, Any]:
 def send(person: Person, page: str, action: str, *accepted: int, **typed: str) -> TestResponse:
     """Fill it in and send it; the status must be one of those accepted."""
     answer = person.client.post(action, data={**fields_of(person, page, action), **typed})
-    assert answer.status_code in (accepted or {302, 303}), f"{action}: {answer.status_code}\n{answer.text[:2000]}"
+    assert answer.status_code in (accepted or {302, 303}), (
+        f"{action}: {answer.status_code}\n{answer.text[:2000]}"
+    )
     return answer
 
 
@@ -68,7 +74,9 @@ def work(app: Flask, folder: Path) -> None:
         db.session.remove()
 
 
-def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = "") -> None:
+def make_one_of_each(
+    app: Flask, olga: Person, adam: Person, folder: Path, text: str, column: str = ""
+) -> None:
     """``column``: the name of a column of the table with everything in it."""
     with app.app_context():
         runs = select(Run).where(Run.account_id == ACCOUNT).order_by(Run.id.desc())
@@ -76,7 +84,9 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
         cause = db.session.scalars(select(Cause.id).order_by(Cause.id.desc())).first()
         finding = db.session.scalars(select(Finding).order_by(Finding.id.desc())).first()
         consent = db.session.scalars(
-            select(Connection).where(Connection.auth_type == "oauth2", Connection.account_id != ACCOUNT)
+            select(Connection).where(
+                Connection.auth_type == "oauth2", Connection.account_id != ACCOUNT
+            )
         ).first()
         assert cause is not None
         assert finding is not None
@@ -84,7 +94,9 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
         finding_id = finding.id
         theirs, its = consent.account_id, consent.id
     account, connection = f"/accounts/{ACCOUNT}", f"/accounts/{ACCOUNT}/connections/{connection_id}"
-    Person(app.test_client()).post("/login", page="/login", email=text, password="whatever it may be")
+    Person(app.test_client()).post(
+        "/login", page="/login", email=text, password="whatever it may be"
+    )
     for page in (account, connection, f"/causes/{cause}"):
         olga.post(f"{page}/notes", text=text)
     olga.post(f"{account}/owner", do="take")
@@ -110,10 +122,25 @@ def make_one_of_each(app: Flask, olga: Person, adam: Person, folder: Path, text:
     copies = folder.with_name(f"{folder.name}-copies")
     copies.mkdir(exist_ok=True)
     place = f"sqlite:///{copies}/{text[:20].replace('/', '')}.db"
-    send(adam, "/pulls/new", "/pulls", name=text, address=place, accounts=str(ACCOUNT), tables=str(TABLE))
+    send(
+        adam,
+        "/pulls/new",
+        "/pulls",
+        name=text,
+        address=place,
+        accounts=str(ACCOUNT),
+        tables=str(TABLE),
+    )
     bulk_new = f"/bulk/new?which=ticked&kind=sync&c=1002-{_connection_of(app, 1002)}"
     send(olga, bulk_new, "/bulk", why=text)
-    told = {"event": text, "event_id": text, "status": text, "account_id": ACCOUNT, "server_id": connection_id, "more": text}
+    told = {
+        "event": text,
+        "event_id": text,
+        "status": text,
+        "account_id": ACCOUNT,
+        "server_id": connection_id,
+        "more": text,
+    }
     assert app.test_client().post(ADDRESS, json=told).status_code == 204
     work(app, folder)
 
@@ -126,7 +153,9 @@ def newest(app: Flask, model: Any) -> int:
 
 def _connection_of(app: Flask, account_id: int) -> int:
     with app.app_context():
-        wanted = select(Connection.id).where(Connection.account_id == account_id, Connection.is_warehouse.is_(False))
+        wanted = select(Connection.id).where(
+            Connection.account_id == account_id, Connection.is_warehouse.is_(False)
+        )
         found = db.session.scalars(wanted).first()
         assert found is not None
         return found

@@ -42,12 +42,18 @@ KINDS = {
     "stops in the headers": Slow(b"GET /login HTTP/1.1\r\nHost: x\r\n"),
     "sends a form byte by byte": Slow(FORM + b"Content-Length: 9000\r\n\r\nemail=", _send(b"a")),
     "stops in a form": Slow(FORM + b"Content-Length: 9000\r\n\r\n" + b"a" * 4500),
-    "waits to be asked for its form": Slow(FORM + b"Content-Length: 9000\r\nExpect: 100-continue\r\n\r\n"),
+    "waits to be asked for its form": Slow(
+        FORM + b"Content-Length: 9000\r\nExpect: 100-continue\r\n\r\n"
+    ),
     "sends an event byte by byte": Slow(HOOK + b"Content-Length: 9000\r\n\r\n{", _send(b" ")),
     "stops in an event": Slow(HOOK + b"Content-Length: 9000\r\n\r\n" + b" " * 4500),
-    "sends chunks byte by byte": Slow(HOOK + b"Transfer-Encoding: chunked\r\n\r\n", _send(b"1\r\na\r\n")),
+    "sends chunks byte by byte": Slow(
+        HOOK + b"Transfer-Encoding: chunked\r\n\r\n", _send(b"1\r\na\r\n")
+    ),
     "sends one size of a chunk": Slow(HOOK + b"Transfer-Encoding: chunked\r\n\r\n", _send(b"0")),
-    "sends trailers byte by byte": Slow(HOOK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", _send(b"a")),
+    "sends trailers byte by byte": Slow(
+        HOOK + b"Transfer-Encoding: chunked\r\n\r\n0\r\nX: ", _send(b"a")
+    ),
     "sends a second request byte by byte": Slow(OPEN + b"GET /", _send(b"a")),
     "does not read the answer": Slow(LARGE, receive_buffer=4096),
     "asks for many answers and reads none": Slow(LARGE * 20, receive_buffer=4096),
@@ -60,7 +66,10 @@ def clients(door: Door, kind: Slow, number: int) -> Iterator[list[socket.socket]
     """So many at a time, until the block ends."""
     stop = threading.Event()
     with ExitStack() as stack:
-        there = [stack.enter_context(door.connect(receive_buffer=kind.receive_buffer)) for _ in range(number)]
+        there = [
+            stack.enter_context(door.connect(receive_buffer=kind.receive_buffer))
+            for _ in range(number)
+        ]
         for each in there:
             each.sendall(kind.first)
         going_on = threading.Thread(target=_go_on, args=(there, kind, stop))

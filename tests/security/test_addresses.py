@@ -36,9 +36,13 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize("target", ELSEWHERE)
-def test_whatever_the_address_says_signing_in_leads_to_this_console(app: Flask, target: str) -> None:
+def test_whatever_the_address_says_signing_in_leads_to_this_console(
+    app: Flask, target: str
+) -> None:
     person = Person(app.test_client())
-    answer = person.post("/login", page="/login", email="viv@example.com", password=PASSWORD, next=target)
+    answer = person.post(
+        "/login", page="/login", email="viv@example.com", password=PASSWORD, next=target
+    )
     assert answer.status_code == 302
     for location in (answer.location, person.client.get(f"/login?next={quote(target)}").location):
         where = urlsplit(urljoin(f"{HERE}/login", location))
@@ -53,13 +57,19 @@ def test_nor_does_any_other_form_that_leads_back_to_where_it_stood(app: Flask, t
     for path in ("/accounts/1001/tables/10011900/reveal", "/accounts/1001/connections/100101/tick"):
         answer = olga.post(path, next=target, why="x", do="tick", then="")
         if answer.status_code in {302, 303}:
-            assert urlsplit(urljoin(f"{HERE}/x", answer.location)).netloc == urlsplit(HERE).netloc, answer.location
+            assert (
+                urlsplit(urljoin(f"{HERE}/x", answer.location)).netloc == urlsplit(HERE).netloc
+            ), answer.location
         assert answer.status_code < 500
 
 
 def test_an_address_of_this_console_is_gone_back_to(app: Flask) -> None:
     with app.test_request_context("/login"):
-        for target in ("/connections?severity=error", "/accounts/1001?x=%2F%2Fevil.example", "/find?q=a//b"):
+        for target in (
+            "/connections?severity=error",
+            "/accounts/1001?x=%2F%2Fevil.example",
+            "/find?q=a//b",
+        ):
             assert safe_next(target) == target
 
 
@@ -67,7 +77,12 @@ def test_an_address_of_this_console_is_gone_back_to(app: Flask) -> None:
 def named(sandbox_server: Sandbox, folder: Path, app: Flask) -> Flask:
     """A console that knows its own name, and has another one for the widget."""
     return create_app(
-        make_settings(sandbox_server.url, folder, dashboard_url=HERE, dashboard_widget_origin="https://widget.example.net")
+        make_settings(
+            sandbox_server.url,
+            folder,
+            dashboard_url=HERE,
+            dashboard_widget_origin="https://widget.example.net",
+        )
     )
 
 
@@ -76,7 +91,9 @@ def named(sandbox_server: Sandbox, folder: Path, app: Flask) -> Flask:
     ["evil.example", "console.example.com.evil.example", "evil.example:8900", "xconsole.example.com", "169.254.169.254", "a b", "[::2]", "",
      "console.example.com@evil.example", "evil.example#console.example.com", "evil.example; script-src *"],
 )  # fmt: skip
-def test_a_host_name_that_is_not_the_consoles_is_answered_by_nothing(named: Flask, host: str) -> None:
+def test_a_host_name_that_is_not_the_consoles_is_answered_by_nothing(
+    named: Flask, host: str
+) -> None:
     for path in ("/", "/login", "/embed/frame", "/webhooks", "/static/console.css", "/nowhere"):
         answer = named.test_client().get(path, headers={"Host": host})
         assert answer.status_code == 400, path
@@ -86,22 +103,36 @@ def test_a_host_name_that_is_not_the_consoles_is_answered_by_nothing(named: Flas
 
 
 @pytest.mark.parametrize(
-    "host", ["console.example.com", "CONSOLE.example.com", "console.example.com:443", "localhost:8900", "127.0.0.1", "[::1]:8900"]
+    "host",
+    [
+        "console.example.com",
+        "CONSOLE.example.com",
+        "console.example.com:443",
+        "localhost:8900",
+        "127.0.0.1",
+        "[::1]:8900",
+    ],
 )
 def test_its_own_and_this_machines_are_answered(named: Flask, host: str) -> None:
     assert named.test_client().get("/login", headers={"Host": host}).status_code == 200
 
 
-def test_without_a_name_of_its_own_no_host_header_reaches_a_page_of_others_or_a_policy(app: Flask) -> None:
+def test_without_a_name_of_its_own_no_host_header_reaches_a_page_of_others_or_a_policy(
+    app: Flask,
+) -> None:
     for host in ("evil.example; script-src *", 'evil.example"><xss>', "a,b"):
         answer = app.test_client().get("/embed/frame", headers={"Host": host})
         assert "script-src *" not in answer.headers.get("Content-Security-Policy", "")
         assert "<xss>" not in answer.text
-    answer = app.test_client().get("/", headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"})
+    answer = app.test_client().get(
+        "/", headers={"Host": "evil.example", "X-Forwarded-Host": "evil.example"}
+    )
     assert answer.location.startswith("/login")
 
 
-def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(named: Flask, places: Places) -> None:
+def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(
+    named: Flask, places: Places
+) -> None:
     """The vendor's script may do there what it likes; nobody can be asked there to sign in."""
     client, host = named.test_client(), {"Host": "widget.example.net"}
     for place in places.all("GET"):
@@ -110,10 +141,14 @@ def test_the_widgets_host_gives_the_frame_and_nothing_of_the_console(named: Flas
         answer = ask(client, place, headers=host)
         assert answer.status_code == (200 if place.endpoint == "embed.frame" else 404), place
     assert client.post("/login", headers=host).status_code in {400, 404}
-    assert "sandbox" not in client.get("/embed/frame", headers=host).headers["Content-Security-Policy"]
+    assert (
+        "sandbox" not in client.get("/embed/frame", headers=host).headers["Content-Security-Policy"]
+    )
 
 
-def test_under_the_consoles_own_name_the_frame_never_has_its_origin(named: Flask, app: Flask) -> None:
+def test_under_the_consoles_own_name_the_frame_never_has_its_origin(
+    named: Flask, app: Flask
+) -> None:
     for served in (named, app):
         answer = served.test_client().get("/embed/frame", headers={"Host": "localhost"})
         policy = answer.headers["Content-Security-Policy"]
@@ -128,7 +163,9 @@ def test_the_widget_has_another_host_than_the_console_or_none() -> None:
     for same in (HERE, f"{HERE}:443", HERE.upper().replace("HTTPS", "https")):
         with pytest.raises(SettingsError, match="another host"):
             read_settings({**good, "DASHBOARD_WIDGET_ORIGIN": same}, Path("/nonexistent"))
-    found = read_settings({**good, "DASHBOARD_WIDGET_ORIGIN": "https://widget.example.net"}, Path("/nonexistent"))
+    found = read_settings(
+        {**good, "DASHBOARD_WIDGET_ORIGIN": "https://widget.example.net"}, Path("/nonexistent")
+    )
     assert found.hosts >= {"console.example.com", "widget.example.net", "127.0.0.1"}
 
 
@@ -198,14 +235,19 @@ def test_the_console_keeps_none_and_says_why_without_it(
         assert (action.state, action.url) == ("failed", None)
         assert "not safe" in action.detail
         assert url not in action.detail
-        assert db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None))) == before
+        assert (
+            db.session.scalar(select(func.count(Action.id)).where(Action.url.is_not(None)))
+            == before
+        )
     sandbox.clear()
 
 
 def test_an_invites_address_goes_through_the_same_door(app: Flask, sandbox: Sandbox) -> None:
     sandbox.fault("invite", status=200, body={"url": "javascript:alert(1)"})
     olga = Person(app.test_client(), "olga@example.com")
-    shown = olga.client.get(olga.post("/accounts/1001/invite", connector="something_new").location).text
+    shown = olga.client.get(
+        olga.post("/accounts/1001/invite", connector="something_new").location
+    ).text
     assert "not safe" in shown
     assert "javascript:" not in shown
     sandbox.clear()
@@ -217,7 +259,10 @@ def test_an_invites_address_goes_through_the_same_door(app: Flask, sandbox: Sand
         "{data}/console.db",
         "{data}/../{name}/console.db",
         "{data}/queue.db",
-        *(f"{{data}}/console.db{behind}" for behind in ("-journal", "-wal", "-shm", ".lock", "x", "-journal/copies.db")),
+        *(
+            f"{{data}}/console.db{behind}"
+            for behind in ("-journal", "-wal", "-shm", ".lock", "x", "-journal/copies.db")
+        ),
         "{data}/CONSOLE.DB",
         "{data}/new.db",
         "{data}/below/new.db",
@@ -229,14 +274,30 @@ def test_copies_never_go_into_the_consoles_own_files(app: Flask, folder: Path, p
     _is_refused(app, adam, address)
 
 
-@pytest.mark.parametrize("place", ["{data}", "{data}/exports", "{data}/x/../exports", "{data}/new", "{data}/.."])
+@pytest.mark.parametrize(
+    "place", ["{data}", "{data}/exports", "{data}/x/../exports", "{data}/new", "{data}/.."]
+)
 def test_nor_into_its_folders(app: Flask, folder: Path, place: str) -> None:
-    _is_refused(app, Person(app.test_client(), "adam@example.com"), "parquet://" + place.format(data=folder))
+    _is_refused(
+        app, Person(app.test_client(), "adam@example.com"), "parquet://" + place.format(data=folder)
+    )
 
 
 def _is_refused(app: Flask, adam: Person, address: str) -> None:
-    answer = adam.post("/pulls", page="/pulls/new", name="Into its own", address=address, every="60", full_every="20")
+    answer = adam.post(
+        "/pulls",
+        page="/pulls/new",
+        name="Into its own",
+        address=address,
+        every="60",
+        full_every="20",
+    )
     assert answer.status_code == 422
     assert "Copies need a place of their own" in answer.text
     with app.app_context():
-        assert db.session.scalar(select(func.count(PullSchedule.id)).where(PullSchedule.name == "Into its own")) == 0
+        assert (
+            db.session.scalar(
+                select(func.count(PullSchedule.id)).where(PullSchedule.name == "Into its own")
+            )
+            == 0
+        )

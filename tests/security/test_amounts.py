@@ -15,7 +15,9 @@ pytestmark = pytest.mark.usefixtures("doors", "limited")
 
 
 def at_most(monkeypatch: pytest.MonkeyPatch, amount: str) -> None:
-    monkeypatch.setattr(quotas, "AMOUNTS", {kind: (amount, called) for kind, (_, called) in quotas.AMOUNTS.items()})
+    monkeypatch.setattr(
+        quotas, "AMOUNTS", {kind: (amount, called) for kind, (_, called) in quotas.AMOUNTS.items()}
+    )
 
 
 def test_whatever_changes_something_or_gives_much_away_is_counted(
@@ -29,14 +31,20 @@ def test_whatever_changes_something_or_gives_much_away_is_counted(
             continue
         with app.app_context():
             limiter.reset()
-        first, second = (ask(person.client, place, data={"csrf_token": token}).status_code for _ in range(2))
-        is_much = place.method != "GET" or place.is_for_scripts or place.endpoint.startswith("tables.")
+        first, second = (
+            ask(person.client, place, data={"csrf_token": token}).status_code for _ in range(2)
+        )
+        is_much = (
+            place.method != "GET" or place.is_for_scripts or place.endpoint.startswith("tables.")
+        )
         assert (first, second) == (200, 429 if is_much else 200), place
         counted += is_much
     assert counted > 80
 
 
-def test_nobody_has_more_than_their_amount_by_session_and_token_together(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_has_more_than_their_amount_by_session_and_token_together(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     at_most(monkeypatch, "4 per minute; 100 per hour")
     viv, olga = (Person(app.test_client(), f"{name}@example.com") for name in ("viv", "olga"))
     with app.app_context():
@@ -45,10 +53,21 @@ def test_nobody_has_more_than_their_amount_by_session_and_token_together(app: Fl
         token = users.new_token(user, "report", app.extensions["services"].clock()).value
     script, bearer = app.test_client(), {"Authorization": f"Bearer {token}"}
     assert [viv.client.get("/accounts.json").status_code for _ in range(3)] == [200] * 3
-    assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [200, 429, 429]
+    assert [script.get("/accounts.json", headers=bearer).status_code for _ in range(3)] == [
+        200,
+        429,
+        429,
+    ]
     refused = script.get("/connections.json", headers=bearer)
-    assert (refused.status_code, refused.json["error"], refused.headers["Retry-After"]) == (429, "too_many_attempts", "60")
-    assert refused.json["detail"] == "One person may have 4 per minute and 100 per hour of pages of rows and lists for scripts."
+    assert (refused.status_code, refused.json["error"], refused.headers["Retry-After"]) == (
+        429,
+        "too_many_attempts",
+        "60",
+    )
+    assert (
+        refused.json["detail"]
+        == "One person may have 4 per minute and 100 per hour of pages of rows and lists for scripts."
+    )
     # Other kinds, pages and other people are not touched by it.
     assert viv.client.get("/accounts.csv").status_code == 200
     assert viv.client.get("/accounts").status_code == 200

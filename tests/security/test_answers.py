@@ -51,13 +51,22 @@ def answers(app: Flask, places: Places) -> list[Answered]:
         for how in ({}, {"HX-Request": "true"})
         if not (how and place.is_for_scripts)
     ]
-    assert _done(app) == before, "what is asked for by GET must do nothing: an image's address is followed without a question"
+    assert _done(app) == before, (
+        "what is asked for by GET must do nothing: an image's address is followed without a question"
+    )
     for path in ("/nowhere", "/connections?page=x", "/accounts/1/connections/1.json"):
-        found.append(Answered(Place("", "GET", path, None), person.client.get(path, headers=ELSEWHERE)))
+        found.append(
+            Answered(Place("", "GET", path, None), person.client.get(path, headers=ELSEWHERE))
+        )
     for endpoint, answer in (
         ("without its token", person.client.post("/logout")),
         ("signed out", app.test_client().get("/")),
-        ("no such method", person.client.options("/connections", headers={**ELSEWHERE, "Access-Control-Request-Method": "POST"})),
+        (
+            "no such method",
+            person.client.options(
+                "/connections", headers={**ELSEWHERE, "Access-Control-Request-Method": "POST"}
+            ),
+        ),
     ):
         found.append(Answered(Place(endpoint, "", "", None), answer))
     return found
@@ -66,7 +75,11 @@ def answers(app: Flask, places: Places) -> list[Answered]:
 @pytest.fixture(scope="module")
 def shown(answers: list[Answered]) -> list[tuple[Answered, BeautifulSoup]]:
     """Those that a browser shows, taken apart once."""
-    return [(each, BeautifulSoup(each.answer.text, "html.parser")) for each in answers if each.answer.mimetype == "text/html"]
+    return [
+        (each, BeautifulSoup(each.answer.text, "html.parser"))
+        for each in answers
+        if each.answer.mimetype == "text/html"
+    ]
 
 
 def _done(app: Flask) -> dict[str, int]:
@@ -82,7 +95,10 @@ def _done(app: Flask) -> dict[str, int]:
         UserSession,
     )
     with app.app_context():
-        found = {model.__tablename__: db.session.scalar(select(func.count(model.id))) or 0 for model in made}
+        found = {
+            model.__tablename__: db.session.scalar(select(func.count(model.id))) or 0
+            for model in made
+        }
         db.session.remove()
         return found
 
@@ -99,16 +115,26 @@ def test_no_answer_is_kept_by_a_browser_or_anything_on_the_way(answers: list[Ans
     for each in answers:
         assert each.answer.headers["Cache-Control"] == "no-store", each
         assert "Expires" not in each.answer.headers, each
-    assert next(each.answer.status_code for each in answers if each.place.endpoint == "exports.file") == 200
+    assert (
+        next(each.answer.status_code for each in answers if each.place.endpoint == "exports.file")
+        == 200
+    )
 
 
 def test_every_answer_says_how_it_may_be_used(answers: list[Answered]) -> None:
     for each in answers:
         headers = each.answer.headers
-        policy = dict(part.strip().partition(" ")[::2] for part in headers["Content-Security-Policy"].split(";"))
+        policy = dict(
+            part.strip().partition(" ")[::2]
+            for part in headers["Content-Security-Policy"].split(";")
+        )
         assert policy["default-src"] == policy["object-src"] == policy["base-uri"] == "'none'", each
-        assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "data:", "https:"} & set(policy["script-src"].split()), each
-        assert policy["frame-ancestors"] == ("'self'" if each.place.endpoint == "embed.frame" else "'none'"), each
+        assert not {"'unsafe-inline'", "'unsafe-eval'", "*", "data:", "https:"} & set(
+            policy["script-src"].split()
+        ), each
+        assert policy["frame-ancestors"] == (
+            "'self'" if each.place.endpoint == "embed.frame" else "'none'"
+        ), each
         assert headers["X-Content-Type-Options"] == "nosniff", each
         assert headers["Referrer-Policy"] == "same-origin", each
         assert headers["Cross-Origin-Opener-Policy"] == "same-origin", each
@@ -118,29 +144,46 @@ def test_every_answer_says_how_it_may_be_used(answers: list[Answered]) -> None:
             assert headers["Content-Type"].endswith("; charset=utf-8"), each
 
 
-def test_no_other_site_may_read_an_answer_and_none_is_asked_for_with_the_cookie(app: Flask, answers: list[Answered]) -> None:
+def test_no_other_site_may_read_an_answer_and_none_is_asked_for_with_the_cookie(
+    app: Flask, answers: list[Answered]
+) -> None:
     for each in answers:
-        assert not [name for name, _ in each.answer.headers if name.startswith("Access-Control-")], each
+        assert not [
+            name for name, _ in each.answer.headers if name.startswith("Access-Control-")
+        ], each
     assert "SameSite=Lax" in app.test_client().get("/login").headers["Set-Cookie"]
 
 
 def test_files_are_attachments_whose_names_are_the_consoles_own(answers: list[Answered]) -> None:
     files = 0
     for each in answers:
-        if each.place.path.endswith((".csv", ".parquet", "/file")) and each.answer.status_code == 200:
+        if (
+            each.place.path.endswith((".csv", ".parquet", "/file"))
+            and each.answer.status_code == 200
+        ):
             told = each.answer.headers["Content-Disposition"]
             assert told.startswith("attachment; filename="), each
-            assert told.partition("filename=")[2].strip('"').replace("-", "").replace(".", "").isalnum(), told
+            assert (
+                told.partition("filename=")[2]
+                .strip('"')
+                .replace("-", "")
+                .replace(".", "")
+                .isalnum()
+            ), told
             files += 1
     assert files > 15
 
 
-def test_a_form_of_every_page_carries_its_token_and_leads_to_this_console(shown: list[tuple[Answered, BeautifulSoup]]) -> None:
+def test_a_form_of_every_page_carries_its_token_and_leads_to_this_console(
+    shown: list[tuple[Answered, BeautifulSoup]],
+) -> None:
     forms = 0
     for each, page in shown:
         for form in page.find_all("form"):
             action = str(form["action"])
-            assert action == "#" or (action.startswith("/") and not action.startswith("//")), f"{each}: {action}"
+            assert action == "#" or (action.startswith("/") and not action.startswith("//")), (
+                f"{each}: {action}"
+            )
             if str(form.get("method", "get")).lower() == "post":
                 forms += 1
                 assert form.select("input[name=csrf_token][value]"), f"{each}: {action}"
@@ -159,12 +202,20 @@ def _longest(form: Tag) -> int:
     for field in [*form.select("input[name], select[name], textarea[name]"), *theirs]:
         kind = field.get("type", "text")
         if field.name == "select":
-            filled = max([len(quote_plus(str(each.get("value", each.text)))) for each in field.select("option")], default=0)
+            filled = max(
+                [
+                    len(quote_plus(str(each.get("value", each.text))))
+                    for each in field.select("option")
+                ],
+                default=0,
+            )
         elif kind in {"hidden", "checkbox", "radio", "submit"}:
             filled = len(quote_plus(str(field.get("value", "on"))))
         else:
             # A field that takes any number of characters makes an address of any length.
-            filled = int(str(field.get("maxlength", "10000" if kind in {"text", "search"} else "20")))
+            filled = int(
+                str(field.get("maxlength", "10000" if kind in {"text", "search"} else "20"))
+            )
         length += len(str(field.get("name", ""))) + filled + 2
     return length
 
@@ -174,34 +225,54 @@ def test_no_page_has_a_link_or_a_form_that_leads_to_an_address_of_two_thousand_c
 ) -> None:
     adam, wide = Person(app.test_client(), "adam@example.com"), "/accounts/1001/tables/10011903"
     half = "&".join(f"column=Column+{number:03d}" for number in range(2, 200, 2))
-    long = ["/connections?per_page=200&q=e", f"{wide}?{half}", f"{wide}?{half}&filter__Column+002__higher_than=590&q=5"]
+    long = [
+        "/connections?per_page=200&q=e",
+        f"{wide}?{half}",
+        f"{wide}?{half}&filter__Column+002__higher_than=590&q=5",
+    ]
     links = forms = 0
     for each, page in [*shown, *((path, adam.get(path)) for path in long)]:
         for name in ("href", "src", "action", "hx-get", "hx-post", "hx-push-url"):
             for tag in page.select(f"[{name}]"):
                 links += 1
-                assert len(str(tag[name])) < LONGEST_ADDRESS, f"{each}: {name}={str(tag[name])[:200]}"
+                assert len(str(tag[name])) < LONGEST_ADDRESS, (
+                    f"{each}: {name}={str(tag[name])[:200]}"
+                )
         for form in page.select("form"):
             if str(form.get("method", "get")).lower() == "get":
                 forms += 1
-                assert _longest(form) < LONGEST_ADDRESS, f"{each}: {form['action']} takes {_longest(form)} characters"
+                assert _longest(form) < LONGEST_ADDRESS, (
+                    f"{each}: {form['action']} takes {_longest(form)} characters"
+                )
     assert links > 3000
     assert forms > 60
 
 
 def test_every_page_lets_one_sign_out(answers: list[Answered]) -> None:
-    pages = [each for each in answers if each.answer.mimetype == "text/html" and each.place.role not in {"public", None}]
+    pages = [
+        each
+        for each in answers
+        if each.answer.mimetype == "text/html" and each.place.role not in {"public", None}
+    ]
     whole = [each for each in pages if "<body" in each.answer.text]
     assert len(whole) > 40
     for each in whole:
         assert 'action="/logout"' in each.answer.text, each
 
 
-def test_fields_for_passwords_hide_them_and_say_what_they_are(app: Flask, shown: list[tuple[Answered, BeautifulSoup]]) -> None:
-    pages = [page for _, page in shown] + [BeautifulSoup(app.test_client().get("/login").text, "html.parser")]
+def test_fields_for_passwords_hide_them_and_say_what_they_are(
+    app: Flask, shown: list[tuple[Answered, BeautifulSoup]]
+) -> None:
+    pages = [page for _, page in shown] + [
+        BeautifulSoup(app.test_client().get("/login").text, "html.parser")
+    ]
     fields = [field for page in pages for field in page.find_all("input", attrs={"name": True})]
     known = {"current-password", "new-password"}
-    hidden = [field for field in fields if field.get("autocomplete") in known or "password" in str(field["name"])]
+    hidden = [
+        field
+        for field in fields
+        if field.get("autocomplete") in known or "password" in str(field["name"])
+    ]
     assert len(hidden) > 4
     for field in hidden:
         assert field["type"] == "password", field
@@ -221,14 +292,24 @@ def test_over_https_the_cookies_are_bound_to_this_host_and_the_browser_stays_wit
     token = BeautifulSoup(page.text, "html.parser").select_one("input[name=csrf_token]")
     assert token is not None
     told = {"csrf_token": token["value"], "email": "viv@example.com", "password": PASSWORD}
-    answer = client.post("/login", data=told, headers={"Referer": "https://localhost/login"}, **over)
+    answer = client.post(
+        "/login", data=told, headers={"Referer": "https://localhost/login"}, **over
+    )
     assert answer.status_code == 302, answer.text[:500]
     cookies = answer.headers.getlist("Set-Cookie")
-    assert {each.partition("=")[0] for each in cookies} == {"__Host-console_session", "__Host-console_browser"}
+    assert {each.partition("=")[0] for each in cookies} == {
+        "__Host-console_session",
+        "__Host-console_browser",
+    }
     for cookie in cookies:
         parts = {part.strip() for part in cookie.split(";")[1:]}
         assert {"Secure", "HttpOnly", "SameSite=Lax"} <= parts, cookie
         assert not any(part.startswith("Domain") for part in parts), cookie
         assert len(cookie.partition(";")[0]) < 4096
     # A form that comes from another site is refused by where it says that it comes from, too.
-    assert client.post("/logout", data=told, headers={"Referer": "https://evil.example/"}, **over).status_code == 400
+    assert (
+        client.post(
+            "/logout", data=told, headers={"Referer": "https://evil.example/"}, **over
+        ).status_code
+        == 400
+    )

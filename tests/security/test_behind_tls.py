@@ -34,7 +34,13 @@ ASKED = {
     "bulk.new": "?which=all&kind=sync",
 }
 # What is answered with an error although it is asked for rightly, and by which.
-ERRORS = {"nowhere": 404, "measured.show": 403, "provider.begin": 404, "provider.back": 404, "health.ready": 200}
+ERRORS = {
+    "nowhere": 404,
+    "measured.show": 403,
+    "provider.begin": 404,
+    "provider.back": 404,
+    "health.ready": 200,
+}
 
 
 @dataclass
@@ -55,11 +61,15 @@ class Visitor:
         return answer
 
     def post(self, path: str, page: str, **fields: str) -> requests.Response:
-        token = BeautifulSoup(self.get(page).text, "html.parser").select_one("input[name=csrf_token]")
+        token = BeautifulSoup(self.get(page).text, "html.parser").select_one(
+            "input[name=csrf_token]"
+        )
         assert token is not None
         fields["csrf_token"] = str(token["value"])
         headers = {"Referer": f"{self.base}{page}"}
-        answer = self.session.post(f"{self.base}{path}", fields, headers=headers, allow_redirects=False, timeout=60)
+        answer = self.session.post(
+            f"{self.base}{path}", fields, headers=headers, allow_redirects=False, timeout=60
+        )
         self.look(answer)
         return answer
 
@@ -68,12 +78,29 @@ class Visitor:
         for line in answer.raw.headers.getlist("Set-Cookie"):
             for name, cookie in SimpleCookie(line).items():
                 self.cookies[name] = cookie["path"], bool(cookie["secure"])
-        for name in ("Location", "HX-Redirect", "HX-Push-Url", "Content-Location", "Link", "Refresh"):
+        for name in (
+            "Location",
+            "HX-Redirect",
+            "HX-Push-Url",
+            "Content-Location",
+            "Link",
+            "Refresh",
+        ):
             if name in answer.headers:
-                self.check(answer.url, answer.headers[name].partition("url=")[2] or answer.headers[name], name)
-        text = answer.text if re.match("text/|application/json", answer.headers.get("Content-Type", "")) else ""
+                self.check(
+                    answer.url,
+                    answer.headers[name].partition("url=")[2] or answer.headers[name],
+                    name,
+                )
+        text = (
+            answer.text
+            if re.match("text/|application/json", answer.headers.get("Content-Type", ""))
+            else ""
+        )
         for host in (self.inner, self.base):
-            for found in re.findall(rf"https?://{re.escape(urlsplit(host).netloc)}[^\s\"'<;]*", text):
+            for found in re.findall(
+                rf"https?://{re.escape(urlsplit(host).netloc)}[^\s\"'<;]*", text
+            ):
                 self.check(answer.url, found, "text")
         if answer.headers.get("X-Request-ID") is None:
             self.problems.append(f"{answer.url}: not the console's answer")
@@ -90,7 +117,9 @@ class Visitor:
     def endpoint(self, path: str, method: str) -> str | None:
         """The route that answers; None and a note where there is none."""
         try:
-            found: str = self.routes.url_map.bind("x").match(unquote(urlsplit(path).path), method)[0]
+            found: str = self.routes.url_map.bind("x").match(unquote(urlsplit(path).path), method)[
+                0
+            ]
         except HTTPException as error:
             self.problems.append(f"{method} {path}: {error}")
             return None
@@ -116,23 +145,37 @@ class Visitor:
 
     def walk(self, places: list[Place]) -> int:
         """Open every place and one link of each kind that is found; the number of answers."""
-        waiting = deque((place.endpoint, place.path + ASKED.get(place.endpoint, "")) for place in places)
+        waiting = deque(
+            (place.endpoint, place.path + ASKED.get(place.endpoint, "")) for place in places
+        )
         seen: set[object] = {place.endpoint for place in places}
         opened = 0
         while waiting:
             endpoint, path = waiting.popleft()
             answer = self.get(path)
             opened += 1
-            if answer.status_code != ERRORS.get(endpoint, answer.status_code if answer.status_code < 400 else 200):
+            if answer.status_code != ERRORS.get(
+                endpoint, answer.status_code if answer.status_code < 400 else 200
+            ):
                 self.problems.append(f"{path}: {answer.status_code}")
             if not answer.headers.get("Content-Type", "").startswith("text/html"):
                 continue
             for link in self.addresses(answer):
                 found = self.endpoint(link, "GET")
-                names = frozenset(name for name, _ in parse_qsl(urlsplit(link).query, keep_blank_values=True))
+                names = frozenset(
+                    name for name, _ in parse_qsl(urlsplit(link).query, keep_blank_values=True)
+                )
                 # Of each route an address with and one without a query; of a list its next page, too.
-                kind = (found, urlsplit(link).path) if found == "static" else (found, bool(names), "page" in names)
-                if found is None or kind in seen or (urlsplit(link).path.rpartition(".")[2] in FILES and found in seen):
+                kind = (
+                    (found, urlsplit(link).path)
+                    if found == "static"
+                    else (found, bool(names), "page" in names)
+                )
+                if (
+                    found is None
+                    or kind in seen
+                    or (urlsplit(link).path.rpartition(".")[2] in FILES and found in seen)
+                ):
                     continue
                 seen.add(kind)
                 waiting.append((found, link))
@@ -155,7 +198,13 @@ def visitor(
     folder, place = tmp_path_factory.mktemp("served") / "data", tmp_path_factory.mktemp("nginx")
     shutil.copytree(used, folder)
     base = f"https://127.0.0.1:{port}{path}"
-    settings = {"dashboard_url": base, "dashboard_proxies": 1, "dashboard_insecure_cookies": "no", **HOOK, **RECEIVERS}
+    settings = {
+        "dashboard_url": base,
+        "dashboard_proxies": 1,
+        "dashboard_insecure_cookies": "no",
+        **HOOK,
+        **RECEIVERS,
+    }
     with serving("dashboard serve", sandbox_server.url, folder, **settings) as door:
         nginx = TlsNginx(place, door.url, port, below_path=bool(path))
         try:
@@ -163,15 +212,25 @@ def visitor(
             # REQUESTS_CA_BUNDLE in the environment would go over ``verify``.
             session.trust_env, session.verify = False, str(nginx.certificate)
             found = Visitor(base, door.url, session, app)
-            signed_in = found.post("/login", "/login", email="adam@example.com", password=PASSWORD, next=f"{path}/causes")
+            signed_in = found.post(
+                "/login",
+                "/login",
+                email="adam@example.com",
+                password=PASSWORD,
+                next=f"{path}/causes",
+            )
             assert (signed_in.status_code, signed_in.headers["Location"]) == (302, f"{path}/causes")
             yield found
         finally:
             nginx.stop()
 
 
-def test_every_address_on_every_page_stays_below_the_consoles_own_and_answers(visitor: Visitor, places: Places) -> None:
-    [begin_search] = [place.path for place in places.all("POST") if place.endpoint == "searches.begin"]
+def test_every_address_on_every_page_stays_below_the_consoles_own_and_answers(
+    visitor: Visitor, places: Places
+) -> None:
+    [begin_search] = [
+        place.path for place in places.all("POST") if place.endpoint == "searches.begin"
+    ]
     search = visitor.post(begin_search, begin_search, value="amber").headers["Location"]
     mine = Place("searches.show", "GET", search.removeprefix(urlsplit(visitor.base).path), None)
     others = [place for place in places.all("GET") if place.endpoint != "searches.show"]
@@ -183,20 +242,30 @@ def test_every_address_on_every_page_stays_below_the_consoles_own_and_answers(vi
 def test_cookies_have_the_path_of_the_console_and_go_over_https_alone(visitor: Visitor) -> None:
     path = urlsplit(visitor.base).path
     prefix = "__Secure-" if path else "__Host-"
-    cookies = dict.fromkeys((f"{prefix}console_session", f"{prefix}console_browser"), (path or "/", True))
+    cookies = dict.fromkeys(
+        (f"{prefix}console_session", f"{prefix}console_browser"), (path or "/", True)
+    )
     assert visitor.cookies == cookies
 
 
-def test_a_form_needs_its_token_and_a_list_and_a_table_are_downloaded_whole(visitor: Visitor) -> None:
+def test_a_form_needs_its_token_and_a_list_and_a_table_are_downloaded_whole(
+    visitor: Visitor,
+) -> None:
     forged = visitor.session.post(
-        f"{visitor.base}/me/tokens", {"name": "x"}, headers={"Referer": f"{visitor.base}/me"}, timeout=60
+        f"{visitor.base}/me/tokens",
+        {"name": "x"},
+        headers={"Referer": f"{visitor.base}/me"},
+        timeout=60,
     )
     assert forged.status_code == 400
     made = visitor.post("/me/tokens", "/me", name="through nginx")
     assert (made.status_code, "copy it now" in made.text) == (200, True)
     for path in ("/accounts.csv", f"/accounts/{ACCOUNT}/tables/{TABLE}/export.jsonl"):
         file = visitor.get(path)
-        assert (file.status_code, "attachment" in file.headers["Content-Disposition"]) == (200, True)
+        assert (file.status_code, "attachment" in file.headers["Content-Disposition"]) == (
+            200,
+            True,
+        )
         assert file.text.count("\n") > 3
 
 
@@ -206,7 +275,9 @@ def test_who_is_not_signed_in_is_sent_to_the_sign_in_page_of_the_console(visitor
     stranger = requests.Session()
     stranger.trust_env, stranger.verify = False, visitor.session.verify
     page = f"{path}/connections?severity=error"
-    asked = stranger.get(f"{visitor.base}/connections?severity=error", allow_redirects=False, timeout=60)
+    asked = stranger.get(
+        f"{visitor.base}/connections?severity=error", allow_redirects=False, timeout=60
+    )
     headers = {"HX-Request": "true", "HX-Current-URL": f"{visitor.base}/connections?severity=error"}
     fragment = stranger.get(f"{visitor.base}/refresh-status", headers=headers, timeout=60)
     for location in (asked.headers["Location"], fragment.headers["HX-Redirect"]):
@@ -218,5 +289,8 @@ def test_the_host_above_the_path_is_the_other_applications(visitor: Visitor) -> 
     root = visitor.base.removesuffix("/console")
     found = visitor.session.get(f"{root}/accounts", allow_redirects=False, timeout=60)
     assert found.text == "another application" if root != visitor.base else found.status_code == 200
-    inner = [requests.get(f"{visitor.inner}{probe}", timeout=60).status_code for probe in ("/healthz", "/readyz", "/metrics")]
+    inner = [
+        requests.get(f"{visitor.inner}{probe}", timeout=60).status_code
+        for probe in ("/healthz", "/readyz", "/metrics")
+    ]
     assert inner == [200, 200, 200]

@@ -50,7 +50,9 @@ def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.Prep
     found: list[requests.PreparedRequest] = []
     send = HTTPAdapter.send
 
-    def record(self: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **more: Any) -> requests.Response:
+    def record(
+        self: HTTPAdapter, request: requests.PreparedRequest, *args: Any, **more: Any
+    ) -> requests.Response:
         if f"127.0.0.1:{place.server.server_port}/" in (request.url or ""):
             return send(self, request, *args, **more)
         found.append(request)
@@ -63,20 +65,30 @@ def sent(monkeypatch: pytest.MonkeyPatch, place: Receiver) -> list[requests.Prep
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_no_text_is_acted_upon_by_a_chat_service(address: str, sent: list[requests.PreparedRequest]) -> None:
+def test_no_text_is_acted_upon_by_a_chat_service(
+    address: str, sent: list[requests.PreparedRequest]
+) -> None:
     for text in TEXTS:
         sent.clear()
         body = f"{text} {MARK} has it.\nFor example: {text}, x{text}{text}\n\n{LINK}"
-        assert alert_delivery.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None, address
+        assert (
+            alert_delivery.send(address, f"Critical: {text} {MARK}", body, places=HERE) is None
+        ), address
         words = [word for request in sent for word in words_of(request)]
         assert sum(MARK in word for word in words) in (1, 2), words
         assert any(LINK in word.replace("\\", "") for word in words), words
         live = [(LIVE.search(word), word) for word in words if LIVE.search(word)]
         assert not live, f"{text}: {live}"
-        assert not any(key in str(request.body) for request in sent for key in ('"allow_mentions"', '"entities"'))
+        assert not any(
+            key in str(request.body)
+            for request in sent
+            for key in ('"allow_mentions"', '"entities"')
+        )
 
 
-def test_words_without_markup_reach_every_service_as_they_are(sent: list[requests.PreparedRequest]) -> None:
+def test_words_without_markup_reach_every_service_as_they_are(
+    sent: list[requests.PreparedRequest],
+) -> None:
     text = "401 invalid_grant (a, b) for R&D, 5% of x/y: *not* valid ‘é’"
     for address in ADDRESSES:
         if "mdv=2" in address or "format=html" in address:
@@ -129,7 +141,10 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
     mattermost = f"mmost://127.0.0.1:{place.server.server_port}/aaaaaaaaaaaaaaaaaaaaaaaaaa"
     with app.app_context():
         worker = Clockwork(app.extensions["services"], clock, place)
-        ids = [refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n) for n, text in enumerate(SOME)]
+        ids = [
+            refused_fleet(clock, 2, "", f"{text}{n}", first=600_000 + 10 * n)
+            for n, text in enumerate(SOME)
+        ]
         worker.at("09:00")
         rules: list[int] = []
         everything: dict[str, Any] = {
@@ -137,17 +152,28 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
             "severity": "info",
             "digest_at": 10 * 60,
         }
-        for address in (mattermost, SLACK, f"{DISCORD}?format=markdown", "gchat://workspace/key/token/"):
+        for address in (
+            mattermost,
+            SLACK,
+            f"{DISCORD}?format=markdown",
+            "gchat://workspace/key/token/",
+        ):
             rules.append(worker.rule(address=address, **everything).id)
             rule = worker.rule(
-                address=address, name="@here <!here> [x](https://evil.example)", account="made-600000", **everything
+                address=address,
+                name="@here <!here> [x](https://evil.example)",
+                account="made-600000",
+                **everything,
             )
             rules.append(rule.id)
             assert alert_delivery.send_test(worker.parts, rule, "adam@example.com", None) is None
         for n, text in enumerate(SOME):
             refused_fleet(clock, 2, f"401 {text} {MARK}", f"{text}{n}", first=600_000 + 10 * n)
         named = zip((first for first, _ in ids), SOME, strict=True)
-        save_accounts([Account(id=id, name=f"{text} {MARK}", external_id=f"made-{id}") for id, text in named], clock())
+        save_accounts(
+            [Account(id=id, name=f"{text} {MARK}", external_id=f"made-{id}") for id, text in named],
+            clock(),
+        )
         db.session.commit()
         for _ in range(4):
             _minute(worker, minutes=6)
@@ -161,12 +187,18 @@ def test_every_kind_of_message_from_the_worker_is_harmless(
         _minute(worker)
         told = messages(AlertMessage.rule_id.in_(rules), AlertMessage.state != outbox.DROPPED)
         assert {each.state for each in told} == {outbox.SENT}
-        kinds = {each.key.rpartition("/")[2] if each.cause_id else each.key.partition("/")[0] for each in told}
+        kinds = {
+            each.key.rpartition("/")[2] if each.cause_id else each.key.partition("/")[0]
+            for each in told
+        }
         assert kinds == {"new", "recovered", "digest", "test"}
         db.session.remove()
     # The rule that is there for other tests sends JSON.
     chats = [request for request in sent if ":9/" not in (request.url or "")]
-    for words in ([each["text"] for each in place.got], [word for request in chats for word in words_of(request)]):
+    for words in (
+        [each["text"] for each in place.got],
+        [word for request in chats for word in words_of(request)],
+    ):
         assert len(words) > 2 * len(SOME)
         assert any(MARK in word for word in words)
         live = [(LIVE.search(word), word) for word in words if LIVE.search(word)]
@@ -181,7 +213,12 @@ def _minute(worker: Clockwork, **later: float) -> None:
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_report_in_markdown_has_every_text_as_text(text: str) -> None:
-    soup = BeautifulSoup(MarkdownIt("gfm-like", {"linkify": False}).render(f"- Critical: {markdown(text)}"), "html.parser")
+    soup = BeautifulSoup(
+        MarkdownIt("gfm-like", {"linkify": False}).render(f"- Critical: {markdown(text)}"),
+        "html.parser",
+    )
     assert not soup.find(["a", "img", "code", "at", "em", "strong"]), soup
     assert soup.get_text().replace("\u200b", "").strip() == f"Critical: {text}"
-    assert not any(word in soup.get_text() for word in ("@everyone", "@here", "@olga", "@channel", "@all"))
+    assert not any(
+        word in soup.get_text() for word in ("@everyone", "@here", "@olga", "@channel", "@all")
+    )

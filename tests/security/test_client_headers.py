@@ -23,7 +23,15 @@ from tests.support.sandbox import Sandbox
 from tests.support.settings import make_settings
 
 VALUES = {
-    "SCRIPT_NAME": ("/webhooks/peliqan", "/console", "/", "//evil.example", "/static", "/login", "x"),
+    "SCRIPT_NAME": (
+        "/webhooks/peliqan",
+        "/console",
+        "/",
+        "//evil.example",
+        "/static",
+        "/login",
+        "x",
+    ),
     "PATH_INFO": ("/healthz", "/accounts"),
     "REMOTE_USER": ("adam@example.com",),
     "REMOTE_ADDR": ("192.0.2.66", "127.0.0.1"),
@@ -61,7 +69,12 @@ VALUES = {
 # The same names as the server's variables are written: with an underscore for the hyphen, and as CGI has them.
 HEADERS = [
     *((name, value) for name, values in VALUES.items() for value in values),
-    *((name.replace("-", "_"), value) for name, values in VALUES.items() for value in values if "-" in name),
+    *(
+        (name.replace("-", "_"), value)
+        for name, values in VALUES.items()
+        for value in values
+        if "-" in name
+    ),
     *((f"HTTP_{name.upper().replace('-', '_')}", values[0]) for name, values in VALUES.items()),
     ("wsgi.url_scheme", "https"),
     ("HTTP_HOST", "evil.example"),
@@ -87,36 +100,63 @@ class Served:
     cookie: str
     log: Path
 
-    def ask(self, path: str, *headers: tuple[str, str], own: bool = False, method: str = "GET") -> bytes:
+    def ask(
+        self, path: str, *headers: tuple[str, str], own: bool = False, method: str = "GET"
+    ) -> bytes:
         """The answer, without what is different in every answer."""
         lines = [f"{method} {path} HTTP/1.1", "Host: console.example", "Connection: close"]
         lines += [f"Cookie: {self.cookie}"] if own else []
         lines += [f"{name}: {value}" for name, value in headers]
         answer = self.door.ask("\r\n".join([*lines, "", ""]).encode())
         # A page of somebody's own says how long ago things were: what must stay the same is where it leads to.
-        return answer[:12] + b"\n".join(ADDRESSES.findall(answer)) if own else CHANGING.sub(b"", answer)
+        return (
+            answer[:12] + b"\n".join(ADDRESSES.findall(answer))
+            if own
+            else CHANGING.sub(b"", answer)
+        )
 
 
 # Each command and each number of proxies: both commands have the same settings, so not each with each.
-CONSOLES = (("dashboard serve", 0), ("dashboard serve", 1), ("gunicorn wsgi:app", 0), ("gunicorn wsgi:app", 2))
+CONSOLES = (
+    ("dashboard serve", 0),
+    ("dashboard serve", 1),
+    ("gunicorn wsgi:app", 0),
+    ("gunicorn wsgi:app", 2),
+)
 
 
 @pytest.fixture(scope="module", params=CONSOLES, ids=lambda each: "-".join(map(str, each)))
 def served(
-    request: pytest.FixtureRequest, filled: Path, tmp_path_factory: pytest.TempPathFactory, sandbox_server: Sandbox
+    request: pytest.FixtureRequest,
+    filled: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    sandbox_server: Sandbox,
 ) -> Iterator[Served]:
     door, proxies = request.param
     folder = tmp_path_factory.mktemp("served")
     shutil.copy(filled / "console.db", folder / "console.db")
     log = folder / f"log {DOORS[door][0]} {proxies}"
-    settings = {"peliqan_webhook_secret": "secret", "dashboard_proxies": proxies, "dashboard_log_level": "info"}
-    with log.open("wb") as file, serving(door, sandbox_server.url, folder, stderr=file, **settings) as found:
+    settings = {
+        "peliqan_webhook_secret": "secret",
+        "dashboard_proxies": proxies,
+        "dashboard_log_level": "info",
+    }
+    with (
+        log.open("wb") as file,
+        serving(door, sandbox_server.url, folder, stderr=file, **settings) as found,
+    ):
         yield Served(found, proxies, sign_in(found.url), log)
 
 
 def test_no_header_of_a_client_changes_an_answer(served: Served) -> None:
-    plain = {(path, own): served.ask(path, own=own) for paths, own in ((PATHS, False), (OWN_PATHS, True)) for path in paths}
-    assert plain == {(path, own): served.ask(path, own=own) for path, own in plain}, "not the same twice"
+    plain = {
+        (path, own): served.ask(path, own=own)
+        for paths, own in ((PATHS, False), (OWN_PATHS, True))
+        for path in paths
+    }
+    assert plain == {(path, own): served.ask(path, own=own) for path, own in plain}, (
+        "not the same twice"
+    )
     assert {status_of(answer) for (path, own), answer in plain.items() if own} == {200}
     assert b"http://console.example/" in plain["/since.txt?hours=24", True]
     changed = [
@@ -141,11 +181,19 @@ def test_no_header_makes_another_method_of_a_request(served: Served) -> None:
 def attempts(url: str, number: int, trusted: list[str]) -> set[int]:
     """The statuses of tries to sign in, with other addresses each time in front of what the trusted proxies append."""
     client, found = requests.Session(), set[int]()
-    token = client.get(f"{url}/login", timeout=20).text.partition('name="csrf_token" value="')[2].partition('"')[0]
+    token = (
+        client.get(f"{url}/login", timeout=20)
+        .text.partition('name="csrf_token" value="')[2]
+        .partition('"')[0]
+    )
     for n in range(number):
         forwarded = ", ".join([f'192.0.2.{n}, "198.51.100.{n}', *trusted])
         told = {"csrf_token": token, "email": f"{n}@x{len(trusted)}.example.com", "password": ""}
-        found.add(client.post(f"{url}/login", data=told, headers={"X-Forwarded-For": forwarded}, timeout=20).status_code)
+        found.add(
+            client.post(
+                f"{url}/login", data=told, headers={"X-Forwarded-For": forwarded}, timeout=20
+            ).status_code
+        )
     return found
 
 
@@ -197,7 +245,9 @@ def test_a_path_is_read_as_a_proxy_reads_it_or_leads_nowhere(served: Served, lin
     answer = served.ask(path)
     assert b"evil.example/login" not in answer
     assert b'name="password"' not in answer
-    assert status_of(answer) == (200 if path.endswith("example/healthz") else 405 if path == "/webhooks%2fpeliqan" else 404)
+    assert status_of(answer) == (
+        200 if path.endswith("example/healthz") else 405 if path == "/webhooks%2fpeliqan" else 404
+    )
 
 
 @pytest.mark.parametrize(
@@ -220,11 +270,41 @@ def test_a_path_is_read_as_a_proxy_reads_it_or_leads_nowhere(served: Served, lin
         ("2001:db8::1:50123", "2001:db8::1"),
         ("fe80::1%eth0", "fe80::1"),
         ("[fe80::1%25eth0]:80", "fe80::1"),
-        *((text, None) for text in ("", " ", "unknown", "_hidden", "UNKNOWN:80", '"', "localhost", "192.0.2", "192.0.2.1.5")),
-        *((text, None) for text in ("192.0.2.1:", "192.0.2.1:port", "192.0.2.1:123456", "[192.0.2.1", "[2001:db8::1]x", "[]:80")),
         *(
             (text, None)
-            for text in ("192.0.02.1", "3221225985", "0xc0000201", "١٩٢.0.2.1", "192.0.2.1:٨٠", "192.0.2.1 192.0.2.2")
+            for text in (
+                "",
+                " ",
+                "unknown",
+                "_hidden",
+                "UNKNOWN:80",
+                '"',
+                "localhost",
+                "192.0.2",
+                "192.0.2.1.5",
+            )
+        ),
+        *(
+            (text, None)
+            for text in (
+                "192.0.2.1:",
+                "192.0.2.1:port",
+                "192.0.2.1:123456",
+                "[192.0.2.1",
+                "[2001:db8::1]x",
+                "[]:80",
+            )
+        ),
+        *(
+            (text, None)
+            for text in (
+                "192.0.02.1",
+                "3221225985",
+                "0xc0000201",
+                "١٩٢.0.2.1",
+                "192.0.2.1:٨٠",
+                "192.0.2.1 192.0.2.2",
+            )
         ),
     ],
 )
@@ -238,7 +318,14 @@ def test_an_address_has_one_form(text: str, one: str | None) -> None:
     assert client_of(f"::ffff:{peer}", "", 1) == peer
 
 
-FORMS = ["192.0.2.1", "192.0.2.1:{n}", '"192.0.2.1:{n}"', "::ffff:192.0.2.1", "::FFFF:C000:0201", "[::ffff:c000:201]:{n}"]
+FORMS = [
+    "192.0.2.1",
+    "192.0.2.1:{n}",
+    '"192.0.2.1:{n}"',
+    "::ffff:192.0.2.1",
+    "::FFFF:C000:0201",
+    "[::ffff:c000:201]:{n}",
+]
 OTHERS = ["unknown", "", "_x{n}", '"{n}', "192.0.2.1.{n}", "x{n}.example"]
 
 
@@ -266,24 +353,47 @@ def test_gunicorn_without_the_consoles_settings_says_so_and_takes_no_path_from_a
     """gunicorn.conf.py is read in the working directory alone."""
     shutil.copy(filled / "console.db", tmp_path / "console.db")
     monkeypatch.chdir(tmp_path)
-    processes, port = Processes({**make_environ(sandbox_server.url, tmp_path), "PYTHONPATH": str(ROOT)}), free_port()
+    processes, port = (
+        Processes({**make_environ(sandbox_server.url, tmp_path), "PYTHONPATH": str(ROOT)}),
+        free_port(),
+    )
     try:
         with (tmp_path / "log").open("ab") as log:
-            processes.start("wsgi:app", f"--bind=127.0.0.1:{port}", "--no-control-socket", module="gunicorn", stderr=log)
+            processes.start(
+                "wsgi:app",
+                f"--bind=127.0.0.1:{port}",
+                "--no-control-socket",
+                module="gunicorn",
+                stderr=log,
+            )
         url = answering(f"http://127.0.0.1:{port}", "/healthz")
         assert "gunicorn -c python:dashboard.http.conf wsgi:app" in (tmp_path / "log").read_text()
-        for path, root in (("/webhooks/peliqan/login", "/webhooks/peliqan"), ("/static/login", "/static"), ("/x/healthz", "/x")):
+        for path, root in (
+            ("/webhooks/peliqan/login", "/webhooks/peliqan"),
+            ("/static/login", "/static"),
+            ("/x/healthz", "/x"),
+        ):
             answer = requests.get(url + path, headers={"SCRIPT_NAME": root}, timeout=10)
             assert (answer.status_code, "SCRIPT_NAME" in answer.text) == (400, True)
         # The router's own redirect has scheme and host.
         headers = {"X-Forwarded-Proto": "https"}
-        moved = requests.get(f"{url}/accounts//1001", headers=headers, allow_redirects=False, timeout=10)
+        moved = requests.get(
+            f"{url}/accounts//1001", headers=headers, allow_redirects=False, timeout=10
+        )
         assert moved.headers["Location"] == f"{url}/accounts/1001"
     finally:
         processes.end_all()
 
 
-OUTSIDE = ("/", "/accounts", "/consoles/login", "/console/../login", "//console/login", "/CONSOLE/login", "/webhooks/peliqan")
+OUTSIDE = (
+    "/",
+    "/accounts",
+    "/consoles/login",
+    "/console/../login",
+    "//console/login",
+    "/CONSOLE/login",
+    "/webhooks/peliqan",
+)
 
 
 @pytest.mark.parametrize("way", DOORS)
@@ -292,7 +402,11 @@ def test_below_a_path_no_header_and_no_variable_leads_out_of_it(
 ) -> None:
     shutil.copy(filled / "console.db", tmp_path / "console.db")
     # SCRIPT_NAME in the environment is what gunicorn takes the path from.
-    settings = {"dashboard_url": "https://console.example/console", "script_name": "/elsewhere", "dashboard_proxies": 1}
+    settings = {
+        "dashboard_url": "https://console.example/console",
+        "script_name": "/elsewhere",
+        "dashboard_proxies": 1,
+    }
     with serving(way, sandbox_server.url, tmp_path, **settings) as door:
         below = Served(door, 1, sign_in(f"{door.url}/console"), tmp_path)
         page = below.ask("/console/accounts", own=True)
@@ -300,13 +414,22 @@ def test_below_a_path_no_header_and_no_variable_leads_out_of_it(
         paths = re.findall(rb'="(/[^"]*)"', page)
         assert len(paths) > 50
         assert [path for path in paths if not path.startswith(b"/console/")] == []
-        assert b"\r\nLocation: /console/login?next=/console/accounts\r\n" in below.ask("/console/accounts")
+        assert b"\r\nLocation: /console/login?next=/console/accounts\r\n" in below.ask(
+            "/console/accounts"
+        )
         assert b"\r\nLocation: /console/?x=1\r\n" in below.ask("/console?x=1")
         outside = below.ask("/login")
         assert {status_of(outside), *(status_of(below.ask(path)) for path in OUTSIDE)} == {404}
-        for header in (("SCRIPT_NAME", ""), ("SCRIPT_NAME", "/"), ("SCRIPT_NAME", "/login"), ("X-Forwarded-Prefix", "/")):
+        for header in (
+            ("SCRIPT_NAME", ""),
+            ("SCRIPT_NAME", "/"),
+            ("SCRIPT_NAME", "/login"),
+            ("X-Forwarded-Prefix", "/"),
+        ):
             assert below.ask("/login", header) == outside
             assert below.ask("/console/accounts", header, own=True) == page
-        assert [status_of(below.ask(f"{root}{probe}")) for root in ("", "/console") for probe in ("/healthz", "/readyz")] == [
-            200
-        ] * 4
+        assert [
+            status_of(below.ask(f"{root}{probe}"))
+            for root in ("", "/console")
+            for probe in ("/healthz", "/readyz")
+        ] == [200] * 4

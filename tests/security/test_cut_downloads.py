@@ -74,7 +74,12 @@ def walked(app: Flask, places: Places) -> list[Walked]:
         for path in all_paths(app, places):
             for coding in ("identity", "br, gzip, deflate, zstd"):
                 with client.get(path, headers={"Accept-Encoding": coding}) as answer:
-                    told = answer.status_code, answer.headers.get("Content-Length"), len(answer.get_data()), streams[-1]
+                    told = (
+                        answer.status_code,
+                        answer.headers.get("Content-Length"),
+                        len(answer.get_data()),
+                        streams[-1],
+                    )
                     found.append(Walked(path, coding, *told))
     return found
 
@@ -85,13 +90,20 @@ def streamed(walked: list[Walked]) -> list[str]:
     found = dict.fromkeys(each.path for each in walked if each.streamed and each.status == 200)
     kinds = {path.rpartition("/")[2] for path in found}
     assert {"export.csv", "export.jsonl", "export.parquet", "file"} <= kinds
-    return ["/static/vendor/tabler.min.css", *(re.sub(r"/tables/\d+/export", f"/tables/{LEDGER}/export", path) for path in found)]
+    return [
+        "/static/vendor/tabler.min.css",
+        *(re.sub(r"/tables/\d+/export", f"/tables/{LEDGER}/export", path) for path in found),
+    ]
 
 
 def all_paths(app: Flask, places: Places) -> list[str]:
     """An address of every GET route, and of every static file."""
     folder = Path(str(app.static_folder))
-    static = [f"/static/{path.relative_to(folder)}" for path in sorted(folder.rglob("*")) if path.is_file()]
+    static = [
+        f"/static/{path.relative_to(folder)}"
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    ]
     return [*(place.path for place in places.all("GET")), *static]
 
 
@@ -103,7 +115,9 @@ def served(app: Flask, folder: Path, sandbox: Sandbox, tmp_path: Path) -> Iterat
 
 def newest_entry(app: Flask) -> AuditEntry:
     with app.app_context():
-        found = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id.desc())).first()
+        found = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id.desc())
+        ).first()
         assert found is not None
         db.session.expunge(found)
         return found
@@ -122,7 +136,11 @@ def whole(served: Served, streamed: list[str]) -> dict[str, bytes]:
 
 def test_every_answer_of_every_route_carries_its_length(walked: list[Walked]) -> None:
     assert len(walked) > 250
-    assert [each for each in walked if each.status not in {204, 304} and each.announced != str(each.length)] == []
+    assert [
+        each
+        for each in walked
+        if each.status not in {204, 304} and each.announced != str(each.length)
+    ] == []
 
 
 def test_without_a_cut_every_client_has_the_whole_of_everything(
@@ -139,12 +157,23 @@ def test_no_client_takes_a_table_that_fails_in_the_middle_for_a_whole_one(
     upstream.fails = True
     for door, client, path in served.all([path for path in streamed if "/export." in path]):
         received = served.get(door, client, path)
-        assert (received.status, b"not_found" in received.body) == (404, True), (door, client, path, received)
+        assert (received.status, b"not_found" in received.body) == (404, True), (
+            door,
+            client,
+            path,
+            received,
+        )
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "ended at once"])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGQUIT], ids=["killed", "ended at once"]
+)
 def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
-    number: signal.Signals, served: Served, upstream: Upstream, streamed: list[str], whole: dict[str, bytes]
+    number: signal.Signals,
+    served: Served,
+    upstream: Upstream,
+    streamed: list[str],
+    whole: dict[str, bytes],
 ) -> None:
     def end() -> None:
         for child in children(served.process.pid):
@@ -155,7 +184,9 @@ def test_no_client_takes_the_answer_of_a_process_that_ended_for_a_whole_one(
     assert looks_whole_and_is_not(found, whole, upstream.rows) == []
     if number == signal.SIGKILL:
         # At the other signal a file may be ready and sent before the process is gone.
-        assert not any(received.looks_whole for name, received in found.items() if "/export." in name)
+        assert not any(
+            received.looks_whole for name, received in found.items() if "/export." in name
+        )
 
 
 def test_no_client_takes_what_a_restart_could_not_wait_for_for_a_whole_answer(
@@ -168,14 +199,21 @@ def test_no_client_takes_what_a_restart_could_not_wait_for_for_a_whole_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
-    impatient = ("wsgi:app", "--bind=127.0.0.1:{port}", "--graceful-timeout=1", "--no-control-socket")
+    impatient = (
+        "wsgi:app",
+        "--bind=127.0.0.1:{port}",
+        "--graceful-timeout=1",
+        "--no-control-socket",
+    )
     with serving(folder, sandbox, tmp_path, *impatient, module="gunicorn") as served:
 
         def end() -> None:
             served.process.send_signal(signal.SIGTERM)
             served.process.wait(60)
 
-        found = cut_in_the_middle(served, upstream, [path for path in streamed if "/export." in path], end)
+        found = cut_in_the_middle(
+            served, upstream, [path for path in streamed if "/export." in path], end
+        )
     assert [name for name, received in found.items() if received.looks_whole] == []
 
 
@@ -188,7 +226,9 @@ def test_a_restart_in_the_middle_of_five_thousand_rows_finishes_them_for_every_c
         served.process.send_signal(signal.SIGTERM)
         upstream.opened.set()
 
-    paths = [path for path in streamed if "/export." not in path or path.endswith((".csv", ".jsonl"))]
+    paths = [
+        path for path in streamed if "/export." not in path or path.endswith((".csv", ".jsonl"))
+    ]
     found = cut_in_the_middle(served, upstream, paths, restart)
     assert looks_whole_and_is_not(found, whole, upstream.rows) == []
     assert [name for name, received in found.items() if not received.looks_whole] == []
@@ -204,8 +244,12 @@ def test_a_process_that_is_killed_while_it_sends_has_announced_more_than_came(
             (folder / "exports" / export.name).write_bytes(b"x" * 50_000_000)
     (path,) = (path for path in streamed if path.startswith("/exports/"))
     for version in ("1.0", "1.1"):
-        with socket.create_connection(urlsplit(served.doors["direct"]).netloc.split(":"), timeout=30) as there:
-            there.sendall(f"GET {path} HTTP/{version}\r\nHost: console\r\nCookie: {served.cookie}\r\n\r\n".encode())
+        with socket.create_connection(
+            urlsplit(served.doors["direct"]).netloc.split(":"), timeout=30
+        ) as there:
+            there.sendall(
+                f"GET {path} HTTP/{version}\r\nHost: console\r\nCookie: {served.cookie}\r\n\r\n".encode()
+            )
             came = there.recv(65536)
             [child] = children(served.process.pid)
             os.kill(child, signal.SIGKILL)
@@ -227,7 +271,9 @@ def read_on(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_length(client: str, tmp_path: Path) -> None:
+def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_length(
+    client: str, tmp_path: Path
+) -> None:
     """The fact on which all of this rests."""
     with socket.create_server(("127.0.0.1", 0)) as short:
         nginx = Nginx(tmp_path, f"http://127.0.0.1:{short.getsockname()[1]}")
@@ -238,8 +284,13 @@ def test_nginx_lets_every_client_know_of_an_answer_that_is_shorter_than_its_leng
                     there, _ = short.accept()
                     with there:
                         there.recv(65536)
-                        there.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\nid,Name\r\n")
-                    assert (received.result().status, received.result().error) == (200, "IncompleteRead")
+                        there.sendall(
+                            b"HTTP/1.1 200 OK\r\nContent-Type: text/csv\r\nContent-Length: 1000\r\n\r\nid,Name\r\n"
+                        )
+                    assert (received.result().status, received.result().error) == (
+                        200,
+                        "IncompleteRead",
+                    )
         finally:
             nginx.stop()
 
@@ -265,7 +316,11 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
     client, refused, most = Person(app.test_client(), "adam@example.com").client, 0, 2
     monkeypatch.setattr(lists, "CSV_MOST", most)
     there = {place.path for place in places.all("GET")}
-    for path in sorted(path for path in there if path.endswith(".json") and f"{path.removesuffix('.json')}.csv" in there):
+    for path in sorted(
+        path
+        for path in there
+        if path.endswith(".json") and f"{path.removesuffix('.json')}.csv" in there
+    ):
         listed = client.get(path).json
         if not (isinstance(listed, dict) and {"items", "total", "per_page"} <= set(listed)):
             continue
@@ -276,5 +331,8 @@ def test_a_list_with_more_rows_than_its_csv_file_may_have_is_refused_and_not_cut
         assert answer.status_code == (400 if listed["total"] > most else 200), path
         if listed["total"] > most:
             refused += 1
-            assert f"The list has {listed['total']:,} rows, and a CSV file holds 2 at most." in answer.json["detail"]
+            assert (
+                f"The list has {listed['total']:,} rows, and a CSV file holds 2 at most."
+                in answer.json["detail"]
+            )
     assert refused > 4

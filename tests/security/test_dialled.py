@@ -34,7 +34,12 @@ ODD = st.lists(PIECES, min_size=1, max_size=14).map("".join)
 # And such as are nearly right, with one odd piece somewhere.
 NEARLY = st.builds(
     lambda base, at, piece: base[: at % (len(base) + 1)] + piece + base[at % (len(base) + 1) :],
-    st.sampled_from([f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db", f"postgresql://user@{ALLOWED}:PORT/db?sslmode=disable"]),
+    st.sampled_from(
+        [
+            f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db",
+            f"postgresql://user@{ALLOWED}:PORT/db?sslmode=disable",
+        ]
+    ),
     st.integers(0, 200),
     st.lists(PIECES, min_size=0, max_size=4).map("".join),
 )
@@ -139,19 +144,28 @@ def ask_at(address: str, places: EgressPolicy) -> None:
 
 @pytest.mark.parametrize("go", [copy_to, ask_at])
 @pytest.mark.parametrize("address", [*WRITTEN, f"postgresql://user:{SECRET}@{ALLOWED}:PORT/db"])
-def test_nobody_is_dialled_but_the_host_that_was_checked(doors: Doors, go: Any, address: str) -> None:
+def test_nobody_is_dialled_but_the_host_that_was_checked(
+    doors: Doors, go: Any, address: str
+) -> None:
     # Listeners hang up, so that even an accepted address ends with an error.
-    with lookups(), pytest.raises((addresses.BadAddress, NotAllowed, DestinationError, Failed)) as refused:
+    with (
+        lookups(),
+        pytest.raises((addresses.BadAddress, NotAllowed, DestinationError, Failed)) as refused,
+    ):
         go(address.replace("PORT", str(doors.port)), MINE)
     assert SECRET not in str(refused.value)
     accepted = address not in WRITTEN
     assert doors.came() == ({ALLOWED} if accepted else set())
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(address=st.one_of(ODD, NEARLY), limited=st.booleans())
 @example(address=WRITTEN[0], limited=True)
-def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(doors: Doors, address: str, limited: bool) -> None:
+def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(
+    doors: Doors, address: str, limited: bool
+) -> None:
     text = address.replace("PORT", str(doors.port))
     try:
         found = addresses.read_postgresql(text)
@@ -170,7 +184,13 @@ def test_any_address_is_refused_or_leads_where_it_was_checked_to_lead(doors: Doo
             MINE.ensure(found)
         return
     with patch.dict(
-        "os.environ", PGHOST=EVIL, PGHOSTADDR=EVIL, PGPORT="1", PGDATABASE="other", PGUSER="other", PGOPTIONS="-c x=y"
+        "os.environ",
+        PGHOST=EVIL,
+        PGHOSTADDR=EVIL,
+        PGPORT="1",
+        PGDATABASE="other",
+        PGUSER="other",
+        PGOPTIONS="-c x=y",
     ):
         for go in (copy_to, ask_at):
             if go is copy_to and "://" not in text.partition("=")[0]:
@@ -199,8 +219,12 @@ def test_libpq_gets_the_parts_and_nothing_else(address: addresses.PostgresAddres
     assert {name: str(value) for name, value in parts.items()} == wanted
 
 
-def test_a_service_of_the_environment_leads_nowhere_else(doors: Doors, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "services").write_text(f"[other]\nhost={EVIL}\nhostaddr={EVIL}\nport={doors.port}\ndbname=other\n")
+def test_a_service_of_the_environment_leads_nowhere_else(
+    doors: Doors, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "services").write_text(
+        f"[other]\nhost={EVIL}\nhostaddr={EVIL}\nport={doors.port}\ndbname=other\n"
+    )
     monkeypatch.setenv("PGSERVICEFILE", str(tmp_path / "services"))
     monkeypatch.setenv("PGSERVICE", "other")
     for go in (copy_to, ask_at):
@@ -212,8 +236,14 @@ def test_a_service_of_the_environment_leads_nowhere_else(doors: Doors, tmp_path:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        (f"postgresql://user:{SECRET}@db.example.com/data?sslmode=require", "postgresql://db.example.com:5432/data"),
-        (f"postgres://user:{SECRET}@[2001:db8::1]:6000/data", "postgresql://[2001:db8::1]:6000/data"),
+        (
+            f"postgresql://user:{SECRET}@db.example.com/data?sslmode=require",
+            "postgresql://db.example.com:5432/data",
+        ),
+        (
+            f"postgres://user:{SECRET}@[2001:db8::1]:6000/data",
+            "postgresql://[2001:db8::1]:6000/data",
+        ),
         ("sqlite:////srv/copies.db", "sqlite:////srv/copies.db"),
         ("parquet:///srv/copies", "parquet:///srv/copies"),
     ],

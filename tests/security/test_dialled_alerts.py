@@ -43,7 +43,9 @@ def answering(status: int, **headers: str) -> Iterator[tuple[int, list[str]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     yield server.server_port, came
     server.shutdown()
@@ -74,7 +76,9 @@ def test_every_service_of_apprises_has_the_scheme_that_its_address_begins_with()
     found = 0
     for each in apprise.Apprise().details()["schemas"]:
         for scheme in (*(each["protocols"] or ()), *(each["secure_protocols"] or ())):
-            server, read = alert_delivery._server(f"{scheme}://user:password@hooks.example.com/{TOKEN}/{TOKEN}")
+            server, read = alert_delivery._server(
+                f"{scheme}://user:password@hooks.example.com/{TOKEN}/{TOKEN}"
+            )
             if server is not None:
                 found += 1
                 assert read == scheme
@@ -83,44 +87,77 @@ def test_every_service_of_apprises_has_the_scheme_that_its_address_begins_with()
 
 
 def test_no_address_has_redirects_followed() -> None:
-    with answering(200) as (elsewhere, came), answering(307, Location=f"http://127.0.0.1:{elsewhere}/in") as (port, first):
+    with (
+        answering(200) as (elsewhere, came),
+        answering(307, Location=f"http://127.0.0.1:{elsewhere}/in") as (port, first),
+    ):
         for asked in ("", "?redirect=yes", "?redirect=True&redirect=yes"):
-            sent = alert_delivery.send(f"json://127.0.0.1:{port}/in{asked}", "subject", "body", places=places("json://127.0.0.1"))
+            sent = alert_delivery.send(
+                f"json://127.0.0.1:{port}/in{asked}",
+                "subject",
+                "body",
+                places=places("json://127.0.0.1"),
+            )
             assert sent is not None
     assert len(first) == 3
     assert came == []
 
 
-def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plug_in_that_dials_another_host_than_its_address_names_is_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with answering(200) as (port, came):
         mine = places("ntfy://localhost")
         # Sent to the service's own host, with the address's as the name of a topic.
-        monkeypatch.setattr("apprise.plugins.ntfy.NotifyNtfy.cloud_notify_url", f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(
+            "apprise.plugins.ntfy.NotifyNtfy.cloud_notify_url", f"http://127.0.0.1:{port}"
+        )
         address = "ntfy://localhost?mode=cloud"
-        assert alert_delivery.send(address, "subject", "body", places=places("ntfy://localhost, ntfy://127.0.0.1")) is None
+        assert (
+            alert_delivery.send(
+                address, "subject", "body", places=places("ntfy://localhost, ntfy://127.0.0.1")
+            )
+            is None
+        )
         assert len(came) == 1
         assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=mine))
         assert len(came) == 1
-        assert alert_delivery.send(f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", places=mine) is None
+        assert (
+            alert_delivery.send(
+                f"ntfy://localhost:{port}/topic?mode=private", "subject", "body", places=mine
+            )
+            is None
+        )
 
 
 def test_a_port_that_the_operator_names_is_the_one_that_is_dialled() -> None:
     with answering(200) as (port, came):
         address = f"json://127.0.0.1:{port}/in"
-        assert alert_delivery.send(address, "subject", "body", places=places(f"json://127.0.0.1:{port}")) is None
-        assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=places("json://127.0.0.1:1")))
+        assert (
+            alert_delivery.send(
+                address, "subject", "body", places=places(f"json://127.0.0.1:{port}")
+            )
+            is None
+        )
+        assert REFUSED in str(
+            alert_delivery.send(address, "subject", "body", places=places("json://127.0.0.1:1"))
+        )
     assert len(came) == 1
 
 
 def test_a_limit_holds_for_its_thread_and_while_it_lasts() -> None:
     with answering(200) as (port, came):
-        with only_to(lambda host, _port: host == "127.0.0.1", lambda host, _port: host == "127.0.0.1") as limit:
+        with only_to(
+            lambda host, _port: host == "127.0.0.1", lambda host, _port: host == "127.0.0.1"
+        ) as limit:
             requests.get(f"http://127.0.0.1:{port}/", timeout=30)
             assert not limit.refused
             with pytest.raises(requests.ConnectionError):
                 requests.get(f"http://localhost:{port}/", timeout=30)
             assert limit.refused
-            thread = threading.Thread(target=requests.get, args=(f"http://localhost:{port}/",), kwargs={"timeout": 5})
+            thread = threading.Thread(
+                target=requests.get, args=(f"http://localhost:{port}/",), kwargs={"timeout": 5}
+            )
             thread.start()
             thread.join(30)
         requests.get(f"http://localhost:{port}/", timeout=30)
@@ -141,7 +178,9 @@ ODD = st.lists(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rest=ODD, scheme=st.sampled_from(["json", "form", "gotify", "ntfy"]))
-def test_whatever_an_address_looks_like_only_the_host_that_is_allowed_is_dialled(rest: str, scheme: str) -> None:
+def test_whatever_an_address_looks_like_only_the_host_that_is_allowed_is_dialled(
+    rest: str, scheme: str
+) -> None:
     with answering(200) as (port, came):
         mine = places(f"{scheme}://127.0.0.1")
         address = f"{scheme}://{rest}".replace("PORT", str(port))

@@ -123,11 +123,20 @@ def test_no_message_keeps_a_value_without_quotes(message: str) -> None:
         ("column e.emial does not exist", "column e.emial does not exist"),
         ("function lower(numeric) does not exist", "function lower(numeric) does not exist"),
         ("no such column: emial", "no such column: emial"),
-        ("cannot execute DELETE in a read-only transaction", "cannot execute DELETE in a read-only transaction"),
-        ("canceling statement due to statement timeout", "canceling statement due to statement timeout"),
+        (
+            "cannot execute DELETE in a read-only transaction",
+            "cannot execute DELETE in a read-only transaction",
+        ),
+        (
+            "canceling statement due to statement timeout",
+            "canceling statement due to statement timeout",
+        ),
         ("l'opérateur n'existe pas", "l'opérateur n'existe pas"),
         ("division by zero", "division by zero"),
-        ('invalid input syntax for type integer: "zanzibar"', "invalid input syntax for type integer: …"),
+        (
+            'invalid input syntax for type integer: "zanzibar"',
+            "invalid input syntax for type integer: …",
+        ),
         ("“zanzibar”", ""),
     ],
 )
@@ -166,7 +175,9 @@ def warehouse(servers: Servers) -> Iterator[str]:
         ("select emial from person", 'Undefined column (42703): column "emial" does not exist.'),
     ],
 )  # fmt: skip
-def test_what_a_real_postgresql_says_is_its_class_and_no_value(warehouse: str, statement: str, title: str) -> None:
+def test_what_a_real_postgresql_says_is_its_class_and_no_value(
+    warehouse: str, statement: str, title: str
+) -> None:
     with pytest.raises(Failed) as refused:
         postgresql.ask(warehouse, statement, Result(), lambda _: None)
     assert title in str(refused.value)
@@ -185,7 +196,10 @@ def test_what_a_real_sqlite_says_has_no_value(statement: str) -> None:
         there.execute(statement).fetchall()
     refused_copy = exc.DBAPIError.instance(statement, {}, refused.value, sqlite3.Error)
     assert isinstance(refused_copy, exc.DBAPIError)
-    for said in (without_values(str(refused.value), names_in_statement(statement)), str(of_database(refused_copy, "this table"))):
+    for said in (
+        without_values(str(refused.value), names_in_statement(statement)),
+        str(of_database(refused_copy, "this table")),
+    ):
         assert not WORDS.search(said)
 
 
@@ -210,7 +224,9 @@ def test_what_a_library_raises_reaches_neither_a_log_nor_the_service_for_mistake
     except (pa.ArrowException, TypeError, ValueError, KeyError) as error:
         raised: Exception = error
     caught = (type(raised), raised, raised.__traceback__)
-    line = logs.LogFormatter().format(logging.LogRecord("dashboard", logging.ERROR, __file__, 1, "A task failed", (), caught))
+    line = logs.LogFormatter().format(
+        logging.LogRecord("dashboard", logging.ERROR, __file__, 1, "A task failed", (), caught)
+    )
     assert type(raised).__name__ in line
     event = {"exception": {"values": [{"type": type(raised).__name__, "value": str(raised)}]}}
     monkeypatch.setattr("tests.security.test_error_values.raised_by_the_hook", raised)
@@ -238,10 +254,17 @@ class Refusing:
         raise self.error
 
 
-@pytest.mark.parametrize("kind", [peliqan.QueryFailed, peliqan.Refused, peliqan.ServerError, peliqan.Forbidden])
+@pytest.mark.parametrize(
+    "kind", [peliqan.QueryFailed, peliqan.Refused, peliqan.ServerError, peliqan.Forbidden]
+)
 @pytest.mark.parametrize("value", VALUES[:5])
 def test_what_peliqan_answers_has_no_value(kind: type[peliqan.PeliqanError], value: str) -> None:
-    error = kind("proxy_db", status=400, error="ERROR_BAD", detail=f'invalid input syntax for type integer: "{value}"')
+    error = kind(
+        "proxy_db",
+        status=400,
+        error="ERROR_BAD",
+        detail=f'invalid input syntax for type integer: "{value}"',
+    )
     with pytest.raises(Failed) as refused:
         peliqan_backend.ask(Refusing(error), STATEMENT, Result(), lambda _: None)  # type: ignore[arg-type]
     assert not WORDS.search(str(refused.value))
@@ -250,16 +273,23 @@ def test_what_peliqan_answers_has_no_value(kind: type[peliqan.PeliqanError], val
         assert not WORDS.search(str(error) + json.dumps(dict(error.as_json())))
 
 
-def test_a_check_of_the_data_shows_no_value_of_what_the_warehouse_says(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_of_the_data_shows_no_value_of_what_the_warehouse_says(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The statement of the check is the console's, and casts what customers' columns hold."""
 
     def refuse(*_: object, **__: object) -> object:
-        raise peliqan.QueryFailed("proxy_db", detail='invalid input syntax for type bigint: "zanzibar"')
+        raise peliqan.QueryFailed(
+            "proxy_db", detail='invalid input syntax for type bigint: "zanzibar"'
+        )
 
     monkeypatch.setattr("dashboard.tables.data_checks.jobs.check", refuse)
     monkeypatch.setattr("dashboard.tables.data_checks.service.is_fresh", lambda *_: False)
     viv = Person(app.test_client(), "viv@example.com")
-    page = next(str(each["href"]) for each in viv.get("/connections").select("tbody a[href*='/connections/']"))
+    page = next(
+        str(each["href"])
+        for each in viv.get("/connections").select("tbody a[href*='/connections/']")
+    )
     said = viv.post(f"{page}/data-check", htmx=True).text
     assert "The data could not be checked. The warehouse did not carry this out." in said
     assert not WORDS.search(said)

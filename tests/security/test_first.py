@@ -19,7 +19,9 @@ NEW = "quite another horse"
 
 def enter(app: Flask, email: str, password: str = PASSWORD, status: int = 302) -> Person:
     person = Person(app.test_client())
-    assert person.post("/login", page="/login", email=email, password=password).status_code == status
+    assert (
+        person.post("/login", page="/login", email=email, password=password).status_code == status
+    )
     return person
 
 
@@ -36,7 +38,9 @@ def is_shut_but(app: Flask, places: Places, person: Person, page: str, opens: se
                 assert answer.status_code == 403, f"{place}: {answer.status_code}"
                 assert place.is_for_scripts or answer.headers["HX-Redirect"] == page, place
             else:
-                assert (answer.status_code, answer.location) == (303, page), f"{place}: {answer.status_code}"
+                assert (answer.status_code, answer.location) == (303, page), (
+                    f"{place}: {answer.status_code}"
+                )
     shown = person.get("/nowhere", 404)
     assert shown.select("nav a, #find") == []
 
@@ -58,10 +62,14 @@ def test_with_a_first_password_that_another_chose_nothing_opens_but_what_changes
     app: Flask, places: Places, new: str, request: pytest.FixtureRequest
 ) -> None:
     request.getfixturevalue("doors")
-    is_shut_but(app, places, enter(app, new), "/me/password", {"passwords.show", "passwords.change"})
+    is_shut_but(
+        app, places, enter(app, new), "/me/password", {"passwords.show", "passwords.change"}
+    )
 
 
-def test_a_first_password_is_good_for_choosing_another_and_never_becomes_the_last(app: Flask, new: str) -> None:
+def test_a_first_password_is_good_for_choosing_another_and_never_becomes_the_last(
+    app: Flask, new: str
+) -> None:
     person = enter(app, new)
     asked = {"page": "/me/password", "current": PASSWORD}
     assert "Somebody else chose your password" in person.get("/me/password").text
@@ -83,14 +91,18 @@ def test_who_is_handed_over_to_a_provider_has_no_password_to_change(app: Flask, 
         assert user.password_given
         oidc_users.hand_over(user, "https://login.example.com")
         assert user.password_given
-        vouched = oidc_users.OidcIdentity("https://login.example.com", "s1", new, verified=True, role="admin")
+        vouched = oidc_users.OidcIdentity(
+            "https://login.example.com", "s1", new, verified=True, role="admin"
+        )
         oidc_users.provision_user(vouched, app.extensions["services"].clock())
         assert not user.password_given
 
 
 def test_a_password_that_one_chose_oneself_asks_for_nothing(app: Flask) -> None:
     with app.app_context():
-        made = users.create_user("own@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
+        made = users.create_user(
+            "own@example.com", "viewer", PASSWORD, app.extensions["services"].clock()
+        )
         made.password_hash = PASSWORD_HASH
         db.session.commit()
     assert enter(app, "own@example.com").client.get("/").status_code == 200
@@ -105,14 +117,18 @@ def asked_for(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("asked_for", "doors")
-def test_with_a_role_that_needs_a_second_factor_nothing_opens_but_what_sets_it_up(app: Flask, places: Places) -> None:
+def test_with_a_role_that_needs_a_second_factor_nothing_opens_but_what_sets_it_up(
+    app: Flask, places: Places
+) -> None:
     person = enter(app, "adam@example.com")
     is_shut_but(app, places, person, "/me/second-factor", {"second.new", "second.switch_on"})
     assert enter(app, "olga@example.com").client.get("/").text == "opened"
 
 
 @pytest.mark.usefixtures("asked_for")
-def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(app: Flask, clock: Clock) -> None:
+def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(
+    app: Flask, clock: Clock
+) -> None:
     person = enter(app, "viv@example.com")
     page = person.get("/me/second-factor")
     assert "nothing else opens until then" in words(page)
@@ -122,7 +138,10 @@ def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(ap
     told = {"page": "/me/second-factor", "sealed": sealed, "password": PASSWORD}
     assert person.post("/me/second-factor", code="000000", **told).status_code == 403
     assert person.client.get("/").location == "/me/second-factor"
-    assert "Recovery codes" in person.post("/me/second-factor", code=pyotp.TOTP(secret).at(clock()), **told).text
+    assert (
+        "Recovery codes"
+        in person.post("/me/second-factor", code=pyotp.TOTP(secret).at(clock()), **told).text
+    )
     assert person.client.get("/").status_code == 200
     clock.move(seconds=60)
     person.post("/me/second-factor/remove", code=pyotp.TOTP(secret).at(clock()), password=PASSWORD)
@@ -130,13 +149,18 @@ def test_once_it_is_set_up_everything_opens_and_without_it_again_nothing_does(ap
 
 
 @pytest.mark.usefixtures("asked_for")
-def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_for_it(app: Flask) -> None:
+def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_for_it(
+    app: Flask,
+) -> None:
     person, script = enter(app, "viv@example.com"), app.test_client()
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
         token = users.new_token(user, "report", app.extensions["services"].clock()).value
-    assert script.get("/accounts.json", headers={"Authorization": f"Bearer {token}"}).status_code == 200
+    assert (
+        script.get("/accounts.json", headers={"Authorization": f"Bearer {token}"}).status_code
+        == 200
+    )
     for issuer, status in ((None, 403), ("https://login.example.com", 200), (None, 403)):
         with app.app_context():
             user = users.find_user("viv@example.com")
@@ -147,7 +171,9 @@ def test_who_comes_from_a_provider_and_what_an_access_token_opens_are_not_asked_
 
 
 @pytest.mark.usefixtures("asked_for")
-def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_set_up(app: Flask) -> None:
+def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_set_up(
+    app: Flask,
+) -> None:
     at = app.extensions["services"].clock()
     with app.app_context():
         made = users.create_user("both@example.com", "viewer", PASSWORD, at, given=True)
@@ -155,5 +181,10 @@ def test_a_password_that_another_chose_is_changed_before_the_second_factor_is_se
         db.session.commit()
     person = enter(app, "both@example.com")
     assert person.client.get("/me/second-factor").location == "/me/password"
-    assert person.post("/me/password", page="/me/password", current=PASSWORD, new=NEW, again=NEW).status_code == 303
+    assert (
+        person.post(
+            "/me/password", page="/me/password", current=PASSWORD, new=NEW, again=NEW
+        ).status_code
+        == 303
+    )
     assert person.client.get("/").location == "/me/second-factor"

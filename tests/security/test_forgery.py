@@ -28,7 +28,9 @@ def test_without_its_token_no_route_does_anything_for_anybody(app: Flask, places
     people = [Person(app.test_client(), "adam@example.com"), Person(app.test_client())]
     for place in places.all(*CHANGING):
         for person in people:
-            answer = ask(person.client, place, data={"text": "x", "do": "take", "email": "a", "name": "b"})
+            answer = ask(
+                person.client, place, data={"text": "x", "do": "take", "email": "a", "name": "b"}
+            )
             assert answer.status_code == 400, f"{place}: {answer.status_code}"
             assert "too old" in answer.text, place
             asked += 1
@@ -37,9 +39,16 @@ def test_without_its_token_no_route_does_anything_for_anybody(app: Flask, places
 
 
 @pytest.mark.parametrize("wrong", ["", "x", "of another session"])
-def test_a_token_that_is_none_or_anothers_opens_nothing(app: Flask, places: Places, wrong: str) -> None:
-    adam, other = Person(app.test_client(), "adam@example.com"), Person(app.test_client(), "olga@example.com")
+def test_a_token_that_is_none_or_anothers_opens_nothing(
+    app: Flask, places: Places, wrong: str
+) -> None:
+    adam, other = (
+        Person(app.test_client(), "adam@example.com"),
+        Person(app.test_client(), "olga@example.com"),
+    )
     token = other.token() if wrong == "of another session" else wrong
     for number, place in enumerate(places.all(*CHANGING)):
-        carried = {"headers": {"X-CSRFToken": token}} if number % 2 else {"data": {"csrf_token": token}}
+        carried = (
+            {"headers": {"X-CSRFToken": token}} if number % 2 else {"data": {"csrf_token": token}}
+        )
         assert ask(adam.client, place, **carried).status_code == 400, place

@@ -44,9 +44,9 @@ def test_no_text_is_a_formula_in_any_writer_for_any_reader(sign: str) -> None:
     rows = [{"id": n, texts[0]: "plain", "B": text} for n, text in enumerate(texts)]
     shapes = [{"id": n, texts[0]: "plain", "B": [text]} for n, text in enumerate(texts)]
     written = (file.head() + file.lines(rows) + file.lines(shapes)).decode()
-    listed = csv_response([{texts[0]: "plain", "b": text, "c": {text: 1}, "d": 2} for text in texts], "x.csv").get_data(
-        as_text=True
-    )
+    listed = csv_response(
+        [{texts[0]: "plain", "b": text, "c": {text: 1}, "d": 2} for text in texts], "x.csv"
+    ).get_data(as_text=True)
     for content in (written, listed):
         found = [(reader, cell) for reader, cell in cells_of(content) if is_formula(cell)]
         assert not found, found[:3]
@@ -62,7 +62,23 @@ def test_what_is_harmless_stays_so_when_it_is_made_harmless_again(sign: str) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["-12.50", "+3", "-3", "-1e-7", "12", "a-b", "a=b", "a; b", "x\ny", "x\r\ny", "1 - 2", "a\n1", "", "'"]
+    "text",
+    [
+        "-12.50",
+        "+3",
+        "-3",
+        "-1e-7",
+        "12",
+        "a-b",
+        "a=b",
+        "a; b",
+        "x\ny",
+        "x\r\ny",
+        "1 - 2",
+        "a\n1",
+        "",
+        "'",
+    ],
 )
 def test_numbers_and_texts_that_no_spreadsheet_runs_are_not_changed(text: str) -> None:
     assert harmless(text) == text
@@ -75,23 +91,34 @@ def test_numbers_and_texts_that_no_spreadsheet_runs_are_not_changed(text: str) -
 def api(sandbox_server: Sandbox) -> FormulaApi:
     # The beginnings that the store keeps as they are, so that each arrives where its text goes.
     kept = [start for start in STARTS if "\x00" not in start]
-    accounts = {*range(1001, 1007), sandbox_server.find(failure="expired", auth="oauth2").account_id}
+    accounts = {
+        *range(1001, 1007),
+        sandbox_server.find(failure="expired", auth="oauth2").account_id,
+    }
     return FormulaApi(accounts | {sandbox_server.find(auth="saltedge").account_id}, kept[::11])
 
 
 @pytest.fixture(scope="module")
 def app(
-    folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache, api: FormulaApi
+    folder: Path,
+    clock: Clock,
+    sandbox_server: Sandbox,
+    compiled: FileSystemBytecodeCache,
+    api: FormulaApi,
 ) -> Iterator[Flask]:
     """A console whose customers' every text begins with a formula of some kind, used by people who type formulas."""
     sandbox_server.app.test_client().post("/sandbox/control/reset")
-    made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS), clock=clock, adapter=api)
+    made = create_app(
+        make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS), clock=clock, adapter=api
+    )
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     upgrade_schema(made)
     with made.app_context():
         for name, role in (("olga", "operator"), ("adam", "admin")):
-            users.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
+            users.create_user(
+                f"{name}@example.com", role, PASSWORD, clock()
+            ).password_hash = PASSWORD_HASH
         db.session.commit()
         assert refresh_fleet(made.extensions["services"].fleet).error is None
         db.session.remove()
@@ -112,14 +139,23 @@ def test_no_csv_door_gives_out_a_formula(app: Flask, places: Places) -> None:
     for place in places.all("GET"):
         if not place.path.endswith(".csv") and place.endpoint != "exports.file":
             continue
-        paths = [f"/causes/{each}.csv" for each in causes] if place.endpoint == "causes.show_csv" else [place.path]
+        paths = (
+            [f"/causes/{each}.csv" for each in causes]
+            if place.endpoint == "causes.show_csv"
+            else [place.path]
+        )
         answers = [ask(person.client, place, path=path) for path in paths]
         answer = max(answers, key=lambda each: len(each.text))
         if answer.mimetype != "text/csv":
             continue
         assert answer.status_code == 200, place
         seen.add(place.endpoint)
-        found = [(reader, cell[:80]) for each in answers for reader, cell in cells_of(each.text) if is_formula(cell)]
+        found = [
+            (reader, cell[:80])
+            for each in answers
+            for reader, cell in cells_of(each.text)
+            if is_formula(cell)
+        ]
         assert not found, f"{place}: {found[:5]}"
         if "'" in answer.text:
             with_signs.add(place.endpoint)

@@ -45,7 +45,9 @@ def put(base: str, at: int, pieces: list[str]) -> str:
     return base[:where] + "".join(pieces) + base[where:]
 
 
-SPELLINGS = st.builds(put, st.sampled_from(BASES), st.integers(0, 30), st.lists(st.sampled_from(PIECES), max_size=4))
+SPELLINGS = st.builds(
+    put, st.sampled_from(BASES), st.integers(0, 30), st.lists(st.sampled_from(PIECES), max_size=4)
+)
 # Each piece before, inside and after the address, at its @ and at its end.
 EACH = [put(VIV, at, [piece]) for piece in PIECES for at in (0, 1, 3, 4, len(VIV))] + BASES
 
@@ -59,7 +61,9 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module", autouse=True)
 def sam(app: Flask) -> None:
     with app.app_context():
-        users.create_user(BUECHER, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
+        users.create_user(
+            BUECHER, "viewer", PASSWORD, app.extensions["services"].clock()
+        ).password_hash = PASSWORD_HASH
         db.session.commit()
 
 
@@ -73,14 +77,22 @@ def quick(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def counted_as(app: Flask, typed: str) -> str:
     """What attempts with this text are counted under, by the sign-in form itself."""
-    with app.test_request_context("/login", method="POST", data={"email": typed.encode("utf-8", "replace")}):
+    with app.test_request_context(
+        "/login", method="POST", data={"email": typed.encode("utf-8", "replace")}
+    ):
         return login_throttle.by_account()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(SPELLINGS, min_size=2, max_size=6))
 @example(["v\0iv@example.com", "viv@example.com\0", "\0viv@example.com", "viv@example.com"])
-def test_texts_that_find_one_person_are_counted_together_and_all_others_apart(app: Flask, texts: list[str]) -> None:
+def test_texts_that_find_one_person_are_counted_together_and_all_others_apart(
+    app: Flask, texts: list[str]
+) -> None:
     with app.app_context():
         for one, other in itertools.combinations([*texts, VIV, BUECHER], 2):
             first, second = users.find_user(one), users.find_user(other)
@@ -103,7 +115,9 @@ def test_the_canonical_form_is_its_own_and_never_holds_what_no_database_takes(ty
 
 
 @pytest.mark.usefixtures("limited")
-def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_password(app: Flask) -> None:
+def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_password(
+    app: Flask,
+) -> None:
     assert statuses(app, [(f"203.0.113.{n}", VIV) for n in range(10)]) == [403] * 10
     for number, typed in enumerate(EACH):
         text = typed.encode("utf-8", "replace").decode()
@@ -112,14 +126,19 @@ def test_while_an_account_is_limited_no_spelling_signs_in_with_the_right_passwor
             db.session.remove()
         # From a new network each time, so that it is the account that is limited.
         answer = attempt(app.test_client(), text, PASSWORD, f"2001:db8:{number:x}::1")
-        assert answer.status_code != 302 or (found is not None and found.email == BUECHER), ascii(typed)
+        assert answer.status_code != 302 or (found is not None and found.email == BUECHER), ascii(
+            typed
+        )
         if found is not None and found.email == VIV:
             assert answer.status_code == 429, ascii(typed)
 
 
 OTHER_WAYS: dict[str, dict[str, Any]] = {
     "as JSON": {"json": {"email": VIV, "password": PASSWORD}},
-    "as JSON beside a query": {"json": {"email": VIV, "password": PASSWORD}, "query_string": {"email": "other@example.com"}},
+    "as JSON beside a query": {
+        "json": {"email": VIV, "password": PASSWORD},
+        "query_string": {"email": "other@example.com"},
+    },
     "as a JSON list": {"json": {"email": [VIV], "password": [PASSWORD]}},
     "as text": {"data": f"email={VIV}&password={PASSWORD}", "content_type": "text/plain"},
     "as XML": {"data": f"<email>{VIV}</email>", "content_type": "application/xml"},
@@ -134,16 +153,28 @@ OTHER_WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.usefixtures("limited")
 @pytest.mark.parametrize("way", OTHER_WAYS)
 @pytest.mark.parametrize("limited_first", [True, False])
-def test_no_other_way_of_sending_the_fields_signs_in(app: Flask, way: str, limited_first: bool) -> None:
+def test_no_other_way_of_sending_the_fields_signs_in(
+    app: Flask, way: str, limited_first: bool
+) -> None:
     if limited_first:
         statuses(app, [(f"203.0.113.{n}", VIV) for n in range(10)])
     client = app.test_client()
     headers = {"X-CSRFToken": Person(client).token("/login")}
-    fresh = {key: dict(value) if isinstance(value, dict) else value for key, value in OTHER_WAYS[way].items()}
+    fresh = {
+        key: dict(value) if isinstance(value, dict) else value
+        for key, value in OTHER_WAYS[way].items()
+    }
     if "file" in way:
-        parts = [("email", (io.BytesIO(VIV.encode()), "x")), *([("email", VIV)] if "text" in way else [])]
-        fresh["data"] = {name: [value for other, value in parts if other == name] for name in ("email",)} | {"password": PASSWORD}
-    answer = client.post("/login", headers=headers, environ_overrides={"REMOTE_ADDR": OFFICE}, **fresh)
+        parts = [
+            ("email", (io.BytesIO(VIV.encode()), "x")),
+            *([("email", VIV)] if "text" in way else []),
+        ]
+        fresh["data"] = {
+            name: [value for other, value in parts if other == name] for name in ("email",)
+        } | {"password": PASSWORD}
+    answer = client.post(
+        "/login", headers=headers, environ_overrides={"REMOTE_ADDR": OFFICE}, **fresh
+    )
     assert answer.status_code in {200, 400, 403, 415}, answer.status_code
     assert client.get("/").status_code == 302
 
@@ -153,7 +184,12 @@ def test_the_audit_trail_names_the_canonical_form_alone(app: Flask) -> None:
     typed = "Ｖ\u200biv@Example.COM"
     statuses(app, [(f"198.51.100.{n}", typed) for n in range(12)])
     with app.app_context():
-        newest = select(AuditEntry.who).where(AuditEntry.what == "sign_in").order_by(AuditEntry.settled_at.desc()).limit(2)
+        newest = (
+            select(AuditEntry.who)
+            .where(AuditEntry.what == "sign_in")
+            .order_by(AuditEntry.settled_at.desc())
+            .limit(2)
+        )
         assert set(db.session.scalars(newest)) == {VIV}
 
 
@@ -166,14 +202,20 @@ def test_a_field_of_another_form_does_not_make_a_browser_known(app: Flask) -> No
     assert cookie is not None
     environ = {"REMOTE_ADDR": OFFICE, "HTTP_COOKIE": f"console_browser={cookie.value}"}
     keys = []
-    for path, data in (("/login/code", {"email": VIV}), ("/login/code", {}), ("/login", {"email": VIV})):
+    for path, data in (
+        ("/login/code", {"email": VIV}),
+        ("/login/code", {}),
+        ("/login", {"email": VIV}),
+    ):
         with app.test_request_context(path, method="POST", data=data, environ_base=environ):
             keys.append(login_throttle.by_address())
     assert keys[0] == keys[1] != keys[2]
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each sign-in is kept: who has a password could otherwise write rows as fast as they can send forms."""
     client, marks = app.test_client(), set()
     for _ in range(3):
@@ -187,14 +229,18 @@ def test_a_browser_keeps_its_mark_and_nobody_signs_in_without_end(app: Flask, mo
     with app.app_context():
         limiter.reset()
         before = len(db.session.scalars(select(UserSession.id)).all())
-    found = [attempt(app.test_client(), VIV, PASSWORD, f"203.0.113.{n}").status_code for n in range(9)]
+    found = [
+        attempt(app.test_client(), VIV, PASSWORD, f"203.0.113.{n}").status_code for n in range(9)
+    ]
     assert found == [302] * 5 + [429] * 4
     with app.app_context():
         assert len(db.session.scalars(select(UserSession.id)).all()) == before + 5
 
 
 @pytest.mark.usefixtures("limited")
-def test_no_key_of_the_limiter_holds_an_address(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_key_of_the_limiter_holds_an_address(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """They stand in its log and in Redis."""
     keys: list[str] = []
     hit = limiter.limiter.hit

@@ -76,7 +76,9 @@ def standing(app: Flask) -> dict[str, Any]:
     with app.app_context():
         found = {
             "tables": sorted(inspect(db.engine).get_table_names()),
-            "people": sorted(db.session.execute(select(User.email, User.role, User.password_hash)).tuples()),
+            "people": sorted(
+                db.session.execute(select(User.email, User.role, User.password_hash)).tuples()
+            ),
             "accounts": db.session.scalar(select(func.count(Account.id))),
             "connections": db.session.scalar(select(func.count()).select_from(Connection)),
         }
@@ -95,26 +97,45 @@ def parameters(person: Person, place: Place) -> list[str]:
     return sorted(name for name in READ if name not in {"csrf_token", "v"})
 
 
-def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(app: Flask, asked: list[Place]) -> None:
+def test_no_parameter_of_any_route_is_ever_read_as_sql_or_breaks_the_page(
+    app: Flask, asked: list[Place]
+) -> None:
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     values = [*SQL, *ODD]
     # Each parameter meets one value on each database, each value dozens of parameters. Of a list's twins one is enough.
     first = tried = 0 if db_is_sqlite(app) else len(values) // 2
-    for place in (each for each in asked if each.method == "GET" and not each.path.endswith((".csv", ".jsonl", ".parquet"))):
+    for place in (
+        each
+        for each in asked
+        if each.method == "GET" and not each.path.endswith((".csv", ".jsonl", ".parquet"))
+    ):
         for name in parameters(adam, place):
             value = values[tried % len(values)]
             tried += 1
-            answer = ask(adam.client, place, query_string={name: value.encode("utf-8", "surrogatepass")})
-            assert answer.status_code < 500, f"{place}?{name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
+            answer = ask(
+                adam.client, place, query_string={name: value.encode("utf-8", "surrogatepass")}
+            )
+            assert answer.status_code < 500, (
+                f"{place}?{name}={value[:40]!r}: {answer.status_code}\n{answer.text[:1500]}"
+            )
             assert "root:" not in answer.text, place
     assert tried - first > 150
     assert standing(app) == before
 
 
 @pytest.mark.parametrize("value", SQL)
-def test_a_condition_that_is_always_true_finds_what_its_letters_find(app: Flask, value: str) -> None:
+def test_a_condition_that_is_always_true_finds_what_its_letters_find(
+    app: Flask, value: str
+) -> None:
     adam = Person(app.test_client(), "adam@example.com")
-    for path in ("/accounts.json", "/connections.json", "/findings.json", "/users.json", "/audit.json", "/webhooks.json"):
+    for path in (
+        "/accounts.json",
+        "/connections.json",
+        "/findings.json",
+        "/users.json",
+        "/audit.json",
+        "/webhooks.json",
+    ):
         answer = adam.client.get(path, query_string={"q": value})
         assert answer.json["total"] == 0, path
         assert "argon2" not in answer.text
@@ -124,17 +145,26 @@ def test_no_field_of_any_form_breaks_anything(app: Flask, asked: list[Place]) ->
     adam, before = Person(app.test_client(), "adam@example.com"), standing(app)
     token, values, tried = adam.token(), list(SQL + ODD), 0
     fields: dict[str, set[str]] = defaultdict(set)
-    for place in (each for each in asked if each.method != "GET" and each.endpoint not in {"people.logout", "people.login"}):
+    for place in (
+        each
+        for each in asked
+        if each.method != "GET" and each.endpoint not in {"people.logout", "people.login"}
+    ):
         READ.clear()
         adam.client.post(place.path, data={"csrf_token": token})
         fields[place.endpoint] |= READ
         for name in sorted(fields[place.endpoint] - {"csrf_token"}):
             value = values[tried % len(values)]
             tried += 1
-            told = {"csrf_token": token, name: value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")}
+            told = {
+                "csrf_token": token,
+                name: value.encode("utf-8", "surrogatepass").decode("utf-8", "replace"),
+            }
             answer = adam.client.post(place.path, data=told)
             # What Peliqan does not have, Peliqan says.
-            assert answer.status_code < 500 or answer.status_code == 502, f"{place} {name}={value[:40]!r}: {answer.text[:1500]}"
+            assert answer.status_code < 500 or answer.status_code == 502, (
+                f"{place} {name}={value[:40]!r}: {answer.text[:1500]}"
+            )
     assert tried > 20
     found = standing(app)
     assert found["tables"] == before["tables"]
@@ -147,7 +177,11 @@ def test_signing_in_with_anything_is_a_refusal(app: Flask, monkeypatch: pytest.M
     token = Person(client).token("/login")
     for number, value in enumerate((*SQL, *ODD)):
         text = value.encode("utf-8", "replace").decode()
-        told = {"email": text, "password": text} if number % 2 else {"email": f"viv@example.com{text}", "password": "x"}
+        told = (
+            {"email": text, "password": text}
+            if number % 2
+            else {"email": f"viv@example.com{text}", "password": "x"}
+        )
         answer = client.post("/login", data={"csrf_token": token, **told})
         assert answer.status_code in {200, 403}, f"{told}: {answer.status_code}"
 
@@ -168,7 +202,9 @@ def test_a_number_in_a_path_that_no_id_is_is_no_page(app: Flask, places: Places)
             )
 
 
-@pytest.mark.parametrize("number", ["-1", "1e3", "0x1", "1%00", "..%2f1", "%2e%2e", "1;", "１", "1 ", "%201", "١"])
+@pytest.mark.parametrize(
+    "number", ["-1", "1e3", "0x1", "1%00", "..%2f1", "%2e%2e", "1;", "１", "1 ", "%201", "١"]
+)
 def test_what_is_no_number_is_no_page(app: Flask, number: str) -> None:
     adam = Person(app.test_client(), "adam@example.com")
     for path in (
@@ -191,26 +227,36 @@ TRAVERSAL = [
 def test_no_path_leads_out_of_the_static_files_nor_lists_them(app: Flask, name: str) -> None:
     for before in ("/static/", "/exports/", "/accounts/1001/", "/"):
         answer = app.test_client().get(before + name)
-        assert answer.status_code in {302, 308, 400, 401, 404, 405}, f"{before + name}: {answer.status_code}"
+        assert answer.status_code in {302, 308, 400, 401, 404, 405}, (
+            f"{before + name}: {answer.status_code}"
+        )
         assert "[project]" not in answer.text
         assert "root:" not in answer.text
         assert "Index of" not in answer.text
 
 
-def test_a_line_break_or_a_colour_in_an_address_writes_no_line_of_its_own_into_the_log(app: Flask) -> None:
+def test_a_line_break_or_a_colour_in_an_address_writes_no_line_of_its_own_into_the_log(
+    app: Flask,
+) -> None:
     out = io.StringIO()
     handler = logging.StreamHandler(out)
     handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
     app.logger.addHandler(handler)
     try:
-        with app.test_request_context("/connections/x%0aERROR forged%1b[31m%e2%80%ae%0d%c2%85%e2%80%a8ERROR forged"):
+        with app.test_request_context(
+            "/connections/x%0aERROR forged%1b[31m%e2%80%ae%0d%c2%85%e2%80%a8ERROR forged"
+        ):
             app.logger.error("Something about %s", request.path)
             app.log_exception((None, None, None))
     finally:
         app.logger.removeHandler(handler)
     written = out.getvalue()
     assert "forged" in written
-    assert [line.partition(" ")[0] for line in written.splitlines()] == ["ERROR", "ERROR", "NoneType:"]
+    assert [line.partition(" ")[0] for line in written.splitlines()] == [
+        "ERROR",
+        "ERROR",
+        "NoneType:",
+    ]
     assert "forged" not in written.splitlines()[1]
     assert not set(written) & set("\x1b\u202e\r\x85\u2028")
 

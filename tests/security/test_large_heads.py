@@ -16,7 +16,10 @@ KB = 1024
 
 @pytest.fixture(scope="module", params=[*DOORS, "nginx"])
 def way(
-    request: pytest.FixtureRequest, filled: Path, tmp_path_factory: pytest.TempPathFactory, sandbox_server: Sandbox
+    request: pytest.FixtureRequest,
+    filled: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    sandbox_server: Sandbox,
 ) -> Iterator[Door]:
     """A console's own port, in both documented ways; and behind nginx, by the server block of ``deploy/nginx.conf``."""
     folder, nginx = tmp_path_factory.mktemp("served"), None
@@ -34,7 +37,9 @@ def way(
 
 
 def head(*lines: str, line: str = "GET /login HTTP/1.1") -> bytes:
-    return "\r\n".join([line, "Host: console.example", "Connection: close", *lines, "", ""]).encode()
+    return "\r\n".join(
+        [line, "Host: console.example", "Connection: close", *lines, "", ""]
+    ).encode()
 
 
 def cookies(size: int) -> str:
@@ -55,7 +60,10 @@ TOO_LARGE = {
     "100,000 headers": (431, head(*(f"X-{n}: y" for n in range(100_000)))),
     "an address of 100 kB": (414, head(line=f"GET /login?next={'a' * 100 * KB} HTTP/1.1")),
     "an address of 5 MB": (414, head(line=f"GET /login?next={'a' * 5000 * KB} HTTP/1.1")),
-    "a form with 100 kB of cookies": (431, head(cookies(100 * KB), "Content-Length: 9", line="POST /login HTTP/1.1") + b"a" * 9),
+    "a form with 100 kB of cookies": (
+        431,
+        head(cookies(100 * KB), "Content-Length: 9", line="POST /login HTTP/1.1") + b"a" * 9,
+    ),
     "an event with 100 kB of headers": (
         431,
         head(cookies(100 * KB), "Content-Length: 2", line="POST /webhooks/peliqan HTTP/1.1"),

@@ -37,7 +37,11 @@ ESCAPED = "&lt;xss onxss=1&gt;"
 SCHEMES = {"", "http", "https", "mailto"}
 LEADING = {"href", "src", "action", "formaction", "data", "hx-get", "hx-post", "xlink:href"}
 # What a route needs to be asked for, to show anything.
-ASKED = {"desk.new_invite": "?account=1001", "tables.cell_value": f"?column={quote(PAYLOAD)}Title", "overview.find": "?q=amber"}
+ASKED = {
+    "desk.new_invite": "?account=1001",
+    "tables.cell_value": f"?column={quote(PAYLOAD)}Title",
+    "overview.find": "?q=amber",
+}
 SAY_NOTHING_OF_ANYBODY = {
     "people.login", "embed.frame", "passwords.show", "people.me", "second.new", "admin.users", "admin.user", "admin.new_user", "trend.show", "pulls.new",
     "connections.link_status", "connections.run_status", "exports.progress", "overview.refresh_status", "queries.new",
@@ -47,19 +51,30 @@ FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @pytest.fixture(scope="module")
-def app(folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache) -> Iterator[Flask]:
+def app(
+    folder: Path, clock: Clock, sandbox_server: Sandbox, compiled: FileSystemBytecodeCache
+) -> Iterator[Flask]:
     """A console that has read a fleet in which every word is hostile, used by people who type nothing else."""
     sandbox_server.app.test_client().post("/sandbox/control/reset")
     # A few customers, and those with something for the desk to do.
-    wanting = (sandbox_server.find(failure="expired", auth="oauth2"), sandbox_server.find(auth="saltedge"))
+    wanting = (
+        sandbox_server.find(failure="expired", auth="oauth2"),
+        sandbox_server.find(auth="saltedge"),
+    )
     accounts = {*range(1001, 1007), *(each.account_id for each in wanting)}
-    made = create_app(make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS), clock=clock, adapter=HostileApi(accounts))
+    made = create_app(
+        make_settings(sandbox_server.url, folder, **HOOK, **RECEIVERS),
+        clock=clock,
+        adapter=HostileApi(accounts),
+    )
     made.jinja_env.bytecode_cache = compiled
     limiter.enabled = False
     upgrade_schema(made)
     with made.app_context():
         for name, role in (("viv", "viewer"), ("olga", "operator"), ("adam", "admin")):
-            users.create_user(f"{name}@example.com", role, PASSWORD, clock()).password_hash = PASSWORD_HASH
+            users.create_user(
+                f"{name}@example.com", role, PASSWORD, clock()
+            ).password_hash = PASSWORD_HASH
         db.session.commit()
         assert refresh_fleet(made.extensions["services"].fleet).error is None
         db.session.remove()
@@ -96,16 +111,27 @@ def walked(app: Flask, places: Places) -> list[Walked]:
             if (is_fragment and place.is_for_scripts) or place.path.endswith(".parquet"):
                 continue
             path = place.path + ASKED.get(place.endpoint, "")
-            answer = ask(person.client, place, path=path, headers={"HX-Request": "true"} if is_fragment else {})
+            answer = ask(
+                person.client,
+                place,
+                path=path,
+                headers={"HX-Request": "true"} if is_fragment else {},
+            )
             assert answer.status_code < 500, f"{place}: {answer.status_code}\n{answer.text[:2000]}"
-            found.append(Walked(place, is_fragment, answer.status_code, answer.mimetype, answer.text))
+            found.append(
+                Walked(place, is_fragment, answer.status_code, answer.mimetype, answer.text)
+            )
     return found
 
 
 @pytest.fixture(scope="module")
 def pages(walked: list[Walked]) -> list[tuple[Walked, BeautifulSoup]]:
     """Those that a browser shows, taken apart once."""
-    return [(each, BeautifulSoup(each.text, "html.parser")) for each in walked if each.kind == "text/html"]
+    return [
+        (each, BeautifulSoup(each.text, "html.parser"))
+        for each in walked
+        if each.kind == "text/html"
+    ]
 
 
 def test_nothing_that_was_told_or_typed_becomes_an_element_an_attribute_or_an_address(
@@ -116,7 +142,9 @@ def test_nothing_that_was_told_or_typed_becomes_an_element_an_attribute_or_an_ad
         assert "49\x1b" not in each.text, f"{each}: a template ran it"
         assert soup.find(TAG) is None, each
         for element in soup.find_all(True):
-            assert not {name for name in element.attrs if name.startswith("on") or name == "style"}, f"{each}: {element.name}"
+            assert not {
+                name for name in element.attrs if name.startswith("on") or name == "style"
+            }, f"{each}: {element.name}"
             for name in LEADING & element.attrs.keys():
                 value = str(element[name]).strip()
                 scheme = urlsplit(value).scheme if ":" in value.partition("/")[0] else ""
@@ -126,22 +154,30 @@ def test_nothing_that_was_told_or_typed_becomes_an_element_an_attribute_or_an_ad
 def test_the_walk_has_met_the_hostile_words_nearly_everywhere(walked: list[Walked]) -> None:
     """A walk over empty pages would prove nothing."""
     shown = [each for each in walked if each.kind == "text/html" and each.status == 200]
-    without = {each.place.endpoint for each in shown} - {each.place.endpoint for each in shown if ESCAPED in each.text}
+    without = {each.place.endpoint for each in shown} - {
+        each.place.endpoint for each in shown if ESCAPED in each.text
+    }
     assert len(shown) > 80
     assert without <= SAY_NOTHING_OF_ANYBODY, sorted(without - SAY_NOTHING_OF_ANYBODY)
 
 
-def test_files_for_spreadsheets_hold_no_formula_in_a_cell_or_a_heading(walked: list[Walked]) -> None:
+def test_files_for_spreadsheets_hold_no_formula_in_a_cell_or_a_heading(
+    walked: list[Walked],
+) -> None:
     looked_at = 0
     for each in walked:
         for line in csv.reader(io.StringIO(each.text)) if each.kind == "text/csv" else ():
             for value in line:
                 looked_at += 1
-                assert not value.lstrip(" ").startswith(FORMULAS) or A_NUMBER.fullmatch(value), f"{each}: {value[:60]!r}"
+                assert not value.lstrip(" ").startswith(FORMULAS) or A_NUMBER.fullmatch(value), (
+                    f"{each}: {value[:60]!r}"
+                )
     assert looked_at > 1000
 
 
-def test_answers_for_scripts_are_json_that_no_browser_takes_for_a_page(app: Flask, places: Places) -> None:
+def test_answers_for_scripts_are_json_that_no_browser_takes_for_a_page(
+    app: Flask, places: Places
+) -> None:
     person = Person(app.test_client(), "adam@example.com")
     for place in places.all("GET"):
         if not place.path.endswith(".json"):
@@ -167,12 +203,17 @@ def test_an_error_says_what_was_asked_for_as_text(app: Flask) -> None:
             assert BeautifulSoup(answer.text, "html.parser").find(TAG) is None, path
 
 
-def test_a_message_for_the_mail_program_carries_everything_as_text(pages: list[tuple[Walked, BeautifulSoup]]) -> None:
+def test_a_message_for_the_mail_program_carries_everything_as_text(
+    pages: list[tuple[Walked, BeautifulSoup]],
+) -> None:
     links = [str(link["href"]) for _, soup in pages for link in soup.select("a[href^='mailto:?']")]
     assert links
     for link in links:
         assert not set(link) & set(" <>\"'\r\n"), link
-        assert {part.partition("=")[0].lower() for part in link.partition("?")[2].split("&")} == {"subject", "body"}
+        assert {part.partition("=")[0].lower() for part in link.partition("?")[2].split("&")} == {
+            "subject",
+            "body",
+        }
     assert any(PAYLOAD[:-5] in unquote(link) for link in links)
 
 
@@ -185,9 +226,16 @@ def test_a_cell_that_says_it_is_an_address_leads_nowhere_but_to_the_web(app: Fla
 
 @pytest.mark.parametrize(
     "value",
-    ["a@example.com?cc=b@example.com&body=x", "a@example.com,b@example.com", "a@example.com%0d%0aBcc:b@example.com", "a@x#y"],
+    [
+        "a@example.com?cc=b@example.com&body=x",
+        "a@example.com,b@example.com",
+        "a@example.com%0d%0aBcc:b@example.com",
+        "a@x#y",
+    ],
 )
-def test_a_cell_with_an_email_address_brings_no_header_and_no_other_recipient_into_a_message(value: str) -> None:
+def test_a_cell_with_an_email_address_brings_no_header_and_no_other_recipient_into_a_message(
+    value: str,
+) -> None:
     href = cell(value, "email").href or ""
     assert not set(href.removeprefix("mailto:")) & set("?&#,;")
     assert unquote(href) == f"mailto:{value}"

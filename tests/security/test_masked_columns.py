@@ -29,7 +29,17 @@ from dashboard.tables.query import read_table_query
 from dashboard.users.models import User
 from tests.security.places import ACCOUNT
 from tests.support.clock import Clock
-from tests.support.every_type import BY_NAME, COLUMNS, FIELDS, PATH, ROWS, TABLE, install_in, sandbox_fields, values_for
+from tests.support.every_type import (
+    BY_NAME,
+    COLUMNS,
+    FIELDS,
+    PATH,
+    ROWS,
+    TABLE,
+    install_in,
+    sandbox_fields,
+    values_for,
+)
 from tests.support.people import Person, words
 from tests.support.sandbox import Sandbox
 
@@ -105,28 +115,41 @@ def test_every_filter_of_every_column_is_whole_or_refused_where_the_column_is_ma
         for kind in KINDS:
             try:
                 value = value_of(column.name, kind)
-                read_table_query({f"filter__{column.name}__{kind}": value}, (), COLUMNS, masked={column.name})
+                read_table_query(
+                    {f"filter__{column.name}__{kind}": value}, (), COLUMNS, masked={column.name}
+                )
             except BadQuery:
                 continue
             accepted.add((column.name, kind))
-    assert accepted == {(name, kind) for name in BY_NAME for kind in offered(name) if is_whole(name, kind)}
+    assert accepted == {
+        (name, kind) for name in BY_NAME for kind in offered(name) if is_whole(name, kind)
+    }
     assert len(accepted) > 80
 
 
-def test_no_door_for_rows_takes_a_filter_by_parts_of_any_masked_column(app: Flask, viv: Person, adam: Person) -> None:
+def test_no_door_for_rows_takes_a_filter_by_parts_of_any_masked_column(
+    app: Flask, viv: Person, adam: Person
+) -> None:
     decide(app, True, *BY_NAME)
     refused = 0
     for name in BY_NAME:
         for kind in offered(name):
             asked = urlencode({f"filter__{name}__{kind}": value_of(name, kind)})
             answer = viv.client.get(f"{PATH}.json?{asked}")
-            assert answer.status_code == (200 if is_whole(name, kind) else 400), (name, kind, answer.json)
+            assert answer.status_code == (200 if is_whole(name, kind) else 400), (
+                name,
+                kind,
+                answer.json,
+            )
             if not is_whole(name, kind):
                 refused += 1
                 assert "is masked for you" in answer.json["detail"], (name, kind)
                 assert "show the masked columns first" in answer.json["detail"]
     assert refused > 120
-    assert adam.client.get(f"{PATH}.json?{urlencode({'filter__E-mail__contains': 'a'})}").status_code == 200
+    assert (
+        adam.client.get(f"{PATH}.json?{urlencode({'filter__E-mail__contains': 'a'})}").status_code
+        == 200
+    )
 
 
 def test_the_rows_are_sorted_by_no_masked_column(app: Flask, viv: Person) -> None:
@@ -148,7 +171,10 @@ def test_the_form_offers_for_masked_columns_what_is_accepted(app: Flask, viv: Pe
     form = viv.get(PATH).select_one(".rows-add")
     assert form is not None
     kinds = json.loads(str(form["data-kinds"]))
-    shown = {str(option["value"]): kinds[option["data-type"]] for option in form.select("#add-column option[data-type]")}
+    shown = {
+        str(option["value"]): kinds[option["data-type"]]
+        for option in form.select("#add-column option[data-type]")
+    }
     for name in BY_NAME:
         expected = [kind for kind in offered(name) if name not in hidden or is_whole(name, kind)]
         assert shown.get(name, []) == expected, name
@@ -159,7 +185,10 @@ PARTS = {
     "does not contain": {"filter__E-mail__contains_not": "a"},
     "is not": {"filter__E-mail__not_equal": "a"},
     "more": {"filter__E-mail__higher_than": "a"},
-    "beside one that is whole": {"filter__E-mail__equal": "ada@example.com", "filter__Phone__contains": "1"},
+    "beside one that is whole": {
+        "filter__E-mail__equal": "ada@example.com",
+        "filter__Phone__contains": "1",
+    },
     "sort": {"sort": "E-mail"},
     "descending": {"sort": "-E-mail"},
     "with a sign": {"sort": "+E-mail"},
@@ -189,9 +218,15 @@ def by_form(person: Person, asked: dict[str, str]) -> Any:
 def by_token(person: Person, asked: dict[str, str]) -> Any:
     page = person.post("/me/tokens", name="of an attack")
     found = person.client.get(page.location).text if page.location else page.text
-    token = next(word for word in found.replace('"', " ").replace("<", " ").replace(">", " ").split() if word.startswith("pc_"))
+    token = next(
+        word
+        for word in found.replace('"', " ").replace("<", " ").replace(">", " ").split()
+        if word.startswith("pc_")
+    )
     client = person.client.application.test_client()
-    return client.get(f"{PATH}.json?{urlencode(asked)}", headers={"Authorization": f"Bearer {token}"})
+    return client.get(
+        f"{PATH}.json?{urlencode(asked)}", headers={"Authorization": f"Bearer {token}"}
+    )
 
 
 DOORS = {
@@ -211,7 +246,9 @@ DOORS = {
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_parts_of_masked_values_are_asked_for_at_no_door(olga: Person, sandbox_server: Sandbox, door: str) -> None:
+def test_parts_of_masked_values_are_asked_for_at_no_door(
+    olga: Person, sandbox_server: Sandbox, door: str
+) -> None:
     before = sandbox_server.state()["calls"].get("rows", 0)
     for name, asked in PARTS.items():
         answer = DOORS[door](olga, asked)
@@ -222,7 +259,9 @@ def test_parts_of_masked_values_are_asked_for_at_no_door(olga: Person, sandbox_s
 def shown_by(answer: Any) -> str:
     """The values in an answer: of a page those in cells, of a file all of it."""
     if answer.mimetype == "text/html":
-        return " ".join(words(cell) for cell in BeautifulSoup(answer.text, "html.parser").select("#rows td"))
+        return " ".join(
+            words(cell) for cell in BeautifulSoup(answer.text, "html.parser").select("#rows td")
+        )
     if "parquet" in answer.headers.get("Content-Disposition", ""):
         return str(pyarrow.parquet.read_table(io.BytesIO(answer.data)).to_pylist())
     return str(answer.text)
@@ -252,41 +291,84 @@ WAYS: dict[str, Callable[[Person, str, str], Any]] = {
     kind: lambda person, column, text, kind=kind: _seen(  # type: ignore[misc]
         person.client.get(f"{PATH}.json?{urlencode({f'filter__{column}__{kind}': text})}")
     )
-    for kind in ("contains", "contains_not", "not_equal", "higher_than", "lower_than", "equal", "has_value_contains")
+    for kind in (
+        "contains",
+        "contains_not",
+        "not_equal",
+        "higher_than",
+        "lower_than",
+        "equal",
+        "has_value_contains",
+    )
 } | {
-    "search": lambda person, column, text: _seen(person.client.get(f"{PATH}.json?{urlencode({'q': text, 'column': column})}")),
-    "search beside a condition": lambda person, column, text: _seen(
-        person.client.get(f"{PATH}.json?{urlencode({'q': text, 'column': 'Nr', f'filter__{column}__not_empty': '1'})}")
+    "search": lambda person, column, text: _seen(
+        person.client.get(f"{PATH}.json?{urlencode({'q': text, 'column': column})}")
     ),
-    "order": lambda person, column, text: _seen(person.client.get(f"{PATH}.json?{urlencode({'sort': f'-{column}', 'q': text})}")),
+    "search beside a condition": lambda person, column, text: _seen(
+        person.client.get(
+            f"{PATH}.json?{urlencode({'q': text, 'column': 'Nr', f'filter__{column}__not_empty': '1'})}"
+        )
+    ),
+    "order": lambda person, column, text: _seen(
+        person.client.get(f"{PATH}.json?{urlencode({'sort': f'-{column}', 'q': text})}")
+    ),
 }
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_masked_address_cannot_be_read_letter_by_letter(app: Flask, viv: Person, adam: Person, way: str) -> None:
+def test_a_masked_address_cannot_be_read_letter_by_letter(
+    app: Flask, viv: Person, adam: Person, way: str
+) -> None:
     """What is seen is the same for every letter, so no letter is learnt; an administrator learns letters that way."""
     value = next(row["E-mail"] for row in ROWS if row["E-mail"])
     alphabet = sorted({*string.ascii_lowercase[:8], *"@._", value[0], value[1]})
     for known in ("", value[:1], value[: len(value) // 2], value[:-1]):
-        seen = {letter: WAYS[way](viv, "E-mail", known + letter) for letter in alphabet if known + letter != value}
+        seen = {
+            letter: WAYS[way](viv, "E-mail", known + letter)
+            for letter in alphabet
+            if known + letter != value
+        }
         assert len({str(each) for each in seen.values()}) == 1, (known, seen)
     if way == "contains":
         assert WAYS[way](adam, "E-mail", value[:3]) != WAYS[way](adam, "E-mail", value[:3] + "#")
 
 
-def test_a_search_counts_parts_of_columns_that_are_shown_and_whole_values_of_masked_ones(app: Flask, viv: Person) -> None:
+def test_a_search_counts_parts_of_columns_that_are_shown_and_whole_values_of_masked_ones(
+    app: Flask, viv: Person
+) -> None:
     mails = [row["E-mail"] for row in ROWS if row["E-mail"]]
     assert viv.json(f"{PATH}.json?{urlencode({'q': mails[0]})}")["total"] >= mails.count(mails[0])
     chosen = {"column": ["Title", "E-mail"]}
-    for text in (mails[0], mails[0][:-1], "a", "e", ROWS[3]["Title"] or "x", (ROWS[5]["Title"] or "xyz")[:3]):
+    for text in (
+        mails[0],
+        mails[0][:-1],
+        "a",
+        "e",
+        ROWS[3]["Title"] or "x",
+        (ROWS[5]["Title"] or "xyz")[:3],
+    ):
         text = text.strip()[:200] or "x"
-        expected = [row["id"] for row in ROWS if text.casefold() in (row["Title"] or "").casefold() or row["E-mail"] == text]
-        found = viv.json(f"{PATH}.json?{urlencode({'q': text, 'per_page': 200, **chosen}, doseq=True)}")
+        expected = [
+            row["id"]
+            for row in ROWS
+            if text.casefold() in (row["Title"] or "").casefold() or row["E-mail"] == text
+        ]
+        found = viv.json(
+            f"{PATH}.json?{urlencode({'q': text, 'per_page': 200, **chosen}, doseq=True)}"
+        )
         assert [item["id"] for item in found["items"]] == expected, text
-        asked = {"q": text, "per_page": 200, "filter__Active__boolean": "true", "filter__Nr__lower_than": "3000", **chosen}
+        asked = {
+            "q": text,
+            "per_page": 200,
+            "filter__Active__boolean": "true",
+            "filter__Nr__lower_than": "3000",
+            **chosen,
+        }
         both = viv.json(f"{PATH}.json?{urlencode(asked, doseq=True)}")
         fits = {row["id"] for row in ROWS if row["Active"] and row["Nr"] < 3000}
-        assert [item["id"] for item in both["items"]] == [each for each in expected if each in fits], text
+        assert [item["id"] for item in both["items"]] == [
+            each for each in expected if each in fits
+        ], text
 
 
 def test_a_search_that_looks_into_nothing_says_so(app: Flask, viv: Person) -> None:
@@ -297,18 +379,30 @@ def test_a_search_that_looks_into_nothing_says_so(app: Flask, viv: Person) -> No
 
 
 def test_the_choices_of_a_masked_column_are_named_nowhere(app: Flask, viv: Person) -> None:
-    told = viv.json(f"{PATH}.json?{urlencode({'filter__Status__single_select_equal': 'Closed'})}", 400)["detail"]
+    told = viv.json(
+        f"{PATH}.json?{urlencode({'filter__Status__single_select_equal': 'Closed'})}", 400
+    )["detail"]
     assert "It has: Open" in told
     decide(app, True, "Status", "Status copy")
     asked = urlencode({"filter__Status__single_select_equal": "Closed"})
     for text in (viv.json(f"{PATH}.json?{asked}", 400)["detail"], viv.client.get(PATH).text):
-        assert not [each["value"] for each in BY_NAME["Status"]["select_options"] if f"{each['value']}," in text]
+        assert not [
+            each["value"]
+            for each in BY_NAME["Status"]["select_options"]
+            if f"{each['value']}," in text
+        ]
     assert "masked for you" in viv.json(f"{PATH}.json?{asked}", 400)["detail"]
 
 
 def entries(app: Flask) -> list[AuditEntry]:
     with app.app_context():
-        return list(db.session.scalars(select(AuditEntry).where(AuditEntry.what == reveals.COMPARED).order_by(AuditEntry.id)))
+        return list(
+            db.session.scalars(
+                select(AuditEntry)
+                .where(AuditEntry.what == reveals.COMPARED)
+                .order_by(AuditEntry.id)
+            )
+        )
 
 
 def test_a_guess_of_a_masked_value_stands_in_the_audit_once_without_the_value(
@@ -329,13 +423,23 @@ def test_a_guess_of_a_masked_value_stands_in_the_audit_once_without_the_value(
     assert len(entries(app)) == 2
     clock.move(minutes=16)
     viv.json(f"{PATH}.json?q=guess2")
-    assert [each.who for each in entries(app)] == ["viv@example.com", "olga@example.com", "viv@example.com"]
+    assert [each.who for each in entries(app)] == [
+        "viv@example.com",
+        "olga@example.com",
+        "viv@example.com",
+    ]
 
 
-def test_the_value_of_a_masked_column_is_not_in_the_entry_of_an_export(app: Flask, olga: Person) -> None:
-    olga.client.get(f"{PATH}/export.csv?{urlencode({'filter__E-mail__equal': 'guess@example.com'})}")
+def test_the_value_of_a_masked_column_is_not_in_the_entry_of_an_export(
+    app: Flask, olga: Person
+) -> None:
+    olga.client.get(
+        f"{PATH}/export.csv?{urlencode({'filter__E-mail__equal': 'guess@example.com'})}"
+    )
     with app.app_context():
-        latest = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id.desc())).first()
+        latest = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "export").order_by(AuditEntry.id.desc())
+        ).first()
         assert latest is not None
         assert "E-mail is a value" in latest.detail
         assert "guess" not in latest.detail
@@ -351,15 +455,25 @@ def fields_with(primary: dict[str, Any]) -> list[Field]:
     for field in sandbox_fields():
         if field.name == "Customers":
             title = {**field.settings["link_row_table_primary_field"], **primary}
-            settings = {**field.settings, "link_row_table_id": OTHER, "link_row_table_primary_field": title}
+            settings = {
+                **field.settings,
+                "link_row_table_id": OTHER,
+                "link_row_table_primary_field": title,
+            }
             field = replace(field, settings=settings)
         if field.name == "Names":
-            field = replace(field, settings={**field.settings, "target_field_name": primary["name"]})
+            field = replace(
+                field, settings={**field.settings, "target_field_name": primary["name"]}
+            )
         found.append(field)
     return found
 
 
-@pytest.mark.parametrize("primary", [{"name": "E-mail"}, {"name": "Reach me at", "type": "email"}, {"name": "Nickname"}], ids=str)
+@pytest.mark.parametrize(
+    "primary",
+    [{"name": "E-mail"}, {"name": "Reach me at", "type": "email"}, {"name": "Nickname"}],
+    ids=str,
+)
 def test_what_is_masked_in_the_table_it_comes_from_is_masked_in_links_and_lookups(
     app: Flask, viv: Person, adam: Person, sandbox_server: Sandbox, primary: dict[str, Any]
 ) -> None:
@@ -383,7 +497,9 @@ def test_what_is_masked_in_the_table_it_comes_from_is_masked_in_links_and_lookup
             shown = words(viv.get(f"{PATH}/rows/{row['id']}/cell?{urlencode({'column': name})}"))
             assert str(row[name][0]["value"]) not in shown or not row[name][0]["value"]
         decide(app, False, "Customers", "Names")
-        assert not {"Customers", "Names"} & set(viv.json(f"{PATH}.json")["masked"]), "decided for this column of this table"
+        assert not {"Customers", "Names"} & set(viv.json(f"{PATH}.json")["masked"]), (
+            "decided for this column of this table"
+        )
     app.extensions.pop("recent", None)
 
 
@@ -392,7 +508,9 @@ def _fields_of(tables: Any, fields: list[Field]) -> Callable[[Any], list[Field]]
     return lambda table: list(fields) if table.kind == "every type" else real(table)
 
 
-def test_a_column_that_is_shown_in_one_table_is_shown_in_no_other(app: Flask, viv: Person, olga: Person) -> None:
+def test_a_column_that_is_shown_in_one_table_is_shown_in_no_other(
+    app: Flask, viv: Person, olga: Person
+) -> None:
     decide(app, False, *BY_RULE, table_id=OTHER)
     assert viv.json(f"/accounts/{ACCOUNT}/tables/{OTHER}.json")["masked"] == []
     assert set(viv.json(f"{PATH}.json")["masked"]) == set(BY_RULE)
@@ -400,4 +518,7 @@ def test_a_column_that_is_shown_in_one_table_is_shown_in_no_other(app: Flask, vi
     for suffix in ("csv", "jsonl"):
         text = olga.client.get(f"{PATH}/export.{suffix}").text
         assert not [mail for mail in mails if f'"{mail}"' in text or f",{mail}," in text]
-    assert viv.client.get(f"{PATH}.json?{urlencode({'filter__E-mail__contains': 'a'})}").status_code == 400
+    assert (
+        viv.client.get(f"{PATH}.json?{urlencode({'filter__E-mail__contains': 'a'})}").status_code
+        == 400
+    )

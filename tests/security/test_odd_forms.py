@@ -43,15 +43,25 @@ ODD_FORMS: dict[str, tuple[str, bytes]] = {
         "multipart/form-data; boundary=a",
         b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nx\r\n--b--',
     ),
-    "parts without a name": ("multipart/form-data; boundary=a", b"--a\r\nContent-Disposition: form-data\r\n\r\nx\r\n--a--"),
-    "cut off": ("multipart/form-data; boundary=a", b'--a\r\nContent-Disposition: form-data; name="name"\r\n\r\nx'),
+    "parts without a name": (
+        "multipart/form-data; boundary=a",
+        b"--a\r\nContent-Disposition: form-data\r\n\r\nx\r\n--a--",
+    ),
+    "cut off": (
+        "multipart/form-data; boundary=a",
+        b'--a\r\nContent-Disposition: form-data; name="name"\r\n\r\nx',
+    ),
     "a part of another kind": (
         "multipart/form-data; boundary=a",
         b'--a\r\nContent-Disposition: form-data; name="name"\r\nContent-Type: text/plain; charset=nothing\r\n\r\n\xff\r\n--a--',
     ),
     "many parts": (
         "multipart/form-data; boundary=a",
-        b"".join(b'--a\r\nContent-Disposition: form-data; name="f%d"\r\n\r\nx\r\n' % n for n in range(1200)) + b"--a--",
+        b"".join(
+            b'--a\r\nContent-Disposition: form-data; name="f%d"\r\n\r\nx\r\n' % n
+            for n in range(1200)
+        )
+        + b"--a--",
     ),
     "nothing": (FORM, b""),
 }
@@ -89,7 +99,9 @@ def fields(app: Flask, asked: list[Place]) -> dict[str, set[str]]:
     before = app.request_class.parameter_storage_class
     app.request_class.parameter_storage_class = Watched
     for place in asked:
-        client = app.test_client() if place.endpoint in {"people.login", "second.code"} else adam.client
+        client = (
+            app.test_client() if place.endpoint in {"people.login", "second.code"} else adam.client
+        )
         told = token if client is adam.client else Person(client).token("/login")
         READ.clear()
         ask(client, place, data={"csrf_token": told})
@@ -106,7 +118,9 @@ def adam(app: Flask) -> Person:
 
 def check(answer: TestResponse, what: str) -> None:
     """A refusal in words, or else something ordinary; what Peliqan does not have, Peliqan says."""
-    assert answer.status_code < 500 or answer.status_code == 502, f"{what}: {answer.status_code}\n{answer.text[:1500]}"
+    assert answer.status_code < 500 or answer.status_code == 502, (
+        f"{what}: {answer.status_code}\n{answer.text[:1500]}"
+    )
     assert "made a mistake" not in answer.text, what
     if answer.status_code in {400, 413, 422}:
         assert "<h1" in answer.text or answer.is_json, what
@@ -117,24 +131,38 @@ def sending(person: Person, place: Place, kind: str, body: bytes, token: str) ->
 
 
 @pytest.mark.parametrize("kind", NO_FORMS)
-def test_a_body_that_is_no_form_is_refused_by_every_route(app: Flask, asked: list[Place], adam: Person, kind: str) -> None:
+def test_a_body_that_is_no_form_is_refused_by_every_route(
+    app: Flask, asked: list[Place], adam: Person, kind: str
+) -> None:
     token, stranger = adam.token(), Person(app.test_client())
     strangers = stranger.token("/login")
     for place in asked:
         is_public = place.role == "public"
-        answer = sending(stranger if is_public else adam, place, *NO_FORMS[kind], strangers if is_public else token)
+        answer = sending(
+            stranger if is_public else adam,
+            place,
+            *NO_FORMS[kind],
+            strangers if is_public else token,
+        )
         assert answer.status_code == 400, f"{place} {kind}: {answer.status_code}"
         assert "reads forms" in answer.text
 
 
 @pytest.mark.parametrize("kind", ODD_FORMS)
-def test_an_odd_form_breaks_no_route(app: Flask, asked: list[Place], adam: Person, kind: str) -> None:
+def test_an_odd_form_breaks_no_route(
+    app: Flask, asked: list[Place], adam: Person, kind: str
+) -> None:
     token, stranger = adam.token(), Person(app.test_client())
     strangers = stranger.token("/login")
     for place in asked:
         is_public = place.role == "public"
         check(
-            sending(stranger if is_public else adam, place, *ODD_FORMS[kind], strangers if is_public else token),
+            sending(
+                stranger if is_public else adam,
+                place,
+                *ODD_FORMS[kind],
+                strangers if is_public else token,
+            ),
             f"{place} {kind}",
         )
 
@@ -173,7 +201,10 @@ def test_a_field_that_comes_twice_counts_once_and_breaks_nothing(
         for name in sorted(fields[place.endpoint]):
             value = each[tried % len(each)]
             tried += 1
-            check(ask(person.client, place, data={"csrf_token": mark, name: value}), f"{place} {name}={value!r}")
+            check(
+                ask(person.client, place, data={"csrf_token": mark, name: value}),
+                f"{place} {name}={value!r}",
+            )
     assert tried > 50
 
 
@@ -201,7 +232,10 @@ def test_an_odd_address_is_no_address_of_a_page_either(app: Flask, adam: Person)
     token = adam.token()
     for address in ODD_ADDRESSES:
         text = address.encode("utf-8", "replace").decode().replace("\0", "")
-        headers = {"Referer": text.encode().decode("latin-1"), "HX-Current-URL": text.encode().decode("latin-1")}
+        headers = {
+            "Referer": text.encode().decode("latin-1"),
+            "HX-Current-URL": text.encode().decode("latin-1"),
+        }
         if not all(value.isprintable() for value in headers.values()):
             headers = {}
         for person, path in (
@@ -209,7 +243,9 @@ def test_an_odd_address_is_no_address_of_a_page_either(app: Flask, adam: Person)
             (Person(app.test_client()), "/login"),
             (Person(app.test_client()), "/pulls"),
         ):
-            answer = person.client.post(path, data={"csrf_token": token, "next": text}, headers=headers)
+            answer = person.client.post(
+                path, data={"csrf_token": token, "next": text}, headers=headers
+            )
             assert answer.status_code < 500, f"{path} {ascii(address)[:80]}"
 
 
@@ -218,7 +254,14 @@ def test_a_path_that_leads_in_a_circle_is_no_address(adam: Person, tmp_path: Pat
     (tmp_path / "two").symlink_to(tmp_path / "one")
     token = adam.token()
     for address in (f"parquet://{tmp_path}/one/x", f"sqlite:///{tmp_path}/one"):
-        told = {"csrf_token": token, "address": address, "name": "Odd", "every": "60", "full_every": "20", "zone": "UTC"}
+        told = {
+            "csrf_token": token,
+            "address": address,
+            "name": "Odd",
+            "every": "60",
+            "full_every": "20",
+            "zone": "UTC",
+        }
         answer = adam.client.post("/pulls", data=told)
         assert answer.status_code == 422
         assert "cannot follow that path" in answer.text

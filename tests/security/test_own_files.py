@@ -23,7 +23,9 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["new", "of an earlier version"])
-def test_folder_and_files_are_the_consoles_alone_whatever_the_umask(umask: int, is_there: bool, tmp_path: Path) -> None:
+def test_folder_and_files_are_the_consoles_alone_whatever_the_umask(
+    umask: int, is_there: bool, tmp_path: Path
+) -> None:
     data = tmp_path / "above" / "data"
     if is_there:
         data.mkdir(parents=True)
@@ -34,7 +36,11 @@ def test_folder_and_files_are_the_consoles_alone_whatever_the_umask(umask: int, 
     app = create_app(make_settings("http://127.0.0.1:1", data))
     upgrade_schema(app)
     app.extensions["services"].queues["jobs"].storage.enqueue(b"x")
-    assert {path.name: oct(path.stat().st_mode & 0o777) for path in data.iterdir() if path.stat().st_mode & 0o077} == {}
+    assert {
+        path.name: oct(path.stat().st_mode & 0o777)
+        for path in data.iterdir()
+        if path.stat().st_mode & 0o077
+    } == {}
     assert {"console.db", queue_file(data).name} <= {path.name for path in data.iterdir()}
     assert data.stat().st_mode & 0o777 == 0o700
     close_store(app)
@@ -43,7 +49,10 @@ def test_folder_and_files_are_the_consoles_alone_whatever_the_umask(umask: int, 
 @pytest.mark.parametrize(
     "address",
     [
-        *(f"sqlite:///{{store}}{behind}" for behind in ("", "-journal", "-wal", "-shm", ".lock", "2", "-journal/x.db")),
+        *(
+            f"sqlite:///{{store}}{behind}"
+            for behind in ("", "-journal", "-wal", "-shm", ".lock", "2", "-journal/x.db")
+        ),
         "sqlite:///{folder}/CONSOLE.DB-journal",
         "sqlite:///{folder}/link.db",
         "sqlite:///{folder}/hard.db",
@@ -66,7 +75,11 @@ def test_no_copies_go_beside_the_store_or_into_the_folder(address: str, tmp_path
     written = address.format(store=store, folder=folder, data=data, above=data.parent)
     with pytest.raises(NotAllowed, match="Copies need a place of their own"):
         own.ensure_none(addresses.read(written))
-    for other in (f"sqlite:///{folder}/copies.db", f"parquet://{tmp_path}/copies", "postgresql://user@db.example.com/console.db"):
+    for other in (
+        f"sqlite:///{folder}/copies.db",
+        f"parquet://{tmp_path}/copies",
+        "postgresql://user@db.example.com/console.db",
+    ):
         own.ensure_none(addresses.read(other))
 
 

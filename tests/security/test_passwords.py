@@ -15,7 +15,9 @@ def pia(app: Flask, request: pytest.FixtureRequest) -> tuple[str, Person]:
     """Somebody with a password of the test's own."""
     email = f"pia.{abs(hash(request.node.name))}@example.com"
     with app.app_context():
-        users.create_user(email, "viewer", PASSWORD, app.extensions["services"].clock()).password_hash = PASSWORD_HASH
+        users.create_user(
+            email, "viewer", PASSWORD, app.extensions["services"].clock()
+        ).password_hash = PASSWORD_HASH
         db.session.commit()
     person = Person(app.test_client())
     assert person.post("/login", page="/login", email=email, password=PASSWORD).status_code == 302
@@ -27,7 +29,9 @@ def change(person: Person, **told: str) -> tuple[int, str]:
     return answer.status_code, answer.text
 
 
-def test_one_changes_ones_password_with_the_present_one_and_every_other_session_ends(app: Flask, pia: tuple[str, Person]) -> None:
+def test_one_changes_ones_password_with_the_present_one_and_every_other_session_ends(
+    app: Flask, pia: tuple[str, Person]
+) -> None:
     email, here = pia
     elsewhere = Person(app.test_client())
     elsewhere.post("/login", page="/login", email=email, password=PASSWORD)
@@ -57,7 +61,9 @@ def test_one_changes_ones_password_with_the_present_one_and_every_other_session_
         ({"new": "password1234", "again": "password1234"}, "guessed too easily"),
     ],
 )
-def test_otherwise_nothing_is_changed_and_why_is_said(pia: tuple[str, Person], told: dict[str, str], says: str) -> None:
+def test_otherwise_nothing_is_changed_and_why_is_said(
+    pia: tuple[str, Person], told: dict[str, str], says: str
+) -> None:
     _, person = pia
     status, text = change(person, **told)
     assert status == 400
@@ -67,7 +73,9 @@ def test_otherwise_nothing_is_changed_and_why_is_said(pia: tuple[str, Person], t
 
 
 @pytest.mark.usefixtures("limited")
-def test_whoever_has_a_session_and_not_the_password_cannot_guess_on(pia: tuple[str, Person]) -> None:
+def test_whoever_has_a_session_and_not_the_password_cannot_guess_on(
+    pia: tuple[str, Person],
+) -> None:
     _, person = pia
     assert [change(person, current="guess")[0] for _ in range(7)] == [400] * 5 + [429] * 2
 

@@ -66,7 +66,9 @@ OF_LIBRARIES: dict[str, Callable[[str], object]] = {
 
 def module_names() -> list[str]:
     found = [each.name for each in pkgutil.walk_packages([str(ROOT)], "dashboard.")]
-    return [name for name in found if not name.startswith(LEFT_OUT) and not name.endswith("__main__")]
+    return [
+        name for name in found if not name.startswith(LEFT_OUT) and not name.endswith("__main__")
+    ]
 
 
 def patterns_in(value: Any) -> Iterator[re.Pattern[str]]:
@@ -85,11 +87,17 @@ def collected() -> dict[str, list[re.Pattern[str]]]:
     found: dict[str, list[re.Pattern[str]]] = {}
     for module_name in module_names():
         holders: list[Any] = [importlib.import_module(module_name)]
-        holders += [each for each in vars(holders[0]).values() if isinstance(each, type) and each.__module__ == module_name]
+        holders += [
+            each
+            for each in vars(holders[0]).values()
+            if isinstance(each, type) and each.__module__ == module_name
+        ]
         for holder in holders:
             for name, value in list(vars(holder).items()):
                 if patterns := list(patterns_in(value)):
-                    found[f"{module_name}{'.' + holder.__name__ if isinstance(holder, type) else ''}.{name}"] = patterns
+                    found[
+                        f"{module_name}{'.' + holder.__name__ if isinstance(holder, type) else ''}.{name}"
+                    ] = patterns
     return found
 
 
@@ -130,13 +138,23 @@ def operations_on(name: str) -> set[str]:
     found = set()
     for each in [module_name] if constant.startswith("_") else module_names():
         for node in ast.walk(syntax_of(each)):
-            if isinstance(node, ast.Attribute) and node.attr in OPERATIONS and last_name(node.value) == constant:
+            if (
+                isinstance(node, ast.Attribute)
+                and node.attr in OPERATIONS
+                and last_name(node.value) == constant
+            ):
                 found.add(node.attr)
     return found or set(OPERATIONS)
 
 
 def last_name(node: ast.AST) -> str:
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return (
+        node.id
+        if isinstance(node, ast.Name)
+        else node.attr
+        if isinstance(node, ast.Attribute)
+        else ""
+    )
 
 
 def inside_functions(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -157,11 +175,18 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "pattern"), cases())
-def test_a_pattern_takes_a_megabyte_of_hostile_text_in_a_fifth_of_a_second(name: str, pattern: re.Pattern[str]) -> None:
+def test_a_pattern_takes_a_megabyte_of_hostile_text_in_a_fifth_of_a_second(
+    name: str, pattern: re.Pattern[str]
+) -> None:
     builders = hostile_texts(pattern)
     if name in CUT_FIRST:
         use = CUT_FIRST[name][1]
-        for build in worst_of(OPERATIONS["sub"](pattern), worst_of(OPERATIONS["sub"](pattern), builders, 300, 20), 1_500, 3):
+        for build in worst_of(
+            OPERATIONS["sub"](pattern),
+            worst_of(OPERATIONS["sub"](pattern), builders, 300, 20),
+            1_500,
+            3,
+        ):
             text = build(MEGABYTE)
             assert seconds(use, text) <= LIMIT, f"{pattern.pattern!r} over {text[:60]!r}…"
         return
@@ -170,7 +195,9 @@ def test_a_pattern_takes_a_megabyte_of_hostile_text_in_a_fifth_of_a_second(name:
         for size, most in ((300, 24), (5_000, 6), (40_000, 2), (MEGABYTE, 1)):
             builders = worst_of(use, builders, size, most)
             text = builders[0](size)
-            assert seconds(use, text) <= LIMIT, f"{pattern.pattern!r} over {size:,} characters: {text[:60]!r}…{text[-20:]!r}"
+            assert seconds(use, text) <= LIMIT, (
+                f"{pattern.pattern!r} over {size:,} characters: {text[:60]!r}…{text[-20:]!r}"
+            )
 
 
 def worst_of(
@@ -182,8 +209,12 @@ def worst_of(
 
 
 @pytest.mark.parametrize("read", OF_LIBRARIES.values(), ids=OF_LIBRARIES)
-@pytest.mark.parametrize("part", ["a", "@", "a.", "a@", '"', " ", "\u0300", "é", "(", "\\", "1 ", "Mon, "])
-def test_what_a_library_reads_takes_a_megabyte_in_a_fifth_of_a_second(read: Callable[[str], object], part: str) -> None:
+@pytest.mark.parametrize(
+    "part", ["a", "@", "a.", "a@", '"', " ", "\u0300", "é", "(", "\\", "1 ", "Mon, "]
+)
+def test_what_a_library_reads_takes_a_megabyte_in_a_fifth_of_a_second(
+    read: Callable[[str], object], part: str
+) -> None:
     assert seconds(read, (part * MEGABYTE)[:MEGABYTE]) <= LIMIT
 
 
@@ -191,25 +222,41 @@ def test_every_pattern_is_a_constant_that_the_test_above_collects() -> None:
     collecting = {name.rpartition(".")[0] for name in collected()}
     for module_name in module_names():
         tree = syntax_of(module_name)
-        uses = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and last_name(node.value) == "re"]
+        uses = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute) and last_name(node.value) == "re"
+        ]
         assert {node.attr for node in uses} <= {"compile", "escape", "Pattern", "Match", *FLAGS}, (
             f"{module_name}: a pattern without a name"
         )
         compiled = [node for node in uses if node.attr == "compile"]
         late = {node for _, node in inside_functions(tree)} & set(compiled)
         assert not late, f"{module_name}: a pattern is compiled inside of a function"
-        assert not compiled or module_name in collecting, f"{module_name}: its pattern was not found"
-        imported = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module in {"re", "regex"}]
+        assert not compiled or module_name in collecting, (
+            f"{module_name}: its pattern was not found"
+        )
+        imported = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module in {"re", "regex"}
+        ]
         assert not imported, f"{module_name}: import re as a whole"
         words = {node.arg for node in ast.walk(tree) if isinstance(node, ast.keyword)}
-        assert not words & {"pattern", "regex"} or module_name in OF_PYDANTIC, f"{module_name}: a library is given a pattern"
+        assert not words & {"pattern", "regex"} or module_name in OF_PYDANTIC, (
+            f"{module_name}: a library is given a pattern"
+        )
 
 
 @pytest.mark.parametrize("name", CUT_FIRST)
 def test_a_pattern_over_text_that_is_cut_first_is_used_in_one_function_only(name: str) -> None:
     module_name, _, constant = name.rpartition(".")
     tree = syntax_of(module_name)
-    loads = [node for node in ast.walk(tree) if last_name(node) == constant and isinstance(getattr(node, "ctx", None), ast.Load)]
+    loads = [
+        node
+        for node in ast.walk(tree)
+        if last_name(node) == constant and isinstance(getattr(node, "ctx", None), ast.Load)
+    ]
     places = {function for function, node in inside_functions(tree) if node in loads}
     assert constant.startswith("_")
     assert places == {CUT_FIRST[name][0]}
@@ -217,8 +264,19 @@ def test_a_pattern_over_text_that_is_cut_first_is_used_in_one_function_only(name
 
 
 def test_the_texts_find_the_known_kinds_of_slow_patterns() -> None:
-    for written in (r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}", r"\[.*?\]", r"/\*.*?\*/", r"a+b", r"\s+$", r"(\w*)=\w*;"):
+    for written in (
+        r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}",
+        r"\[.*?\]",
+        r"/\*.*?\*/",
+        r"a+b",
+        r"\s+$",
+        r"(\w*)=\w*;",
+    ):
         pattern = re.compile(written)
-        [worst, *_] = worst_of(pattern.search, worst_of(pattern.search, hostile_texts(pattern), 50, 30), 1_000, 1)
+        [worst, *_] = worst_of(
+            pattern.search, worst_of(pattern.search, hostile_texts(pattern), 50, 30), 1_000, 1
+        )
         # Eight times the text takes 64 times as long or more; in linear time it would be about 8 times.
-        assert seconds(pattern.search, worst(8_000)) > 25 * seconds(pattern.search, worst(1_000)), written
+        assert seconds(pattern.search, worst(8_000)) > 25 * seconds(pattern.search, worst(1_000)), (
+            written
+        )

@@ -77,10 +77,16 @@ def test_alerts_go_to_services_that_are_named_and_their_hosts() -> None:
             mail = places("mailtos://*example.com")
             assert alert_delivery.check_address(address, mail)
             with pytest.raises(NotAllowed, match=REFUSED):
-                alert_delivery.check_address(address.replace("smtp=mail.example.com", "smtp=10.0.0.1"), mail)
+                alert_delivery.check_address(
+                    address.replace("smtp=mail.example.com", "smtp=10.0.0.1"), mail
+                )
             continue
         assert alert_delivery.check_address(address, places())
-    for address in ("json://hooks.example.com/in", "jsons://10.0.0.1/in", "discord://123456789/abcdefghijklmnop"):
+    for address in (
+        "json://hooks.example.com/in",
+        "jsons://10.0.0.1/in",
+        "discord://123456789/abcdefghijklmnop",
+    ):
         with pytest.raises(NotAllowed, match=REFUSED):
             alert_delivery.check_address(address, places())
         assert REFUSED in str(alert_delivery.send(address, "subject", "body", places=places()))
@@ -93,6 +99,10 @@ def test_a_file_is_the_one_that_its_address_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", ["slack", "parquet://copies", "sqlite:///copies.db", "://x"])
 def test_a_place_that_cannot_be_read_is_named_at_the_start(value: str) -> None:
-    environ = {"SECRET_KEY": "k" * 40, "PELIQAN_API_URL": "https://app.eu.peliqan.io", "PELIQAN_PARTNER_TOKEN": "t"}
+    environ = {
+        "SECRET_KEY": "k" * 40,
+        "PELIQAN_API_URL": "https://app.eu.peliqan.io",
+        "PELIQAN_PARTNER_TOKEN": "t",
+    }
     with pytest.raises(SettingsError, match="DASHBOARD_PLACES"):
         read_settings({**environ, "DASHBOARD_PLACES": value}, Path("/nonexistent"))

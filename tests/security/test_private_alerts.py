@@ -69,7 +69,15 @@ def resolving(*answers: str) -> Iterator[list[str]]:
         asked.append(host if isinstance(host, str) else host.decode())
         address = next(following)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        return [(family, socket.SOCK_STREAM, 6, "", (address, port, 0, 0) if ":" in address else (address, port))]
+        return [
+            (
+                family,
+                socket.SOCK_STREAM,
+                6,
+                "",
+                (address, port, 0, 0) if ":" in address else (address, port),
+            )
+        ]
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(socket, "getaddrinfo", look_up)
@@ -97,7 +105,9 @@ def written(address: str) -> str:
 
 
 @pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
-def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(address: str) -> None:
+def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
+    address: str,
+) -> None:
     assert hosts.is_private(hosts.ip_of(address) or ip_address("8.8.8.8"))
     text = f"json://{written(address.partition('%')[0])}:9/in"
     with noted_connections() as came:
@@ -111,14 +121,20 @@ def test_a_private_address_is_refused_when_it_is_entered_and_when_it_is_sent_to(
 def test_a_public_address_is_dialled(address: str) -> None:
     assert not hosts.is_private(hosts.ip_of(address) or ip_address("127.0.0.1"))
     with resolving(address), noted_connections() as came:
-        assert alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) not in (PRIVATE, REFUSED)
+        assert alert_delivery.send(
+            "json://hooks.example.com/in", "subject", "body", places=NOWHERE
+        ) not in (PRIVATE, REFUSED)
     assert [each[0] for each in came] == [address]
 
 
 @pytest.mark.parametrize("form", ODD_FORMS)
 @pytest.mark.parametrize("scheme", ["json", "form", "ntfy", "gotify", "mailto"])
 def test_no_other_form_of_a_private_address_is_dialled(form: str, scheme: str) -> None:
-    rest = {"ntfy": "/topic?mode=private", "gotify": "/token12345678901", "mailto": "?to=a@example.com&from=b@example.com"}
+    rest = {
+        "ntfy": "/topic?mode=private",
+        "gotify": "/token12345678901",
+        "mailto": "?to=a@example.com&from=b@example.com",
+    }
     text = f"{scheme}://user:password@{form}{rest.get(scheme, '/in')}"
     with noted_connections() as came:
         with suppress(NotAllowed, alert_delivery.BadAddress):
@@ -130,7 +146,9 @@ def test_no_other_form_of_a_private_address_is_dialled(form: str, scheme: str) -
 
 
 @pytest.mark.parametrize("address", PRIVATE_ADDRESSES)
-def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connection(address: str) -> None:
+def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connection(
+    address: str,
+) -> None:
     text = "json://hooks.example.com/in"
     assert alert_delivery.check_address(text, NOWHERE)
     with resolving(address) as asked, noted_connections() as came:
@@ -142,7 +160,10 @@ def test_a_name_that_is_looked_up_to_a_private_address_is_refused_at_the_connect
 def test_a_name_whose_second_answer_is_private_is_refused_by_that_answer() -> None:
     """A check that looks the name up by itself would see the first answer alone."""
     with resolving("8.8.8.8", "127.0.0.1") as asked, noted_connections() as came:
-        sent = [alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) for _ in range(4)]
+        sent = [
+            alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
+            for _ in range(4)
+        ]
     assert len(asked) == 4
     assert [each == PRIVATE for each in sent] == [False, True, False, True]
     assert {each[0] for each in came} == {"8.8.8.8"}
@@ -183,10 +204,17 @@ def test_a_pattern_of_addresses_is_none_of_names() -> None:
     """Anybody can have a name such as 10.example.com, and look it up to whatever they like."""
     mine = places("json://10.*, json://")
     with resolving("10.0.0.5") as _, noted_connections() as came:
-        assert alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine) is not None or came
+        assert (
+            alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
+            is not None
+            or came
+        )
     assert [each[0] for each in came] == ["10.0.0.5"]
     with resolving("169.254.169.254"), noted_connections() as came:
-        assert alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine) == PRIVATE
+        assert (
+            alert_delivery.send("json://10.example.com/in", "subject", "body", places=mine)
+            == PRIVATE
+        )
     assert came == []
     with pytest.raises(NotAllowed):
         places("json://10.*").ensure_service("json", ["10.example.com"], 80)
@@ -195,21 +223,38 @@ def test_a_pattern_of_addresses_is_none_of_names() -> None:
 def test_a_named_host_may_be_in_a_private_network_and_no_other_name_beside_it() -> None:
     mine = places("json://hooks.example.com, json://")
     with resolving("10.0.0.5"), noted_connections() as came:
-        assert alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=mine) != PRIVATE
+        assert (
+            alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=mine)
+            != PRIVATE
+        )
         assert [each[0] for each in came] == ["10.0.0.5"]
-        assert alert_delivery.send("json://other.example.com/in", "subject", "body", places=mine) == PRIVATE
+        assert (
+            alert_delivery.send("json://other.example.com/in", "subject", "body", places=mine)
+            == PRIVATE
+        )
         assert len(came) == 1
 
 
-@pytest.mark.parametrize("written_as", ["http://127.0.0.1:PORT", "http://user:password@127.0.0.1:PORT/", "127.0.0.1:PORT"])
-def test_a_proxy_of_the_operators_environment_is_gone_through(monkeypatch: pytest.MonkeyPatch, written_as: str) -> None:
+@pytest.mark.parametrize(
+    "written_as",
+    ["http://127.0.0.1:PORT", "http://user:password@127.0.0.1:PORT/", "127.0.0.1:PORT"],
+)
+def test_a_proxy_of_the_operators_environment_is_gone_through(
+    monkeypatch: pytest.MonkeyPatch, written_as: str
+) -> None:
     with answering(200) as (port, came), answering(200) as (other, others):
         monkeypatch.setenv("http_proxy", written_as.replace("PORT", str(port)))
         monkeypatch.setenv("no_proxy", "direct.example.com")
-        assert alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE) is None
+        assert (
+            alert_delivery.send("json://hooks.example.com/in", "subject", "body", places=NOWHERE)
+            is None
+        )
         assert came == ["hooks.example.com"]
         # The proxy's host is no way to another port of it.
-        assert alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE) == PRIVATE
+        assert (
+            alert_delivery.send(f"json://127.0.0.1:{other}/in", "subject", "body", places=NOWHERE)
+            == PRIVATE
+        )
         assert others == []
 
 
@@ -242,13 +287,23 @@ def look_up_one_and_connect_to_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "way", [connect_by_name, send_by_name, send_by_address, connect_to_a_file, look_up_one_and_connect_to_another]
+    "way",
+    [
+        connect_by_name,
+        send_by_name,
+        send_by_address,
+        connect_to_a_file,
+        look_up_one_and_connect_to_another,
+    ],
 )
 def test_no_way_of_sockets_leads_around_it(way: Callable[[], None]) -> None:
     refused: list[bool] = []
 
     def go() -> None:
-        with only_to(lambda _host, _port: True, lambda _host, _port: False) as limit, pytest.raises(NotDialled):
+        with (
+            only_to(lambda _host, _port: True, lambda _host, _port: False) as limit,
+            pytest.raises(NotDialled),
+        ):
             way()
         refused.append(limit.refused_private)
 
@@ -263,9 +318,18 @@ def test_every_address_within_an_ipv6_one_is_judged_as_itself(address: Any) -> N
     is_private = hosts.is_private(address)
     if address.version == 4:
         number = int(address)
-        within = [f"::ffff:{address}", f"64:ff9b::{address}", f"2002:{number >> 16:x}:{number & 0xFFFF:x}::1"]
+        within = [
+            f"::ffff:{address}",
+            f"64:ff9b::{address}",
+            f"2002:{number >> 16:x}:{number & 0xFFFF:x}::1",
+        ]
         assert {hosts.is_private(ip_address(each)) for each in within} == {is_private}
-        assert hosts.ip_of(str(number)) == hosts.ip_of(hex(number)) == hosts.ip_of(f"[::ffff:{address}]") == address
+        assert (
+            hosts.ip_of(str(number))
+            == hosts.ip_of(hex(number))
+            == hosts.ip_of(f"[::ffff:{address}]")
+            == address
+        )
     assert hosts.ip_of(f"[{address}]" if address.version == 6 else f"{address}.") == (
         (address.version == 6 and address.ipv4_mapped) or address
     )
@@ -277,13 +341,21 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
     """``app`` has an operator who names the receiver; the same store with one who does not is another console."""
     adam = Person(app.test_client(), "adam@example.com")
     with answering(200) as (port, came):
-        typed = {"name": "Here", "address": f"json://127.0.0.1:{port}/in", "sends": "new", "severity": "critical", "zone": "UTC"}
+        typed = {
+            "name": "Here",
+            "address": f"json://127.0.0.1:{port}/in",
+            "sends": "new",
+            "severity": "critical",
+            "zone": "UTC",
+        }
         assert adam.post("/alerts", page="/alerts/new", **typed).status_code == 303
         rule = max(each["id"] for each in adam.json("/alerts.json")["items"])
         parts: Services = app.extensions["services"]
         strict = create_app(make_settings(sandbox_server.url, parts.settings.dashboard_data))
         other = Person(strict.test_client(), "adam@example.com")
-        assert "DASHBOARD_PLACES" in other.client.get(other.post(f"/alerts/{rule}/test").location).text
+        assert (
+            "DASHBOARD_PLACES" in other.client.get(other.post(f"/alerts/{rule}/test").location).text
+        )
         refused = other.post("/alerts", page="/alerts/new", **typed)
         assert refused.status_code == 400
         assert "in a private network" in refused.text
@@ -291,7 +363,12 @@ def test_the_form_says_what_to_do_and_what_was_entered_before_is_not_sent_to_any
         adam.post(f"/alerts/{rule}/test")
         assert len(came) == 1
         # A warehouse in the company's own network is usual, and asked as before.
-        assert other.post("/accounts/1001/warehouse", address="postgresql://reader@127.0.0.1:9/data").status_code < 400
+        assert (
+            other.post(
+                "/accounts/1001/warehouse", address="postgresql://reader@127.0.0.1:9/data"
+            ).status_code
+            < 400
+        )
 
 
 def test_the_place_of_a_pattern_says_whether_it_names_a_host() -> None:
@@ -299,4 +376,10 @@ def test_the_place_of_a_pattern_says_whether_it_names_a_host() -> None:
         text: AllowedDestination.read(text).names_a_host
         for text in ("json://", "json://*", "json://*.*", "json://??", "json://*.example.com")
     }
-    assert names == {"json://": False, "json://*": False, "json://*.*": False, "json://??": False, "json://*.example.com": True}
+    assert names == {
+        "json://": False,
+        "json://*": False,
+        "json://*.*": False,
+        "json://??": False,
+        "json://*.example.com": True,
+    }

@@ -31,7 +31,13 @@ LITERALS = [
     "1 -- zanzibar\n", "1 /* zanzibar */", "1 /* a /* b */ zanzibar */", "1 # zanzibar\n", "x is distinct from \"zanzibar\"",
     "1 /* zanzibar",
 ]  # fmt: skip
-FRAMES = ["select {}", "select a, b from t where c = {}", "select *\nfrom t\nwhere c in ({}, 1)", "{} select 1", "select a=({})"]
+FRAMES = [
+    "select {}",
+    "select a, b from t where c = {}",
+    "select *\nfrom t\nwhere c in ({}, 1)",
+    "{} select 1",
+    "select a=({})",
+]
 
 
 def parts(app: Flask) -> Services:
@@ -67,9 +73,7 @@ def test_no_value_is_left_in_a_statement_without_literals(frame: str, literal: s
 
 
 def test_names_stay() -> None:
-    statement = (
-        'select count(*) as n, i.col1 from "Order lines" i join s."t 2" on `a b` = :since::date group by 1 order by i."x y"'
-    )
+    statement = 'select count(*) as n, i.col1 from "Order lines" i join s."t 2" on `a b` = :since::date group by 1 order by i."x y"'
     assert without_literals(statement) == statement.replace(" 1 ", " ? ")
 
 
@@ -94,28 +98,50 @@ def written() -> Iterator[list[str]]:
 def kept(app: Flask) -> str:
     """All that the store holds, in every column of every table."""
     with app.app_context():
-        return "\n".join(str(tuple(row)) for table in db.metadata.sorted_tables for row in db.session.execute(select(table)))
+        return "\n".join(
+            str(tuple(row))
+            for table in db.metadata.sorted_tables
+            for row in db.session.execute(select(table))
+        )
 
 
-def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(app: Flask, written: list[str]) -> None:
+def test_a_value_is_kept_shown_and_logged_nowhere_outside_of_its_statement(
+    app: Flask, written: list[str]
+) -> None:
     olga, adam = newcomer(app, "operator"), newcomer(app, "admin")
     for literal in LITERALS[::3]:
-        told = olga.post(f"/accounts/{ACCOUNT}/sql", text=f"select {literal}\nfrom t", reason="To see what is kept")
+        told = olga.post(
+            f"/accounts/{ACCOUNT}/sql",
+            text=f"select {literal}\nfrom t",
+            reason="To see what is kept",
+        )
         assert told.status_code == 302
         assert not WORDS.search(told.location)
         again = str(olga.get(told.location).select_one("a[href*='/sql?']")["href"])  # type: ignore[index]
         assert not WORDS.search(again)
         # What is asked again begins with the statement as it was.
-        assert olga.get(again).select_one("textarea").text.strip() == f"select {literal}\nfrom t".strip()  # type: ignore[union-attr]
-    made = olga.post("/queries", name=f"Saved {next(NUMBERS)}", text="select :who as who, :n as n", **{"type-n": "number"})
+        assert (
+            olga.get(again).select_one("textarea").text.strip()
+            == f"select {literal}\nfrom t".strip()
+        )  # type: ignore[union-attr]
+    made = olga.post(
+        "/queries",
+        name=f"Saved {next(NUMBERS)}",
+        text="select :who as who, :n as n",
+        **{"type-n": "number"},
+    )
     seen = olga.get(f"{made.location}?q=amber").select_one("[name=seen]")["value"]  # type: ignore[index]
     values = {"value-who": "zanzibar", "value-n": "47110815"}
-    many = olga.post(f"{made.location}/ask", q="amber", seen=str(seen), reason="To see what is kept", **values)
+    many = olga.post(
+        f"{made.location}/ask", q="amber", seen=str(seen), reason="To see what is kept", **values
+    )
     assert many.status_code == 302
     work(app)
     assert not WORDS.search(kept(app))
     with app.app_context():
-        asked = db.session.scalars(select(QueryRun).where(QueryRun.text != b"").order_by(QueryRun.id)).all()
+        asked = db.session.scalars(
+            select(QueryRun).where(QueryRun.text != b"").order_by(QueryRun.id)
+        ).all()
         opened = [query_runs.opened(each.text, parts(app).vault.keys) for each in asked]
         assert sum(bool(WORDS.search(each or "")) for each in opened) >= len(LITERALS[::3])
     for person, path in (
@@ -173,7 +199,11 @@ def test_a_limited_person_finds_their_own_saved_questions_alone(app: Flask) -> N
     for rule in app.url_map.iter_rules():
         if rule.arguments == {"query_id"}:
             path = rule.rule.replace("<int:query_id>", query_id)
-            answer = olga.post(path, name="x", text="select 1") if "POST" in (rule.methods or ()) else olga.client.get(path)
+            answer = (
+                olga.post(path, name="x", text="select 1")
+                if "POST" in (rule.methods or ())
+                else olga.client.get(path)
+            )
             assert answer.status_code == 404, path
             assert not WORDS.search(answer.text)
     assert not WORDS.search(olga.client.get("/queries").text)
@@ -184,4 +214,6 @@ def test_a_limited_person_finds_their_own_saved_questions_alone(app: Flask) -> N
     assert olga.post(f"{own}/edit", name=f"{name}, mine", text="select 2 as a").status_code == 302
     assert olga.post(f"{own}/delete").status_code == 302
     with app.app_context():
-        assert db.session.scalars(select(SavedQuery.text).where(SavedQuery.name == name)).all() == ["select 'zanzibar' as a"]
+        assert db.session.scalars(select(SavedQuery.text).where(SavedQuery.name == name)).all() == [
+            "select 'zanzibar' as a"
+        ]

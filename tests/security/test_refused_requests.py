@@ -53,7 +53,8 @@ def counts(app: Flask) -> dict[str, int]:
     """Rows of every table."""
     with app.app_context():
         found = {
-            table.name: db.session.scalar(select(func.count()).select_from(table)) or 0 for table in db.metadata.sorted_tables
+            table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
+            for table in db.metadata.sorted_tables
         }
         db.session.remove()
         return found
@@ -85,13 +86,19 @@ def by_strangers(app: Flask, places: Places) -> Iterator[int]:
 def with_unknown_tokens(app: Flask, places: Places) -> Iterator[int]:
     for number, place in enumerate(places.all("GET")):
         if place.is_for_scripts and place.role != "public":
-            yield ask(app.test_client(), place, headers={"Authorization": f"Bearer pc_{number}"}).status_code
+            yield ask(
+                app.test_client(), place, headers={"Authorization": f"Bearer pc_{number}"}
+            ).status_code
 
 
 def unsigned_events(app: Flask, _places: Places) -> Iterator[int]:
     for number in range(5):
         told = {"event": "connection_added", "event_id": f"made up {number}"}
-        yield app.test_client().post(ADDRESS, json=told, headers={"X-Peliqan-Signature": "wrong"}).status_code
+        yield (
+            app.test_client()
+            .post(ADDRESS, json=told, headers={"X-Peliqan-Signature": "wrong"})
+            .status_code
+        )
 
 
 def wrong_codes_and_passwords(app: Flask, _places: Places) -> Iterator[int]:
@@ -119,7 +126,9 @@ WAYS: list[Callable[[Flask, Places], Iterator[int]]] = [
 
 @pytest.mark.usefixtures("at_the_hour")
 @pytest.mark.parametrize("way", WAYS)
-def test_asking_again_adds_no_row_to_any_table(app: Flask, places: Places, way: Callable[[Flask, Places], Iterator[int]]) -> None:
+def test_asking_again_adds_no_row_to_any_table(
+    app: Flask, places: Places, way: Callable[[Flask, Places], Iterator[int]]
+) -> None:
     answered = list(way(app, places))
     assert answered
     assert all(status in {302, 303} or 400 <= status < 500 for status in answered), answered
@@ -135,14 +144,18 @@ def test_asking_again_adds_no_row_to_any_table(app: Flask, places: Places, way: 
 
 
 @pytest.mark.usefixtures("at_the_hour")
-def test_each_refusal_is_counted_with_the_time_of_the_first_and_the_last(app: Flask, places: Places, clock: Clock) -> None:
+def test_each_refusal_is_counted_with_the_time_of_the_first_and_the_last(
+    app: Flask, places: Places, clock: Clock
+) -> None:
     viv, adam = Person(app.test_client(), VIV), Person(app.test_client(), "adam@example.com")
     first = clock()
     for _ in range(7):
         viv.client.get("/audit")
         clock.move(seconds=3)
     [entry] = [
-        each for each in adam.json("/audit.json?what=admin.audit_index&sort=-at")["items"] if each["at"] >= f"{first:%Y-%m-%dT%H}"
+        each
+        for each in adam.json("/audit.json?what=admin.audit_index&sort=-at")["items"]
+        if each["at"] >= f"{first:%Y-%m-%dT%H}"
     ]
     assert (entry["times"], entry["who"], entry["result"]) == (7, VIV, "refused")
     assert entry["at"] < entry["settled_at"]
@@ -150,7 +163,10 @@ def test_each_refusal_is_counted_with_the_time_of_the_first_and_the_last(app: Fl
     clock.move(hours=1)
     viv = Person(app.test_client(), VIV)
     viv.client.get("/audit")
-    assert [each["times"] for each in adam_again(app).json("/audit.json?what=admin.audit_index&sort=-at")["items"][:2]] == [1, 7]
+    assert [
+        each["times"]
+        for each in adam_again(app).json("/audit.json?what=admin.audit_index&sort=-at")["items"][:2]
+    ] == [1, 7]
 
 
 def adam_again(app: Flask) -> Person:
@@ -165,15 +181,22 @@ def test_strangers_and_a_viewer_add_no_more_than_so_many_rows_an_hour(app: Flask
             audit.record(at, f"guess{number}@example.com", "sign_in", audit.FAILED)
         assert entries() - before == audit.MOST_ROWS + 1
         for number in range(3 * audit.MOST_ROWS):
-            audit.record(at, VIV, "export", audit.REFUSED, account_id=number, detail=f"Table {number}")
+            audit.record(
+                at, VIV, "export", audit.REFUSED, account_id=number, detail=f"Table {number}"
+            )
         assert entries() - before == 2 * (audit.MOST_ROWS + 1)
         # Whoever is a user is named, however much strangers tried.
         entry = audit.record(at, "olga@example.com", "sign_in", audit.FAILED)
         assert (entry.who, entry.times) == ("olga@example.com", 1)
         beyond = db.session.scalars(
-            select(AuditEntry).where(AuditEntry.detail == audit.BEYOND, AuditEntry.at >= at).order_by(AuditEntry.id)
+            select(AuditEntry)
+            .where(AuditEntry.detail == audit.BEYOND, AuditEntry.at >= at)
+            .order_by(AuditEntry.id)
         ).all()
-        assert [(each.who, each.times) for each in beyond] == [("", 2 * audit.MOST_ROWS), (VIV, 2 * audit.MOST_ROWS)]
+        assert [(each.who, each.times) for each in beyond] == [
+            ("", 2 * audit.MOST_ROWS),
+            (VIV, 2 * audit.MOST_ROWS),
+        ]
 
 
 def entries() -> int:
@@ -184,11 +207,15 @@ def entries() -> int:
 @given(
     st.lists(
         st.tuples(
-            st.sampled_from([VIV, "x@example.com", "", "\0", "\ud800"]), st.sampled_from(["failed", "refused"]), st.integers(1, 3)
+            st.sampled_from([VIV, "x@example.com", "", "\0", "\ud800"]),
+            st.sampled_from(["failed", "refused"]),
+            st.integers(1, 3),
         )
     )
 )
-def test_whatever_is_refused_is_counted_as_often_as_it_was(app: Flask, refusals: list[tuple[str, str, int]]) -> None:
+def test_whatever_is_refused_is_counted_as_often_as_it_was(
+    app: Flask, refusals: list[tuple[str, str, int]]
+) -> None:
     with app.app_context():
         at = app.extensions["services"].clock()
         total = select(func.coalesce(func.sum(AuditEntry.times), 0))
@@ -212,10 +239,17 @@ def test_refusals_go_with_the_history_and_what_was_done_stays(app: Flask, clock:
 
 
 @pytest.mark.usefixtures("limited")
-def test_no_line_of_a_log_holds_an_address_or_who_it_was(app: Flask, places: Places, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_of_a_log_holds_an_address_or_who_it_was(
+    app: Flask, places: Places, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("DEBUG")
     everybody = itertools.cycle(["192.0.2.77", "2001:db8:77::1", "198.51.100.77"])
-    for email in ("viv@example.com", "nobody@example.net", "sam@bücher.example", "Ｖiv@example.com"):
+    for email in (
+        "viv@example.com",
+        "nobody@example.net",
+        "sam@bücher.example",
+        "Ｖiv@example.com",
+    ):
         for _ in range(12):
             attempt(app.test_client(), email, address=next(everybody))
     limited = app.test_client()
@@ -228,5 +262,7 @@ def test_no_line_of_a_log_holds_an_address_or_who_it_was(app: Flask, places: Pla
             limited.post(path, data=told, environ_overrides={"REMOTE_ADDR": next(everybody)})
     text = "\n".join(record.getMessage() for record in caplog.records)
     assert "exceeded at endpoint" in text
-    found = re.search(r"[^\s@]+@[^\s@]+\.\w+|192\.0\.2\.77|198\.51\.100\.77|2001:db8:77|\bviv\b", text)
+    found = re.search(
+        r"[^\s@]+@[^\s@]+\.\w+|192\.0\.2\.77|198\.51\.100\.77|2001:db8:77|\bviv\b", text
+    )
     assert found is None, text[max(0, found.start() - 200) : found.end() + 50]

@@ -34,7 +34,13 @@ from tests.support.sandbox import Sandbox
 MAIL, NAME = "ada.lovelace@example.com", "Visible name"
 FIELDS = [Field(1, "Name", "text", True), Field(2, "E-mail", "email"), Field(3, "Plan", "text")]
 ROWS = [
-    {"id": n, "order": f"{n}.0", "Name": f"{NAME} {n}", "E-mail": MAIL if n == 1 else f"m{n}@example.com", "Plan": f"Plan {n}"}
+    {
+        "id": n,
+        "order": f"{n}.0",
+        "Name": f"{NAME} {n}",
+        "E-mail": MAIL if n == 1 else f"m{n}@example.com",
+        "Plan": f"Plan {n}",
+    }
     for n in range(1, 4)
 ]
 WHY = "The customer asks which address it is."
@@ -78,7 +84,9 @@ class Somebody:
     def sign_in(self) -> None:
         self.person = Person(self.app.test_client())
         token = self.person.token("/login")
-        self.person.client.post("/login", data={"csrf_token": token, "email": self.email, "password": PASSWORD})
+        self.person.client.post(
+            "/login", data={"csrf_token": token, "email": self.email, "password": PASSWORD}
+        )
 
     def change(self, do: Callable[[User], object]) -> None:
         with self.app.app_context():
@@ -138,7 +146,10 @@ ENDS: dict[str, tuple[str, bool, Callable[[Somebody], None], int]] = {
     "the person is shut out": ("operator", False, disable, 302),
 }
 # The other formats are made by other code, and handed out by the same.
-CASES = [*((end, "csv") for end in ENDS), *(("a column is masked since", suffix) for suffix in ("jsonl", "parquet"))]
+CASES = [
+    *((end, "csv") for end in ENDS),
+    *(("a column is masked since", suffix) for suffix in ("jsonl", "parquet")),
+]
 
 
 @pytest.mark.parametrize(("end", "suffix"), CASES)
@@ -174,14 +185,18 @@ def test_a_file_is_kept_back_from_whom_may_not_see_what_it_holds_any_more(
             assert (latest.who, latest.what, latest.result) == (who.email, "export_file", "refused")
 
 
-def test_the_file_is_given_while_nothing_ends_after_a_mask_is_lifted_and_to_administrators(app: Flask, folder: Path) -> None:
+def test_the_file_is_given_while_nothing_ends_after_a_mask_is_lifted_and_to_administrators(
+    app: Flask, folder: Path
+) -> None:
     who, adam = Somebody(app, "operator"), Person(app.test_client(), "adam@example.com")
     page = who.export()
     work(app, folder)
     mask(who)
     assert who.person.client.get(f"{page}/file").status_code == 410
     who.reveal()
-    assert who.person.client.get(f"{page}/file").status_code == 200, "the reason counts for what was exported, too"
+    assert who.person.client.get(f"{page}/file").status_code == 200, (
+        "the reason counts for what was exported, too"
+    )
     later(who)
     assert who.person.client.get(f"{page}/file").status_code == 410
     assert adam.client.get(f"{page}/file").status_code == 200
@@ -220,10 +235,14 @@ def test_a_file_of_other_columns_tells_nothing_of_masked_ones_by_its_rows_or_the
     role("operator")(who)
     who.sign_in()
     assert who.person.client.get(f"{page}/file").status_code == 410
-    assert who.person.client.get(f"{whole}/file").status_code == 200, "an operator may ask for a whole value"
+    assert who.person.client.get(f"{whole}/file").status_code == 200, (
+        "an operator may ask for a whole value"
+    )
 
 
-def test_a_file_of_an_earlier_version_is_given_to_administrators_alone(app: Flask, folder: Path) -> None:
+def test_a_file_of_an_earlier_version_is_given_to_administrators_alone(
+    app: Flask, folder: Path
+) -> None:
     who, adam = Somebody(app, "operator"), Person(app.test_client(), "adam@example.com")
     page = who.export()
     work(app, folder)
@@ -276,7 +295,9 @@ def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
     app: Flask, sandbox_server: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = next(each for each in sandbox_server.life.connections(ACCOUNT) if each.connector)
-    monkeypatch.setattr(search_jobs, "tables_of", lambda _, tables: [each for each in tables if each.id == TABLE])
+    monkeypatch.setattr(
+        search_jobs, "tables_of", lambda _, tables: [each for each in tables if each.id == TABLE]
+    )
     who = Somebody(app, "operator")
     path = f"/accounts/{ACCOUNT}/connections/{connection.id}"
     _, text = search(who.person, path, "lovelace")
@@ -292,7 +313,9 @@ def test_a_search_shows_no_parts_of_columns_that_are_masked_since(
     assert "is exactly it" in text
     later(who)
     assert "is exactly it" not in who.person.client.get(exactly).text
-    assert "contains it" not in who.person.client.get(url).text, "what was seen with a reason is not seen after it"
+    assert "contains it" not in who.person.client.get(url).text, (
+        "what was seen with a reason is not seen after it"
+    )
     visible, text = search(who.person, path, NAME)
     assert "contains it" in text
     mask(who)
@@ -308,5 +331,7 @@ def test_every_kept_file_says_which_columns_it_discloses(app: Flask, folder: Pat
     with app.app_context():
         export = exports.export_or_none(int(page.rsplit("/", 1)[-1]))
         assert export is not None
-        kept = [peliqan.Column.model_validate(each) for each in json.loads(json.dumps(export.disclosed))]
+        kept = [
+            peliqan.Column.model_validate(each) for each in json.loads(json.dumps(export.disclosed))
+        ]
         assert {column.name: column.type for column in kept} == {"Plan": "text", "E-mail": "email"}

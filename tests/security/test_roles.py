@@ -31,7 +31,9 @@ def asked(places: Places) -> list[Place]:
     return places.all()
 
 
-def test_every_route_says_who_may_and_nothing_changes_for_less_than_an_operator(asked: list[Place]) -> None:
+def test_every_route_says_who_may_and_nothing_changes_for_less_than_an_operator(
+    asked: list[Place],
+) -> None:
     for place in asked:
         assert place.role in {PUBLIC, *users.ROLES}, f"{place} ({place.endpoint}) declares no role"
         if place.role == PUBLIC:
@@ -60,7 +62,9 @@ def test_nobody_who_has_not_signed_in_sees_or_does_anything(app: Flask, asked: l
 
 @pytest.mark.usefixtures("doors")
 @pytest.mark.parametrize("role", ROLES)
-def test_each_role_gets_what_is_for_it_and_nothing_above(app: Flask, asked: list[Place], role: str) -> None:
+def test_each_role_gets_what_is_for_it_and_nothing_above(
+    app: Flask, asked: list[Place], role: str
+) -> None:
     person = Person(app.test_client(), f"{ROLES[role]}@example.com")
     token = person.token()
     for place in asked:
@@ -71,7 +75,9 @@ def test_each_role_gets_what_is_for_it_and_nothing_above(app: Flask, asked: list
             assert answer.status_code == 403, f"{place} as {role}: {answer.status_code}"
             assert place.is_for_scripts or f"yours is {role}" in answer.text, place
         else:
-            assert (answer.status_code, answer.text) == (200, "opened"), f"{place} as {role}: {answer.status_code}"
+            assert (answer.status_code, answer.text) == (200, "opened"), (
+                f"{place} as {role}: {answer.status_code}"
+            )
 
 
 def test_a_view_that_declares_no_role_is_shut_even_to_administrators(app: Flask) -> None:
@@ -94,11 +100,15 @@ def test_what_is_refused_stands_in_the_audit_trail(app: Flask) -> None:
     ]
 
 
-def test_what_belongs_to_one_person_is_not_found_by_another(app: Flask, places: Places, asked: list[Place]) -> None:
+def test_what_belongs_to_one_person_is_not_found_by_another(
+    app: Flask, places: Places, asked: list[Place]
+) -> None:
     """Exports, answers in SQL and searches hold what one may see and another may not; tokens are one's own."""
     other = Person(app.test_client(), "viv@example.com")
     token = other.token()
-    own = [place for place in asked if re.search(r"^/(exports|me/tokens)/\d|/search/\d", place.path)]
+    own = [
+        place for place in asked if re.search(r"^/(exports|me/tokens)/\d|/search/\d", place.path)
+    ]
     assert len(own) > 5
     for place in own:
         answer = ask(other.client, place, data={"csrf_token": token})
@@ -107,7 +117,12 @@ def test_what_belongs_to_one_person_is_not_found_by_another(app: Flask, places: 
         else:
             assert answer.status_code == 404, f"{place}: {answer.status_code}"
     with app.app_context():
-        users.create_user("oscar@example.com", "operator", "correct horse battery", app.extensions["services"].clock())
+        users.create_user(
+            "oscar@example.com",
+            "operator",
+            "correct horse battery",
+            app.extensions["services"].clock(),
+        )
     operator = Person(app.test_client(), "oscar@example.com")
     for place in asked:
         if place.method == "GET" and re.match(r"/(answers|questions)/\d", place.path):

@@ -71,24 +71,39 @@ def seen(app: Flask, places: Places) -> Seen:
         shown = re.search(r"pc_[\w-]{40,}", olga.post("/me/tokens", name="secret").text)
         assert shown is not None
         secrets["access token"] = shown.group()
-        secrets["integration token"] = olga.post("/embed/token", external_id="cust-00001").json["token"]  # type: ignore[index]
+        secrets["integration token"] = olga.post("/embed/token", external_id="cust-00001").json[
+            "token"
+        ]  # type: ignore[index]
         cookie = olga.client.get_cookie("console_session")
         assert cookie is not None
         secrets["session"] = cookie.value
-        assert post(app.test_client(), {"event": "connection_added"}, **{"X-Peliqan-Signature": "wrong"}).status_code == 401
+        assert (
+            post(
+                app.test_client(), {"event": "connection_added"}, **{"X-Peliqan-Signature": "wrong"}
+            ).status_code
+            == 401
+        )
         assert post(app.test_client(), {"event": "connection_added"}).status_code == 204
         # Who sends alerts has hushed them: where the addresses are, they would be heard.
         logging.getLogger("urllib3").setLevel(logging.DEBUG)
-        app.test_client().get("/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"})
+        app.test_client().get(
+            "/connections.json", headers={"Authorization": f"Bearer {secrets['access token']}"}
+        )
         with app.app_context():
             secrets["customer's token"] = parts.api.tokens.get(ACCOUNT) or ""
             hashes = db.session.execute(select(User.email, User.password_hash)).tuples()
             secrets |= {f"hash of {email}": kept for email, kept in hashes}
             db.session.remove()
         assert secrets["customer's token"]
-        answers = [(place, ask(adam.client, place)) for place in places.all("GET") if not place.path.endswith(".parquet")]
+        answers = [
+            (place, ask(adam.client, place))
+            for place in places.all("GET")
+            if not place.path.endswith(".parquet")
+        ]
         answers += [
-            (place, ask(olga.client, place)) for place in places.all("GET") if place.path.startswith(("/me", "/desk/links"))
+            (place, ask(olga.client, place))
+            for place in places.all("GET")
+            if place.path.startswith(("/me", "/desk/links"))
         ]
     finally:
         logging.getLogger("urllib3").setLevel(logging.NOTSET)
@@ -127,7 +142,9 @@ def test_no_error_holds_one(app: Flask, seen: Seen, monkeypatch: pytest.MonkeyPa
         _has_none(seen, Place("accounts.index", "GET", "/accounts", None), answer.text)
 
 
-def test_nothing_that_is_secret_rests_in_the_store_as_it_is(app: Flask, folder: Path, seen: Seen) -> None:
+def test_nothing_that_is_secret_rests_in_the_store_as_it_is(
+    app: Flask, folder: Path, seen: Seen
+) -> None:
     close_store(app)
     stored = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     assert len(stored) > 100_000

@@ -30,33 +30,52 @@ LEVELS = {
 
 def rows() -> list[list[str]]:
     """The cells of the requirements' tables."""
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if re.match(r"\| V\d", line)]
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in PAGE.splitlines()
+        if re.match(r"\| V\d", line)
+    ]
 
 
 def test_every_test_and_file_that_the_page_names_exists() -> None:
     tests = {
-        name for path in (ROOT / "tests").rglob("*.py") for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)
     }
     named = set(re.findall(r"`(test_\w+)`", PAGE))
     assert len(named) > 60
     assert named <= tests, sorted(named - tests)
     files = set(
-        re.findall(r"`((?:dashboard|templates|static|tests|docs)/[\w./-]*|[\w.-]+\.(?:txt|md|yaml|toml)|Dockerfile)`", PAGE)
+        re.findall(
+            r"`((?:dashboard|templates|static|tests|docs)/[\w./-]*|[\w.-]+\.(?:txt|md|yaml|toml)|Dockerfile)`",
+            PAGE,
+        )
     )
     assert len(files) > 50
-    assert all((ROOT / name).exists() for name in files), sorted(name for name in files if not (ROOT / name).exists())
+    assert all((ROOT / name).exists() for name in files), sorted(
+        name for name in files if not (ROOT / name).exists()
+    )
 
 
 def test_every_requirement_of_levels_1_and_2_stands_there_once() -> None:
     wanted = [
-        f"{section}.{place}" for section, levels in LEVELS.items() for place, level in enumerate(levels, 1) if level in "12"
+        f"{section}.{place}"
+        for section, levels in LEVELS.items()
+        for place, level in enumerate(levels, 1)
+        if level in "12"
     ]
     assert len(wanted) == 253
     there = re.findall(
         r"\bV\d+\.\d+\.\d+\b",
-        "\n".join([row[0] for row in rows()] + [line for line in PAGE.splitlines() if line.startswith("None here:")]),
+        "\n".join(
+            [row[0] for row in rows()]
+            + [line for line in PAGE.splitlines() if line.startswith("None here:")]
+        ),
     )
-    assert sorted(there) == sorted(set(there)), sorted({each for each in there if there.count(each) > 1})
+    assert sorted(there) == sorted(set(there)), sorted(
+        {each for each in there if there.count(each) > 1}
+    )
     assert set(wanted) <= set(there), sorted(set(wanted) - set(there))
 
 

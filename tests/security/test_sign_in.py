@@ -26,7 +26,11 @@ HOME, OFFICE = "192.0.2.10", "198.51.100.7"
 
 
 def attempt(
-    client: FlaskClient, email: str, password: str = "a guess that is wrong", address: str = HOME, **headers: str
+    client: FlaskClient,
+    email: str,
+    password: str = "a guess that is wrong",
+    address: str = HOME,
+    **headers: str,
 ) -> TestResponse:
     """One attempt to sign in, from an address."""
     seen = {"REMOTE_ADDR": address}
@@ -39,7 +43,9 @@ def attempt(
 
 def statuses(app: Flask, tries: list[tuple[str, str]]) -> list[int]:
     """What each try (address, account) is answered, each by a browser of its own."""
-    return [attempt(app.test_client(), email, address=address).status_code for address, email in tries]
+    return [
+        attempt(app.test_client(), email, address=address).status_code for address, email in tries
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -52,13 +58,17 @@ def no_limits_left(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 @pytest.mark.usefixtures("limited")
-def test_guessing_one_accounts_password_ends_after_ten_tries_from_wherever_they_come(app: Flask) -> None:
+def test_guessing_one_accounts_password_ends_after_ten_tries_from_wherever_they_come(
+    app: Flask,
+) -> None:
     found = statuses(app, [(f"203.0.113.{n}", VIV) for n in range(12)])
     assert found == [403] * 10 + [429] * 2
 
 
 @pytest.mark.usefixtures("limited")
-def test_spraying_one_password_over_many_accounts_ends_after_ten_tries_of_an_address(app: Flask) -> None:
+def test_spraying_one_password_over_many_accounts_ends_after_ten_tries_of_an_address(
+    app: Flask,
+) -> None:
     found = statuses(app, [(HOME, f"person{n}@example.com") for n in range(12)])
     assert found == [403] * 10 + [429] * 2
     assert statuses(app, [(OFFICE, "person99@example.com")]) == [403]
@@ -72,7 +82,9 @@ def test_an_ipv6_user_counts_as_one_however_many_addresses_they_have(app: Flask)
 
 
 @pytest.mark.usefixtures("limited")
-def test_who_is_refused_is_told_so_in_words_and_the_right_password_opens_nothing_meanwhile(app: Flask) -> None:
+def test_who_is_refused_is_told_so_in_words_and_the_right_password_opens_nothing_meanwhile(
+    app: Flask,
+) -> None:
     statuses(app, [(HOME, VIV)] * 10)
     refused = attempt(app.test_client(), VIV, PASSWORD)
     assert refused.status_code == 429
@@ -81,7 +93,9 @@ def test_who_is_refused_is_told_so_in_words_and_the_right_password_opens_nothing
 
 
 @pytest.mark.usefixtures("limited")
-def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_before(app: Flask) -> None:
+def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_before(
+    app: Flask,
+) -> None:
     """Neither by the account, nor by the address of a proxy in front that everybody seems to come from."""
     known = app.test_client()
     assert attempt(known, VIV, PASSWORD).status_code == 302
@@ -92,7 +106,9 @@ def test_strangers_who_use_up_the_attempts_shut_out_nobody_who_has_been_here_bef
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account_alone(app: Flask) -> None:
+def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account_alone(
+    app: Flask,
+) -> None:
     known = app.test_client()
     assert attempt(known, VIV, PASSWORD).status_code == 302
     Person(known).post("/logout")
@@ -102,7 +118,9 @@ def test_a_known_browser_has_no_more_tries_than_any_and_is_known_for_one_account
 
 
 @pytest.mark.usefixtures("limited")
-@pytest.mark.parametrize("forged", ["", "x", "x.y", "made-up.AAAAAAAAAAAAAAAAAAAAAAAAAAA", "\udcff"])
+@pytest.mark.parametrize(
+    "forged", ["", "x", "x.y", "made-up.AAAAAAAAAAAAAAAAAAAAAAAAAAA", "\udcff"]
+)
 def test_a_made_up_mark_of_a_known_browser_gives_no_further_tries(app: Flask, forged: str) -> None:
     statuses(app, [(HOME, VIV)] * 10)
     client = app.test_client()
@@ -117,16 +135,29 @@ def test_who_has_a_proxy_in_front_and_says_so_is_known_by_their_own_address(
     behind = create_app(make_settings(sandbox_server.url, folder, dashboard_proxies=1), clock=clock)
     found = [
         attempt(
-            behind.test_client(), f"p{n}@example.com", address="10.0.0.1", **{"X-Forwarded-For": f"1.2.3.{n}, {HOME}"}
+            behind.test_client(),
+            f"p{n}@example.com",
+            address="10.0.0.1",
+            **{"X-Forwarded-For": f"1.2.3.{n}, {HOME}"},
         ).status_code
         for n in range(12)
     ]
     assert found == [403] * 10 + [429] * 2
-    assert attempt(behind.test_client(), "q@example.com", address="10.0.0.1", **{"X-Forwarded-For": OFFICE}).status_code == 403
+    assert (
+        attempt(
+            behind.test_client(), "q@example.com", address="10.0.0.1", **{"X-Forwarded-For": OFFICE}
+        ).status_code
+        == 403
+    )
     # Without a proxy, whoever writes such a header is not believed.
     with app.app_context():
         limiter.reset()
-    found = [attempt(app.test_client(), f"r{n}@example.com", **{"X-Forwarded-For": f"1.2.3.{n}"}).status_code for n in range(12)]
+    found = [
+        attempt(
+            app.test_client(), f"r{n}@example.com", **{"X-Forwarded-For": f"1.2.3.{n}"}
+        ).status_code
+        for n in range(12)
+    ]
     assert found == [403] * 10 + [429] * 2
 
 
@@ -134,7 +165,9 @@ def test_who_has_a_proxy_in_front_and_says_so_is_known_by_their_own_address(
 def test_whoever_goes_on_trying_does_not_fill_the_audit_trail(app: Flask) -> None:
     def refusals() -> int:
         with app.app_context():
-            wanted = select(func.sum(AuditEntry.times)).where(AuditEntry.what == "sign_in", AuditEntry.result == "refused")
+            wanted = select(func.sum(AuditEntry.times)).where(
+                AuditEntry.what == "sign_in", AuditEntry.result == "refused"
+            )
             return db.session.scalar(wanted) or 0
 
     before = refusals()
@@ -148,7 +181,9 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
     """The work is counted and not the time: hashing a password is what takes long enough to be told from afar."""
     monkeypatch.undo()
     with app.app_context():
-        user = users.create_user("gone@example.com", "viewer", PASSWORD, app.extensions["services"].clock())
+        user = users.create_user(
+            "gone@example.com", "viewer", PASSWORD, app.extensions["services"].clock()
+        )
         users.disable(user, app.extensions["services"].clock())
         users._nobodys_hash()
     work: list[str] = []
@@ -163,14 +198,17 @@ def test_an_account_that_is_not_there_costs_what_one_that_is_costs_and_is_told_n
 
     monkeypatch.setattr(users, "_hasher", Counted)
     answers = {
-        email: attempt(app.test_client(), email) for email in ("viv@example.com", "nobody@example.com", "gone@example.com")
+        email: attempt(app.test_client(), email)
+        for email in ("viv@example.com", "nobody@example.com", "gone@example.com")
     }
     answers["gone, with the right one"] = attempt(app.test_client(), "gone@example.com", PASSWORD)
     assert len(work) == len(answers)
     viv, nobody, *gone = work
     assert {nobody} == set(gone) != {viv}
     secret = re.compile(r'value="[^"]*"|"X-CSRFToken": "[^"]*"')
-    assert len({(answer.status_code, secret.sub("", answer.text)) for answer in answers.values()}) == 1
+    assert (
+        len({(answer.status_code, secret.sub("", answer.text)) for answer in answers.values()}) == 1
+    )
     assert len({tuple(sorted(answer.headers.keys())) for answer in answers.values()}) == 1
 
 
@@ -190,7 +228,9 @@ def test_a_session_from_before_signing_in_is_worth_nothing_after_it(app: Flask) 
     assert victim.post("/me/tokens", data={"csrf_token": token, "name": "x"}).status_code == 400
 
 
-def test_each_sign_in_has_a_key_of_its_own_that_no_one_can_guess_and_no_cookie_says_who(app: Flask) -> None:
+def test_each_sign_in_has_a_key_of_its_own_that_no_one_can_guess_and_no_cookie_says_who(
+    app: Flask,
+) -> None:
     cookies = []
     for _ in range(3):
         client = app.test_client()
@@ -206,7 +246,9 @@ def test_each_sign_in_has_a_key_of_its_own_that_no_one_can_guess_and_no_cookie_s
 
 
 @pytest.mark.parametrize("change", ["left", "password", "role", "disabled", "idle", "twelve hours"])
-def test_a_stolen_cookie_ends_with_what_ends_the_session(app: Flask, clock: Clock, change: str) -> None:
+def test_a_stolen_cookie_ends_with_what_ends_the_session(
+    app: Flask, clock: Clock, change: str
+) -> None:
     parts: Services = app.extensions["services"]
     email = f"stolen-{change.replace(' ', '-')}@example.com"
     with app.app_context():
@@ -253,7 +295,9 @@ def test_a_cookie_that_the_console_did_not_sign_is_nobodys(app: Flask, tampered:
     other = type("Other", (), {"secret_key": "x" * 40, "config": {"SECRET_KEY_FALLBACKS": []}})()
     values = {
         "cut": f"{body}.{signature[:-3]}",
-        "another key": app.session_interface.get_signing_serializer(other).dumps({"_user_id": "1", "_fresh": True}),  # type: ignore[attr-defined]
+        "another key": app.session_interface.get_signing_serializer(other).dumps(
+            {"_user_id": "1", "_fresh": True}
+        ),  # type: ignore[attr-defined]
         "made up": "e30.x.y",
     }
     thief = app.test_client()
@@ -263,12 +307,22 @@ def test_a_cookie_that_the_console_did_not_sign_is_nobodys(app: Flask, tampered:
 
 @pytest.mark.usefixtures("limited")
 def test_another_spelling_of_an_address_is_no_other_account_to_guess_at(app: Flask) -> None:
-    spellings = ("viv@example.com", "VIV@EXAMPLE.COM", " viv@example.com\u00a0", "ｖｉｖ＠example.com", "v\u200biv@example.com")
+    spellings = (
+        "viv@example.com",
+        "VIV@EXAMPLE.COM",
+        " viv@example.com\u00a0",
+        "ｖｉｖ＠example.com",
+        "v\u200biv@example.com",
+    )
     found = statuses(app, [(f"203.0.113.{n}", spellings[n % len(spellings)]) for n in range(12)])
     assert found == [403] * 10 + [429] * 2
     with app.app_context():
-        failed = select(AuditEntry.who).where(AuditEntry.what == "sign_in", AuditEntry.result == "failed")
-        assert set(db.session.scalars(failed.order_by(AuditEntry.settled_at.desc()).limit(1))) == {VIV}
+        failed = select(AuditEntry.who).where(
+            AuditEntry.what == "sign_in", AuditEntry.result == "failed"
+        )
+        assert set(db.session.scalars(failed.order_by(AuditEntry.settled_at.desc()).limit(1))) == {
+            VIV
+        }
 
 
 @pytest.mark.usefixtures("limited")

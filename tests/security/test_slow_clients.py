@@ -31,8 +31,15 @@ def console_folder(filled: Path, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def door(request: pytest.FixtureRequest, console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
-    with serving(request.param, sandbox_server.url, console_folder, peliqan_webhook_secret="between the two of us") as found:
+def door(
+    request: pytest.FixtureRequest, console_folder: Path, sandbox_server: Sandbox
+) -> Iterator[Door]:
+    with serving(
+        request.param,
+        sandbox_server.url,
+        console_folder,
+        peliqan_webhook_secret="between the two of us",
+    ) as found:
         yield found
 
 
@@ -40,7 +47,9 @@ def door(request: pytest.FixtureRequest, console_folder: Path, sandbox_server: S
 def quick(console_folder: Path, sandbox_server: Sandbox) -> Iterator[Door]:
     """With deadlines of a second."""
     settings = {"peliqan_webhook_secret": "between the two of us"}
-    with serving("dashboard serve", sandbox_server.url, console_folder, quick=True, **settings) as found:
+    with serving(
+        "dashboard serve", sandbox_server.url, console_folder, quick=True, **settings
+    ) as found:
         yield found
 
 
@@ -57,7 +66,12 @@ def sockets(door: Door) -> int:
 
 def memory(door: Door) -> int:
     """Bytes of its worker process."""
-    return int(re.findall(r"VmRSS:\s*(\d+)", Path(f"/proc/{child_of(door.pid)}/status").read_text())[0]) * 1024
+    return (
+        int(
+            re.findall(r"VmRSS:\s*(\d+)", Path(f"/proc/{child_of(door.pid)}/status").read_text())[0]
+        )
+        * 1024
+    )
 
 
 def ask_for_all(door: Door, within: float = PROMPT) -> None:
@@ -95,7 +109,13 @@ def test_every_slow_client_is_let_go_in_time(quick: Door) -> None:
 
 
 @pytest.mark.parametrize(
-    "what", ["stops in the headers", "sends headers line by line", "stops in a form", "sends chunks byte by byte"]
+    "what",
+    [
+        "stops in the headers",
+        "sends headers line by line",
+        "stops in a form",
+        "sends chunks byte by byte",
+    ],
 )
 def test_a_request_that_took_too_long_is_answered_with_a_page(quick: Door, what: str) -> None:
     with clients(quick, KINDS[what], 1) as [there]:
@@ -143,7 +163,10 @@ def test_the_bodies_that_are_waited_for_have_a_bound_in_memory(door: Door) -> No
 @pytest.mark.parametrize("door", DOORS, indirect=True, scope="module")
 def test_half_a_body_is_not_acted_upon(door: Door) -> None:
     for head in (FORM, HOOK):
-        for body in (b"Content-Length: 100\r\n\r\n" + b" " * 50, b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + b" " * 50):
+        for body in (
+            b"Content-Length: 100\r\n\r\n" + b" " * 50,
+            b"Transfer-Encoding: chunked\r\n\r\n32\r\n" + b" " * 50,
+        ):
             with door.connect() as there:
                 there.sendall(head + body)
                 there.shutdown(1)
@@ -183,7 +206,14 @@ def test_requests_one_behind_the_other_and_in_pieces_are_each_answered(door: Doo
     get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     form = FORM + b"Content-Length: 3\r\n\r\na=b"
     chunked = FORM + b"Transfer-Encoding: chunked\r\n\r\n2;x=y\r\na=\r\n1\r\nb\r\n0\r\nX: y\r\n\r\n"
-    line = [get, form, chunked, HOOK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", get, LARGE]
+    line = [
+        get,
+        form,
+        chunked,
+        HOOK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        get,
+        LARGE,
+    ]
     statuses = [200, 400, 400, 401, 200, 200, 200]
     whole = b"".join(line) + get.replace(b"Host: x", b"Host: x\r\nConnection: close")
     for size in (len(whole), 1000, 7, 1):

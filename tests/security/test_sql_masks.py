@@ -62,7 +62,10 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def table(sandbox_server: Sandbox) -> str:
-    placed = [(each.placed or each.id % 100, each.connector) for each in sandbox_server.life.connections(ACCOUNT)]
+    placed = [
+        (each.placed or each.id % 100, each.connector)
+        for each in sandbox_server.life.connections(ACCOUNT)
+    ]
     found = sandbox_server.app.extensions["sandbox"].tables.of_account(ACCOUNT, placed)
     name: str = next(each.name for each in found if each.kind == "people" and each.count)
     return f'"{name}"'
@@ -104,7 +107,11 @@ def doors(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, b
     found = 0
     for rule in app.url_map.iter_rules():
         if "GET" in (rule.methods or ()) and rule.arguments in ({"answer_id"}, {"question_id"}):
-            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda name: str(answer_id if name[1] == "answer_id" else question_id), rule.rule)
+            path = re.sub(
+                r"<(?:\w+:)?(\w+)>",
+                lambda name: str(answer_id if name[1] == "answer_id" else question_id),
+                rule.rule,
+            )
             found += 1
             yield path, path.endswith((".json", ".csv", ".jsonl"))
     assert found >= 8
@@ -113,7 +120,14 @@ def doors(app: Flask, answer_id: int, question_id: int) -> Iterator[tuple[str, b
     yield f"/accounts/{ACCOUNT}/sql?answer={answer_id}", False
 
 
-def seen(app: Flask, person: Person, channel: Channel, answer_id: int, question_id: int, refused: int = 403) -> list[str]:
+def seen(
+    app: Flask,
+    person: Person,
+    channel: Channel,
+    answer_id: int,
+    question_id: int,
+    refused: int = 403,
+) -> list[str]:
     """The doors that show the value. Those for scripts, where they show nothing, must refuse with this status."""
     showing = []
     for path, is_file in doors(app, answer_id, question_id):
@@ -123,7 +137,9 @@ def seen(app: Flask, person: Person, channel: Channel, answer_id: int, question_
         if re.search(channel.value, text):
             showing.append(path)
         elif is_file:
-            assert answer.status_code in {refused, 409, 410} or (answer.status_code == 200 and refused == 200), path
+            assert answer.status_code in {refused, 409, 410} or (
+                answer.status_code == 200 and refused == 200
+            ), path
     return showing
 
 
@@ -167,21 +183,34 @@ def asker(app: Flask, question_id: int) -> str:
         return db.session.get_one(QueryRun, question_id).who
 
 
-def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(app: Flask, table: str, sandbox_server: Sandbox) -> None:
+def test_the_reason_stands_in_the_audit_trail_before_anything_is_asked(
+    app: Flask, table: str, sandbox_server: Sandbox
+) -> None:
     olga = newcomer(app, "operator")
     before = sandbox_server.state()["calls"].get("proxy_db", 0)
-    told = olga.post(f"/accounts/{ACCOUNT}/sql", text=CHANNELS["the value"].statement.format(table=table), reason=REASON)
+    told = olga.post(
+        f"/accounts/{ACCOUNT}/sql",
+        text=CHANNELS["the value"].statement.format(table=table),
+        reason=REASON,
+    )
     assert sandbox_server.state()["calls"].get("proxy_db", 0) == before
     with app.app_context():
         answer = db.session.get_one(QueryResult, int(told.location.rsplit("/", 1)[1]))
-        entries = db.session.scalars(select(AuditEntry).where(AuditEntry.who == answer.question.who)).all()
+        entries = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.who == answer.question.who)
+        ).all()
         assert ("reveal", "done") in [(each.what, each.result) for each in entries]
-        assert any(each.detail == f"answers to question {answer.question_id}, for 15 minutes: {REASON}" for each in entries)
+        assert any(
+            each.detail == f"answers to question {answer.question_id}, for 15 minutes: {REASON}"
+            for each in entries
+        )
         ids = answer.id, answer.question_id
     work(app)
     assert len(seen(app, olga, CHANNELS["the value"], *ids, refused=200)) >= 4
     for wrong in ("no", "x" * 501):
-        assert olga.post(f"/accounts/{ACCOUNT}/sql", text="select 1", reason=wrong).status_code == 422
+        assert (
+            olga.post(f"/accounts/{ACCOUNT}/sql", text="select 1", reason=wrong).status_code == 422
+        )
 
 
 def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, table: str) -> None:
@@ -189,14 +218,16 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
     pages = []
     for divisor in ("contact1@example.com", "nobody@example.com"):
         olga = newcomer(app, "operator")
-        condition = (
-            f"case when exists (select 1 from {table} where \"E-mail\" = '{divisor}') then -9223372036854775807 - 1 else 1 end"
-        )
+        condition = f"case when exists (select 1 from {table} where \"E-mail\" = '{divisor}') then -9223372036854775807 - 1 else 1 end"
         answer_id, question_id = asked(app, olga, f"select abs({condition}) as x")
         email, texts = asker(app, question_id), []
         for path, _ in doors(app, answer_id, question_id):
             answer = olga.client.get(path)
-            text = answer.text.replace(email, "").replace(divisor, "").replace(divisor.replace("@", "%40"), "")
+            text = (
+                answer.text.replace(email, "")
+                .replace(divisor, "")
+                .replace(divisor.replace("@", "%40"), "")
+            )
             text = re.sub(r'(?s)value="[^"]*"|<body [^>]*>|<time.*?</time>|\d+', "", text)
             if not path.startswith(f"/accounts/{ACCOUNT}"):
                 texts.append((answer.status_code, text))
@@ -206,7 +237,9 @@ def test_whether_a_question_failed_is_not_seen_without_a_reason(app: Flask, tabl
     failed, answered = pages
     assert failed == answered
     with app.app_context():
-        states = set(db.session.scalars(select(QueryResult.state).where(QueryResult.account_id == ACCOUNT)))
+        states = set(
+            db.session.scalars(select(QueryResult.state).where(QueryResult.account_id == ACCOUNT))
+        )
     assert {query_runs.FAILED, query_runs.DONE} <= states
 
 
@@ -260,15 +293,26 @@ def test_one_reason_is_for_all_answers_of_a_question_over_many_customers(app: Fl
             assert bool(found) is bool(reason)
 
 
-def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(app: Flask, clock: Clock, table: str) -> None:
+def test_what_was_answered_is_gone_after_a_day_and_so_are_counts_and_errors(
+    app: Flask, clock: Clock, table: str
+) -> None:
     olga = newcomer(app, "operator")
-    all_ids = [asked(app, olga, each.statement.format(table=table), reason=REASON) for each in CHANNELS.values()]
+    all_ids = [
+        asked(app, olga, each.statement.format(table=table), reason=REASON)
+        for each in CHANNELS.values()
+    ]
     clock.move(days=1, minutes=1)
     with app.app_context():
         query_runs.delete_old(parts(app).clock())
         for answer_id, _ in all_ids:
             answer = db.session.get_one(QueryResult, answer_id)
-            assert (answer.rows, answer.columns, answer.count, answer.told, answer.question.text) == (None, [], None, "", b"")
+            assert (
+                answer.rows,
+                answer.columns,
+                answer.count,
+                answer.told,
+                answer.question.text,
+            ) == (None, [], None, "", b"")
     clock.move(days=-1)
     for answer_id, _ in all_ids:
         assert olga.client.get(f"/answers/{answer_id}.csv").status_code == 410

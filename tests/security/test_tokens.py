@@ -26,7 +26,9 @@ def bearer(token: str) -> dict[str, str]:
 
 
 @pytest.mark.usefixtures("doors")
-@pytest.mark.parametrize(("name", "role"), [("viv", "viewer"), ("olga", "operator"), ("adam", "admin")])
+@pytest.mark.parametrize(
+    ("name", "role"), [("viv", "viewer"), ("olga", "operator"), ("adam", "admin")]
+)
 def test_a_token_opens_the_lists_of_its_owners_role_and_no_page_and_no_action(
     app: Flask, places: Places, name: str, role: str
 ) -> None:
@@ -57,13 +59,23 @@ def test_a_token_begins_no_session(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("end", ["revoked", "its owner shut out"])
-def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(app: Flask, end: str) -> None:
+def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(
+    app: Flask, end: str
+) -> None:
     with app.app_context():
         users.create_user(
-            f"{end.replace(' ', '.')}@example.com", "viewer", "correct horse battery", app.extensions["services"].clock()
+            f"{end.replace(' ', '.')}@example.com",
+            "viewer",
+            "correct horse battery",
+            app.extensions["services"].clock(),
         )
     owner = Person(app.test_client())
-    owner.post("/login", page="/login", email=f"{end.replace(' ', '.')}@example.com", password="correct horse battery")
+    owner.post(
+        "/login",
+        page="/login",
+        email=f"{end.replace(' ', '.')}@example.com",
+        password="correct horse battery",
+    )
     token, script = token_of(owner), app.test_client()
     assert script.get("/accounts.json", headers=bearer(token)).status_code == 200
     if end == "revoked":
@@ -78,9 +90,16 @@ def test_a_token_that_has_ended_opens_nothing_from_the_next_request_on(app: Flas
 
 def test_a_token_follows_its_owners_role_at_once(app: Flask) -> None:
     with app.app_context():
-        users.create_user("demoted@example.com", "admin", "correct horse battery", app.extensions["services"].clock())
+        users.create_user(
+            "demoted@example.com",
+            "admin",
+            "correct horse battery",
+            app.extensions["services"].clock(),
+        )
     owner, script = Person(app.test_client()), app.test_client()
-    owner.post("/login", page="/login", email="demoted@example.com", password="correct horse battery")
+    owner.post(
+        "/login", page="/login", email="demoted@example.com", password="correct horse battery"
+    )
     token = token_of(owner)
     assert script.get("/users.json", headers=bearer(token)).status_code == 200
     with app.app_context():
@@ -90,7 +109,9 @@ def test_a_token_follows_its_owners_role_at_once(app: Flask) -> None:
     assert script.get("/users.json", headers=bearer(token)).status_code == 403
 
 
-@pytest.mark.parametrize("given", ["", "pc_", "pc_" + "A" * 43, "x" * 5000, "\u00e9", "%00", "' OR '1'='1"])
+@pytest.mark.parametrize(
+    "given", ["", "pc_", "pc_" + "A" * 43, "x" * 5000, "\u00e9", "%00", "' OR '1'='1"]
+)
 def test_what_is_no_token_opens_nothing(app: Flask, given: str) -> None:
     headers = {"Authorization": b"Bearer ".decode() + given.encode("utf-8").decode("latin-1")}
     assert app.test_client().get("/connections.json", headers=headers).status_code == 401

@@ -19,7 +19,10 @@ from tests.support.sandbox import Sandbox
 
 PATH = f"/accounts/{ACCOUNT}/tables/{TABLE}"
 LONGEST_ADDRESS = 2_000
-COLUMNS = [f"Umsatz & Erlöse, monthly / as of the source system’s end {number:03d}" for number in range(300)]
+COLUMNS = [
+    f"Umsatz & Erlöse, monthly / as of the source system’s end {number:03d}"
+    for number in range(300)
+]
 assert {len(name) for name in COLUMNS} == {60}
 
 
@@ -33,7 +36,9 @@ class Browser:
     def ask(self, method: str, target: str, **more: object) -> requests.Response:
         answer = self.session.request(method, urljoin(self.url, target), timeout=60, **more)  # type: ignore[arg-type]
         for each in [*answer.history, answer]:
-            assert len(each.url.removeprefix(self.url)) < LONGEST_ADDRESS, f"{each.url[:120]}… has {len(each.url)} characters"
+            assert len(each.url.removeprefix(self.url)) < LONGEST_ADDRESS, (
+                f"{each.url[:120]}… has {len(each.url)} characters"
+            )
         assert answer.status_code == 200, f"{answer.status_code} {answer.text[:300]}"
         return answer
 
@@ -54,9 +59,14 @@ class Browser:
             if field.get("type") == "checkbox" and not field.has_attr("checked"):
                 continue
             fields.setdefault(str(field["name"]), []).append(str(field.get("value", "")))
-        fields |= {name: value if isinstance(value, list) else [str(value)] for name, value in typed.items()}
+        fields |= {
+            name: value if isinstance(value, list) else [str(value)]
+            for name, value in typed.items()
+        }
         method = str(form.get("method", "get")).upper()
-        answer = self.ask(method, str(form["action"]), **{"data" if method == "POST" else "params": fields})
+        answer = self.ask(
+            method, str(form["action"]), **{"data" if method == "POST" else "params": fields}
+        )
         return answer.url.removeprefix(self.url), self.page(answer)
 
     def sign_in(self, email: str, target: str = "/login") -> tuple[str, BeautifulSoup]:
@@ -73,20 +83,27 @@ def one(page: BeautifulSoup | Tag, selector: str) -> Tag:
 
 def shown(page: BeautifulSoup) -> list[int]:
     """The numbers of the columns that the page shows."""
-    heads = [words.get_text() for words in page.select(".rows thead th .sort-link, .rows thead th > span")]
+    heads = [
+        words.get_text()
+        for words in page.select(".rows thead th .sort-link, .rows thead th > span")
+    ]
     ticked = [str(box["value"]) for box in page.select(".rows-ticks input[checked]")]
     assert len(heads) == len(ticked)
     return [COLUMNS.index(name) for name in ticked]
 
 
 @pytest.fixture(scope="module")
-def nginx(filled: Path, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
+def nginx(
+    filled: Path, sandbox_server: Sandbox, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Nginx]:
     folder = tmp_path_factory.mktemp("wide")
     shutil.copy(filled / "console.db", folder / "console.db")
     requests.post(f"{sandbox_server.url}/sandbox/control/reset", timeout=5)
     own = OwnTable(columns=dict.fromkeys(COLUMNS, "text"))
     for number in range(1, 25):
-        own.put(number, "", **{COLUMNS[0]: f"first {number:03d}", COLUMNS[299]: f"last {number % 2}"})
+        own.put(
+            number, "", **{COLUMNS[0]: f"first {number:03d}", COLUMNS[299]: f"last {number % 2}"}
+        )
     with pytest.MonkeyPatch.context() as patch:
         own.install(sandbox_server, patch)
         with serving("gunicorn wsgi:app", sandbox_server.url, folder) as door:
@@ -104,10 +121,14 @@ def olga(nginx: Nginx) -> Browser:
 
 
 @pytest.mark.parametrize("unticked", [1, 150, 299])
-def test_columns_are_unticked_and_everything_after_it_has_a_short_address(nginx: Nginx, olga: Browser, unticked: int) -> None:
+def test_columns_are_unticked_and_everything_after_it_has_a_short_address(
+    nginx: Nginx, olga: Browser, unticked: int
+) -> None:
     _, page = olga.open(f"{PATH}?per_page=5")
     left = list(range(300))[: 300 - unticked]
-    here, page = olga.submit(one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left])
+    here, page = olga.submit(
+        one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left]
+    )
     assert shown(page) == left
     assert "of 24 rows" in one(page, ".pager").get_text()
 
@@ -142,7 +163,9 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(nginx:
     _, page = olga.open(str(one(page, ".rows-condition a")["href"]))
     assert "of 24 rows" in one(page, ".pager").get_text()
     assert shown(page) == left
-    every, page = olga.open(str(next(link for link in page.select("a") if link.get_text() == "All columns")["href"]))
+    every, page = olga.open(
+        str(next(link for link in page.select("a") if link.get_text() == "All columns")["href"])
+    )
     assert "sort=" in every
     assert len(one(page, ".rows thead tr").select("th")) == 301
 
@@ -153,7 +176,9 @@ def test_columns_are_unticked_and_everything_after_it_has_a_short_address(nginx:
     assert shown(page) == left
     assert "of 12 rows" in one(page, ".pager").get_text()
     _, page = viv.open(f"{PATH}?per_page=5")
-    again, _ = viv.submit(one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left])
+    again, _ = viv.submit(
+        one(page, "form.rows-panel:has(.rows-ticks)"), column=[COLUMNS[number] for number in left]
+    )
     assert again == here
     viv.open(second)
 
@@ -181,7 +206,9 @@ def test_an_address_of_before_that_names_all_its_columns_still_opens_where_the_p
     """As bookmarks have it: what the page leads to is short."""
     browser = Browser(nginx.deployed)
     browser.sign_in("olga@example.com")
-    answer = browser.session.get(f"{nginx.deployed}{PATH}", params={"column": COLUMNS[:150], "per_page": 5}, timeout=60)
+    answer = browser.session.get(
+        f"{nginx.deployed}{PATH}", params={"column": COLUMNS[:150], "per_page": 5}, timeout=60
+    )
     assert answer.status_code == 200
     assert len(answer.url) > 10_000
     assert shown(browser.page(answer)) == list(range(150))

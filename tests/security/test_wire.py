@@ -21,7 +21,9 @@ ANSWERED = b"\r\n\r\nok\n"
 def served(filled: Path, folder: Path, sandbox_server: Sandbox) -> Iterator[tuple[str, int, Path]]:
     """Its host, its port, and what it writes."""
     shutil.copy(filled / "console.db", folder / "console.db")
-    processes = Processes(make_environ(sandbox_server.url, folder, peliqan_webhook_secret="between the two of us"))
+    processes = Processes(
+        make_environ(sandbox_server.url, folder, peliqan_webhook_secret="between the two of us")
+    )
     log = folder / "log"
     try:
         with log.open("wb") as file:
@@ -57,7 +59,9 @@ def head(*lines: str, line: str = "POST /login HTTP/1.1") -> bytes:
 
 REFUSED = {
     "both lengths": head("Content-Length: 6", "Transfer-Encoding: chunked") + b"0\r\n\r\n" + HIDDEN,
-    "both lengths, the other way round": head("Transfer-Encoding: chunked", "Content-Length: 3") + b"0\r\n\r\n" + HIDDEN,
+    "both lengths, the other way round": head("Transfer-Encoding: chunked", "Content-Length: 3")
+    + b"0\r\n\r\n"
+    + HIDDEN,
     "two lengths": head("Content-Length: 0", f"Content-Length: {len(HIDDEN)}") + HIDDEN,
     "two lengths in one line": head(f"Content-Length: 0, {len(HIDDEN)}") + HIDDEN,
     "a length with a sign": head("Content-Length: +0") + HIDDEN,
@@ -66,8 +70,12 @@ REFUSED = {
     "a length that is none": head("Content-Length: a") + HIDDEN,
     "an unknown coding": head("Transfer-Encoding: xchunked") + b"0\r\n\r\n" + HIDDEN,
     "chunked twice": head("Transfer-Encoding: chunked, chunked") + b"0\r\n\r\n" + HIDDEN,
-    "chunked and then something": head("Transfer-Encoding: chunked, identity") + b"0\r\n\r\n" + HIDDEN,
-    "two codings": head("Transfer-Encoding: chunked", "Transfer-Encoding: identity") + b"0\r\n\r\n" + HIDDEN,
+    "chunked and then something": head("Transfer-Encoding: chunked, identity")
+    + b"0\r\n\r\n"
+    + HIDDEN,
+    "two codings": head("Transfer-Encoding: chunked", "Transfer-Encoding: identity")
+    + b"0\r\n\r\n"
+    + HIDDEN,
     "a coding in a vertical tab": head("Transfer-Encoding: \x0bchunked") + b"0\r\n\r\n" + HIDDEN,
     "a space before the colon": head("Content-Length : 0") + HIDDEN,
     "a folded line": head("X: a", " b", "Content-Length: 0") + HIDDEN,
@@ -87,7 +95,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("what", REFUSED)
-def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(served: tuple[str, int, Path], what: str) -> None:
+def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(
+    served: tuple[str, int, Path], what: str
+) -> None:
     answer = say(served, REFUSED[what])
     assert ANSWERED not in answer, answer[:500]
     # Of a body that nobody reads it may turn out after the answer that it has no end; then there is another, and no more.
@@ -96,11 +106,22 @@ def test_a_request_with_two_readings_is_refused_and_nothing_behind_it_is_read(se
 
 def test_the_body_of_one_request_is_never_the_next(served: tuple[str, int, Path]) -> None:
     """Well-formed, but nobody reads the body: the door and the pages answer before they would."""
-    for line in ("POST /webhooks/peliqan HTTP/1.1", "POST /login HTTP/1.1", "GET /login HTTP/1.1", "PUT /nowhere HTTP/1.1"):
+    for line in (
+        "POST /webhooks/peliqan HTTP/1.1",
+        "POST /login HTTP/1.1",
+        "GET /login HTTP/1.1",
+        "PUT /nowhere HTTP/1.1",
+    ):
         answer = say(served, head(f"Content-Length: {len(HIDDEN)}", line=line) + HIDDEN)
         assert ANSWERED not in answer, f"{line}: {answer[:500]!r}"
         assert len(statuses(answer)) == 1, line
-        answer = say(served, head("Transfer-Encoding: chunked", line=line) + b"%x\r\n" % len(HIDDEN) + HIDDEN + b"\r\n0\r\n\r\n")
+        answer = say(
+            served,
+            head("Transfer-Encoding: chunked", line=line)
+            + b"%x\r\n" % len(HIDDEN)
+            + HIDDEN
+            + b"\r\n0\r\n\r\n",
+        )
         assert ANSWERED not in answer, f"{line}, in chunks: {answer[:500]!r}"
 
 
@@ -110,19 +131,29 @@ def test_a_bare_line_feed_ends_no_head_that_others_read_on(served: tuple[str, in
     assert ANSWERED not in answer
 
 
-def test_an_address_within_an_address_a_trace_and_an_upgrade_get_nothing(served: tuple[str, int, Path]) -> None:
+def test_an_address_within_an_address_a_trace_and_an_upgrade_get_nothing(
+    served: tuple[str, int, Path],
+) -> None:
     assert statuses(say(served, head(line="TRACE / HTTP/1.1")))[0] in {400, 405}
     assert statuses(say(served, head(line="CONNECT evil.example:443 HTTP/1.1")))[0] >= 400
-    assert statuses(say(served, head("Upgrade: h2c", "Connection: Upgrade", line="GET /login HTTP/1.1"))) == [200]
+    assert statuses(
+        say(served, head("Upgrade: h2c", "Connection: Upgrade", line="GET /login HTTP/1.1"))
+    ) == [200]
     answer = say(served, head("Connection: close", line="GET http://evil.example/login HTTP/1.1"))
     assert b"evil.example" not in answer
 
 
-def test_a_body_that_is_too_large_is_refused_before_it_is_kept(served: tuple[str, int, Path]) -> None:
+def test_a_body_that_is_too_large_is_refused_before_it_is_kept(
+    served: tuple[str, int, Path],
+) -> None:
     for path, size in (("/webhooks/peliqan", 300_000), ("/login", 2_000_000)):
         answer = say(
             served,
-            head(f"Content-Length: {size}", "Content-Type: application/x-www-form-urlencoded", line=f"POST {path} HTTP/1.1")
+            head(
+                f"Content-Length: {size}",
+                "Content-Type: application/x-www-form-urlencoded",
+                line=f"POST {path} HTTP/1.1",
+            )
             + b"a" * 1000,
         )
         assert statuses(answer)[0] in {400, 413}, answer[:300]
@@ -134,8 +165,13 @@ def test_no_answer_says_which_versions_stand_behind_it(served: tuple[str, int, P
         assert not re.search(rb"gunicorn/|werkzeug|flask|python/?\d", answer.lower()), answer[:300]
 
 
-def test_what_was_refused_stands_in_the_log_on_lines_of_its_own(served: tuple[str, int, Path]) -> None:
-    say(served, b"GET /\x1b[31m HTTP/1.1\r\nX: y\rERROR forged\r\nBad Header\x1b[0m\nERROR forged: z\r\n\r\n")
+def test_what_was_refused_stands_in_the_log_on_lines_of_its_own(
+    served: tuple[str, int, Path],
+) -> None:
+    say(
+        served,
+        b"GET /\x1b[31m HTTP/1.1\r\nX: y\rERROR forged\r\nBad Header\x1b[0m\nERROR forged: z\r\n\r\n",
+    )
     written = served[2].read_bytes()
     assert b"\x1b" not in written
     assert not [line for line in written.splitlines() if line.startswith(b"ERROR forged")]

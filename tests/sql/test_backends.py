@@ -23,7 +23,9 @@ def warehouse(servers: Servers) -> Iterator[str]:
     """A customer's warehouse: a database of PostgreSQL's with a table and a user that could write."""
     url = servers.postgresql.create("warehouse").replace("+psycopg", "")
     with psycopg.connect(url, autocommit=True) as there:
-        there.execute("create table invoice (id int primary key, email text, amount numeric(12,2), paid boolean)")
+        there.execute(
+            "create table invoice (id int primary key, email text, amount numeric(12,2), paid boolean)"
+        )
         there.execute(
             "insert into invoice select n, 'a' || n || '@example.com', n * 1.5, n % 2 = 0 from generate_series(1, 30) n"
         )
@@ -38,7 +40,10 @@ def ask(warehouse: str, question: str, seconds: float = 20) -> Result:
 
 
 def test_an_answer_has_its_columns_and_every_digit(warehouse: str) -> None:
-    found = ask(warehouse, "select id, email as e, amount, paid, lower(email) as low from invoice order by id limit 2")
+    found = ask(
+        warehouse,
+        "select id, email as e, amount, paid, lower(email) as low from invoice order by id limit 2",
+    )
     assert [(column.name, column.type) for column in found.columns] == [
         ("id", "int4"),
         ("e", "text"),
@@ -62,7 +67,10 @@ def test_an_answer_without_rows_has_its_columns(warehouse: str) -> None:
         ("delete from invoice", "read-only transaction"),
         ("create table other (id int)", "read-only transaction"),
         ("drop table invoice", "read-only transaction"),
-        ("with gone as (delete from invoice returning *) select * from gone", "read-only transaction"),
+        (
+            "with gone as (delete from invoice returning *) select * from gone",
+            "read-only transaction",
+        ),
         ("lock table invoice in access exclusive mode", "gives no rows"),
         ("select 1; select 2", "multiple commands"),
         ("select 1; drop table invoice", "multiple commands"),
@@ -72,7 +80,9 @@ def test_an_answer_without_rows_has_its_columns(warehouse: str) -> None:
         ("select * from nothing_like_it", "does not exist"),
     ],
 )
-def test_what_is_no_single_short_reading_is_refused_by_the_database(warehouse: str, question: str, said: str) -> None:
+def test_what_is_no_single_short_reading_is_refused_by_the_database(
+    warehouse: str, question: str, said: str
+) -> None:
     with pytest.raises(Failed) as refused:
         ask(warehouse, question, seconds=1)
     assert said in str(refused.value).lower()
@@ -80,8 +90,14 @@ def test_what_is_no_single_short_reading_is_refused_by_the_database(warehouse: s
     assert len(ask(warehouse, "select id from invoice").rows) == 30
 
 
-def test_setting_the_transaction_to_write_opens_nothing_for_the_next_question(warehouse: str) -> None:
-    for way_out in ("set transaction read write", "set default_transaction_read_only = off", "commit"):
+def test_setting_the_transaction_to_write_opens_nothing_for_the_next_question(
+    warehouse: str,
+) -> None:
+    for way_out in (
+        "set transaction read write",
+        "set default_transaction_read_only = off",
+        "commit",
+    ):
         result = Result()
         with contextlib.suppress(Failed):
             postgresql.ask(warehouse, way_out, result, lambda _cancel: None)
@@ -96,7 +112,10 @@ def test_a_gigabyte_is_cut_at_the_limits_and_said_to_be(warehouse: str) -> None:
     large = ask(warehouse, "select repeat('x', 1000000) from generate_series(1, 1000)")
     assert len(large.rows) == 7
     assert "more than 8 MB" in large.cut
-    shaped = ask(warehouse, "select json_build_object('x', repeat('y', 1000000)) from generate_series(1, 1000)")
+    shaped = ask(
+        warehouse,
+        "select json_build_object('x', repeat('y', 1000000)) from generate_series(1, 1000)",
+    )
     assert len(shaped.rows) < 8
     assert "more than 8 MB" in shaped.cut
 
@@ -108,7 +127,10 @@ def test_a_single_value_that_is_too_large_is_left_where_it_is(warehouse: str) ->
     assert [column.name for column in found.columns] == ["id", "large"]
     assert found.rows == []
     assert found.cut == "There is more than 8 MB; the first row alone has more."
-    then = ask(warehouse, "select repeat('x', case when n = 3 then 400000000 else 1 end) from generate_series(1, 9) n")
+    then = ask(
+        warehouse,
+        "select repeat('x', case when n = 3 then 400000000 else 1 end) from generate_series(1, 9) n",
+    )
     assert len(then.rows) == 2
     assert found.cut
     with psycopg.connect(warehouse) as there:
@@ -119,7 +141,10 @@ def most_memory() -> float:
     """The most that this process has held since it was last asked, in MB."""
     status = Path("/proc/self/status").read_text()
     Path("/proc/self/clear_refs").write_text("5")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024
+    return (
+        int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1])
+        / 1024
+    )
 
 
 def others(there: "psycopg.Connection[Any]") -> list[Any]:
@@ -145,7 +170,9 @@ def test_a_cancelled_question_is_gone_from_the_database(warehouse: str) -> None:
 
     def run() -> None:
         try:
-            postgresql.ask(warehouse, "select pg_sleep(50), 'to be cancelled'", Result(), cancels.append)
+            postgresql.ask(
+                warehouse, "select pg_sleep(50), 'to be cancelled'", Result(), cancels.append
+            )
         except Failed as error:
             failures.append(error)
 
@@ -201,8 +228,12 @@ def test_the_consoles_own_store_is_no_warehouse(warehouse: str) -> None:
 def test_names_are_found_where_they_are_names() -> None:
     text = "select ':no', \":no\", a::text -- :no\n, $$ :no $$ /* :no */ from t where at > :since and x = :who and y = :since"
     assert names_in(text) == ["since", "who"]
-    made = with_values(text, {"since": "date"}, {"since": "2026-11-24", "who": "O'Hara; drop table t --"})
-    assert made.endswith("where at > '2026-11-24' and x = 'O''Hara; drop table t --' and y = '2026-11-24'")
+    made = with_values(
+        text, {"since": "date"}, {"since": "2026-11-24", "who": "O'Hara; drop table t --"}
+    )
+    assert made.endswith(
+        "where at > '2026-11-24' and x = 'O''Hara; drop table t --' and y = '2026-11-24'"
+    )
     assert "':no', \":no\", a::text -- :no\n" in made
 
 
@@ -225,7 +256,9 @@ def test_a_value_that_is_not_of_its_type_is_refused(kind: str, value: str) -> No
 
 
 def test_values_arrive_as_they_are(warehouse: str) -> None:
-    text = with_values("select :a as a, :b + 1 as b", {"b": "number"}, {"a": "x'; -- 😀 %s", "b": "-2.5"})
+    text = with_values(
+        "select :a as a, :b + 1 as b", {"b": "number"}, {"a": "x'; -- 😀 %s", "b": "-2.5"}
+    )
     assert ask(warehouse, text).rows == [["x'; -- 😀 %s", "-1.5"]]
 
 
@@ -235,7 +268,10 @@ def test_an_empty_question_is_none() -> None:
             checked(text)
 
 
-@pytest.mark.parametrize("text", ["select 'a :no", 'select "a :no', "select /* a :no", "select $x$ a :no", "select $$ a :no"])
+@pytest.mark.parametrize(
+    "text",
+    ["select 'a :no", 'select "a :no', "select /* a :no", "select $x$ a :no", "select $$ a :no"],
+)
 def test_what_nothing_closes_reaches_to_the_end(text: str) -> None:
     assert names_in(f"select :yes, {text}") == ["yes"]
     assert names_in("select price$usd$, :yes where n = $1$ and 2 = :also") == ["yes", "also"]

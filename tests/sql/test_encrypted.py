@@ -26,10 +26,18 @@ def certified(folder: Path) -> Path:
     key = ec.generate_private_key(ec.SECP256R1())
     who, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]), datetime.now(UTC)
     made = x509.CertificateBuilder().subject_name(who).issuer_name(who).public_key(key.public_key())
-    made = made.serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
-    signed = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False).sign(key, hashes.SHA256())
+    made = (
+        made.serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+    )
+    signed = made.add_extension(
+        x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False
+    ).sign(key, hashes.SHA256())
     (folder / "server.crt").write_bytes(signed.public_bytes(Encoding.PEM))
-    (folder / "server.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    (folder / "server.key").write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    )
     (folder / "server.key").chmod(0o600)
     if os.geteuid() == 0:
         shutil.chown(folder / "server.key", "postgres")
@@ -74,7 +82,9 @@ def ask(address: str, question: str) -> Result:
     return result
 
 
-def test_the_other_end_is_known_by_its_certificate_and_nobody_between_reads_along(warehouse: str) -> None:
+def test_the_other_end_is_known_by_its_certificate_and_nobody_between_reads_along(
+    warehouse: str,
+) -> None:
     by_name = warehouse.replace("127.0.0.1", NAME) + "?sslmode=verify-full"
     found = ask(by_name, "select ssl from pg_stat_ssl where pid = pg_backend_pid()")
     assert found.rows == [[True]]

@@ -53,7 +53,9 @@ def asked(person: Person, app: Flask, text: str, run: bool = True, reason: str =
 
 def entry(app: Flask) -> AuditEntry:
     with app.app_context():
-        found = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "sql").order_by(AuditEntry.id.desc())).first()
+        found = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "sql").order_by(AuditEntry.id.desc())
+        ).first()
         assert found is not None
         return found
 
@@ -74,13 +76,17 @@ def people_table(sandbox: Sandbox) -> str:
 
 
 def parts_of(sandbox: Sandbox) -> list[object]:
-    placed = [(each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(ACCOUNT)]
+    placed = [
+        (each.placed or each.id % 100, each.connector) for each in sandbox.life.connections(ACCOUNT)
+    ]
     tables: list[object] = sandbox.app.extensions["sandbox"].tables.of_account(ACCOUNT, placed)
     return tables
 
 
 def test_a_question_is_answered_and_stands_in_the_audit_trail(olga: Person, app: Flask) -> None:
-    where = asked(olga, app, 'select count(*) as n, max("Column 001") as m from "Wide (200 columns)";')
+    where = asked(
+        olga, app, 'select count(*) as n, max("Column 001") as m from "Wide (200 columns)";'
+    )
     said = words(olga.get(where))
     assert "Answered" in said
     assert "through Peliqan's API" in said
@@ -104,9 +110,18 @@ def test_an_answer_waits_for_the_worker_and_its_page_looks_again(olga: Person, a
 
 
 @pytest.mark.parametrize(
-    "text", ['delete from "Empty"', "select 1; select 2", "pragma query_only = 0", "attach 'x' as y", "selekt"]
+    "text",
+    [
+        'delete from "Empty"',
+        "select 1; select 2",
+        "pragma query_only = 0",
+        "attach 'x' as y",
+        "selekt",
+    ],
 )
-def test_what_the_warehouse_refuses_is_said_in_its_words(olga: Person, app: Flask, text: str) -> None:
+def test_what_the_warehouse_refuses_is_said_in_its_words(
+    olga: Person, app: Flask, text: str
+) -> None:
     said = words(olga.get(asked(olga, app, text)))
     assert "The warehouse did not answer" in said
     assert "deleted after a day" not in said
@@ -119,7 +134,9 @@ def test_a_file_of_a_complete_answer_says_so(olga: Person, app: Flask) -> None:
         assert named(olga, f"{where}.{suffix}") == (f"{where.rpartition('/')[2]}.{suffix}", "true")
 
 
-def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(olga: Person, app: Flask, sandbox: Sandbox) -> None:
+def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(
+    olga: Person, app: Flask, sandbox: Sandbox
+) -> None:
     sandbox.fault("proxy_db", kind="truncated")
     where = asked(olga, app, 'select * from "Ledger (1 million)"')
     said = words(olga.get(where))
@@ -127,15 +144,23 @@ def test_a_stream_that_breaks_off_is_incomplete_and_keeps_what_came(olga: Person
     told = olga.client.get(f"{where}.json").json
     assert told["complete"] is False
     for suffix in ("csv", "jsonl"):
-        assert named(olga, f"{where}.{suffix}") == (f"{where.rpartition('/')[2]}-incomplete.{suffix}", "false")
+        assert named(olga, f"{where}.{suffix}") == (
+            f"{where.rpartition('/')[2]}-incomplete.{suffix}",
+            "false",
+        )
     with app.app_context():
         question_id = db.session.get_one(QueryResult, int(where.rpartition("/")[2])).question_id
-    assert named(olga, f"/questions/{question_id}.csv") == (f"{question_id}-incomplete.csv", "false")
+    assert named(olga, f"/questions/{question_id}.csv") == (
+        f"{question_id}-incomplete.csv",
+        "false",
+    )
     assert 0 < told["total"] < 2000
     assert entry(app).result == "failed"
 
 
-def test_the_same_reason_may_be_given_when_the_answer_is_there(olga: Person, app: Flask, people_table: str) -> None:
+def test_the_same_reason_may_be_given_when_the_answer_is_there(
+    olga: Person, app: Flask, people_table: str
+) -> None:
     where = asked(olga, app, f'select "E-mail" from "{people_table}" limit 2', reason="")
     answer_id = where.rsplit("/", 1)[1]
     with app.app_context():
@@ -143,18 +168,26 @@ def test_the_same_reason_may_be_given_when_the_answer_is_there(olga: Person, app
     assert olga.client.get(f"{where}.csv").status_code == 403
     olga.post(f"/questions/{question_id}/reveal", why="x")
     assert olga.client.get(f"{where}.csv").status_code == 403
-    olga.post(f"/questions/{question_id}/reveal", why="The customer asks which address is meant", answer=answer_id)
+    olga.post(
+        f"/questions/{question_id}/reveal",
+        why="The customer asks which address is meant",
+        answer=answer_id,
+    )
     assert "contact1@example.com" in olga.client.get(f"{where}.csv").text
 
 
-def test_an_answer_is_its_askers_and_administrators(olga: Person, adam: Person, viv: Person, app: Flask) -> None:
+def test_an_answer_is_its_askers_and_administrators(
+    olga: Person, adam: Person, viv: Person, app: Flask
+) -> None:
     where = asked(adam, app, "select 1 as one")
     assert olga.client.get(where).status_code == 404
     assert viv.client.get(where).status_code == 403
     assert viv.client.get(EDITOR).status_code == 403
 
 
-def test_cancelling_before_it_is_asked_asks_nothing(olga: Person, app: Flask, sandbox: Sandbox) -> None:
+def test_cancelling_before_it_is_asked_asks_nothing(
+    olga: Person, app: Flask, sandbox: Sandbox
+) -> None:
     where = asked(olga, app, "select 1 as one", run=False)
     olga.post(f"{where}/cancel")
     before = sandbox.state()["calls"].get("proxy_db", 0)
@@ -201,9 +234,16 @@ def test_the_work_on_a_large_answer_ends_when_it_is_not_wanted(
         assert (answer.state, answer.told) == wanted
 
 
-def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(olga: Person, app: Flask) -> None:
+def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(
+    olga: Person, app: Flask
+) -> None:
     text = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 10000)"
-    where = asked(olga, app, f"{text} select replace(hex(zeroblob(350)), '0', 'x') as remark from n", run=False)
+    where = asked(
+        olga,
+        app,
+        f"{text} select replace(hex(zeroblob(350)), '0', 'x') as remark from n",
+        run=False,
+    )
     before = time.process_time()
     work(app)
     assert time.process_time() - before < 30
@@ -212,7 +252,9 @@ def test_a_large_answer_keeps_its_worker_for_a_few_seconds_at_most(olga: Person,
         assert (answer.state, answer.count) == (query_runs.DONE, 10_000)
 
 
-def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(olga: Person, app: Flask, clock: Clock) -> None:
+def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(
+    olga: Person, app: Flask, clock: Clock
+) -> None:
     where = asked(olga, app, "select 1 as one", run=False)
     with app.app_context():
         answer_id = query_runs.due(parts(app).clock())[0]
@@ -223,7 +265,9 @@ def test_a_killed_workers_answer_has_failed_and_nothing_is_asked_twice(olga: Per
     assert "ask again" in words(olga.get(where))
 
 
-def test_rows_and_question_are_encrypted_and_gone_after_a_day(olga: Person, app: Flask, clock: Clock) -> None:
+def test_rows_and_question_are_encrypted_and_gone_after_a_day(
+    olga: Person, app: Flask, clock: Clock
+) -> None:
     where = asked(olga, app, "select 'only here' as secret")
     with app.app_context():
         answer = db.session.get_one(QueryResult, int(where.rsplit("/", 1)[1]))
@@ -236,15 +280,30 @@ def test_rows_and_question_are_encrypted_and_gone_after_a_day(olga: Person, app:
     assert olga.client.get(f"{where}.csv").status_code == 410
 
 
-def test_a_saved_question_asks_many_accounts_with_a_value_and_gives_one_answer_each(olga: Person, app: Flask) -> None:
-    made = olga.post("/queries", name="Tables named so", text="select count(*) as n, :word as word from sqlite_master")
+def test_a_saved_question_asks_many_accounts_with_a_value_and_gives_one_answer_each(
+    olga: Person, app: Flask
+) -> None:
+    made = olga.post(
+        "/queries",
+        name="Tables named so",
+        text="select count(*) as n, :word as word from sqlite_master",
+    )
     assert made.status_code == 302, made.text
     page = olga.client.get(f"{made.location}?q=amber")
     total = int(page.text.split('name="seen" value="')[1].split('"')[0])
     assert total >= 1
-    again = olga.post(f"{made.location}/ask", q="amber", connector="", seen=str(total + 1), **{"value-word": "x"})
+    again = olga.post(
+        f"{made.location}/ask", q="amber", connector="", seen=str(total + 1), **{"value-word": "x"}
+    )
     assert again.status_code == 422
-    answer = olga.post(f"{made.location}/ask", q="amber", connector="", seen=str(total), reason=REASON, **{"value-word": "it's"})
+    answer = olga.post(
+        f"{made.location}/ask",
+        q="amber",
+        connector="",
+        seen=str(total),
+        reason=REASON,
+        **{"value-word": "it's"},
+    )
     assert answer.status_code == 302, answer.text
     work(app)
     said = words(olga.get(answer.location))
@@ -282,9 +341,18 @@ def test_an_operator_asks_no_more_accounts_than_the_role_may(olga: Person, app: 
         assert db.session.scalars(select(QueryRun)).all() == []
 
 
-def test_only_an_administrator_says_where_a_warehouse_is_asked(olga: Person, adam: Person, app: Flask) -> None:
-    assert olga.post(f"/accounts/{ACCOUNT}/warehouse", address="postgresql://a:b@example.com/c").status_code == 403
-    adam.post(f"/accounts/{ACCOUNT}/warehouse", address="postgresql://reader:s3cret@127.0.0.1:1/data")
+def test_only_an_administrator_says_where_a_warehouse_is_asked(
+    olga: Person, adam: Person, app: Flask
+) -> None:
+    assert (
+        olga.post(
+            f"/accounts/{ACCOUNT}/warehouse", address="postgresql://a:b@example.com/c"
+        ).status_code
+        == 403
+    )
+    adam.post(
+        f"/accounts/{ACCOUNT}/warehouse", address="postgresql://reader:s3cret@127.0.0.1:1/data"
+    )
     page = words(adam.get(EDITOR))
     assert "It cannot be reached" in page
     assert "s3cret" not in page

@@ -45,7 +45,9 @@ def filled(table: sa.Table, **values: Any) -> Any:
 
 
 @pytest.mark.parametrize("engine", ["embedded", "servers"])
-def test_no_value_of_a_question_stays(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+def test_no_value_of_a_question_stays(
+    engine: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     url = ""
     if engine == "servers":
         servers: Servers = request.getfixturevalue("servers")
@@ -56,31 +58,52 @@ def test_no_value_of_a_question_stays(engine: str, request: pytest.FixtureReques
         schema.upgrade("0018")
         found = sa.MetaData()
         found.reflect(db.engine, only=["account", "answer", "audit_entry", "question", "delivery"])
-        entry, question, answer, delivery = (found.tables[name] for name in ("audit_entry", "question", "answer", "delivery"))
+        entry, question, answer, delivery = (
+            found.tables[name] for name in ("audit_entry", "question", "answer", "delivery")
+        )
         with db.engine.begin() as connection:
             for id, (what, before, _, title, _) in enumerate(ENTRIES, 1):
-                about = {"id": id, "at": AT, "who": "olga@example.com", "what": what, "result": "done"}
+                about = {
+                    "id": id,
+                    "at": AT,
+                    "who": "olga@example.com",
+                    "what": what,
+                    "result": "done",
+                }
                 connection.execute(entry.insert().values({**about, "detail": before}))
                 if title:
-                    asked = {"id": id, "who": "olga@example.com", "text": b"x", "asked_at": AT, "audit_id": id}
+                    asked = {
+                        "id": id,
+                        "who": "olga@example.com",
+                        "text": b"x",
+                        "asked_at": AT,
+                        "audit_id": id,
+                    }
                     connection.execute(question.insert().values({**asked, "title": title}))
             connection.execute(filled(found.tables["account"], id=1, name="Example"))
             for id, state in enumerate(("failed", "incomplete", "done"), 1):
-                connection.execute(filled(answer, id=id, question_id=1, account_id=1, state=state, told=TOLD))
+                connection.execute(
+                    filled(answer, id=id, question_id=1, account_id=1, state=state, told=TOLD)
+                )
             connection.execute(filled(delivery, id=1, audit_id=7, error=RAISED))
         upgrade_schema(app)
         with db.engine.connect() as connection:
             said = list(connection.scalars(sa.select(entry.c.detail).order_by(entry.c.id)))
             searched = list(connection.scalars(sa.select(entry.c.words)))
             told = list(connection.scalars(sa.select(answer.c.told).order_by(answer.c.id)))
-            errors = [*connection.execute(sa.select(delivery.c.error, delivery.c.error_folded)).one()]
+            errors = [
+                *connection.execute(sa.select(delivery.c.error, delivery.c.error_folded)).one()
+            ]
             titles = list(connection.scalars(sa.select(question.c.title).order_by(question.c.id)))
         db.session.remove()
         db.engine.dispose()
     assert said == [after for _, _, after, _, _ in ENTRIES]
     assert titles == [title for *_, title in ENTRIES if title]
     assert told == ["What the database said is not kept."] * 2 + [TOLD]
-    assert errors == ["The function a.b:take raised KeyError.", "the function a.b:take raised keyerror."]
+    assert errors == [
+        "The function a.b:take raised KeyError.",
+        "the function a.b:take raised keyerror.",
+    ]
     assert not any(VALUE in each for each in searched)
     if engine == "servers":
         servers.postgresql.drop("texts")

@@ -58,7 +58,9 @@ class Receiver:
 
     @property
     def address(self) -> str:
-        return f"json://bob:{SECRET}@127.0.0.1:{self.server.server_port}/hook/{SECRET}?+X-Key={SECRET}"
+        return (
+            f"json://bob:{SECRET}@127.0.0.1:{self.server.server_port}/hook/{SECRET}?+X-Key={SECRET}"
+        )
 
     @property
     def titles(self) -> list[str]:
@@ -68,7 +70,9 @@ class Receiver:
 @contextmanager
 def receive() -> Iterator[Receiver]:
     receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=receiver.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     yield receiver
     receiver.server.shutdown()
@@ -88,7 +92,10 @@ class Clockwork:
             "quiet_from": None, "quiet_to": None, "digest_at": None, "zone": "UTC",
         }  # fmt: skip
         rule = AlertRule(on=True, created_at=self.clock(), created_by="adam@example.com")
-        rule.place, rule.address = "JSON", self.parts.vault.encrypt(wanted.pop("address", self.place.address))
+        rule.place, rule.address = (
+            "JSON",
+            self.parts.vault.encrypt(wanted.pop("address", self.place.address)),
+        )
         alert_rules.save(rule, alert_rules.AlertRuleInput(**{**fields, **wanted}), self.clock())
         return rule
 
@@ -115,4 +122,6 @@ def messages(*conditions: Any) -> list[AlertMessage]:
 
 def the_cause(connector: str = "made_up") -> Cause:
     db.session.expire_all()
-    return db.session.scalars(select(Cause).where(Cause.connector == connector).order_by(Cause.id.desc())).first()  # type: ignore[return-value]
+    return db.session.scalars(
+        select(Cause).where(Cause.connector == connector).order_by(Cause.id.desc())
+    ).first()  # type: ignore[return-value]

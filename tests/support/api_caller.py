@@ -60,8 +60,13 @@ class Caller:
         """The first connection like that; without more said, a healthy one whose schedule rests now."""
         like = {"placed": None, "flips": False, "stuck": False, "scheduler_off": False, **wanted}
         for each in self.connections():
-            if auth in {None, each.connector.auth} and (each.failure.name if each.failure else None) == failure:
+            if (
+                auth in {None, each.connector.auth}
+                and (each.failure.name if each.failure else None) == failure
+            ):
                 resting = not any(run.is_running(self.now) for run in self.life.runs(each, 1))
-                if all(getattr(each, name) == value for name, value in like.items()) and (resting or wanted.get("stuck")):
+                if all(getattr(each, name) == value for name, value in like.items()) and (
+                    resting or wanted.get("stuck")
+                ):
                     return each
         raise LookupError(wanted)

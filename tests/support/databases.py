@@ -68,7 +68,9 @@ class Server:
         # PostgreSQL refuses to run as root.
         account = "postgres" if os.geteuid() == 0 else None
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, user=account, cwd=self.folder)
+            self.process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, user=account, cwd=self.folder
+            )
 
     def _is_up(self) -> bool:
         if self.process is None or self.process.poll() is not None:
@@ -109,7 +111,14 @@ class PostgreSQL(Server):
             "UTF8",
             "--locale=C.UTF-8",
         ]
-        done = subprocess.run([*prepare, "--no-sync"], capture_output=True, text=True, user=account, cwd=folder, timeout=60)
+        done = subprocess.run(
+            [*prepare, "--no-sync"],
+            capture_output=True,
+            text=True,
+            user=account,
+            cwd=folder,
+            timeout=60,
+        )
         assert done.returncode == 0, done.stderr
 
     def command(self) -> list[str]:
@@ -121,7 +130,14 @@ class PostgreSQL(Server):
             "full_page_writes": "off",
         }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        return [find_program("postgres"), "-D", str(self.folder / "data"), "-p", str(self.port), *options]
+        return [
+            find_program("postgres"),
+            "-D",
+            str(self.folder / "data"),
+            "-p",
+            str(self.port),
+            *options,
+        ]
 
     def stop(self) -> None:
         if self.process is not None:
@@ -153,7 +169,17 @@ class Redis(Server):
     """Redis that writes nothing to disk."""
 
     def command(self) -> list[str]:
-        return [find_program("redis-server"), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return [
+            find_program("redis-server"),
+            "--port",
+            str(self.port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]
 
     @property
     def url(self) -> str:
@@ -186,7 +212,10 @@ class Servers:
 @contextmanager
 def run_servers() -> Iterator[Servers]:
     """Both, started; ended and forgotten afterwards."""
-    folders = [Path(tempfile.mkdtemp(prefix=f"console-{name}-", dir=quick_place())) for name in ("postgresql", "redis")]
+    folders = [
+        Path(tempfile.mkdtemp(prefix=f"console-{name}-", dir=quick_place()))
+        for name in ("postgresql", "redis")
+    ]
     if os.geteuid() == 0:
         for folder in folders:
             shutil.chown(folder, "postgres")
@@ -206,7 +235,11 @@ def run_servers() -> Iterator[Servers]:
 
 def find_program(name: str) -> str:
     """Return a program's path; Debian keeps PostgreSQL's programs, and PgBouncer for everybody but root, out of the PATH."""
-    places = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
-    found = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *reversed(places), "/usr/sbin"]))
+    places = sorted(
+        glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4])
+    )
+    found = shutil.which(
+        name, path=os.pathsep.join([os.environ["PATH"], *reversed(places), "/usr/sbin"])
+    )
     assert found, f"{name} is missing: scripts/need-programs says what to install"
     return found

@@ -38,8 +38,19 @@ def is_quiet(life: Any, connection: Any) -> bool:
 def start_demo(folder: Path, port: int) -> Demo:
     """Start ``dashboard demo`` and read what it prints."""
     began = time.monotonic()
-    command = [sys.executable, "-u", "-m", "dashboard", "demo", f"--port={port}", "--accounts=200", f"--data={folder}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "dashboard",
+        "demo",
+        f"--port={port}",
+        "--accounts=200",
+        f"--data={folder}",
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     printed = ""
     assert process.stdout is not None
     while "Ctrl-C ends" not in printed:
@@ -48,7 +59,13 @@ def start_demo(folder: Path, port: int) -> Demo:
         assert time.monotonic() - began < START_WITHIN, printed
         printed += line
     url, sandbox = re.findall(r"http://127\.0\.0\.1:\d+", printed)
-    return Demo(url, sandbox, dict(re.findall(r"(\w+)@example\.com +(\S+)", printed)), process, time.monotonic() - began)
+    return Demo(
+        url,
+        sandbox,
+        dict(re.findall(r"(\w+)@example\.com +(\S+)", printed)),
+        process,
+        time.monotonic() - began,
+    )
 
 
 def end_demo(demo: Demo) -> None:

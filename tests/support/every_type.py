@@ -32,9 +32,15 @@ _DAY = ("date_is", "date_is_after", "date_is_before", *_EMPTY)
 ASKED: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("number", "rating", "autonumber", "count", "rollup", "duration"), _NUMBER),
     **dict.fromkeys(("date", "last_modified", "created_on"), _DAY),
-    **dict.fromkeys(("text", "long_text", "url", "email", "phone_number", "uuid", "formula", "lookup"), _TEXT),
-    **dict.fromkeys(("file", "password", "link_row", "multiple_select", "multiple_collaborators"), _EMPTY),
-    **dict.fromkeys(("single_select", "created_by", "last_modified_by"), ("contains", "contains_not", *_EMPTY)),
+    **dict.fromkeys(
+        ("text", "long_text", "url", "email", "phone_number", "uuid", "formula", "lookup"), _TEXT
+    ),
+    **dict.fromkeys(
+        ("file", "password", "link_row", "multiple_select", "multiple_collaborators"), _EMPTY
+    ),
+    **dict.fromkeys(
+        ("single_select", "created_by", "last_modified_by"), ("contains", "contains_not", *_EMPTY)
+    ),
     "boolean": ("boolean",),
 }
 
@@ -72,12 +78,19 @@ def sandbox_fields() -> list[Field]:
     ]
 
 
-def install(sandbox: Sandbox, patch: pytest.MonkeyPatch, fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> None:
+def install(
+    sandbox: Sandbox,
+    patch: pytest.MonkeyPatch,
+    fields: Sequence[Field],
+    rows: Sequence[dict[str, Any]],
+) -> None:
     """Give the sandbox's first account a table with these fields and rows."""
     install_in(sandbox.app.extensions["sandbox"].tables, patch, fields, rows)
 
 
-def install_in(tables: Any, patch: pytest.MonkeyPatch, fields: Sequence[Field], rows: Sequence[dict[str, Any]]) -> None:
+def install_in(
+    tables: Any, patch: pytest.MonkeyPatch, fields: Sequence[Field], rows: Sequence[dict[str, Any]]
+) -> None:
     """The same for the tables of any sandbox."""
     real = {name: getattr(tables, name) for name in ("of_account", "fields", "row", "ranked")}
     table = Table(TABLE, 10011, "Every type", "every type", len(rows))
@@ -90,9 +103,17 @@ def install_in(tables: Any, patch: pytest.MonkeyPatch, fields: Sequence[Field], 
         return asked.kind == table.kind
 
     patch.setattr(tables, "of_account", of_account)
-    patch.setattr(tables, "fields", lambda asked: list(fields) if is_ours(asked) else real["fields"](asked))
-    patch.setattr(tables, "row", lambda asked, n: rows[n - 1] if is_ours(asked) else real["row"](asked, n))
-    patch.setattr(tables, "ranked", lambda asked, *more: None if is_ours(asked) else real["ranked"](asked, *more))
+    patch.setattr(
+        tables, "fields", lambda asked: list(fields) if is_ours(asked) else real["fields"](asked)
+    )
+    patch.setattr(
+        tables, "row", lambda asked, n: rows[n - 1] if is_ours(asked) else real["row"](asked, n)
+    )
+    patch.setattr(
+        tables,
+        "ranked",
+        lambda asked, *more: None if is_ours(asked) else real["ranked"](asked, *more),
+    )
 
 
 OPPOSITES = {
@@ -138,7 +159,9 @@ def fits(cell: Any, kind: str, wanted: str, *, is_number: bool) -> bool:
             return any(_same(each["value"], wanted, is_number) for each in cell)
         case "has_date_equal" | "has_date_after" | "has_date_before":
             ours = kind.replace("has_date", "date_is").removesuffix("_equal")
-            return any(each["value"] is not None and _on_day(each["value"], ours, wanted) for each in cell)
+            return any(
+                each["value"] is not None and _on_day(each["value"], ours, wanted) for each in cell
+            )
     raise AssertionError(f"a filter whose meaning no test knows: {kind}")
 
 
@@ -158,7 +181,11 @@ def _same(cell: Any, wanted: str, is_number: bool) -> bool:
 
 def _on_day(cell: str, kind: str, wanted: str) -> bool:
     day = cell[:10]
-    return {"date_is": day == wanted, "date_is_after": day > wanted, "date_is_before": day < wanted}[kind]
+    return {
+        "date_is": day == wanted,
+        "date_is_after": day > wanted,
+        "date_is_before": day < wanted,
+    }[kind]
 
 
 def _shown(cell: Any) -> str:
@@ -175,7 +202,9 @@ NUMBERS = {"number", "rating", "autonumber", "duration"}
 def is_number(column: dict[str, Any]) -> bool:
     """Whether a column's values, or the items in its lists, are numbers."""
     result = column.get("formula_type")
-    return (column.get("array_formula_type") if result == "array" else result or column["type"]) in NUMBERS
+    return (
+        column.get("array_formula_type") if result == "array" else result or column["type"]
+    ) in NUMBERS
 
 
 def values_for(name: str, kind: str) -> list[str]:
@@ -202,6 +231,14 @@ def values_for(name: str, kind: str) -> list[str]:
         texts = [each[: len(each) // 2 + 1].strip() for each in texts]
         texts = [each for each in texts if not ("has_" in kind and set(each) & set("%_\\"))]
     texts = sorted(
-        {each for each in texts if each and each == each.strip() and len(each) <= 300 and each != "NaN" and "\0" not in each}
+        {
+            each
+            for each in texts
+            if each
+            and each == each.strip()
+            and len(each) <= 300
+            and each != "NaN"
+            and "\0" not in each
+        }
     )
     return list(dict.fromkeys(texts[:: max(1, len(texts) // 2)]))[:3]

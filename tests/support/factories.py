@@ -8,7 +8,13 @@ from dashboard.refresh.writer import AccountFetch, save_readings
 from tests.support.clock import Clock
 
 
-def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str = "made_up", first: int = 900_000) -> list[int]:
+def dark_fleet(
+    clock: Clock,
+    connections: int,
+    hours: float = 5,
+    connector: str = "made_up",
+    first: int = 900_000,
+) -> list[int]:
     """Accounts with one connection each that has been dark since the same hour."""
     at = clock()
     ids = list(range(first, first + connections))
@@ -17,7 +23,9 @@ def dark_fleet(clock: Clock, connections: int, hours: float = 5, connector: str 
     run = {"status": "COMPLETED", "started_at": began, "ended_at": began + timedelta(minutes=1)}
     readings = []
     for id in ids:
-        seen = models.Connection(id=id * 10, name="Books", connector=connector, status="OK", run_interval=3600)
+        seen = models.Connection(
+            id=id * 10, name="Books", connector=connector, status="OK", run_interval=3600
+        )
         runs = {id * 10: (models.Run(id=id * 100, **run),)}
         readings.append(AccountFetch(id, at, at + timedelta(days=1), (seen,), runs))
     save_readings(readings, {})
@@ -35,13 +43,19 @@ def refused_fleet(
     """Accounts with one connection each whose latest run ended with this status and error; or well, without an error."""
     at = clock()
     ids = list(range(first, first + connections))
-    writer.save_accounts([models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at)
+    writer.save_accounts(
+        [models.Account(id=id, name=f"Customer {id}", external_id=f"made-{id}") for id in ids], at
+    )
     run = {"started_at": at - timedelta(minutes=10), "ended_at": at - timedelta(minutes=9)}
     run |= {"status": status, "error": error} if error else {"status": "COMPLETED"}
     readings = []
     for id in ids:
         seen = models.Connection(
-            id=id * 10, name="Books", connector=connector, status="ERROR" if error else "OK", run_interval=3600
+            id=id * 10,
+            name="Books",
+            connector=connector,
+            status="ERROR" if error else "OK",
+            run_interval=3600,
         )
         runs = {id * 10: (models.Run(id=id * 10**6 + int(at.timestamp()) % 10**6, **run),)}
         readings.append(AccountFetch(id, at, at + timedelta(days=1), (seen,), runs))

@@ -47,7 +47,9 @@ class FaultServer(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked: list[Asked] = []
         self.stopped = threading.Event()
-        self._answers: dict[str, list[Answer]] = defaultdict(lambda: [Answer({"detail": "Not found."}, 404)])
+        self._answers: dict[str, list[Answer]] = defaultdict(
+            lambda: [Answer({"detail": "Not found."}, 404)]
+        )
         self.say("/api/partner/sub-account/identity/", Answer({"token": CUSTOMER}))
 
     def say(self, path: str, *answers: Answer) -> None:
@@ -77,7 +79,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.asked.append(Asked(parts.path, parse_qs(parts.query), dict(self.headers), self.client_address[1]))
+        self.server.asked.append(
+            Asked(parts.path, parse_qs(parts.query), dict(self.headers), self.client_address[1])
+        )
         answer = self.server.next(parts.path)
         if answer.raw:
             self.close_connection = True
@@ -86,7 +90,11 @@ class Handler(BaseHTTPRequestHandler):
             return
         body = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         self.send_response(answer.status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(body)), **answer.headers}.items():
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **answer.headers,
+        }.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -98,7 +106,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def html(status: int = 200) -> Answer:
-    return Answer(b"<!doctype html><title>Secret inner page</title>", status, {"Content-Type": "text/html"})
+    return Answer(
+        b"<!doctype html><title>Secret inner page</title>", status, {"Content-Type": "text/html"}
+    )
 
 
 @contextmanager

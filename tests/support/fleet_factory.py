@@ -24,24 +24,42 @@ def begin_anew(counts: dict[str, int] = {}) -> None:
     for table in (Finding, Cause, Refresh, ConnectionCount):
         db.session.execute(delete(table))
     db.session.execute(update(Account).values(unreadable_reason=None))
-    db.session.add(Refresh(started_at=ago(minutes=3), alive_at=ago(minutes=2), ended_at=ago(minutes=2)))
+    db.session.add(
+        Refresh(started_at=ago(minutes=3), alive_at=ago(minutes=2), ended_at=ago(minutes=2))
+    )
     for severity, count in counts.items():
-        db.session.add(ConnectionCount(severity=severity, status=severity.upper(), connector="any", connections=count))
+        db.session.add(
+            ConnectionCount(
+                severity=severity, status=severity.upper(), connector="any", connections=count
+            )
+        )
     db.session.commit()
 
 
-def add_cause(rule: str, connector: str, severity: str = "critical", example: str = "No reason given.", **more: Any) -> Cause:
+def add_cause(
+    rule: str,
+    connector: str,
+    severity: str = "critical",
+    example: str = "No reason given.",
+    **more: Any,
+) -> Cause:
     """A cause without findings yet; ``settle`` counts it."""
     values = {"state": "open", "since": AT, "text": example, **more}
     key = causes.Key(rule, connector, example).hashed
-    made = Cause(key=key, rule=rule, connector=connector, severity=severity, example=example, **values)
+    made = Cause(
+        key=key, rule=rule, connector=connector, severity=severity, example=example, **values
+    )
     db.session.add(made)
     db.session.flush()
     return made
 
 
 def add_finding(
-    cause: Cause, account_id: int, connection_id: int | None, seen: datetime, recovered: datetime | None = None
+    cause: Cause,
+    account_id: int,
+    connection_id: int | None,
+    seen: datetime,
+    recovered: datetime | None = None,
 ) -> Finding:
     """One finding, from seen to recovered."""
     made = Finding(
@@ -57,7 +75,10 @@ def add_finding(
     cause.connections = sum(each.connection_id is not None for each in here)
     cause.accounts = len({each.account_id for each in here})
     if not here:
-        cause.state, cause.recovered_at = "recovered", max(each.recovered_at for each in mine if each.recovered_at)
+        cause.state, cause.recovered_at = (
+            "recovered",
+            max(each.recovered_at for each in mine if each.recovered_at),
+        )
     elif cause.state == "recovered":
         cause.state, cause.recovered_at = "open", None
     db.session.commit()

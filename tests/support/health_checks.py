@@ -16,8 +16,18 @@ from peliqan import Peliqan
 from peliqan.exceptions import PeliqanClientException
 
 NEWEST_RUNS = 5
-GOOD, ACTIVE = ("COMPLETED", "COMPLETED_WITH_ERRORS"), ("RUNNING", "IN_PROGRESS", "SYNC_IN_PROGRESS")
-REFUSALS = ("401", "unauthorized", "invalid_grant", "refresh token", "expired access token", "chainid")
+GOOD, ACTIVE = (
+    ("COMPLETED", "COMPLETED_WITH_ERRORS"),
+    ("RUNNING", "IN_PROGRESS", "SYNC_IN_PROGRESS"),
+)
+REFUSALS = (
+    "401",
+    "unauthorized",
+    "invalid_grant",
+    "refresh token",
+    "expired access token",
+    "chainid",
+)
 DAY = 86400
 
 
@@ -83,7 +93,9 @@ class Fleet:
         accounts, page, more = [], 1, True
         while more:
             answer = requests.get(
-                f"{self._url}/api/partner/sub-accounts/?page={page}&per_page=100", headers=self._partner, timeout=30
+                f"{self._url}/api/partner/sub-accounts/?page={page}&per_page=100",
+                headers=self._partner,
+                timeout=30,
             )
             accounts += [each["id"] for each in answer.json()["data"]]
             page, more = page + 1, bool(answer.json()["next"])
@@ -95,7 +107,9 @@ class Fleet:
                     self.sources += sources
                     self.runs |= runs
 
-    def _read_account(self, account_id: int) -> tuple[int, list[Source] | None, dict[int, list[dict[str, Any]]]]:
+    def _read_account(
+        self, account_id: int
+    ) -> tuple[int, list[Source] | None, dict[int, list[dict[str, Any]]]]:
         with requests.Session() as session:
             place = f"{self._url}/api/partner/sub-account/identity/?account_id={account_id}"
             token = session.get(place, headers=self._partner, timeout=30).json()["token"]
@@ -107,7 +121,10 @@ class Fleet:
             runs = {}
             for each in sources:
                 if each.is_active:
-                    answer = session.get(f"{self._url}/api/servers/{each.id}/runs/?page_size={NEWEST_RUNS}", timeout=30)
+                    answer = session.get(
+                        f"{self._url}/api/servers/{each.id}/runs/?page_size={NEWEST_RUNS}",
+                        timeout=30,
+                    )
                     runs[each.id] = answer.json()["data"][:NEWEST_RUNS]
             return account_id, sources, runs
 
@@ -119,12 +136,20 @@ def at(value: str | None) -> datetime | None:
 def records_of(run: Mapping[str, Any]) -> int | None:
     tables = run.get("tables")
     each = list(tables.values()) if isinstance(tables, dict) else list(tables or ())
-    counts = [table["records"] for table in each if isinstance(table, dict) and isinstance(table.get("records"), int)]
+    counts = [
+        table["records"]
+        for table in each
+        if isinstance(table, dict) and isinstance(table.get("records"), int)
+    ]
     return sum(counts) if counts else None
 
 
 def error_of(run: Mapping[str, Any]) -> str:
-    return " ".join(str(run[name]) for name in ("error", "message", "source_error", "status_message") if run.get(name)).lower()
+    return " ".join(
+        str(run[name])
+        for name in ("error", "message", "source_error", "status_message")
+        if run.get(name)
+    ).lower()
 
 
 def usual_seconds(fleet: Fleet) -> dict[str, float]:
@@ -143,11 +168,15 @@ def of_runs(fleet: Fleet, now: datetime) -> Iterable[Opinion]:
     usual = usual_seconds(fleet)
     for source in fleet.sources:
         if source.is_active:
-            for check in _of_source(source, fleet.runs[source.id], usual.get(source.connector), now):
+            for check in _of_source(
+                source, fleet.runs[source.id], usual.get(source.connector), now
+            ):
                 yield Opinion(check, source.account_id, source.id)
 
 
-def _of_source(source: Source, runs: Sequence[Mapping[str, Any]], usual: float | None, now: datetime) -> Iterable[str]:
+def _of_source(
+    source: Source, runs: Sequence[Mapping[str, Any]], usual: float | None, now: datetime
+) -> Iterable[str]:
     if not runs:
         yield "never_ran"
         return
@@ -175,7 +204,11 @@ def _of_source(source: Source, runs: Sequence[Mapping[str, Any]], usual: float |
     elif intervals > 2:
         yield "late"
     if is_clean and records_of(latest) == 0:
-        before = [count for run in runs[1:] if run["status"] in GOOD and (count := records_of(run)) is not None]
+        before = [
+            count
+            for run in runs[1:]
+            if run["status"] in GOOD and (count := records_of(run)) is not None
+        ]
         if len(before) >= 2 and min(before) > 0:
             yield "loaded_nothing"
 
@@ -196,12 +229,18 @@ def of_structure(fleet: Fleet) -> Iterable[Opinion]:
         elif source.unscheduled:
             yield Opinion("scheduler_off", source.account_id, source.id)
     for group in groups.values():
-        barren = [each for each in group if each.id in fleet.runs and not _succeeded(fleet.runs[each.id])]
+        barren = [
+            each for each in group if each.id in fleet.runs and not _succeeded(fleet.runs[each.id])
+        ]
         if len(group) > 1 and barren:
             # One for all of them: the first.
             yield Opinion("duplicate_connection", barren[0].account_id, barren[0].id)
     for source in fleet.sources:
-        if source.is_target and not source.is_warehouse and source.id not in targets[source.account_id]:
+        if (
+            source.is_target
+            and not source.is_warehouse
+            and source.id not in targets[source.account_id]
+        ):
             yield Opinion("orphan_target", source.account_id, source.id)
 
 
@@ -222,7 +261,9 @@ class Warehouse:
         rows: list[dict[str, Any]] = self._database.fetch(self._target, query=query)
         return rows
 
-    def opinions(self, source: Source, now: datetime, before: Mapping[str, int] = {}) -> Iterable[Opinion]:
+    def opinions(
+        self, source: Source, now: datetime, before: Mapping[str, int] = {}
+    ) -> Iterable[Opinion]:
         """What the tables of a source say. ``before``: how many rows each had at the check before, by name."""
         try:
             counts = self._tables(source)
@@ -239,7 +280,9 @@ class Warehouse:
                 names.append("table_stale")
             if rows < 0.7 * before.get(table, 0):
                 names.append("row_count_drop")
-            if not rows and any(other.startswith(f"{table}_") and figures[0] for other, figures in counts.items()):
+            if not rows and any(
+                other.startswith(f"{table}_") and figures[0] for other, figures in counts.items()
+            ):
                 names.append("parent_table_empty")
             for name in names:
                 yield Opinion(name, source.account_id, source.id, table)
@@ -254,12 +297,29 @@ class Warehouse:
         listed = "SELECT table_schema, table_name, column_name FROM information_schema.columns"
         for row in self.ask(f"{listed} WHERE table_schema = '{source.schema}'"):
             columns[row["table_name"]].add(row["column_name"])
-        return {table: self._count(source.schema, table, its) for table, its in columns.items() if "__sdc_" not in table}
+        return {
+            table: self._count(source.schema, table, its)
+            for table, its in columns.items()
+            if "__sdc_" not in table
+        }
 
-    def _count(self, schema: str, table: str, columns: set[str]) -> tuple[int, int, int, datetime | None]:
-        key = next((f'COUNT(DISTINCT "{name}")' for name in ("id", "_id", "key", "uuid") if name in columns), "0")
+    def _count(
+        self, schema: str, table: str, columns: set[str]
+    ) -> tuple[int, int, int, datetime | None]:
+        key = next(
+            (
+                f'COUNT(DISTINCT "{name}")'
+                for name in ("id", "_id", "key", "uuid")
+                if name in columns
+            ),
+            "0",
+        )
         version = '"_sdc_table_version"' if "_sdc_table_version" in columns else "NULL"
-        live = f'CASE WHEN "_sdc_deleted_at" IS NULL THEN {version} END' if "_sdc_deleted_at" in columns else version
+        live = (
+            f'CASE WHEN "_sdc_deleted_at" IS NULL THEN {version} END'
+            if "_sdc_deleted_at" in columns
+            else version
+        )
         received = 'MAX("_sdc_received_at")' if "_sdc_received_at" in columns else "NULL"
         figures = f"COUNT(*) AS n, {key} AS ids, COUNT(DISTINCT {live}) AS versions, {received} AS last_received"
         [row] = self.ask(f'SELECT {figures} FROM "{schema}"."{table}"')

@@ -16,7 +16,10 @@ from tests.support.sandbox import Sandbox
 from tests.support.webhook_target import Receiver
 
 # Where tables of new connections are handed to: nobody listens.
-HOOK = {"dashboard_hook": "http://127.0.0.1:9/hook", "dashboard_hook_secret": "what a hook's posts are signed with"}
+HOOK = {
+    "dashboard_hook": "http://127.0.0.1:9/hook",
+    "dashboard_hook_secret": "what a hook's posts are signed with",
+}
 
 SECRET = "a secret of the hook's"
 CONNECTOR = "shopify"
@@ -49,7 +52,10 @@ def tables_at_peliqan(parts: Services, connection: Any) -> dict[str, list[Any]]:
         for table in api.tables(database.id):
             if table.name.startswith(f"{connection.connector.name}_"):
                 count = api.rows(table.id, size=1).count
-                pages = (api.rows(table.id, page=page, size=200).rows for page in range(1, count // 200 + 2))
+                pages = (
+                    api.rows(table.id, page=page, size=200).rows
+                    for page in range(1, count // 200 + 2)
+                )
                 found[table.name] = [row["id"] for rows in pages for row in rows]
     return found
 
@@ -60,7 +66,9 @@ def taken(messages: list[dict[str, Any]]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for message in by_key.values():
         if not message["complete"]:
-            found.setdefault(message["table"]["name"], []).extend(row["id"] for row in message["rows"])
+            found.setdefault(message["table"]["name"], []).extend(
+                row["id"] for row in message["rows"]
+            )
     return found
 
 
@@ -95,5 +103,7 @@ def the_delivery() -> Delivery:
 def audited() -> list[tuple[str, str, str]]:
     """What, who and the result of each entry."""
     db.session.expire_all()
-    found = db.session.scalars(select(AuditEntry).where(AuditEntry.what.in_(AUDITED)).order_by(AuditEntry.id))
+    found = db.session.scalars(
+        select(AuditEntry).where(AuditEntry.what.in_(AUDITED)).order_by(AuditEntry.id)
+    )
     return [(each.what, each.who, each.result) for each in found]

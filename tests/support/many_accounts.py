@@ -28,7 +28,9 @@ class ManyAccounts(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self, accounts: int, *, workers: int | None = None, seconds: float = 0.0, rows: int = 0) -> None:
+    def __init__(
+        self, accounts: int, *, workers: int | None = None, seconds: float = 0.0, rows: int = 0
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.ids = list(range(1, accounts + 1))
@@ -49,19 +51,40 @@ class ManyAccounts(ThreadingHTTPServer):
         if path == "/api/partner/sub-accounts/":
             size, page = int(query["per_page"][0]), int(query["page"][0])
             some = self.ids[(page - 1) * size : page * size]
-            listed = [{"id": each, "name": f"Customer {each}", "external_id": f"cust-{each}"} for each in some]
+            listed = [
+                {"id": each, "name": f"Customer {each}", "external_id": f"cust-{each}"}
+                for each in some
+            ]
             return "sub_accounts", {"data": listed, "next": page * size < len(self.ids) or None}
         if path == "/api/partner/sub-account/identity/":
             return "identity", {"token": f"customer-{query['account_id'][0]}"}
         if path == "/api/servers/":
-            connection = {"id": account * 10, "name": "ERP", "server_type": "exact", "health_status": "OK", "run_interval": 3600}
+            connection = {
+                "id": account * 10,
+                "name": "ERP",
+                "server_type": "exact",
+                "health_status": "OK",
+                "run_interval": 3600,
+            }
             return "servers", [connection]
         if path.endswith("/runs/"):
-            run = {"id": account, "status": "COMPLETED", "timestamp_start": STARTED, "timestamp_end": ENDED, "tables": []}
+            run = {
+                "id": account,
+                "status": "COMPLETED",
+                "timestamp_start": STARTED,
+                "timestamp_end": ENDED,
+                "tables": [],
+            }
             return "runs", {"data": [run]}
         page = int(query["page"][0])
-        rows = [{"id": each} for each in range((page - 1) * PAGE + 1, min(page * PAGE, self.rows) + 1)]
-        return "rows", {"count": self.rows, "next": "x" if page * PAGE < self.rows else None, "results": rows}
+        rows = [
+            {"id": each} for each in range((page - 1) * PAGE + 1, min(page * PAGE, self.rows) + 1)
+        ]
+        return "rows", {
+            "count": self.rows,
+            "next": "x" if page * PAGE < self.rows else None,
+            "results": rows,
+        }
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -77,7 +100,9 @@ class _Handler(BaseHTTPRequestHandler):
         route, body = server.answer(parts.path, query, account)
         server.calls[route] += 1
         is_down = server.calls["servers"] >= server.down_from
-        way = (server.down if is_down else None) or (server.broken.get(account) if route in server.on else None)
+        way = (server.down if is_down else None) or (
+            server.broken.get(account) if route in server.on else None
+        )
         with server.working:
             if server.seconds:
                 server.over.wait(server.seconds)
@@ -106,7 +131,9 @@ class _Handler(BaseHTTPRequestHandler):
 def many_accounts(accounts: int, **more: Any) -> Iterator[ManyAccounts]:
     """A running one."""
     made = ManyAccounts(accounts, **more)
-    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread = threading.Thread(
+        target=made.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+    )
     thread.start()
     try:
         yield made

@@ -73,11 +73,18 @@ class Nginx:
     def __init__(self, folder: Path, services: str) -> None:
         """Start it; ``folder`` is empty and takes its configuration, logs and temporary files."""
         ports = {name: free_port() for name in ("default_port", "http11_port", "impatient_port")}
-        self.default, self.http11, self.impatient = (f"http://127.0.0.1:{port}" for port in ports.values())
+        self.default, self.http11, self.impatient = (
+            f"http://127.0.0.1:{port}" for port in ports.values()
+        )
         deployed_port = free_port()
         self.deployed = f"http://127.0.0.1:{deployed_port}"
         self.folder = folder
-        self._process = _start(folder, PLAIN.format(services=services, deployed=_without_tls(services, deployed_port), **ports))
+        self._process = _start(
+            folder,
+            PLAIN.format(
+                services=services, deployed=_without_tls(services, deployed_port), **ports
+            ),
+        )
 
     def stop(self) -> None:
         """End it at once, with what it has under way."""
@@ -95,8 +102,12 @@ class TlsNginx:
         if below_path:
             inside = downloads.replace("^/accounts", "^/console/accounts")
             end_of_it = "    client_max_body_size 1m;\n"
-            locations = _deployed("nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: services})
-            servers = SHARED.format(port=port, certificate=self.certificate, key=key, locations=locations)
+            locations = _deployed(
+                "nginx-path.conf", **{end_of_it: end_of_it + inside, UPSTREAM: services}
+            )
+            servers = SHARED.format(
+                port=port, certificate=self.certificate, key=key, locations=locations
+            )
         else:
             servers = _deployed(
                 "nginx.conf",
@@ -123,7 +134,9 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=True)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=True
+        )
         .sign(key, hashes.SHA256())
     )
     form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -140,9 +153,13 @@ def _start(folder: Path, servers: str) -> "subprocess.Popen[bytes]":
     config.write_text(CONFIG.format(folder=folder, user=user, servers=servers))
     with (folder / "output.log").open("wb") as output:
         process = subprocess.Popen(
-            [program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")], stdout=output, stderr=output
+            [program, "-p", str(folder), "-c", str(config), "-e", str(folder / "error.log")],
+            stdout=output,
+            stderr=output,
         )
-    wait_for(lambda: (folder / "nginx.pid").exists() or process.poll() is not None, "nginx has started")
+    wait_for(
+        lambda: (folder / "nginx.pid").exists() or process.poll() is not None, "nginx has started"
+    )
     assert process.poll() is None, (folder / "output.log").read_text()
     return process
 

@@ -43,7 +43,11 @@ class Seen:
 
     def split(self, since: timedelta) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Its ended runs that began since then, and those before."""
-        after = [run for run in self.ended if datetime.fromisoformat(run["timestamp_start"]) >= self.at - since]
+        after = [
+            run
+            for run in self.ended
+            if datetime.fromisoformat(run["timestamp_start"]) >= self.at - since
+        ]
         return after, self.ended[len(after) :]
 
     def is_calm(self) -> bool:
@@ -73,7 +77,9 @@ def went_well(run: dict[str, Any]) -> bool:
 
 def loaded(run: dict[str, Any]) -> int:
     tables = run["tables"]
-    return sum(each["records"] for each in (tables.values() if isinstance(tables, dict) else tables))
+    return sum(
+        each["records"] for each in (tables.values() if isinstance(tables, dict) else tables)
+    )
 
 
 def error_of(run: dict[str, Any]) -> str | None:
@@ -94,7 +100,13 @@ def look(api: Caller, accounts: int = 200) -> list[Seen]:
 
 
 @cache
-def staged(scenario: str, now: datetime = NOON, later: timedelta = timedelta(), accounts: int = 200, seed: int = 1) -> list[Seen]:
+def staged(
+    scenario: str,
+    now: datetime = NOON,
+    later: timedelta = timedelta(),
+    accounts: int = 200,
+    seed: int = 1,
+) -> list[Seen]:
     """What is seen of a scenario so long after it began."""
     api = Caller(now, scenario=scenario, accounts=accounts, seed=seed)
     api.now += later
@@ -121,10 +133,14 @@ def outcomes(seen: list[Seen]) -> Counter[str]:
     return Counter(each.ended[0]["status"] for each in seen)
 
 
-def check_failing(seen: list[Seen], since: timedelta, status: str, outcome: str, error: str) -> None:
+def check_failing(
+    seen: list[Seen], since: timedelta, status: str, outcome: str, error: str
+) -> None:
     """Each run since then failed so, and each before went well."""
     for each in seen:
         after, before = each.split(since)
         assert (each.status, bool(after)) == (status, True)
-        assert all(run["status"] == outcome and re.search(error, str(error_of(run))) for run in after)
+        assert all(
+            run["status"] == outcome and re.search(error, str(error_of(run))) for run in after
+        )
         assert all(map(went_well, before))

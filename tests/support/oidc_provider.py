@@ -122,17 +122,30 @@ class Provider:
 
     def rotate(self) -> None:
         """Sign with another key from now on; the old one is gone."""
-        self.keys = [RSAKey.generate_key(2048, {"kid": f"key-{time.monotonic_ns()}", "use": "sig"}, auto_kid=False)]
+        self.keys = [
+            RSAKey.generate_key(
+                2048, {"kid": f"key-{time.monotonic_ns()}", "use": "sig"}, auto_kid=False
+            )
+        ]
 
     def forged(self) -> None:
         """Sign with a key that it does not publish, under the name of one that it does."""
         true = self.keys[0]
-        self.keys.insert(0, RSAKey.generate_key(2048, {"kid": true.kid, "use": "sig"}, auto_kid=False))
+        self.keys.insert(
+            0, RSAKey.generate_key(2048, {"kid": true.kid, "use": "sig"}, auto_kid=False)
+        )
 
     def comes(self, name: str, **claims: Any) -> None:
         """Who is signed in there."""
-        person = {"sub": f"sub-{name}", "email": f"{name}@example.com", "email_verified": True, "roles": ["support"]}
-        self.person = {key: value for key, value in {**person, **claims}.items() if value is not None}
+        person = {
+            "sub": f"sub-{name}",
+            "email": f"{name}@example.com",
+            "email_verified": True,
+            "roles": ["support"],
+        }
+        self.person = {
+            key: value for key, value in {**person, **claims}.items() if value is not None
+        }
 
 
 def create(state: Provider) -> Flask:
@@ -181,8 +194,15 @@ def create(state: Provider) -> Flask:
             claims = {name: value for name, value in claims.items() if value is not None}
             if state.unsigned:
                 parts = (json.dumps(part).encode() for part in ({"alg": "none"}, claims))
-                return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts) + "."
-            return str(jwt.encode({"alg": "RS256", "kid": state.keys[0].kid}, claims, state.keys[0], ["RS256"]))
+                return (
+                    ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+                    + "."
+                )
+            return str(
+                jwt.encode(
+                    {"alg": "RS256", "kid": state.keys[0].kid}, claims, state.keys[0], ["RS256"]
+                )
+            )
 
     server.register_grant(Codes, [Tokens(require_nonce=True), CodeChallenge(required=True)])
     protect = ResourceProtector()

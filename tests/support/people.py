@@ -46,18 +46,24 @@ class Person:
 
     def post(self, path: str, page: str = "/me", htmx: bool = False, **fields: str) -> TestResponse:
         headers = {"HX-Request": "true"} if htmx else {}
-        return self.client.post(path, data={"csrf_token": self.token(page), **fields}, headers=headers)
+        return self.client.post(
+            path, data={"csrf_token": self.token(page), **fields}, headers=headers
+        )
 
 
 def check_page(soup: BeautifulSoup, path: str) -> None:
     """One heading, no id twice, every form with an action, every POST with its token."""
     assert len(soup.find_all("h1")) == 1, f"{path} has not exactly one h1"
     ids = [element["id"] for element in soup.find_all(id=True)]
-    assert len(ids) == len(set(ids)), f"{path} has an id twice: {sorted({each for each in ids if ids.count(each) > 1})}"
+    assert len(ids) == len(set(ids)), (
+        f"{path} has an id twice: {sorted({each for each in ids if ids.count(each) > 1})}"
+    )
     for form in soup.find_all("form"):
         assert form.get("action"), f"{path} has a form without action"
         if form.get("method", "").lower() == "post":
-            assert form.find("input", {"name": "csrf_token"}), f"{path} has a form without its token"
+            assert form.find("input", {"name": "csrf_token"}), (
+                f"{path} has a form without its token"
+            )
 
 
 def path_of(connection: Any, below: str = "") -> str:
@@ -71,4 +77,8 @@ def words(soup: BeautifulSoup) -> str:
 
 
 def entries(adam: Person, **wanted: str) -> list[dict[str, object]]:
-    return [item for item in adam.json("/audit.json")["items"] if all(item[key] == value for key, value in wanted.items())]
+    return [
+        item
+        for item in adam.json("/audit.json")["items"]
+        if all(item[key] == value for key, value in wanted.items())
+    ]

@@ -31,7 +31,9 @@ def make_environ(api_url: str, folder: Path, **settings: object) -> dict[str, st
     }
 
 
-def run_here(words: Sequence[str], environ: Mapping[str, str], given: str = "") -> subprocess.CompletedProcess[str]:
+def run_here(
+    words: Sequence[str], environ: Mapping[str, str], given: str = ""
+) -> subprocess.CompletedProcess[str]:
     """A command in this process, which has everything loaded: one of its own is only where one is killed or held to a limit."""
     ended = CliRunner().invoke(main, words, input=given, env=environ, catch_exceptions=False)
     return subprocess.CompletedProcess(list(words), ended.exit_code, ended.stdout, ended.stderr)
@@ -44,10 +46,14 @@ class Processes:
         self.environ = environ
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, *command: str, module: str = "dashboard", stderr: int | IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    def start(
+        self, *command: str, module: str = "dashboard", stderr: int | IO[bytes] | None = None
+    ) -> subprocess.Popen[bytes]:
         """A command of the console's, or a module with its arguments."""
         words = [sys.executable, "-m", module, *command]
-        process = subprocess.Popen(words, env=self.environ, stdout=subprocess.DEVNULL, stderr=stderr)
+        process = subprocess.Popen(
+            words, env=self.environ, stdout=subprocess.DEVNULL, stderr=stderr
+        )
         self._running.append(process)
         return process
 

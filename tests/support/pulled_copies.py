@@ -24,7 +24,9 @@ class Copies:
         if self.is_files:
             listed = json.loads((self.folder / "manifest.json").read_text())["tables"]
         else:
-            listed = [json.loads(row["kept"]) for row in self.query("SELECT kept FROM _pull_manifest")]
+            listed = [
+                json.loads(row["kept"]) for row in self.query("SELECT kept FROM _pull_manifest")
+            ]
         return {each["table_id"]: each for each in listed}
 
     def rows(self, table_id: int) -> list[dict[str, Any]]:
@@ -38,7 +40,9 @@ class Copies:
         """``statement`` has no parameters: a percent sign in it is one."""
         url = make_url(self.address)
         statement = statement.replace("%", "%%") if url.drivername == "postgresql" else statement
-        engine = sa.create_engine(url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url)
+        engine = sa.create_engine(
+            url.set(drivername="postgresql+psycopg") if url.drivername == "postgresql" else url
+        )
         try:
             with engine.connect() as connection:
                 return [dict(row) for row in connection.exec_driver_sql(statement).mappings()]

@@ -31,38 +31,76 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
     """Olga and Viv see a few customers. Everything that can be kept of an account is kept of one that they do not see: its ids."""
     with app.app_context():
         db.session.execute(
-            update(Account).where(Account.id.not_in(INSIDE)).values(name=literal("Outsider ") + cast(Account.id, String))
+            update(Account)
+            .where(Account.id.not_in(INSIDE))
+            .values(name=literal("Outsider ") + cast(Account.id, String))
         )
         db.session.execute(
-            update(Account).where(Account.id.in_(INSIDE)).values(name=literal("Insider ") + cast(Account.id, String))
+            update(Account)
+            .where(Account.id.in_(INSIDE))
+            .values(name=literal("Insider ") + cast(Account.id, String))
         )
         db.session.execute(
-            update(Connection).where(Connection.account_id.not_in(INSIDE)).values(name="Outsider’s", last_error="of an outsider")
+            update(Connection)
+            .where(Connection.account_id.not_in(INSIDE))
+            .values(name="Outsider’s", last_error="of an outsider")
         )
-        db.session.execute(update(Finding).where(Finding.account_id.not_in(INSIDE)).values(evidence="An outsider has this."))
+        db.session.execute(
+            update(Finding)
+            .where(Finding.account_id.not_in(INSIDE))
+            .values(evidence="An outsider has this.")
+        )
         db.session.execute(update(Cause).values(example="An outsider has this."))
-        db.session.execute(update(Run).where(Run.account_id.not_in(INSIDE)).values(error="of an outsider"))
+        db.session.execute(
+            update(Run).where(Run.account_id.not_in(INSIDE)).values(error="of an outsider")
+        )
         recount()
-        shown = select(Connection).where(Connection.is_warehouse.is_(False), Connection.account_id.not_in(INSIDE))
-        connection = db.session.scalars(shown.order_by(Connection.account_id, Connection.id)).first()
+        shown = select(Connection).where(
+            Connection.is_warehouse.is_(False), Connection.account_id.not_in(INSIDE)
+        )
+        connection = db.session.scalars(
+            shown.order_by(Connection.account_id, Connection.id)
+        ).first()
         assert connection is not None
         account_id, connection_id = place = connection.account_id, connection.id
         mine = select(Cause.id).where(
-            ~select(Finding.id).where(Finding.cause_id == Cause.id, Finding.account_id.in_(INSIDE)).exists()
+            ~select(Finding.id)
+            .where(Finding.cause_id == Cause.id, Finding.account_id.in_(INSIDE))
+            .exists()
         )
         cause_id = db.session.scalar(mine.limit(1))
         unsettled = select(Finding.cause_id).where(Finding.recovered_at.is_(None))
-        theirs, others = unsettled.where(Finding.account_id.in_(INSIDE)), unsettled.where(Finding.account_id.not_in(INSIDE))
-        shared = db.session.scalar(select(Cause.id).where(Cause.id.in_(theirs), Cause.id.in_(others)).limit(1))
-        finding = db.session.scalars(select(Finding).where(Finding.account_id.not_in(INSIDE)).limit(1)).one()
+        theirs, others = (
+            unsettled.where(Finding.account_id.in_(INSIDE)),
+            unsettled.where(Finding.account_id.not_in(INSIDE)),
+        )
+        shared = db.session.scalar(
+            select(Cause.id).where(Cause.id.in_(theirs), Cause.id.in_(others)).limit(1)
+        )
+        finding = db.session.scalars(
+            select(Finding).where(Finding.account_id.not_in(INSIDE)).limit(1)
+        ).one()
         run = Run(
-            account_id=account_id, connection_id=connection_id, id=990_001, status="ERROR", started_at=at, error="of an outsider"
+            account_id=account_id,
+            connection_id=connection_id,
+            id=990_001,
+            status="ERROR",
+            started_at=at,
+            error="of an outsider",
         )
         notes = [
             Note(account_id=account_id, at=at, who="adam@example.com", text="Outsider’s note"),
-            Note(account_id=account_id, connection_id=connection_id, at=at, who="adam@example.com", text="Outsider’s note"),
+            Note(
+                account_id=account_id,
+                connection_id=connection_id,
+                at=at,
+                who="adam@example.com",
+                text="Outsider’s note",
+            ),
             Note(cause_id=shared, at=at, who="adam@example.com", text="Outsider called about this"),
-            Note(cause_id=cause_id, at=at, who="adam@example.com", text="Outsider called about this"),
+            Note(
+                cause_id=cause_id, at=at, who="adam@example.com", text="Outsider called about this"
+            ),
         ]
         event = WebhookEvent(
             key="outsider",
@@ -73,16 +111,31 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
             body="{}",
             state="done",
         )
-        entry = AuditEntry(at=at, who="adam@example.com", what="note", result="done", account_id=account_id, detail="Outsider")
-        whole = AuditEntry(at=at, who="adam@example.com", what="outsider", result="done", detail="Outsider")
-        query = SavedQuery(name="all", text="select 1", parameters={}, who="adam@example.com", at=at)
+        entry = AuditEntry(
+            at=at,
+            who="adam@example.com",
+            what="note",
+            result="done",
+            account_id=account_id,
+            detail="Outsider",
+        )
+        whole = AuditEntry(
+            at=at, who="adam@example.com", what="outsider", result="done", detail="Outsider"
+        )
+        query = SavedQuery(
+            name="all", text="select 1", parameters={}, who="adam@example.com", at=at
+        )
         db.session.add_all([run, *notes, event, entry, whole, query])
         db.session.commit()
-        action, _ = actions.start_action(actions.REAUTHORISE, connection, "adam@example.com", at, why="Outsider waits")
+        action, _ = actions.start_action(
+            actions.REAUTHORISE, connection, "adam@example.com", at, why="Outsider waits"
+        )
         action.state, action.url = actions.WAITING, "https://login.example.com/outsider"
         db.session.commit()
         actions.complete(
-            actions.start_action(actions.SYNC, connection, "adam@example.com", at, why="Outsider asked")[0],
+            actions.start_action(
+                actions.SYNC, connection, "adam@example.com", at, why="Outsider asked"
+            )[0],
             "done",
             at,
             "Outsider",
@@ -92,7 +145,9 @@ def add_outsiders(app: Flask, at: datetime) -> dict[str, int]:
         assert olga is not None
         # Hers from before she was limited.
         question = query_runs.start_run(olga, "of Outsider", b"x", [account_id], "of Outsider", at)
-        export = exports.open_export(olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at)
+        export = exports.open_export(
+            olga, account_id, 1, "Outsider’s table", "csv", {}, [], [], "Outsider’s table", at
+        )
         search = searches.begin("olga@example.com", connection, b"x", at)
         delivery = deliveries.ask(place, "adam@example.com", at)
         found = {

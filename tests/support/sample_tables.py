@@ -59,14 +59,21 @@ class OwnTable:
             return found + mine if account_id == ACCOUNT else found
 
         def fields(table: Table) -> Any:
-            mine = [Field(TABLE * 1000 + n, *each, n == 0) for n, each in enumerate(self.columns.items())]
+            mine = [
+                Field(TABLE * 1000 + n, *each, n == 0)
+                for n, each in enumerate(self.columns.items())
+            ]
             return mine if table.kind == "own" else real["fields"](table)
 
         def row(table: Table, number: int) -> Any:
             if table.kind != "own":
                 return real["row"](table, number)
             self.before_row(number)
-            have = self.rows[number - 1] if number <= len(self.rows) else {"id": -number, "order": "0.0"}
+            have = (
+                self.rows[number - 1]
+                if number <= len(self.rows)
+                else {"id": -number, "order": "0.0"}
+            )
             return {**dict.fromkeys(self.columns), **have}
 
         real_settings = sandbox_fields._settings
@@ -79,7 +86,11 @@ class OwnTable:
         patch.setattr(tables, "of_account", of_account)
         patch.setattr(tables, "fields", fields)
         patch.setattr(tables, "row", row)
-        patch.setattr(tables, "ranked", lambda table, *asked: None if table.kind == "own" else real["ranked"](table, *asked))
+        patch.setattr(
+            tables,
+            "ranked",
+            lambda table, *asked: None if table.kind == "own" else real["ranked"](table, *asked),
+        )
 
 
 def _killed_at(left: int) -> None:
@@ -95,7 +106,9 @@ def _killed_at(left: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def of_files(name: str, told: tuple[Any, ...]) -> None:
-        if name in {"os.rename", "os.remove"} or (name == "open" and str(told[0]).endswith(".under-way")):
+        if name in {"os.rename", "os.remove"} or (
+            name == "open" and str(told[0]).endswith(".under-way")
+        ):
             step()
 
     def of_statements(connection: Any, *_: Any) -> None:

@@ -24,13 +24,17 @@ class Sandbox:
         return self.app.extensions["sandbox"].life
 
     def fault(self, route: str, **fault: Any) -> None:
-        requests.post(f"{self.url}/sandbox/control/faults", json={"route": route, **fault}, timeout=30).raise_for_status()
+        requests.post(
+            f"{self.url}/sandbox/control/faults", json={"route": route, **fault}, timeout=30
+        ).raise_for_status()
 
     def clear(self) -> None:
         requests.delete(f"{self.url}/sandbox/control/faults", timeout=30)
 
     def set(self, connection_id: int, **state: Any) -> None:
-        requests.post(f"{self.url}/sandbox/control/connections/{connection_id}", json=state, timeout=30).raise_for_status()
+        requests.post(
+            f"{self.url}/sandbox/control/connections/{connection_id}", json=state, timeout=30
+        ).raise_for_status()
 
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = requests.get(f"{self.url}/sandbox/control/state", timeout=30).json()
@@ -58,7 +62,9 @@ class Sandbox:
     def healthy(self) -> Any:
         """A connection that is well, and stays so for an hour in which it does not run: longer than all tests take."""
         return next(
-            each for each in self.find_all(auth="oauth2", failure=None, placed=None, flips=False) if self._stays_current(each)
+            each
+            for each in self.find_all(auth="oauth2", failure=None, placed=None, flips=False)
+            if self._stays_current(each)
         )
 
     def _stays_current(self, connection: Any) -> bool:

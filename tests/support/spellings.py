@@ -30,16 +30,25 @@ NAMES = (
     "École", "Ørsted", "РОМАШКА", "Straße", "İstanbul", "Kırıkkale", "ΟΔΥΣΣΕΥΣ", "ﬁnance", "\u212bngström", "Ko\u0308ln",
     "Ｆｕｌｌ", "Crédit\u00a0Agricole", "soft\u00adware", "zero\u200bwidth", "ｶﾞｰﾃﾞﾝ", "a%b_c\\d/e", "Zebra", "apple",
 )  # fmt: skip
-_WIDE = str.maketrans({each: chr(ord(each) + 0xFEE0) for each in string.ascii_letters + string.digits})
+_WIDE = str.maketrans(
+    {each: chr(ord(each) + 0xFEE0) for each in string.ascii_letters + string.digits}
+)
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "as it stands": str,
     "in capitals": str.upper,
     "in small letters": str.lower,
     "with cases swapped": str.swapcase,
-    **{f"in {form}": lambda text, form=form: normalize(form, text) for form in ("NFC", "NFD", "NFKC", "NFKD")},  # type: ignore[misc]
+    **{
+        f"in {form}": lambda text, form=form: normalize(form, text)
+        for form in ("NFC", "NFD", "NFKC", "NFKD")
+    },  # type: ignore[misc]
     "in full width": lambda text: text.translate(_WIDE),
-    "with blanks of other kinds": lambda text: f"\u3000\t{text.replace(chr(0xA0), f' {chr(0x202F)} ')}\u00a0 ",
-    "with characters that nobody sees": lambda text: "\u200b".join([text[:3], *text[3:]]) + "\ufeff",
+    "with blanks of other kinds": lambda text: (
+        f"\u3000\t{text.replace(chr(0xA0), f' {chr(0x202F)} ')}\u00a0 "
+    ),
+    "with characters that nobody sees": lambda text: (
+        "\u200b".join([text[:3], *text[3:]]) + "\ufeff"
+    ),
 }
 # By the path of each list: what stands before a name in each text that it is searched by, and how many rows have that name.
 SEARCHED: dict[str, dict[str, int]] = {
@@ -83,9 +92,22 @@ def fill(app: Flask) -> None:
 
 def _fleet(number: int, name: str, _audit_id: int) -> list[Any]:
     account_id = 1000 + number
-    known = {"severity": "error", "status": "ERROR", "status_since": AT, "first_seen_at": AT, "looked_at": AT}
-    judged = {"rule": "auth_failed", "connector": f"qd{name}", "severity": "critical", "state": "open"}
-    cause = Cause(id=number, key=str(number), text=f"qh{name}", example=f"qi{name}", since=AT, **judged)
+    known = {
+        "severity": "error",
+        "status": "ERROR",
+        "status_since": AT,
+        "first_seen_at": AT,
+        "looked_at": AT,
+    }
+    judged = {
+        "rule": "auth_failed",
+        "connector": f"qd{name}",
+        "severity": "critical",
+        "state": "open",
+    }
+    cause = Cause(
+        id=number, key=str(number), text=f"qh{name}", example=f"qi{name}", since=AT, **judged
+    )
     return [
         Account(id=account_id, name=f"qa{name}", external_id=f"qb{name}", first_seen_at=AT, check=AccountRefreshState(due_at=None)),
         Connection(account_id=account_id, id=number, name=f"qc{name}", connector=f"qd{name}", **known),
@@ -123,7 +145,15 @@ def _work(number: int, name: str, audit_id: int) -> list[Any]:
 def _rest(number: int, name: str, audit_id: int) -> list[Any]:
     made = {"created_at": AT, "created_by": f"qr{name}"}
     schedule = PullSchedule(
-        id=number, name=f"qp{name}", address=b"x", place=f"qq{name}", chosen={}, every=1440, full_every=10, on=False, **made
+        id=number,
+        name=f"qp{name}",
+        address=b"x",
+        place=f"qq{name}",
+        chosen={},
+        every=1440,
+        full_every=10,
+        on=False,
+        **made,
     )
     rule = AlertRule(
         id=number, name=f"rf{name}", address=b"x", place=f"rg{name}", sends="new", severity="critical", created_at=AT,

@@ -10,7 +10,9 @@ from tests.support.people import PASSWORD
 def sign_in(url: str, email: str = "adam@example.com") -> requests.Session:
     """A session that is signed in at a served console."""
     session = requests.Session()
-    found = re.search('name="csrf_token" value="([^"]+)"', session.get(f"{url}/login", timeout=60).text)
+    found = re.search(
+        'name="csrf_token" value="([^"]+)"', session.get(f"{url}/login", timeout=60).text
+    )
     assert found is not None
     form = {"email": email, "password": PASSWORD, "csrf_token": found[1]}
     answer = session.post(f"{url}/login", data=form, timeout=60, allow_redirects=False)

@@ -14,7 +14,9 @@ SECRET = "between the two of us"
 ADDRESS = "/webhooks/peliqan"
 
 
-def made(connection: Any, event: str, run_id: int | None = None, status: str = "", **other: Any) -> dict[str, Any]:
+def made(
+    connection: Any, event: str, run_id: int | None = None, status: str = "", **other: Any
+) -> dict[str, Any]:
     """A body as Peliqan's; ``other`` replaces or adds."""
     return {
         "event": event,

@@ -91,4 +91,8 @@ def counts(api: Caller) -> dict[str, int]:
 
 
 def wait_for_counts(api: Caller, sent: int, failed: int) -> None:
-    wait_for(lambda: counts(api) == {"sent": sent, "failed": failed}, f"{sent} sent and {failed} failed", WITHIN)
+    wait_for(
+        lambda: counts(api) == {"sent": sent, "failed": failed},
+        f"{sent} sent and {failed} failed",
+        WITHIN,
+    )

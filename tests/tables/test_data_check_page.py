@@ -17,7 +17,9 @@ def line(person: Person, connection: Any) -> str:
 
 
 @pytest.mark.parametrize("htmx", [True, False])
-def test_a_viewer_has_the_data_checked_and_reads_what_is_wrong(viv: Person, sandbox: Sandbox, htmx: bool) -> None:
+def test_a_viewer_has_the_data_checked_and_reads_what_is_wrong(
+    viv: Person, sandbox: Sandbox, htmx: bool
+) -> None:
     connection = sandbox.healthy
     assert line(viv, connection).startswith("Data not checked yet")
     sandbox.set(connection.id, data_fault="duplicate_keys")
@@ -30,11 +32,17 @@ def test_a_viewer_has_the_data_checked_and_reads_what_is_wrong(viv: Person, sand
     assert f"{count} table" in line(viv, connection)
     assert "counted just now" in line(viv, connection)
     [item] = viv.json("/findings.json?rule=duplicate_keys")["items"]
-    assert (item["connection_id"], item["severity"], item["contradicts"]) == (connection.id, "critical", True)
+    assert (item["connection_id"], item["severity"], item["contradicts"]) == (
+        connection.id,
+        "critical",
+        True,
+    )
     assert f"“{connection.connector.name}_" in item["evidence"]
 
 
-def test_within_a_minute_the_warehouse_is_not_asked_again(viv: Person, sandbox: Sandbox, clock: Clock) -> None:
+def test_within_a_minute_the_warehouse_is_not_asked_again(
+    viv: Person, sandbox: Sandbox, clock: Clock
+) -> None:
     path = path_of(sandbox.healthy, "/data-check")
     viv.post(path, htmx=True)
     before = sandbox.state()["calls"]
@@ -63,7 +71,9 @@ def test_a_warehouse_that_does_not_answer_is_said_and_the_last_figures_stay(
     assert "counted 2 minutes ago" in line(viv, connection)
 
 
-def test_the_databases_own_words_are_shown_without_values(viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_databases_own_words_are_shown_without_values(
+    viv: Person, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
     warehouses = sandbox.app.extensions["sandbox"].warehouses
     refusal = [{"status": "failed", "error": "permission denied for schema <b>"}]
     monkeypatch.setattr(warehouses, "ask", lambda *_: iter(refusal))
@@ -73,7 +83,9 @@ def test_the_databases_own_words_are_shown_without_values(viv: Person, sandbox: 
     assert "&lt;b&gt;" not in answer.text
 
 
-def test_a_stranger_and_an_unknown_connection_get_nothing(mallory: Person, viv: Person, sandbox: Sandbox) -> None:
+def test_a_stranger_and_an_unknown_connection_get_nothing(
+    mallory: Person, viv: Person, sandbox: Sandbox
+) -> None:
     path = path_of(sandbox.healthy, "/data-check")
     assert mallory.post(path, page="/login").location.startswith("/login")
     assert viv.client.get(path).status_code == 405
@@ -91,5 +103,15 @@ def test_figures_hold_no_row_of_a_customer(viv: Person, sandbox: Sandbox, app: A
     with app.app_context():
         kept = db.session.get(DataCheck, (connection.account_id, connection.id))
         assert kept is not None
-        kinds = {"name", "key", "version", "deleted", "received", "rows", "keys", "versions", "received_at"}
+        kinds = {
+            "name",
+            "key",
+            "version",
+            "deleted",
+            "received",
+            "rows",
+            "keys",
+            "versions",
+            "received_at",
+        }
         assert {name for table in kept.tables for name in table} == kinds

@@ -39,7 +39,9 @@ def shared(sandbox: Sandbox) -> Any:
     for account in sandbox.life.accounts(0, ACCOUNTS):
         mine = sandbox.life.connections(account.id)
         for each in mine:
-            well = not (each.failure or each.placed or each.flips or each.stuck or each.scheduler_off)
+            well = not (
+                each.failure or each.placed or each.flips or each.stuck or each.scheduler_off
+            )
             if well and sum(other.connector == each.connector for other in mine) > 1:
                 return each
     raise LookupError
@@ -56,7 +58,9 @@ def check(parts: Services, connection: Any) -> data_check_jobs.DataResult:
 
 
 def open_findings(account_id: int) -> set[tuple[int, str]]:
-    mine = select(Finding).where(Finding.account_id == account_id, Finding.recovered_at.is_(None), Finding.rule.in_(FINDINGS))
+    mine = select(Finding).where(
+        Finding.account_id == account_id, Finding.recovered_at.is_(None), Finding.rule.in_(FINDINGS)
+    )
     return {(each.connection_id or 0, each.rule) for each in db.session.scalars(mine)}
 
 
@@ -66,7 +70,11 @@ def calls(sandbox: Sandbox) -> dict[str, int]:
 
 def answer(*rows: list[Any], width: int = 2) -> list[dict[str, Any]]:
     """What the route for SQL gives, line by line."""
-    return [{"columns": [[f"c{place}", "text"] for place in range(width)]}, {"records": list(rows)}, {"status": "success"}]
+    return [
+        {"columns": [[f"c{place}", "text"] for place in range(width)]},
+        {"records": list(rows)},
+        {"status": "success"},
+    ]
 
 
 @pytest.mark.parametrize("fault", FINDINGS)
@@ -76,7 +84,10 @@ def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_
     sandbox.set(shared.id, data_fault=fault)
     result = check(parts, shared)
     assert calls(sandbox) == {"default_dw_info": 1, "proxy_db": 2}
-    assert (len(result.tables), result.more) == (len(shared.connector.tables) + (fault == "parent_table_empty"), 0)
+    assert (len(result.tables), result.more) == (
+        len(shared.connector.tables) + (fault == "parent_table_empty"),
+        0,
+    )
     assert open_findings(shared.account_id) == {(shared.id, fault)}
     sandbox.set(shared.id, data_fault="")
     clock.move(minutes=2)
@@ -84,7 +95,9 @@ def test_a_fault_is_found_of_its_own_connection_in_three_calls_and_ends_when_it_
     assert open_findings(shared.account_id) == set()
 
 
-def test_the_other_connection_of_the_connector_has_other_tables(parts: Services, sandbox: Sandbox, shared: Any) -> None:
+def test_the_other_connection_of_the_connector_has_other_tables(
+    parts: Services, sandbox: Sandbox, shared: Any
+) -> None:
     twin = next(
         each
         for each in sandbox.life.connections(shared.account_id)
@@ -143,7 +156,10 @@ def test_a_table_that_is_gone_makes_the_daily_check_look_for_tables_anew(
     clock.move(days=1, minutes=1)
     check_tables()
     after = calls(sandbox)
-    assert (after["default_dw_info"] - before["default_dw_info"], after["proxy_db"] - before["proxy_db"]) == (1, 3)
+    assert (
+        after["default_dw_info"] - before["default_dw_info"],
+        after["proxy_db"] - before["proxy_db"],
+    ) == (1, 3)
     kept = stored.of_connection(shared.account_id, shared.id)
     assert kept is not None
     assert len(kept.tables) == count - 1
@@ -165,7 +181,9 @@ def test_figures_that_could_not_be_had_again_for_a_week_are_no_evidence_any_more
     assert stored.due(clock() + timedelta(days=30)) == []
 
 
-def test_the_check_of_a_connection_that_is_gone_is_forgotten(parts: Services, shared: Any, clock: Clock) -> None:
+def test_the_check_of_a_connection_that_is_gone_is_forgotten(
+    parts: Services, shared: Any, clock: Clock
+) -> None:
     check(parts, shared)
     known(shared).gone_at = clock()
     db.session.commit()
@@ -174,7 +192,9 @@ def test_the_check_of_a_connection_that_is_gone_is_forgotten(parts: Services, sh
     assert db.session.get(DataCheck, (shared.account_id, shared.id)) is None
 
 
-def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(parts: Services, sandbox: Sandbox, shared: Any) -> None:
+def test_a_connection_without_a_schema_cannot_be_checked_and_asks_nothing(
+    parts: Services, sandbox: Sandbox, shared: Any
+) -> None:
     row = known(shared)
     row.schema_name = ""
     with pytest.raises(data_check_jobs.CannotCheck, match="which schema"):
@@ -203,7 +223,11 @@ def test_a_schema_that_is_not_there_has_no_table_and_names_with_quotes_are_names
     ],
 )
 def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
-    parts: Services, sandbox: Sandbox, shared: Any, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    parts: Services,
+    sandbox: Sandbox,
+    shared: Any,
+    lines: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sandbox.set(shared.id, data_fault="duplicate_keys")
     check(parts, shared)
@@ -214,9 +238,14 @@ def test_an_answer_that_is_not_what_was_asked_for_changes_nothing(
     assert open_findings(shared.account_id) == {(shared.id, "duplicate_keys")}
 
 
-def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(sandbox: Sandbox, parts: Services, shared: Any) -> None:
+def test_fifty_tables_are_counted_at_most_and_the_rest_is_named(
+    sandbox: Sandbox, parts: Services, shared: Any
+) -> None:
     tables = [data_check_jobs.CountedTable(f"t{number}", "id") for number in range(3)]
     result = data_check_jobs.DataResult("books", tables[:2], 1)
     assert result.sentence == "The warehouse counted 2 tables in “books”. 1 more was not counted."
     one = data_check_jobs.DataResult("books", [data_check_jobs.CountedTable("t")], 0)
-    assert one.sentence == "The warehouse counted 1 table in “books”. 1 of them has no column id, _id, key or uuid."
+    assert (
+        one.sentence
+        == "The warehouse counted 1 table in “books”. 1 of them has no column id, _id, key or uuid."
+    )

@@ -47,7 +47,9 @@ def offered_filters(soup: BeautifulSoup) -> list[tuple[str, str]]:
     shown = {option["value"] for option in form.select("#add-kind option")}
     assert shown == {kind for some in kinds.values() for kind in some}
     options = form.select("#add-column option[data-type]")
-    return [(str(option["value"]), kind) for option in options for kind in kinds[option["data-type"]]]
+    return [
+        (str(option["value"]), kind) for option in options for kind in kinds[option["data-type"]]
+    ]
 
 
 def sort_links(soup: BeautifulSoup) -> dict[str, str]:
@@ -55,7 +57,11 @@ def sort_links(soup: BeautifulSoup) -> dict[str, str]:
     names = [each["name"] for each in FIELDS]
     heads = soup.select(".rows thead th")[1:]
     assert len(heads) == len(names)
-    return {name: str(head.a["href"]) for name, head in zip(names, heads, strict=True) if head.a is not None}
+    return {
+        name: str(head.a["href"])
+        for name, head in zip(names, heads, strict=True)
+        if head.a is not None
+    }
 
 
 def as_json(address: str) -> str:
@@ -63,20 +69,33 @@ def as_json(address: str) -> str:
     return f"{path}.json?{query}"
 
 
-def test_no_filter_that_the_page_offers_is_one_that_the_real_server_refused_or_answered_wrongly(listed: BeautifulSoup) -> None:
+def test_no_filter_that_the_page_offers_is_one_that_the_real_server_refused_or_answered_wrongly(
+    listed: BeautifulSoup,
+) -> None:
     offered = offered_filters(listed)
     assert len(offered) > 200
     assert not [pair for pair in offered if pair in WRONG_FILTERS]
 
 
-def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(listed: BeautifulSoup, adam: Person) -> None:
+def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(
+    listed: BeautifulSoup, adam: Person
+) -> None:
     wrong, tried = [], 0
     for name, kind in offered_filters(listed):
         values = values_for(name, kind)
         assert values, (name, kind)
         for value in values:
-            expected = sum(fits(row[name], kind, value, is_number=is_number(BY_NAME[name])) for row in ROWS)
-            added = urlencode([("add_column", name), ("add_kind", kind), ("add_value", value), ("column", "Title")])
+            expected = sum(
+                fits(row[name], kind, value, is_number=is_number(BY_NAME[name])) for row in ROWS
+            )
+            added = urlencode(
+                [
+                    ("add_column", name),
+                    ("add_kind", kind),
+                    ("add_value", value),
+                    ("column", "Title"),
+                ]
+            )
             # As the form sends it, and from there to the rows for scripts.
             location = adam.client.get(f"{PATH}?{added}").location
             answer = adam.client.get(as_json(location))
@@ -87,7 +106,9 @@ def test_every_filter_that_the_page_offers_gives_the_rows_that_its_words_say(lis
     assert tried > 400
 
 
-def test_every_filter_that_the_real_server_answered_rightly_is_offered(listed: BeautifulSoup) -> None:
+def test_every_filter_that_the_real_server_answered_rightly_is_offered(
+    listed: BeautifulSoup,
+) -> None:
     asked = {(each["name"], kind) for each in FIELDS for kind in ASKED[each["type"]]}
     assert len(asked) == 311
     assert asked >= WRONG_FILTERS.keys()
@@ -101,7 +122,12 @@ OFFERED = {
     "Double": ("higher_than", "lower_than"),
     "Ratio": ("higher_than", "lower_than"),
     "Age": ("higher_than", "lower_than"),
-    "Names": ("has_value_equal", "has_not_value_equal", "has_value_contains", "has_not_value_contains"),
+    "Names": (
+        "has_value_equal",
+        "has_not_value_equal",
+        "has_value_contains",
+        "has_not_value_contains",
+    ),
     "Credits": ("has_value_equal", "has_not_value_equal"),
     "Array": ("has_value_equal", "has_not_value_equal"),
     "Sinces": ("has_date_equal", "has_date_after", "has_date_before"),
@@ -126,9 +152,15 @@ def test_a_column_without_filters_is_not_in_the_forms_menu(listed: BeautifulSoup
     assert columns & {"Link", "Button", "First file", "Lost"} == set()
 
 
-def test_the_heads_that_sort_are_those_by_which_the_real_server_sorts(listed: BeautifulSoup) -> None:
+def test_the_heads_that_sort_are_those_by_which_the_real_server_sorts(
+    listed: BeautifulSoup,
+) -> None:
     # The last of the recorded refusals is of the sign outside the quotes, which is not sent any more.
-    unsortable = {name.removeprefix("-") for name, error in REFUSED_SORTS.items() if error == "ERROR_ORDER_BY_FIELD_NOT_POSSIBLE"}
+    unsortable = {
+        name.removeprefix("-")
+        for name, error in REFUSED_SORTS.items()
+        if error == "ERROR_ORDER_BY_FIELD_NOT_POSSIBLE"
+    }
     assert len(unsortable) == 7
     assert {each["name"] for each in FIELDS} - sort_links(listed).keys() == unsortable
     assert {head["aria-sort"] for head in listed.select(".rows thead th[aria-sort]")} == {"none"}
@@ -158,7 +190,10 @@ def test_a_filter_that_a_column_does_not_have_is_a_sentence_and_nothing_is_sent(
     for name in ("Files", "-Files", "Secret", "Tags copy", "-Lost", "First file"):
         for path in (f"{PATH}.json", f"{PATH}/export.csv"):
             assert adam.client.get(f"{path}?{urlencode({'sort': name})}").status_code in {400, 403}
-        assert "cannot be sorted by" in adam.json(f"{PATH}.json?{urlencode({'sort': name})}", 400)["detail"]
+        assert (
+            "cannot be sorted by"
+            in adam.json(f"{PATH}.json?{urlencode({'sort': name})}", 400)["detail"]
+        )
     assert sandbox.state()["calls"]["rows"] == before
 
 
@@ -181,24 +216,38 @@ REFUSED_VALUES = [
 ]
 
 
-def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(listed: BeautifulSoup, adam: Person) -> None:
+def test_a_value_that_the_server_would_ignore_or_round_is_refused_with_a_sentence(
+    listed: BeautifulSoup, adam: Person
+) -> None:
     for name, kind, value, said in REFUSED_VALUES:
         asked = urlencode({f"filter__{name}__{kind}": value})
         assert said in adam.json(f"{PATH}.json?{asked}", 400)["detail"], (name, kind, value)
     assert said in words(adam.get(f"{PATH}?{asked}", 400))
 
 
-def test_a_choice_whose_text_several_have_is_any_of_them(listed: BeautifulSoup, adam: Person) -> None:
-    ids = [option["id"] for option in BY_NAME["Status"]["select_options"] if option["value"] == "Open"]
+def test_a_choice_whose_text_several_have_is_any_of_them(
+    listed: BeautifulSoup, adam: Person
+) -> None:
+    ids = [
+        option["id"] for option in BY_NAME["Status"]["select_options"] if option["value"] == "Open"
+    ]
     assert len(ids) == 2
     for name in ("Status", "Status copy"):
         have = sum(row[name] is not None and row[name]["id"] in ids for row in ROWS)
         assert 0 < have < len(ROWS)
-        for kind, total in (("single_select_equal", have), ("single_select_not_equal", len(ROWS) - have)):
-            assert adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__{kind}': 'Open'})}")["total"] == total
+        for kind, total in (
+            ("single_select_equal", have),
+            ("single_select_not_equal", len(ROWS) - have),
+        ):
+            assert (
+                adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__{kind}': 'Open'})}")["total"]
+                == total
+            )
 
 
-def test_more_than_a_number_leaves_out_what_is_no_number_also_beside_less_than(listed: BeautifulSoup, adam: Person) -> None:
+def test_more_than_a_number_leaves_out_what_is_no_number_also_beside_less_than(
+    listed: BeautifulSoup, adam: Person
+) -> None:
     finite = [float(row["Ratio"]) for row in ROWS if row["Ratio"] != "NaN"]
     assert 0 < len(finite) < len(ROWS)
     more = urlencode({"filter__Ratio__higher_than": "-1"})
@@ -207,10 +256,25 @@ def test_more_than_a_number_leaves_out_what_is_no_number_also_beside_less_than(l
     assert adam.json(f"{PATH}.json?{both}")["total"] == sum(-1 < each < 1 for each in finite)
 
 
-def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(listed: BeautifulSoup, adam: Person) -> None:
-    for chosen in ("Took", "Age", "Names", "Credits", "Active", "Late?", "Customers", "Files", "Secret"):
+def test_a_search_in_a_column_that_the_server_does_not_search_is_a_sentence(
+    listed: BeautifulSoup, adam: Person
+) -> None:
+    for chosen in (
+        "Took",
+        "Age",
+        "Names",
+        "Credits",
+        "Active",
+        "Late?",
+        "Customers",
+        "Files",
+        "Secret",
+    ):
         asked = urlencode({"column": chosen, "q": "1"})
-        assert "None of the columns on the page can be searched" in adam.json(f"{PATH}.json?{asked}", 400)["detail"], chosen
+        assert (
+            "None of the columns on the page can be searched"
+            in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
+        ), chosen
 
 
 # Names that Baserow's parameters take apart, or take for a sign; each is a column's.
@@ -223,13 +287,25 @@ ODD_NAMES = (
 @pytest.fixture
 def odd(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     rows = [
-        {"id": n, "order": f"{n}.0", **{name: f"{(n * 7 + k) % 11:02}" for k, name in enumerate(ODD_NAMES)}} for n in range(1, 12)
+        {
+            "id": n,
+            "order": f"{n}.0",
+            **{name: f"{(n * 7 + k) % 11:02}" for k, name in enumerate(ODD_NAMES)},
+        }
+        for n in range(1, 12)
     ]
-    install(sandbox, monkeypatch, [Field(9000 + n, name, "text", n == 0) for n, name in enumerate(ODD_NAMES)], rows)
+    install(
+        sandbox,
+        monkeypatch,
+        [Field(9000 + n, name, "text", n == 0) for n, name in enumerate(ODD_NAMES)],
+        rows,
+    )
     return rows
 
 
-def test_a_column_of_any_name_is_sorted_by_both_ways_shown_alone_and_filtered_by(adam: Person, odd: list[dict[str, Any]]) -> None:
+def test_a_column_of_any_name_is_sorted_by_both_ways_shown_alone_and_filtered_by(
+    adam: Person, odd: list[dict[str, Any]]
+) -> None:
     heads = adam.get(PATH).select(".rows thead th")[1:]
     for name, head in zip(ODD_NAMES, heads, strict=True):
         assert head.a is not None, name
@@ -237,9 +313,14 @@ def test_a_column_of_any_name_is_sorted_by_both_ways_shown_alone_and_filtered_by
         up = sorted(odd, key=lambda row: row[name])
         for expected, direction in ((up, "ascending"), (up[::-1], "descending")):
             found = adam.json(as_json(link))
-            assert [item["id"] for item in found["items"]] == [row["id"] for row in expected], (name, direction)
+            assert [item["id"] for item in found["items"]] == [row["id"] for row in expected], (
+                name,
+                direction,
+            )
             alone = dict(parse_qsl(urlsplit(link).query)) | {"column": name}
-            assert adam.json(f"{PATH}.json?{urlencode(alone)}")["columns"] == [{"name": name, "type": "text"}]
+            assert adam.json(f"{PATH}.json?{urlencode(alone)}")["columns"] == [
+                {"name": name, "type": "text"}
+            ]
             sorted_heads = adam.get(link).select(".rows thead th")[1:]
             ours = sorted_heads[ODD_NAMES.index(name)]
             assert ours["aria-sort"] == direction, name
@@ -264,7 +345,12 @@ def test_a_name_with_brackets_is_no_link_since_the_server_takes_them_for_a_way_t
     assert [head.a is not None for head in heads] == [True, False]
     asked = urlencode({"sort": f"-{name}"})
     assert "cannot be sorted" in adam.json(f"{PATH}.json?{asked}", 400)["detail"]
-    assert adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v', 'column': name})}")["total"] == 1
+    assert (
+        adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v', 'column': name})}")[
+            "total"
+        ]
+        == 1
+    )
 
 
 @pytest.mark.parametrize("name", ["field_created_on", "field_id", "two\nlines"])
@@ -278,7 +364,10 @@ def test_a_name_under_which_the_server_finds_no_column_has_no_filter(
         [{"id": 1, "order": "1", "Plain": "", name: "v"}],
     )
     assert {column for column, _ in offered_filters(adam.get(PATH))} == {"Plain"}
-    assert "cannot be filtered" in adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v'})}", 400)["detail"]
+    assert (
+        "cannot be filtered"
+        in adam.json(f"{PATH}.json?{urlencode({f'filter__{name}__equal': 'v'})}", 400)["detail"]
+    )
 
 
 REFUSALS = [
@@ -311,8 +400,14 @@ def test_what_the_server_refuses_all_the_same_is_a_bad_request_with_its_reason(
     refusal = json.loads((RECORDED / name).read_text())
     refusing.say(f"/api/database/rows/table/{TABLE}/", Answer(refusal, 400))
     asked = "sort=-Amount&filter__Title__contains=x"
-    page, fragment = words(olga.get(f"{PATH}?{asked}", 400)), words(olga.fragment(f"{PATH}?{asked}", 400))
-    told = [olga.json(f"{PATH}{suffix}?{asked}", 400) for suffix in (".json", "/export.csv", "/export.jsonl", "/export.parquet")]
+    page, fragment = (
+        words(olga.get(f"{PATH}?{asked}", 400)),
+        words(olga.fragment(f"{PATH}?{asked}", 400)),
+    )
+    told = [
+        olga.json(f"{PATH}{suffix}?{asked}", 400)
+        for suffix in (".json", "/export.csv", "/export.jsonl", "/export.parquet")
+    ]
     for said in (page, fragment, *(each["detail"] for each in told)):
         assert "Peliqan cannot filter or sort this table like that" in said
     if isinstance(refusal["detail"], str):
@@ -322,5 +417,8 @@ def test_what_the_server_refuses_all_the_same_is_a_bad_request_with_its_reason(
 
 
 def test_another_refusal_stays_a_bad_gateway(refusing: FaultServer, olga: Person) -> None:
-    refusing.say(f"/api/database/rows/table/{TABLE}/", Answer({"error": "ERROR_PAGE_SIZE_LIMIT", "detail": "Too many."}, 400))
+    refusing.say(
+        f"/api/database/rows/table/{TABLE}/",
+        Answer({"error": "ERROR_PAGE_SIZE_LIMIT", "detail": "Too many."}, 400),
+    )
     assert olga.json(f"{PATH}.json", 502)["error"] == "refused"

@@ -38,7 +38,13 @@ def orders(sandbox: Sandbox) -> Any:
     for account in sandbox.life.accounts(0, ACCOUNTS):
         mine = sandbox.life.connections(account.id)
         for each in mine:
-            well = not each.failure and not each.placed and not each.flips and not each.stuck and not each.scheduler_off
+            well = (
+                not each.failure
+                and not each.placed
+                and not each.flips
+                and not each.stuck
+                and not each.scheduler_off
+            )
             alone = sum(other.connector == each.connector for other in mine) == 1
             if well and alone and each.connector.name in {"yuki", "netsuite"}:
                 return each
@@ -68,22 +74,41 @@ def calls(sandbox: Sandbox) -> dict[str, int]:
 
 def stale(connection: Any) -> list[Finding]:
     here = (Finding.account_id == connection.account_id, Finding.connection_id == connection.id)
-    return list(db.session.scalars(select(Finding).where(*here, Finding.rule == "stale_rows", Finding.recovered_at.is_(None))))
+    return list(
+        db.session.scalars(
+            select(Finding).where(
+                *here, Finding.rule == "stale_rows", Finding.recovered_at.is_(None)
+            )
+        )
+    )
 
 
 def tables_named(sandbox: Sandbox, database_id: int, *names: str) -> None:
     """The database has tables of these names, with ids from 1 on."""
-    told = [{"id": place, "name": name, "order": place, "database_id": database_id} for place, name in enumerate(names, 1)]
+    told = [
+        {"id": place, "name": name, "order": place, "database_id": database_id}
+        for place, name in enumerate(names, 1)
+    ]
     sandbox.fault("tables", match=f"/database/{database_id}/", body=told)
 
 
 def table_holds(sandbox: Sandbox, place: int, value: object, column: str = NAME) -> None:
     """Its newest row has this in this column."""
-    sandbox.fault("fields", match=f"/table/{place}/", body=[{"id": 1, "name": "Nr", "primary": True}, {"id": 2, "name": column}])
-    sandbox.fault("rows", match=f"/table/{place}/", body={"count": 1, "results": [{"id": 7, "order": "1", column: value}]})
+    sandbox.fault(
+        "fields",
+        match=f"/table/{place}/",
+        body=[{"id": 1, "name": "Nr", "primary": True}, {"id": 2, "name": column}],
+    )
+    sandbox.fault(
+        "rows",
+        match=f"/table/{place}/",
+        body={"count": 1, "results": [{"id": 7, "order": "1", column: value}]},
+    )
 
 
-def test_the_newest_row_is_as_new_as_the_run_that_brought_it(parts: Services, sandbox: Sandbox, orders: Any) -> None:
+def test_the_newest_row_is_as_new_as_the_run_that_brought_it(
+    parts: Services, sandbox: Sandbox, orders: Any
+) -> None:
     live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
     at = parts.clock()
     seen = freshness.check_freshness(parts.api, known(orders), at)
@@ -95,7 +120,12 @@ def test_the_newest_row_is_as_new_as_the_run_that_brought_it(parts: Services, sa
     assert row.rows_read_at == at
     assert stale(orders) == []
     databases = len(parts.api.for_account(orders.account_id).databases())
-    assert calls(sandbox) == {"applications": 2, "tables": databases, "fields": count, "rows": count}
+    assert calls(sandbox) == {
+        "applications": 2,
+        "tables": databases,
+        "fields": count,
+        "rows": count,
+    }
 
 
 def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_seen(
@@ -105,7 +135,9 @@ def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_s
     success = known(orders).last_success_at
     assert success is not None
     old = success - timedelta(seconds=orders.interval, days=2)
-    sandbox.fault("rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: old.isoformat()}]})
+    sandbox.fault(
+        "rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: old.isoformat()}]}
+    )
     look(parts, orders)
     [finding] = stale(orders)
     assert finding.contradicts
@@ -115,7 +147,9 @@ def test_rows_older_than_the_last_run_are_a_contradiction_until_newer_ones_are_s
     assert stale(orders) == []
 
 
-def test_tables_are_found_in_every_database_and_in_any_case(parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_tables_are_found_in_every_database_and_in_any_case(
+    parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     two = next(
         each
         for account in sandbox.life.accounts(0, ACCOUNTS)
@@ -125,7 +159,11 @@ def test_tables_are_found_in_every_database_and_in_any_case(parts: Services, san
     name, first = two.connector.name, two.account_id * 10 + 1
     tables_named(sandbox, first, "other_orders", f"{name}s_orders", name)
     at = clock().replace(microsecond=0)
-    sandbox.fault("tables", match=f"/database/{first + 1}/", body=[{"id": 9, "name": f"{name.upper()}_Orders"}])
+    sandbox.fault(
+        "tables",
+        match=f"/database/{first + 1}/",
+        body=[{"id": 9, "name": f"{name.upper()}_Orders"}],
+    )
     table_holds(sandbox, 9, at.isoformat(), NAME.upper())
     seen = look(parts, two)
     assert (seen.tables, seen.dated, seen.newest_at) == (1, 1, at)
@@ -133,7 +171,9 @@ def test_tables_are_found_in_every_database_and_in_any_case(parts: Services, san
     assert known(two).newest_row_at == at
 
 
-def test_where_no_table_says_when_a_row_was_received_that_is_said(parts: Services, sandbox: Sandbox, orders: Any) -> None:
+def test_where_no_table_says_when_a_row_was_received_that_is_said(
+    parts: Services, sandbox: Sandbox, orders: Any
+) -> None:
     name, database_id = orders.connector.name, orders.account_id * 10 + 1
     tables_named(sandbox, database_id, *(f"{name}_{each}" for each in "abc"))
     sandbox.fault("fields", body=[{"id": 1, "name": "Nr", "primary": True}])
@@ -143,7 +183,9 @@ def test_where_no_table_says_when_a_row_was_received_that_is_said(parts: Service
     assert "rows" not in calls(sandbox)
     sandbox.clear()
     tables_named(sandbox, database_id, "somebody_elses")
-    assert look(parts, orders).sentence == (f"No table of this connection was found: none has a name that begins with “{name}_”.")
+    assert look(parts, orders).sentence == (
+        f"No table of this connection was found: none has a name that begins with “{name}_”."
+    )
 
 
 def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most_into(
@@ -151,18 +193,28 @@ def test_at_most_five_tables_are_looked_at_those_first_that_the_runs_loaded_most
 ) -> None:
     live.read_connection(parts.api, orders.account_id, orders.id, parts.clock())
     name, loaded = orders.connector.name, orders.connector.tables[0]
-    tables_named(sandbox, orders.account_id * 10 + 1, *(f"{name}_{place}" for place in range(11)), f"{name}_{loaded}")
+    tables_named(
+        sandbox,
+        orders.account_id * 10 + 1,
+        *(f"{name}_{place}" for place in range(11)),
+        f"{name}_{loaded}",
+    )
     old, new = (clock().replace(microsecond=0) - timedelta(minutes=minutes) for minutes in (50, 10))
     table_holds(sandbox, 12, new.isoformat())
     for place in range(1, 12):
         table_holds(sandbox, place, old.isoformat())
     seen = look(parts, orders)
     assert (seen.tables, seen.read, seen.newest_at) == (12, 5, new)
-    assert seen.sentence == "5 of the 5 tables that were read say when a row was received. 7 more were not looked at."
+    assert (
+        seen.sentence
+        == "5 of the 5 tables that were read say when a row was received. 7 more were not looked at."
+    )
     assert (calls(sandbox)["fields"], calls(sandbox)["rows"]) == (5, 5)
 
 
-@pytest.mark.parametrize("fault", [{"status": 400}, {"status": 404}, {"status": 500}, {"kind": "html"}])
+@pytest.mark.parametrize(
+    "fault", [{"status": 400}, {"status": 404}, {"status": 500}, {"kind": "html"}]
+)
 def test_a_table_that_cannot_be_sorted_is_passed_over_and_named(
     parts: Services, sandbox: Sandbox, orders: Any, fault: dict[str, Any]
 ) -> None:
@@ -182,15 +234,22 @@ def test_where_a_table_is_left_out_a_newer_row_that_was_seen_before_still_counts
     look(parts, orders)
     newest = known(orders).newest_row_at
     assert newest is not None
-    mine = tables_of(known(orders), parts.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1))
+    mine = tables_of(
+        known(orders), parts.api.for_account(orders.account_id).tables(orders.account_id * 10 + 1)
+    )
     sandbox.fault("rows", match=f"/table/{mine[0].id}/", status=400)
-    sandbox.fault("rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: "2026-01-01T00:00:00Z"}]})
+    sandbox.fault(
+        "rows",
+        body={"count": 1, "results": [{"id": 1, "order": "1", NAME: "2026-01-01T00:00:00Z"}]},
+    )
     clock.move(minutes=1)
     look(parts, orders)
     assert known(orders).newest_row_at == newest
 
 
-def test_where_no_table_can_be_read_nothing_is_changed(parts: Services, sandbox: Sandbox, orders: Any) -> None:
+def test_where_no_table_can_be_read_nothing_is_changed(
+    parts: Services, sandbox: Sandbox, orders: Any
+) -> None:
     look(parts, orders)
     before = (known(orders).newest_row_at, known(orders).rows_read_at)
     sandbox.fault("fields", status=403)
@@ -201,7 +260,9 @@ def test_where_no_table_can_be_read_nothing_is_changed(parts: Services, sandbox:
 
 
 @pytest.mark.parametrize("route", ["applications", "tables", "fields", "rows"])
-def test_an_api_that_does_not_answer_changes_nothing(parts: Services, sandbox: Sandbox, orders: Any, route: str) -> None:
+def test_an_api_that_does_not_answer_changes_nothing(
+    parts: Services, sandbox: Sandbox, orders: Any, route: str
+) -> None:
     sandbox.fault(route, status=429, headers={"Retry-After": "3600"})
     with pytest.raises(peliqan.RateLimited):
         look(parts, orders)
@@ -210,7 +271,18 @@ def test_an_api_that_does_not_answer_changes_nothing(parts: Services, sandbox: S
 
 
 @pytest.mark.parametrize(
-    "value", [None, "", "soon", 1764000000, True, ["x"], "2026-11-24", "9999-12-31T23:59:59Z", "2126-01-01 00:00"]
+    "value",
+    [
+        None,
+        "",
+        "soon",
+        1764000000,
+        True,
+        ["x"],
+        "2026-11-24",
+        "9999-12-31T23:59:59Z",
+        "2126-01-01 00:00",
+    ],
 )
 def test_what_is_no_time_that_a_row_can_have_is_passed_over(
     parts: Services, sandbox: Sandbox, orders: Any, value: object

@@ -29,10 +29,14 @@ def make_stale(app: Flask, parts: Services, sandbox: Sandbox, connection: Any) -
         row = live.read_connection(parts.api, connection.account_id, connection.id, parts.clock())
         assert row.last_success_at is not None
         old = row.last_success_at - timedelta(seconds=connection.interval, days=3)
-    sandbox.fault("rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: old.isoformat()}]})
+    sandbox.fault(
+        "rows", body={"count": 1, "results": [{"id": 1, "order": "1", NAME: old.isoformat()}]}
+    )
 
 
-def test_a_viewer_looks_at_the_rows_without_javascript_and_reads_when_the_newest_came(viv: Person, sandbox: Sandbox) -> None:
+def test_a_viewer_looks_at_the_rows_without_javascript_and_reads_when_the_newest_came(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     assert line(viv, connection).startswith("Newest row not looked at yet")
     [button] = viv.get(path_of(connection)).select("#newest-row form button")
@@ -64,7 +68,9 @@ def test_with_htmx_the_connections_part_comes_back_with_what_was_found(
     assert item["connection_id"] == connection.id
 
 
-def test_where_no_table_says_when_a_row_was_received_the_page_says_so(viv: Person, sandbox: Sandbox) -> None:
+def test_where_no_table_says_when_a_row_was_received_the_page_says_so(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     sandbox.fault("fields", body=[{"id": 1, "name": "Nr", "primary": True}])
     count = len(connection.connector.tables)
@@ -75,7 +81,9 @@ def test_where_no_table_says_when_a_row_was_received_the_page_says_so(viv: Perso
 
 
 @pytest.mark.parametrize("htmx", [True, False])
-def test_an_api_that_fails_is_said_softly_and_the_last_known_stays(viv: Person, sandbox: Sandbox, htmx: bool) -> None:
+def test_an_api_that_fails_is_said_softly_and_the_last_known_stays(
+    viv: Person, sandbox: Sandbox, htmx: bool
+) -> None:
     connection = sandbox.healthy
     viv.post(path_of(connection, "/rows-check"), htmx=True)
     before = [each["datetime"] for each in viv.get(path_of(connection)).select("#newest-row time")]
@@ -100,7 +108,9 @@ def test_names_of_tables_that_come_from_outside_are_text(viv: Person, sandbox: S
     assert "<script>alert(1)" in words(viv.get(path_of(connection)))
 
 
-def test_a_stranger_and_an_unknown_connection_get_nothing(mallory: Person, viv: Person, sandbox: Sandbox) -> None:
+def test_a_stranger_and_an_unknown_connection_get_nothing(
+    mallory: Person, viv: Person, sandbox: Sandbox
+) -> None:
     path = path_of(sandbox.healthy, "/rows-check")
     assert mallory.post(path, page="/login").location.startswith("/login")
     assert viv.client.get(path).status_code == 405
@@ -117,7 +127,9 @@ def test_the_warehouse_has_no_rows_of_a_connector_to_look_at(viv: Person, app: F
     assert not viv.get("/accounts/1001/connections/100100").select("#newest-row")
 
 
-def test_above_the_list_of_connections_stands_the_way_to_what_says_ok_and_is_not(viv: Person, app: Flask, clock: Clock) -> None:
+def test_above_the_list_of_connections_stands_the_way_to_what_says_ok_and_is_not(
+    viv: Person, app: Flask, clock: Clock
+) -> None:
     with app.app_context():
         dark_fleet(clock, 12)
     lane = viv.json("/findings.json?contradicts=yes")["total"]

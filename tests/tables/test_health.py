@@ -28,7 +28,9 @@ def context(app: Flask) -> Iterator[None]:
 @pytest.fixture
 def connection() -> Connection:
     well = select(Connection).where(Connection.severity == "ok", Connection.is_warehouse.is_(False))
-    found = db.session.scalars(well.where(Connection.is_target.is_(False), Connection.gone_at.is_(None))).first()
+    found = db.session.scalars(
+        well.where(Connection.is_target.is_(False), Connection.gone_at.is_(None))
+    ).first()
     assert found is not None
     return found
 
@@ -36,16 +38,28 @@ def connection() -> Connection:
 def see(connection: Connection, rows: int, **later: float) -> list[str]:
     """Look at the table; what the findings say of it then."""
     account_id, connection_id = connection.account_id, connection.id
-    table_checks.write(account_id, [table_checks.TableStats(TABLE, "orders", connection_id, rows)], AT + timedelta(**later))
+    table_checks.write(
+        account_id,
+        [table_checks.TableStats(TABLE, "orders", connection_id, rows)],
+        AT + timedelta(**later),
+    )
     return said(account_id, connection_id)
 
 
 def said(account_id: int, connection_id: int) -> list[str]:
-    mine = select(Finding.evidence).where(Finding.account_id == account_id, Finding.connection_id == connection_id)
-    return list(db.session.scalars(mine.where(Finding.rule == "rows_dropped", Finding.recovered_at.is_(None))))
+    mine = select(Finding.evidence).where(
+        Finding.account_id == account_id, Finding.connection_id == connection_id
+    )
+    return list(
+        db.session.scalars(
+            mine.where(Finding.rule == "rows_dropped", Finding.recovered_at.is_(None))
+        )
+    )
 
 
-def test_a_third_of_the_rows_gone_within_a_week_is_a_finding_until_they_are_back(connection: Connection) -> None:
+def test_a_third_of_the_rows_gone_within_a_week_is_a_finding_until_they_are_back(
+    connection: Connection,
+) -> None:
     assert see(connection, 12_400) == []
     assert see(connection, 8_680, days=1) == [], "exactly 30 % fewer is not more than 30 %"
     [evidence] = see(connection, 8_200, days=2)
@@ -54,7 +68,9 @@ def test_a_third_of_the_rows_gone_within_a_week_is_a_finding_until_they_are_back
     assert see(connection, 12_000, days=4) == []
 
 
-def test_a_week_after_it_was_noticed_the_new_count_is_what_the_table_has(connection: Connection) -> None:
+def test_a_week_after_it_was_noticed_the_new_count_is_what_the_table_has(
+    connection: Connection,
+) -> None:
     see(connection, 1_000)
     for day in range(1, 8):
         assert len(see(connection, 500, days=day)) == 1, day
@@ -69,7 +85,9 @@ def test_of_a_handful_of_rows_none_is_missed(connection: Connection) -> None:
     assert see(connection, 0, hours=2) == []
 
 
-def test_a_table_is_due_once_a_day_for_a_week_and_one_worker_counts_it(connection: Connection) -> None:
+def test_a_table_is_due_once_a_day_for_a_week_and_one_worker_counts_it(
+    connection: Connection,
+) -> None:
     see(connection, 100)
     place = (connection.account_id, TABLE)
     assert table_checks.due(AT + timedelta(hours=23)) == []

@@ -22,7 +22,11 @@ def table_of(connection: Any, sandbox: Sandbox) -> Any:
     tables = sandbox.app.extensions["sandbox"].tables.of_account(
         connection.account_id, [(connection.id % 100, connection.connector)]
     )
-    return next(each for each in tables if each.kind == "money" and each.connection_id == connection.id and each.count > 100)
+    return next(
+        each
+        for each in tables
+        if each.kind == "money" and each.connection_id == connection.id and each.count > 100
+    )
 
 
 def health_of(table: Any) -> str:
@@ -34,7 +38,9 @@ def shrink(sandbox: Sandbox, table: Any, rows: int) -> None:
     sandbox.fault("rows", match=str(table.id), body={"count": rows, "results": []})
 
 
-def test_the_page_tells_rows_newest_keys_and_empty_columns_each_with_its_age(viv: Person, sandbox: Sandbox) -> None:
+def test_the_page_tells_rows_newest_keys_and_empty_columns_each_with_its_age(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     table = table_of(connection, sandbox)
     page = viv.get(health_of(table))
@@ -63,7 +69,9 @@ def test_the_rows_page_opens_it_in_place_with_the_page_that_is_shown(viv: Person
     assert "among the 50 rows of page 3" in words(part)
 
 
-def test_within_a_minute_nobody_asks_peliqan_again(viv: Person, sandbox: Sandbox, clock: Clock) -> None:
+def test_within_a_minute_nobody_asks_peliqan_again(
+    viv: Person, sandbox: Sandbox, clock: Clock
+) -> None:
     viv.get(f"{EVERYTHING}/health")
     before = sandbox.state()["calls"]
     viv.get(f"{EVERYTHING}/health")
@@ -127,13 +135,17 @@ def test_when_peliqan_is_away_what_was_seen_stays_and_a_deleted_table_is_no_long
         ([1, "1", 1.0], 0, []),
     ],
 )
-def test_keys_that_are_there_twice_and_columns_without_a_value(values: list[Any], count: int, empty: list[str]) -> None:
+def test_keys_that_are_there_twice_and_columns_without_a_value(
+    values: list[Any], count: int, empty: list[str]
+) -> None:
     rows = [{"id": number, "K": value} for number, value in enumerate(values)]
     assert table_check_jobs.duplicates(rows, "K") == count
     assert table_check_jobs.empty_columns(rows, [Column(name="K")]) == empty
 
 
-def test_rows_that_cannot_be_had_offer_to_be_asked_for_again_where_they_would_stand(viv: Person, sandbox: Sandbox) -> None:
+def test_rows_that_cannot_be_had_offer_to_be_asked_for_again_where_they_would_stand(
+    viv: Person, sandbox: Sandbox
+) -> None:
     sandbox.fault("rows", status=503)
     address = f"{EVERYTHING}?q=e&sort=-Stars&page=2"
     [link] = [each for each in viv.fragment(address, 502).select("a") if words(each) == "Try again"]

@@ -32,7 +32,14 @@ def pairs_of(url: str) -> list[tuple[str, str]]:
 
 
 def test_conditions_narrow_the_rows_and_each_has_a_cross_that_lets_it_go(viv: Person) -> None:
-    soup = viv.get(asked(EVERYTHING, ("filter__Stars__equal", "5"), ("filter__Active__boolean", "true"), ("q", "e")))
+    soup = viv.get(
+        asked(
+            EVERYTHING,
+            ("filter__Stars__equal", "5"),
+            ("filter__Active__boolean", "true"),
+            ("q", "e"),
+        )
+    )
     assert viv.get(asked(EVERYTHING, ("filter__Stars__equal", "5"))).select(".rows tbody tr")
     chips = soup.select(".rows-condition")
     assert [chip.span.text for chip in chips] == ["Stars is 5", "Active is true"]
@@ -81,25 +88,40 @@ def test_a_condition_gives_the_rows_that_fit_whatever_the_column_is_called(
         ("page", "1" + "0" * 400, "must be a whole number"),
     ],
 )
-def test_what_the_table_does_not_have_is_told_in_a_sentence(viv: Person, name: str, value: str, said: str) -> None:
+def test_what_the_table_does_not_have_is_told_in_a_sentence(
+    viv: Person, name: str, value: str, said: str
+) -> None:
     assert said in words(viv.get(asked(EVERYTHING, (name, value)), 400))
     assert said in viv.json(asked(f"{EVERYTHING}.json", (name, value)), 400)["detail"]
 
 
 def test_a_condition_added_with_the_plain_form_becomes_a_part_of_the_address(viv: Person) -> None:
-    form = viv.get(asked(EVERYTHING, ("column", "Title"), ("sort", "-Stars"), ("q", "e"))).select_one(".rows-add")
+    form = viv.get(
+        asked(EVERYTHING, ("column", "Title"), ("sort", "-Stars"), ("q", "e"))
+    ).select_one(".rows-add")
     assert form is not None
     kept = [(field["name"], field["value"]) for field in form.select("input[type=hidden]")]
     added = [("add_column", ODD), ("add_kind", "contains"), ("add_value", " @SUM ")]
     answer = viv.client.get(asked(str(form["action"]), *kept, *added))
     assert answer.status_code == 302
-    wanted = {("q", "e"), ("column", "Title"), ("sort", "-Stars"), (f"filter__{ODD}__contains", "@SUM")}
+    wanted = {
+        ("q", "e"),
+        ("column", "Title"),
+        ("sort", "-Stars"),
+        (f"filter__{ODD}__contains", "@SUM"),
+    }
     assert set(pairs_of(answer.location)) == wanted
     viv.get(answer.location)
 
 
 def test_nothing_but_what_is_asked_of_a_table_goes_on_to_the_next_address(viv: Person) -> None:
-    more = [("_external", "1"), ("_scheme", "javascript"), ("_anchor", "x"), ("account_id", "7"), ("add_column", "")]
+    more = [
+        ("_external", "1"),
+        ("_scheme", "javascript"),
+        ("_anchor", "x"),
+        ("account_id", "7"),
+        ("add_column", ""),
+    ]
     assert viv.client.get(asked(EVERYTHING, ("q", "a"), *more)).location == f"{EVERYTHING}?q=a"
 
 
@@ -112,7 +134,9 @@ def test_the_form_offers_for_each_column_the_comparisons_that_fit_its_type(viv: 
     assert offered == {kind for some in kinds.values() for kind in some}
 
 
-def test_chosen_columns_stay_chosen_while_one_sorts_pages_and_filters(viv: Person, sandbox: Sandbox) -> None:
+def test_chosen_columns_stay_chosen_while_one_sorts_pages_and_filters(
+    viv: Person, sandbox: Sandbox
+) -> None:
     chosen = [("column", "Name, with comma"), ("column", "Stars")]
     soup = viv.get(asked(EVERYTHING, *chosen, ("per_page", "25")))
     assert heads(soup) == ["Stars", "Name, with comma"]
@@ -121,7 +145,10 @@ def test_chosen_columns_stay_chosen_while_one_sorts_pages_and_filters(viv: Perso
     for link in links:
         assert [pair for pair in pairs_of(str(link["href"])) if pair[0] == "column"] == chosen, link
     for form in soup.select("form.rows-add, form.list-filters"):
-        assert [field["value"] for field in form.select("input[name=column]")] == ["Name, with comma", "Stars"]
+        assert [field["value"] for field in form.select("input[name=column]")] == [
+            "Name, with comma",
+            "Stars",
+        ]
     ticked = {box["value"] for box in soup.select(".rows-ticks input[checked]")}
     assert ticked == {"Name, with comma", "Stars"}
 
@@ -140,7 +167,9 @@ def test_all_of_two_hundred_columns_chosen_is_none_chosen_and_a_short_address(vi
     soup = viv.get(WIDE)
     boxes = soup.select(".rows-ticks input")
     assert len(boxes) == 200
-    answer = viv.client.get(asked(WIDE, ("sort", "Column 002"), *[("column", str(box["value"])) for box in boxes]))
+    answer = viv.client.get(
+        asked(WIDE, ("sort", "Column 002"), *[("column", str(box["value"])) for box in boxes])
+    )
     assert answer.location == f"{WIDE}?sort=Column+002"
     half = viv.get(asked(WIDE, *[("column", str(box["value"])) for box in boxes[::2]]))
     assert len(heads(half)) == 100
@@ -150,7 +179,10 @@ def test_a_long_value_is_shown_whole_when_it_is_asked_for(viv: Person) -> None:
     soup = viv.get(EVERYTHING)
     more = soup.select("tr:nth-of-type(2) a.cell-more")
     assert [dict(pairs_of(str(link["href"])))["column"] for link in more] == ["Long"]
-    assert dict(pairs_of(str(soup.select("tr:nth-of-type(5) a.cell-more")[0]["href"])))["column"] == "Precise"
+    assert (
+        dict(pairs_of(str(soup.select("tr:nth-of-type(5) a.cell-more")[0]["href"])))["column"]
+        == "Precise"
+    )
     part = viv.fragment(str(more[0]["href"]))
     assert part.select_one("#cell-value").text == "A very long text. " * 1200  # type: ignore[union-attr]
     assert not part.select("h1")
@@ -165,8 +197,16 @@ def test_a_row_can_be_taken_along_as_json(viv: Person) -> None:
     assert (taken["id"], taken["Name, with comma"], len(taken["Customers"])) == (3, "value, 1", 150)
 
 
-def test_slow_rows_come_after_the_page_where_scripts_run_and_with_it_where_not(viv: Person, sandbox: Sandbox) -> None:
-    path = asked(EVERYTHING, ("column", "UUID"), ("page", "2"), ("per_page", "25"), ("filter__Stars__lower_than", "9"))
+def test_slow_rows_come_after_the_page_where_scripts_run_and_with_it_where_not(
+    viv: Person, sandbox: Sandbox
+) -> None:
+    path = asked(
+        EVERYTHING,
+        ("column", "UUID"),
+        ("page", "2"),
+        ("per_page", "25"),
+        ("filter__Stars__lower_than", "9"),
+    )
     assert viv.get(path).select(".rows tbody tr")
     viv.client.set_cookie("tz", "Europe/Brussels")
     before = sandbox.state()["calls"].get("rows", 0)
@@ -197,7 +237,9 @@ def test_the_buttons_for_a_file_of_all_rows_come_with_the_rows(olga: Person) -> 
     assert part.select(f"{waiting['hx-select']} form[aria-label=Export] button")
 
 
-def test_a_page_past_the_end_and_a_table_deleted_meanwhile_are_told(viv: Person, sandbox: Sandbox) -> None:
+def test_a_page_past_the_end_and_a_table_deleted_meanwhile_are_told(
+    viv: Person, sandbox: Sandbox
+) -> None:
     assert "the last one is 2" in words(viv.get(f"{EVERYTHING}?page=3", 404))
     sandbox.fault("rows", status=404)
     assert "does not know" in words(viv.fragment(f"{EVERYTHING}?page=2", 404))
@@ -218,12 +260,18 @@ def test_nothing_that_fits_says_so_and_leads_back(viv: Person) -> None:
     assert viv.get(f"{MILLION}?page=20000&sort=-Amount").select(".rows tbody tr")
 
 
-def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(viv: Person, sandbox: Sandbox, clock: Clock) -> None:
+def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(
+    viv: Person, sandbox: Sandbox, clock: Clock
+) -> None:
     def calls_of(ask: Callable[[], object]) -> dict[str, int]:
         before = sandbox.state()["calls"]
         ask()
         after = sandbox.state()["calls"]
-        return {name: count - before.get(name, 0) for name, count in after.items() if count != before.get(name, 0)}
+        return {
+            name: count - before.get(name, 0)
+            for name, count in after.items()
+            if count != before.get(name, 0)
+        }
 
     whole = {"table": 1, "fields": 1, "rows": 1}
     assert calls_of(lambda: viv.get(EVERYTHING)) == whole
@@ -231,7 +279,10 @@ def test_what_is_asked_for_within_the_page_costs_one_call_for_its_rows(viv: Pers
     assert calls_of(lambda: viv.fragment(f"{EVERYTHING}?sort=-Amount")) == {"rows": 1}
     assert calls_of(lambda: viv.get(f"{EVERYTHING}?fill=1")) == {"rows": 1}
     # Upstream ignores a condition on a column that is gone: it is checked against the columns as they are now.
-    assert calls_of(lambda: viv.fragment(asked(EVERYTHING, ("filter__UUID__equal", "x")))) == {"fields": 1, "rows": 1}
+    assert calls_of(lambda: viv.fragment(asked(EVERYTHING, ("filter__UUID__equal", "x")))) == {
+        "fields": 1,
+        "rows": 1,
+    }
     clock.move(minutes=1)
     assert calls_of(lambda: viv.fragment(f"{EVERYTHING}?sort=-Amount")) == {"fields": 1, "rows": 1}
 

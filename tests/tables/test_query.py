@@ -40,7 +40,10 @@ def read(*pairs: tuple[str, str]) -> TableQuery:
 def test_a_filter_goes_upstream_as_it_is_read_there(name: str, value: str, sent: str) -> None:
     query = read((name, value))
     assert query.upstream(COLUMNS)["filters"] == {name: sent}
-    assert query.url_args()[name] == (value.strip().lower() if "boolean" in name else value.strip()) or "1"
+    assert (
+        query.url_args()[name] == (value.strip().lower() if "boolean" in name else value.strip())
+        or "1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,9 @@ def test_a_filter_goes_upstream_as_it_is_read_there(name: str, value: str, sent:
         ("sort", "Nope", "cannot be sorted"),
     ],
 )
-def test_what_upstream_would_silently_ignore_is_refused_here_with_a_sentence(name: str, value: str, said: str) -> None:
+def test_what_upstream_would_silently_ignore_is_refused_here_with_a_sentence(
+    name: str, value: str, said: str
+) -> None:
     if not said:
         read((name, value))
         return
@@ -79,7 +84,13 @@ def test_a_column_that_is_filtered_or_sorted_by_is_read_although_it_is_not_shown
 
 
 def test_the_address_gives_back_what_was_asked_and_lets_go_of_one_condition() -> None:
-    query = read(("column", "Title"), ("column", "Due"), ("filter__Amount__equal", "1"), ("filter__Title__empty", ""), ("q", "x"))
+    query = read(
+        ("column", "Title"),
+        ("column", "Due"),
+        ("filter__Amount__equal", "1"),
+        ("filter__Title__empty", ""),
+        ("q", "x"),
+    )
     again = MultiDict()
     for name, value in query.url_args().items():
         for each in value if isinstance(value, list) else [value]:
@@ -95,9 +106,16 @@ def test_a_search_where_nothing_can_be_searched_is_refused_since_upstream_gives_
 
 
 @pytest.mark.parametrize("typed", ["Größe", "Gro\u0308ße"])
-def test_a_column_is_meant_in_composed_and_decomposed_letters_and_upstream_is_given_its_own(typed: str) -> None:
-    columns = [peliqan.Column(id=1, name="Größe", type="text"), peliqan.Column(id=2, name="Größe 2", type="text")]
-    pairs = MultiDict([(f"filter__{typed}__contains", "x"), ("sort", f"-{typed}"), ("column", typed)])
+def test_a_column_is_meant_in_composed_and_decomposed_letters_and_upstream_is_given_its_own(
+    typed: str,
+) -> None:
+    columns = [
+        peliqan.Column(id=1, name="Größe", type="text"),
+        peliqan.Column(id=2, name="Größe 2", type="text"),
+    ]
+    pairs = MultiDict(
+        [(f"filter__{typed}__contains", "x"), ("sort", f"-{typed}"), ("column", typed)]
+    )
     query = read_table_query(pairs, pairs.getlist("column"), columns, masked=())
     assert query.upstream(columns) == {
         "search": "", "order_by": "-Größe", "filters": {"filter__Größe__contains": "x"}, "include": ["Größe"],

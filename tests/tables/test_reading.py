@@ -14,7 +14,9 @@ from dashboard.tables.reader import ROOM, TableChanged, TableReading
 class Upstream:
     """Answers as a table would. ``rows`` is asked for by many threads; ``change`` is called with each page's number first."""
 
-    def __init__(self, ids: list[Any], change: Callable[[int, list[Any]], None] = lambda page, ids: None) -> None:
+    def __init__(
+        self, ids: list[Any], change: Callable[[int, list[Any]], None] = lambda page, ids: None
+    ) -> None:
         self.ids, self.change, self.asked, self.most = ids, change, [], 0
         self.count: int | None = None
         self.says_next, self.length = True, 0
@@ -83,21 +85,31 @@ def test_a_row_that_goes_meanwhile_is_said_since_another_was_skipped() -> None:
 
     found = reading(Upstream(list(range(35)), delete), ahead=1)
     assert ids(found) == [each for each in range(35) if each != 20]
-    assert found.told.remarks == ["The table had 35 rows at the start of the reading and 34 at its end."]
+    assert found.told.remarks == [
+        "The table had 35 rows at the start of the reading and 34 at its end."
+    ]
 
 
 def test_pages_that_repeat_themselves_end_the_reading_with_a_sentence() -> None:
     upstream = Upstream(list(range(35)))
-    upstream.rows = lambda table_id, **asked: peliqan.RowPage(count=35, rows=[{"id": 1}] * 10, next="x")  # type: ignore[method-assign]
+    upstream.rows = lambda table_id, **asked: peliqan.RowPage(
+        count=35, rows=[{"id": 1}] * 10, next="x"
+    )  # type: ignore[method-assign]
     with pytest.raises(TableChanged, match="repeat themselves"):
         ids(reading(upstream))
 
 
-@pytest.mark.parametrize("pointing", ["http://elsewhere.example.com/?page=7", "/api/database/rows/table/1/?page=1", "x"])
-def test_wherever_the_next_page_is_said_to_be_each_comes_once_and_the_last_ends_it(pointing: str) -> None:
+@pytest.mark.parametrize(
+    "pointing", ["http://elsewhere.example.com/?page=7", "/api/database/rows/table/1/?page=1", "x"]
+)
+def test_wherever_the_next_page_is_said_to_be_each_comes_once_and_the_last_ends_it(
+    pointing: str,
+) -> None:
     upstream = Upstream(list(range(35)))
     answer = upstream.rows
-    upstream.rows = lambda *place, **asked: answer(*place, **asked).model_copy(update={"next": pointing})  # type: ignore[method-assign]
+    upstream.rows = lambda *place, **asked: answer(*place, **asked).model_copy(
+        update={"next": pointing}
+    )  # type: ignore[method-assign]
     found = reading(upstream)
     assert ids(found) == list(range(35))
     assert (found.told.ended, found.told.remarks) == (True, [])

@@ -34,7 +34,9 @@ def test_every_recorded_value_becomes_a_cell(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_every_recorded_page_is_shown_whole(path: Path, app: Flask, parts: Services, adam: Person, viv: Person) -> None:
+def test_every_recorded_page_is_shown_whole(
+    path: Path, app: Flask, parts: Services, adam: Person, viv: Person
+) -> None:
     recorded = read(path)
     with run(FaultServer()) as server:
         app.extensions["services"] = replace(parts, api=server.client())
@@ -42,8 +44,12 @@ def test_every_recorded_page_is_shown_whole(path: Path, app: Flask, parts: Servi
         server.say("/api/database/fields/table/10011900/", Answer(read(RECORDED / "fields.json")))
         server.say("/api/database/rows/table/10011900/", Answer({**recorded, "count": 100}))
         for person in (adam, viv):
-            assert len(person.get(f"{EVERYTHING}?per_page=100").select(".rows tbody tr")) == len(recorded["results"])
-            assert len(person.json(f"{EVERYTHING}.json?per_page=100")["items"]) == len(recorded["results"])
+            assert len(person.get(f"{EVERYTHING}?per_page=100").select(".rows tbody tr")) == len(
+                recorded["results"]
+            )
+            assert len(person.json(f"{EVERYTHING}.json?per_page=100")["items"]) == len(
+                recorded["results"]
+            )
             assert person.client.get(f"{EVERYTHING}.csv?per_page=100").status_code == 200
         for row in recorded["results"][:20]:
             server.say(f"/api/database/rows/table/10011900/{row['id']}/", Answer(row))

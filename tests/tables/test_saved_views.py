@@ -50,7 +50,9 @@ def link(page: BeautifulSoup, selector: str) -> str:
     return str(found["href"])
 
 
-def test_the_same_choice_is_one_short_address_for_everybody(viv: Person, olga: Person, app: Flask) -> None:
+def test_the_same_choice_is_one_short_address_for_everybody(
+    viv: Person, olga: Person, app: Flask
+) -> None:
     mine, theirs = (choose(person, WIDE, column=HALF, sort="-Column 002") for person in (viv, olga))
     assert mine == theirs
     assert [name for name, _ in pairs(mine)] == ["view"]
@@ -78,7 +80,9 @@ def test_what_stands_beside_a_view_goes_over_it(viv: Person) -> None:
     assert len(following) < 200
     sorted_by = viv.get(link(page, ".rows thead a.sort-link"))
     assert sorted_by.select_one("th[aria-sort=ascending]") is not None
-    everything = viv.get(next(str(each["href"]) for each in page.select("a") if each.text == "All columns"))
+    everything = viv.get(
+        next(str(each["href"]) for each in page.select("a") if each.text == "All columns")
+    )
     assert len(everything.select(".rows thead th")) == 201
     assert viv.get(view + "&sort=").select_one(".rows thead [aria-sort=descending]") is None
     one = viv.json(f"{WIDE}.json?{urlsplit(view).query}&column=Column+002")
@@ -95,7 +99,11 @@ def test_conditions_that_are_too_long_are_kept_and_each_can_be_let_go_of(viv: Pe
         for field in form.select("input[type=hidden]"):
             carried.setdefault(str(field["name"]), []).append(str(field["value"]))
         kind = ("contains", "contains_not", "equal")[number % 3]
-        added = {"add_column": ("Title", "Long")[number // 3], "add_kind": kind, "add_value": f"{number}ä" * 200}
+        added = {
+            "add_column": ("Title", "Long")[number // 3],
+            "add_kind": kind,
+            "add_value": f"{number}ä" * 200,
+        }
         address = choose(viv, str(form["action"]), **{**carried, **added})
         assert len(address) < 2_000
         page = viv.get(address)
@@ -133,7 +141,9 @@ def test_a_view_opens_with_its_own_table_and_for_those_who_may_see_it(
     assert viv.client.post(OTHERS, data={"csrf_token": viv.token()}).status_code == 404
 
 
-def test_a_view_that_nobody_opens_for_ninety_days_is_deleted(viv: Person, app: Flask, clock: Clock) -> None:
+def test_a_view_that_nobody_opens_for_ninety_days_is_deleted(
+    viv: Person, app: Flask, clock: Clock
+) -> None:
     view, other = choose(viv, WIDE, column=HALF), choose(viv, WIDE, column=HALF[1:])
 
     def forget() -> int:
@@ -176,14 +186,27 @@ def test_a_view_is_encrypted_and_lost_with_its_key(
 @pytest.fixture
 def own(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[OwnTable]:
     """A table whose columns' names are as long as they may be."""
-    made = OwnTable(columns={"Name": "text", LONG_NAME: "text", f"+{LONG_NAME[:254]}": "text", "~0123456789abcdef": "text"})
+    made = OwnTable(
+        columns={
+            "Name": "text",
+            LONG_NAME: "text",
+            f"+{LONG_NAME[:254]}": "text",
+            "~0123456789abcdef": "text",
+        }
+    )
     made.install(sandbox, monkeypatch)
     for number in (1, 2):
-        made.put(number, "", **{LONG_NAME: f"{number} " + "long " * 200, f"+{LONG_NAME[:254]}": str(3 - number)})
+        made.put(
+            number,
+            "",
+            **{LONG_NAME: f"{number} " + "long " * 200, f"+{LONG_NAME[:254]}": str(3 - number)},
+        )
     return made
 
 
-def test_columns_with_the_longest_names_are_sorted_and_opened_by_short_addresses(own: OwnTable, viv: Person) -> None:
+def test_columns_with_the_longest_names_are_sorted_and_opened_by_short_addresses(
+    own: OwnTable, viv: Person
+) -> None:
     page = viv.get(OWN)
     heads = page.select(".rows thead a.sort-link")
     assert len(heads) == 4
@@ -201,14 +224,26 @@ def test_columns_with_the_longest_names_are_sorted_and_opened_by_short_addresses
     assert viv.get(filtered).select(".rows tbody tr").__len__() == 1
     for name in ("~0123456789abcdef", f"-{reference(LONG_NAME)}"):
         assert viv.client.get(f"{OWN}.json", query_string={"sort": name}).status_code == 200, name
-    assert viv.client.get(f"{OWN}.json", query_string={"sort": "~fedcba9876543210"}).status_code == 400
+    assert (
+        viv.client.get(f"{OWN}.json", query_string={"sort": "~fedcba9876543210"}).status_code == 400
+    )
 
 
 def test_peliqan_is_asked_for_columns_by_the_shorter_list_or_for_all() -> None:
-    columns = [peliqan.Column(name=f"{number:03d} {'x' * 56}", type="text", id=number) for number in range(300)]
+    columns = [
+        peliqan.Column(name=f"{number:03d} {'x' * 56}", type="text", id=number)
+        for number in range(300)
+    ]
     names = [column.name for column in columns]
-    for chosen, included, excluded in ((names[:2], 2, 0), (names[1:], 0, 1), (names[:150], 0, 0), ([], 0, 0)):
-        query = read_table_query({"filter__" + names[299] + "__contains": "a"}, chosen, columns, masked=())
+    for chosen, included, excluded in (
+        (names[:2], 2, 0),
+        (names[1:], 0, 1),
+        (names[:150], 0, 0),
+        ([], 0, 0),
+    ):
+        query = read_table_query(
+            {"filter__" + names[299] + "__contains": "a"}, chosen, columns, masked=()
+        )
         asked = query.upstream(columns)
         # What is filtered by is included as well.
         assert len(asked["include"]) == included + (1 if included else 0)
@@ -219,7 +254,10 @@ def test_peliqan_is_asked_for_columns_by_the_shorter_list_or_for_all() -> None:
         read_table_query({"q": "a"}, names[:150], columns, masked=())
 
 
-@pytest.mark.parametrize("path", ["/connections", "/accounts", "/audit", "/users", "/causes", "/findings", "/receipts", "/bulk"])
+@pytest.mark.parametrize(
+    "path",
+    ["/connections", "/accounts", "/audit", "/users", "/causes", "/findings", "/receipts", "/bulk"],
+)
 def test_a_filter_of_a_list_has_a_length_that_fits_an_address(adam: Person, path: str) -> None:
     names = {str(select["name"]) for select in adam.get(path).select("form.list-filters select")}
     for name in names | {"connector"} & names:
@@ -229,8 +267,14 @@ def test_a_filter_of_a_list_has_a_length_that_fits_an_address(adam: Person, path
     assert "at most 200 characters" in words(adam.get(f"{path}?q={'x' * 201}", 400))
 
 
-def test_where_to_go_after_signing_in_fits_an_address_and_its_path_stays(app: Flask, mallory: Person) -> None:
-    for query, kept in (("q=" + "x" * 900, True), (urlencode({"q": "表" * 110}), True), ("q=" + "x" * 9_000, False)):
+def test_where_to_go_after_signing_in_fits_an_address_and_its_path_stays(
+    app: Flask, mallory: Person
+) -> None:
+    for query, kept in (
+        ("q=" + "x" * 900, True),
+        (urlencode({"q": "表" * 110}), True),
+        ("q=" + "x" * 9_000, False),
+    ):
         target = f"/connections?{query}"
         answer = mallory.client.get(target)
         assert len(answer.location) < 2_000
@@ -238,10 +282,19 @@ def test_where_to_go_after_signing_in_fits_an_address_and_its_path_stays(app: Fl
         field = asked.select_one("input[name=next]")
         assert field is not None
         assert field["value"] == (target if kept else "/connections")
-        htmx = mallory.client.get("/", headers={"HX-Request": "true", "HX-Current-URL": f"http://localhost{target}"})
+        htmx = mallory.client.get(
+            "/", headers={"HX-Request": "true", "HX-Current-URL": f"http://localhost{target}"}
+        )
         assert len(htmx.headers["HX-Redirect"]) < 2_000
         given = mallory.client.get("/login", query_string={"next": target})
-        assert len(str(BeautifulSoup(given.text, "html.parser").select_one("input[name=next]")["value"])) < 2_000  # type: ignore[index]
+        assert (
+            len(
+                str(
+                    BeautifulSoup(given.text, "html.parser").select_one("input[name=next]")["value"]
+                )
+            )
+            < 2_000
+        )  # type: ignore[index]
     assert mallory.client.get("/" + "x" * 5_000).status_code in {302, 404}
 
 

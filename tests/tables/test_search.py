@@ -47,35 +47,51 @@ def to_its_end(person: Person, url: str) -> Any:
     raise AssertionError("it has no end")
 
 
-def test_the_connections_page_asks_and_the_answer_leads_to_the_row(viv: Person, sandbox: Sandbox) -> None:
+def test_the_connections_page_asks_and_the_answer_leads_to_the_row(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
-    table = next(each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100)
+    table = next(
+        each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100
+    )
     form = viv.get(path_of(connection)).select_one(".search-value")
     assert form is not None
     assert (form["method"], form["action"]) == ("post", path_of(connection, "/search"))
     page = ask(viv, connection, " 2026-00042 ")
     lines = [words(each) for each in page.select("#search tbody tr")]
     assert f"{table.name} 42 Number is exactly it" in lines
-    link = next(each["href"] for each in page.select("#search .row-link") if f"/tables/{table.id}/" in each["href"])
+    link = next(
+        each["href"]
+        for each in page.select("#search .row-link")
+        if f"/tables/{table.id}/" in each["href"]
+    )
     assert "2026-00042" in words(viv.get(str(link)))
     assert "Found in" in words(page.select_one("#search [role=status]"))
 
 
-def test_a_masked_column_says_that_it_is_found_and_shows_nothing_else(viv: Person, sandbox: Sandbox) -> None:
+def test_a_masked_column_says_that_it_is_found_and_shows_nothing_else(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = next(
         each
         for account in sandbox.life.accounts(0, 60)
         for each in sandbox.life.connections(account.id)
         if any(table.kind == "people" and table.count > 20 for table in tables_of(sandbox, each))
     )
-    assert not [row for row in ask(viv, connection, "TACT7@example").select("#search tbody tr") if "E-mail" in words(row)]
+    assert not [
+        row
+        for row in ask(viv, connection, "TACT7@example").select("#search tbody tr")
+        if "E-mail" in words(row)
+    ]
     page = ask(viv, connection, "CONTACT7@example.com")
     [line] = [each for each in map(words, page.select("#search tbody tr")) if " 7 " in each]
     assert line.endswith("7 E-mail masked is exactly it")
     assert "contact7@example.com" not in page.get_text()
 
 
-def test_what_is_nowhere_is_said_with_how_many_rows_were_read(viv: Person, sandbox: Sandbox) -> None:
+def test_what_is_nowhere_is_said_with_how_many_rows_were_read(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     rows = sum(table.count for table in tables_of(sandbox, connection))
     said = words(ask(viv, connection, "no such value").select_one("#search [role=status]"))
@@ -83,7 +99,9 @@ def test_what_is_nowhere_is_said_with_how_many_rows_were_read(viv: Person, sandb
     assert said == f"Not found in the {rows:,} rows read: these are all the rows of {count} tables."
 
 
-def test_beyond_the_bound_it_says_which_tables_were_not_read(viv: Person, sandbox: Sandbox, monkeypatch: Any) -> None:
+def test_beyond_the_bound_it_says_which_tables_were_not_read(
+    viv: Person, sandbox: Sandbox, monkeypatch: Any
+) -> None:
     connection = sandbox.healthy
     first, *_ = tables_of(sandbox, connection)
     monkeypatch.setattr(search_jobs, "MOST_ROWS", 200)
@@ -114,7 +132,9 @@ def test_the_value_is_in_no_address_no_audit_and_no_store_in_clear_and_only_whoe
         assert value.encode() not in bytes(row.value)
 
 
-def test_pressed_twice_it_is_one_search_and_a_reload_asks_nothing_twice(viv: Person, app: Flask, sandbox: Sandbox) -> None:
+def test_pressed_twice_it_is_one_search_and_a_reload_asks_nothing_twice(
+    viv: Person, app: Flask, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     url = begin(viv, connection, "no such value")
     assert begin(viv, connection, "no such value") == url
@@ -147,9 +167,18 @@ def test_another_tab_waits_while_one_has_its_turn_and_one_that_died_is_followed(
 @pytest.mark.parametrize(
     ("fault", "note"),
     [
-        ({"route": "fields", "status": 404, "body": {"error": "ERROR_TABLE_DOES_NOT_EXIST"}}, "not read"),
+        (
+            {"route": "fields", "status": 404, "body": {"error": "ERROR_TABLE_DOES_NOT_EXIST"}},
+            "not read",
+        ),
         ({"route": "rows", "kind": "html"}, "not read"),
-        ({"route": "rows", "body": {"count": 400, "next": "x", "results": [{"id": n} for n in range(200)]}}, "Its pages repeat"),
+        (
+            {
+                "route": "rows",
+                "body": {"count": 400, "next": "x", "results": [{"id": n} for n in range(200)]},
+            },
+            "Its pages repeat",
+        ),
     ],
     ids=["deleted", "no JSON", "pages that repeat"],
 )
@@ -167,14 +196,20 @@ def test_a_table_that_cannot_be_read_is_named_and_the_others_are_read(
 
 def test_where_the_api_refuses_to_search_the_rows_are_read(viv: Person, sandbox: Sandbox) -> None:
     connection = sandbox.healthy
-    table = next(each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100)
+    table = next(
+        each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100
+    )
     refusal = {"error": "ERROR_INVALID_SEARCH_MODE", "detail": "No search here."}
     sandbox.fault("rows", match=str(table.id), status=400, body=refusal, times=1)
     page = ask(viv, connection, "2026-00042")
-    assert f"{table.name} 42 Number is exactly it" in [words(each) for each in page.select("#search tbody tr")]
+    assert f"{table.name} 42 Number is exactly it" in [
+        words(each) for each in page.select("#search tbody tr")
+    ]
 
 
-def test_when_peliqan_is_away_it_stops_and_goes_on_by_its_button(viv: Person, sandbox: Sandbox) -> None:
+def test_when_peliqan_is_away_it_stops_and_goes_on_by_its_button(
+    viv: Person, sandbox: Sandbox
+) -> None:
     url = begin(viv, sandbox.healthy, "no such value")
     sandbox.fault("applications", status=429, headers={"Retry-After": "600"})
     part = viv.post(url, htmx=True).text
@@ -185,13 +220,17 @@ def test_when_peliqan_is_away_it_stops_and_goes_on_by_its_button(viv: Person, sa
 
 
 @pytest.mark.parametrize("value", ["", " x ", "x" * 201, "\u200b\u200b\u200b", "x\u00ad\u00ad"])
-def test_a_value_too_short_or_too_long_is_not_searched(viv: Person, sandbox: Sandbox, value: str) -> None:
+def test_a_value_too_short_or_too_long_is_not_searched(
+    viv: Person, sandbox: Sandbox, value: str
+) -> None:
     answer = viv.post(path_of(sandbox.healthy, "/search"), value=value)
     assert answer.location == path_of(sandbox.healthy, "/search")
     assert "Nothing was searched." in words(viv.get(answer.location))
 
 
-@pytest.mark.parametrize("value", ['"quoted", with', "🏴‍☠️ emoji", "100 %", "<script>alert(1)", "مرحبا", "a\0b"])
+@pytest.mark.parametrize(
+    "value", ['"quoted", with', "🏴‍☠️ emoji", "100 %", "<script>alert(1)", "مرحبا", "a\0b"]
+)
 def test_odd_values_are_looked_for_as_they_are(viv: Person, sandbox: Sandbox, value: str) -> None:
     page = ask(viv, sandbox.healthy, value)
     assert "Not found in" in words(page.select_one("#search [role=status]"))
@@ -226,14 +265,22 @@ def test_odd_values_are_looked_for_as_they_are(viv: Person, sandbox: Sandbox, va
         ("anything", "text", "\u200b", None),
     ],
 )
-def test_a_value_is_found_in_a_cell_in_its_words_alone(cell: Any, type: str, wanted: str, exact: bool | None) -> None:
+def test_a_value_is_found_in_a_cell_in_its_words_alone(
+    cell: Any, type: str, wanted: str, exact: bool | None
+) -> None:
     found = found_in({"id": 1, "C": cell}, [Column(name="C", type=type)], wanted)
     assert [each for _, each in found] == ([] if exact is None else [exact])
 
 
-def test_a_value_that_is_typed_in_another_spelling_is_found_and_is_the_same_search(viv: Person, sandbox: Sandbox) -> None:
+def test_a_value_that_is_typed_in_another_spelling_is_found_and_is_the_same_search(
+    viv: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
-    table = next(each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100)
+    table = next(
+        each for each in tables_of(sandbox, connection) if each.kind == "money" and each.count > 100
+    )
     page = ask(viv, connection, "２０２６\u200b-00042\u00a0")
-    assert f"{table.name} 42 Number is exactly it" in [words(each) for each in page.select("#search tbody tr")]
+    assert f"{table.name} 42 Number is exactly it" in [
+        words(each) for each in page.select("#search tbody tr")
+    ]
     assert begin(viv, connection, "2026-00042") == begin(viv, connection, "２０２６-00042")

@@ -27,7 +27,9 @@ class Bait:
         return Path.touch, (self.file,)
 
 
-def test_what_another_put_into_the_queue_is_never_unpickled(parts: Services, tmp_path: Path) -> None:
+def test_what_another_put_into_the_queue_is_never_unpickled(
+    parts: Services, tmp_path: Path
+) -> None:
     caught, jobs = tmp_path / "caught", parts.queues["jobs"]
     jobs.storage.enqueue(pickle.dumps(Bait(caught)))
     with pytest.raises(BadSignature):

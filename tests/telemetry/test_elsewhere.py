@@ -34,7 +34,9 @@ class Kept(Transport):
         type(self).sent = []
 
     def capture_envelope(self, envelope: Envelope) -> None:
-        self.sent.extend(item.payload.json for item in envelope.items if item.payload.json is not None)
+        self.sent.extend(
+            item.payload.json for item in envelope.items if item.payload.json is not None
+        )
 
 
 @pytest.fixture
@@ -52,14 +54,22 @@ def spans() -> Iterator[InMemorySpanExporter]:
     tracing.end()
 
 
-def test_a_mistake_goes_to_sentry_by_its_place_and_id_alone(sent: list[dict[str, Any]], app: Flask, olga: Person) -> None:
+def test_a_mistake_goes_to_sentry_by_its_place_and_id_alone(
+    sent: list[dict[str, Any]], app: Flask, olga: Person
+) -> None:
     def breaks() -> str:
         password = "hunter2"  # pragma: allowlist secret
-        raise RuntimeError(f"no postgresql://console:{password}@db.example.com/ for Authorization: JWT customer-token1")
+        raise RuntimeError(
+            f"no postgresql://console:{password}@db.example.com/ for Authorization: JWT customer-token1"
+        )
 
     breaks.__dict__["role"] = "viewer"
     app.view_functions["trend.show"] = breaks
-    headers = {"X-Request-ID": "to-sentry-1", "X-Other": "sessionid-value", "Referer": "https://x/?n=Somebody"}
+    headers = {
+        "X-Request-ID": "to-sentry-1",
+        "X-Other": "sessionid-value",
+        "Referer": "https://x/?n=Somebody",
+    }
     assert olga.client.get("/trend?q=walks", headers=headers).status_code == 500
     (event,) = sent
     (error,) = event["exception"]["values"]
@@ -69,7 +79,16 @@ def test_a_mistake_goes_to_sentry_by_its_place_and_id_alone(sent: list[dict[str,
     assert event["tags"] == {"request_id": "to-sentry-1"}
     for secret in SECRETS:
         assert secret not in json.dumps(event), secret
-    assert not event.keys() & {"request", "user", "breadcrumbs", "contexts", "extra", "modules", "server_name", "threads"}
+    assert not event.keys() & {
+        "request",
+        "user",
+        "breadcrumbs",
+        "contexts",
+        "extra",
+        "modules",
+        "server_name",
+        "threads",
+    }
 
 
 def test_what_goes_well_goes_nowhere(sent: list[dict[str, Any]], olga: Person) -> None:
@@ -78,17 +97,22 @@ def test_what_goes_well_goes_nowhere(sent: list[dict[str, Any]], olga: Person) -
     assert sent == []
 
 
-def test_spans_name_routes_and_results_and_nothing_else(spans: InMemorySpanExporter, olga: Person, sandbox: Sandbox) -> None:
+def test_spans_name_routes_and_results_and_nothing_else(
+    spans: InMemorySpanExporter, olga: Person, sandbox: Sandbox
+) -> None:
     sandbox.fault("applications", status=500)
-    olga.client.get("/accounts/1001/databases/1?q=walks", headers={"Referer": "https://x/?n=Somebody"})
+    olga.client.get(
+        "/accounts/1001/databases/1?q=walks", headers={"Referer": "https://x/?n=Somebody"}
+    )
     tracing._provider.force_flush()
     *_, request = [span for span in spans.get_finished_spans() if span.kind is SpanKind.SERVER]
     calls = [span for span in spans.get_finished_spans() if span.kind is SpanKind.CLIENT]
     assert request.name.startswith("GET tables.")
     assert dict(request.attributes or {})["http.response.status_code"] == 502
-    assert ("Peliqan applications", {"peliqan.route": "applications", "peliqan.result": "server_error"}) in [
-        (call.name, dict(call.attributes or {})) for call in calls
-    ]
+    assert (
+        "Peliqan applications",
+        {"peliqan.route": "applications", "peliqan.result": "server_error"},
+    ) in [(call.name, dict(call.attributes or {})) for call in calls]
     assert all(call.parent.span_id == request.context.span_id for call in calls)
     for span in (*calls, request):
         assert not span.events
@@ -114,12 +138,18 @@ def test_without_their_variables_both_are_off(environ: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     ("variable", "module", "extra"),
-    [("SENTRY_DSN", "sentry_sdk", "sentry"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "opentelemetry.exporter", "tracing")],
+    [
+        ("SENTRY_DSN", "sentry_sdk", "sentry"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "opentelemetry.exporter", "tracing"),
+    ],
 )
 def test_a_variable_whose_extra_is_not_installed_is_refused_with_a_sentence(
     sandbox: Sandbox, tmp_path: Path, filled: Path, variable: str, module: str, extra: str
 ) -> None:
-    environ = {**make_environ(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}"), variable: DSN}
+    environ = {
+        **make_environ(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}"),
+        variable: DSN,
+    }
     script = f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = ['worker']; from dashboard.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script],

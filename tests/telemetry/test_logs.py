@@ -22,16 +22,26 @@ from tests.telemetry.conftest import Lines
 SECRET = "postgresql://console:hunter2-the-password@db.example.com/console?sslmode=require"  # pragma: allowlist secret
 
 
-def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(told: Lines, olga: Person, sandbox: Sandbox) -> None:
+def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(
+    told: Lines, olga: Person, sandbox: Sandbox
+) -> None:
     well = sandbox.healthy
     before = len(told())
     assert olga.client.get(path_of(well), headers={"X-Request-ID": "from-the-proxy.1"}).text
-    assert olga.client.get("/connections?q=Somebody%20Secret", headers={"User-Agent": "Secret/1"}).text
-    first, second = [line for line in told()[before:] if line["logger"] == "dashboard.telemetry.access_log"]
+    assert olga.client.get(
+        "/connections?q=Somebody%20Secret", headers={"User-Agent": "Secret/1"}
+    ).text
+    first, second = [
+        line for line in told()[before:] if line["logger"] == "dashboard.telemetry.access_log"
+    ]
     assert (first["endpoint"], first["status"], first["account_id"], first["connection_id"]) == (
         "connections.show", 200, well.account_id, well.id,
     )  # fmt: skip
-    assert (first["request_id"], first["level"], first["method"]) == ("from-the-proxy.1", "INFO", "GET")
+    assert (first["request_id"], first["level"], first["method"]) == (
+        "from-the-proxy.1",
+        "INFO",
+        "GET",
+    )
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+\+00:00", first["at"])
     assert 0 < first["seconds"] < 10
     assert second["endpoint"] == "connections.index"
@@ -39,7 +49,16 @@ def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(tol
 
 
 @pytest.mark.parametrize(
-    "offered", ["short", "x" * 65, "with space in it", "line\\nbreak-in", "ümlaut-ümlaut", '"quoted-words"', ""]
+    "offered",
+    [
+        "short",
+        "x" * 65,
+        "with space in it",
+        "line\\nbreak-in",
+        "ümlaut-ümlaut",
+        '"quoted-words"',
+        "",
+    ],
 )
 def test_an_id_that_is_not_well_formed_is_replaced(app: Flask, offered: str) -> None:
     answer = app.test_client().get("/healthz", headers={"X-Request-ID": offered})
@@ -55,7 +74,9 @@ def test_a_probe_that_finds_all_well_leaves_no_line(told: Lines, app: Flask) -> 
 def heard(sandbox: Sandbox) -> Iterator[list[str | None]]:
     """The ids of the calls that reach Peliqan meanwhile."""
     seen: list[str | None] = []
-    sandbox.app.before_request_funcs.setdefault(None, []).insert(0, lambda: seen.append(request.headers.get("X-Request-ID")))
+    sandbox.app.before_request_funcs.setdefault(None, []).insert(
+        0, lambda: seen.append(request.headers.get("X-Request-ID"))
+    )
     try:
         yield seen
     finally:
@@ -68,15 +89,23 @@ def test_the_id_goes_to_peliqan_with_every_call_and_stands_on_the_page_of_an_err
     well = sandbox.healthy
     sandbox.fault("applications", status=500)
     with heard(sandbox) as seen:
-        answer = olga.client.get(f"/accounts/{well.account_id}/databases/1", headers={"X-Request-ID": "walks-through-1"})
+        answer = olga.client.get(
+            f"/accounts/{well.account_id}/databases/1", headers={"X-Request-ID": "walks-through-1"}
+        )
     assert answer.status_code == 502
     assert "walks-through-1" in seen
     assert "Request walks-through-1" in words(BeautifulSoup(answer.text, "html.parser"))
     (failed,) = [line for line in told() if line["logger"] == "dashboard.telemetry.api_calls"]
-    assert (failed["route"], failed["result"], failed["request_id"]) == ("applications", "server_error", "walks-through-1")
+    assert (failed["route"], failed["result"], failed["request_id"]) == (
+        "applications",
+        "server_error",
+        "walks-through-1",
+    )
 
 
-def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(told: Lines, app: Flask, olga: Person) -> None:
+def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(
+    told: Lines, app: Flask, olga: Person
+) -> None:
     def breaks() -> str:
         local_secret, token = SECRET, "-".join(["abcdef", "123456"])
         raise RuntimeError(f"cannot connect to {local_secret} with Authorization: JWT {token}")
@@ -87,15 +116,24 @@ def test_a_mistake_is_told_with_its_place_and_without_what_it_quotes(told: Lines
     assert answer.status_code == 500
     assert "broken-by-itself" in answer.text
     mistake, line = told()[-2:]
-    assert (mistake["level"], mistake["message"]) == ("ERROR", "A mistake of the console's in trend.show")
+    assert (mistake["level"], mistake["message"]) == (
+        "ERROR",
+        "A mistake of the console's in trend.show",
+    )
     assert "in breaks" in mistake["exception"]
     assert "RuntimeError: cannot connect to postgresql://" in mistake["exception"]
-    assert (line["status"], line["level"], line["request_id"]) == (500, "WARNING", "broken-by-itself")
+    assert (line["status"], line["level"], line["request_id"]) == (
+        500,
+        "WARNING",
+        "broken-by-itself",
+    )
     for hidden in ("hunter2", "abcdef-123456", "walks"):
         assert hidden not in str(told())
 
 
-def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(told: Lines, app: Flask) -> None:
+def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(
+    told: Lines, app: Flask
+) -> None:
     with app.app_context():
         values = {"value": "Mrs Jones, 1 Main Street"}
         try:
@@ -109,16 +147,22 @@ def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(tol
 
 
 def test_what_libraries_say_is_scrubbed(told: Lines) -> None:
-    logging.getLogger("gunicorn.error").error("Error handling request %s", "/accounts?q=Jones&token=abc123def456")
+    logging.getLogger("gunicorn.error").error(
+        "Error handling request %s", "/accounts?q=Jones&token=abc123def456"
+    )
     logging.getLogger("some.library").warning("Retrying %s", SECRET)
     assert "Jones" not in str(told())
     assert "hunter2" not in str(told())
     assert len(told()) == 2
 
 
-def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(olga: Person, sandbox: Sandbox) -> None:
+def test_calls_for_a_file_that_is_sent_as_it_is_read_carry_the_requests_id(
+    olga: Person, sandbox: Sandbox
+) -> None:
     with heard(sandbox) as seen:
-        assert olga.client.get("/accounts/1001/tables/10011903/export.csv", headers={"X-Request-ID": "a-whole-file"}).data
+        assert olga.client.get(
+            "/accounts/1001/tables/10011903/export.csv", headers={"X-Request-ID": "a-whole-file"}
+        ).data
     assert len(seen) > 2
     assert set(seen) == {"a-whole-file"}
 

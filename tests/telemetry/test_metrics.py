@@ -42,7 +42,9 @@ def value(found: Found, name: str, **labels: str) -> float:
     return found.get((name, frozenset(labels.items())), 0)
 
 
-def test_requests_go_by_endpoint_and_status_and_never_by_address(app: Flask, olga: Person, sandbox: Sandbox) -> None:
+def test_requests_go_by_endpoint_and_status_and_never_by_address(
+    app: Flask, olga: Person, sandbox: Sandbox
+) -> None:
     before = read(olga.client.get("/metrics").text)
     for _ in range(3):
         assert olga.client.get(path_of(sandbox.healthy) + "?q=walks").text
@@ -73,12 +75,21 @@ def test_calls_go_by_route_and_result(parts: Services, app: Flask, sandbox: Sand
     after = read(metrics.page().decode())
     for result in ("ok", "not_authorised"):
         labels = {"route": "sub_accounts", "result": result}
-        assert value(after, "console_api_calls_total", **labels) - value(before, "console_api_calls_total", **labels) == 1
-    times = [value(each, "console_api_call_seconds_count", route="sub_accounts") for each in (before, after)]
+        assert (
+            value(after, "console_api_calls_total", **labels)
+            - value(before, "console_api_calls_total", **labels)
+            == 1
+        )
+    times = [
+        value(each, "console_api_call_seconds_count", route="sub_accounts")
+        for each in (before, after)
+    ]
     assert times[1] - times[0] == 2
 
 
-def test_the_fleets_state_is_read_when_somebody_asks(app: Flask, parts: Services, clock: Clock) -> None:
+def test_the_fleets_state_is_read_when_somebody_asks(
+    app: Flask, parts: Services, clock: Clock
+) -> None:
     with app.app_context():
         refresh_fleet(parts)
         read_due.enqueue()
@@ -98,7 +109,9 @@ def test_a_backup_s_age_is_measured_from_the_last_file_that_was_written(
     app: Flask, sandbox: Sandbox, clock: Clock, store: dict[str, str], tmp_path: Path
 ) -> None:
     def age() -> float | None:
-        return read(app.test_client().get("/metrics").text).get(("console_backup_age_seconds", frozenset()))
+        return read(app.test_client().get("/metrics").text).get(
+            ("console_backup_age_seconds", frozenset())
+        )
 
     environ = make_environ(sandbox.url, tmp_path, **store)
     assert age() is None
@@ -131,7 +144,12 @@ def test_only_this_machine_or_who_has_the_token_may_read_them(
     sandbox: Sandbox, tmp_path: Path, filled: Path, token: str, environ: dict[str, str], status: int
 ) -> None:
     made = create_app(
-        make_settings(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}", dashboard_metrics_token=token)
+        make_settings(
+            sandbox.url,
+            tmp_path,
+            database_url=f"sqlite:///{filled / 'console.db'}",
+            dashboard_metrics_token=token,
+        )
     )
     answer = made.test_client().get("/metrics", environ_overrides=environ)
     assert answer.status_code == status
@@ -153,15 +171,26 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
         def page(url: str) -> Found:
             return read(requests.get(f"{url}/metrics", timeout=30).text)
 
-        wait_for(lambda: value(page(url), "console_tasks_total", task="alerts", result="ok") > 0, "the worker's tasks count")
+        wait_for(
+            lambda: value(page(url), "console_tasks_total", task="alerts", result="ok") > 0,
+            "the worker's tasks count",
+        )
         # Whichever of the processes answers, it knows of all: those from before, and each time one more.
-        counts = [value(page(url), "console_request_seconds_count", endpoint="health.alive", status="200") for _ in range(6)]
+        counts = [
+            value(page(url), "console_request_seconds_count", endpoint="health.alive", status="200")
+            for _ in range(6)
+        ]
         assert counts == [counts[0]] * 6
         assert counts[0] >= 31
         machines.start("worker", f"--metrics-port={own}")
         worker = f"http://127.0.0.1:{own}"
         answering(worker, "/metrics")
-        assert value(page(worker), "console_request_seconds_count", endpoint="health.alive", status="200") == 0
+        assert (
+            value(
+                page(worker), "console_request_seconds_count", endpoint="health.alive", status="200"
+            )
+            == 0
+        )
         assert value(page(worker), "console_disk_free_bytes") > 0
         assert requests.get(f"{worker}/", timeout=30).status_code == 404
     finally:
@@ -177,9 +206,16 @@ def test_every_measurement_that_the_dashboard_or_an_alert_names_is_there(
 ) -> None:
     dashboard = json.loads((ROOT / "deploy/grafana.json").read_text())
     shown = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    rules: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/prometheus-alerts.yml").read_text())["groups"][0]["rules"]
+    rules: list[dict[str, Any]] = yaml.safe_load(
+        (ROOT / "deploy/prometheus-alerts.yml").read_text()
+    )["groups"][0]["rules"]
     olga.client.get("/connections")
-    assert run_here(["backup", str(tmp_path / "kept.console")], make_environ(sandbox.url, tmp_path, **store)).returncode == 0
+    assert (
+        run_here(
+            ["backup", str(tmp_path / "kept.console")], make_environ(sandbox.url, tmp_path, **store)
+        ).returncode
+        == 0
+    )
     with olga.client.application.app_context():
         parts.api.account_page()
         dispatch.start()
@@ -209,7 +245,9 @@ with multiprocess.shared_counts() as made:
 print(os.path.exists(made), multiprocess.SHARED in os.environ)
 """
     environ = {"TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ
+    )
     assert done.stdout.split() == ["True", "True", "False", "False"]
 
 
@@ -222,11 +260,15 @@ metrics.request_ended("overview.show", 200, 1)
 print("went on")
 """
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "gone"), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ
+    )
     assert done.stdout == "went on\n"
 
 
-def test_a_process_that_has_only_just_begun_to_count_takes_nothing_from_the_page(tmp_path: Path) -> None:
+def test_a_process_that_has_only_just_begun_to_count_takes_nothing_from_the_page(
+    tmp_path: Path,
+) -> None:
     script = """
 import os
 from pathlib import Path
@@ -236,5 +278,7 @@ metrics.task_ended("look", "ok")
 print(metrics.page().decode())
 """
     environ = {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environ
+    )
     assert value(read(done.stdout), "console_tasks_total", task="look", result="ok") == 1

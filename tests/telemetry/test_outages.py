@@ -10,7 +10,9 @@ from dashboard.telemetry import outages
 from tests.support.databases import wait_for
 
 
-def test_while_an_outage_lasts_it_is_said_again_now_and_then(caplog: pytest.LogCaptureFixture) -> None:
+def test_while_an_outage_lasts_it_is_said_again_now_and_then(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     back = Event()
 
     def ask() -> None:
@@ -19,14 +21,19 @@ def test_while_an_outage_lasts_it_is_said_again_now_and_then(caplog: pytest.LogC
 
     failing = logging.getLogger("failing")
     caplog.set_level(logging.INFO)
-    caplog.handler.addFilter(held := outages.Outages({outages.REDIS: ask}, look_every=0.01, tell_every=0.05))
+    caplog.handler.addFilter(
+        held := outages.Outages({outages.REDIS: ask}, look_every=0.01, tell_every=0.05)
+    )
     try:
         for _ in range(50):
             try:
                 ask()
             except RedisConnectionError:
                 failing.exception("A task failed")
-        wait_for(lambda: sum("has not answered for" in each for each in caplog.messages) >= 2, "it is said twice more")
+        wait_for(
+            lambda: sum("has not answered for" in each for each in caplog.messages) >= 2,
+            "it is said twice more",
+        )
         back.set()
         wait_for(lambda: "answers again" in caplog.text, "its end is said")
     finally:

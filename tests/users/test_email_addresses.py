@@ -29,7 +29,9 @@ SPELLINGS = (
 
 @pytest.fixture(autouse=True)
 def context(app: Flask, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(users, "hash_password", lambda password, email: users._hasher.hash(password))
+    monkeypatch.setattr(
+        users, "hash_password", lambda password, email: users._hasher.hash(password)
+    )
     with app.app_context():
         yield
 
@@ -53,9 +55,13 @@ def test_a_provider_vouches_for_the_person_whatever_its_spelling() -> None:
         made = users.create_user("sam@bücher.example", "viewer", PASSWORD, AT)
         claims = {"issuer": "https://id.example.com", "verified": True, "role": "viewer"}
         with pytest.raises(oidc_users.NotProvisioned, match="signs in with a password here"):
-            oidc_users.provision_user(oidc_users.OidcIdentity(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
+            oidc_users.provision_user(
+                oidc_users.OidcIdentity(subject=f"s{number}", email=spelling, **claims), AT
+            )  # type: ignore[arg-type]
         oidc_users.hand_over(made, "https://id.example.com")
-        admitted = oidc_users.provision_user(oidc_users.OidcIdentity(subject=f"s{number}", email=spelling, **claims), AT)  # type: ignore[arg-type]
+        admitted = oidc_users.provision_user(
+            oidc_users.OidcIdentity(subject=f"s{number}", email=spelling, **claims), AT
+        )  # type: ignore[arg-type]
         assert admitted.id == made.id
         db.session.delete(made)
         db.session.commit()
@@ -72,7 +78,10 @@ def test_two_whom_an_earlier_version_told_apart_both_still_sign_in() -> None:
     """As the store has them after an upgrade: their addresses are one now."""
     one, other = (
         User(email=email, role="viewer", password_hash=users._hasher.hash(password), created_at=AT)
-        for email, password in (("jan.straße@example.com", "the first one's"), ("jan.strasse@example.com", "the second one's"))
+        for email, password in (
+            ("jan.straße@example.com", "the first one's"),
+            ("jan.strasse@example.com", "the second one's"),
+        )
     )
     db.session.add_all([one, other])
     db.session.commit()
@@ -86,7 +95,9 @@ def test_two_whom_an_earlier_version_told_apart_both_still_sign_in() -> None:
 
 def test_somebody_whom_a_version_made_that_kept_no_canonical_form_signs_in() -> None:
     made = users.create_user("late@example.com", "viewer", PASSWORD, AT)
-    db.session.execute(db.update(User).where(User.id == made.id).values(address="", email_folded=""))
+    db.session.execute(
+        db.update(User).where(User.id == made.id).values(address="", email_folded="")
+    )
     db.session.commit()
     assert users.check_password("Late@Example.com", PASSWORD) is not None
     with pytest.raises(users.PeopleError, match="already"):

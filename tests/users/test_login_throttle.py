@@ -16,7 +16,9 @@ from tests.support.statements import counted
 pytestmark = pytest.mark.both_engines
 
 
-def test_an_administrator_says_who_sees_what_and_it_is_written_down(app: Flask, viv: Person, adam: Person) -> None:
+def test_an_administrator_says_who_sees_what_and_it_is_written_down(
+    app: Flask, viv: Person, adam: Person
+) -> None:
     with app.app_context():
         user = users.find_user("viv@example.com")
         assert user is not None
@@ -24,12 +26,20 @@ def test_an_administrator_says_who_sees_what_and_it_is_written_down(app: Flask, 
     for wrong in ("", "*", "a*b", "x" * 300):
         assert adam.post(f"{path}/customers", which="some", customers=wrong).status_code == 400
     assert viv.json("/accounts.json")["total"] == 60
-    assert adam.post(f"{path}/customers", which="some", customers="cust-0001*, cust-00003, cust-0002*").status_code == 303
+    assert (
+        adam.post(
+            f"{path}/customers", which="some", customers="cust-0001*, cust-00003, cust-0002*"
+        ).status_code
+        == 303
+    )
     assert viv.json("/accounts.json")["total"] == len(INSIDE)
     page = adam.get(path)
     assert "21 now" in words(page)
     assert "cust-00003\ncust-0001*\ncust-0002*" in page.select_one("textarea").text  # type: ignore[union-attr]
-    assert entries(adam, what="change_customers")[0]["detail"] == "viv@example.com: cust-00003, cust-0001*, cust-0002*"
+    assert (
+        entries(adam, what="change_customers")[0]["detail"]
+        == "viv@example.com: cust-00003, cust-0001*, cust-0002*"
+    )
     assert "some customers" in words(adam.get("/users"))
     assert viv.post(f"{path}/customers", which="all").status_code == 403
     # To see nobody is possible, too: a customer to come.
@@ -40,9 +50,16 @@ def test_an_administrator_says_who_sees_what_and_it_is_written_down(app: Flask, 
     assert viv.json("/accounts.json")["total"] == 60
 
 
-def test_capitals_and_signs_of_patterns_in_an_id_are_taken_as_they_are(app: Flask, adam: Person, viv: Person) -> None:
+def test_capitals_and_signs_of_patterns_in_an_id_are_taken_as_they_are(
+    app: Flask, adam: Person, viv: Person
+) -> None:
     with app.app_context():
-        for number, name in ((1001, "CUST-00003"), (1002, "cust_00003"), (1004, "cust%"), (1005, None)):
+        for number, name in (
+            (1001, "CUST-00003"),
+            (1002, "cust_00003"),
+            (1004, "cust%"),
+            (1005, None),
+        ):
             db.session.execute(update(Account).where(Account.id == number).values(external_id=name))
         recount()
         user = users.find_user("viv@example.com")
@@ -51,7 +68,9 @@ def test_capitals_and_signs_of_patterns_in_an_id_are_taken_as_they_are(app: Flas
     assert {item["account_id"] for item in viv.json("/accounts.json")["items"]} == {1002, 1003}
 
 
-def test_administrators_see_all_and_so_does_whoever_becomes_one(app: Flask, ids: dict[str, int], adam: Person) -> None:
+def test_administrators_see_all_and_so_does_whoever_becomes_one(
+    app: Flask, ids: dict[str, int], adam: Person
+) -> None:
     with app.app_context():
         user = users.find_user("adam@example.com")
         assert user is not None

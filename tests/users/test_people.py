@@ -22,7 +22,9 @@ def test_an_action_is_post_only_and_another_roles_button_is_refused_and_recorded
     assert sandbox.state()["syncs"] == {}
 
 
-def test_a_form_without_its_token_does_nothing_and_is_recorded(olga: Person, adam: Person, sandbox: Sandbox) -> None:
+def test_a_form_without_its_token_does_nothing_and_is_recorded(
+    olga: Person, adam: Person, sandbox: Sandbox
+) -> None:
     answer = olga.client.post(path_of(sandbox.healthy, "/sync"))
     assert answer.status_code == 400
     assert "too old" in answer.text
@@ -33,7 +35,13 @@ def test_a_form_without_its_token_does_nothing_and_is_recorded(olga: Person, ada
 def test_signing_in_leads_back_to_where_one_was_going(mallory: Person) -> None:
     asked = mallory.client.get("/connections?severity=error")
     assert asked.location.startswith("/login?next=")
-    answer = mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD, next="/connections?severity=error")
+    answer = mallory.post(
+        "/login",
+        page="/login",
+        email="viv@example.com",
+        password=PASSWORD,
+        next="/connections?severity=error",
+    )
     assert answer.location == "/connections?severity=error"
 
 
@@ -53,7 +61,9 @@ def test_a_session_in_constant_use_ends_after_twelve_hours(olga: Person, clock: 
     assert olga.client.get("/").status_code == 302
 
 
-def test_a_poll_never_keeps_a_session_alive_and_never_signs_anybody_in(olga: Person, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_poll_never_keeps_a_session_alive_and_never_signs_anybody_in(
+    olga: Person, clock: Clock, sandbox: Sandbox
+) -> None:
     path = path_of(sandbox.healthy, "/run-status")
     for _ in range(7):
         clock.move(minutes=10)
@@ -76,10 +86,15 @@ def test_a_new_password_a_new_role_and_being_shut_out_end_every_session(
     assert adam.post(f"/users/{number}", do="operator").status_code == 303
     assert viv.client.get("/").status_code == 302
     assert adam.post(f"/users/{number}", do="disable").status_code == 303
-    assert viv.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code == 403
+    assert (
+        viv.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code
+        == 403
+    )
 
 
-def test_a_personal_token_is_shown_once_opens_the_twins_and_nothing_else(app: Flask, viv: Person, adam: Person) -> None:
+def test_a_personal_token_is_shown_once_opens_the_twins_and_nothing_else(
+    app: Flask, viv: Person, adam: Person
+) -> None:
     shown = viv.post("/me/tokens", name="report")
     token = re.search(r"pc_[\w-]{40,}", shown.text)
     assert token is not None
@@ -95,24 +110,57 @@ def test_a_personal_token_is_shown_once_opens_the_twins_and_nothing_else(app: Fl
     viv.post(str(number["action"]))
     answer = script.get("/connections.json", headers=bearer)
     assert (answer.status_code, answer.json["error"]) == (401, "not_signed_in")
-    assert {"create_token", "revoke_token"} <= {item["what"] for item in adam.json("/audit.json")["items"]}
+    assert {"create_token", "revoke_token"} <= {
+        item["what"] for item in adam.json("/audit.json")["items"]
+    }
 
 
-def test_an_administrator_adds_people_but_never_changes_their_own_role(adam: Person, mallory: Person) -> None:
-    assert adam.post("/users", email="new@example.com", role="viewer", password="a long enough one").status_code == 303
-    assert mallory.post("/login", page="/login", email="new@example.com", password="a long enough one").status_code == 302
-    for wrong in ({"email": "new@example.com"}, {"email": "nonsense"}, {"role": "king"}, {"password": "short"}):
-        answer = adam.post("/users", **{"email": "x@example.com", "role": "viewer", "password": "a long enough one", **wrong})
+def test_an_administrator_adds_people_but_never_changes_their_own_role(
+    adam: Person, mallory: Person
+) -> None:
+    assert (
+        adam.post(
+            "/users", email="new@example.com", role="viewer", password="a long enough one"
+        ).status_code
+        == 303
+    )
+    assert (
+        mallory.post(
+            "/login", page="/login", email="new@example.com", password="a long enough one"
+        ).status_code
+        == 302
+    )
+    for wrong in (
+        {"email": "new@example.com"},
+        {"email": "nonsense"},
+        {"role": "king"},
+        {"password": "short"},
+    ):
+        answer = adam.post(
+            "/users",
+            **{
+                "email": "x@example.com",
+                "role": "viewer",
+                "password": "a long enough one",
+                **wrong,
+            },
+        )
         assert answer.status_code == 400
-    mine = next(row for row in adam.get("/users").select("tbody tr") if "adam@example.com" in row.text)
+    mine = next(
+        row for row in adam.get("/users").select("tbody tr") if "adam@example.com" in row.text
+    )
     assert mine.find("form") is None
 
 
-def test_every_action_is_in_the_audit_trail_with_its_result(olga: Person, adam: Person, sandbox: Sandbox) -> None:
+def test_every_action_is_in_the_audit_trail_with_its_result(
+    olga: Person, adam: Person, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     olga.post(path_of(connection, "/sync"))
     found = entries(adam, what="sync", who="olga@example.com")
-    assert [(item["result"], item["connection_id"]) for item in found] == [("pending", connection.id)]
+    assert [(item["result"], item["connection_id"]) for item in found] == [
+        ("pending", connection.id)
+    ]
     assert "olga@example.com" in words(adam.get("/audit?q=sync"))
 
 
@@ -127,13 +175,22 @@ def test_every_page_has_a_strict_policy_and_is_not_kept(viv: Person) -> None:
     assert not viv.get("/").select("[style], [onclick], script:not([src])")
 
 
-def test_the_session_cookie_is_for_this_site_over_https_and_not_for_scripts(app: Flask, mallory: Person) -> None:
+def test_the_session_cookie_is_for_this_site_over_https_and_not_for_scripts(
+    app: Flask, mallory: Person
+) -> None:
     app.config["SESSION_COOKIE_SECURE"] = True
     cookie = mallory.client.get("/login", base_url="https://localhost").headers["Set-Cookie"]
     assert {"Secure", "HttpOnly", "SameSite=Lax"} <= {part.strip() for part in cookie.split(";")}
 
 
-def test_no_page_holds_a_token_of_a_customer(olga: Person, parts: Services, sandbox: Sandbox) -> None:
+def test_no_page_holds_a_token_of_a_customer(
+    olga: Person, parts: Services, sandbox: Sandbox
+) -> None:
     secret = parts.api.tokens.get(1001) or parts.api._identity(1001)
-    for path in ("/accounts/1001", "/embed?external_id=cust-00001", path_of(sandbox.healthy), "/accounts/1001/tables/10011900"):
+    for path in (
+        "/accounts/1001",
+        "/embed?external_id=cust-00001",
+        path_of(sandbox.healthy),
+        "/accounts/1001/tables/10011900",
+    ):
         assert secret not in olga.client.get(path).text

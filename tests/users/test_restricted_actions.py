@@ -18,7 +18,11 @@ def test_what_concerns_others_too_is_not_theirs_to_silence_or_take(
 ) -> None:
     shared = ids["shared"]
     assert olga.client.get(f"/causes/{shared}").status_code == 200
-    for what, fields in (("suppress", {"reason": "known", "days": "1"}), ("wake", {}), ("owner", {"do": "take"})):
+    for what, fields in (
+        ("suppress", {"reason": "known", "days": "1"}),
+        ("wake", {}),
+        ("owner", {"do": "take"}),
+    ):
         answer = olga.post(f"/causes/{shared}/{what}", **fields)
         assert answer.status_code == 403
         assert "customers that you do not see" in answer.text
@@ -30,11 +34,15 @@ def test_what_concerns_others_too_is_not_theirs_to_silence_or_take(
     assert "called about this" not in page
 
 
-def test_a_bulk_job_reaches_nobody_else(app: Flask, ids: dict[str, int], olga: Person, sandbox: Sandbox) -> None:
+def test_a_bulk_job_reaches_nobody_else(
+    app: Flask, ids: dict[str, int], olga: Person, sandbox: Sandbox
+) -> None:
     outsider = f"{ids['account_id']}-{ids['connection_id']}"
     page = olga.client.get(f"/bulk/new?kind=sync&which=ticked&c={outsider}")
     assert "0 connections" in page.text or "Nothing" in page.text
-    begun = olga.post("/bulk", kind="sync", which="ticked", c=outsider, first=outsider, why="to try", seen="x")
+    begun = olga.post(
+        "/bulk", kind="sync", which="ticked", c=outsider, first=outsider, why="to try", seen="x"
+    )
     assert begun.status_code in {400, 409}
     assert sandbox.state()["syncs"] == {}
     own = olga.post("/queries", name="Of one's own", text="select 1 as one").location
@@ -46,12 +54,18 @@ def test_a_colleagues_job_on_their_customers_alone_is_theirs_to_cancel(
     app: Flask, ids: dict[str, int], olga: Person, adam: Person, parts: Services
 ) -> None:
     with app.app_context():
-        shown = select(Connection.account_id, Connection.id).where(Connection.is_warehouse.is_(False))
+        shown = select(Connection.account_id, Connection.id).where(
+            Connection.is_warehouse.is_(False)
+        )
         mine = db.session.execute(shown.where(Connection.account_id.in_(INSIDE)).limit(2)).all()
         places = [(row.account_id, row.id) for row in mine]
         both = [*places, (ids["account_id"], ids["connection_id"])]
-        job = bulk.open_job("sync", places, places[0], "adam@example.com", "theirs", 1, parts.clock())
-        mixed = bulk.open_job("sync", both, places[0], "adam@example.com", "theirs and others", 1, parts.clock())
+        job = bulk.open_job(
+            "sync", places, places[0], "adam@example.com", "theirs", 1, parts.clock()
+        )
+        mixed = bulk.open_job(
+            "sync", both, places[0], "adam@example.com", "theirs and others", 1, parts.clock()
+        )
         number, other = job.id, mixed.id
     assert olga.post(f"/bulk/{number}/cancel").status_code == 303
     assert "2 not begun" in entries(adam, what="bulk_sync", result="done")[0]["detail"]  # type: ignore[operator]
@@ -64,7 +78,9 @@ def test_no_widget_is_had_for_another_customer_and_none_is_made(
 ) -> None:
     for external_id in ("cust-00001", "cust-99999", "CUST-00003"):
         assert olga.post("/embed/token", external_id=external_id, create="yes").status_code == 404
-        assert olga.post("/embed/connected", external_id=external_id, server_id="5").status_code == 404
+        assert (
+            olga.post("/embed/connected", external_id=external_id, server_id="5").status_code == 404
+        )
         assert olga.client.get(f"/embed?external_id={external_id}").status_code == 404
     assert not entries(adam, what="create_account")
     assert olga.post("/embed/token", external_id="cust-00003").status_code == 200
@@ -77,26 +93,37 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
         causes = adam.json("/causes.json?per_page=200")["items"]
         with app.app_context():
             by_kind = db.session.execute(
-                db.text("SELECT severity, sum(connections) FROM connection_count GROUP BY severity ORDER BY 1")
+                db.text(
+                    "SELECT severity, sum(connections) FROM connection_count GROUP BY severity ORDER BY 1"
+                )
             ).all()
-        return [(each["id"], each["connections"], each["accounts"], each["state"]) for each in causes], [
-            tuple(row) for row in by_kind
-        ]
+        return [
+            (each["id"], each["connections"], each["accounts"], each["state"]) for each in causes
+        ], [tuple(row) for row in by_kind]
 
-    assert adam.post(f"/causes/{ids['cause_id']}/suppress", reason="known", days="1").status_code == 303
+    assert (
+        adam.post(f"/causes/{ids['cause_id']}/suppress", reason="known", days="1").status_code
+        == 303
+    )
     spared = adam.json("/findings.json?state=suppressed")["total"]
     assert spared
     before = counted()
     with app.app_context():
         mine = db.session.scalars(
-            select(Connection).where(Connection.account_id == 1011, Connection.is_warehouse.is_(False))
+            select(Connection).where(
+                Connection.account_id == 1011, Connection.is_warehouse.is_(False)
+            )
         ).first()
         assert mine is not None
         path = f"/accounts/1011/connections/{mine.id}"
-        own = select(Finding.id).where(Finding.account_id.in_(INSIDE), Finding.recovered_at.is_(None))
+        own = select(Finding.id).where(
+            Finding.account_id.in_(INSIDE), Finding.recovered_at.is_(None)
+        )
         finding_id = db.session.scalar(own.limit(1))
     assert olga.post(f"{path}/check").status_code == 303
-    assert olga.post(f"/findings/{finding_id}/suppress", reason="known", days="1").status_code == 303
+    assert (
+        olga.post(f"/findings/{finding_id}/suppress", reason="known", days="1").status_code == 303
+    )
     assert olga.post(f"/findings/{finding_id}/wake").status_code == 303
     assert olga.post(f"{path}/sync").status_code == 303
     assert counted() == before
@@ -117,13 +144,17 @@ def test_a_cause_that_leaves_their_customers_stays_with_the_others(
             )
             .exists()
         )
-        shown = select(Connection).where(Connection.is_warehouse.is_(False), Connection.is_target.is_(False), well)
+        shown = select(Connection).where(
+            Connection.is_warehouse.is_(False), Connection.is_target.is_(False), well
+        )
         connector = db.session.scalar(
             select(Connection.connector)
             .where(
                 Connection.account_id.in_(INSIDE),
                 Connection.connector.in_(
-                    shown.where(Connection.account_id.not_in(INSIDE)).with_only_columns(Connection.connector)
+                    shown.where(Connection.account_id.not_in(INSIDE)).with_only_columns(
+                        Connection.connector
+                    )
                 ),
                 well,
                 Connection.is_warehouse.is_(False),
@@ -133,7 +164,9 @@ def test_a_cause_that_leaves_their_customers_stays_with_the_others(
         shown = shown.where(Connection.connector == connector).limit(1)
         mine = db.session.scalars(shown.where(Connection.account_id.in_(INSIDE))).one()
         theirs = db.session.scalars(shown.where(Connection.account_id.not_in(INSIDE))).one()
-        paths = [f"/accounts/{each.account_id}/connections/{each.id}/check" for each in (mine, theirs)]
+        paths = [
+            f"/accounts/{each.account_id}/connections/{each.id}/check" for each in (mine, theirs)
+        ]
         number = mine.id
         for each in (mine, theirs):
             sandbox.set(each.id, health_status="DISABLED")

@@ -43,11 +43,14 @@ def rules(app: Flask, method: str, *roles: str) -> Iterator[Rule]:
 def counts(app: Flask) -> dict[str, int]:
     with app.app_context():
         return {
-            table.name: db.session.scalar(select(func.count()).select_from(table)) or 0 for table in db.metadata.sorted_tables
+            table.name: db.session.scalar(select(func.count()).select_from(table)) or 0
+            for table in db.metadata.sorted_tables
         }
 
 
-def test_every_address_with_an_outsiders_id_is_a_404(app: Flask, ids: dict[str, int], olga: Person) -> None:
+def test_every_address_with_an_outsiders_id_is_a_404(
+    app: Flask, ids: dict[str, int], olga: Person
+) -> None:
     asked = set()
     for rule in rules(app, "GET", "viewer", "operator"):
         path = path_of(rule, ids)
@@ -102,22 +105,48 @@ def test_no_list_and_no_page_names_an_outsider(
             "?state=recovered",
             "?external_id=cust-00001",
         ):
-            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(ids.get(found[1], 1)), rule.rule) + args
+            path = (
+                re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(ids.get(found[1], 1)), rule.rule)
+                + args
+            )
             answer = person.client.get(path)
             assert answer.status_code in {200, 302, 400, 403, 404}, path
-            said = answer.text.replace("q=outsider", "").replace('value="outsider"', "").replace("“outsider”", "")
+            said = (
+                answer.text.replace("q=outsider", "")
+                .replace('value="outsider"', "")
+                .replace("“outsider”", "")
+            )
             said = said.replace('placeholder="cust-00001"', "")
             said = said.replace("cust-00001", "") if "external_id" in args else said
-            assert not OUTSIDER.search(said), (path, said[max(0, OUTSIDER.search(said).start() - 200) :][:400])  # type: ignore[union-attr]
+            assert not OUTSIDER.search(said), (
+                path,
+                said[max(0, OUTSIDER.search(said).start() - 200) :][:400],
+            )  # type: ignore[union-attr]
             assert not outside.search(said), (path, outside.search(said))
             asked += answer.status_code == 200
     assert asked > (130 if name == "olga" else 100)
 
 
-def test_a_search_finds_nothing_by_words_that_are_not_shown(app: Flask, ids: dict[str, int], viv: Person, adam: Person) -> None:
-    lists = ("/accounts", "/connections", "/findings", "/causes", "/desk", "/desk/needed", "/receipts", "/bulk", "/deliveries")
+def test_a_search_finds_nothing_by_words_that_are_not_shown(
+    app: Flask, ids: dict[str, int], viv: Person, adam: Person
+) -> None:
+    lists = (
+        "/accounts",
+        "/connections",
+        "/findings",
+        "/causes",
+        "/desk",
+        "/desk/needed",
+        "/receipts",
+        "/bulk",
+        "/deliveries",
+    )
     found = {
-        path: (adam.json(f"{path}.json?q=outsider")["total"], viv.json(f"{path}.json?q=outsider")["total"]) for path in lists
+        path: (
+            adam.json(f"{path}.json?q=outsider")["total"],
+            viv.json(f"{path}.json?q=outsider")["total"],
+        )
+        for path in lists
     }
     # The causes are there for both, with an outsider's words in the store.
     assert found["/causes"][0] > 0
@@ -125,13 +154,18 @@ def test_a_search_finds_nothing_by_words_that_are_not_shown(app: Flask, ids: dic
     assert {path: mine for path, (_, mine) in found.items()} == dict.fromkeys(lists, 0)
 
 
-def test_a_token_shows_a_script_no_more_than_its_owner_sees(app: Flask, ids: dict[str, int], viv: Person) -> None:
+def test_a_token_shows_a_script_no_more_than_its_owner_sees(
+    app: Flask, ids: dict[str, int], viv: Person
+) -> None:
     shown = viv.post("/me/tokens", name="report")
     token = re.search(r"pc_[\w-]{40,}", shown.text)
     assert token is not None
     script: FlaskClient = app.test_client()
     bearer = {"Authorization": f"Bearer {token.group()}"}
-    assert {item["account_id"] for item in script.get("/accounts.json?per_page=200", headers=bearer).json["items"]} == INSIDE
+    assert {
+        item["account_id"]
+        for item in script.get("/accounts.json?per_page=200", headers=bearer).json["items"]
+    } == INSIDE
     for path in (
         "/connections.json?per_page=200",
         "/findings.json?per_page=200",
@@ -143,17 +177,32 @@ def test_a_token_shows_a_script_no_more_than_its_owner_sees(app: Flask, ids: dic
         assert answer.status_code == 200
         assert not OUTSIDER.search(answer.text), path
     assert script.get(f"/bulk/{ids['job_id']}.json", headers=bearer).status_code == 404
-    assert script.get(f"/accounts/{ids['account_id']}/tables/1.json", headers=bearer).status_code == 404
+    assert (
+        script.get(f"/accounts/{ids['account_id']}/tables/1.json", headers=bearer).status_code
+        == 404
+    )
 
 
-def test_whatever_is_counted_counts_what_they_see(app: Flask, ids: dict[str, int], viv: Person, adam: Person) -> None:
+def test_whatever_is_counted_counts_what_they_see(
+    app: Flask, ids: dict[str, int], viv: Person, adam: Person
+) -> None:
     with app.app_context():
-        mine = (Connection.account_id.in_(INSIDE), Connection.gone_at.is_(None), Connection.is_warehouse.is_(False))
-        connections = db.session.scalar(select(func.count()).select_from(Connection).where(*mine)) or 0
+        mine = (
+            Connection.account_id.in_(INSIDE),
+            Connection.gone_at.is_(None),
+            Connection.is_warehouse.is_(False),
+        )
+        connections = (
+            db.session.scalar(select(func.count()).select_from(Connection).where(*mine)) or 0
+        )
         behind = {
             row[0]: (row[1], row[2])
             for row in db.session.execute(
-                select(Finding.cause_id, func.count(Finding.connection_id), func.count(Finding.account_id.distinct()))
+                select(
+                    Finding.cause_id,
+                    func.count(Finding.connection_id),
+                    func.count(Finding.account_id.distinct()),
+                )
                 .where(Finding.account_id.in_(INSIDE), Finding.recovered_at.is_(None))
                 .group_by(Finding.cause_id)
             )
@@ -164,14 +213,24 @@ def test_whatever_is_counted_counts_what_they_see(app: Flask, ids: dict[str, int
     assert f"{len(INSIDE)} of {len(INSIDE)} accounts read" in words(viv.get("/"))
     cards = [int(card.text) for card in viv.get("/").select(".severity-count")]
     assert (sum(cards), cards[0] > 0) == (connections, True)
-    shown = {item["id"]: (item["connections"], item["accounts"]) for item in viv.json("/causes.json?per_page=200")["items"]}
+    shown = {
+        item["id"]: (item["connections"], item["accounts"])
+        for item in viv.json("/causes.json?per_page=200")["items"]
+    }
     assert shown == behind
-    everybody = {item["id"]: item["accounts"] for item in adam.json("/causes.json?per_page=200")["items"]}
+    everybody = {
+        item["id"]: item["accounts"] for item in adam.json("/causes.json?per_page=200")["items"]
+    }
     assert any(everybody[id] > accounts for id, (_, accounts) in shown.items())
-    assert sum(item["connections"] for item in viv.json("/accounts.json?per_page=200")["items"]) == connections
+    assert (
+        sum(item["connections"] for item in viv.json("/accounts.json?per_page=200")["items"])
+        == connections
+    )
 
 
-def test_what_is_remembered_for_one_is_not_shown_to_another(app: Flask, ids: dict[str, int], viv: Person, adam: Person) -> None:
+def test_what_is_remembered_for_one_is_not_shown_to_another(
+    app: Flask, ids: dict[str, int], viv: Person, adam: Person
+) -> None:
     for _ in range(2):
         everything, some = adam.json("/accounts.json")["total"], viv.json("/accounts.json")["total"]
         assert (everything, some) == (60, len(INSIDE))

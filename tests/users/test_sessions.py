@@ -26,7 +26,9 @@ def enter(app: Flask, agent: str, email: str = "viv@example.com") -> Person:
 def listed(page: BeautifulSoup) -> dict[str, str]:
     """The browsers of the list, each with what its button sends; empty where it has none."""
     rows = page.select("td[data-label=Browser]")
-    buttons = {words(row): row.parent.select_one("button[name=which]") for row in rows if row.parent}
+    buttons = {
+        words(row): row.parent.select_one("button[name=which]") for row in rows if row.parent
+    }
     assert len(buttons) == len(rows)
     return {browser: str(button["value"]) if button else "" for browser, button in buttons.items()}
 
@@ -35,7 +37,9 @@ def is_in(person: Person) -> bool:
     return person.client.get("/").status_code == 200
 
 
-def test_one_sees_ones_own_sessions_with_the_browser_and_since_when(app: Flask, clock: Clock) -> None:
+def test_one_sees_ones_own_sessions_with_the_browser_and_since_when(
+    app: Flask, clock: Clock
+) -> None:
     desk = enter(app, DESK)
     enter(app, DESK, "olga@example.com")
     page = desk.get("/me")
@@ -75,7 +79,9 @@ def test_one_ends_all_others_and_stays(app: Flask) -> None:
     assert list(listed(desk.get("/me"))) == ["Firefox on Linux (this one)"]
 
 
-def test_without_the_password_and_of_other_people_nothing_is_ended(app: Flask, adam: Person) -> None:
+def test_without_the_password_and_of_other_people_nothing_is_ended(
+    app: Flask, adam: Person
+) -> None:
     desk, phone = enter(app, DESK), enter(app, PHONE)
     olga, other = enter(app, DESK, "olga@example.com"), enter(app, PHONE, "olga@example.com")
     number = listed(desk.get("/me"))["Safari on an iPhone"]
@@ -90,7 +96,9 @@ def test_without_the_password_and_of_other_people_nothing_is_ended(app: Flask, a
     assert entries(adam, what="end_sessions", who="viv@example.com", result="failed")
 
 
-def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(app: Flask, clock: Clock) -> None:
+def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(
+    app: Flask, clock: Clock
+) -> None:
     phone, desk = enter(app, PHONE), enter(app, DESK)
     with app.app_context():
         user = users.find_user("viv@example.com")
@@ -110,7 +118,11 @@ def test_who_has_no_password_here_ends_them_soon_after_having_signed_in(app: Fla
 def test_an_administrator_sees_and_ends_anothers_sessions(app: Flask, adam: Person) -> None:
     phone, olga = enter(app, PHONE), enter(app, DESK, "olga@example.com")
     with app.app_context():
-        numbers = {name: user.id for name in ("viv", "adam") if (user := users.find_user(f"{name}@example.com"))}
+        numbers = {
+            name: user.id
+            for name in ("viv", "adam")
+            if (user := users.find_user(f"{name}@example.com"))
+        }
     path = f"/users/{numbers['viv']}"
     assert list(listed(adam.get(path))) == ["Safari on an iPhone"]
     assert olga.post(f"{path}/sessions/end").status_code == 403
@@ -129,7 +141,9 @@ def test_a_session_is_noted_as_seen_no_more_than_once_a_minute(app: Flask, clock
         clock.move(seconds=seconds)
         with counted(app) as statements:
             assert is_in(desk)
-        assert len([each for each in statements if each.startswith("UPDATE sign_in")]) == writes, statements
+        assert len([each for each in statements if each.startswith("UPDATE sign_in")]) == writes, (
+            statements
+        )
 
 
 def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: Clock) -> None:

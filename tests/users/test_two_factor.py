@@ -27,7 +27,9 @@ def set_up(person: Person, clock: Clock) -> tuple[str, list[str]]:
     page = person.get("/me/second-factor")
     secret = str(page.select_one("code").text).replace(" ", "")  # type: ignore[union-attr]
     sealed = str(page.select_one("input[name=sealed]")["value"])  # type: ignore[index]
-    shown = person.post("/me/second-factor", sealed=sealed, code=now(secret, clock), password=PASSWORD)
+    shown = person.post(
+        "/me/second-factor", sealed=sealed, code=now(secret, clock), password=PASSWORD
+    )
     assert shown.status_code == 200, shown.text
     clock.move(seconds=60)
     return secret, re.findall(r"\b(?:[a-z2-7]{6}-){3}[a-z2-7]{6}\b", shown.text)
@@ -47,7 +49,9 @@ def counted(app: Flask) -> Iterator[None]:
     limiter.enabled = False
 
 
-def test_after_the_password_a_code_is_asked_for_and_before_it_nothing_opens(viv: Person, mallory: Person, clock: Clock) -> None:
+def test_after_the_password_a_code_is_asked_for_and_before_it_nothing_opens(
+    viv: Person, mallory: Person, clock: Clock
+) -> None:
     secret, _ = set_up(viv, clock)
     half_in(mallory)
     assert mallory.client.get("/").status_code == 302
@@ -55,17 +59,29 @@ def test_after_the_password_a_code_is_asked_for_and_before_it_nothing_opens(viv:
     assert mallory.post("/login/code", page="/login/code", code="000000").status_code == 403
     assert mallory.client.get("/").status_code == 302
     code = now(secret, clock)
-    assert mallory.post("/login/code", page="/login/code", code=f"{code[:3]} {code[3:]}").location == "/"
+    assert (
+        mallory.post("/login/code", page="/login/code", code=f"{code[:3]} {code[3:]}").location
+        == "/"
+    )
     assert mallory.client.get("/").status_code == 200
 
 
-def test_signing_in_with_a_code_leads_back_to_where_one_was_going(viv: Person, mallory: Person, clock: Clock) -> None:
+def test_signing_in_with_a_code_leads_back_to_where_one_was_going(
+    viv: Person, mallory: Person, clock: Clock
+) -> None:
     secret, _ = set_up(viv, clock)
-    mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD, next="/causes")
-    assert mallory.post("/login/code", page="/login/code", code=now(secret, clock)).location == "/causes"
+    mallory.post(
+        "/login", page="/login", email="viv@example.com", password=PASSWORD, next="/causes"
+    )
+    assert (
+        mallory.post("/login/code", page="/login/code", code=now(secret, clock)).location
+        == "/causes"
+    )
 
 
-def test_a_code_is_good_once_and_so_is_none_before_it(app: Flask, viv: Person, mallory: Person, clock: Clock) -> None:
+def test_a_code_is_good_once_and_so_is_none_before_it(
+    app: Flask, viv: Person, mallory: Person, clock: Clock
+) -> None:
     secret, _ = set_up(viv, clock)
     half_in(mallory)
     earlier, code = now(secret, clock, -1), now(secret, clock)
@@ -78,7 +94,9 @@ def test_a_code_is_good_once_and_so_is_none_before_it(app: Flask, viv: Person, m
     assert thief.post("/login/code", page="/login/code", code=now(secret, clock)).status_code == 302
 
 
-def test_a_clock_may_be_half_a_minute_off_and_no_more(app: Flask, viv: Person, clock: Clock) -> None:
+def test_a_clock_may_be_half_a_minute_off_and_no_more(
+    app: Flask, viv: Person, clock: Clock
+) -> None:
     secret, _ = set_up(viv, clock)
     for off, works in ((-2, False), (2, False), (-1, True), (1, True)):
         person = Person(app.test_client())
@@ -103,7 +121,9 @@ def test_a_recovery_code_signs_in_once_and_is_kept_as_a_hash_alone(
     half_in(other)
     assert other.post("/login/code", page="/login/code", code=codes[0]).status_code == 403
     assert entries(adam, what="sign_in", who="viv@example.com", result="failed")
-    assert {"With a recovery code."} <= {item["detail"] for item in entries(adam, what="sign_in", who="viv@example.com")}
+    assert {"With a recovery code."} <= {
+        item["detail"] for item in entries(adam, what="sign_in", who="viv@example.com")
+    }
 
 
 def test_the_secret_rests_encrypted_and_is_shown_on_the_form_alone(
@@ -149,7 +169,10 @@ def test_it_is_removed_with_both_by_oneself_and_by_an_administrator_for_another(
     assert "On: after your password" in words(viv.get("/me"))
     viv.post("/me/second-factor/remove", code=now(secret, clock), password=PASSWORD)
     assert "Set it up" in words(viv.get("/me"))
-    assert mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).location == "/"
+    assert (
+        mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).location
+        == "/"
+    )
     set_up(viv, clock)
     with app.app_context():
         user = users.find_user("viv@example.com")
@@ -158,7 +181,12 @@ def test_it_is_removed_with_both_by_oneself_and_by_an_administrator_for_another(
     assert viv.post(f"{path}/second-factor/remove").status_code == 403
     adam.get(path)
     assert adam.post(f"{path}/second-factor/remove").status_code == 303
-    assert Person(app.test_client()).post("/login", page="/login", email="viv@example.com", password=PASSWORD).location == "/"
+    assert (
+        Person(app.test_client())
+        .post("/login", page="/login", email="viv@example.com", password=PASSWORD)
+        .location
+        == "/"
+    )
     assert {item["who"] for item in entries(adam, what="second_factor_off", result="done")} == {
         "viv@example.com",
         "adam@example.com",
@@ -178,7 +206,9 @@ def test_the_password_holds_for_five_minutes_and_while_it_is_theirs(
         user = users.find_user("viv@example.com")
         assert user is not None
         users.set_password(user, "another long password", parts.clock())
-    answer = mallory.client.post("/login/code", data={"csrf_token": token, "code": now(secret, clock)})
+    answer = mallory.client.post(
+        "/login/code", data={"csrf_token": token, "code": now(secret, clock)}
+    )
     assert answer.location.startswith("/login")
     assert mallory.client.get("/").status_code == 302
     assert Person(app.test_client()).client.get("/login/code").status_code == 302
@@ -191,10 +221,14 @@ def test_guessing_codes_is_limited_as_guessing_passwords_is(
     secret, _ = set_up(viv, clock)
     half_in(mallory)
     token = mallory.token("/login/code")
-    answers = [mallory.client.post("/login/code", data={"csrf_token": token, "code": "000000"}).status_code for _ in range(12)]
+    answers = [
+        mallory.client.post("/login/code", data={"csrf_token": token, "code": "000000"}).status_code
+        for _ in range(12)
+    ]
     assert answers == [403] * 10 + [429] * 2
     assert "Too many attempts." in {
-        item["detail"] for item in entries(adam, what="sign_in", who="viv@example.com", result="refused")
+        item["detail"]
+        for item in entries(adam, what="sign_in", who="viv@example.com", result="refused")
     }
     elsewhere = Person(app.test_client())
     half_in(elsewhere)

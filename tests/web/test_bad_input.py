@@ -24,7 +24,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(("path", "status"), BAD)
-def test_what_cannot_be_read_is_a_page_with_a_sentence_and_a_next_step(viv: Person, path: str, status: int) -> None:
+def test_what_cannot_be_read_is_a_page_with_a_sentence_and_a_next_step(
+    viv: Person, path: str, status: int
+) -> None:
     soup = viv.get(path, status)
     assert soup.select_one(".empty-title")
     assert "Go to the overview" in words(soup)
@@ -32,7 +34,8 @@ def test_what_cannot_be_read_is_a_page_with_a_sentence_and_a_next_step(viv: Pers
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [(path, status) for path, status in BAD if path.startswith(("/connections?", "/accounts?"))]
+    ("path", "status"),
+    [(path, status) for path, status in BAD if path.startswith(("/connections?", "/accounts?"))],
 )
 def test_scripts_get_the_same_as_json(viv: Person, path: str, status: int) -> None:
     answer = viv.json(path.replace("?", ".json?"), status)
@@ -41,7 +44,13 @@ def test_scripts_get_the_same_as_json(viv: Person, path: str, status: int) -> No
 
 
 @pytest.mark.parametrize(
-    "path", ["/connections?q=%ff%fe", "/connections?q=%25_", "/connections?status=NOPE", "/accounts?q=%F0%9F%8D%95"]
+    "path",
+    [
+        "/connections?q=%ff%fe",
+        "/connections?q=%25_",
+        "/connections?status=NOPE",
+        "/accounts?q=%F0%9F%8D%95",
+    ],
 )
 def test_odd_but_readable_input_is_an_ordinary_list(viv: Person, path: str) -> None:
     viv.get(path)
@@ -53,7 +62,9 @@ def test_percent_and_underscore_are_searched_as_they_are(viv: Person) -> None:
     assert viv.json("/connections.json?q=exactXonline")["total"] == 0
 
 
-def test_a_database_that_is_away_is_said_with_503_and_all_recovers_by_itself(viv: Person, app: Flask) -> None:
+def test_a_database_that_is_away_is_said_with_503_and_all_recovers_by_itself(
+    viv: Person, app: Flask
+) -> None:
     with app.app_context():
         engine = db.engine
         db.session.remove()
@@ -63,7 +74,11 @@ def test_a_database_that_is_away_is_said_with_503_and_all_recovers_by_itself(viv
 
         event.listen(engine, "before_cursor_execute", refuse)
         try:
-            for path, headers in (("/connections", {}), ("/connections.json", {}), ("/", {"HX-Request": "true"})):
+            for path, headers in (
+                ("/connections", {}),
+                ("/connections.json", {}),
+                ("/", {"HX-Request": "true"}),
+            ):
                 answer = viv.client.get(path, headers=headers)
                 assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10"), path
                 assert "database does not answer" in answer.text

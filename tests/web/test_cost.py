@@ -43,7 +43,9 @@ QUERIES = {
 
 
 @pytest.mark.parametrize("path", QUERIES)
-def test_a_page_asks_as_many_questions_for_two_hundred_rows_as_for_twenty_five(adam: Person, app: Flask, path: str) -> None:
+def test_a_page_asks_as_many_questions_for_two_hundred_rows_as_for_twenty_five(
+    adam: Person, app: Flask, path: str
+) -> None:
     asked = {}
     for per_page in (25, 200):
         address = f"{path}{'&' if '?' in path else '?'}per_page={per_page}"
@@ -57,7 +59,12 @@ def test_a_page_asks_as_many_questions_for_two_hundred_rows_as_for_twenty_five(a
 
 def test_pages_and_static_files_travel_packed(adam: Person) -> None:
     asked = {"Accept-Encoding": "gzip, deflate, br"}
-    for path in ("/connections", "/connections.json", "/static/console.css", "/static/vendor/icons.svg"):
+    for path in (
+        "/connections",
+        "/connections.json",
+        "/static/console.css",
+        "/static/vendor/icons.svg",
+    ):
         whole, packed = adam.client.get(path), adam.client.get(path, headers=asked)
         assert "Content-Encoding" not in whole.headers
         assert packed.headers["Content-Encoding"] in {"gzip", "br"}, path

@@ -23,7 +23,9 @@ def sign_in(person: Person, location: str, email: str = "viv@example.com") -> st
     form = person.get(location).select_one("form")
     assert form is not None
     told = {str(field["name"]): str(field.get("value", "")) for field in form.select("input[name]")}
-    answer = person.client.post(str(form["action"]), data={**told, "email": email, "password": PASSWORD})
+    answer = person.client.post(
+        str(form["action"]), data={**told, "email": email, "password": PASSWORD}
+    )
     assert answer.status_code == 302
     return str(answer.location)
 
@@ -39,19 +41,25 @@ def test_an_address_with_its_query_is_where_one_lands_after_signing_in(mallory: 
 def test_a_wrong_password_first_loses_nothing(mallory: Person, sandbox: Sandbox) -> None:
     path = path_of(sandbox.healthy)
     asked = mallory.client.get(path)
-    wrong = mallory.post("/login", page=asked.location, email="viv@example.com", password="not it", next=path)
+    wrong = mallory.post(
+        "/login", page=asked.location, email="viv@example.com", password="not it", next=path
+    )
     assert f'name="next" value="{path}"' in wrong.text
     assert sign_in(mallory, asked.location) == path
 
 
-def test_who_was_signed_in_till_a_while_ago_is_told_so_and_comes_back_to_the_page(olga: Person, clock: Clock) -> None:
+def test_who_was_signed_in_till_a_while_ago_is_told_so_and_comes_back_to_the_page(
+    olga: Person, clock: Clock
+) -> None:
     clock.move(hours=2)
     asked = olga.client.get("/causes?state=open")
     assert "Your session has ended" in words(olga.get(asked.location))
     assert sign_in(olga, asked.location, "olga@example.com") == "/causes?state=open"
 
 
-def test_who_is_signed_in_and_opens_such_an_address_of_the_sign_in_page_is_sent_on(viv: Person) -> None:
+def test_who_is_signed_in_and_opens_such_an_address_of_the_sign_in_page_is_sent_on(
+    viv: Person,
+) -> None:
     answer = viv.client.get("/login?next=/causes%3Fstate%3Dopen")
     assert (answer.status_code, answer.location) == (302, "/causes?state=open")
 
@@ -68,7 +76,9 @@ def test_a_fragment_sends_the_whole_page_to_sign_in_and_back_to_where_it_was(
     assert sign_in(olga, answer.headers["HX-Redirect"], "olga@example.com") == f"{path}?from=mail"
 
 
-def test_a_form_that_comes_too_late_does_nothing_and_leads_back_to_its_page(olga: Person, clock: Clock, sandbox: Sandbox) -> None:
+def test_a_form_that_comes_too_late_does_nothing_and_leads_back_to_its_page(
+    olga: Person, clock: Clock, sandbox: Sandbox
+) -> None:
     path = path_of(sandbox.healthy)
     token = olga.token()
     clock.move(hours=2)
@@ -81,13 +91,24 @@ def test_a_form_that_comes_too_late_does_nothing_and_leads_back_to_its_page(olga
 
 @pytest.mark.parametrize(
     "where",
-    ["https://evil.example/x", "http://localhost.evil.example/x", "//evil.example/x", "javascript:alert(1)", "http://[", ""],
+    [
+        "https://evil.example/x",
+        "http://localhost.evil.example/x",
+        "//evil.example/x",
+        "javascript:alert(1)",
+        "http://[",
+        "",
+    ],
 )
-def test_a_page_that_is_not_ours_is_never_where_one_is_sent(olga: Person, clock: Clock, sandbox: Sandbox, where: str) -> None:
+def test_a_page_that_is_not_ours_is_never_where_one_is_sent(
+    olga: Person, clock: Clock, sandbox: Sandbox, where: str
+) -> None:
     token = olga.token()
     clock.move(hours=2)
     path = path_of(sandbox.healthy)
-    fragment = olga.client.get(f"{path}/live", headers={"HX-Request": "true", "HX-Current-URL": where})
+    fragment = olga.client.get(
+        f"{path}/live", headers={"HX-Request": "true", "HX-Current-URL": where}
+    )
     form = olga.client.post(f"{path}/sync", data={"csrf_token": token}, headers={"Referer": where})
     for location in (fragment.headers["HX-Redirect"], form.location):
         assert next_of(location) == ""

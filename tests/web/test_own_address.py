@@ -37,7 +37,12 @@ def oidc() -> Iterator[Provider]:
 
 @pytest.fixture
 def make(
-    store: dict[str, str], sandbox: Sandbox, tmp_path: Path, compiled: FileSystemBytecodeCache, oidc: Provider, clock: Clock
+    store: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    compiled: FileSystemBytecodeCache,
+    oidc: Provider,
+    clock: Clock,
 ) -> Iterator[Make]:
     """A console with other settings."""
     made: list[Flask] = []
@@ -49,7 +54,9 @@ def make(
             "dashboard_oidc_client_secret": CLIENT_SECRET,
             "dashboard_oidc_roles": "support=operator",
         }
-        app = create_app(make_settings(sandbox.url, tmp_path, **store, **signing, **settings), clock=clock)
+        app = create_app(
+            make_settings(sandbox.url, tmp_path, **store, **signing, **settings), clock=clock
+        )
         app.jinja_env.bytecode_cache = compiled
         limiter.enabled = False
         made.append(app)
@@ -61,7 +68,9 @@ def make(
 
 
 def token_on(client: FlaskClient, path: str, **more: Any) -> str:
-    found = BeautifulSoup(client.get(path, **more).text, "html.parser").select_one("input[name=csrf_token]")
+    found = BeautifulSoup(client.get(path, **more).text, "html.parser").select_one(
+        "input[name=csrf_token]"
+    )
     assert found is not None
     return str(found["value"])
 
@@ -69,7 +78,11 @@ def token_on(client: FlaskClient, path: str, **more: Any) -> str:
 def sign_in(app: Flask, root: str, **more: Any) -> FlaskClient:
     """An administrator's browser. ``more``: what every request has."""
     client = app.test_client()
-    fields = {"email": "adam@example.com", "password": PASSWORD, "csrf_token": token_on(client, f"{root}/login", **more)}
+    fields = {
+        "email": "adam@example.com",
+        "password": PASSWORD,
+        "csrf_token": token_on(client, f"{root}/login", **more),
+    }
     assert client.post(f"{root}/login", data=fields, **more).status_code == 302
     return client
 
@@ -82,14 +95,25 @@ def external_addresses(app: Flask, root: str, **more: Any) -> dict[str, str]:
     way = app.test_client().get(f"{root}/login/provider", **more)
     found = {
         "report": links[0],
-        "access tokens": re.findall(r"https?://\S+/connections\.json", client.get(f"{root}/me", **more).text)[0],
-        "webhooks": re.findall(r"https?://\S+/webhooks/peliqan", client.get(f"{root}/webhooks", **more).text)[0],
+        "access tokens": re.findall(
+            r"https?://\S+/connections\.json", client.get(f"{root}/me", **more).text
+        )[0],
+        "webhooks": re.findall(
+            r"https?://\S+/webhooks/peliqan", client.get(f"{root}/webhooks", **more).text
+        )[0],
         "provider": parse_qs(urlsplit(way.location).query)["redirect_uri"][0],
         "redirect by the router": client.get(f"{root}/accounts//1001", **more).location,
     }
     frame = client.get(f"{root}/embed/frame", **more).headers["Content-Security-Policy"]
     found["the frame's policy"] = re.findall(r"script-src (\S+)", frame)[0] + root
-    ends = ("", "/connections.json", "/webhooks/peliqan", "/login/provider/back", "/accounts/1001", "")
+    ends = (
+        "",
+        "/connections.json",
+        "/webhooks/peliqan",
+        "/login/provider/back",
+        "/accounts/1001",
+        "",
+    )
     for (name, url), end in zip(found.items(), ends, strict=True):
         found[name] = url.removesuffix(end) if end else url
     found["report"] = re.sub(r"/(causes|accounts|connections|since)\b.*", "", found["report"])
@@ -112,7 +136,13 @@ CASES = [
     ("https://console.example.com", 1, "http", "http", "https://console.example.com"),
     ("https://console.example.com:8443/", 0, "", "http", "https://console.example.com:8443"),
     ("https://example.com/console", 0, "", "http", "https://example.com/console"),
-    ("https://example.com/tools/console/", 2, "http, http", "http", "https://example.com/tools/console"),
+    (
+        "https://example.com/tools/console/",
+        2,
+        "http, http",
+        "http",
+        "https://example.com/tools/console",
+    ),
     ("http://127.0.0.1:8900", 1, "https", "http", "http://127.0.0.1:8900"),
 ]
 
@@ -125,7 +155,10 @@ def test_every_external_address_begins_alike(
     root = urlsplit(expected).path
     # With DASHBOARD_URL, asked as by a proxy that passes no Host on.
     host = "127.0.0.1:8900" if url else HOST
-    more = {"base_url": f"{connection}://{host}", "headers": {"X-Forwarded-Proto": protocols} if protocols else {}}
+    more = {
+        "base_url": f"{connection}://{host}",
+        "headers": {"X-Forwarded-Proto": protocols} if protocols else {},
+    }
     found = external_addresses(app, root, **more)
     assert found == dict.fromkeys(found, expected)
 
@@ -147,17 +180,22 @@ def test_every_external_address_begins_alike(
         ("https, http, http, http", 3, "http"),
     ],
 )
-def test_the_scheme_is_that_of_the_first_trusted_entry_that_names_one(forwarded: str, proxies: int, expected: str) -> None:
+def test_the_scheme_is_that_of_the_first_trusted_entry_that_names_one(
+    forwarded: str, proxies: int, expected: str
+) -> None:
     assert scheme_of("http", forwarded, proxies) == expected
 
 
 def test_nothing_else_makes_an_address_from_what_was_asked_for() -> None:
     """The frame's policy names the host that was asked for beside the console's own: nobody is led there."""
-    names = re.compile(r"\b(host_url|url_root|base_url|SCRIPT_NAME|wsgi\.url_scheme)\b|\brequest\.(url|full_path|scheme)\b")
+    names = re.compile(
+        r"\b(host_url|url_root|base_url|SCRIPT_NAME|wsgi\.url_scheme)\b|\brequest\.(url|full_path|scheme)\b"
+    )
     found = {
         (path.name, match[0])
         for path in [*(ROOT / "dashboard").rglob("*.py"), *(ROOT / "templates").rglob("*.*")]
-        if path.suffix in {".py", ".html", ".txt", ".md"} and not {"http", "peliqan", "sandbox"} & {*path.parts}
+        if path.suffix in {".py", ".html", ".txt", ".md"}
+        and not {"http", "peliqan", "sandbox"} & {*path.parts}
         for match in names.finditer(path.read_text())
     }
     assert found == {
@@ -171,7 +209,9 @@ def test_nothing_else_makes_an_address_from_what_was_asked_for() -> None:
 def test_no_script_of_a_page_writes_an_address_or_a_cookies_path_by_hand() -> None:
     for path in (ROOT / "static").glob("*.js"):
         code = re.sub(r"^\s*//.*$", "", path.read_text(), flags=re.MULTILINE)
-        assert re.findall(r"""["'`=]/(?=[a-z"'`;])[^"'`;]*""", code.replace('"/"', "")) == [], path.name
+        assert re.findall(r"""["'`=]/(?=[a-z"'`;])[^"'`;]*""", code.replace('"/"', "")) == [], (
+            path.name
+        )
 
 
 @pytest.mark.parametrize(
@@ -205,16 +245,27 @@ def test_an_address_that_others_would_read_otherwise_is_refused(written: str) ->
     assert "secret@" not in str(caught.value)
 
 
-def test_the_widgets_host_has_no_path_of_its_own_and_the_frame_is_below_the_consoles(make: Make) -> None:
+def test_the_widgets_host_has_no_path_of_its_own_and_the_frame_is_below_the_consoles(
+    make: Make,
+) -> None:
     with pytest.raises(SettingsError, match="DASHBOARD_WIDGET_ORIGIN: must have no path"):
-        read_settings({**GOOD, "DASHBOARD_WIDGET_ORIGIN": "https://widget.example.net/console"}, Path("/nonexistent"))
-    app = make(dashboard_url="https://example.com/console", dashboard_widget_origin="https://widget.example.net")
+        read_settings(
+            {**GOOD, "DASHBOARD_WIDGET_ORIGIN": "https://widget.example.net/console"},
+            Path("/nonexistent"),
+        )
+    app = make(
+        dashboard_url="https://example.com/console",
+        dashboard_widget_origin="https://widget.example.net",
+    )
     page = sign_in(app, "/console").get("/console/embed?external_id=x")
     assert 'data-frame-url="https://widget.example.net/console/embed/frame"' in page.text
     assert "frame-src https://widget.example.net" in page.headers["Content-Security-Policy"]
     host = {"Host": "widget.example.net"}
     frame = app.test_client().get("/console/embed/frame", headers=host)
-    assert (frame.status_code, "frame-ancestors *" in frame.headers["Content-Security-Policy"]) == (200, True)
+    assert (frame.status_code, "frame-ancestors *" in frame.headers["Content-Security-Policy"]) == (
+        200,
+        True,
+    )
     script = re.findall(r'src="(/[^"]*)"', frame.text)[0]
     assert app.test_client().get(script, headers=host).status_code == 200
     assert app.test_client().get("/console/login", headers=host).status_code == 404
@@ -230,26 +281,46 @@ def test_an_address_that_one_has_to_sign_in_for_is_where_one_lands(make: Make, r
         asked = client.get(deep, **more)
         assert parse_qs(urlsplit(asked.location).query)["next"] == [deep]
         page = BeautifulSoup(client.get(asked.location, **more).text, "html.parser")
-        fields = {str(each["name"]): str(each.get("value", "")) for each in page.select("form input[name]")}
+        fields = {
+            str(each["name"]): str(each.get("value", ""))
+            for each in page.select("form input[name]")
+        }
         fields |= {"email": "viv@example.com", "password": PASSWORD}
         assert client.post(asked.location.partition("?")[0], data=fields, **more).location == deep
         headers = {"HX-Request": "true", "HX-Current-URL": f"https://example.com{deep}"}
-        sent = app.test_client().get(f"{root}/refresh-status", headers=headers, **more).headers["HX-Redirect"]
+        sent = (
+            app.test_client()
+            .get(f"{root}/refresh-status", headers=headers, **more)
+            .headers["HX-Redirect"]
+        )
         assert parse_qs(urlsplit(sent).query)["next"] == [deep]
 
 
 @pytest.mark.parametrize("root", ["", "/console"])
-def test_a_form_that_comes_too_late_leads_back_to_its_page(make: Make, clock: Clock, root: str) -> None:
+def test_a_form_that_comes_too_late_leads_back_to_its_page(
+    make: Make, clock: Clock, root: str
+) -> None:
     app = make(dashboard_url=f"https://example.com{root}")
     client = sign_in(app, root)
-    fields, headers = {"csrf_token": token_on(client, f"{root}/me")}, {"Referer": f"https://example.com{root}/me?x=1"}
+    fields, headers = (
+        {"csrf_token": token_on(client, f"{root}/me")},
+        {"Referer": f"https://example.com{root}/me?x=1"},
+    )
     clock.move(hours=2)
     answer = client.post(f"{root}/me/tokens", data=fields, headers=headers)
     assert parse_qs(urlsplit(answer.location).query)["next"] == [f"{root}/me?x=1"]
 
 
 @pytest.mark.parametrize(
-    "target", ["/other", "/console/../other", "/console/%2e%2e/other", "/consoles", "/console", "//console/x"]
+    "target",
+    [
+        "/other",
+        "/console/../other",
+        "/console/%2e%2e/other",
+        "/consoles",
+        "/console",
+        "//console/x",
+    ],
 )
 def test_signing_in_below_a_path_leads_to_no_other_application(make: Make, target: str) -> None:
     app = make(dashboard_url="https://example.com/console")
@@ -258,12 +329,18 @@ def test_signing_in_below_a_path_leads_to_no_other_application(make: Make, targe
 
 
 def test_trying_again_what_failed_stays_below_the_path(make: Make, sandbox: Sandbox) -> None:
-    client = sign_in(make(dashboard_url="https://example.com/console", dashboard_api_timeout=1), "/console")
+    client = sign_in(
+        make(dashboard_url="https://example.com/console", dashboard_api_timeout=1), "/console"
+    )
     sandbox.fault("rows", status=500)
     for headers in ({}, {"HX-Request": "true"}):
         answer = client.get(f"/console{TABLE}?page=1", headers=headers)
         assert answer.status_code >= 500
-        again = [link["href"] for link in BeautifulSoup(answer.text, "html.parser").find_all("a") if "Try again" in link.text]
+        again = [
+            link["href"]
+            for link in BeautifulSoup(answer.text, "html.parser").find_all("a")
+            if "Try again" in link.text
+        ]
         assert again == [f"/console{TABLE}?page=1"]
 
 
@@ -274,7 +351,11 @@ def test_two_consoles_on_one_host_have_their_own_cookies(make: Make) -> None:
         app = make(dashboard_url=f"https://example.com{root}", dashboard_insecure_cookies=False)
         client = app.test_client()
         more = {"base_url": "https://example.com"}
-        fields = {"email": "adam@example.com", "password": PASSWORD, "csrf_token": token_on(client, f"{root}/login", **more)}
+        fields = {
+            "email": "adam@example.com",
+            "password": PASSWORD,
+            "csrf_token": token_on(client, f"{root}/login", **more),
+        }
         answer = client.post(f"{root}/login", data=fields, **more)
         for line in answer.headers.getlist("Set-Cookie"):
             assert "; Secure" in line

@@ -15,7 +15,15 @@ from tests.support.clock import Clock
 from tests.support.people import Person, path_of, words
 from tests.support.sandbox import ACCOUNTS, Sandbox
 
-PAGES = ["/", "/accounts", "/connections", "/accounts/1001", "/find?q=amber", "/me", "/accounts/1001/databases/10011"]
+PAGES = [
+    "/",
+    "/accounts",
+    "/connections",
+    "/accounts/1001",
+    "/find?q=amber",
+    "/me",
+    "/accounts/1001/databases/10011",
+]
 ROWS = "/accounts/1001/tables/10011900"
 
 
@@ -38,7 +46,9 @@ def test_the_overview_counts_every_connection_once(viv: Person) -> None:
     assert sum(counts) == viv.json("/connections.json")["total"]
 
 
-def test_an_outage_is_one_banner_and_what_is_shown_is_dated(viv: Person, app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_an_outage_is_one_banner_and_what_is_shown_is_dated(
+    viv: Person, app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     sandbox.fault("sub_accounts", status=500)
     refresh_now(app, parts)
     soup = viv.get("/connections")
@@ -50,7 +60,9 @@ def test_an_outage_is_one_banner_and_what_is_shown_is_dated(viv: Person, app: Fl
 def test_an_unreadable_account_says_why_and_keeps_its_connections(
     viv: Person, app: Flask, parts: Services, sandbox: Sandbox
 ) -> None:
-    sandbox.fault("servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1)
+    sandbox.fault(
+        "servers", status=403, body={"error": "ERROR_LICENSE", "detail": "Trial over."}, times=1
+    )
     refresh_now(app, parts)
     listed = viv.json("/accounts.json?readable=no")["items"]
     assert len(listed) == 1
@@ -77,8 +89,12 @@ def test_a_list_is_searched_filtered_sorted_and_paged_by_its_address(viv: Person
     one = errors["items"][0]
     found = viv.json(f"/connections.json?q={one['external_id']}&connector={one['connector']}")
     assert one["connection_id"] in [item["connection_id"] for item in found["items"]]
-    first, second = (viv.json(f"/connections.json?per_page=25&sort=name&page={page}")["items"] for page in (1, 2))
-    assert not {item["connection_id"] for item in first} & {item["connection_id"] for item in second}
+    first, second = (
+        viv.json(f"/connections.json?per_page=25&sort=name&page={page}")["items"] for page in (1, 2)
+    )
+    assert not {item["connection_id"] for item in first} & {
+        item["connection_id"] for item in second
+    }
 
 
 def test_walking_all_pages_shows_every_connection_once(viv: Person) -> None:
@@ -123,26 +139,42 @@ def test_json_has_its_promised_fields_and_csv_the_same_rows(viv: Person) -> None
         "last_run_status", "last_success_at", "checked_at",
     } <= set(item)  # fmt: skip
     account = viv.json("/accounts.json")["items"][0]
-    assert {"account_id", "external_id", "name", "connections", "by_severity", "readable", "checked_at"} <= set(account)
+    assert {
+        "account_id",
+        "external_id",
+        "name",
+        "connections",
+        "by_severity",
+        "readable",
+        "checked_at",
+    } <= set(account)
     rows = list(csv.DictReader(io.StringIO(viv.client.get("/connections.csv").text)))
     assert len(rows) == viv.json("/connections.json")["total"]
 
 
 def test_a_cell_that_a_spreadsheet_would_run_is_made_text(viv: Person) -> None:
-    names = [row["name"] for row in csv.DictReader(io.StringIO(viv.client.get("/accounts.csv").text))]
+    names = [
+        row["name"] for row in csv.DictReader(io.StringIO(viv.client.get("/accounts.csv").text))
+    ]
     assert not [name for name in names if name.startswith(("=", "@", "+", "-"))]
     cells = viv.client.get(ROWS + ".csv").text
     assert "'=1+1" in cells
     assert "'@SUM(A1)" in cells
 
 
-def test_one_connection_shows_why_it_is_broken_and_the_buttons_that_fit(olga: Person, sandbox: Sandbox) -> None:
+def test_one_connection_shows_why_it_is_broken_and_the_buttons_that_fit(
+    olga: Person, sandbox: Sandbox
+) -> None:
     expired = olga.get(path_of(sandbox.find(failure="expired", auth="oauth2")))
     assert "invalid_grant" in words(expired)
-    labels = [button.text.strip() for button in expired.select("#connection .connection-actions button")]
+    labels = [
+        button.text.strip() for button in expired.select("#connection .connection-actions button")
+    ]
     assert labels == ["Sync now", "Reauthorise", "Check now"]
     bank = olga.get(path_of(sandbox.find(auth="saltedge")))
-    assert [button.text.strip() for button in bank.select("#connection .connection-actions button")] == [
+    assert [
+        button.text.strip() for button in bank.select("#connection .connection-actions button")
+    ] == [
         "Sync now",
         "Refresh bank",
         "Check now",
@@ -151,7 +183,9 @@ def test_one_connection_shows_why_it_is_broken_and_the_buttons_that_fit(olga: Pe
 
 def test_a_viewer_sees_no_button_that_acts(viv: Person, sandbox: Sandbox) -> None:
     soup = viv.get(path_of(sandbox.healthy))
-    assert [button.text.strip() for button in soup.select("#connection .connection-actions button")] == ["Check now"]
+    assert [
+        button.text.strip() for button in soup.select("#connection .connection-actions button")
+    ] == ["Check now"]
 
 
 def test_a_run_has_its_log(viv: Person, sandbox: Sandbox) -> None:
@@ -168,7 +202,9 @@ def test_a_log_that_cannot_be_read_is_said_on_its_page(viv: Person, sandbox: San
     assert "could not be read" in words(viv.get(str(runs[0]["href"])))
 
 
-def test_reading_a_connection_anew_fails_softly(viv: Person, clock: Clock, sandbox: Sandbox) -> None:
+def test_reading_a_connection_anew_fails_softly(
+    viv: Person, clock: Clock, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     clock.move(minutes=5)
     assert viv.get(path_of(connection)).select("#connection[hx-trigger^=load]")
@@ -208,7 +244,9 @@ def test_every_kind_of_value_is_readable(viv: Person) -> None:
 
 
 def test_a_million_rows_have_a_last_page(viv: Person) -> None:
-    assert "999 951 to 1 000 000 of 1 000 000 rows" in words(viv.get("/accounts/1001/tables/10011902?page=20000"))
+    assert "999 951 to 1 000 000 of 1 000 000 rows" in words(
+        viv.get("/accounts/1001/tables/10011902?page=20000")
+    )
 
 
 def test_an_empty_table_says_so(viv: Person) -> None:
@@ -255,16 +293,35 @@ def test_accounts_are_filtered_by_what_their_connections_are(viv: Person) -> Non
         count = int(option.text.rsplit("(", 1)[1].rstrip(")").replace("\u202f", ""))
         found = viv.json(f"/accounts.json?{name}={option['value']}&per_page=200")
         assert found["total"] == count
-        assert len(viv.get(f"/accounts?{name}={option['value']}&per_page=200").select("tr[data-account-id]")) == count
+        assert (
+            len(
+                viv.get(f"/accounts?{name}={option['value']}&per_page=200").select(
+                    "tr[data-account-id]"
+                )
+            )
+            == count
+        )
         mine = viv.json(f"/connections.json?{name}={option['value']}&per_page=200")["items"]
-        assert {item["account_id"] for item in found["items"]} == {item["account_id"] for item in mine}
+        assert {item["account_id"] for item in found["items"]} == {
+            item["account_id"] for item in mine
+        }
 
 
 @pytest.mark.parametrize("kind", ["bare_list", "extra_fields"])
 def test_every_page_works_with_a_server_whose_answers_have_other_shapes(
     olga: Person, app: Flask, parts: Services, sandbox: Sandbox, kind: str
 ) -> None:
-    for route in ("sub_accounts", "servers", "server", "runs", "pipeline_runs", "applications", "tables", "fields", "table"):
+    for route in (
+        "sub_accounts",
+        "servers",
+        "server",
+        "runs",
+        "pipeline_runs",
+        "applications",
+        "tables",
+        "fields",
+        "table",
+    ):
         sandbox.fault(route, kind=kind)
     refresh_now(app, parts)
     connection = sandbox.healthy
@@ -284,6 +341,8 @@ def test_however_many_open_a_connection_at_once_its_live_state_is_asked_for_once
     for client in clients:
         client.set_cookie("console_session", olga.client.get_cookie("console_session").value)
     with ThreadPoolExecutor(len(clients)) as pool:
-        answers = list(pool.map(lambda client: client.get(path_of(connection, "/live")).status_code, clients))
+        answers = list(
+            pool.map(lambda client: client.get(path_of(connection, "/live")).status_code, clients)
+        )
     assert answers == [200] * len(clients)
     assert sandbox.state()["calls"]["server"] - before == 1

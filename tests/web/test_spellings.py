@@ -32,19 +32,25 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 
 
 @pytest.fixture(scope="module", params=["SQLite", *LOCALES])
-def spelled(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
+def spelled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Flask]:
     """A console over names that databases fold differently; nothing here changes it."""
     if request.param == "SQLite":
         yield request.getfixturevalue("on_sqlite")
         return
     servers = request.getfixturevalue("servers")
     name = f"spelled {request.param}"
-    yield from made(tmp_path_factory, servers.postgresql.create(name, locale=LOCALES[request.param]))
+    yield from made(
+        tmp_path_factory, servers.postgresql.create(name, locale=LOCALES[request.param])
+    )
     servers.postgresql.drop(name)
 
 
 def made(folders: pytest.TempPathFactory, url: str) -> Iterator[Flask]:
-    app = create_app(make_settings("http://127.0.0.1:1", folders.mktemp("spelled"), database_url=url))
+    app = create_app(
+        make_settings("http://127.0.0.1:1", folders.mktemp("spelled"), database_url=url)
+    )
     fill(app)
     yield app
     with app.app_context():
@@ -89,7 +95,10 @@ def lists(app: Flask, person: Person) -> set[str]:
 
 def without_times(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Two stores were not filled in the same moment."""
-    return [{name: value for name, value in item.items() if not re.search(r"\bat$|_at$", name)} for item in items]
+    return [
+        {name: value for name, value in item.items() if not re.search(r"\bat$|_at$", name)}
+        for item in items
+    ]
 
 
 def sorts(person: Person, path: str) -> list[str]:
@@ -109,11 +118,17 @@ def test_a_list_is_searched_in_any_spelling(adam: Person, path: str) -> None:
         # Every third spelling, beginning with another one for each text, and another name for each; the largest lists have all below.
         for turn, (spelling, spell) in list(enumerate(SPELLINGS.items(), place))[place % 3 :: 3]:
             name = NAMES[turn % len(NAMES)]
-            assert answer(adam, path, q=spell(f"{tag}{name}"))["total"] == count, (spelling, tag, name)
+            assert answer(adam, path, q=spell(f"{tag}{name}"))["total"] == count, (
+                spelling,
+                tag,
+                name,
+            )
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_largest_lists_and_the_find_box_know_every_spelling_of_every_name(adam: Person, spelled: Flask, name: str) -> None:
+def test_the_largest_lists_and_the_find_box_know_every_spelling_of_every_name(
+    adam: Person, spelled: Flask, name: str
+) -> None:
     number = 1000 + NAMES.index(name) + 1
     for spell in SPELLINGS.values():
         for path, tag in (("/accounts", "qa"), ("/connections", "qb")):
@@ -122,37 +137,59 @@ def test_the_largest_lists_and_the_find_box_know_every_spelling_of_every_name(ad
         with spelled.test_request_context():
             assert overview.find(spell(f"qb{name}")).only.id == number  # type: ignore[union-attr]
             assert [each.id for each in overview.find(spell(f"qa{name}")).accounts] == [number]
-            assert [each.account_id for each in overview.find(spell(f"qc{name}")).connections] == [number]
+            assert [each.account_id for each in overview.find(spell(f"qc{name}")).connections] == [
+                number
+            ]
 
 
 def test_a_bulk_job_is_for_what_the_list_shows(adam: Person) -> None:
     for number, (spelling, spell) in enumerate(SPELLINGS.items(), 1):
-        found = adam.client.get("/bulk/new", query_string={"kind": "sync", "q": spell(f"qc{NAMES[number - 1]}")})
+        found = adam.client.get(
+            "/bulk/new", query_string={"kind": "sync", "q": spell(f"qc{NAMES[number - 1]}")}
+        )
         assert found.status_code == 200
-        assert set(re.findall(r'value="(\d+-\d+)"', found.text)) == {f"{1000 + number}-{number}"}, spelling
+        assert set(re.findall(r'value="(\d+-\d+)"', found.text)) == {f"{1000 + number}-{number}"}, (
+            spelling
+        )
 
 
 @pytest.mark.parametrize("path", SEARCHED)
 def test_a_filter_takes_its_values_in_any_spelling(adam: Person, path: str) -> None:
     for choice in adam.get(path).select("form.list-filters select"):
         for option in choice.select("option[value]")[1:4]:
-            expected = [repr(item) for item in answer(adam, path, **{choice["name"]: option["value"]})["items"]]
+            expected = [
+                repr(item)
+                for item in answer(adam, path, **{choice["name"]: option["value"]})["items"]
+            ]
             assert expected, (choice["name"], option)
-            for spelling in ("in capitals", "in small letters", "in NFD", "in full width", "with characters that nobody sees"):
+            for spelling in (
+                "in capitals",
+                "in small letters",
+                "in NFD",
+                "in full width",
+                "with characters that nobody sees",
+            ):
                 spell = SPELLINGS[spelling]
                 asked = {str(choice["name"]): spell(str(option["value"]))}
                 found = answer(adam, path, **asked)
                 assert [repr(item) for item in found["items"]] == expected, (spelling, asked)
-            page = adam.client.get(path, query_string={str(choice["name"]): str(option["value"]).upper()})
+            page = adam.client.get(
+                path, query_string={str(choice["name"]): str(option["value"]).upper()}
+            )
             assert f'value="{option["value"]}" selected' in page.text.replace("&#39;", "'")
 
 
 @pytest.mark.parametrize("path", SEARCHED)
-def test_a_list_is_sorted_alike_on_every_database(adam: Person, adam_on_sqlite: Person, path: str) -> None:
+def test_a_list_is_sorted_alike_on_every_database(
+    adam: Person, adam_on_sqlite: Person, path: str
+) -> None:
     names = sorts(adam, path)
     assert names
     for sort in [each for name in names for each in (name, f"-{name}")]:
-        mine, theirs = (without_times(answer(person, path, sort=sort)["items"]) for person in (adam, adam_on_sqlite))
+        mine, theirs = (
+            without_times(answer(person, path, sort=sort)["items"])
+            for person in (adam, adam_on_sqlite)
+        )
         assert mine == theirs, sort
         if sort.removeprefix("-") in {"name", "email"}:
             shown = [comparable(item[sort.removeprefix("-")]) for item in mine]
@@ -164,22 +201,31 @@ def test_a_page_goes_on_where_the_page_before_it_ended(adam: Person) -> None:
         for sort in sorts(adam, path):
             whole = answer(adam, path, sort=sort)["items"]
             pages = [
-                answer(adam, path, sort=sort, per_page="7", page=str(page))["items"] for page in range(1, -(-len(whole) // 7) + 1)
+                answer(adam, path, sort=sort, per_page="7", page=str(page))["items"]
+                for page in range(1, -(-len(whole) // 7) + 1)
             ]
             assert [item for page in pages for item in page] == whole, (path, sort)
 
 
 def test_signs_that_stand_for_others_in_a_pattern_stand_for_themselves(adam: Person) -> None:
     for q in ("%", "_", "\\", "/", "qa%e", "qa_cole", "a%b_c\\d/e"):
-        expected = {1000 + place for place, name in enumerate(NAMES, 1) if comparable(q) in comparable(f"qa{name}")}
-        assert {item["account_id"] for item in answer(adam, "/accounts", q=q)["items"]} == expected, q
+        expected = {
+            1000 + place
+            for place, name in enumerate(NAMES, 1)
+            if comparable(q) in comparable(f"qa{name}")
+        }
+        assert {
+            item["account_id"] for item in answer(adam, "/accounts", q=q)["items"]
+        } == expected, q
 
 
 def test_a_search_for_nothing_that_can_be_seen_is_no_search(adam: Person) -> None:
     assert answer(adam, "/accounts", q="\u200b\u00ad")["total"] == len(NAMES)
 
 
-def test_saved_questions_are_listed_in_order_and_a_name_is_taken_in_any_spelling(spelled: Flask) -> None:
+def test_saved_questions_are_listed_in_order_and_a_name_is_taken_in_any_spelling(
+    spelled: Flask,
+) -> None:
     with spelled.test_request_context():
         names = [comparable(query.name) for query in query_runs.saved()]
         assert names == sorted(names)
@@ -197,5 +243,13 @@ def test_nothing_here_has_left_a_kept_text_behind(spelled: Flask) -> None:
 
 def test_names_here_are_of_all_kinds() -> None:
     """So that what is above is not easier than it says."""
-    assert {name for name in NAMES if name.lower() != comparable(name)} >= {"Straße", "ﬁnance", "Ｆｕｌｌ", "ｶﾞｰﾃﾞﾝ"}
-    assert {name for name in NAMES if normalize("NFC", name) != name} >= {"Ko\u0308ln", "\u212bngström"}
+    assert {name for name in NAMES if name.lower() != comparable(name)} >= {
+        "Straße",
+        "ﬁnance",
+        "Ｆｕｌｌ",
+        "ｶﾞｰﾃﾞﾝ",
+    }
+    assert {name for name in NAMES if normalize("NFC", name) != name} >= {
+        "Ko\u0308ln",
+        "\u212bngström",
+    }

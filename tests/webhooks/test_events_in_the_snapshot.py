@@ -28,7 +28,9 @@ from tests.support.webhook_sender import made
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 
 
-def test_a_run_that_begins_is_in_the_snapshot_without_a_call(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_a_run_that_begins_is_in_the_snapshot_without_a_call(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection, before = sandbox.healthy, sandbox.state()["calls"]
     told = made(connection, "pipeline_run_started", NEW_RUN, "RUNNING")
     tell(app, told)
@@ -70,7 +72,9 @@ def test_how_a_run_ended_is_shown_at_once_and_read_right_after(
     assert known(connection).runs_read_at >= known(connection).event_at  # type: ignore[operator]
 
 
-def test_a_new_events_name_counts_by_the_status_it_carries(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_a_new_events_name_counts_by_the_status_it_carries(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_stopped", NEW_RUN, "KILLED"))
     take(parts)
@@ -84,9 +88,15 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
 
     def rules() -> set[str]:
         db.session.expire_all()
-        return {finding.rule for finding in finding_queries.of_connection(connection.account_id, connection.id)}
+        return {
+            finding.rule
+            for finding in finding_queries.of_connection(connection.account_id, connection.id)
+        }
 
-    for ends_as, event, expected in (("ERROR", "pipeline_run_error", {"noisy"}), (None, "pipeline_run_completed", set())):
+    for ends_as, event, expected in (
+        ("ERROR", "pipeline_run_error", {"noisy"}),
+        (None, "pipeline_run_completed", set()),
+    ):
         before = rules()
         sandbox.set(connection.id, next_run=ends_as)
         run = sandbox.life.start(connection)
@@ -99,9 +109,16 @@ def test_findings_follow_with_the_reading_and_recover_after_the_event(
         clock.move(seconds=2)
 
 
-def test_an_end_that_comes_before_its_beginning_stays_the_end(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_an_end_that_comes_before_its_beginning_stays_the_end(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection, now = sandbox.healthy, datetime.now(UTC)
-    started = made(connection, "pipeline_run_started", NEW_RUN, timestamp=(now - timedelta(minutes=5)).isoformat())
+    started = made(
+        connection,
+        "pipeline_run_started",
+        NEW_RUN,
+        timestamp=(now - timedelta(minutes=5)).isoformat(),
+    )
     ended = made(connection, "pipeline_run_error", NEW_RUN, timestamp=now.isoformat())
     for batch in ([ended], [started], [ended, started]):
         tell(app, *batch)
@@ -111,11 +128,17 @@ def test_an_end_that_comes_before_its_beginning_stays_the_end(app: Flask, parts:
     assert known(connection).last_run_at == now - timedelta(minutes=5)
 
 
-def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_an_older_runs_event_never_covers_a_newer_run(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     tell(app, made(connection, "pipeline_run_started", NEW_RUN + 1))
     take(parts)
-    tell(app, made(connection, "pipeline_run_error", NEW_RUN), made(connection, "pipeline_run_started", NEW_RUN - 1))
+    tell(
+        app,
+        made(connection, "pipeline_run_error", NEW_RUN),
+        made(connection, "pipeline_run_started", NEW_RUN - 1),
+    )
     take(parts)
     row = known(connection)
     assert (row.running, row.last_run_status) == (True, "RUNNING")
@@ -125,7 +148,9 @@ def test_an_older_runs_event_never_covers_a_newer_run(app: Flask, parts: Service
     assert run_of(connection, NEW_RUN - 1) is None
 
 
-def test_a_run_that_was_read_as_ended_does_not_run_again(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_a_run_that_was_read_as_ended_does_not_run_again(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     newest = fleet_runs.newest_id(connection.account_id, connection.id)
     before = known(connection).last_run_status
@@ -146,13 +171,17 @@ def test_a_reading_that_began_before_an_event_does_not_undo_it(
     clock.move(seconds=1)
     tell(app, made(connection, "pipeline_run_completed", run.id))
     take(parts)
-    reading = writer.AccountFetch(connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs})
+    reading = writer.AccountFetch(
+        connection.account_id, asked_at, WITH_THE_NEXT_PASS, seen, {connection.id: runs}
+    )
     writer.save_readings([reading], {})
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
     assert states() == ["waiting"]
 
 
-def test_duplicates_and_replays_change_nothing(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_duplicates_and_replays_change_nothing(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     told = made(connection, "pipeline_run_started", NEW_RUN)
     tell(app, told, told)
@@ -161,20 +190,33 @@ def test_duplicates_and_replays_change_nothing(app: Flask, parts: Services, sand
     take(parts)
     tell(app, told)
     assert take(parts).count == 0
-    webhook_events.replay(db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == told["event_id"])).one())
+    webhook_events.replay(
+        db.session.scalars(select(WebhookEvent).where(WebhookEvent.key == told["event_id"])).one()
+    )
     assert take(parts).count == 1
     assert (known(connection).running, known(connection).last_run_status) == (False, "COMPLETED")
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(order=st.permutations(range(6)), cuts=st.sets(st.integers(1, 5)))
 def test_any_order_in_any_batches_comes_to_the_same(
     app: Flask, parts: Services, sandbox: Sandbox, order: list[int], cuts: set[int]
 ) -> None:
-    connection, start, first = sandbox.healthy, datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1), next(NEW_RUNS)
+    connection, start, first = (
+        sandbox.healthy,
+        datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1),
+        next(NEW_RUNS),
+    )
     names = ["started", "completed", "started", "error", "started", "completed_with_errors"]
     told = [
-        made(connection, f"pipeline_run_{name}", first + place // 2, timestamp=(start + timedelta(minutes=place)).isoformat())
+        made(
+            connection,
+            f"pipeline_run_{name}",
+            first + place // 2,
+            timestamp=(start + timedelta(minutes=place)).isoformat(),
+        )
         for place, name in enumerate(names)
     ]
     for place, which in enumerate(order):
@@ -187,10 +229,16 @@ def test_any_order_in_any_batches_comes_to_the_same(
     assert row.last_run_at == start + timedelta(minutes=4)
 
 
-def test_a_connection_that_is_added_is_there_after_one_reading(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_a_connection_that_is_added_is_there_after_one_reading(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     gone = {"account_id": connection.account_id, "connection_id": connection.id}
-    db.session.execute(db.delete(Run).where(Run.account_id == connection.account_id, Run.connection_id == connection.id))
+    db.session.execute(
+        db.delete(Run).where(
+            Run.account_id == connection.account_id, Run.connection_id == connection.id
+        )
+    )
     db.session.delete(known(connection))
     db.session.commit()
     assert queries.connection_or_none(**gone) is None
@@ -205,7 +253,11 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
-    listed = [each for each in parts.api.for_account(connection.account_id).connections() if each.id != connection.id]
+    listed = [
+        each
+        for each in parts.api.for_account(connection.account_id).connections()
+        if each.id != connection.id
+    ]
     tell(app, made(connection, "connection_removed"))
     assert take(parts).accounts == {connection.account_id}
     assert known(connection).gone_at is None
@@ -216,7 +268,9 @@ def test_a_connection_that_is_removed_is_gone_with_the_next_listing_without_it(
     assert states() == ["done"]
 
 
-def test_one_that_is_said_to_be_removed_but_is_listed_stays(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_one_that_is_said_to_be_removed_but_is_listed_stays(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     tell(app, made(sandbox.healthy, "connection_removed"))
     take(parts)
     read_reported()
@@ -227,7 +281,10 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
     app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
-    removed, begun = made(connection, "connection_removed"), made(connection, "pipeline_run_started", NEW_RUN)
+    removed, begun = (
+        made(connection, "connection_removed"),
+        made(connection, "pipeline_run_started", NEW_RUN),
+    )
     tell(app, removed, begun)
     take(parts)
     read_reported()
@@ -235,14 +292,20 @@ def test_an_event_that_is_played_again_after_it_was_forgotten_does_nothing(
     clock.move(days=14, seconds=60)
     assert event_retention.delete_old_events(clock()) == 2
     db.session.commit()
-    tell(app, removed, made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]))
+    tell(
+        app,
+        removed,
+        made(connection, "pipeline_run_started", NEW_RUN + 1, timestamp=begun["timestamp"]),
+    )
     assert take(parts).accounts == set()
     assert states() == ["ignored", "ignored"]
     assert (known(connection).missing_at, known(connection).running) == before == (None, False)
     assert run_of(connection, NEW_RUN + 1) is None
 
 
-def test_an_event_that_does_not_name_its_account_finds_it(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_an_event_that_does_not_name_its_account_finds_it(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     told = made(connection, "pipeline_run_completed", NEW_RUN)
     del told["account_id"]

@@ -23,14 +23,19 @@ from tests.support.webhook_sender import made
 pytestmark = [pytest.mark.both_engines, pytest.mark.usefixtures("context")]
 
 
-def test_a_storm_of_one_account_costs_one_reading(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_a_storm_of_one_account_costs_one_reading(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(40)])
     take(parts)
     before = sandbox.state()["calls"]
     read_reported()
     calls = sandbox.state()["calls"]
-    assert {name: calls[name] - before.get(name, 0) for name in ("servers", "runs")} == {"servers": 1, "runs": 1}
+    assert {name: calls[name] - before.get(name, 0) for name in ("servers", "runs")} == {
+        "servers": 1,
+        "runs": 1,
+    }
     assert set(states()) == {"done"}
 
 
@@ -38,11 +43,28 @@ def test_in_a_storm_what_is_told_is_shown_at_once_and_the_accounts_are_read_once
     app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
 ) -> None:
     connection = sandbox.healthy
-    theirs = (each for account in sandbox.life.accounts(1, 20) for each in sandbox.life.connections(account.id))
-    other = next(each for each in theirs if not each.failure and not each.placed and each.account_id != connection.account_id)
-    tell(app, *[made(connection, "pipeline_run_error", NEW_RUN + number) for number in range(webhook_jobs.MOST_WAITING + 1)])
+    theirs = (
+        each
+        for account in sandbox.life.accounts(1, 20)
+        for each in sandbox.life.connections(account.id)
+    )
+    other = next(
+        each
+        for each in theirs
+        if not each.failure and not each.placed and each.account_id != connection.account_id
+    )
+    tell(
+        app,
+        *[
+            made(connection, "pipeline_run_error", NEW_RUN + number)
+            for number in range(webhook_jobs.MOST_WAITING + 1)
+        ],
+    )
     assert take(parts).accounts == {connection.account_id}
-    tell(app, *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")])
+    tell(
+        app,
+        *[made(other, f"pipeline_run_{name}", NEW_RUN) for name in ("started", "internal_error")],
+    )
     assert take(parts).accounts == set()
     assert known(other).last_run_status == "INTERNAL_ERROR"
     clock.move(seconds=6)
@@ -90,7 +112,9 @@ def test_what_cannot_be_read_at_all_fails_in_the_end_and_says_why(
     assert webhook_events.next_due() is None
 
 
-def test_a_replay_reads_what_could_not_be_read_before(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_replay_reads_what_could_not_be_read_before(
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     connection = sandbox.healthy
     sandbox.fault("servers", status=403)
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
@@ -119,7 +143,14 @@ def test_an_event_of_an_account_that_is_not_known_yet_waits_for_it(
     event = db.session.scalars(select(WebhookEvent)).one()
     assert event.state == "waiting"
     assert "999999 is not known yet" in event.detail
-    db.session.add(Account(id=999_999, name="New", first_seen_at=clock(), check=AccountRefreshState(due_at=WITH_THE_NEXT_PASS)))
+    db.session.add(
+        Account(
+            id=999_999,
+            name="New",
+            first_seen_at=clock(),
+            check=AccountRefreshState(due_at=WITH_THE_NEXT_PASS),
+        )
+    )
     db.session.commit()
     clock.move(seconds=6)
     assert take(parts).accounts == {999_999}
@@ -133,4 +164,6 @@ def test_what_events_ask_for_is_read_before_the_rest_of_a_pass(
     db.session.commit()
     tell(app, made(connection, "pipeline_run_completed", NEW_RUN))
     take(parts)
-    assert [each.account_id for each in refresh_queue.lease_accounts(clock(), 1)] == [connection.account_id]
+    assert [each.account_id for each in refresh_queue.lease_accounts(clock(), 1)] == [
+        connection.account_id
+    ]

@@ -45,9 +45,13 @@ def peliqan(app: Flask) -> FlaskClient:
 
 
 @pytest.fixture
-def unsigned(app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock) -> FlaskClient:
+def unsigned(
+    app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
+) -> FlaskClient:
     """A console over the same store that has no secret."""
-    return create_app(make_settings(sandbox.url, tmp_path, **{**store, "peliqan_webhook_secret": ""}), clock=clock).test_client()
+    return create_app(
+        make_settings(sandbox.url, tmp_path, **{**store, "peliqan_webhook_secret": ""}), clock=clock
+    ).test_client()
 
 
 def kept(app: Flask) -> list[WebhookEvent]:
@@ -64,7 +68,9 @@ def work(app: Flask, parts: Services) -> None:
         read_reported()
 
 
-def test_a_signed_event_is_kept_as_it_came_and_answered_with_nothing(app: Flask, peliqan: FlaskClient, sandbox: Sandbox) -> None:
+def test_a_signed_event_is_kept_as_it_came_and_answered_with_nothing(
+    app: Flask, peliqan: FlaskClient, sandbox: Sandbox
+) -> None:
     told = made(sandbox.healthy, "pipeline_run_started", 7, "RUNNING")
     answer = post(peliqan, told)
     assert (answer.status_code, answer.data) == (204, b"")
@@ -73,16 +79,30 @@ def test_a_signed_event_is_kept_as_it_came_and_answered_with_nothing(app: Flask,
     assert (event.key, event.event, event.status, event.state, event.times) == (
         told["event_id"], "pipeline_run_started", "RUNNING", "waiting", 1,
     )  # fmt: skip
-    assert (event.account_id, event.connection_id, event.run_id) == (sandbox.healthy.account_id, sandbox.healthy.id, 7)
+    assert (event.account_id, event.connection_id, event.run_id) == (
+        sandbox.healthy.account_id,
+        sandbox.healthy.id,
+        7,
+    )
     assert event.sent_at == datetime.fromisoformat(told["timestamp"])
     assert json.loads(event.body) == told
 
 
 @pytest.mark.parametrize("written", ["{}", "sha256={}", " {} ", "SHA256={}"])
-def test_the_signature_may_have_its_algorithm_in_front(peliqan: FlaskClient, sandbox: Sandbox, written: str) -> None:
+def test_the_signature_may_have_its_algorithm_in_front(
+    peliqan: FlaskClient, sandbox: Sandbox, written: str
+) -> None:
     body = json.dumps(made(sandbox.healthy, "connection_added")).encode()
-    assert post(peliqan, body, **{"X-Peliqan-Signature": written.format(sign(body))}).status_code == 204
-    assert post(peliqan, body, **{"X-Peliqan-Signature": written.format(sign(body).upper())}).status_code == 204
+    assert (
+        post(peliqan, body, **{"X-Peliqan-Signature": written.format(sign(body))}).status_code
+        == 204
+    )
+    assert (
+        post(
+            peliqan, body, **{"X-Peliqan-Signature": written.format(sign(body).upper())}
+        ).status_code
+        == 204
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,10 +129,17 @@ def test_what_is_not_signed_with_the_secret_is_refused_and_not_kept(
     assert kept(app) == []
 
 
-def test_the_signature_is_of_the_raw_body_to_the_last_byte(app: Flask, peliqan: FlaskClient) -> None:
+def test_the_signature_is_of_the_raw_body_to_the_last_byte(
+    app: Flask, peliqan: FlaskClient
+) -> None:
     body = b'{"event": "connection_added",  "z": 1, "a": "\xc3\xa9"}\n'
     assert post(peliqan, body, **{"X-Peliqan-Signature": sign(body)}).status_code == 204
-    for other in (body.strip(), body.replace(b"  ", b" "), json.dumps(json.loads(body)).encode(), body + b" "):
+    for other in (
+        body.strip(),
+        body.replace(b"  ", b" "),
+        json.dumps(json.loads(body)).encode(),
+        body + b" ",
+    ):
         assert post(peliqan, other, **{"X-Peliqan-Signature": sign(body)}).status_code == 401
     assert [event.body.encode() for event in kept(app)] == [body]
 
@@ -128,8 +155,12 @@ def test_the_signature_is_compared_in_constant_time() -> None:
     assert "==" not in source
 
 
-def test_the_headers_name_is_a_setting(app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock) -> None:
-    changed = make_settings(sandbox.url, tmp_path, **store, peliqan_webhook_header="X-Hub-Signature-256")
+def test_the_headers_name_is_a_setting(
+    app: Flask, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
+) -> None:
+    changed = make_settings(
+        sandbox.url, tmp_path, **store, peliqan_webhook_header="X-Hub-Signature-256"
+    )
     client = create_app(changed, clock=clock).test_client()
     body = b'{"event": "connection_added"}'
     assert post(client, body, **{"X-Hub-Signature-256": "sha256=" + sign(body)}).status_code == 204
@@ -152,15 +183,32 @@ def test_without_a_secret_unsigned_events_are_taken(app: Flask, unsigned: FlaskC
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"not json", b"[]", b"[{}]", b'"text"', b"1", b"null", b"\xff\xfe{}", b"[" * 100_000, b'{"a": "\x00"}', b'{"a"']
+    "body",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"[{}]",
+        b'"text"',
+        b"1",
+        b"null",
+        b"\xff\xfe{}",
+        b"[" * 100_000,
+        b'{"a": "\x00"}',
+        b'{"a"',
+    ],
 )
-def test_what_is_no_json_object_is_refused_and_not_kept(app: Flask, peliqan: FlaskClient, body: bytes) -> None:
+def test_what_is_no_json_object_is_refused_and_not_kept(
+    app: Flask, peliqan: FlaskClient, body: bytes
+) -> None:
     answer = post(peliqan, body)
     assert (answer.status_code, answer.json["error"]) == (400, "bad_event")  # type: ignore[index]
     assert kept(app) == []
 
 
-def test_a_body_of_more_than_256_kilobytes_is_refused_and_one_of_less_is_not(app: Flask, peliqan: FlaskClient) -> None:
+def test_a_body_of_more_than_256_kilobytes_is_refused_and_one_of_less_is_not(
+    app: Flask, peliqan: FlaskClient
+) -> None:
     around = b'{"event": "connection_added", "more": "%s"}'
     fits, too_large = (around % (b"x" * (256 * 1024 - len(around) + more)) for more in (2, 3))
     assert post(peliqan, too_large).status_code == 413
@@ -168,7 +216,9 @@ def test_a_body_of_more_than_256_kilobytes_is_refused_and_one_of_less_is_not(app
     assert post(peliqan, fits).status_code == 204
 
 
-def test_the_same_event_counts_once_however_often_it_comes(app: Flask, peliqan: FlaskClient, sandbox: Sandbox) -> None:
+def test_the_same_event_counts_once_however_often_it_comes(
+    app: Flask, peliqan: FlaskClient, sandbox: Sandbox
+) -> None:
     told = made(sandbox.healthy, "pipeline_run_completed", 7)
     assert {post(peliqan, told).status_code for _ in range(3)} == {204}
     # As a proxy writes it that reads and writes JSON: another body, the same event.
@@ -185,7 +235,10 @@ def test_without_an_id_the_body_tells_events_apart(app: Flask, peliqan: FlaskCli
 
 
 def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> None:
-    bodies = [json.dumps(made(sandbox.healthy, "pipeline_run_started", number)).encode() for number in range(200)]
+    bodies = [
+        json.dumps(made(sandbox.healthy, "pipeline_run_started", number)).encode()
+        for number in range(200)
+    ]
     clients = [app.test_client() for _ in range(16)]
 
     def send(place: int) -> set[int]:
@@ -199,14 +252,23 @@ def test_many_that_come_at_once_are_all_kept(app: Flask, sandbox: Sandbox) -> No
     assert {times for run_id, times in found.items() if run_id is not None and run_id >= 3} == {1}
 
 
-def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_it(app: Flask, clock: Clock) -> None:
+def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_it(
+    app: Flask, clock: Clock
+) -> None:
     intake = EventBatcher()
     outcomes: list[str | None] = []
     with app.app_context():
         engine = db.engine
 
     def send(key: str, received_at: datetime | None) -> None:
-        row = {"key": key, "received_at": received_at, "sent_at": None, "event": "", "status": "", "body": "{}"}
+        row = {
+            "key": key,
+            "received_at": received_at,
+            "sent_at": None,
+            "event": "",
+            "status": "",
+            "body": "{}",
+        }
         try:
             intake.keep(engine, {**row, "account_id": None, "connection_id": None, "run_id": None})
         except IntegrityError:
@@ -223,7 +285,9 @@ def test_a_write_that_fails_is_told_to_all_it_was_for_and_holds_up_nobody_after_
     assert "the last" in outcomes
 
 
-def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_further(app: Flask, peliqan: FlaskClient) -> None:
+def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_further(
+    app: Flask, peliqan: FlaskClient
+) -> None:
     for size, expected in ((1000, 204), (257 * 1024, 413)):
         body = json.dumps({"event": "connection_added", "more": "x" * size}).encode()
         answer = peliqan.post(
@@ -236,11 +300,28 @@ def test_a_body_that_does_not_say_how_long_it_is_is_read_to_the_limit_and_no_fur
     assert len(kept(app)) == 1
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
     told=st.dictionaries(
-        st.sampled_from(["event", "event_id", "timestamp", "account_id", "server_id", "pipeline_run_id", "status"]),
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=200) | st.lists(st.integers(), max_size=2),
+        st.sampled_from(
+            [
+                "event",
+                "event_id",
+                "timestamp",
+                "account_id",
+                "server_id",
+                "pipeline_run_id",
+                "status",
+            ]
+        ),
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text(max_size=200)
+        | st.lists(st.integers(), max_size=2),
     )
 )
 def test_whatever_the_fields_hold_an_object_is_kept_and_worked_through(
@@ -275,7 +356,9 @@ def test_the_page_says_when_no_secret_is_set(unsigned: FlaskClient) -> None:
     assert "No secret is set" in words(Person(unsigned, "adam@example.com").get("/webhooks"))
 
 
-def test_the_page_says_that_events_were_refused(adam: Person, peliqan: FlaskClient, clock: Clock) -> None:
+def test_the_page_says_that_events_were_refused(
+    adam: Person, peliqan: FlaskClient, clock: Clock
+) -> None:
     assert "Last refused" not in words(adam.get("/webhooks"))
     for _ in range(3):
         post(peliqan, b"{}", **{"X-Peliqan-Signature": "0" * 64})
@@ -298,18 +381,34 @@ def test_the_list_is_searched_filtered_and_has_its_twins(
         "state=ignored": ["table_created"],
         "event=connection_added": ["connection_added"],
         f"q={2**40}": ["pipeline_run_started"],
-        f"connection={connection.id}&sort=event": ["connection_added", "pipeline_run_started", "table_created"],
+        f"connection={connection.id}&sort=event": [
+            "connection_added",
+            "pipeline_run_started",
+            "table_created",
+        ],
         "q=table": ["table_created"],
     }.items():
-        assert [row["event"] for row in adam.json(f"/webhooks.json?{query}")["items"]] == expected, query
+        assert [
+            row["event"] for row in adam.json(f"/webhooks.json?{query}")["items"]
+        ] == expected, query
     assert "pipeline_run_started" in adam.client.get("/webhooks.csv").text
     page = adam.get("/webhooks")
     assert page.select_one(f'a[href="{path_of(connection)}"]') is not None
     assert "Nothing matches" in words(adam.get("/webhooks?q=zzzz"))
 
 
-def test_an_event_is_shown_with_its_body_and_nothing_in_it_is_markup(adam: Person, peliqan: FlaskClient, app: Flask) -> None:
-    post(peliqan, {"event": HOSTILE, "event_id": HOSTILE, "status": HOSTILE, "deep": {"a": [1, HOSTILE, "é"]}})
+def test_an_event_is_shown_with_its_body_and_nothing_in_it_is_markup(
+    adam: Person, peliqan: FlaskClient, app: Flask
+) -> None:
+    post(
+        peliqan,
+        {
+            "event": HOSTILE,
+            "event_id": HOSTILE,
+            "status": HOSTILE,
+            "deep": {"a": [1, HOSTILE, "é"]},
+        },
+    )
     (event,) = kept(app)
     for path in ("/webhooks", f"/webhooks/{event.id}"):
         adam.get(path)
@@ -333,7 +432,9 @@ def test_a_replay_is_worked_through_again_and_stands_in_the_audit_trail(
     (event,) = kept(app)
     assert (event.state, event.settled_at, event.times) == ("waiting", None, 1)
     with app.app_context():
-        entry = db.session.scalars(select(AuditEntry).where(AuditEntry.what == "replay_webhook")).one()
+        entry = db.session.scalars(
+            select(AuditEntry).where(AuditEntry.what == "replay_webhook")
+        ).one()
         assert (entry.who, entry.connection_id) == ("adam@example.com", sandbox.healthy.id)
     work(app, parts)
     (event,) = kept(app)
@@ -354,7 +455,9 @@ def test_the_pages_are_for_administrators_and_the_address_for_nobody_signed_in(
     assert peliqan.get(ADDRESS).status_code == 405
 
 
-def test_events_are_forgotten_after_two_weeks(app: Flask, peliqan: FlaskClient, clock: Clock) -> None:
+def test_events_are_forgotten_after_two_weeks(
+    app: Flask, peliqan: FlaskClient, clock: Clock
+) -> None:
     post(peliqan, {"event": "connection_added", "event_id": "old"})
     clock.move(days=14)
     post(peliqan, {"event": "connection_added", "event_id": "new"})

@@ -44,7 +44,9 @@ def begin_sync(parts: Services, connection: Any, interval: float = 15) -> Action
     return sync.start(parts.api, known(connection), WHO, parts.clock(), interval)
 
 
-def test_whoever_watches_sees_the_end_without_the_interval_having_passed(app: Flask, parts: Services, sandbox: Sandbox) -> None:
+def test_whoever_watches_sees_the_end_without_the_interval_having_passed(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
     connection = sandbox.healthy
     action = begin_sync(parts, connection, interval=600)
     assert action.due_at is not None
@@ -65,7 +67,9 @@ def test_an_older_runs_end_wakes_nobody(app: Flask, parts: Services, sandbox: Sa
     action = begin_sync(parts, sandbox.healthy)
     assert action.run_id is not None
     tell(
-        app, made(sandbox.healthy, "pipeline_run_completed", action.run_id - 1), made(sandbox.healthy, "pipeline_run_started", 1)
+        app,
+        made(sandbox.healthy, "pipeline_run_completed", action.run_id - 1),
+        made(sandbox.healthy, "pipeline_run_started", 1),
     )
     assert take(parts).actions == []
     assert actions.due(parts.clock()) == []
@@ -128,7 +132,9 @@ def test_a_hint_is_given_seldom_and_always_after_what_asked_for_it() -> None:
     assert len(given) <= 3
 
 
-def test_a_lost_hint_is_made_good_by_the_tick(app: Flask, parts: Services, sandbox: Sandbox, clock: Clock) -> None:
+def test_a_lost_hint_is_made_good_by_the_tick(
+    app: Flask, parts: Services, sandbox: Sandbox, clock: Clock
+) -> None:
     tell(app, made(sandbox.healthy, "pipeline_run_started", NEW_RUN))
     wait_for(parts.queues["jobs"].pending_count, "the hint is given")
     parts.queues["jobs"].storage.flush_queue()
@@ -138,8 +144,13 @@ def test_a_lost_hint_is_made_good_by_the_tick(app: Flask, parts: Services, sandb
     assert "take_events" in {task.name for task in parts.queues["jobs"].pending()}
 
 
-def test_two_that_take_at_once_take_each_event_once(app: Flask, parts: Services, sandbox: Sandbox) -> None:
-    tell(app, *[made(sandbox.healthy, "pipeline_run_started", NEW_RUN + number) for number in range(30)])
+def test_two_that_take_at_once_take_each_event_once(
+    app: Flask, parts: Services, sandbox: Sandbox
+) -> None:
+    tell(
+        app,
+        *[made(sandbox.healthy, "pipeline_run_started", NEW_RUN + number) for number in range(30)],
+    )
     counted: list[int] = []
 
     def work() -> None:
@@ -164,10 +175,14 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 def send_to(sandbox: Sandbox, url: str) -> None:
     told = {"url": url + ADDRESS, "secret": SECRET}
-    requests.post(f"{sandbox.url}/sandbox/control/webhooks", json=told, timeout=30).raise_for_status()
+    requests.post(
+        f"{sandbox.url}/sandbox/control/webhooks", json=told, timeout=30
+    ).raise_for_status()
 
 
-def test_from_the_stand_in_to_whoever_watches_in_no_time(app: Flask, sandbox: Sandbox, machines: Processes) -> None:
+def test_from_the_stand_in_to_whoever_watches_in_no_time(
+    app: Flask, sandbox: Sandbox, machines: Processes
+) -> None:
     connection = sandbox.healthy
     url = machines.serve()
     machines.start("worker")
@@ -176,7 +191,9 @@ def test_from_the_stand_in_to_whoever_watches_in_no_time(app: Flask, sandbox: Sa
     session, _ = sign_in(url)
     page = session.get(url + path_of(connection), timeout=20).text
     token = page.split('name="csrf_token" value="')[1].split('"')[0]
-    session.post(f"{url}{path_of(connection)}/sync", data={"csrf_token": token}, timeout=20).raise_for_status()
+    session.post(
+        f"{url}{path_of(connection)}/sync", data={"csrf_token": token}, timeout=20
+    ).raise_for_status()
 
     def settled() -> Action | None:
         db.session.rollback()
@@ -206,9 +223,14 @@ def test_a_worker_that_is_killed_between_taking_and_settling_loses_nothing(
 
     def taken() -> bool:
         db.session.rollback()
-        return not db.session.scalars(select(WebhookEvent.id).where(WebhookEvent.applied_at.is_(None))).all()
+        return not db.session.scalars(
+            select(WebhookEvent.id).where(WebhookEvent.applied_at.is_(None))
+        ).all()
 
-    wait_for(lambda: taken() and sandbox.state()["calls"].get("servers", 0) > 0, "the worker has them in hand")
+    wait_for(
+        lambda: taken() and sandbox.state()["calls"].get("servers", 0) > 0,
+        "the worker has them in hand",
+    )
     victim.send_signal(signal.SIGKILL)
     victim.wait()
     assert set(states()) == {"waiting"}
@@ -227,8 +249,15 @@ def test_an_event_over_a_real_socket_is_answered(app: Flask, sandbox: Sandbox) -
     try:
         send_to(sandbox, f"http://127.0.0.1:{server.server_port}")
         for more, expected in (({}, [204, 204]), ({"bad_signature": True}, [401, 401])):
-            told = {"connection_id": sandbox.healthy.id, "event": "pipeline_run_completed", "times": 2, **more}
-            answer = requests.post(f"{sandbox.url}/sandbox/control/webhooks/send", json=told, timeout=20)
+            told = {
+                "connection_id": sandbox.healthy.id,
+                "event": "pipeline_run_completed",
+                "times": 2,
+                **more,
+            }
+            answer = requests.post(
+                f"{sandbox.url}/sandbox/control/webhooks/send", json=told, timeout=20
+            )
             assert answer.json() == expected
     finally:
         server.shutdown()

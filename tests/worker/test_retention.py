@@ -44,7 +44,12 @@ def test_old_history_is_forgotten_and_the_newest_of_each_connection_stays(
     assert row is not None
     first = count(HealthChange)
     for days in (400, 300, 200):
-        old = {"account_id": row.account_id, "connection_id": row.id, "was": "OK", "became": "ERROR"}
+        old = {
+            "account_id": row.account_id,
+            "connection_id": row.id,
+            "was": "OK",
+            "became": "ERROR",
+        }
         severities = {"was_severity": "ok", "became_severity": "error"}
         db.session.add(HealthChange(at=clock() - timedelta(days=days), **old, **severities))
     db.session.commit()

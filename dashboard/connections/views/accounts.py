@@ -28,7 +28,9 @@ bp = Blueprint("accounts", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every account with its connections by severity."""
-    return render_list(ACCOUNTS, serialize_account, "connections/accounts.html", "connections/_accounts.html")
+    return render_list(
+        ACCOUNTS, serialize_account, "connections/accounts.html", "connections/_accounts.html"
+    )
 
 
 @bp.get("/accounts/<int:account_id>")
@@ -63,4 +65,6 @@ def databases(account_id: int) -> ResponseReturnValue:
         found, problem = services().api.for_account(account.id).databases(), None
     except peliqan.PeliqanError as error:
         found, problem = (), error
-    return render_template("connections/_databases.html", account=account, databases=found, problem=problem)
+    return render_template(
+        "connections/_databases.html", account=account, databases=found, problem=problem
+    )

@@ -88,7 +88,11 @@ class ConnectionPage:
 
 
 def connection_page(
-    connection: Connection, problem: peliqan.PeliqanError | None = None, *, rows_note: str = "", data_note: str = ""
+    connection: Connection,
+    problem: peliqan.PeliqanError | None = None,
+    *,
+    rows_note: str = "",
+    data_note: str = "",
 ) -> ConnectionPage:
     """Everything the page shows, from the store; ``rows_note``, ``data_note``: what to say of a look at its rows or its data."""
     at = services().clock()
@@ -108,7 +112,9 @@ def connection_page(
         sync=next((action for action in done if action.kind == actions.SYNC), None),
         ask=ask,
         link=check_link(ask.url) if ask is not None and ask.url else None,
-        message=message_of(ask, connection.account, connection) if ask is not None and visitor().may("operator") else None,
+        message=message_of(ask, connection.account, connection)
+        if ask is not None and visitor().may("operator")
+        else None,
         is_fresh=at - connection.looked_at < live.FRESH,
         delivery=deliveries.latest_of((account_id, connection_id)),
         may_hand_over=connection.may_sync and services().hook is not None,
@@ -128,7 +134,9 @@ def index() -> ResponseReturnValue:
     is_page = not is_for_scripts() and not htmx.is_htmx()
     contradictions = finding_queries.count_contradictions() if is_page else 0
     template, fragment = "connections/connections.html", "connections/_connections.html"
-    return render_list(CONNECTIONS, serialize_connection, template, fragment, contradictions=contradictions)
+    return render_list(
+        CONNECTIONS, serialize_connection, template, fragment, contradictions=contradictions
+    )
 
 
 @bp.get(PATH)
@@ -159,7 +167,9 @@ def show_live(account_id: int, connection_id: int) -> ResponseReturnValue:
     except peliqan.PeliqanError as error:
         problem = error
     connection = get_connection_or_404(account_id, connection_id)
-    return render_template("connections/_connection.html", page=connection_page(connection, problem))
+    return render_template(
+        "connections/_connection.html", page=connection_page(connection, problem)
+    )
 
 
 @bp.post(f"{PATH}/check")
@@ -178,12 +188,20 @@ def check_rows(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Look when the newest row of its tables was received."""
     connection = get_connection_or_404(account_id, connection_id)
     try:
-        note, kind = freshness.check_freshness(services().api, connection, services().clock()).sentence, "info"
+        note, kind = (
+            freshness.check_freshness(services().api, connection, services().clock()).sentence,
+            "info",
+        )
     except peliqan.PeliqanError as error:
-        note, kind = f"The rows could not be looked at. {error.explained} {error.next_step}", "danger"
+        note, kind = (
+            f"The rows could not be looked at. {error.explained} {error.next_step}",
+            "danger",
+        )
     if htmx.is_htmx():
         fresh = get_connection_or_404(account_id, connection_id)
-        return render_template("connections/_connection.html", page=connection_page(fresh, rows_note=note))
+        return render_template(
+            "connections/_connection.html", page=connection_page(fresh, rows_note=note)
+        )
     flash(note, kind)
     return _answer(connection)
 
@@ -201,10 +219,15 @@ def check_data(account_id: int, connection_id: int) -> ResponseReturnValue:
             note, kind = str(error), "danger"
         except peliqan.PeliqanError as error:
             step = "" if isinstance(error, peliqan.QueryFailed) else error.next_step
-            note, kind = f"The data could not be checked. {sentence_of(error)} {step}".strip(), "danger"
+            note, kind = (
+                f"The data could not be checked. {sentence_of(error)} {step}".strip(),
+                "danger",
+            )
     if htmx.is_htmx():
         fresh = get_connection_or_404(account_id, connection_id)
-        return render_template("connections/_connection.html", page=connection_page(fresh, data_note=note))
+        return render_template(
+            "connections/_connection.html", page=connection_page(fresh, data_note=note)
+        )
     flash(note, kind)
     return _answer(connection)
 
@@ -217,7 +240,9 @@ def start_sync(account_id: int, connection_id: int) -> ResponseReturnValue:
     if not connection.may_sync:
         return _refuse(connection, "sync", "This connection has no pipeline to run.")
     with audit_if_not_sent(actions.SYNC, account_id, connection_id):
-        action = sync.start(services().api, connection, visitor().email, services().clock(), _interval(), _why())
+        action = sync.start(
+            services().api, connection, visitor().email, services().clock(), _interval(), _why()
+        )
     poll_action.enqueue_when_due(action)
     return _answer(connection)
 
@@ -228,7 +253,9 @@ def reauthorise(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Ask for a link with which the customer allows access again."""
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.may_reauthorise:
-        return _refuse(connection, actions.REAUTHORISE, "This connection is not authorised by OAuth.")
+        return _refuse(
+            connection, actions.REAUTHORISE, "This connection is not authorised by OAuth."
+        )
     return _ask(actions.REAUTHORISE, connection)
 
 
@@ -238,7 +265,9 @@ def saltedge_refresh(account_id: int, connection_id: int) -> ResponseReturnValue
     """Ask for a link with which the bank hands over new transactions."""
     connection = get_connection_or_404(account_id, connection_id)
     if not connection.is_saltedge:
-        return _refuse(connection, actions.BANK_REFRESH, "This is no bank connection of SaltEdge's.")
+        return _refuse(
+            connection, actions.BANK_REFRESH, "This is no bank connection of SaltEdge's."
+        )
     return _ask(actions.BANK_REFRESH, connection)
 
 
@@ -252,7 +281,9 @@ def run_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     done = actions.latest(account_id, connection_id)
     action = next((each for each in done if each.kind == actions.SYNC), None)
     answer = render_template("connections/_sync.html", connection=connection, sync=action)
-    return htmx.say_settled(answer) if action is not None and action.settled_at is not None else answer
+    return (
+        htmx.say_settled(answer) if action is not None and action.settled_at is not None else answer
+    )
 
 
 @bp.get(f"{PATH}/link-status")
@@ -261,7 +292,11 @@ def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
     """The link that waits for a person, until the connection is well again."""
     page = connection_page(get_connection_or_404(account_id, connection_id))
     answer = render_template("connections/_link.html", page=page)
-    return htmx.say_settled(answer) if page.ask is not None and page.ask.settled_at is not None else answer
+    return (
+        htmx.say_settled(answer)
+        if page.ask is not None and page.ask.settled_at is not None
+        else answer
+    )
 
 
 @bp.get(f"{PATH}/runs/<int:run_id>")
@@ -269,14 +304,21 @@ def link_status(account_id: int, connection_id: int) -> ResponseReturnValue:
 def run(account_id: int, connection_id: int, run_id: int) -> ResponseReturnValue:
     """One run with its log, asked for live."""
     connection = get_connection_or_404(account_id, connection_id)
-    found = next((each for each in fleet_runs.latest(account_id, connection_id, 100) if each.id == run_id), None)
+    found = next(
+        (each for each in fleet_runs.latest(account_id, connection_id, 100) if each.id == run_id),
+        None,
+    )
     if found is None:
-        abort(404, f"This connection has no run {run_id}, or it is older than the runs that are kept.")
+        abort(
+            404, f"This connection has no run {run_id}, or it is older than the runs that are kept."
+        )
     try:
         log, problem = services().api.for_account(account_id).run_logs(run_id), None
     except peliqan.PeliqanError as error:
         log, problem = "", error
-    return render_template("connections/run.html", connection=connection, run=found, log=log, problem=problem)
+    return render_template(
+        "connections/run.html", connection=connection, run=found, log=log, problem=problem
+    )
 
 
 def _interval() -> float:
@@ -290,7 +332,9 @@ def _why() -> str:
 
 def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | None]:
     try:
-        live.read_connection(services().api, connection.account_id, connection.id, services().clock())
+        live.read_connection(
+            services().api, connection.account_id, connection.id, services().clock()
+        )
         problem = None
     except peliqan.PeliqanError as error:
         problem = error
@@ -300,7 +344,13 @@ def _read(connection: Connection) -> tuple[Connection, peliqan.PeliqanError | No
 def _ask(kind: str, connection: Connection) -> ResponseReturnValue:
     with audit_if_not_sent(kind, connection.account_id, connection.id):
         action = customer_links.request_link(
-            services().api, kind, connection, visitor().email, services().clock(), _interval(), _why()
+            services().api,
+            kind,
+            connection,
+            visitor().email,
+            services().clock(),
+            _interval(),
+            _why(),
         )
     poll_action.enqueue_when_due(action)
     return _answer(connection)
@@ -319,9 +369,13 @@ def _refuse(connection: Connection, what: str, why: str) -> ResponseReturnValue:
     abort(400, why)
 
 
-def _answer(connection: Connection, problem: peliqan.PeliqanError | None = None) -> ResponseReturnValue:
+def _answer(
+    connection: Connection, problem: peliqan.PeliqanError | None = None
+) -> ResponseReturnValue:
     """After an action: the fragment for htmx, else back to the page, so that reloading does nothing twice."""
     if htmx.is_htmx():
         fresh = get_connection_or_404(connection.account_id, connection.id)
         return render_template("connections/_connection.html", page=connection_page(fresh, problem))
-    return redirect(url_for(".show", account_id=connection.account_id, connection_id=connection.id), 303)
+    return redirect(
+        url_for(".show", account_id=connection.account_id, connection_id=connection.id), 303
+    )

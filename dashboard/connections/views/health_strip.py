@@ -18,7 +18,9 @@ class Day:
     statuses: tuple[str, ...]
 
 
-def worst_strip(histories: Iterable[list[HealthChange]], first_seen_at: datetime, at: datetime, days: int) -> list[Day]:
+def worst_strip(
+    histories: Iterable[list[HealthChange]], first_seen_at: datetime, at: datetime, days: int
+) -> list[Day]:
     """The same of several connections: of each day the worst, with all that was seen on it."""
     strips = [strip(history, first_seen_at, at, days) for history in histories]
     result = []
@@ -30,7 +32,9 @@ def worst_strip(histories: Iterable[list[HealthChange]], first_seen_at: datetime
     return result
 
 
-def strip(history: list[HealthChange], first_seen_at: datetime, at: datetime, days: int) -> list[Day]:
+def strip(
+    history: list[HealthChange], first_seen_at: datetime, at: datetime, days: int
+) -> list[Day]:
     """The last ``days`` days up to ``at``, from changes that are sorted by time, one before the first day included."""
     result = []
     for back in range(days - 1, -1, -1):
@@ -42,5 +46,7 @@ def strip(history: list[HealthChange], first_seen_at: datetime, at: datetime, da
             result.append(Day(start.date(), None, ()))
             continue
         worst = min((change.became_severity for change in seen), key=SEVERITIES.index)
-        result.append(Day(start.date(), worst, tuple(dict.fromkeys(change.became for change in seen))))
+        result.append(
+            Day(start.date(), worst, tuple(dict.fromkeys(change.became for change in seen)))
+        )
     return result

@@ -31,7 +31,11 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
     since it was ticked off, within the last week. A consent has ended where the API says so, or where the bank refuses access.
     """
     refused = aliased(Finding)
-    came_back = and_(BankReview.at >= today - BACK_WITHIN, Connection.last_success_at > BankReview.at, refused.id.is_(None))
+    came_back = and_(
+        BankReview.at >= today - BACK_WITHIN,
+        Connection.last_success_at > BankReview.at,
+        refused.id.is_(None),
+    )
     stands = case((came_back, BACK), (BankReview.at >= today, TICKED), else_=TODO)
     consent = case(
         (or_(Connection.consent_expires_at <= at, refused.id.is_not(None)), ENDED),
@@ -48,7 +52,13 @@ def bank_list(at: datetime, today: datetime, ending_within: timedelta) -> Listin
     return Listing(
         statement=select(Connection, BankReview, stands.label("round"), consent.label("consent"))
         .join(Connection.account)
-        .outerjoin(BankReview, and_(BankReview.account_id == Connection.account_id, BankReview.connection_id == Connection.id))
+        .outerjoin(
+            BankReview,
+            and_(
+                BankReview.account_id == Connection.account_id,
+                BankReview.connection_id == Connection.id,
+            ),
+        )
         .outerjoin(refused, its_refusal)
         .options(
             contains_eager(Connection.account).load_only(Account.name, Account.external_id),
@@ -102,13 +112,26 @@ def next_to_do(listing: Listing) -> Connection | None:
 
 def review(connection: Connection, who: str, at: datetime) -> None:
     """Somebody dealt with it. Commits."""
-    upsert(BankReview, [{"account_id": connection.account_id, "connection_id": connection.id, "at": at, "who": who}])
+    upsert(
+        BankReview,
+        [
+            {
+                "account_id": connection.account_id,
+                "connection_id": connection.id,
+                "at": at,
+                "who": who,
+            }
+        ],
+    )
     db.session.commit()
 
 
 def unreview(connection: Connection) -> None:
     """It is to be done after all. Commits."""
-    here = (BankReview.account_id == connection.account_id, BankReview.connection_id == connection.id)
+    here = (
+        BankReview.account_id == connection.account_id,
+        BankReview.connection_id == connection.id,
+    )
     change(delete(BankReview).where(*here))
     db.session.commit()
 

@@ -24,7 +24,12 @@ bp = Blueprint("banks", __name__)
 @requires("viewer")
 def index() -> ResponseReturnValue:
     """Every bank connection, the one with the oldest data first."""
-    return render_list(_listing(), banks.serialize_bank, "customer_links/banks/index.html", "customer_links/banks/_banks.html")
+    return render_list(
+        _listing(),
+        banks.serialize_bank,
+        "customer_links/banks/index.html",
+        "customer_links/banks/_banks.html",
+    )
 
 
 @bp.get("/desk/banks/next")
@@ -38,19 +43,29 @@ def go_on() -> ResponseReturnValue:
 @requires("operator")
 def tick(account_id: int, connection_id: int) -> ResponseReturnValue:
     """Tick one off, or take that back; then on to the next, or back to the list."""
-    connection, at, who = get_connection_or_404(account_id, connection_id), services().clock(), visitor().email
+    connection, at, who = (
+        get_connection_or_404(account_id, connection_id),
+        services().clock(),
+        visitor().email,
+    )
     what = request.form.get("do", "tick")
     if not connection.is_saltedge:
         abort(400, "This is no bank connection of SaltEdge’s.")
     if what == "tick":
         banks.review(connection, who, at)
-        audit.record(at, who, "bank_tick", audit.DONE, account_id=account_id, connection_id=connection_id)
+        audit.record(
+            at, who, "bank_tick", audit.DONE, account_id=account_id, connection_id=connection_id
+        )
     elif what == "untick":
         banks.unreview(connection)
-        audit.record(at, who, "bank_untick", audit.DONE, account_id=account_id, connection_id=connection_id)
+        audit.record(
+            at, who, "bank_untick", audit.DONE, account_id=account_id, connection_id=connection_id
+        )
     else:
         abort(400, "That change is unknown.")
-    return redirect(_next() if request.form.get("then") == "next" else safe_next(request.form.get("next")), 303)
+    return redirect(
+        _next() if request.form.get("then") == "next" else safe_next(request.form.get("next")), 303
+    )
 
 
 def _listing() -> Listing:

@@ -31,7 +31,9 @@ def _age(facts: Facts) -> float | None:
 def _is_mended(facts: Facts) -> bool:
     """Whether Peliqan has called it well again since the latest run that ended began."""
     became_well = facts.severity == Severity.OK and facts.status_since > facts.first_seen_at
-    return became_well and facts.ended_run_at is not None and facts.status_since > facts.ended_run_at
+    return (
+        became_well and facts.ended_run_at is not None and facts.status_since > facts.ended_run_at
+    )
 
 
 def _failed(facts: Facts) -> bool:
@@ -68,7 +70,11 @@ def _in_trouble(facts: Facts) -> bool:
 
 def _quote(facts: Facts) -> str:
     text = " ".join((facts.last_error or "").split())
-    return f"“{text if len(text) <= QUOTED else text[: QUOTED - 1] + '…'}”" if text else "no reason given"
+    return (
+        f"“{text if len(text) <= QUOTED else text[: QUOTED - 1] + '…'}”"
+        if text
+        else "no reason given"
+    )
 
 
 def _last_success(facts: Facts) -> str:
@@ -97,12 +103,20 @@ def _what_failed(facts: Facts) -> str:
             return f"{before} failed at the source ({facts.ended_status})"
         case RunOutcome.STOPPED:
             return f"{before} was stopped before its end ({facts.ended_status})"
-    return f"{before} failed" if facts.running else f"{before} is {facts.last_run_status or 'not known'}"
+    return (
+        f"{before} failed"
+        if facts.running
+        else f"{before} is {facts.last_run_status or 'not known'}"
+    )
 
 
 def config_needed(facts: Facts, _: Around) -> str | None:
     """Peliqan waits for somebody to choose what to load."""
-    return "Peliqan waits for somebody to finish its set-up (CONFIG_SELECT)." if facts.status == "CONFIG_SELECT" else None
+    return (
+        "Peliqan waits for somebody to finish its set-up (CONFIG_SELECT)."
+        if facts.status == "CONFIG_SELECT"
+        else None
+    )
 
 
 def disabled(facts: Facts, _: Around) -> str | None:
@@ -114,23 +128,40 @@ def disabled(facts: Facts, _: Around) -> str | None:
 
 def auth_failed(facts: Facts, _: Around) -> str | None:
     """The source refused access: 401, a token that has expired or was revoked, a consent that has ended."""
-    if not _in_trouble(facts) or _runner_failed(facts) or not facts.last_error or not refuses_access(facts.last_error):
+    if (
+        not _in_trouble(facts)
+        or _runner_failed(facts)
+        or not facts.last_error
+        or not refuses_access(facts.last_error)
+    ):
         return None
     return f"The source refused access: {_quote(facts)}; {_last_success(facts)}."
 
 
 def self_disabled(facts: Facts, _: Around) -> str | None:
     """The source ended with the exit code that means that it switched itself off."""
-    if facts.last_exit_code != SWITCHED_ITSELF_OFF or not _in_trouble(facts) or _runner_failed(facts):
+    if (
+        facts.last_exit_code != SWITCHED_ITSELF_OFF
+        or not _in_trouble(facts)
+        or _runner_failed(facts)
+    ):
         return None
     return f"The source switched itself off (exit code {SWITCHED_ITSELF_OFF}): {_quote(facts)}."
 
 
 def stuck_run(facts: Facts, around: Around) -> str | None:
     """A run that has gone on far longer than its like."""
-    if not facts.running or facts.last_run_at is None or facts.runs_read_at is None or around.medians is None:
+    if (
+        not facts.running
+        or facts.last_run_at is None
+        or facts.runs_read_at is None
+        or around.medians is None
+    ):
         return None
-    seconds, usual = (facts.runs_read_at - facts.last_run_at).total_seconds(), around.medians.get(facts.connector)
+    seconds, usual = (
+        (facts.runs_read_at - facts.last_run_at).total_seconds(),
+        around.medians.get(facts.connector),
+    )
     limit = around.thresholds
     if seconds <= limit.stuck_seconds or (usual is not None and seconds <= limit.stuck * usual):
         return None
@@ -179,7 +210,12 @@ def noisy(facts: Facts, _: Around) -> str | None:
 
 def never_ran(facts: Facts, _: Around) -> str | None:
     """No run is known, long enough after it was first seen."""
-    if facts.last_run_status or facts.last_run_at is not None or facts.success_at is not None or facts.runs_read_at is None:
+    if (
+        facts.last_run_status
+        or facts.last_run_at is not None
+        or facts.success_at is not None
+        or facts.runs_read_at is None
+    ):
         return None
     if facts.severity == Severity.BUSY:
         return None
@@ -216,7 +252,9 @@ def loaded_nothing(facts: Facts, _: Around) -> str | None:
     """The latest run completed with no record, though the runs before it always loaded some."""
     if facts.last_records != 0 or not facts.always_loaded or _in_trouble(facts):
         return None
-    return "The latest run that ended completed with 0 records; the runs before it always loaded some."
+    return (
+        "The latest run that ended completed with 0 records; the runs before it always loaded some."
+    )
 
 
 def stale_rows(facts: Facts, _: Around) -> str | None:
@@ -230,9 +268,7 @@ def stale_rows(facts: Facts, _: Around) -> str | None:
     else:
         # It has run since: the run before the look came at most an interval before it.
         behind = (read_at - newest).total_seconds() - facts.every
-        said = (
-            f"Its runs succeed, but when its rows were looked at the newest was {span((read_at - newest).total_seconds())} old."
-        )
+        said = f"Its runs succeed, but when its rows were looked at the newest was {span((read_at - newest).total_seconds())} old."
     return said if behind > facts.every else None
 
 
@@ -245,20 +281,32 @@ def rows_dropped(facts: Facts, around: Around) -> str | None:
     fewer = round(100 * (1 - worst.rows / worst.before))
     when = f"on {worst.at:%d %B}, {worst.before:,} on {worst.before_at:%d %B}"
     others = len(drops) - 1
-    more = f" {others} more of its tables {'has' if others == 1 else 'have'} far fewer rows." if others else ""
+    more = (
+        f" {others} more of its tables {'has' if others == 1 else 'have'} far fewer rows."
+        if others
+        else ""
+    )
     return f"“{worst.table[:NAMED]}”: {worst.rows:,} rows {when}: {fewer} % fewer.{more}"
 
 
-def _worst_table(facts: Facts, around: Around, judge: Callable[[TableFigures], tuple[float, str] | None]) -> str | None:
+def _worst_table(
+    facts: Facts, around: Around, judge: Callable[[TableFigures], tuple[float, str] | None]
+) -> str | None:
     """Return what is wrong with the worst of a connection's tables, and with how many more. ``judge``: how bad, and what."""
     checked = around.data.get(facts.id)
     if checked is None:
         return None
-    found = sorted((each for table in checked.tables if (each := judge(table))), key=lambda each: -each[0])
+    found = sorted(
+        (each for table in checked.tables if (each := judge(table))), key=lambda each: -each[0]
+    )
     if not found:
         return None
     more = len(found) - 1
-    rest = f" {more} more of its tables {'has' if more == 1 else 'have'} the same fault." if more else ""
+    rest = (
+        f" {more} more of its tables {'has' if more == 1 else 'have'} the same fault."
+        if more
+        else ""
+    )
     return f"{found[0][1]}, as counted on {checked.at:%d %B %Y}.{rest}"
 
 
@@ -281,7 +329,10 @@ def mixed_versions(facts: Facts, around: Around) -> str | None:
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if table.versions is None or table.versions <= 1:
             return None
-        return table.versions, f"“{table.name[:NAMED]}”: rows of {table.versions} snapshots side by side"
+        return (
+            table.versions,
+            f"“{table.name[:NAMED]}”: rows of {table.versions} snapshots side by side",
+        )
 
     return _worst_table(facts, around, judge)
 
@@ -308,7 +359,9 @@ def parent_table_empty(facts: Facts, around: Around) -> str | None:
     def judge(table: TableFigures) -> tuple[float, str] | None:
         if checked is None or table.rows:
             return None
-        below = [each for each in checked.tables if each.rows and each.name.startswith(f"{table.name}_")]
+        below = [
+            each for each in checked.tables if each.rows and each.name.startswith(f"{table.name}_")
+        ]
         if not below:
             return None
         one = f"“{below[0].name[:NAMED]}” has {below[0].rows:,} rows"
@@ -332,7 +385,9 @@ def duplicate_connection(facts: Facts, around: Around) -> str | None:
     """The account has an elder one of the same connector and name, or another of the connector while this one never succeeded."""
     elder, other = around.twins.get(facts.id), around.anew.get(facts.id)
     if elder is not None:
-        return f"The account has another connection of {facts.connector} with the same name, {elder}."
+        return (
+            f"The account has another connection of {facts.connector} with the same name, {elder}."
+        )
     if other is None:
         return None
     return f"No success of it is known, and the account has another connection of {facts.connector}, {other}: made anew, perhaps."
@@ -358,4 +413,8 @@ def status_unknown(facts: Facts, _: Around) -> str | None:
     """A status that Peliqan never documented."""
     if facts.severity != Severity.UNKNOWN:
         return None
-    return f"Peliqan calls it “{facts.status[:80]}”, a word whose meaning is not known." if facts.status else "It has no status."
+    return (
+        f"Peliqan calls it “{facts.status[:80]}”, a word whose meaning is not known."
+        if facts.status
+        else "It has no status."
+    )

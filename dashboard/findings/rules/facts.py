@@ -74,7 +74,10 @@ class Facts(NamedTuple):
     @property
     def success_at(self) -> datetime | None:
         """The latest success: ``last_success_at``, or a partial run that was read before partial runs were counted in it."""
-        known = (self.last_success_at, self.ended_run_at if self.outcome is RunOutcome.PARTIAL else None)
+        known = (
+            self.last_success_at,
+            self.ended_run_at if self.outcome is RunOutcome.PARTIAL else None,
+        )
         return max((time for time in known if time is not None), default=None)
 
 

@@ -61,7 +61,11 @@ def diagnose(facts: Facts, around: Around) -> Iterator[RuleResult]:
     """What is wrong with one connection, causes before effects."""
     hidden: set[str] = set()
     for rule in RULES:
-        if rule.of_targets != facts.is_target or rule.name in hidden or not (evidence := rule.check(facts, around)):
+        if (
+            rule.of_targets != facts.is_target
+            or rule.name in hidden
+            or not (evidence := rule.check(facts, around))
+        ):
             continue
         hidden |= rule.hides
         gravity = rule.gravity
@@ -69,7 +73,9 @@ def diagnose(facts: Facts, around: Around) -> Iterator[RuleResult]:
             gravity = FindingSeverity.WARNING
         text = (facts.last_error or "") if rule.by_text else ""
         contradicts = rule.contradicts and facts.severity == Severity.OK and gravity == rule.gravity
-        yield RuleResult(rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts))
+        yield RuleResult(
+            rule.name, gravity.value, evidence, text, contradicts, _missing_since(facts)
+        )
 
 
 def may_be_unwell(facts: Facts) -> bool:
@@ -93,7 +99,11 @@ def _missing_since(facts: Facts) -> datetime | None:
     """The hour in which the first run after the last success was due."""
     if facts.success_at is None:
         return None
-    began = facts.ended_run_at if facts.outcome.is_success and facts.ended_run_at is not None else facts.success_at
+    began = (
+        facts.ended_run_at
+        if facts.outcome.is_success and facts.ended_run_at is not None
+        else facts.success_at
+    )
     due = began + timedelta(seconds=facts.every)
     return due.replace(minute=0, second=0, microsecond=0)
 
@@ -106,7 +116,9 @@ _UNDER_WAY = _FAILURES | {PARTIAL}
 _PARTIAL = _FAILURES | {"loaded_nothing", "never_ran"}
 _TROUBLE = _UNDER_WAY | {"self_disabled"}
 # What a run that loads at least a part of the data is an improvement on.
-WITHOUT_SUCCESS: Final = _LATENESS | _FAILURES | {"auth_failed", "self_disabled", "stuck_run", "never_ran"}
+WITHOUT_SUCCESS: Final = (
+    _LATENESS | _FAILURES | {"auth_failed", "self_disabled", "stuck_run", "never_ran"}
+)
 # Critical only once nothing was loaded for as long as makes a connection dark.
 _GRAVE_IN_TIME = frozenset({"failing", "runner_failed"})
 
@@ -141,9 +153,23 @@ RULES: Final = (
         _NO_DATA | _TROUBLE,
         by_text=True,
     ),
-    Rule("stuck_run", "A run is stuck", FindingSeverity.CRITICAL, checks.stuck_run, _NO_DATA | _UNDER_WAY, contradicts=True),
+    Rule(
+        "stuck_run",
+        "A run is stuck",
+        FindingSeverity.CRITICAL,
+        checks.stuck_run,
+        _NO_DATA | _UNDER_WAY,
+        contradicts=True,
+    ),
     # Data was written, so this explains errors, but not that no run came after it.
-    Rule(PARTIAL, "Only partly loaded", FindingSeverity.WARNING, checks.partial_errors, _PARTIAL, by_text=True),
+    Rule(
+        PARTIAL,
+        "Only partly loaded",
+        FindingSeverity.WARNING,
+        checks.partial_errors,
+        _PARTIAL,
+        by_text=True,
+    ),
     Rule(
         "runner_failed",
         "Peliqan’s runner fails",
@@ -154,13 +180,42 @@ RULES: Final = (
         contradicts=True,
         by_connector=False,
     ),
-    Rule("failing", "Runs fail", FindingSeverity.CRITICAL, checks.failing, _NO_DATA | {"noisy"}, by_text=True, contradicts=True),
-    Rule("noisy", "Errors, but the data is current", FindingSeverity.INFO, checks.noisy, by_text=True),
-    Rule("scheduler_off", "The schedule is off", FindingSeverity.INFO, checks.scheduler_off, _LATENESS | {"never_ran"}),
+    Rule(
+        "failing",
+        "Runs fail",
+        FindingSeverity.CRITICAL,
+        checks.failing,
+        _NO_DATA | {"noisy"},
+        by_text=True,
+        contradicts=True,
+    ),
+    Rule(
+        "noisy", "Errors, but the data is current", FindingSeverity.INFO, checks.noisy, by_text=True
+    ),
+    Rule(
+        "scheduler_off",
+        "The schedule is off",
+        FindingSeverity.INFO,
+        checks.scheduler_off,
+        _LATENESS | {"never_ran"},
+    ),
     Rule("never_ran", "It never ran", FindingSeverity.WARNING, checks.never_ran, _LATENESS),
-    Rule("dark", "No data for a long time", FindingSeverity.CRITICAL, checks.dark, frozenset({"late"}), contradicts=True),
+    Rule(
+        "dark",
+        "No data for a long time",
+        FindingSeverity.CRITICAL,
+        checks.dark,
+        frozenset({"late"}),
+        contradicts=True,
+    ),
     Rule("late", "Data is late", FindingSeverity.WARNING, checks.late),
-    Rule("loaded_nothing", "Nothing was loaded", FindingSeverity.WARNING, checks.loaded_nothing, contradicts=True),
+    Rule(
+        "loaded_nothing",
+        "Nothing was loaded",
+        FindingSeverity.WARNING,
+        checks.loaded_nothing,
+        contradicts=True,
+    ),
     Rule(
         "stale_rows",
         "Rows are older than the last run",
@@ -169,15 +224,52 @@ RULES: Final = (
         frozenset({"table_stale"}),
         contradicts=True,
     ),
-    Rule("rows_dropped", "A table lost rows", FindingSeverity.WARNING, checks.rows_dropped, contradicts=True),
-    Rule("duplicate_keys", "Keys are there twice", FindingSeverity.CRITICAL, checks.duplicate_keys, contradicts=True),
-    Rule("parent_table_empty", "A parent table is empty", FindingSeverity.CRITICAL, checks.parent_table_empty, contradicts=True),
-    Rule("mixed_versions", "Old snapshots are still there", FindingSeverity.WARNING, checks.mixed_versions, contradicts=True),
+    Rule(
+        "rows_dropped",
+        "A table lost rows",
+        FindingSeverity.WARNING,
+        checks.rows_dropped,
+        contradicts=True,
+    ),
+    Rule(
+        "duplicate_keys",
+        "Keys are there twice",
+        FindingSeverity.CRITICAL,
+        checks.duplicate_keys,
+        contradicts=True,
+    ),
+    Rule(
+        "parent_table_empty",
+        "A parent table is empty",
+        FindingSeverity.CRITICAL,
+        checks.parent_table_empty,
+        contradicts=True,
+    ),
+    Rule(
+        "mixed_versions",
+        "Old snapshots are still there",
+        FindingSeverity.WARNING,
+        checks.mixed_versions,
+        contradicts=True,
+    ),
     Rule("table_stale", "A table gets no new rows", FindingSeverity.INFO, checks.table_stale),
-    Rule("consent_expiring", "A bank consent is about to end", FindingSeverity.WARNING, checks.consent_expiring),
-    Rule("duplicate_connection", "Connected twice", FindingSeverity.INFO, checks.duplicate_connection),
+    Rule(
+        "consent_expiring",
+        "A bank consent is about to end",
+        FindingSeverity.WARNING,
+        checks.consent_expiring,
+    ),
+    Rule(
+        "duplicate_connection", "Connected twice", FindingSeverity.INFO, checks.duplicate_connection
+    ),
     Rule("orphan_target", "Its target is missing", FindingSeverity.WARNING, checks.orphan_target),
-    Rule("unused_target", "Nothing loads into this target", FindingSeverity.INFO, checks.unused_target, of_targets=True),
+    Rule(
+        "unused_target",
+        "Nothing loads into this target",
+        FindingSeverity.INFO,
+        checks.unused_target,
+        of_targets=True,
+    ),
     Rule("status_unknown", "A status nobody knows", FindingSeverity.INFO, checks.status_unknown),
 )
 UNREADABLE: Final = Rule(

@@ -55,7 +55,12 @@ def ready() -> ResponseReturnValue:
     every machine out for it would help nobody.
     """
     found = check_readiness(services())
-    checks = {"store": found.store, "queue": found.queue, "worker": found.worker, "peliqan": found.peliqan}
+    checks = {
+        "store": found.store,
+        "queue": found.queue,
+        "worker": found.worker,
+        "peliqan": found.peliqan,
+    }
     age = found.snapshot_age
     told = {
         "ready": found.reason is None,
@@ -74,7 +79,13 @@ def check_readiness(parts: Services) -> Readiness:
     unknown = "cannot be told without the store"
     try:
         if schema.needs_upgrade():
-            return Readiness("the store has an older schema: run dashboard db upgrade", queue, unknown, unknown, None)
+            return Readiness(
+                "the store has an older schema: run dashboard db upgrade",
+                queue,
+                unknown,
+                unknown,
+                None,
+            )
         found = service_status.read()
     except SQLAlchemyError:
         return Readiness("the database does not answer", queue, unknown, unknown, None)
@@ -86,8 +97,15 @@ def check_readiness(parts: Services) -> Readiness:
     age = at - found.pass_alive_at if found.pass_alive_at is not None else None
     lately = timedelta(seconds=max(600, 3 * parts.settings.dashboard_refresh_interval))
     # The minute's job is due a while after it was taken.
-    worker = _since(found.ticked_at - MINUTE if found.ticked_at else None, at, SEEN_WITHIN, "no worker has done anything")
-    return Readiness(store, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age)
+    worker = _since(
+        found.ticked_at - MINUTE if found.ticked_at else None,
+        at,
+        SEEN_WITHIN,
+        "no worker has done anything",
+    )
+    return Readiness(
+        store, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age
+    )
 
 
 def _queue(parts: Services, at: datetime) -> str:

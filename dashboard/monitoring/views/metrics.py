@@ -28,8 +28,13 @@ def show() -> ResponseReturnValue:
     """All of it, for who may read it."""
     parts = services()
     if not metrics.may_read(request.environ, parts.settings.dashboard_metrics_token):
-        abort(403, "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.")
-    return metrics.page(FleetCollector(parts), metrics.Disk(parts.settings.dashboard_data)), {"Content-Type": CONTENT_TYPE_LATEST}
+        abort(
+            403,
+            "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.",
+        )
+    return metrics.page(FleetCollector(parts), metrics.Disk(parts.settings.dashboard_data)), {
+        "Content-Type": CONTENT_TYPE_LATEST
+    }
 
 
 class FleetCollector(Collector):
@@ -48,30 +53,65 @@ class FleetCollector(Collector):
             waiting = self._parts.queues.waiting()
         except (RedisError, sqlite3.Error):
             waiting = None
-        yield _one("console_queue_up", "1 where the work queue answers.", float(waiting is not None))
+        yield _one(
+            "console_queue_up", "1 where the work queue answers.", float(waiting is not None)
+        )
         if waiting is not None:
-            yield _by("console_queue_waiting", "Messages that wait in the work queue, by queue.", "queue", waiting)
+            yield _by(
+                "console_queue_waiting",
+                "Messages that wait in the work queue, by queue.",
+                "queue",
+                waiting,
+            )
         try:
             found, counts = service_status.read(), service_status.count()
         except SQLAlchemyError as error:
-            current_app.logger.warning("Measurements without the database: %s", type(error).__name__)
+            current_app.logger.warning(
+                "Measurements without the database: %s", type(error).__name__
+            )
             yield _one("console_store_up", "1 where the store answers.", 0)
             return
         yield _one("console_store_up", "1 where the store answers.", 1)
         now = self._parts.clock()
         for name, text, last in (
-            ("console_snapshot_age_seconds", "Seconds since a pass over the fleet last ended well.", found.snapshot_at),
-            ("console_pass_idle_seconds", "Seconds since a pass over the fleet was last written to.", found.pass_alive_at),
-            ("console_api_answered_seconds", "Seconds since an account was last read well.", found.answered_at),
-            ("console_worker_due_seconds", "Seconds since the job of every minute became due; below 0: until.", found.ticked_at),
-            ("console_backup_age_seconds", "Seconds since dashboard backup last wrote a file.", found.backup_at),
+            (
+                "console_snapshot_age_seconds",
+                "Seconds since a pass over the fleet last ended well.",
+                found.snapshot_at,
+            ),
+            (
+                "console_pass_idle_seconds",
+                "Seconds since a pass over the fleet was last written to.",
+                found.pass_alive_at,
+            ),
+            (
+                "console_api_answered_seconds",
+                "Seconds since an account was last read well.",
+                found.answered_at,
+            ),
+            (
+                "console_worker_due_seconds",
+                "Seconds since the job of every minute became due; below 0: until.",
+                found.ticked_at,
+            ),
+            (
+                "console_backup_age_seconds",
+                "Seconds since dashboard backup last wrote a file.",
+                found.backup_at,
+            ),
         ):
             if last is not None:
                 yield _one(name, text, (now - last).total_seconds())
-        yield _by("console_findings", "Findings that hold, by severity.", "severity", counts.findings)
-        yield _by("console_connections", "Connections, by severity.", "severity", counts.connections)
+        yield _by(
+            "console_findings", "Findings that hold, by severity.", "severity", counts.findings
+        )
+        yield _by(
+            "console_connections", "Connections, by severity.", "severity", counts.connections
+        )
         yield _one("console_accounts", "Accounts that are listed.", counts.accounts)
-        yield _one("console_accounts_unreadable", "Accounts whose last reading failed.", counts.unreadable)
+        yield _one(
+            "console_accounts_unreadable", "Accounts whose last reading failed.", counts.unreadable
+        )
 
 
 def _one(name: str, text: str, value: float) -> Metric:

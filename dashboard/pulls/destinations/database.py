@@ -22,7 +22,18 @@ from dashboard import peliqan
 from dashboard.core.addresses import Address, FileAddress
 from dashboard.core.text import clean, name_for
 from dashboard.pulls import refusals
-from dashboard.pulls.column_types import BOOLEAN, DATE, INTEGER, LARGEST, NUMBER, ROW_ID, SMALLEST, TEXT, TIME, decimal_places
+from dashboard.pulls.column_types import (
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    LARGEST,
+    NUMBER,
+    ROW_ID,
+    SMALLEST,
+    TEXT,
+    TIME,
+    decimal_places,
+)
 from dashboard.pulls.destinations.base import Destination, DestinationError
 from dashboard.pulls.destinations.database_schema import (
     CONNECTIONS,
@@ -71,7 +82,9 @@ class DatabaseDestination(Destination):
             url = URL.create("postgresql+psycopg", database=address.database)
             # A prepared statement belongs to one server connection, and a pooler may give each transaction another.
             options = {**address.keywords(), "connect_timeout": 10, "prepare_threshold": None}
-        self._engine = sa.create_engine(url, connect_args=options, poolclass=sa.NullPool, hide_parameters=True)
+        self._engine = sa.create_engine(
+            url, connect_args=options, poolclass=sa.NullPool, hide_parameters=True
+        )
         self._guard: Connection | None = None
         self._lock: IO[str] | None = None
         if self._sqlite:
@@ -94,14 +107,18 @@ class DatabaseDestination(Destination):
         self._guard = self._engine.connect()
         self._guard.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         if not self._guard.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(LOCK))):
-            raise DestinationError("Another pull is writing to this database. Wait until it has ended.")
+            raise DestinationError(
+                "Another pull is writing to this database. Wait until it has ended."
+            )
 
     def _lock_file(self, path: Path) -> None:
         self._lock = path.with_name(f"{path.name}.lock").open("w")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DestinationError("Another pull is writing to this file. Wait until it has ended.") from None
+            raise DestinationError(
+                "Another pull is writing to this file. Wait until it has ended."
+            ) from None
 
     def close(self) -> None:
         """Nothing is left to be written here: each copy was whole by itself."""
@@ -126,15 +143,23 @@ class DatabaseDestination(Destination):
     def known(self, account_id: int) -> Mapping[int, Copied]:
         """From the manifest; a copy whose table was dropped, or whose line cannot be read, counts as not there."""
         with self._refusing("what is kept of this customer"), self._engine.connect() as connection:
-            asked = sa.select(MANIFEST.c.table_id, MANIFEST.c.kept).where(MANIFEST.c.account_id == account_id)
+            asked = sa.select(MANIFEST.c.table_id, MANIFEST.c.kept).where(
+                MANIFEST.c.account_id == account_id
+            )
             there = set(sa.inspect(connection).get_table_names())
             kept = {row.table_id: read_kept(row.kept) for row in connection.execute(asked)}
-        return {table_id: each for table_id, each in kept.items() if each is not None and each.target in there}
+        return {
+            table_id: each
+            for table_id, each in kept.items()
+            if each is not None and each.target in there
+        }
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
         """A free name: the account's id and the table's name. One that it had before, unless something else has that by now."""
         with self._refusing(), self._engine.connect() as connection:
-            own = sa.select(MANIFEST.c.target).where(MANIFEST.c.account_id == account_id, MANIFEST.c.table_id == table.id)
+            own = sa.select(MANIFEST.c.target).where(
+                MANIFEST.c.account_id == account_id, MANIFEST.c.table_id == table.id
+            )
             before = connection.scalar(own)
             tables, taken = sa.inspect(connection).get_table_names(), self._taken(connection)
         if before is not None and (before in tables or before not in taken):
@@ -142,7 +167,9 @@ class DatabaseDestination(Destination):
         return self._free(f"customer_{account_id}_{table.name or table.id}", taken)
 
     def _taken(self, connection: Connection) -> set[str]:
-        return set(connection.exec_driver_sql(TAKEN_SQLITE if self._sqlite else TAKEN_POSTGRESQL).scalars())
+        return set(
+            connection.exec_driver_sql(TAKEN_SQLITE if self._sqlite else TAKEN_POSTGRESQL).scalars()
+        )
 
     def _free(self, name: str, taken: set[str]) -> str:
         return name_for(name, taken, fold=self.rules.fold, most_bytes=self.rules.most_bytes)
@@ -153,7 +180,11 @@ class DatabaseDestination(Destination):
         done = replace(copied, rows=rows.count)
         with self._refusing(), self._engine.begin() as connection:
             before = self._before(connection, copied)
-            if before is not None and _same_kinds(before, copied) and ROW_ID in columns_there(connection, copied):
+            if (
+                before is not None
+                and _same_kinds(before, copied)
+                and ROW_ID in columns_there(connection, copied)
+            ):
                 self._add_columns(connection, copied)
                 table = self._table(copied, copied.target)
                 connection.execute(table.delete())
@@ -173,7 +204,9 @@ class DatabaseDestination(Destination):
         taken = self._taken(connection)
         name = self._free(NEW, taken)
         # The database's own name for the key would be the one that the next table asks for.
-        fresh = self._table(copied, name, key=self._free(f"_pull_{copied.account_id}_{copied.table_id}_pkey", taken))
+        fresh = self._table(
+            copied, name, key=self._free(f"_pull_{copied.account_id}_{copied.table_id}_pkey", taken)
+        )
         fresh.create(connection)
         self._insert(connection, fresh, rows)
         self._table(copied, copied.target).drop(connection, checkfirst=True)
@@ -184,18 +217,25 @@ class DatabaseDestination(Destination):
         for column in copied.columns:
             if column.stored not in there:
                 kind = self._type(column.kind).compile(connection.dialect)
-                change(connection, f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {quoted(column.stored)} {kind}")
+                change(
+                    connection,
+                    f"ALTER TABLE {quoted(copied.target)} ADD COLUMN {quoted(column.stored)} {kind}",
+                )
 
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
         """New columns, the old rows of these ids out, these in, and the watermark: one transaction."""
         with self._refusing(), self._engine.begin() as connection:
-            if not {ROW_ID, *(each.stored for each in before.columns)} <= columns_there(connection, copied):
+            if not {ROW_ID, *(each.stored for each in before.columns)} <= columns_there(
+                connection, copied
+            ):
                 return None
             table = self._table(copied, copied.target)
             self._add_columns(connection, copied)
             ids = sorted(rows.ids())
             for start in range(0, len(ids), IDS_AT_ONCE):
-                connection.execute(table.delete().where(table.c["row"].in_(ids[start : start + IDS_AT_ONCE])))
+                connection.execute(
+                    table.delete().where(table.c["row"].in_(ids[start : start + IDS_AT_ONCE]))
+                )
             self._insert(connection, table, rows)
             count = connection.scalar(sa.select(sa.func.count()).select_from(table))
             done = replace(copied, rows=count or 0)
@@ -208,10 +248,15 @@ class DatabaseDestination(Destination):
             ids = [each.id for each in connections]
             connection.execute(CUSTOMERS.delete().where(CUSTOMERS.c.id == account.id))
             connection.execute(
-                CONNECTIONS.delete().where(sa.or_(CONNECTIONS.c.account_id == account.id, CONNECTIONS.c.id.in_(ids)))
+                CONNECTIONS.delete().where(
+                    sa.or_(CONNECTIONS.c.account_id == account.id, CONNECTIONS.c.id.in_(ids))
+                )
             )
             external = None if account.external_id is None else clean(account.external_id)
-            connection.execute(CUSTOMERS.insert(), {"id": account.id, "name": clean(account.name), "external_id": external})
+            connection.execute(
+                CUSTOMERS.insert(),
+                {"id": account.id, "name": clean(account.name), "external_id": external},
+            )
             shown = [
                 {
                     "id": each.id,
@@ -229,13 +274,23 @@ class DatabaseDestination(Destination):
         """A line of ``_pull_log``, and the failure beside the copy that it left as it was."""
         told = result.as_json()
         failures = json.dumps(told["failures"], ensure_ascii=False)
-        line = {"began": told["began"], "ended": told["ended"], "tables": len(result.copied), "stopped": result.stopped}
+        line = {
+            "began": told["began"],
+            "ended": told["ended"],
+            "tables": len(result.copied),
+            "stopped": result.stopped,
+        }
         with self._told(), self._engine.begin() as connection:
             connection.execute(LOG.insert(), {**line, "failures": clean(failures)})
             for each in result.failures:
-                where = (MANIFEST.c.account_id == each.account_id, MANIFEST.c.table_id == each.table_id)
+                where = (
+                    MANIFEST.c.account_id == each.account_id,
+                    MANIFEST.c.table_id == each.table_id,
+                )
                 if each.table_id is not None:
-                    connection.execute(MANIFEST.update().where(*where).values(failure=clean(each.reason)))
+                    connection.execute(
+                        MANIFEST.update().where(*where).values(failure=clean(each.reason))
+                    )
 
     def _keep(self, connection: Connection, copied: Copied) -> None:
         where = (MANIFEST.c.account_id == copied.account_id, MANIFEST.c.table_id == copied.table_id)
@@ -280,11 +335,18 @@ class DatabaseDestination(Destination):
     def _insert(self, connection: Connection, table: sa.Table, rows: Spool) -> None:
         names = ["row", *(f"c{place}" for place in range(len(rows.columns)))]
         for part in rows.batches():
-            connection.execute(table.insert(), [dict(zip(names, map(self._value, values), strict=True)) for values in part])
+            connection.execute(
+                table.insert(),
+                [dict(zip(names, map(self._value, values), strict=True)) for values in part],
+            )
 
     def _value(self, value: Any) -> Any:
         # SQLite has no zones: what is written there is UTC.
-        return value.astimezone(UTC).replace(tzinfo=None) if self._sqlite and isinstance(value, datetime) else value
+        return (
+            value.astimezone(UTC).replace(tzinfo=None)
+            if self._sqlite and isinstance(value, datetime)
+            else value
+        )
 
     @contextmanager
     def _refusing(self, what: str = "this table") -> Iterator[None]:
@@ -302,10 +364,14 @@ class DatabaseDestination(Destination):
         except SQLAlchemyError as error:
             raise refusals.whole_database(error) from None
         except OSError as error:
-            raise DestinationError(f"The database's file cannot be written: {error.strerror or type(error).__name__}.") from None
+            raise DestinationError(
+                f"The database's file cannot be written: {error.strerror or type(error).__name__}."
+            ) from None
 
 
 def _same_kinds(before: Copied, now: Copied) -> bool:
     """Whether the table can stay as it is, but for columns that are added."""
     kinds = {each.stored: each.kind for each in now.columns}
-    return before.keyed == now.keyed and all(kinds.get(each.stored) == each.kind for each in before.columns)
+    return before.keyed == now.keyed and all(
+        kinds.get(each.stored) == each.kind for each in before.columns
+    )

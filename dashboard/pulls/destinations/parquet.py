@@ -26,7 +26,16 @@ import pyarrow.parquet as pq
 
 from dashboard import peliqan
 from dashboard.pulls import refusals
-from dashboard.pulls.column_types import BOOLEAN, DATE, INTEGER, NUMBER, ROW_ID, TEXT, TIME, decimal_places
+from dashboard.pulls.column_types import (
+    BOOLEAN,
+    DATE,
+    INTEGER,
+    NUMBER,
+    ROW_ID,
+    TEXT,
+    TIME,
+    decimal_places,
+)
 from dashboard.pulls.destinations.base import Destination, DestinationError, Refused
 from dashboard.pulls.manifest import Copied, NameRules, PullResult
 from dashboard.pulls.spool import Spool
@@ -65,10 +74,16 @@ class ParquetFolder(Destination):
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise DestinationError(f"Another pull is writing to {self._folder}. Wait until it has ended.") from None
+                raise DestinationError(
+                    f"Another pull is writing to {self._folder}. Wait until it has ended."
+                ) from None
             for left in self._folder.rglob(f"*{UNDER_WAY}"):
                 # What cannot be removed of one table is refused where that is written, and hinders no other.
-                with suppress(OSError) if left.is_relative_to(self._folder / "customers") else nullcontext():
+                with (
+                    suppress(OSError)
+                    if left.is_relative_to(self._folder / "customers")
+                    else nullcontext()
+                ):
                     left.unlink()
 
     def close(self) -> None:
@@ -78,7 +93,11 @@ class ParquetFolder(Destination):
 
     def fits(self, number: Decimal) -> bool:
         """What 28 digits before the point and 10 after it hold."""
-        return not number.is_nan() and number.adjusted() < DIGITS - PLACES and decimal_places(number) <= PLACES
+        return (
+            not number.is_nan()
+            and number.adjusted() < DIGITS - PLACES
+            and decimal_places(number) <= PLACES
+        )
 
     def known(self, account_id: int) -> Mapping[int, Copied]:
         """From the files' metadata: a file that cannot be read counts as not there, and is replaced by a full copy."""
@@ -96,14 +115,22 @@ class ParquetFolder(Destination):
 
     def target(self, account_id: int, connection_id: int | None, table: peliqan.Table) -> str:
         """Below its connection where that is known, else below the customer."""
-        words = _NOT_IN_NAMES.sub("_", table.name)[:60].encode()[:MOST_BYTES].decode(errors="ignore").strip("_") or "table"
+        words = (
+            _NOT_IN_NAMES.sub("_", table.name)[:60]
+            .encode()[:MOST_BYTES]
+            .decode(errors="ignore")
+            .strip("_")
+            or "table"
+        )
         # Two names of one table never meet: the id is in it.
         below = "tables" if connection_id is None else f"connections/{connection_id}"
         return f"customers/{account_id}/{below}/{words}.{table.id}.parquet"
 
     def replace(self, copied: Copied, rows: Spool) -> Copied:
         """A new file beside the old one, then renamed onto it."""
-        return self._write(replace(copied, rows=rows.count), (_batch(part, copied) for part in rows.batches()))
+        return self._write(
+            replace(copied, rows=rows.count), (_batch(part, copied) for part in rows.batches())
+        )
 
     def merge(self, copied: Copied, rows: Spool, before: Copied) -> Copied | None:
         """The old file's rows without those that changed, then these."""
@@ -119,7 +146,10 @@ class ParquetFolder(Destination):
 
         try:
             ids = (part.column(0) for part in self._old(before, [ROW_ID]))
-            counted = sum(len(part) - pc.sum(pc.is_in(part, value_set=changed), min_count=0).as_py() for part in ids)
+            counted = sum(
+                len(part) - pc.sum(pc.is_in(part, value_set=changed), min_count=0).as_py()
+                for part in ids
+            )
             return self._write(replace(copied, rows=counted + rows.count), batches())
         except _Damaged:
             return None
@@ -152,21 +182,39 @@ class ParquetFolder(Destination):
 
     def describe(self, account: peliqan.Account, connections: Sequence[peliqan.Connection]) -> None:
         """``customer.json``."""
-        shown = [{"id": each.id, "name": each.name, "connector": each.connector, "status": each.status} for each in connections]
-        told = {"id": account.id, "name": account.name, "external_id": account.external_id, "connections": shown}
+        shown = [
+            {"id": each.id, "name": each.name, "connector": each.connector, "status": each.status}
+            for each in connections
+        ]
+        told = {
+            "id": account.id,
+            "name": account.name,
+            "external_id": account.external_id,
+            "connections": shown,
+        }
         with _told(self._folder, "what is kept of this customer"):
             _say(self._folder / "customers" / str(account.id) / "customer.json", told)
 
     def report(self, result: PullResult) -> None:
         """``manifest.json``: every table that is there, and the failures of this pull."""
         tables = [each for found in self._accounts() for each in self.known(found).values()]
-        listed = [each.as_json() for each in sorted(tables, key=lambda each: (each.account_id, each.table_id))]
+        listed = [
+            each.as_json()
+            for each in sorted(tables, key=lambda each: (each.account_id, each.table_id))
+        ]
         failures = [asdict(each) for each in result.failures]
         with _told(self._folder):
-            _say(self._folder / "manifest.json", {**result.as_json(), "tables": listed, "failures": failures})
+            _say(
+                self._folder / "manifest.json",
+                {**result.as_json(), "tables": listed, "failures": failures},
+            )
 
     def _accounts(self) -> list[int]:
-        return sorted(int(path.name) for path in (self._folder / "customers").glob("*") if path.name.isdecimal())
+        return sorted(
+            int(path.name)
+            for path in (self._folder / "customers").glob("*")
+            if path.name.isdecimal()
+        )
 
 
 class _Damaged(Exception):
@@ -176,7 +224,9 @@ class _Damaged(Exception):
 def _say(path: Path, told: Mapping[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(path.name + UNDER_WAY)
-    beside.write_text(json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace")
+    beside.write_text(
+        json.dumps(told, ensure_ascii=False, indent=1) + "\n", encoding="utf-8", errors="replace"
+    )
     beside.replace(path)
 
 
@@ -188,14 +238,19 @@ def _schema(copied: Copied) -> pa.Schema:
 def _batch(rows: Sequence[tuple[Any, ...]], copied: Copied) -> pa.RecordBatch:
     schema = _schema(copied)
     columns = zip(*rows, strict=True)
-    arrays = [pa.array(list(values), each.type) for values, each in zip(columns, schema, strict=True)]
+    arrays = [
+        pa.array(list(values), each.type) for values, each in zip(columns, schema, strict=True)
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _aligned(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     """A batch of the old file with the columns of the new one: those that are new are empty."""
     names = set(batch.schema.names)
-    arrays = [batch.column(each.name) if each.name in names else pa.nulls(len(batch), each.type) for each in schema]
+    arrays = [
+        batch.column(each.name) if each.name in names else pa.nulls(len(batch), each.type)
+        for each in schema
+    ]
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
@@ -214,7 +269,11 @@ def _told(folder: Path, what: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise (refusals.of_files(error, folder, what) if what else refusals.whole_folder(error, folder)) from error
+        raise (
+            refusals.of_files(error, folder, what) if what else refusals.whole_folder(error, folder)
+        ) from error
     except pa.ArrowException as error:
         # Its text may quote values.
-        raise Refused(f"A Parquet file cannot hold {what or 'the copy'} ({type(error).__name__}). {refusals.UNCHANGED}") from None
+        raise Refused(
+            f"A Parquet file cannot hold {what or 'the copy'} ({type(error).__name__}). {refusals.UNCHANGED}"
+        ) from None

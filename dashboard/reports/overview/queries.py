@@ -47,7 +47,9 @@ class Overview:
 
 def read(at: datetime, most: int = 8) -> Overview:
     """The fleet now, and what changed in the 24 hours before ``at``."""
-    counts = db.session.execute(select(ConnectionCount.severity, ConnectionCount.connector, ConnectionCount.connections)).all()
+    counts = db.session.execute(
+        select(ConnectionCount.severity, ConnectionCount.connector, ConnectionCount.connections)
+    ).all()
     found: Counter[str] = Counter()
     connectors: dict[str, tuple[int, int]] = {}
     for severity, connector, count in counts:
@@ -58,7 +60,11 @@ def read(at: datetime, most: int = 8) -> Overview:
     in_error = [(name, *numbers) for name, numbers in connectors.items() if numbers[0]]
     since = at - timedelta(hours=24)
     bad = (Severity.ERROR.value, Severity.ATTENTION.value)
-    broke = (HealthChange.became_severity.in_(bad), HealthChange.was_severity.not_in(bad), Connection.severity.in_(bad))
+    broke = (
+        HealthChange.became_severity.in_(bad),
+        HealthChange.was_severity.not_in(bad),
+        Connection.severity.in_(bad),
+    )
     well = (
         HealthChange.became_severity == Severity.OK.value,
         HealthChange.was_severity != Severity.OK.value,
@@ -87,7 +93,8 @@ def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Con
         select(HealthChange, Connection)
         .join(
             Connection,
-            (Connection.account_id == HealthChange.account_id) & (Connection.id == HealthChange.connection_id),
+            (Connection.account_id == HealthChange.account_id)
+            & (Connection.id == HealthChange.connection_id),
         )
         .join(Connection.account)
         .options(contains_eager(Connection.account))
@@ -96,7 +103,11 @@ def _joined(since: datetime, conditions: Conditions) -> Select[HealthChange, Con
 
 
 def _changes(since: datetime, conditions: Conditions, most: int) -> list[StatusChange]:
-    newest = _joined(since, conditions).order_by(HealthChange.at.desc(), HealthChange.id.desc()).limit(most)
+    newest = (
+        _joined(since, conditions)
+        .order_by(HealthChange.at.desc(), HealthChange.id.desc())
+        .limit(most)
+    )
     return [StatusChange(change, connection) for change, connection in db.session.execute(newest)]
 
 
@@ -104,9 +115,16 @@ def _count(name: str, since: datetime, conditions: Conditions) -> int:
     # To the minute: while nothing changes, only what becomes a day old moves it.
     since = since.replace(second=0, microsecond=0)
     distinct = (
-        _joined(since, conditions).with_only_columns(Connection.account_id, Connection.id).distinct().order_by(None).subquery()
+        _joined(since, conditions)
+        .with_only_columns(Connection.account_id, Connection.id)
+        .distinct()
+        .order_by(None)
+        .subquery()
     )
-    return cached(("overview", name, since), lambda: db.session.scalar(select(func.count()).select_from(distinct)) or 0)
+    return cached(
+        ("overview", name, since),
+        lambda: db.session.scalar(select(func.count()).select_from(distinct)) or 0,
+    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +138,9 @@ class SearchResults:
     @property
     def only(self) -> Account | Connection | None:
         """The one thing that can be meant."""
-        if len(self.accounts) == 1 and all(each.account_id == self.accounts[0].id for each in self.connections):
+        if len(self.accounts) == 1 and all(
+            each.account_id == self.accounts[0].id for each in self.connections
+        ):
             return self.accounts[0]
         if len(self.connections) == 1 and not self.accounts:
             return self.connections[0]
@@ -136,7 +156,12 @@ def find(q: str, most: int = 8) -> SearchResults:
     number = int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 19 else -1
     exact = or_(Account.id == number, Account.external_id_folded == asked)
     accounts = select(Account).where(Account.gone_at.is_(None))
-    connections = select(Connection).join(Connection.account).options(contains_eager(Connection.account)).where(*LISTED)
+    connections = (
+        select(Connection)
+        .join(Connection.account)
+        .options(contains_eager(Connection.account))
+        .where(*LISTED)
+    )
     exactly = SearchResults(
         text,
         list(db.session.scalars(accounts.where(exact).limit(most))),
@@ -145,15 +170,35 @@ def find(q: str, most: int = 8) -> SearchResults:
     if exactly.accounts or exactly.connections:
         return exactly
     named = [
-        or_(*(column.contains(word, autoescape=True) for column in (Account.name_folded, Account.external_id_folded)))
+        or_(
+            *(
+                column.contains(word, autoescape=True)
+                for column in (Account.name_folded, Account.external_id_folded)
+            )
+        )
         for word in asked.split()
     ]
     by_connection = [
-        or_(*(column.contains(word, autoescape=True) for column in (Connection.name_folded, Connection.connector_folded)))
+        or_(
+            *(
+                column.contains(word, autoescape=True)
+                for column in (Connection.name_folded, Connection.connector_folded)
+            )
+        )
         for word in asked.split()
     ]
     return SearchResults(
         text,
-        list(db.session.scalars(accounts.where(*named).order_by(Account.name_folded, Account.id).limit(most))),
-        list(db.session.scalars(connections.where(*by_connection).order_by(Connection.account_id, Connection.id).limit(most))),
+        list(
+            db.session.scalars(
+                accounts.where(*named).order_by(Account.name_folded, Account.id).limit(most)
+            )
+        ),
+        list(
+            db.session.scalars(
+                connections.where(*by_connection)
+                .order_by(Connection.account_id, Connection.id)
+                .limit(most)
+            )
+        ),
     )

@@ -20,7 +20,10 @@ def show() -> ResponseReturnValue:
     at = times.now()
     since = since_left(at)
     return render_template(
-        "reports/overview/overview.html", overview=overview.read(at), since=since, changed=since_report.count(since.time, at)
+        "reports/overview/overview.html",
+        overview=overview.read(at),
+        since=since,
+        changed=since_report.count(since.time, at),
     )
 
 
@@ -42,5 +45,7 @@ def find() -> ResponseReturnValue:
     if isinstance(only, Account):
         return redirect(url_for("accounts.show", account_id=only.id))
     if only is not None:
-        return redirect(url_for("connections.show", account_id=only.account_id, connection_id=only.id))
+        return redirect(
+            url_for("connections.show", account_id=only.account_id, connection_id=only.id)
+        )
     return render_template("reports/overview/search_results.html", found=found)

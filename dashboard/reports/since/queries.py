@@ -20,7 +20,14 @@ from dashboard.fleet.models import SEVERITIES, Account, ConnectionCount
 from dashboard.fleet.queries import accounts_by_reason
 from dashboard.refresh import passes
 
-NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = "new", "worse", "recovered", "still", "steady", "spared"
+NEW, WORSE, RECOVERED, STILL, STEADY, SPARED = (
+    "new",
+    "worse",
+    "recovered",
+    "still",
+    "steady",
+    "spared",
+)
 LONG = timedelta(days=7)
 # Nobody reads a longer list; what is left out is counted.
 MOST = 500
@@ -127,7 +134,9 @@ class Report:
 
 def read(since: datetime, at: datetime) -> Report:
     """What became of the fleet between ``since`` and ``at``, which is now. As many questions however large the fleet."""
-    lists: dict[str, list[CauseLine]] = {name: [] for name in (NEW, WORSE, RECOVERED, STILL, STEADY)}
+    lists: dict[str, list[CauseLine]] = {
+        name: [] for name in (NEW, WORSE, RECOVERED, STILL, STEADY)
+    }
     suppressed = cut = 0
     for line in _lines(since, at):
         if line.change == SPARED:
@@ -136,7 +145,9 @@ def read(since: datetime, at: datetime) -> Report:
             lists[line.change].append(line)
         else:
             cut += 1
-    counted = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(ConnectionCount.severity)
+    counted = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(
+        ConnectionCount.severity
+    )
     by_severity = {severity: int(count) for severity, count in db.session.execute(counted)}
     by_reason = accounts_by_reason()
     return Report(
@@ -162,11 +173,23 @@ def count(since: datetime, at: datetime) -> Counts:
 
 
 def _count(since: datetime, at: datetime) -> Counts:
-    came = select(Finding.cause_id).where(Finding.recovered_at.is_(None), Finding.first_seen_at > since)
-    found = [_change(row, row.Cause, since, at) for row in db.session.execute(_counting(since, Finding.cause_id.in_(came)))]
+    came = select(Finding.cause_id).where(
+        Finding.recovered_at.is_(None), Finding.first_seen_at > since
+    )
+    found = [
+        _change(row, row.Cause, since, at)
+        for row in db.session.execute(_counting(since, Finding.cause_id.in_(came)))
+    ]
     over = select(func.count(Finding.cause_id.distinct())).join(Finding.cause)
-    recovered = db.session.scalar(over.where(Finding.recovered_at > since, Cause.state == CAUSE_RECOVERED)) or 0
-    became = and_(Finding.rule == UNREADABLE.name, Finding.recovered_at.is_(None), Finding.first_seen_at > since)
+    recovered = (
+        db.session.scalar(over.where(Finding.recovered_at > since, Cause.state == CAUSE_RECOVERED))
+        or 0
+    )
+    became = and_(
+        Finding.rule == UNREADABLE.name,
+        Finding.recovered_at.is_(None),
+        Finding.first_seen_at > since,
+    )
     unreadable = db.session.scalar(select(func.count()).where(became)) or 0
     return Counts(found.count(NEW), found.count(WORSE), recovered, unreadable)
 
@@ -252,9 +275,20 @@ def _worst_first(line: CauseLine) -> tuple[int, int, int, int]:
 def _unreadable(since: datetime) -> Sequence[UnreadableLine]:
     """The latest first."""
     here = (
-        select(Account.id, Account.name, Account.external_id, Account.unreadable_reason, Account.owner, Finding.first_seen_at)
+        select(
+            Account.id,
+            Account.name,
+            Account.external_id,
+            Account.unreadable_reason,
+            Account.owner,
+            Finding.first_seen_at,
+        )
         .join(Finding, Finding.account_id == Account.id)
-        .where(Finding.rule == UNREADABLE.name, Finding.recovered_at.is_(None), Account.gone_at.is_(None))
+        .where(
+            Finding.rule == UNREADABLE.name,
+            Finding.recovered_at.is_(None),
+            Account.gone_at.is_(None),
+        )
         .order_by(Finding.first_seen_at.desc(), Account.id)
     )
     return [

@@ -40,7 +40,13 @@ class Since:
     cut: bool = False
 
 
-def read_since(args: Mapping[str, str], left_at: datetime | None, at: datetime, zone: ZoneInfo, oldest: datetime) -> Since:
+def read_since(
+    args: Mapping[str, str],
+    left_at: datetime | None,
+    at: datetime,
+    zone: ZoneInfo,
+    oldest: datetime,
+) -> Since:
     """``?since=`` (ISO; in the viewer's zone where it names none) or ``?hours=``, else when they left, else the last 24 hours.
 
     Raises:
@@ -68,7 +74,14 @@ def show() -> ResponseReturnValue:
     """What changed since the last visit, or since another time: to read, print, copy and hand over."""
     since, found = _read()
     asked = {name: request.args[name] for name in ("since", "hours") if request.args.get(name)}
-    return render_template("reports/since/since.html", since=since, report=found, text=_as_text(found), hours=HOURS, asked=asked)
+    return render_template(
+        "reports/since/since.html",
+        since=since,
+        report=found,
+        text=_as_text(found),
+        hours=HOURS,
+        asked=asked,
+    )
 
 
 @bp.get("/since.txt")
@@ -84,7 +97,9 @@ def numbers(endpoint: str, number: int) -> dict[str, Any]:
     return {_NUMBERS[endpoint]: number}
 
 
-def write(env: Environment, name: str, found: since_report.Report, zone: ZoneInfo, address: Address) -> str:
+def write(
+    env: Environment, name: str, found: since_report.Report, zone: ZoneInfo, address: Address
+) -> str:
     """A report by one of the templates of ``reports``, with times in ``zone``. Needs no request."""
 
     def when(time: datetime) -> str:
@@ -130,7 +145,9 @@ def _iso(text: str, zone: ZoneInfo) -> datetime:
         time = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text) if "T" in text else text)
         return time if time.tzinfo is not None else time.replace(tzinfo=zone)
     except ValueError:
-        raise BadQuery(f"“{text[:40]}” is no time. Write it as 2026-03-31T17:40, or give hours instead.") from None
+        raise BadQuery(
+            f"“{text[:40]}” is no time. Write it as 2026-03-31T17:40, or give hours instead."
+        ) from None
 
 
 def _checked(time: datetime, at: datetime, oldest: datetime) -> datetime:

@@ -21,7 +21,15 @@ from dashboard.fleet.models import Connection, HealthChange, Run
 from dashboard.notes.models import Note
 from dashboard.webhooks.models import WebhookEvent
 
-HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = "health", "run", "action", "audit", "finding", "note", "webhook"
+HEALTH, RUN, ACTION, AUDIT, FINDING, NOTE, WEBHOOK = (
+    "health",
+    "run",
+    "action",
+    "audit",
+    "finding",
+    "note",
+    "webhook",
+)
 # By what people filter, in the order in which they are offered.
 KINDS = (HEALTH, RUN, ACTION, FINDING, NOTE, WEBHOOK, AUDIT)
 # What the audit trail calls a question in SQL.
@@ -53,7 +61,9 @@ class Cursor(NamedTuple):
             BadCursor: it is something else.
         """
         parts = text.split("-")
-        if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+        if len(parts) != 3 or not all(
+            part.isascii() and part.isdigit() and len(part) < 19 for part in parts
+        ):
             raise BadCursor(text)
         at, source, id = map(int, parts)
         if source >= len(_SOURCES):
@@ -122,7 +132,9 @@ class _Source:
     id: Any
     event: Callable[[Any], Event]
 
-    def take(self, place: TimelineSubject, number: int, before: Cursor | None, most: int) -> Iterator[tuple[Cursor, Event]]:
+    def take(
+        self, place: TimelineSubject, number: int, before: Cursor | None, most: int
+    ) -> Iterator[tuple[Cursor, Event]]:
         """The latest before a place in the timeline."""
         rows = self.rows(place).where(self.at.is_not(None))
         if before is not None:
@@ -154,12 +166,21 @@ def read(
     found.sort(key=lambda pair: pair[0], reverse=True)
     shown = found[:most]
     earlier = shown[-1][0] if len(found) > most else None
-    return Page(tuple(event for _, event in shown), earlier, before, tuple(kind for kind in KINDS if kind in kinds))
+    return Page(
+        tuple(event for _, event in shown),
+        earlier,
+        before,
+        tuple(kind for kind in KINDS if kind in kinds),
+    )
 
 
 def names(account_id: int) -> dict[int, str]:
     """The account's connections by id, as pages call them, those that are gone included."""
-    mine = select(Connection).options(load_only(Connection.name, Connection.connector)).where(Connection.account_id == account_id)
+    mine = (
+        select(Connection)
+        .options(load_only(Connection.name, Connection.connector))
+        .where(Connection.account_id == account_id)
+    )
     return {row.id: row.title for row in db.session.scalars(mine)}
 
 
@@ -171,12 +192,21 @@ def _entries(place: TimelineSubject) -> Select[Any]:
     """What the audit trail has beside actions and notes, which stand for themselves."""
     actions = select(Action.audit_id).where(place.of(Action))
     written = and_(AuditEntry.what == NOTE, AuditEntry.result == audit.DONE)
-    return select(AuditEntry).where(place.of(AuditEntry), AuditEntry.id.not_in(actions), not_(written))
+    return select(AuditEntry).where(
+        place.of(AuditEntry), AuditEntry.id.not_in(actions), not_(written)
+    )
 
 
 def _health(row: HealthChange) -> Event:
     text = "first seen" if row.was is None else f"after {row.was or 'no status'}"
-    return Event(HEALTH, row.at, row.became or "no status", row.became_severity, text, connection_id=row.connection_id)
+    return Event(
+        HEALTH,
+        row.at,
+        row.became or "no status",
+        row.became_severity,
+        text,
+        connection_id=row.connection_id,
+    )
 
 
 def _run(row: Run) -> Event:
@@ -220,7 +250,13 @@ def _seen(row: Finding) -> Event:
 def _recovered(row: Finding) -> Event:
     assert row.recovered_at is not None
     return Event(
-        FINDING, row.recovered_at, row.title, "recovered", "recovered", connection_id=row.connection_id, cause_id=row.cause_id
+        FINDING,
+        row.recovered_at,
+        row.title,
+        "recovered",
+        "recovered",
+        connection_id=row.connection_id,
+        cause_id=row.cause_id,
     )
 
 
@@ -233,7 +269,9 @@ def _webhook(row: WebhookEvent) -> Event:
     text = ", ".join(part for part in (row.status, row.state, often) if part)
     tone = {"failed": "error", "ignored": "off", "waiting": "busy"}.get(row.state, "info")
     what = row.event.replace("_", " ") or "event"
-    return Event(WEBHOOK, row.received_at, what, tone, text, row.detail, connection_id=row.connection_id)
+    return Event(
+        WEBHOOK, row.received_at, what, tone, text, row.detail, connection_id=row.connection_id
+    )
 
 
 _ENDS = {
@@ -243,23 +281,52 @@ _ENDS = {
     "superseded": ("unknown", "replaced"),
 }
 _VERDICTS = {"worked": "it worked", "no_effect": "it had no effect", "worse": "it became worse"}
-_RESULTS = {audit.DONE: "ok", audit.FAILED: "error", audit.REFUSED: "attention", audit.PENDING: "busy"}
+_RESULTS = {
+    audit.DONE: "ok",
+    audit.FAILED: "error",
+    audit.REFUSED: "attention",
+    audit.PENDING: "busy",
+}
 # A cursor has the number of its source: a new source goes to the end.
 _SOURCES = (
     _Source(RUN, _runs, Run.started_at, Run.id, _run),
-    _Source(HEALTH, lambda place: select(HealthChange).where(place.of(HealthChange)), HealthChange.at, HealthChange.id, _health),
     _Source(
-        FINDING, lambda place: select(Finding).where(place.of(Finding, whole=True)), Finding.first_seen_at, Finding.id, _seen
+        HEALTH,
+        lambda place: select(HealthChange).where(place.of(HealthChange)),
+        HealthChange.at,
+        HealthChange.id,
+        _health,
     ),
     _Source(
-        FINDING, lambda place: select(Finding).where(place.of(Finding, whole=True)), Finding.recovered_at, Finding.id, _recovered
+        FINDING,
+        lambda place: select(Finding).where(place.of(Finding, whole=True)),
+        Finding.first_seen_at,
+        Finding.id,
+        _seen,
     ),
-    _Source(ACTION, lambda place: select(Action).where(place.of(Action)), Action.started_at, Action.id, _action),
+    _Source(
+        FINDING,
+        lambda place: select(Finding).where(place.of(Finding, whole=True)),
+        Finding.recovered_at,
+        Finding.id,
+        _recovered,
+    ),
+    _Source(
+        ACTION,
+        lambda place: select(Action).where(place.of(Action)),
+        Action.started_at,
+        Action.id,
+        _action,
+    ),
     _Source(AUDIT, _entries, AuditEntry.at, AuditEntry.id, _entry),
-    _Source(NOTE, lambda place: select(Note).where(place.of(Note, whole=True)), Note.at, Note.id, _note),
+    _Source(
+        NOTE, lambda place: select(Note).where(place.of(Note, whole=True)), Note.at, Note.id, _note
+    ),
     _Source(
         WEBHOOK,
-        lambda place: select(WebhookEvent).where(place.of(WebhookEvent)).options(defer(WebhookEvent.body)),
+        lambda place: (
+            select(WebhookEvent).where(place.of(WebhookEvent)).options(defer(WebhookEvent.body))
+        ),
         WebhookEvent.received_at,
         WebhookEvent.id,
         _webhook,

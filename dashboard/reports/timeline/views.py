@@ -30,7 +30,10 @@ class TimelineContext:
     @property
     def place(self) -> dict[str, Any]:
         """The numbers of its path."""
-        return {"account_id": self.account.id, **({"connection_id": self.connection.id} if self.connection else {})}
+        return {
+            "account_id": self.account.id,
+            **({"connection_id": self.connection.id} if self.connection else {}),
+        }
 
     def url(self, **args: Any) -> str:
         """This timeline, with other parameters."""
@@ -74,8 +77,16 @@ def _show(account: Account, connection: Connection | None) -> ResponseReturnValu
     try:
         before = Cursor.read(request.args["before"]) if request.args.get("before") else None
     except timeline.BadCursor:
-        raise BadQuery("That place in the timeline cannot be read. Begin at the latest event.") from None
-    page = timeline.read(account.id, connection.id if connection else None, kinds=kinds, before=before)
-    shown = TimelineContext(account, connection, page, timeline.names(account.id) if connection is None else {})
-    template = "reports/timeline/_events.html" if htmx.is_htmx() else "reports/timeline/timeline.html"
+        raise BadQuery(
+            "That place in the timeline cannot be read. Begin at the latest event."
+        ) from None
+    page = timeline.read(
+        account.id, connection.id if connection else None, kinds=kinds, before=before
+    )
+    shown = TimelineContext(
+        account, connection, page, timeline.names(account.id) if connection is None else {}
+    )
+    template = (
+        "reports/timeline/_events.html" if htmx.is_htmx() else "reports/timeline/timeline.html"
+    )
     return render_template(template, shown=shown, kinds=KINDS)

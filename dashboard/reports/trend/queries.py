@@ -41,9 +41,11 @@ def by_day(at: datetime, zone: tzinfo, days: int = 30) -> list[Day]:
 
 
 def _hours(since: datetime) -> Iterator[tuple[datetime, dict[str, int]]]:
-    noted = select(HourlyConnectionCount.hour, HourlyConnectionCount.severity, HourlyConnectionCount.connections).where(
-        HourlyConnectionCount.hour >= since
-    )
+    noted = select(
+        HourlyConnectionCount.hour,
+        HourlyConnectionCount.severity,
+        HourlyConnectionCount.connections,
+    ).where(HourlyConnectionCount.hour >= since)
     rows = db.session.execute(noted.order_by(HourlyConnectionCount.hour)).all()
     for hour, same in groupby(rows, key=lambda row: row.hour):
         yield hour, dict.fromkeys(SEVERITIES, 0) | {row.severity: row.connections for row in same}

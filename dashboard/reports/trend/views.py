@@ -28,7 +28,11 @@ def show() -> ResponseReturnValue:
 @requires("viewer")
 def show_json() -> ResponseReturnValue:
     """The table for scripts: a day of the viewer's zone each, UTC where none is told."""
-    return jsonify(items=[_item(day) for day in _days()], zone=times.zone().key, as_of=shown_time(coverage().as_of))
+    return jsonify(
+        items=[_item(day) for day in _days()],
+        zone=times.zone().key,
+        as_of=shown_time(coverage().as_of),
+    )
 
 
 @bp.get("/trend.csv")
@@ -44,5 +48,13 @@ def _days() -> list[trend.Day]:
 
 def _item(day: trend.Day) -> dict[str, Any]:
     """One day as scripts see it; numbers are null where nothing is known."""
-    counts = {severity: day.counts[severity] if day.counts is not None else None for severity in SEVERITIES}
-    return {"day": day.day.isoformat(), **counts, "connections": day.connections, "noted_at": shown_time(day.noted_at)}
+    counts = {
+        severity: day.counts[severity] if day.counts is not None else None
+        for severity in SEVERITIES
+    }
+    return {
+        "day": day.day.isoformat(),
+        **counts,
+        "connections": day.connections,
+        "noted_at": shown_time(day.noted_at),
+    }

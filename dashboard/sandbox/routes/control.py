@@ -22,7 +22,11 @@ ENDS = ("COMPLETED", "COMPLETED_WITH_ERRORS", "ERROR", "INTERNAL_ERROR", "KILLED
 def state() -> ResponseReturnValue:
     """What was called, started, given out, switched on and sent: calls by route name, syncs by connection id."""
     parts = sandbox()
-    starts = {str(key): touched.starts for key, touched in list(parts.life.touched.items()) if touched.starts}
+    starts = {
+        str(key): touched.starts
+        for key, touched in list(parts.life.touched.items())
+        if touched.starts
+    }
     faults = parts.faults
     return jsonify(
         calls=dict(faults.calls),
@@ -77,8 +81,14 @@ def knobs() -> ResponseReturnValue:
     except (AttributeError, TypeError, ValueError):
         _wrong("latency_ms and error_rate are numbers, run_seconds two of them.")
     if latency_ms < 0 or not 0 <= error_rate <= 1 or not 0 <= least <= most:
-        _wrong("latency_ms is at least 0, error_rate between 0 and 1, run_seconds from least to most.")
-    parts.faults.latency_ms, parts.faults.error_rate, parts.life.run_seconds = latency_ms, error_rate, (least, most)
+        _wrong(
+            "latency_ms is at least 0, error_rate between 0 and 1, run_seconds from least to most."
+        )
+    parts.faults.latency_ms, parts.faults.error_rate, parts.life.run_seconds = (
+        latency_ms,
+        error_rate,
+        (least, most),
+    )
     return jsonify(_knobs())
 
 
@@ -143,7 +153,9 @@ def send_webhook() -> ResponseReturnValue:
     made = payload(connection, event, life.clock(), status, run_id)
     made.update({name: told[name] for name in SAID_OF_EVENTS if name in told})
     try:
-        statuses = sandbox().webhooks.send(made, times=times, bad_signature=bool(told.get("bad_signature")))
+        statuses = sandbox().webhooks.send(
+            made, times=times, bad_signature=bool(told.get("bad_signature"))
+        )
     except LookupError:
         _wrong("There is no address to post to.")
     return jsonify(statuses)

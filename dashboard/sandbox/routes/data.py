@@ -12,7 +12,16 @@ from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import baserow_fields as columns
 from dashboard.sandbox import query as asked
-from dashboard.sandbox.deps import body, need_account, own_table, refuse, sandbox, tables_now, tables_of, whole
+from dashboard.sandbox.deps import (
+    body,
+    need_account,
+    own_table,
+    refuse,
+    sandbox,
+    tables_now,
+    tables_of,
+    whole,
+)
 from dashboard.sandbox.seed import FIRST_ACCOUNT
 from dashboard.sandbox.tables import Table
 
@@ -22,7 +31,13 @@ QUERY_SECONDS = 20
 
 
 def _table(table: Table, order: int) -> dict[str, Any]:
-    return {"id": table.id, "name": table.name, "order": order, "database_id": table.database_id, "data_sync": None}
+    return {
+        "id": table.id,
+        "name": table.name,
+        "order": order,
+        "database_id": table.database_id,
+        "data_sync": None,
+    }
 
 
 def _tables(account_id: int, database_id: int) -> list[dict[str, Any]]:
@@ -33,7 +48,11 @@ def _tables(account_id: int, database_id: int) -> list[dict[str, Any]]:
 def _databases(account_id: int) -> list[tuple[int, str]]:
     """The account's warehouse; every fourth has a second database besides, with nothing in it."""
     databases = [(account_id * 10 + 1, f"dw_{account_id}")]
-    return [*databases, (account_id * 10 + 2, "Archive 空")] if (account_id - FIRST_ACCOUNT) % 4 == 1 else databases
+    return (
+        [*databases, (account_id * 10 + 2, "Archive 空")]
+        if (account_id - FIRST_ACCOUNT) % 4 == 1
+        else databases
+    )
 
 
 @bp.get("/api/applications/", endpoint="applications")
@@ -43,7 +62,13 @@ def applications() -> ResponseReturnValue:
     found = []
     for order, (database_id, name) in enumerate(_databases(account_id), 1):
         workspace = {"id": account_id, "name": f"Account {account_id}"}
-        one: dict[str, Any] = {"id": database_id, "name": name, "order": order, "type": "database", "workspace": workspace}
+        one: dict[str, Any] = {
+            "id": database_id,
+            "name": name,
+            "order": order,
+            "type": "database",
+            "workspace": workspace,
+        }
         one["created_on"] = "2025-11-03T09:12:44.000000Z"
         if request.args.get("exclude_tables", "").lower() not in {"1", "true"}:
             one["tables"] = _tables(account_id, database_id)
@@ -68,7 +93,11 @@ def proxy_db() -> ResponseReturnValue:
     kwargs = asked_for.get("kwargs")
     query = kwargs.get("query") if isinstance(kwargs, dict) else None
     if asked_for.get("action") != "fetch" or not isinstance(query, str):
-        refuse(400, "ERROR_REQUEST_BODY_VALIDATION", {"kwargs": [{"error": "This field is required.", "code": "required"}]})
+        refuse(
+            400,
+            "ERROR_REQUEST_BODY_VALIDATION",
+            {"kwargs": [{"error": "This field is required.", "code": "required"}]},
+        )
     if asked_for.get("dbName") != f"dw_{account_id}":
         refuse(404, "ERROR_SERVER_DOES_NOT_EXIST", "The requested server does not exist.")
     lines = sandbox().warehouses.ask(account_id, tables_now(account_id), query, QUERY_SECONDS)
@@ -92,7 +121,9 @@ def tables(database_id: int) -> ResponseReturnValue:
 def table(table_id: int) -> ResponseReturnValue:
     """One table (S B)."""
     found = own_table(table_id)
-    order = next(n for n, each in enumerate(tables_of(table_id // 10_000), 1) if each.id == table_id)
+    order = next(
+        n for n, each in enumerate(tables_of(table_id // 10_000), 1) if each.id == table_id
+    )
     return jsonify(_table(found, order))
 
 
@@ -100,7 +131,12 @@ def table(table_id: int) -> ResponseReturnValue:
 def fields(table_id: int) -> ResponseReturnValue:
     """A table's fields (B): a bare list, with the settings of each type."""
     found = own_table(table_id)
-    return jsonify([columns.as_json(found, field, order) for order, field in enumerate(sandbox().tables.fields(found))])
+    return jsonify(
+        [
+            columns.as_json(found, field, order)
+            for order, field in enumerate(sandbox().tables.fields(found))
+        ]
+    )
 
 
 @bp.get("/api/database/rows/table/<int:table_id>/", endpoint="rows")

@@ -37,7 +37,9 @@ def _page(title: str, content: str, status: int = 200) -> Response:
 def index() -> ResponseReturnValue:
     """What this is."""
     parts = sandbox()
-    told = INDEX.format(accounts=parts.life.count_accounts(), calls=sum(parts.faults.calls.values()))
+    told = INDEX.format(
+        accounts=parts.life.count_accounts(), calls=sum(parts.faults.calls.values())
+    )
     return _page("A stand-in for Peliqan's API", told)
 
 
@@ -90,7 +92,9 @@ def consented(server_id: int) -> ResponseReturnValue:
 def done(answer: str) -> ResponseReturnValue:
     """The end of it."""
     allowed = answer == "allowed"
-    return _page("Access allowed" if allowed else "Access denied", "<p>You can close this window.</p>")
+    return _page(
+        "Access allowed" if allowed else "Access denied", "<p>You can close this window.</p>"
+    )
 
 
 @bp.get("/sandbox/invite/<key>")
@@ -102,22 +106,36 @@ def invited(key: str) -> ResponseReturnValue:
 @bp.get("/embed/v1.3/peliqan-integration.js")
 def widget() -> ResponseReturnValue:
     """The widget's script, compatible with the one that Peliqan's page describes (D)."""
-    return send_from_directory(STATIC, "peliqan-integration.js", mimetype="text/javascript", max_age=0)
+    return send_from_directory(
+        STATIC, "peliqan-integration.js", mimetype="text/javascript", max_age=0
+    )
 
 
 @bp.get("/sandbox/widget/connectors/")
 def widget_connectors() -> ResponseReturnValue:
     """What can be connected: ``[{"name", "title", "kind", "auth"}]``."""
-    return jsonify([{"name": each.name, "title": each.title, "kind": each.kind, "auth": each.auth} for each in CONNECTORS])
+    return jsonify(
+        [
+            {"name": each.name, "title": each.title, "kind": each.kind, "auth": each.auth}
+            for each in CONNECTORS
+        ]
+    )
 
 
 @bp.post("/sandbox/widget/connections/")
 def widget_connect() -> ResponseReturnValue:
     """Make a connection with the widget's token: ``{"connector", "name"}``; answers what the callback gets."""
     _, _, token = request.headers.get("Authorization", "").partition(" ")
-    account_id, told, life = sandbox().tokens.widget_account_of(token.strip()), body(), sandbox().life
+    account_id, told, life = (
+        sandbox().tokens.widget_account_of(token.strip()),
+        body(),
+        sandbox().life,
+    )
     if account_id is None:
-        return jsonify(error="ERROR_INVALID_ACCESS_TOKEN", detail="The integration token has run out. Reload the page."), 401
+        return jsonify(
+            error="ERROR_INVALID_ACCESS_TOKEN",
+            detail="The integration token has run out. Reload the page.",
+        ), 401
     connector = BY_NAME.get(str(told.get("connector")))
     if connector is None:
         return jsonify(error="ERROR_UNKNOWN_CONNECTOR", detail="There is no such connector."), 400
@@ -125,7 +143,10 @@ def widget_connect() -> ResponseReturnValue:
     try:
         made = life.add_connection(account_id, connector.name, name)
     except TooMany:
-        return jsonify(error="ERROR_TOO_MANY_CONNECTIONS", detail="This account has as many connections as it can."), 400
+        return jsonify(
+            error="ERROR_TOO_MANY_CONNECTIONS",
+            detail="This account has as many connections as it can.",
+        ), 400
     account = life.account(account_id)
     return jsonify(
         server_id=made.id,

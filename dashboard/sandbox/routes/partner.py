@@ -61,10 +61,16 @@ def create() -> ResponseReturnValue:
     told = _told("company_name", "email")
     external_id = told.pop("external_id")
     if external_id and sandbox().life.by_external_id(external_id) is not None:
-        refuse(400, "ERROR_SUB_ACCOUNT_ALREADY_EXISTS", f"A sub-account with external_id {external_id} exists.")
+        refuse(
+            400,
+            "ERROR_SUB_ACCOUNT_ALREADY_EXISTS",
+            f"A sub-account with external_id {external_id} exists.",
+        )
     name = told.pop("company_name")
     number = sandbox().life.count_accounts() + 1
-    return jsonify(as_json(sandbox().life.provision(external_id or f"new-{number:05}", name, **_person(told))))
+    return jsonify(
+        as_json(sandbox().life.provision(external_id or f"new-{number:05}", name, **_person(told)))
+    )
 
 
 @bp.get("/api/partner/sub-account/", endpoint="sub_account")
@@ -94,7 +100,9 @@ def integrate() -> ResponseReturnValue:
     """The widget's token, ``{"integration_token"}``; provisions an unknown external id (D)."""
     need_partner()
     told = _told("external_id")
-    account = sandbox().life.provision(told.pop("external_id"), told.pop("company_name"), **_person(told))
+    account = sandbox().life.provision(
+        told.pop("external_id"), told.pop("company_name"), **_person(told)
+    )
     return jsonify(integration_token=sandbox().tokens.for_widget(account.id))
 
 
@@ -103,7 +111,10 @@ def oauth2_token() -> ResponseReturnValue:
     """OAuth client credentials (S), as a form; the sandbox's client secret is the partner token."""
     if request.form.get("grant_type") != "client_credentials":
         return jsonify(error="unsupported_grant_type"), 400
-    if not request.form.get("client_id") or request.form.get("client_secret") != sandbox().tokens.partner_token:
+    if (
+        not request.form.get("client_id")
+        or request.form.get("client_secret") != sandbox().tokens.partner_token
+    ):
         return jsonify(error="invalid_client"), 401
     return jsonify(access_token=sandbox().tokens.for_oauth(), expires_in=3600, token_type="Bearer")
 
@@ -112,9 +123,18 @@ def _told(*required: str) -> dict[str, str]:
     """The body's texts; a missing, empty or overlong one is a 400 in Baserow's shape."""
     given = body()
     told = {name: str(given.get(name) or "") for name in ("external_id", "company_name", *PERSON)}
-    missing = {name: [{"error": "This field is required.", "code": "required"}] for name in required if not told[name]}
+    missing = {
+        name: [{"error": "This field is required.", "code": "required"}]
+        for name in required
+        if not told[name]
+    }
     too_long = {
-        name: [{"error": f"Ensure this field has no more than {LONGEST} characters.", "code": "max_length"}]
+        name: [
+            {
+                "error": f"Ensure this field has no more than {LONGEST} characters.",
+                "code": "max_length",
+            }
+        ]
         for name, value in told.items()
         if len(value) > LONGEST
     }

@@ -6,7 +6,15 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from dashboard.sandbox import runs as shown
-from dashboard.sandbox.deps import body, need_account, own_connection, public_link, refuse, sandbox, whole
+from dashboard.sandbox.deps import (
+    body,
+    need_account,
+    own_connection,
+    public_link,
+    refuse,
+    sandbox,
+    whole,
+)
 from dashboard.sandbox.runs import Run
 from dashboard.sandbox.seed import Connection
 from dashboard.sandbox.simulation import BANK_PAUSE, UNTOUCHED, AlreadyRunning
@@ -41,7 +49,12 @@ def as_json(connection: Connection) -> dict[str, Any]:
     if ends is not None:
         told["consent_expires_at"] = ends.isoformat()
     if connection.fate.is_target:
-        told |= {"target": None, "target_schema": None, "run_interval": None, "disable_scheduler": True}
+        told |= {
+            "target": None,
+            "target_schema": None,
+            "run_interval": None,
+            "disable_scheduler": True,
+        }
     if connection.fate.other_names:
         told = {"connection_id": told.pop("id"), **told}
         told.pop("run_interval")
@@ -60,14 +73,23 @@ def _warehouse(account_id: int) -> dict[str, Any]:
 def servers() -> ResponseReturnValue:
     """All connections of the token's account, its data warehouse first: a bare list (S)."""
     account_id = need_account()
-    return jsonify([_warehouse(account_id), *(as_json(each) for each in sandbox().life.connections(account_id))])
+    return jsonify(
+        [
+            _warehouse(account_id),
+            *(as_json(each) for each in sandbox().life.connections(account_id)),
+        ]
+    )
 
 
 @bp.get("/api/servers/<int:server_id>/", endpoint="server")
 def server(server_id: int) -> ResponseReturnValue:
     """One connection (D; path A)."""
     account_id = need_account()
-    return jsonify(_warehouse(account_id) if server_id == account_id * 100 else as_json(own_connection(server_id)))
+    return jsonify(
+        _warehouse(account_id)
+        if server_id == account_id * 100
+        else as_json(own_connection(server_id))
+    )
 
 
 @bp.patch("/api/servers/<int:server_id>/", endpoint="server_change")
@@ -75,7 +97,9 @@ def change(server_id: int) -> ResponseReturnValue:
     """Change a connection's ``name``, ``run_interval`` or ``disable_scheduler`` (S)."""
     connection = own_connection(server_id)
     told = {name: value for name, value in body().items() if name in CHANGEABLE}
-    wrong = [name for name, value in told.items() if type(value) is not CHANGEABLE[name] or value == ""]
+    wrong = [
+        name for name, value in told.items() if type(value) is not CHANGEABLE[name] or value == ""
+    ]
     interval = told.get("run_interval")
     if isinstance(interval, int) and interval < SHORTEST_INTERVAL:
         wrong.append("run_interval")
@@ -107,7 +131,9 @@ def _started(connection: Connection) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         run = sandbox().life.start(connection)
     except AlreadyRunning:
-        refuse(409, "ERROR_PIPELINE_ALREADY_RUNNING", "A pipeline run of this connection is under way.")
+        refuse(
+            409, "ERROR_PIPELINE_ALREADY_RUNNING", "A pipeline run of this connection is under way."
+        )
     task = shown.task_id(sandbox().life.world, run)
     return {"pipeline_run_id": run.id, "task_id": task}, {
         "server_id": str(connection.id),
@@ -135,7 +161,11 @@ def resync_status(server_id: int) -> ResponseReturnValue:
 
 def _asked_run(connection: Connection) -> Run | None:
     """The run of ``pipeline_run_id`` or ``task_id``; the newest where neither is asked for."""
-    life, number, task = sandbox().life, request.args.get("pipeline_run_id", ""), request.args.get("task_id", "")
+    life, number, task = (
+        sandbox().life,
+        request.args.get("pipeline_run_id", ""),
+        request.args.get("task_id", ""),
+    )
     if number:
         found = life.run(int(number[:18])) if number.isascii() and number.isdigit() else None
         return found if found is not None and found.connection_id == connection.id else None
@@ -147,7 +177,13 @@ def _asked_run(connection: Connection) -> Run | None:
 
 def _status(connection: Connection, run: Run | None) -> dict[str, Any]:
     if run is None:
-        return {"running": False, "status": None, "task_id": None, "run_id": None, "detail": "No run."}
+        return {
+            "running": False,
+            "status": None,
+            "task_id": None,
+            "run_id": None,
+            "detail": "No run.",
+        }
     life = sandbox().life
     running = run.is_running(life.clock())
     return {
@@ -172,7 +208,11 @@ def runs(server_id: int) -> ResponseReturnValue:
 def pipeline_runs() -> ResponseReturnValue:
     """Runs by ``run_id`` (one, or several with commas between), as far as they are the account's own (S)."""
     account_id, life = need_account(), sandbox().life
-    asked = [int(each[:18]) for each in request.args.get("run_id", "").split(",") if each.isascii() and each.isdigit()]
+    asked = [
+        int(each[:18])
+        for each in request.args.get("run_id", "").split(",")
+        if each.isascii() and each.isdigit()
+    ]
     page, per_page = _page()
     found = [_own_run(account_id, each) for each in asked[(page - 1) * per_page : page * per_page]]
     return jsonify(data=[shown.as_json(pair[0], pair[1], life.clock()) for pair in found if pair])
@@ -183,7 +223,9 @@ def logs(run_id: int) -> ResponseReturnValue:
     """The log of one run: ``{"logs": "<text>"}`` (S; shape A)."""
     found = _own_run(need_account(), run_id)
     if found is None:
-        refuse(404, "ERROR_PIPELINE_RUN_DOES_NOT_EXIST", "The requested pipeline run does not exist.")
+        refuse(
+            404, "ERROR_PIPELINE_RUN_DOES_NOT_EXIST", "The requested pipeline run does not exist."
+        )
     life = sandbox().life
     return jsonify(logs=shown.log_of(life.world, *found, life.clock()))
 
@@ -208,10 +250,16 @@ def invite() -> ResponseReturnValue:
     account_id, told = need_account(), body()
     if told.get("sendEmail"):
         if not told.get("recipient"):
-            refuse(400, "ERROR_REQUEST_BODY_VALIDATION", {"recipient": [{"error": "Required.", "code": "required"}]})
+            refuse(
+                400,
+                "ERROR_REQUEST_BODY_VALIDATION",
+                {"recipient": [{"error": "Required.", "code": "required"}]},
+            )
         return "", 204
     key = sandbox().life.world.number("invite", account_id, sandbox().life.next_invite())
-    return jsonify(url=public_link(f"sandbox/invite/{key:016x}?connector={told.get('serverType') or ''}"))
+    return jsonify(
+        url=public_link(f"sandbox/invite/{key:016x}?connector={told.get('serverType') or ''}")
+    )
 
 
 @bp.get("/api/servers/<int:server_id>/reauthorise/", endpoint="reauthorise")
@@ -228,11 +276,19 @@ def saltedge_refresh(server_id: int) -> ResponseReturnValue:
     """A refresh link for a bank, ``{"url"}``; SaltEdge refuses a second within about an hour (D; path A)."""
     connection = own_connection(server_id)
     if connection.connector.auth != "saltedge":
-        refuse(400, "ERROR_NOT_A_SALTEDGE_CONNECTION", "Only SaltEdge bank connections can be refreshed.")
+        refuse(
+            400,
+            "ERROR_NOT_A_SALTEDGE_CONNECTION",
+            "Only SaltEdge bank connections can be refreshed.",
+        )
     life = sandbox().life
     with life.lock:
         touched, at = life.touch(server_id), life.clock()
-        wait = (touched.bank_asked_at + BANK_PAUSE - at).total_seconds() if touched.bank_asked_at else 0
+        wait = (
+            (touched.bank_asked_at + BANK_PAUSE - at).total_seconds()
+            if touched.bank_asked_at
+            else 0
+        )
         if wait <= 0:
             touched.bank_asked_at = at
     if wait > 0:

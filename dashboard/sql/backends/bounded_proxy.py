@@ -33,7 +33,12 @@ class Relay:
         Thread(target=self._accept, name="relay", daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         # What is under way ends with its connections; the thread that waits for more wakes up by this.
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

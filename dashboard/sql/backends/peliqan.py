@@ -8,7 +8,12 @@ from dashboard.core.sql_text import names_in_statement
 from dashboard.sql.result import SECONDS, Failed, Result, ResultColumn
 
 
-def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[[Callable[[], None]], None]) -> None:
+def ask(
+    api: peliqan.AccountApi,
+    question: str,
+    result: Result,
+    begun: Callable[[Callable[[], None]], None],
+) -> None:
     """Fill ``result``. ``begun`` is given what ends it, for another thread to call: that closes the stream.
 
     Raises:
@@ -23,9 +28,15 @@ def ask(api: peliqan.AccountApi, question: str, result: Result, begun: Callable[
             if not result.take(part.records):
                 return
     except peliqan.BrokenAnswer as error:
-        raise Failed(f"{sentence_of(error, known)} Ask again.", incomplete=bool(result.columns)) from None
+        raise Failed(
+            f"{sentence_of(error, known)} Ask again.", incomplete=bool(result.columns)
+        ) from None
     except peliqan.QueryFailed as error:
         said = without_values(error.detail or "", known) or error.sentence
-        raise Failed(f"{said[:1].upper()}{said[1:].rstrip('.')}.", incomplete=bool(result.rows)) from None
+        raise Failed(
+            f"{said[:1].upper()}{said[1:].rstrip('.')}.", incomplete=bool(result.rows)
+        ) from None
     except peliqan.PeliqanError as error:
-        raise Failed(f"{sentence_of(error, known)} {error.next_step}", incomplete=bool(result.rows)) from None
+        raise Failed(
+            f"{sentence_of(error, known)} {error.next_step}", incomplete=bool(result.rows)
+        ) from None

@@ -16,7 +16,9 @@ from dashboard.sql.backends.bounded_proxy import LOOPBACK, Relay
 from dashboard.sql.result import MOST_BYTES, SECONDS, Failed, Result, ResultColumn
 
 __all__ = ["BadAddress", "ask", "check", "shown"]
-GIVES_NOTHING: Final = "That gives no rows, and has changed nothing. A question begins with select, as a rule."
+GIVES_NOTHING: Final = (
+    "That gives no rows, and has changed nothing. A question begins with select, as a rule."
+)
 CONNECT_SECONDS: Final = 10
 LOCK_SECONDS: Final = 5
 # What comes beside an answer of the most bytes that are kept: the rows after it, until the database has heard of it.
@@ -103,16 +105,25 @@ def refusal(error: psycopg.Error, question: str) -> str:
     return f"{title}: {said}." if said and not error.sqlstate.startswith(_RAISED) else f"{title}."
 
 
-def _read(there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result, seconds: float) -> None:
+def _read(
+    there: "psycopg.Connection[tuple[Any, ...]]", question: str, result: Result, seconds: float
+) -> None:
     # Before the rows, which may be none, or too large for the connection to live on.
     _begin(there, seconds)
     result.columns = columns = _described(there, question)
     there.rollback()
     _begin(there, seconds)
     # With the protocol that takes one statement alone; a row at a time, so that what is too much is left where it is.
-    with there.cursor() as cursor, closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))) as rows:
+    with (
+        there.cursor() as cursor,
+        closing(cast("Generator[tuple[Any, ...], None, None]", cursor.stream(question))) as rows,
+    ):
         for row in rows:
-            if not result.rows and cursor.pgresult is not None and _columns(there, cursor.pgresult) != columns:
+            if (
+                not result.rows
+                and cursor.pgresult is not None
+                and _columns(there, cursor.pgresult) != columns
+            ):
                 raise Failed("A table was changed while it was asked. Ask again.")
             if not result.take([row]):
                 break
@@ -140,8 +151,15 @@ def _connect(address: PostgresAddress, relay: Relay) -> "psycopg.Connection[tupl
     connection instead of giving it to somebody else, with whatever the question has left there (a lock, a prepared statement).
     """
     # The host's name stays, since its certificate is for that.
-    there = {**address.keywords(), "hostaddr": LOOPBACK, "port": relay.port, "prepare_threshold": None}
-    made = psycopg.connect(**there, connect_timeout=CONNECT_SECONDS, application_name="partner-console")
+    there = {
+        **address.keywords(),
+        "hostaddr": LOOPBACK,
+        "port": relay.port,
+        "prepare_threshold": None,
+    }
+    made = psycopg.connect(
+        **there, connect_timeout=CONNECT_SECONDS, application_name="partner-console"
+    )
     made.read_only = True
     return made
 
@@ -153,17 +171,26 @@ def _begin(there: "psycopg.Connection[tuple[Any, ...]]", seconds: float) -> None
         "lock_timeout": f"{LOCK_SECONDS * 1000}",
         "idle_in_transaction_session_timeout": f"{int(seconds * 1000)}",
     }
-    calls = sql.SQL(", ").join(sql.SQL("set_config({}, {}, true)").format(*each) for each in limits.items())
+    calls = sql.SQL(", ").join(
+        sql.SQL("set_config({}, {}, true)").format(*each) for each in limits.items()
+    )
     there.execute(sql.SQL("SELECT {}").format(calls))
 
 
-def _columns(there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult) -> Sequence[ResultColumn]:
+def _columns(
+    there: "psycopg.Connection[tuple[Any, ...]]", found: PGresult
+) -> Sequence[ResultColumn]:
     kinds = [there.adapters.types.get(found.ftype(at)) for at in range(found.nfields)]
     names = [(found.fname(at) or b"").decode("utf-8", "replace") for at in range(found.nfields)]
-    return [ResultColumn(name, kind.name if kind else "") for name, kind in zip(names, kinds, strict=True)]
+    return [
+        ResultColumn(name, kind.name if kind else "")
+        for name, kind in zip(names, kinds, strict=True)
+    ]
 
 
-def _described(there: "psycopg.Connection[tuple[Any, ...]]", question: str) -> Sequence[ResultColumn]:
+def _described(
+    there: "psycopg.Connection[tuple[Any, ...]]", question: str
+) -> Sequence[ResultColumn]:
     """The columns that the answer will have; none where the question is refused, which asking it tells in words."""
     # libpq's own calls that wait would keep all other threads waiting, the relay's among them.
     there.pgconn.send_prepare(b"", question.encode())
@@ -182,6 +209,10 @@ def _identity(there: "psycopg.Connection[Any]") -> Any:
 
 def _words(error: psycopg.Error, address: PostgresAddress) -> str:
     """Why there is no connection. A password that stands in it is a fault of libpq's, and cut out all the same."""
-    said = error.diag.message_primary or next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+    said = (
+        error.diag.message_primary
+        or next(iter(str(error).strip().splitlines()), "")
+        or type(error).__name__
+    )
     said = said.replace(address.password, "…") if address.password else said
     return f"{said[:1].upper()}{said[1:500]}."

@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, abort, flash, jsonify, redirect, render_template, request, url_for
+from flask import (
+    Blueprint,
+    Response,
+    abort,
+    flash,
+    jsonify,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 
 from dashboard import peliqan
@@ -65,7 +75,9 @@ class AnswerPage:
 def ask(account_id: int) -> ResponseReturnValue:
     """Show where a question is written, and what one has asked here before; ``answer``: begin with the question of that one."""
     account, answer_id = get_account_or_404(account_id), request.args.get("answer", type=int)
-    return _editor(account, text_of(get_answer_or_404(answer_id)) or "" if answer_id is not None else "")
+    return _editor(
+        account, text_of(get_answer_or_404(answer_id)) or "" if answer_id is not None else ""
+    )
 
 
 @bp.post("/accounts/<int:account_id>/sql")
@@ -76,7 +88,9 @@ def begin(account_id: int) -> ResponseReturnValue:
     try:
         text = checked(written)
         if names := names_in(text):
-            raise BadQuestion(f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there.")
+            raise BadQuestion(
+                f"“:{names[0]}” has no value here. Write the value, or save the question and ask it from there."
+            )
         (answer,) = ask_for(title_of(text), text, [account_id], without_literals(text))
     except (BadQuestion, query_runs.TooMany, reveals.BadReason) as error:
         return _editor(account, written, str(error)), 422
@@ -91,12 +105,18 @@ def schema(account_id: int) -> ResponseReturnValue:
     api, table_id = services().api.for_account(account_id), request.args.get("table", type=int)
     try:
         columns = api.columns(table_id) if table_id is not None else ()
-        databases = [] if table_id is not None else [(each, api.tables(each.id)) for each in api.databases()]
+        databases = (
+            []
+            if table_id is not None
+            else [(each, api.tables(each.id)) for each in api.databases()]
+        )
         problem = None
     except peliqan.PeliqanError as error:
         columns, databases, problem = (), [], error
     template = "sql/_columns.html" if table_id is not None else "sql/_schema.html"
-    return render_template(template, account=account, databases=databases, columns=columns, problem=problem)
+    return render_template(
+        template, account=account, databases=databases, columns=columns, problem=problem
+    )
 
 
 @bp.post("/accounts/<int:account_id>/warehouse")
@@ -111,7 +131,13 @@ def keep_address(account_id: int) -> ResponseReturnValue:
             services().settings.places.ensure(address)
             postgresql.check(address, services().settings.store_address)
             shown = address.shown
-        query_runs.keep_address(visitor().user, account, vault.encrypt(text) if text else None, shown, services().clock())
+        query_runs.keep_address(
+            visitor().user,
+            account,
+            vault.encrypt(text) if text else None,
+            shown,
+            services().clock(),
+        )
     except (postgresql.BadAddress, NotAllowed) as error:
         flash(f"Nothing was changed. {error} Enter it again.", "danger")
     return redirect(url_for("sql.ask", account_id=account_id))
@@ -138,12 +164,24 @@ def show(answer_id: int) -> ResponseReturnValue:
     names, items = lines_of(answer, rows)
     complete = is_complete(answer)
     if suffix == "csv":
-        return answer_file(csv_response([as_csv(item) for item in items], ""), f"answer-{answer.id}", "csv", complete)
+        return answer_file(
+            csv_response([as_csv(item) for item in items], ""),
+            f"answer-{answer.id}",
+            "csv",
+            complete,
+        )
     if suffix == "jsonl":
         lines = "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
-        return answer_file(Response(lines, mimetype="application/jsonl"), f"answer-{answer.id}", "jsonl", complete)
-    shape = [{"name": name, "type": kind} for name, (_, kind) in zip(names, columns_of(answer), strict=True)]
-    return jsonify(columns=shape, items=items, total=len(items), complete=complete, told=answer.told)
+        return answer_file(
+            Response(lines, mimetype="application/jsonl"), f"answer-{answer.id}", "jsonl", complete
+        )
+    shape = [
+        {"name": name, "type": kind}
+        for name, (_, kind) in zip(names, columns_of(answer), strict=True)
+    ]
+    return jsonify(
+        columns=shape, items=items, total=len(items), complete=complete, told=answer.told
+    )
 
 
 @bp.get("/answers/<int:answer_id>/progress")
@@ -158,7 +196,9 @@ def progress(answer_id: int) -> ResponseReturnValue:
 def cancel(answer_id: int) -> ResponseReturnValue:
     """Not wanted any more: whoever asks sees that within half a second, and cancels it in the database."""
     answer = get_answer_or_404(answer_id)
-    query_runs.finish(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
+    query_runs.finish(
+        answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}."
+    )
     return redirect(url_for("sql.show", answer_id=answer_id))
 
 
@@ -172,7 +212,11 @@ def reveal(question_id: int) -> ResponseReturnValue:
     except (reveals.BadReason, query_runs.NotTheirs) as error:
         flash(f"Nothing was shown. {error}", "danger")
     answer_id = request.form.get("answer", type=int)
-    back = url_for("sql.show", answer_id=answer_id) if answer_id else url_for("queries.question", question_id=question_id)
+    back = (
+        url_for("sql.show", answer_id=answer_id)
+        if answer_id
+        else url_for("queries.question", question_id=question_id)
+    )
     return redirect(back)
 
 
@@ -186,7 +230,9 @@ def ask_for(title: str, text: str, accounts: Sequence[int], told: str) -> list[Q
         reveals.BadReason: the reason is too short or too long.
     """
     sealed, reason = query_runs.sealed(text, services().vault.keys), request.form.get("reason", "")
-    asked = query_runs.start_run(visitor().user, title, sealed, accounts, told, services().clock(), reason)
+    asked = query_runs.start_run(
+        visitor().user, title, sealed, accounts, told, services().clock(), reason
+    )
     found = query_runs.answers(asked.id)
     for answer in found:
         run_query.enqueue_when_due(answer)
@@ -199,7 +245,9 @@ def is_shown(question: QueryRun) -> bool:
     Administrators may; whoever asked it may for a quarter of an hour after they gave a reason.
     """
     user = visitor().user
-    return user.role == SEES_ALL or (question.who == user.email and query_runs.is_revealed(question, services().clock()))
+    return user.role == SEES_ALL or (
+        question.who == user.email and query_runs.is_revealed(question, services().clock())
+    )
 
 
 def ensure_shown(question: QueryRun) -> None:
@@ -232,7 +280,9 @@ def rows_of(answer: QueryResult) -> list[list[Any]] | None:
 def columns_of(answer: QueryResult) -> list[tuple[str, str]]:
     """Name and type of its columns. The version before this one kept names as they are."""
     keys = services().vault.keys
-    return [(query_runs.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns]
+    return [
+        (query_runs.opened(name.encode(), keys) or name, kind) for name, kind, *_ in answer.columns
+    ]
 
 
 def text_of(answer: QueryResult) -> str | None:
@@ -263,7 +313,9 @@ def answer_file(response: Response, name: str, suffix: str, complete: bool) -> R
 
     Its name ends in ``-incomplete`` then, and the header ``X-Complete`` is false, for a script that keeps no name.
     """
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}{"" if complete else "-incomplete"}.{suffix}"'
+    response.headers["Content-Disposition"] = (
+        f'attachment; filename="{name}{"" if complete else "-incomplete"}.{suffix}"'
+    )
     response.headers["X-Complete"] = "true" if complete else "false"
     return response
 

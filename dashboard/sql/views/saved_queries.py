@@ -101,9 +101,13 @@ def ask(query_id: int) -> ResponseReturnValue:
         chosen = _chosen()
         accounts, total = ACCOUNTS.all(chosen.query, _most()), chosen.total
         if str(total) != request.form.get("seen", ""):
-            raise BadQuestion("Other accounts fit by now than those that you saw: look again, then ask.")
+            raise BadQuestion(
+                "Other accounts fit by now than those that you saw: look again, then ask."
+            )
         if total > _most():
-            raise BadQuestion(f"{total:,} accounts fit; your role may ask {_most():,} at once. Choose fewer.")
+            raise BadQuestion(
+                f"{total:,} accounts fit; your role may ask {_most():,} at once. Choose fewer."
+            )
         if not accounts:
             raise BadQuestion("No account fits: choose others.")
         values = {name: request.form.get(f"value-{name}", "") for name in names_in(query.text)}
@@ -126,7 +130,9 @@ def question(question_id: int) -> ResponseReturnValue:
         if not all(map(is_gone, answers)):
             ensure_shown(found)
         complete = all(is_complete(answer) and rows_of(answer) is not None for answer in answers)
-        return answer_file(csv_response(_together(answers), ""), f"question-{question_id}", "csv", complete)
+        return answer_file(
+            csv_response(_together(answers), ""), f"question-{question_id}", "csv", complete
+        )
     return _answers("sql/query_run.html", found, answers)
 
 
@@ -134,7 +140,9 @@ def question(question_id: int) -> ResponseReturnValue:
 @requires("operator", poll=True)
 def progress(question_id: int) -> ResponseReturnValue:
     """The polled part."""
-    return _answers("sql/_results.html", get_question_or_404(question_id), query_runs.answers(question_id))
+    return _answers(
+        "sql/_results.html", get_question_or_404(question_id), query_runs.answers(question_id)
+    )
 
 
 @bp.post("/questions/<int:question_id>/cancel")
@@ -144,7 +152,9 @@ def cancel(question_id: int) -> ResponseReturnValue:
     get_question_or_404(question_id)
     for answer in query_runs.answers(question_id):
         if answer.state in query_runs.OPEN:
-            query_runs.finish(answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}.")
+            query_runs.finish(
+                answer, query_runs.CANCELLED, services().clock(), f"Cancelled by {visitor().email}."
+            )
     return redirect(url_for("queries.question", question_id=question_id))
 
 
@@ -166,16 +176,24 @@ def _changeable_or_404(query_id: int) -> SavedQuery:
 
 
 def _answers(template: str, question: QueryRun, answers: list[QueryResult]) -> str:
-    return render_template(template, question=question, answers=answers, open=query_runs.OPEN, shown=is_shown(question))
+    return render_template(
+        template, question=question, answers=answers, open=query_runs.OPEN, shown=is_shown(question)
+    )
 
 
 def _most() -> int:
-    return query_runs.MOST_OPEN if visitor().may("admin") else min(query_runs.MOST_OPEN, services().settings.dashboard_bulk_most)
+    return (
+        query_runs.MOST_OPEN
+        if visitor().may("admin")
+        else min(query_runs.MOST_OPEN, services().settings.dashboard_bulk_most)
+    )
 
 
 def _chosen() -> Page[Account]:
     """The first of the accounts that fit, and how many do."""
-    return ACCOUNTS.page(ACCOUNTS.read({name: request.values.get(name, "") for name in ("q", "connector")}))
+    return ACCOUNTS.page(
+        ACCOUNTS.read({name: request.values.get(name, "") for name in ("q", "connector")})
+    )
 
 
 def _asking(query: SavedQuery, problem: str = "") -> str:
@@ -196,7 +214,14 @@ def _asking(query: SavedQuery, problem: str = "") -> str:
 
 def _form(query: SavedQuery | None, typed: Any, problem: str = "") -> str:
     names = names_in(typed.get("text", ""))
-    return render_template("sql/saved_query_form.html", query=query, typed=typed, names=names, types=TYPES, problem=problem)
+    return render_template(
+        "sql/saved_query_form.html",
+        query=query,
+        typed=typed,
+        names=names,
+        types=TYPES,
+        problem=problem,
+    )
 
 
 def _save(query: SavedQuery | None) -> ResponseReturnValue:
@@ -205,7 +230,9 @@ def _save(query: SavedQuery | None) -> ResponseReturnValue:
         kinds = {name: request.form.get(f"type-{name}", "text") for name in names_in(text)}
         if wrong := next((kind for kind in kinds.values() if kind not in TYPES), None):
             raise BadQuery(f"There is no type “{wrong}”.")
-        kept = query_runs.save(visitor().user, query, request.form.get("name", ""), text, kinds, services().clock())
+        kept = query_runs.save(
+            visitor().user, query, request.form.get("name", ""), text, kinds, services().clock()
+        )
     except BadQuery:
         raise
     except ValueError as error:

@@ -48,15 +48,21 @@ class DataResult:
         if not self.tables:
             return f"The warehouse has no table in the schema “{clean(self.schema)[:60]}”: nothing was checked."
         count = len(self.tables)
-        parts = [f"The warehouse counted {count} {'table' if count == 1 else 'tables'} in “{clean(self.schema)[:60]}”."]
+        parts = [
+            f"The warehouse counted {count} {'table' if count == 1 else 'tables'} in “{clean(self.schema)[:60]}”."
+        ]
         if keyless := sum(not each.key for each in self.tables):
-            parts.append(f"{keyless} of them {'has' if keyless == 1 else 'have'} no column {', '.join(KEYS[:-1])} or {KEYS[-1]}.")
+            parts.append(
+                f"{keyless} of them {'has' if keyless == 1 else 'have'} no column {', '.join(KEYS[:-1])} or {KEYS[-1]}."
+            )
         if self.more:
             parts.append(f"{self.more} more {'was' if self.more == 1 else 'were'} not counted.")
         return " ".join(parts)
 
 
-def check(api: peliqan.Peliqan, connection: Connection, at: datetime, *, asked: bool = True) -> DataResult:
+def check(
+    api: peliqan.Peliqan, connection: Connection, at: datetime, *, asked: bool = True
+) -> DataResult:
     """Count a connection's tables, store the figures and evaluate its findings: three API calls. Commits.
 
     ``asked``: by a person, so that it is checked daily for a week from now.
@@ -66,7 +72,9 @@ def check(api: peliqan.Peliqan, connection: Connection, at: datetime, *, asked: 
         peliqan.PeliqanError: the warehouse or the API does not answer; nothing is changed then.
     """
     if not connection.schema_name:
-        raise CannotCheck("Peliqan does not say which schema of the warehouse this connection loads into.")
+        raise CannotCheck(
+            "Peliqan does not say which schema of the warehouse this connection loads into."
+        )
     account_id, connection_id, schema = connection.account_id, connection.id, connection.schema_name
     account = api.for_account(account_id)
     warehouse = account.warehouse()
@@ -99,12 +107,16 @@ def check_due(api: peliqan.Peliqan, clock: Callable[[], datetime], stop: Event) 
             data_checks.reschedule(kept, clock())
 
 
-def _check_again(api: peliqan.Peliqan, connection: Connection, kept: DataCheck, at: datetime) -> None:
+def _check_again(
+    api: peliqan.Peliqan, connection: Connection, kept: DataCheck, at: datetime
+) -> None:
     """Count the tables that are known, in one call; look for tables anew where that is refused: one may be gone."""
     tables = data_checks.tables_of(kept)
     if tables and kept.schema_name == connection.schema_name:
         try:
-            counted = _counted(api.for_account(connection.account_id), kept.warehouse, kept.schema_name, tables)
+            counted = _counted(
+                api.for_account(connection.account_id), kept.warehouse, kept.schema_name, tables
+            )
         except (peliqan.QueryFailed, peliqan.NotAuthorised, peliqan.NotFound):
             pass
         else:
@@ -119,7 +131,9 @@ def _tables(account: peliqan.AccountApi, warehouse: str, schema: str) -> list[Co
     found: dict[str, set[str]] = defaultdict(set)
     wanted = f"CASE WHEN LOWER(column_name) IN ({names}) THEN column_name END"
     source = f"information_schema.columns WHERE table_schema = {_text(schema)}"
-    for table, column in _rows(account, warehouse, f"SELECT DISTINCT table_name, {wanted} FROM {source}", 2):  # noqa: S608
+    for table, column in _rows(
+        account, warehouse, f"SELECT DISTINCT table_name, {wanted} FROM {source}", 2
+    ):  # noqa: S608
         if INTERNAL not in str(table).lower():
             found[str(table)].add(str(column or ""))
     return [_with_columns(table, found[table]) for table in sorted(found)]
@@ -128,23 +142,33 @@ def _tables(account: peliqan.AccountApi, warehouse: str, schema: str) -> list[Co
 def _with_columns(name: str, columns: set[str]) -> CountedTable:
     by_name = {column.lower(): column for column in columns}
     key = next((by_name[each] for each in KEYS if each in by_name), "")
-    return CountedTable(name, key, by_name.get(VERSION, ""), by_name.get(DELETED, ""), by_name.get(RECEIVED, ""))
+    return CountedTable(
+        name, key, by_name.get(VERSION, ""), by_name.get(DELETED, ""), by_name.get(RECEIVED, "")
+    )
 
 
-def _counted(account: peliqan.AccountApi, warehouse: str, schema: str, tables: list[CountedTable]) -> list[CountedTable]:
+def _counted(
+    account: peliqan.AccountApi, warehouse: str, schema: str, tables: list[CountedTable]
+) -> list[CountedTable]:
     """The tables with their figures, counted by one statement."""
     if not tables:
         return []
-    query = " UNION ALL ".join(_statement(schema, table, place) for place, table in enumerate(tables))
+    query = " UNION ALL ".join(
+        _statement(schema, table, place) for place, table in enumerate(tables)
+    )
     rows = list(_rows(account, warehouse, query, 5))
     try:
         figures = {int(place): row for place, *row in rows}
         return [_with_figures(table, *figures[place]) for place, table in enumerate(tables)]
     except (KeyError, TypeError, ValueError):
-        raise peliqan.BrokenAnswer("proxy_db", note="its figures are not those that were asked for") from None
+        raise peliqan.BrokenAnswer(
+            "proxy_db", note="its figures are not those that were asked for"
+        ) from None
 
 
-def _with_figures(table: CountedTable, rows: Any, keys: Any, versions: Any, received: Any) -> CountedTable:
+def _with_figures(
+    table: CountedTable, rows: Any, keys: Any, versions: Any, received: Any
+) -> CountedTable:
     received_at = times.read_time(received)
     return replace(
         table,
@@ -162,7 +186,9 @@ def _statement(schema: str, table: CountedTable, place: int) -> str:
     versions = nothing
     if table.version:
         live = (
-            f"CASE WHEN {_name(table.deleted)} IS NULL THEN {_name(table.version)} END" if table.deleted else _name(table.version)
+            f"CASE WHEN {_name(table.deleted)} IS NULL THEN {_name(table.version)} END"
+            if table.deleted
+            else _name(table.version)
         )
         versions = f"COUNT(DISTINCT {live})"
     received = f"MAX({_name(table.received)})" if table.received else "NULL"
@@ -170,7 +196,9 @@ def _statement(schema: str, table: CountedTable, place: int) -> str:
     return f"SELECT {place}, {counted} FROM {_name(schema)}.{_name(table.name)}"  # noqa: S608 - names are quoted
 
 
-def _rows(account: peliqan.AccountApi, warehouse: str, query: str, width: int) -> Iterator[tuple[Any, ...]]:
+def _rows(
+    account: peliqan.AccountApi, warehouse: str, query: str, width: int
+) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of an answer that has ``width`` columns.
 
     Raises:
@@ -181,9 +209,13 @@ def _rows(account: peliqan.AccountApi, warehouse: str, query: str, width: int) -
     for part in account.ask(query, quiet=None, warehouse=warehouse):
         count += len(part.records)
         if part.columns is not None and len(part.columns) != width:
-            raise peliqan.BrokenAnswer("proxy_db", note="its columns are not those that were asked for")
+            raise peliqan.BrokenAnswer(
+                "proxy_db", note="its columns are not those that were asked for"
+            )
         if count > MOST_ROWS:
-            raise CannotCheck(f"The schema has more than {MOST_ROWS:,} tables and columns. Check single tables with SQL.")
+            raise CannotCheck(
+                f"The schema has more than {MOST_ROWS:,} tables and columns. Check single tables with SQL."
+            )
         yield from part.records
 
 

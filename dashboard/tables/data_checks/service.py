@@ -54,7 +54,13 @@ def tables_of(check: DataCheck) -> list[CountedTable]:
 
 
 def write(
-    account_id: int, connection_id: int, tables: Sequence[CountedTable], at: datetime, *, asked: bool, **place: Any
+    account_id: int,
+    connection_id: int,
+    tables: Sequence[CountedTable],
+    at: datetime,
+    *,
+    asked: bool,
+    **place: Any,
 ) -> None:
     """Store a check and evaluate the account's findings. Commits.
 
@@ -86,14 +92,23 @@ def write(
 
 def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
     """Account and connection of the checks that are due."""
-    found = select(DataCheck.account_id, DataCheck.connection_id).where(DataCheck.due_at <= at, is_free(DataCheck, at))
-    return [(row.account_id, row.connection_id) for row in db.session.execute(found.order_by(DataCheck.due_at).limit(most))]
+    found = select(DataCheck.account_id, DataCheck.connection_id).where(
+        DataCheck.due_at <= at, is_free(DataCheck, at)
+    )
+    return [
+        (row.account_id, row.connection_id)
+        for row in db.session.execute(found.order_by(DataCheck.due_at).limit(most))
+    ]
 
 
 def lease(account_id: int, connection_id: int, at: datetime) -> DataCheck | None:
     """The check, if it is due and no other worker has it. Commits."""
-    mine = update(DataCheck).where(DataCheck.account_id == account_id, DataCheck.connection_id == connection_id)
-    taken = change(mine.where(DataCheck.due_at <= at, is_free(DataCheck, at)).values(leased_until=at + LEASE))
+    mine = update(DataCheck).where(
+        DataCheck.account_id == account_id, DataCheck.connection_id == connection_id
+    )
+    taken = change(
+        mine.where(DataCheck.due_at <= at, is_free(DataCheck, at)).values(leased_until=at + LEASE)
+    )
     db.session.commit()
     if not taken:
         return None
@@ -111,5 +126,9 @@ def reschedule(check: DataCheck, at: datetime) -> None:
 
 def delete_checks_of(account_id: int, connection_id: int) -> None:
     """Delete the check of a connection that is gone. Commits."""
-    change(delete(DataCheck).where(DataCheck.account_id == account_id, DataCheck.connection_id == connection_id))
+    change(
+        delete(DataCheck).where(
+            DataCheck.account_id == account_id, DataCheck.connection_id == connection_id
+        )
+    )
     db.session.commit()

@@ -27,7 +27,13 @@ MOST_DATABASES, MOST_TABLES = 3, 5
 # What loaders of Singer's kind write into each row.
 RECEIVED_AT = "_sdc_received_at"
 # Of one table and not of the whole API: the others can be read all the same.
-OF_ONE_TABLE = (peliqan.Refused, peliqan.Forbidden, peliqan.NotFound, peliqan.BrokenAnswer, peliqan.ServerError)
+OF_ONE_TABLE = (
+    peliqan.Refused,
+    peliqan.Forbidden,
+    peliqan.NotFound,
+    peliqan.BrokenAnswer,
+    peliqan.ServerError,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,9 @@ class FreshnessResult:
         if left := self.tables - self.read - len(self.unread):
             parts.append(f"{left} more {'was' if left == 1 else 'were'} not looked at.")
         if self.more_databases:
-            parts.append(f"Only the account's first {MOST_DATABASES} databases were looked through.")
+            parts.append(
+                f"Only the account's first {MOST_DATABASES} databases were looked through."
+            )
         return " ".join(parts)
 
     def _found(self) -> str:
@@ -73,8 +81,14 @@ class FreshnessResult:
             one = "Its only table" if self.tables == 1 else "The one table that was read"
             if not self.dated:
                 return f"{one} does not say when a row was received."
-            return f"{one} says when a row was received" + ("." if self.newest_at else ", but has no row with such a time.")
-        some = f"its {self.read} tables" if self.read == self.tables else f"the {self.read} tables that were read"
+            return f"{one} says when a row was received" + (
+                "." if self.newest_at else ", but has no row with such a time."
+            )
+        some = (
+            f"its {self.read} tables"
+            if self.read == self.tables
+            else f"the {self.read} tables that were read"
+        )
         if not self.dated:
             return f"None of {some} says when a row was received."
         says = "says" if self.dated == 1 else "say"
@@ -94,7 +108,10 @@ def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) 
     """
     account = api.for_account(connection.account_id)
     databases = account.databases()
-    tables = tables_of(connection, (table for each in databases[:MOST_DATABASES] for table in account.tables(each.id)))
+    tables = tables_of(
+        connection,
+        (table for each in databases[:MOST_DATABASES] for table in account.tables(each.id)),
+    )
     siblings = queries.connections_of(connection.account_id)
     times, dated, unread, seen = [], 0, [], []
     looked_at = _most_loaded(connection, tables)[:MOST_TABLES]
@@ -109,11 +126,19 @@ def check_freshness(api: peliqan.Peliqan, connection: Connection, at: datetime) 
             unread.append(table.name)
             continue
         dated += 1
-        found = [time for row in page.rows if (time := read_time(row.get(column))) is not None and time <= at + CLOCK_SKEW]
+        found = [
+            time
+            for row in page.rows
+            if (time := read_time(row.get(column))) is not None and time <= at + CLOCK_SKEW
+        ]
         times += found
         # How many rows there are is said along with them.
         name, loader = clean(table.name), loaded_by(table, siblings)
-        seen.append(table_checks.TableStats(table.id, name, loader, page.count, max(found, default=None), says_received=True))
+        seen.append(
+            table_checks.TableStats(
+                table.id, name, loader, page.count, max(found, default=None), says_received=True
+            )
+        )
     look = FreshnessResult(
         prefix=_prefix(connection),
         tables=len(tables),
@@ -137,7 +162,14 @@ def read_time(value: object) -> datetime | None:
 
 def received_at(columns: Iterable[peliqan.Column]) -> str | None:
     """The column that says when a row was received; None where there is none that can be sorted by."""
-    return next((column.name for column in columns if column.name.casefold() == RECEIVED_AT and can_sort(column)), None)
+    return next(
+        (
+            column.name
+            for column in columns
+            if column.name.casefold() == RECEIVED_AT and can_sort(column)
+        ),
+        None,
+    )
 
 
 def _save(connection: Connection, look: FreshnessResult, at: datetime) -> None:

@@ -25,7 +25,11 @@ GONE = (peliqan.NotFound, peliqan.Forbidden, peliqan.Refused)
 
 
 def check_table(
-    api: peliqan.AccountApi, table: peliqan.Table, columns: Sequence[peliqan.Column], query: TableQuery, at: datetime
+    api: peliqan.AccountApi,
+    table: peliqan.Table,
+    columns: Sequence[peliqan.Column],
+    query: TableQuery,
+    at: datetime,
 ) -> None:
     """Look at a table, with the page that a query shows, and write it down. All columns are read.
 
@@ -38,7 +42,9 @@ def check_table(
     if column is not None:
         rows = api.rows(table.id, size=1, order_by=f"-{column}", include=(column,)).rows
         times = [read_time(row.get(column)) for row in rows]
-        newest = max((time for time in times if time is not None and time <= at + CLOCK_SKEW), default=None)
+        newest = max(
+            (time for time in times if time is not None and time <= at + CLOCK_SKEW), default=None
+        )
     key = next((each.name for each in columns if each.primary), "")
     seen = table_checks.TableStats(
         table_id=table.id,
@@ -85,7 +91,11 @@ def duplicates(rows: Sequence[Row], key: str) -> int:
 
 def empty_columns(rows: Sequence[Row], columns: Sequence[peliqan.Column]) -> list[str]:
     """The columns that are empty in all of these rows; none where there are no rows."""
-    return [column.name for column in columns if rows and all(_is_empty(row, column.name) for row in rows)]
+    return [
+        column.name
+        for column in columns
+        if rows and all(_is_empty(row, column.name) for row in rows)
+    ]
 
 
 def _is_empty(row: Mapping[str, Any], name: str) -> bool:

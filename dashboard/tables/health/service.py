@@ -46,8 +46,12 @@ class TableStats:
 
 def latest(account_id: int, table_id: int, most: int = 30) -> list[TableCheck]:
     """The latest looks at a table, the newest first."""
-    mine = select(TableCheck).where(TableCheck.account_id == account_id, TableCheck.table_id == table_id)
-    return list(db.session.scalars(mine.order_by(TableCheck.at.desc(), TableCheck.id.desc()).limit(most)))
+    mine = select(TableCheck).where(
+        TableCheck.account_id == account_id, TableCheck.table_id == table_id
+    )
+    return list(
+        db.session.scalars(mine.order_by(TableCheck.at.desc(), TableCheck.id.desc()).limit(most))
+    )
 
 
 def watched(account_id: int, table_id: int) -> MonitoredTable | None:
@@ -61,7 +65,9 @@ def write(account_id: int, seen: Sequence[TableStats], at: datetime) -> None:
     for each in seen:
         table = watched(account_id, each.table_id)
         if table is None:
-            table = MonitoredTable(account_id=account_id, table_id=each.table_id, rows=each.rows, rows_at=at)
+            table = MonitoredTable(
+                account_id=account_id, table_id=each.table_id, rows=each.rows, rows_at=at
+            )
             db.session.add(table)
         table.name, table.connection_id = each.name, each.connection_id
         table.watched_until, table.due_at = at + WEEK, at + DAY
@@ -75,13 +81,22 @@ def due(at: datetime, most: int = 100) -> list[tuple[int, int]]:
     found = select(MonitoredTable.account_id, MonitoredTable.table_id).where(
         MonitoredTable.due_at <= at, is_free(MonitoredTable, at)
     )
-    return [(row.account_id, row.table_id) for row in db.session.execute(found.order_by(MonitoredTable.due_at).limit(most))]
+    return [
+        (row.account_id, row.table_id)
+        for row in db.session.execute(found.order_by(MonitoredTable.due_at).limit(most))
+    ]
 
 
 def lease(account_id: int, table_id: int, at: datetime) -> MonitoredTable | None:
     """The table, if it is due and nobody else counts it. Commits."""
-    mine = update(MonitoredTable).where(MonitoredTable.account_id == account_id, MonitoredTable.table_id == table_id)
-    taken = change(mine.where(MonitoredTable.due_at <= at, is_free(MonitoredTable, at)).values(leased_until=at + LEASE))
+    mine = update(MonitoredTable).where(
+        MonitoredTable.account_id == account_id, MonitoredTable.table_id == table_id
+    )
+    taken = change(
+        mine.where(MonitoredTable.due_at <= at, is_free(MonitoredTable, at)).values(
+            leased_until=at + LEASE
+        )
+    )
     db.session.commit()
     if not taken:
         return None
@@ -145,5 +160,7 @@ def _most_before(table: MonitoredTable, at: datetime) -> tuple[int, datetime]:
         TableCheck.at >= at - WEEK,
         TableCheck.at < at,
     )
-    found = db.session.execute(mine.order_by(TableCheck.rows.desc(), TableCheck.at.desc()).limit(1)).first()
+    found = db.session.execute(
+        mine.order_by(TableCheck.rows.desc(), TableCheck.at.desc()).limit(1)
+    ).first()
     return (found.rows, found.at) if found is not None else (table.rows, table.rows_at)

@@ -40,7 +40,9 @@ class HealthPage:
     @property
     def steps(self) -> list[tuple[TableCheck, int | None]]:
         """Each look with how many rows more than at the one before; None for the eldest."""
-        more: list[int | None] = [newer.rows - older.rows for newer, older in pairwise(self.earlier)]
+        more: list[int | None] = [
+            newer.rows - older.rows for newer, older in pairwise(self.earlier)
+        ]
         return list(zip(self.earlier, [*more, None], strict=False))
 
 
@@ -63,7 +65,9 @@ def show(account_id: int, table_id: int) -> ResponseReturnValue:
     assert table is not None
     earlier = table_checks.latest(account_id, table_id)
     seen = next((each for each in earlier if each.sampled is not None), None)
-    template = "tables/health/_table_health.html" if htmx.is_htmx() else "tables/health/table_health.html"
+    template = (
+        "tables/health/_table_health.html" if htmx.is_htmx() else "tables/health/table_health.html"
+    )
     return render_template(template, page=HealthPage(account, table, seen, earlier, problem))
 
 
@@ -78,5 +82,6 @@ def _look(account_id: int, table_id: int) -> None:
 def _was_just_seen(account_id: int, table_id: int) -> bool:
     at = services().clock()
     return any(
-        each.sampled is not None and at - each.at < table_checks.FRESH for each in table_checks.latest(account_id, table_id, 3)
+        each.sampled is not None and at - each.at < table_checks.FRESH
+        for each in table_checks.latest(account_id, table_id, 3)
     )

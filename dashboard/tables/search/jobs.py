@@ -77,7 +77,12 @@ def hits_of(search: ValueSearch) -> list[Hit]:
 
 
 def go_on(
-    api: peliqan.Peliqan, search: ValueSearch, connection: Connection, value: str, clock: Clock, masked_in: MaskedIn
+    api: peliqan.Peliqan,
+    search: ValueSearch,
+    connection: Connection,
+    value: str,
+    clock: Clock,
+    masked_in: MaskedIn,
 ) -> None:
     """One turn. Nothing is done where another turn is under way, or the search has ended.
 
@@ -85,7 +90,9 @@ def go_on(
     """
     if searches.lease(search, clock()):
         try:
-            _Turn(api.for_account(search.account_id), search, connection, value, clock, masked_in).work()
+            _Turn(
+                api.for_account(search.account_id), search, connection, value, clock, masked_in
+            ).work()
         except peliqan.PeliqanError as error:
             # Of the API as a whole: what is known stays, and the page offers to go on.
             searches.reschedule(search, error=f"{sentence_of(error)} {error.next_step}")
@@ -101,7 +108,13 @@ class _Turn:
         clock: Clock,
         masked_in: MaskedIn,
     ) -> None:
-        self._api, self._search, self._connection, self._value, self._clock = api, search, connection, value, clock
+        self._api, self._search, self._connection, self._value, self._clock = (
+            api,
+            search,
+            connection,
+            value,
+            clock,
+        )
         self._masked_in = masked_in
         self._places, self._hits = searched_tables(search), hits_of(search)
         self._rows, self._seconds, self._began = search.rows_read, search.seconds, clock()
@@ -117,13 +130,18 @@ class _Turn:
                 return
             self._places[at] = self._step(self._places[at])
             self._note()
-        self._places = [replace(each, state=LEFT) if each.state == REFUSED else each for each in self._places]
+        self._places = [
+            replace(each, state=LEFT) if each.state == REFUSED else each for each in self._places
+        ]
         self._note()
         searches.reschedule(self._search, ended_at=self._clock())
 
     def _list_tables(self) -> list[SearchedTable]:
         databases = self._api.databases()
-        found = tables_of(self._connection, (table for each in databases[:MOST_DATABASES] for table in self._api.tables(each.id)))
+        found = tables_of(
+            self._connection,
+            (table for each in databases[:MOST_DATABASES] for table in self._api.tables(each.id)),
+        )
         named = [SearchedTable(table.id, clean(table.name)) for table in found]
         return [*named[:MOST_TABLES], *(replace(each, state=LEFT) for each in named[MOST_TABLES:])]
 
@@ -146,7 +164,11 @@ class _Turn:
         try:
             return self._ask(place) if place.state == WAITS else self._read(place)
         except OF_ONE_TABLE as error:
-            if place.state == WAITS and isinstance(error, peliqan.Refused) and place.table_id in self._columns:
+            if (
+                place.state == WAITS
+                and isinstance(error, peliqan.Refused)
+                and place.table_id in self._columns
+            ):
                 return replace(place, state=REFUSED)
             return replace(place, state=UNREADABLE, note=error.sentence)
 
@@ -173,10 +195,16 @@ class _Turn:
         rows = place.rows + len(page.rows)
         is_last = len(page.rows) < PAGE and (page.next is None or not page.rows)
         state = FOUND if hits else READ if is_last else PART
-        return replace(place, state=state, page=place.page + 1, rows=rows, total=page.count, last=ids)
+        return replace(
+            place, state=state, page=place.page + 1, rows=rows, total=page.count, last=ids
+        )
 
     def _check(
-        self, place: SearchedTable, columns: tuple[peliqan.Column, ...], rows: tuple[dict[str, Any], ...], before: int
+        self,
+        place: SearchedTable,
+        columns: tuple[peliqan.Column, ...],
+        rows: tuple[dict[str, Any], ...],
+        before: int,
     ) -> int:
         """Keep what is truly there; how much that is."""
         found = 0
@@ -187,7 +215,13 @@ class _Turn:
                 if before + found <= OF_A_TABLE and len(self._hits) < MOST_HITS:
                     number = row.get("id")
                     row_id = number if type(number) is int and number >= 0 else None
-                    kept = (clean(column.name), exact, clean(column.type), column.for_masking(), column.name in masked)
+                    kept = (
+                        clean(column.name),
+                        exact,
+                        clean(column.type),
+                        column.for_masking(),
+                        column.name in masked,
+                    )
                     self._hits.append(Hit(place.table_id, row_id, *kept))
         return found
 

@@ -9,12 +9,27 @@ from dashboard.core.text import comparable
 
 LONGEST: Final = 200
 # What is beside the words of an option, a link or a file.
-_BESIDE: Final = frozenset({"id", "color", "order", "thumbnails", "mime_type", "size", "is_image", "image_width", "image_height"})
+_BESIDE: Final = frozenset(
+    {
+        "id",
+        "color",
+        "order",
+        "thumbnails",
+        "mime_type",
+        "size",
+        "is_image",
+        "image_width",
+        "image_height",
+    }
+)
 _NO_WORDS: Final = frozenset({"boolean", "password"})
 
 
 def found_in(
-    row: Mapping[str, Any], columns: Sequence[peliqan.Column], wanted: str, masked: Collection[str] = ()
+    row: Mapping[str, Any],
+    columns: Sequence[peliqan.Column],
+    wanted: str,
+    masked: Collection[str] = (),
 ) -> list[tuple[peliqan.Column, bool]]:
     """The columns that hold the value, in any spelling (``comparable``); with True where it is a whole text in the cell.
 
@@ -31,7 +46,9 @@ def found_in(
         texts = [comparable(text) for text in _texts(row.get(column.name))]
         if column.name in masked and len(texts) != 1:
             continue
-        if folded in texts or (number is not None and any(_number(text) == number for text in texts)):
+        if folded in texts or (
+            number is not None and any(_number(text) == number for text in texts)
+        ):
             found.append((column, True))
         elif column.name not in masked and any(folded in text for text in texts):
             found.append((column, False))

@@ -19,7 +19,14 @@ LEASE: Final = timedelta(seconds=60)
 def begin(who: str, connection: Connection, value: bytes, at: datetime) -> ValueSearch:
     """Write down that somebody searches a connection's tables; the audit trail says so without the value. Commits."""
     place = {"account_id": connection.account_id, "connection_id": connection.id}
-    audit.record(at, who, "search", audit.DONE, **place, detail="Searched for one value in the connection's tables.")
+    audit.record(
+        at,
+        who,
+        "search",
+        audit.DONE,
+        **place,
+        detail="Searched for one value in the connection's tables.",
+    )
     search = ValueSearch(who=who, value=value, asked_at=at, **place)
     db.session.add(search)
     db.session.commit()
@@ -43,7 +50,9 @@ def search_or_none(search_id: int) -> ValueSearch | None:
 
 def lease(search: ValueSearch, at: datetime) -> bool:
     """Whether it is ours to go on with: it has not ended, and nobody else is at it. Commits."""
-    mine = update(ValueSearch).where(ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), is_free(ValueSearch, at))
+    mine = update(ValueSearch).where(
+        ValueSearch.id == search.id, ValueSearch.ended_at.is_(None), is_free(ValueSearch, at)
+    )
     taken = change(mine.values(leased_until=at + LEASE))
     db.session.commit()
     db.session.refresh(search)
@@ -51,10 +60,19 @@ def lease(search: ValueSearch, at: datetime) -> bool:
 
 
 def save_progress(
-    search: ValueSearch, at: datetime, *, places: Sequence[Mapping[str, Any]], hits: Sequence[Any], **reached: Any
+    search: ValueSearch,
+    at: datetime,
+    *,
+    places: Sequence[Mapping[str, Any]],
+    hits: Sequence[Any],
+    **reached: Any,
 ) -> None:
     """How far it is; the lease is longer by that. Commits."""
-    search.places, search.hits, search.leased_until = [dict(each) for each in places], list(hits), at + LEASE
+    search.places, search.hits, search.leased_until = (
+        [dict(each) for each in places],
+        list(hits),
+        at + LEASE,
+    )
     for name, value in reached.items():
         setattr(search, name, value)
     db.session.commit()

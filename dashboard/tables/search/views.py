@@ -54,7 +54,10 @@ class SearchPage:
 
     def name(self, table_id: int) -> str:
         """A table's name."""
-        return next((each.name for each in self.places if each.table_id == table_id), "") or f"Table {table_id}"
+        return (
+            next((each.name for each in self.places if each.table_id == table_id), "")
+            or f"Table {table_id}"
+        )
 
     @property
     def unread(self) -> list[SearchedTable]:
@@ -63,7 +66,14 @@ class SearchPage:
         return [
             each
             for each in self.places
-            if each.state in (search_jobs.UNREADABLE, search_jobs.LEFT, search_jobs.WAITS, search_jobs.PART, *asked)
+            if each.state
+            in (
+                search_jobs.UNREADABLE,
+                search_jobs.LEFT,
+                search_jobs.WAITS,
+                search_jobs.PART,
+                *asked,
+            )
         ]
 
     @property
@@ -73,10 +83,16 @@ class SearchPage:
             return "No table of this connection was found, so nothing was read."
         tables = len({hit.table_id for hit in self.hits})
         if tables:
-            most = " These are the first; there may be more." if len(self.hits) >= search_jobs.MOST_HITS else ""
+            most = (
+                " These are the first; there may be more."
+                if len(self.hits) >= search_jobs.MOST_HITS
+                else ""
+            )
             said = f"Found in {tables} table{'' if tables == 1 else 's'}.{most}"
             return (
-                f"{said} Tables without it were asked with Peliqan's search, which can miss some." if self._some_asked else said
+                f"{said} Tables without it were asked with Peliqan's search, which can miss some."
+                if self._some_asked
+                else said
             )
         read = f"Not found in the {self.search.rows_read:,} rows read"
         if not self.unread:
@@ -109,7 +125,10 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
     seen = comparable(value)
     if len(seen) < LEAST or len(value) > LONGEST:
         length = len(value) if seen else 0
-        flash(f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {length}.", "danger")
+        flash(
+            f"Nothing was searched. A value to look for has {LEAST} to {LONGEST} characters; this has {length}.",
+            "danger",
+        )
         return redirect(url_for(".index", account_id=account_id, connection_id=connection_id), 303)
     at, who = services().clock(), visitor().email
     same = (
@@ -117,7 +136,9 @@ def begin(account_id: int, connection_id: int) -> ResponseReturnValue:
         for each in searches.latest_of(who, connection)
         if at - each.asked_at < SAME and comparable(_value(each) or "") == seen
     )
-    search = next(same, None) or searches.begin(who, connection, services().vault.encrypt(value), at)
+    search = next(same, None) or searches.begin(
+        who, connection, services().vault.encrypt(value), at
+    )
     return redirect(_url(search), 303)
 
 
@@ -135,7 +156,12 @@ def go_on(account_id: int, connection_id: int, search_id: int) -> ResponseReturn
     """One turn of about two seconds; where another tab has its turn, only how far that is."""
     connection, search = _mine_or_404(account_id, connection_id, search_id)
     search_jobs.go_on(
-        services().api, search, connection, _value(search), services().clock, lambda *table: _masked(account_id, *table)
+        services().api,
+        search,
+        connection,
+        _value(search),
+        services().clock,
+        lambda *table: _masked(account_id, *table),
     )
     if not htmx.is_htmx():
         return redirect(_url(search), 303)
@@ -147,10 +173,14 @@ def _page(connection: Connection, search: ValueSearch) -> SearchPage:
     masked = {}
     for table_id in {hit.table_id for hit in hits}:
         columns = tuple(_column(hit) for hit in hits if hit.table_id == table_id)
-        masked[table_id] = {clean(name) for name in _masked(connection.account_id, table_id, columns)}
+        masked[table_id] = {
+            clean(name) for name in _masked(connection.account_id, table_id, columns)
+        }
     # What was found in a column that the person saw is not shown where that column is masked now.
     hits = [hit for hit in hits if hit.masked or hit.column not in masked[hit.table_id]]
-    return SearchPage(connection, search, _value(search), search_jobs.searched_tables(search), hits, masked)
+    return SearchPage(
+        connection, search, _value(search), search_jobs.searched_tables(search), hits, masked
+    )
 
 
 def _column(hit: Hit) -> peliqan.Column:
@@ -162,15 +192,23 @@ def _masked(account_id: int, table_id: int, columns: tuple[peliqan.Column, ...])
     return set(masking.masking_context(account_id, table_id, columns).hidden)
 
 
-def _mine_or_404(account_id: int, connection_id: int, search_id: int) -> tuple[Connection, ValueSearch]:
+def _mine_or_404(
+    account_id: int, connection_id: int, search_id: int
+) -> tuple[Connection, ValueSearch]:
     """The search, for whoever asked for it: what it looks for may be anybody's address."""
-    connection, search = get_connection_or_404(account_id, connection_id), searches.search_or_none(search_id)
+    connection, search = (
+        get_connection_or_404(account_id, connection_id),
+        searches.search_or_none(search_id),
+    )
     if (
         search is None
         or search.who != visitor().email
         or (search.account_id, search.connection_id) != (account_id, connection_id)
     ):
-        abort(404, f"You have no search {search_id} in this connection. Searches are deleted after a day.")
+        abort(
+            404,
+            f"You have no search {search_id} in this connection. Searches are deleted after a day.",
+        )
     return connection, search
 
 
@@ -180,7 +218,12 @@ def _value(search: ValueSearch) -> str:
 
 
 def _url(search: ValueSearch) -> str:
-    return url_for(".show", account_id=search.account_id, connection_id=search.connection_id, search_id=search.id)
+    return url_for(
+        ".show",
+        account_id=search.account_id,
+        connection_id=search.connection_id,
+        search_id=search.id,
+    )
 
 
 def _unread(place: SearchedTable) -> str:

@@ -23,7 +23,9 @@ from dashboard.web.lists import render_list
 @requires("admin")
 def users() -> ResponseReturnValue:
     """The people."""
-    return render_list(USERS, serialize_user, "users/users.html", "users/_users.html", roles=people.ROLES)
+    return render_list(
+        USERS, serialize_user, "users/users.html", "users/_users.html", roles=people.ROLES
+    )
 
 
 @bp.post("/users")
@@ -32,12 +34,18 @@ def create_user() -> ResponseReturnValue:
     """Add a person; their first password is handed over by the administrator, and good for choosing another."""
     email, role = request.form.get("email", ""), request.form.get("role", "")
     try:
-        user = people.create_user(email, role, request.form.get("password", ""), services().clock(), given=True)
+        user = people.create_user(
+            email, role, request.form.get("password", ""), services().clock(), given=True
+        )
     except people.PeopleError as error:
         _note("create_user", audit.FAILED, email)
-        return render_template("users/user_form.html", roles=people.ROLES, email=email, role=role, problem=str(error)), 400
+        return render_template(
+            "users/user_form.html", roles=people.ROLES, email=email, role=role, problem=str(error)
+        ), 400
     _note("create_user", audit.DONE, f"{user.email} as {user.role}")
-    flash(f"{user.email} can sign in now, and has to choose a password of their own then.", "success")
+    flash(
+        f"{user.email} can sign in now, and has to choose a password of their own then.", "success"
+    )
     return redirect(url_for(".users"), 303)
 
 
@@ -45,7 +53,9 @@ def create_user() -> ResponseReturnValue:
 @requires("admin")
 def new_user() -> ResponseReturnValue:
     """The form for a person."""
-    return render_template("users/user_form.html", roles=people.ROLES, email="", role="operator", problem=None)
+    return render_template(
+        "users/user_form.html", roles=people.ROLES, email="", role="operator", problem=None
+    )
 
 
 @bp.post("/users/<int:user_id>")
@@ -87,7 +97,11 @@ def user(user_id: int) -> ResponseReturnValue:
 @requires("admin")
 def limit(user_id: int) -> ResponseReturnValue:
     """Have a person see all customers, or those that are named."""
-    person, which, text = _user_or_404(user_id), request.form.get("which"), request.form.get("customers", "")
+    person, which, text = (
+        _user_or_404(user_id),
+        request.form.get("which"),
+        request.form.get("customers", ""),
+    )
     if which not in {"all", "some"}:
         abort(400, "A person sees all customers or some.")
     try:
@@ -112,7 +126,10 @@ def hand_over(user_id: int) -> ResponseReturnValue:
         there.metadata(refresh=True)
     except Away as away:
         _note("hand_over", audit.FAILED, f"{person.email} to {there.issuer}")
-        flash(f"Nothing was changed: {there.name} cannot be asked ({away}), so {person.email} could not sign in there.", "danger")
+        flash(
+            f"Nothing was changed: {there.name} cannot be asked ({away}), so {person.email} could not sign in there.",
+            "danger",
+        )
         return redirect(url_for(".user", user_id=user_id), 303)
     oidc_users.hand_over(person, there.issuer)
     _note("hand_over", audit.DONE, f"{person.email} to {there.issuer}")
@@ -131,7 +148,10 @@ def remove_second_factor(user_id: int) -> ResponseReturnValue:
     person = _user_or_404(user_id)
     two_factor.switch_off(person)
     _note("second_factor_off", audit.DONE, person.email)
-    flash(f"{person.email} signs in with their password alone, and can set up a second factor anew.", "success")
+    flash(
+        f"{person.email} signs in with their password alone, and can set up a second factor anew.",
+        "success",
+    )
     return redirect(url_for(".user", user_id=user_id), 303)
 
 

@@ -10,7 +10,18 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from flask import Blueprint, Flask, abort, current_app, flash, redirect, render_template, request, session, url_for
+from flask import (
+    Blueprint,
+    Flask,
+    abort,
+    current_app,
+    flash,
+    redirect,
+    render_template,
+    request,
+    session,
+    url_for,
+)
 from flask.typing import ResponseReturnValue
 from flask_login import current_user
 
@@ -26,7 +37,19 @@ from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)
 # By a provider's private key alone: neither unsigned, nor by the client's secret, whatever the provider says that it supports.
-SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+SIGNATURES = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+    "EdDSA",
+    "Ed25519",
+)
 TIMEOUT = 8
 STRONGEST = ("admin", "operator", "viewer")
 TRY_AGAIN = "Nobody was signed in. Begin again from here."
@@ -89,9 +112,15 @@ class Provider:
         said = str(found.get("issuer", "")).rstrip("/")
         if said != self.issuer:
             found.pop("_loaded_at", None)
-            raise SharedIssuer if issuers.is_shared(said) else Away(f"its description names another issuer, “{said[:120]}”")
+            raise (
+                SharedIssuer
+                if issuers.is_shared(said)
+                else Away(f"its description names another issuer, “{said[:120]}”")
+            )
         offered = found.get("id_token_signing_alg_values_supported") or ["RS256"]
-        found["id_token_signing_alg_values_supported"] = [name for name in offered if name in SIGNATURES]
+        found["id_token_signing_alg_values_supported"] = [
+            name for name in offered if name in SIGNATURES
+        ]
         return found
 
     def begin(self, back: str) -> ResponseReturnValue:
@@ -136,7 +165,11 @@ class Provider:
         except (JoseError, ValueError, TypeError, KeyError, RuntimeError) as error:
             # A claim's name at most: texts of other errors may hold the token.
             said = [getattr(error, "claim", None), getattr(error, "error", None)]
-            raise Refused(" ".join(["id_token", type(error).__name__, *(str(each)[:40] for each in said if each)])) from None
+            raise Refused(
+                " ".join(
+                    ["id_token", type(error).__name__, *(str(each)[:40] for each in said if each)]
+                )
+            ) from None
 
     def end_url(self, back: str) -> str | None:
         """Where the person signs out at the provider; None where it has no such place, or does not answer.
@@ -149,10 +182,14 @@ class Provider:
             return None
         if not metadata.get("end_session_endpoint"):
             return None
-        found = self.client.create_logout_url(post_logout_redirect_uri=back, client_id=self.client.client_id)
+        found = self.client.create_logout_url(
+            post_logout_redirect_uri=back, client_id=self.client.client_id
+        )
         return str(found["url"])
 
-    def _more(self, metadata: Mapping[str, Any], token: Mapping[str, Any], claims: Mapping[str, Any]) -> dict[str, Any]:
+    def _more(
+        self, metadata: Mapping[str, Any], token: Mapping[str, Any], claims: Mapping[str, Any]
+    ) -> dict[str, Any]:
         """What only the userinfo route says: asked for where the id_token lacks something, and believed of the same person."""
         is_whole = find(claims, self.email_claim) and values(claims, self.role_claim)
         if is_whole or not metadata.get("userinfo_endpoint"):
@@ -163,7 +200,9 @@ class Provider:
         return told
 
     def _read(self, claims: Mapping[str, Any]) -> oidc_users.OidcIdentity:
-        given = {self.roles[value] for value in values(claims, self.role_claim) if value in self.roles}
+        given = {
+            self.roles[value] for value in values(claims, self.role_claim) if value in self.roles
+        }
         email = find(claims, self.email_claim)
         return oidc_users.OidcIdentity(
             issuer=self.issuer,
@@ -216,7 +255,9 @@ def provider() -> Provider | None:
 
 def sign_in_page(target: str, email: str = "", problem: str = "") -> str:
     """The sign-in page; ``problem``: why nobody was signed in."""
-    return render_template("users/login.html", target=target, email=email, problem=problem, provider=provider())
+    return render_template(
+        "users/login.html", target=target, email=email, problem=problem, provider=provider()
+    )
 
 
 def sign_out_there() -> ResponseReturnValue:
@@ -225,10 +266,15 @@ def sign_out_there() -> ResponseReturnValue:
     url = there.end_url(url_for("people.login", _external=True)) if there is not None else None
     if there is None or url is None:
         name = there.name if there is not None else "your provider"
-        flash(f"You are signed out here. {name} may still know you: sign out there too on a shared computer.", "info")
+        flash(
+            f"You are signed out here. {name} may still know you: sign out there too on a shared computer.",
+            "info",
+        )
         return redirect(url_for("people.login"))
     # At once, and by a header that every browser takes: the page is for one that does not go.
-    return render_template("users/signed_out.html", provider=there, url=url), {"Refresh": f"0; url={url}"}
+    return render_template("users/signed_out.html", provider=there, url=url), {
+        "Refresh": f"0; url={url}"
+    }
 
 
 @bp.get("/login/provider")
@@ -265,19 +311,33 @@ def back() -> ResponseReturnValue:
     except Away as away:
         return _away(there, target, away)
     except Refused as refused:
-        audit.record(services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name}: {refused.why}")
+        audit.record(
+            services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name}: {refused.why}"
+        )
         sentence = f"What came back from {there.name} was not what this console had asked for, or it came too late. {TRY_AGAIN}"
         return sign_in_page(target, problem=sentence), 403
     except oidc_users.NotProvisioned as refusal:
-        audit.record(services().clock(), email, "sign_in", audit.REFUSED, detail=f"{there.name}: {refusal}")
-        return sign_in_page(target, problem=f"{there.name} knows you, but you were not signed in. {refusal}"), 403
+        audit.record(
+            services().clock(), email, "sign_in", audit.REFUSED, detail=f"{there.name}: {refusal}"
+        )
+        return sign_in_page(
+            target, problem=f"{there.name} knows you, but you were not signed in. {refusal}"
+        ), 403
     log_in(user, f"By {there.issuer}, as {user.role}.")
     return redirect(target)
 
 
 def _away(there: Provider, target: str, away: Away) -> ResponseReturnValue:
-    audit.record(services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name} cannot be asked: {away}.")
+    audit.record(
+        services().clock(),
+        "",
+        "sign_in",
+        audit.FAILED,
+        detail=f"{there.name} cannot be asked: {away}.",
+    )
     sentence = f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute."
     if isinstance(away, SharedIssuer):
         sentence = f"Nobody is signed in by {there.name}: {away}."
-    return sign_in_page(target, problem=f"{sentence} Who has a password here can use it meanwhile."), 503
+    return sign_in_page(
+        target, problem=f"{sentence} Who has a password here can use it meanwhile."
+    ), 503

@@ -40,7 +40,9 @@ def change() -> ResponseReturnValue:
         users.set_password(user, new, at)
     except users.PeopleError as error:
         audit.record(at, user.email, "change_password", audit.FAILED)
-        return render_template("users/password.html", problem=str(error), least=users.SHORTEST_PASSWORD), 400
+        return render_template(
+            "users/password.html", problem=str(error), least=users.SHORTEST_PASSWORD
+        ), 400
     audit.record(at, user.email, "change_password", audit.DONE)
     begin_session(user)
     flash("Your password is changed. Wherever else you were signed in, you are no more.", "success")

@@ -34,9 +34,16 @@ def end() -> ResponseReturnValue:
         users.end_all(user, at, but=visitor().get_id())
         ended, what, sentence = True, "all others", "You are signed in here alone now."
     else:
-        ended, what, sentence = sessions.end(user, _number(which), at), "one", "That session is ended."
+        ended, what, sentence = (
+            sessions.end(user, _number(which), at),
+            "one",
+            "That session is ended.",
+        )
     audit.record(at, user.email, "end_sessions", audit.DONE if ended else audit.FAILED, detail=what)
-    flash(sentence if ended else "You have no such session: it may have ended meanwhile.", "success" if ended else "danger")
+    flash(
+        sentence if ended else "You have no such session: it may have ended meanwhile.",
+        "success" if ended else "danger",
+    )
     return redirect(url_for("people.me"), 303)
 
 

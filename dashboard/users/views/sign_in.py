@@ -31,8 +31,15 @@ def login() -> ResponseReturnValue:
         return redirect(target)
     # What is counted by ``by_account`` is this text of this form, and nothing else signs in.
     email, password = request.form.get("email", ""), request.form.get("password", "")
-    if not email or not password or len(email) > users.LONGEST_ADDRESS or len(password) > users.LONGEST_PASSWORD:
-        return provider.sign_in_page(target, email[: users.LONGEST_ADDRESS], WRONG if request.method == "POST" else "")
+    if (
+        not email
+        or not password
+        or len(email) > users.LONGEST_ADDRESS
+        or len(password) > users.LONGEST_PASSWORD
+    ):
+        return provider.sign_in_page(
+            target, email[: users.LONGEST_ADDRESS], WRONG if request.method == "POST" else ""
+        )
     user = users.check_password(email, password)
     if user is None:
         audit.record(services().clock(), canonical(email), "sign_in", audit.FAILED)
@@ -81,8 +88,13 @@ def create_token() -> ResponseReturnValue:
 def revoke_token(token_id: int) -> ResponseReturnValue:
     """Make one worthless."""
     done = users.revoke_token(visitor().user, token_id, services().clock())
-    audit.record(services().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED)
-    flash("The token is revoked." if done else "You have no such token.", "success" if done else "danger")
+    audit.record(
+        services().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED
+    )
+    flash(
+        "The token is revoked." if done else "You have no such token.",
+        "success" if done else "danger",
+    )
     return redirect(url_for(".me"), 303)
 
 
@@ -90,4 +102,6 @@ def _me(secret: users.Secret | None = None) -> str:
     user = visitor().user
     left = two_factor.codes_left(user) if user.totp_secret is not None else 0
     mine = sessions.open_of(user, services().clock(), visitor().get_id())
-    return render_template("users/me.html", tokens=users.tokens_of(user), secret=secret, codes_left=left, sessions=mine)
+    return render_template(
+        "users/me.html", tokens=users.tokens_of(user), secret=secret, codes_left=left, sessions=mine
+    )

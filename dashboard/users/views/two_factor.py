@@ -45,18 +45,35 @@ def code() -> ResponseReturnValue:
     user, target = _half_in()
     if user is None:
         session.pop("half", None)
-        flash("Sign in with your password first: it was more than five minutes ago, or has changed.", "info")
+        flash(
+            "Sign in with your password first: it was more than five minutes ago, or has changed.",
+            "info",
+        )
         return redirect(url_for("people.login", next=target))
     if request.method == "GET":
         return render_template("users/login_code.html", wrong=False)
     vault = services().vault
-    by = two_factor.take(user, vault.decrypt(user.totp_secret), request.form.get("code", ""), services().clock(), vault.encrypt)
+    by = two_factor.take(
+        user,
+        vault.decrypt(user.totp_secret),
+        request.form.get("code", ""),
+        services().clock(),
+        vault.encrypt,
+    )
     if by is None:
-        audit.record(services().clock(), user.email, "sign_in", audit.FAILED, detail="The password was right, the code was not.")
+        audit.record(
+            services().clock(),
+            user.email,
+            "sign_in",
+            audit.FAILED,
+            detail="The password was right, the code was not.",
+        )
         return render_template("users/login_code.html", wrong=True), 403
     log_in(user, f"With a {by}.")
     if by == "recovery code":
-        flash(f"That recovery code is used up; you have {two_factor.codes_left(user)} left.", "info")
+        flash(
+            f"That recovery code is used up; you have {two_factor.codes_left(user)} left.", "info"
+        )
     return redirect(target)
 
 
@@ -83,7 +100,8 @@ def switch_on() -> ResponseReturnValue:
     if step is None or not users.has_password(user, request.form.get("password", "")):
         audit.record(at, user.email, "second_factor_on", audit.FAILED)
         return _form(
-            secret, "The code or the password does not fit. Nothing was changed. Wait for a new code and try again."
+            secret,
+            "The code or the password does not fit. Nothing was changed. Wait for a new code and try again.",
         ), 403
     codes = two_factor.switch_on(user, secret, step, vault.encrypt)
     audit.record(at, user.email, "second_factor_on", audit.DONE)
@@ -98,7 +116,10 @@ def switch_off() -> ResponseReturnValue:
     user, vault, at = visitor().user, services().vault, services().clock()
     knows = users.has_password(user, request.form.get("password", ""))
     code = request.form.get("code", "")
-    if not knows or two_factor.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None:
+    if (
+        not knows
+        or two_factor.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None
+    ):
         audit.record(at, user.email, "second_factor_off", audit.FAILED)
         flash("The code or the password does not fit. Nothing was changed.", "danger")
         return redirect(url_for("people.me"), 303)
@@ -111,12 +132,16 @@ def switch_off() -> ResponseReturnValue:
 
 def _form(secret: str, problem: str = "") -> str:
     user = visitor().user
-    picture = segno.make(two_factor.address_of(secret, user.email), error="m").svg_inline(scale=4, light="#fff")
+    picture = segno.make(two_factor.address_of(secret, user.email), error="m").svg_inline(
+        scale=4, light="#fff"
+    )
     sealed = services().vault.encrypt(f"{user.id}:{secret}").decode()
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
     # The picture is segno's own, of an address that pyotp has quoted.
     shown = Markup(picture)  # noqa: S704
-    return render_template("users/two_factor_setup.html", picture=shown, secret=spaced, sealed=sealed, problem=problem)
+    return render_template(
+        "users/two_factor_setup.html", picture=shown, secret=spaced, sealed=sealed, problem=problem
+    )
 
 
 def _half_in() -> tuple[User | None, str]:
@@ -126,8 +151,15 @@ def _half_in() -> tuple[User | None, str]:
         return None, safe_next(None)
     user_id, mark, at, target = half
     user, age = db.session.get(User, user_id), services().clock().timestamp() - at
-    is_theirs = user is not None and user.disabled_at is None and user.totp_secret is not None and _mark(user) == mark
-    return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(target)
+    is_theirs = (
+        user is not None
+        and user.disabled_at is None
+        and user.totp_secret is not None
+        and _mark(user) == mark
+    )
+    return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(
+        target
+    )
 
 
 def half_signed_in_user() -> str:

@@ -55,7 +55,9 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     app: Flask, adam: Person, mallory: Person, provider: Provider, viv: SimpleNamespace
 ) -> None:
     before = Person(app.test_client())
-    assert before.post("/login", page="/login", email=viv.email, password=PASSWORD).status_code == 302
+    assert (
+        before.post("/login", page="/login", email=viv.email, password=PASSWORD).status_code == 302
+    )
     adam.post(f"/users/{viv.id}/provider")
     page = words(adam.get(f"/users/{viv.id}"))
     assert "has not signed in there yet" in page
@@ -63,7 +65,12 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     assert "handed over to 127.0.0.1" in words(adam.get("/users"))
     assert before.client.get("/").status_code == 200
     assert by_password(app) == 302
-    for wrong in ({"email_verified": None}, {"email_verified": False}, {"roles": []}, {"email": None}):
+    for wrong in (
+        {"email_verified": None},
+        {"email_verified": False},
+        {"roles": []},
+        {"email": None},
+    ):
         provider.comes("viv", **wrong)
         told(sign_in(mallory))
         assert by_password(app) == 302, wrong
@@ -75,15 +82,28 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
     assert before.client.get("/").status_code == 302
     assert mallory.client.get("/").status_code == 200
     with app.app_context(), pytest.raises(users.PeopleError, match="has no password here"):
-        users.set_password(db.session.get_one(User, viv.id), "a long enough one", app.extensions["services"].clock())
+        users.set_password(
+            db.session.get_one(User, viv.id),
+            "a long enough one",
+            app.extensions["services"].clock(),
+        )
 
 
 def test_with_entra_id_somebody_handed_over_comes_in_once_their_domain_is_named(
-    app: Flask, adam: Person, mallory: Person, provider: Provider, viv: SimpleNamespace, configure: Callable[..., None]
+    app: Flask,
+    adam: Person,
+    mallory: Person,
+    provider: Provider,
+    viv: SimpleNamespace,
+    configure: Callable[..., None],
 ) -> None:
     assert "example.com is none of DASHBOARD_OIDC_DOMAINS" in words(adam.get(f"/users/{viv.id}"))
     adam.post(f"/users/{viv.id}/provider")
-    provider.person = {"sub": "pairwise", "preferred_username": "Viv@example.com", "roles": ["support"]}
+    provider.person = {
+        "sub": "pairwise",
+        "preferred_username": "Viv@example.com",
+        "roles": ["support"],
+    }
     configure(email_claim="preferred_username")
     sentence = told(sign_in(mallory))
     assert "example.com in DASHBOARD_OIDC_DOMAINS" in sentence
@@ -150,7 +170,9 @@ def test_handed_over_anew_the_account_before_works_until_the_new_one_has_come(
     assert "belongs to another account" in told(sign_in(Person(app.test_client())))
 
 
-def test_of_two_accounts_that_come_at_once_one_is_the_person(app: Flask, viv: SimpleNamespace, clock: Clock) -> None:
+def test_of_two_accounts_that_come_at_once_one_is_the_person(
+    app: Flask, viv: SimpleNamespace, clock: Clock
+) -> None:
     issuer = "https://login.example.com"
     with app.app_context():
         oidc_users.hand_over(db.session.get_one(User, viv.id), issuer)
@@ -158,7 +180,10 @@ def test_of_two_accounts_that_come_at_once_one_is_the_person(app: Flask, viv: Si
     def come(number: int) -> str:
         with app.app_context():
             try:
-                oidc_users.provision_user(oidc_users.OidcIdentity(issuer, f"s{number}", viv.email, True, "viewer"), clock())
+                oidc_users.provision_user(
+                    oidc_users.OidcIdentity(issuer, f"s{number}", viv.email, True, "viewer"),
+                    clock(),
+                )
             except oidc_users.NotProvisioned as refusal:
                 return str(refusal)
             finally:
@@ -195,7 +220,12 @@ def test_whom_an_earlier_version_handed_over_comes_in_or_gets_a_password_again(
 
 @pytest.mark.parametrize("issuer", SHARED)
 def test_an_issuer_of_many_organisations_is_refused_by_check_at_sign_in_and_by_handing_over(
-    app: Flask, adam: Person, mallory: Person, viv: SimpleNamespace, configure: Callable[..., None], issuer: str
+    app: Flask,
+    adam: Person,
+    mallory: Person,
+    viv: SimpleNamespace,
+    configure: Callable[..., None],
+    issuer: str,
 ) -> None:
     configure(issuer=issuer)
     sentence = "its issuer stands for the accounts of many organisations"
@@ -213,7 +243,9 @@ def test_a_description_with_a_place_for_the_tenant_in_its_issuer_is_refused(
 ) -> None:
     provider.described = {"issuer": "https://login.microsoftonline.com/{tenantid}/v2.0"}
     assert "stands for the accounts of many organisations" in str(provider_problem(app))
-    assert "stands for the accounts of many organisations" in told(mallory.client.get("/login/provider"), 503)
+    assert "stands for the accounts of many organisations" in told(
+        mallory.client.get("/login/provider"), 503
+    )
     provider.described = {"issuer": "http://127.0.0.1:1"}
     assert "another issuer, “http://127.0.0.1:1”" in str(provider_problem(app))
     provider.described = {}
@@ -221,7 +253,12 @@ def test_a_description_with_a_place_for_the_tenant_in_its_issuer_is_refused(
 
 
 def test_a_tenants_own_issuer_and_other_providers_paths_are_taken() -> None:
-    for issuer in (TENANT, "https://sts.windows.net/6babcaad/", "https://login.example.com/common/v2.0", "https://example.com"):
+    for issuer in (
+        TENANT,
+        "https://sts.windows.net/6babcaad/",
+        "https://login.example.com/common/v2.0",
+        "https://example.com",
+    ):
         assert not issuers.is_shared(issuer), issuer
 
 
@@ -230,19 +267,32 @@ def bound(app: Flask, clock: Clock) -> Iterator[str]:
     """Three people of an old issuer (one shut out), one handed over to it, one of another."""
     old = "https://old.example.com/realms/staff"
     with app.app_context():
-        for number, (issuer, handed_to) in enumerate([(old, None), (old, None), (old, None), (None, old), (TENANT, None)]):
-            user = User(email=f"p{number}@example.com", role="viewer", password_hash="", created_at=clock())
-            user.issuer, user.subject, user.handed_to = issuer, f"s{number}" if issuer else None, handed_to
+        for number, (issuer, handed_to) in enumerate(
+            [(old, None), (old, None), (old, None), (None, old), (TENANT, None)]
+        ):
+            user = User(
+                email=f"p{number}@example.com", role="viewer", password_hash="", created_at=clock()
+            )
+            user.issuer, user.subject, user.handed_to = (
+                issuer,
+                f"s{number}" if issuer else None,
+                handed_to,
+            )
             user.disabled_at = clock() if number == 2 else None
             db.session.add(user)
         db.session.commit()
         yield old
 
 
-def test_everybody_of_an_issuer_is_moved_with_one_entry_in_the_audit_trail(app: Flask, bound: str, clock: Clock) -> None:
+def test_everybody_of_an_issuer_is_moved_with_one_entry_in_the_audit_trail(
+    app: Flask, bound: str, clock: Clock
+) -> None:
     new = "https://new.example.com/realms/staff"
     assert issuers.move(bound, new, "command line", clock()) == 4
-    kept = {user.email: (user.issuer, user.subject, user.handed_to) for user in User.query.filter(User.email.like("p%"))}
+    kept = {
+        user.email: (user.issuer, user.subject, user.handed_to)
+        for user in User.query.filter(User.email.like("p%"))
+    }
     assert kept == {
         "p0@example.com": (new, "s0", None),
         "p1@example.com": (new, "s1", None),
@@ -254,7 +304,9 @@ def test_everybody_of_an_issuer_is_moved_with_one_entry_in_the_audit_trail(app: 
     assert entry.detail == f"4 people from {bound} to {new}."
 
 
-def test_where_somebody_has_the_subject_already_nobody_is_moved(app: Flask, bound: str, clock: Clock) -> None:
+def test_where_somebody_has_the_subject_already_nobody_is_moved(
+    app: Flask, bound: str, clock: Clock
+) -> None:
     taken = db.session.query(User).filter_by(email="p4@example.com").one()
     taken.subject = "s1"
     db.session.commit()
@@ -270,12 +322,19 @@ def test_where_somebody_has_the_subject_already_nobody_is_moved(app: Flask, boun
             issuers.move(old, new, "command line", clock())
 
 
-def test_check_notes_who_is_bound_elsewhere_and_who_has_not_come_yet(app: Flask, bound: str) -> None:
+def test_check_notes_who_is_bound_elsewhere_and_who_has_not_come_yet(
+    app: Flask, bound: str
+) -> None:
     settings = app.extensions["services"].settings
     notes = list(_notes_on_people(app, settings))
-    assert f"2 people are bound to {bound}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign in." in notes[1]
+    assert (
+        f"2 people are bound to {bound}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign in."
+        in notes[1]
+    )
     assert f"1 person is bound to {TENANT}" in notes[0]
-    assert notes[2].startswith("People who are handed over and have not signed in at the provider yet: 1.")
+    assert notes[2].startswith(
+        "People who are handed over and have not signed in at the provider yet: 1."
+    )
     entra = settings.model_copy(update={"dashboard_oidc_issuer": TENANT})
     notes = list(_notes_on_people(app, entra))
     assert "DASHBOARD_OIDC_DOMAINS is empty, and Entra ID does not send email_verified" in notes[0]
@@ -285,15 +344,25 @@ def test_check_notes_who_is_bound_elsewhere_and_who_has_not_come_yet(app: Flask,
 
 
 def test_the_commands_hand_over_and_move(
-    app: Flask, bound: str, viv: SimpleNamespace, provider: Provider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    app: Flask,
+    bound: str,
+    viv: SimpleNamespace,
+    provider: Provider,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     from click.testing import CliRunner
 
     monkeypatch.setattr("dashboard.cli.identities.make_current_app", lambda **_: app)
     run = CliRunner().invoke
     new = "https://new.example.com"
-    assert run(main, ["users", "move-issuer", bound, "ftp://x"]).output.startswith("Error: ftp://x must be an https address")
-    assert run(main, ["users", "move-issuer", f"{bound}/", new]).output == f"4 people are bound to {new} now.\n"
+    assert run(main, ["users", "move-issuer", bound, "ftp://x"]).output.startswith(
+        "Error: ftp://x must be an https address"
+    )
+    assert (
+        run(main, ["users", "move-issuer", f"{bound}/", new]).output
+        == f"4 people are bound to {new} now.\n"
+    )
     assert "Nobody is bound" in run(main, ["users", "move-issuer", bound, new]).output
     handed = run(main, ["users", "hand-over", "Viv@example.com"])
     assert handed.exit_code == 0

@@ -19,7 +19,15 @@ from dashboard.settings import SettingsError, read_settings
 from dashboard.users import service as users
 from dashboard.web.security import limiter
 from tests.support.clock import Clock
-from tests.support.oidc_provider import CLIENT_ID, CLIENT_SECRET, Provider, run_provider, sign_in, told, way_back
+from tests.support.oidc_provider import (
+    CLIENT_ID,
+    CLIENT_SECRET,
+    Provider,
+    run_provider,
+    sign_in,
+    told,
+    way_back,
+)
 from tests.support.people import PASSWORD, Person, entries, words
 from tests.support.sandbox import Sandbox
 from tests.support.settings import GOOD, make_settings
@@ -42,7 +50,12 @@ def provider(running: Provider) -> Provider:
 
 @pytest.fixture
 def app(
-    store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock, compiled: FileSystemBytecodeCache, provider: Provider
+    store: dict[str, str],
+    sandbox: Sandbox,
+    tmp_path: Path,
+    clock: Clock,
+    compiled: FileSystemBytecodeCache,
+    provider: Provider,
 ) -> Iterator[Flask]:
     """A console that knows the provider."""
     settings = make_settings(
@@ -63,18 +76,29 @@ def app(
         db.engine.dispose()
 
 
-def test_somebody_new_is_made_with_the_role_that_the_claim_gives(mallory: Person, adam: Person, provider: Provider) -> None:
+def test_somebody_new_is_made_with_the_role_that_the_claim_gives(
+    mallory: Person, adam: Person, provider: Provider
+) -> None:
     assert "Sign in with 127.0.0.1" in words(mallory.get("/login"))
     assert sign_in(mallory).location == "/"
     assert "operator" in words(mallory.get("/me"))
-    row = next(row for row in adam.get("/users").select("tbody tr") if "sue@example.com" in row.text)
+    row = next(
+        row for row in adam.get("/users").select("tbody tr") if "sue@example.com" in row.text
+    )
     assert "127.0.0.1" in row.text
-    item = next(item for item in adam.json("/users.json")["items"] if item["email"] == "sue@example.com")
+    item = next(
+        item for item in adam.json("/users.json")["items"] if item["email"] == "sue@example.com"
+    )
     assert (item["role"], item["from"]) == ("operator", provider.url)
-    assert entries(adam, what="sign_in", who="sue@example.com")[0]["detail"] == f"By {provider.url}, as operator."
+    assert (
+        entries(adam, what="sign_in", who="sue@example.com")[0]["detail"]
+        == f"By {provider.url}, as operator."
+    )
 
 
-def test_the_provider_is_asked_with_pkce_state_and_nonce_that_are_new_each_time(mallory: Person, provider: Provider) -> None:
+def test_the_provider_is_asked_with_pkce_state_and_nonce_that_are_new_each_time(
+    mallory: Person, provider: Provider
+) -> None:
     sign_in(mallory)
     mallory.post("/logout")
     sign_in(mallory)
@@ -85,11 +109,16 @@ def test_the_provider_is_asked_with_pkce_state_and_nonce_that_are_new_each_time(
         assert first[name] != second[name]
 
 
-def test_signing_in_leads_back_to_where_one_was_going_and_never_elsewhere(app: Flask, mallory: Person) -> None:
+def test_signing_in_leads_back_to_where_one_was_going_and_never_elsewhere(
+    app: Flask, mallory: Person
+) -> None:
     asked = mallory.get("/login?next=/connections%3Fseverity%3Derror")
     link = asked.select_one("a[href^='/login/provider']")
     assert link is not None
-    assert mallory.client.get(way_back(mallory, str(link["href"]))).location == "/connections?severity=error"
+    assert (
+        mallory.client.get(way_back(mallory, str(link["href"]))).location
+        == "/connections?severity=error"
+    )
     other = Person(app.test_client())
     assert other.client.get(way_back(other, "/login/provider?next=//evil.example")).location == "/"
 
@@ -109,7 +138,9 @@ def test_the_role_is_what_the_claim_says_each_time_the_highest_of_several(
     assert mallory.client.get("/embed").status_code == 403
 
 
-def test_a_claim_can_lie_in_an_object_and_be_told_by_userinfo_alone(app: Flask, mallory: Person, provider: Provider) -> None:
+def test_a_claim_can_lie_in_an_object_and_be_told_by_userinfo_alone(
+    app: Flask, mallory: Person, provider: Provider
+) -> None:
     app.extensions["provider"] = app.extensions["provider"].__class__(
         **{**vars(app.extensions["provider"]), "role_claim": "realm_access.roles"}
     )
@@ -124,7 +155,9 @@ def test_a_role_that_is_none_here_is_refused_in_words_and_nobody_is_made(
     for roles in (["cooks"], None, {"support": True}, 7):
         provider.comes("sue", roles=roles)
         assert "no role in this console" in told(sign_in(mallory))
-    assert not [item for item in adam.json("/users.json")["items"] if item["email"] == "sue@example.com"]
+    assert not [
+        item for item in adam.json("/users.json")["items"] if item["email"] == "sue@example.com"
+    ]
     assert entries(adam, what="sign_in", result="refused", who="sue@example.com")
     assert mallory.client.get("/").status_code == 302
 
@@ -165,10 +198,17 @@ def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administr
     assert "operator" in words(mallory.get("/me"))
     assert len(entries(adam, what="hand_over")) == 2
     mallory.post("/logout")
-    assert mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code == 403
+    assert (
+        mallory.post(
+            "/login", page="/login", email="viv@example.com", password=PASSWORD
+        ).status_code
+        == 403
+    )
 
 
-def test_two_accounts_of_the_provider_are_never_one_person_here(mallory: Person, app: Flask, provider: Provider) -> None:
+def test_two_accounts_of_the_provider_are_never_one_person_here(
+    mallory: Person, app: Flask, provider: Provider
+) -> None:
     sign_in(mallory)
     provider.comes("sue", sub="another")
     assert "belongs to another account" in told(sign_in(Person(app.test_client())))
@@ -197,7 +237,9 @@ def test_who_is_shut_out_stays_out(mallory: Person, adam: Person, app: Flask) ->
     assert "shut out" in told(sign_in(mallory))
 
 
-def test_who_signs_in_there_has_no_password_here_and_gets_none(mallory: Person, adam: Person, app: Flask, clock: Clock) -> None:
+def test_who_signs_in_there_has_no_password_here_and_gets_none(
+    mallory: Person, adam: Person, app: Flask, clock: Clock
+) -> None:
     sign_in(mallory)
     with app.app_context():
         sue = users.find_user("sue@example.com")
@@ -234,7 +276,9 @@ def test_who_signs_in_there_has_no_password_here_and_gets_none(mallory: Person, 
         {"at_hash": "of-another-token"},
     ],
     # Of times the claim alone: every process that collects must come to the same names.
-    ids=lambda wrong: " ".join(f"{claim}={'a time' if isinstance(value, int) else value}" for claim, value in wrong.items()),
+    ids=lambda wrong: " ".join(
+        f"{claim}={'a time' if isinstance(value, int) else value}" for claim, value in wrong.items()
+    ),
 )
 def test_an_id_token_of_which_anything_is_wrong_signs_nobody_in(
     mallory: Person, adam: Person, provider: Provider, wrong: dict[str, object]
@@ -245,7 +289,9 @@ def test_an_id_token_of_which_anything_is_wrong_signs_nobody_in(
     assert entries(adam, what="sign_in", result="failed")
 
 
-def test_an_id_token_without_signature_or_by_another_key_signs_nobody_in(mallory: Person, provider: Provider) -> None:
+def test_an_id_token_without_signature_or_by_another_key_signs_nobody_in(
+    mallory: Person, provider: Provider
+) -> None:
     provider.unsigned = True
     told(sign_in(mallory))
     provider.unsigned = False
@@ -288,10 +334,17 @@ def test_who_declines_at_the_provider_is_told_so(mallory: Person, provider: Prov
     told(sign_in(mallory))
 
 
-def test_while_the_provider_is_away_it_is_said_and_passwords_work(mallory: Person, provider: Provider) -> None:
+def test_while_the_provider_is_away_it_is_said_and_passwords_work(
+    mallory: Person, provider: Provider
+) -> None:
     provider.away = True
     assert "does not answer" in told(mallory.client.get("/login/provider"), 503)
-    assert mallory.post("/login", page="/login", email="viv@example.com", password=PASSWORD).status_code == 302
+    assert (
+        mallory.post(
+            "/login", page="/login", email="viv@example.com", password=PASSWORD
+        ).status_code
+        == 302
+    )
     mallory.post("/logout")
     provider.away = False
     back = way_back(mallory)
@@ -306,14 +359,18 @@ def test_the_check_of_everything_asks_the_provider_too(app: Flask, provider: Pro
     assert "DASHBOARD_OIDC_ISSUER" in str(provider_problem(app))
 
 
-def test_a_provider_that_says_that_it_is_another_is_not_believed(mallory: Person, provider: Provider) -> None:
+def test_a_provider_that_says_that_it_is_another_is_not_believed(
+    mallory: Person, provider: Provider
+) -> None:
     provider.described = {"issuer": "http://127.0.0.1:1"}
     told(mallory.client.get("/login/provider"), 503)
     provider.described = {}
     assert sign_in(mallory).status_code == 302
 
 
-def test_signing_out_ends_the_session_here_and_leads_to_the_provider(app: Flask, mallory: Person, provider: Provider) -> None:
+def test_signing_out_ends_the_session_here_and_leads_to_the_provider(
+    app: Flask, mallory: Person, provider: Provider
+) -> None:
     sign_in(mallory)
     answer = mallory.post("/logout")
     assert answer.headers["Refresh"].startswith(f"0; url={provider.url}/end?")
@@ -341,7 +398,9 @@ def test_nothing_of_the_providers_tokens_is_kept_or_logged(
     (token,) = provider.tokens
     cookie = mallory.client.get_cookie("console_session")
     assert cookie is not None
-    held = cookie.value + base64.urlsafe_b64decode(cookie.value.lstrip(".").split(".")[0] + "===").decode("latin-1")
+    held = cookie.value + base64.urlsafe_b64decode(
+        cookie.value.lstrip(".").split(".")[0] + "==="
+    ).decode("latin-1")
     for secret in (token, CLIENT_SECRET):
         assert secret not in caplog.text
         assert secret not in held
@@ -354,9 +413,17 @@ def test_settings_of_a_provider_are_checked_together() -> None:
         read_settings(issuer, Path("/nonexistent"))
     for roles in ("support", "support=king", "=admin"):
         with pytest.raises(SettingsError, match="DASHBOARD_OIDC_ROLES"):
-            read_settings({**issuer, "DASHBOARD_OIDC_CLIENT_ID": "x", "DASHBOARD_OIDC_ROLES": roles}, Path("/nonexistent"))
+            read_settings(
+                {**issuer, "DASHBOARD_OIDC_CLIENT_ID": "x", "DASHBOARD_OIDC_ROLES": roles},
+                Path("/nonexistent"),
+            )
     found = read_settings(
-        {**issuer, "DASHBOARD_OIDC_CLIENT_ID": "x", "DASHBOARD_OIDC_ROLES": "cn=a=b=admin, c=viewer"}, Path("/nonexistent")
+        {
+            **issuer,
+            "DASHBOARD_OIDC_CLIENT_ID": "x",
+            "DASHBOARD_OIDC_ROLES": "cn=a=b=admin, c=viewer",
+        },
+        Path("/nonexistent"),
     )
     assert found.oidc_roles == {"cn=a=b": "admin", "c": "viewer"}
     assert json.dumps(found.dashboard_oidc_issuer) == '"https://login.example.com"'
