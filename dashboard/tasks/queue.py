@@ -38,6 +38,8 @@ QUEUES: Final[dict[str, int | None]] = {
     "pulls": 1,  # copies of tables
     "deliveries": 2,  # new connections, for the partner's data hook
 }
+# Huey names a task by module and name: messages of earlier versions name the module that held all tasks.
+MODULE_IN_MESSAGES: Final = "dashboard.fleet.queue"
 WRITTEN: Final = "written"
 WRITTEN_EVERY: Final = timedelta(seconds=10)
 
@@ -185,7 +187,7 @@ class TaskQueues:
             with self._app.app_context(), self._around(task.name):
                 task.run(*args)
 
-        run.__name__ = task.name
+        run.__name__, run.__module__ = task.name, MODULE_IN_MESSAGES
         return run
 
 
