@@ -4,13 +4,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: help demo test soak bench lint types audit secrets lock vendor sbom release clean
+.PHONY: help demo run check test soak bench lint types audit secrets lock vendor sbom release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this machine alone
 	@exec $(BIN)/dashboard demo
+
+run: $(VENV)/dev ## Console and worker beside the sandbox, restarted when a file changes: for development
+	@exec $(BIN)/python scripts/run_dev.py
+
+check: $(VENV)/dev lint types ## Linters, type checker and the quick tests that need no browser and no server: two minutes
+	$(BIN)/pytest -m "not programs and not slow" $(TESTS)
 
 test: programs $(VENV)/dev lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL, PgBouncer, Redis and nginx
 	$(BIN)/pytest $(TESTS)
@@ -21,12 +27,14 @@ soak: programs $(VENV)/dev ## Two hundred kills at random moments on either pair
 bench: programs $(VENV)/dev ## One table: passes, watching and pages, beside what they are measured against; three quarters of an hour
 	@$(BIN)/python -m bench $(PARTS)
 
-lint: $(VENV)/dev
+lint: $(VENV)/dev ## Style, spelling, and which package imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/djlint templates --lint --quiet
+	$(BIN)/codespell
+	$(BIN)/lint-imports
 
-types: $(VENV)/dev
+types: $(VENV)/dev ## Type checker
 	$(BIN)/mypy
 
 audit: $(VENV)/dev ## Known weaknesses of the locked packages, where the package index knows any

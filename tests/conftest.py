@@ -37,6 +37,37 @@ logging.getLogger("werkzeug").setLevel(logging.ERROR)
 if place := quick_place():
     # What ``tmp_path`` lies under, unless somebody chose.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
+# Fixtures behind which there is a browser, a database server, a proxy or another process of the console.
+STARTS_A_PROGRAM = frozenset({"browser", "demo", "deployment", "machine", "nginx", "pooler", "processes", "release", "servers"})
+
+# Folders and files whose tests wait for time-outs, start processes of their own, or try hundreds of cases.
+SLOW = (
+    "api_faults",
+    "cli",
+    "core/test_backup.py",
+    "core/test_text.py",
+    "exports/test_pages.py",
+    "findings/test_scenarios.py",
+    "findings/test_second_opinion.py",
+    "masking/test_pages.py",
+    "notes/test_notes.py",
+    "project/test_supply_chain.py",
+    "project/test_versions.py",
+    "pulls",
+    "refresh/test_workers.py",
+    "resilience",
+    "sandbox/test_scenarios.py",
+    "sandbox/test_warehouse.py",
+    "security",
+    "tables/test_every_type.py",
+    "tables/test_pages.py",
+    "tables/test_recorded_rows.py",
+    "tables/test_search.py",
+    "telemetry",
+    "users/test_restricted_users.py",
+    "web/test_spellings.py",
+    "webhooks/test_watched_connections.py",
+)
 
 
 def _compile_once() -> None:
@@ -136,6 +167,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         and not is_chosen
     ):
         metafunc.parametrize("engine", ["embedded", "servers"], indirect=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark ``programs`` by a test's fixtures and ``slow`` by its file. ``make check`` leaves both out, ``make test`` neither."""
+    for item in items:
+        if any(item.path.is_relative_to(Path(__file__).parent / each) for each in SLOW):
+            item.add_marker("slow")
+        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+        if engine == "servers" or STARTS_A_PROGRAM & set(getattr(item, "fixturenames", ())):
+            item.add_marker("programs")
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ it is plain words; from the first thing that may be a value on, all of it is cut
 import re
 from collections.abc import Collection, Sequence
 from itertools import takewhile
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from dashboard import peliqan
+if TYPE_CHECKING:
+    from dashboard import peliqan
 
 # What is read at all.
 LONGEST: Final = 1_000
@@ -58,7 +59,7 @@ def without_values(text: str, known: Collection[str] = ()) -> str:
     return said if place == len(tokens) else f"{said} {CUT}"
 
 
-def sentence_of(error: peliqan.PeliqanError, known: Collection[str] = ()) -> str:
+def sentence_of(error: "peliqan.PeliqanError", known: Collection[str] = ()) -> str:
     """Return what kept a call from its answer, with Peliqan's own words as far as they hold no value."""
     theirs = without_values(error.detail or "", known)
     said = f"Peliqan says: {theirs.rstrip('.')}." if theirs else ""

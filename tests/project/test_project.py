@@ -191,3 +191,10 @@ def test_what_serves_and_what_works_does_not_load_what_only_migrations_need() ->
         timeout=60,
     )
     assert found.stdout.strip() == ""
+
+
+def test_every_file_that_make_check_leaves_out_exists() -> None:
+    from tests.conftest import SLOW
+
+    for name in SLOW:
+        assert (ROOT / "tests" / name).exists(), f"tests/conftest.py, SLOW: {name}"
