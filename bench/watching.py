@@ -49,7 +49,7 @@ def measure(servers: Servers) -> Iterator[Figure]:
                 with ThreadPoolExecutor(WATCHERS) as pool:
                     watched = list(
                         pool.map(lambda place: _watch(url, cookie, place), range(WATCHERS))
-                    )  # noqa: B023
+                    )
                 took = perf_counter() - began
                 looks = _looks(api.state()) - before
             times = [seconds for each in watched for seconds, _ in each]

@@ -38,7 +38,19 @@ if place := quick_place():
     # What ``tmp_path`` lies under, unless somebody chose.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(place))
 # Fixtures behind which there is a browser, a database server, a proxy or another process of the console.
-STARTS_A_PROGRAM = frozenset({"browser", "demo", "deployment", "machine", "nginx", "pooler", "processes", "release", "servers"})
+STARTS_A_PROGRAM = frozenset(
+    {
+        "browser",
+        "demo",
+        "deployment",
+        "machine",
+        "nginx",
+        "pooler",
+        "processes",
+        "release",
+        "servers",
+    }
+)
 
 # Folders and files whose tests wait for time-outs, start processes of their own, or try hundreds of cases.
 SLOW = (

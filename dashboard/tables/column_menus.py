@@ -39,7 +39,7 @@ def each_column(
     # Joined as text: each is escaped already.
     return Markup(
         "".join([_drawn(how, name, type_, key, name in marked) for name, type_, key in told])
-    )  # noqa: S704
+    )
 
 
 @lru_cache(REMEMBERED)

@@ -133,7 +133,7 @@ def _tables(account: peliqan.AccountApi, warehouse: str, schema: str) -> list[Co
     source = f"information_schema.columns WHERE table_schema = {_text(schema)}"
     for table, column in _rows(
         account, warehouse, f"SELECT DISTINCT table_name, {wanted} FROM {source}", 2
-    ):  # noqa: S608
+    ):
         if INTERNAL not in str(table).lower():
             found[str(table)].add(str(column or ""))
     return [_with_columns(table, found[table]) for table in sorted(found)]
