@@ -1,0 +1,45 @@
+"""Names are words of the field: docs/glossary.md has the terms, and this test the words that are none."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+# Words that say nothing of what a thing is, or that mean something else in this field.
+BANNED = frozenset(
+    """
+    anew anyway asked beside besides came desk door doors gone hand heard hint keep kept let look
+    looks looked pace place places said saying sight spare stand standing take taken tell tells
+    tick told twin vouched wake wall whole whose word
+    """.split()
+)
+# Names that other programs know.
+CONTRACTS: frozenset[str] = frozenset()
+
+
+def names() -> Iterator[tuple[str, str]]:
+    """Each module, class and public function with the file that it stands in."""
+    for folder in ("dashboard", "bench", "tests/support"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "migrations" in path.parts:
+                continue
+            file = str(path.relative_to(ROOT))
+            yield path.stem, file
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                    yield node.name, file
+
+
+def words_of(name: str) -> set[str]:
+    """The words of a name in snake_case or CamelCase, in lower case."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)}
+
+
+def test_no_module_class_or_public_function_is_named_by_a_banned_word() -> None:
+    found = [
+        f"{file}: {name}"
+        for name, file in names()
+        if not name.startswith("_") and name not in CONTRACTS and words_of(name) & BANNED
+    ]
+    assert not found, "\n".join(found)
