@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TESTS ?= tests
 
-.PHONY: help demo run check test soak bench lint types audit secrets lock vendor sbom release clean
+.PHONY: help demo run check docs test soak bench lint types audit secrets lock vendor sbom release clean
 
 help: ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,9 @@ audit: $(VENV)/dev ## Known weaknesses of the locked packages, where the package
 
 secrets: $(VENV)/dev ## Look for secrets in the files of the repository
 	@$(BIN)/python scripts/find_secrets.py
+
+docs: $(VENV)/dev ## Write docs/configuration.md from the settings
+	@$(BIN)/python scripts/write_configuration.py
 
 .PHONY: programs
 programs:

@@ -1,7 +1,8 @@
-"""What holds for the whole project: layers, vendored files, settings, the README."""
+"""What holds for the whole project: layers, vendored files, settings, the documents that list them."""
 
 import ast
 import hashlib
+import importlib.util
 import json
 import logging
 import re
@@ -162,16 +163,26 @@ def test_an_env_file_is_read_and_the_environment_goes_over_it(tmp_path: Path) ->
     assert "from-environment" not in repr(found)
 
 
-def test_the_readme_lists_every_setting_and_every_route_with_its_source() -> None:
-    readme = (ROOT / "README.md").read_text()
+def test_the_page_of_settings_is_what_its_script_writes() -> None:
+    """Change a setting, then run ``make docs``."""
+    script = ROOT / "scripts" / "write_configuration.py"
+    spec = importlib.util.spec_from_file_location("write_configuration", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    assert page == module.render()
     for name, field in Settings.model_fields.items():
-        if name != "paths":
-            assert f"`{name.upper()}`" in readme, name
-            assert field.description
-    for route in ROUTES:
-        assert f"`{route.name}`" in readme, route.name
-        line = next(line for line in readme.splitlines() if f"| `{route.name}` |" in line)
-        assert f"| {route.source} |" in line, line
+        assert name == "paths" or f"| `{name.upper()}` |" in page, name
+        assert field.description
+
+
+def test_the_page_of_the_api_lists_every_route_with_its_path_and_source() -> None:
+    page = (ROOT / "docs" / "peliqan-api.md").read_text()
+    table = page.partition("## Routes")[2].partition("## Facts")[0]
+    listed = [line for line in table.splitlines() if line.startswith("| `")]
+    assert listed == [f"| `{route.name}` | `{route.method} {route.path}` | {route.source} |" for route in ROUTES]
 
 
 def test_migrations_leave_every_logger_speaking(app: Flask) -> None:
