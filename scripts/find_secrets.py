@@ -45,7 +45,7 @@ NEVER = (
     "tests/data/",
 )
 PICTURES = (".png", ".svg")
-EXAMPLES = ("tests/", "bench/", "dashboard/sandbox/", "README.md", "docs/")
+EXAMPLES = ("tests/", "bench/", "dashboard/sandbox/", "examples/", "README.md", "docs/")
 # As an address is written to show how it is written.
 PLACEHOLDERS = {"password"}
 FILTERS = (

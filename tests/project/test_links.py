@@ -4,7 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+
+from dashboard.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "playbook" / "README.md"])
@@ -51,6 +54,27 @@ def test_every_target_of_make_that_a_document_names_exists(document: Path) -> No
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     named = set(re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.M))
     assert named <= targets, f"{document.name}: {sorted(named - targets)}"
+
+
+def commands(path: Path) -> Iterator[list[str]]:
+    """The words of each ``dashboard …`` that a document shows, in a block or in the text."""
+    spans = re.findall(r"`(?:\S+/)?dashboard ([a-z][^`]*)`", path.read_text())
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", path.read_text(), re.M | re.S)
+    lines = [line for block in blocks for line in re.findall(r"^(?:[A-Z_]+=\S* )*(?:\S+/)?dashboard ([a-z].*)$", block, re.M)]
+    yield from (re.sub(r"\s#.*", "", text).split() for text in [*spans, *lines])
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_command_that_a_document_shows_exists_with_its_options(document: Path) -> None:
+    for words in commands(document):
+        command: click.Command = main
+        while isinstance(command, click.Group) and words:
+            found = command.commands.get(words[0])
+            assert found, f"{document.name}: dashboard {' '.join(words)}"
+            command, words = found, words[1:]
+        known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+        for word in words:
+            assert not word.startswith("--") or word.partition("=")[0] in known, f"{document.name}: {command.name} {word}"
 
 
 def test_every_document_of_docs_is_reached_from_the_readme() -> None:
