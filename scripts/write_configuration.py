@@ -44,7 +44,13 @@ SECTIONS = {
     "Log and metrics": ("dashboard_log_level", "dashboard_metrics_token"),
 }  # fmt: skip
 TABLE = "| setting | default | allowed | meaning |\n| --- | --- | --- | --- |\n"
-LIMITS = {"ge": "≥ {}", "gt": "> {}", "le": "≤ {}", "min_length": "{} characters or more", "max_length": "at most {} characters"}
+LIMITS = {
+    "ge": "≥ {}",
+    "gt": "> {}",
+    "le": "≤ {}",
+    "min_length": "{} characters or more",
+    "max_length": "at most {} characters",
+}
 
 
 def section_of(name: str) -> str:
@@ -57,14 +63,22 @@ def section_of(name: str) -> str:
         if name in beginnings:
             return heading
     for heading, beginnings in SECTIONS.items():
-        if name.startswith(tuple(each for each in beginnings if each.endswith("_") or each == "dashboard_hook")):
+        if name.startswith(
+            tuple(each for each in beginnings if each.endswith("_") or each == "dashboard_hook")
+        ):
             return heading
     raise KeyError(f"SECTIONS in {Path(__file__).name} has no place for {name}")
 
 
 def row(name: str, field: FieldInfo) -> str:
     """Return a setting's line of the table."""
-    default = "**required**" if field.is_required() else "–" if field.default in (None, "") else f"`{field.default}`"
+    default = (
+        "**required**"
+        if field.is_required()
+        else "–"
+        if field.default in (None, "")
+        else f"`{field.default}`"
+    )
     return f"| `{name.upper()}` | {default} | {allowed(field)} | {field.description} |\n"
 
 
@@ -78,7 +92,8 @@ def allowed(field: FieldInfo) -> str:
         text.format(getattr(each, limit))
         for each in field.metadata
         for limit, text in LIMITS.items()
-        if getattr(each, limit, None) is not None and (limit, getattr(each, limit)) != ("min_length", 1)
+        if getattr(each, limit, None) is not None
+        and (limit, getattr(each, limit)) != ("min_length", 1)
     ]
     return ", ".join(limits) or "–"
 

@@ -14,9 +14,10 @@ import pytest
 from werkzeug.serving import make_server
 
 from dashboard.app import create_app
-from dashboard.context import Console
+from dashboard.context import Services
 from dashboard.core.database import db
 from dashboard.deliveries.hook import AddressHook, FunctionHook, HookError
+from dashboard.deliveries.tasks import deliver_new_connection
 from dashboard.settings import SettingsError, read_settings
 from tests.support.clock import Clock
 from tests.support.databases import free_port
@@ -68,12 +69,16 @@ def mirrored(folder: Path) -> dict[str, list[int]]:
 def test_the_example_has_every_row_once(
     kind: str, address: str, store: dict[str, str], sandbox: Sandbox, tmp_path: Path, clock: Clock
 ) -> None:
-    hook = {"dashboard_hook": address, "dashboard_hook_secret": SECRET} if kind == "address" else {"dashboard_hook": "hook:take"}
+    hook = (
+        {"dashboard_hook": address, "dashboard_hook_secret": SECRET}
+        if kind == "address"
+        else {"dashboard_hook": "hook:take"}
+    )
     app = create_app(make_settings(sandbox.url, tmp_path, **store, **hook), clock=clock)
     with app.app_context():
-        parts: Console = app.extensions["console"]
+        parts: Services = app.extensions["services"]
         connection = connect(sandbox)
-        parts.work.connection_came(connection.account_id, connection.id, "olga@example.com")
+        deliver_new_connection(connection.account_id, connection.id, "olga@example.com")
         work(parts)
         assert (the_delivery().state, the_delivery().error) == ("delivered", "")
         assert mirrored(tmp_path) == tables_at_peliqan(parts, connection)
@@ -81,8 +86,15 @@ def test_the_example_has_every_row_once(
         db.engine.dispose()
 
 
-def test_the_example_takes_a_key_once_and_refuses_what_is_not_signed_or_old(address: str, tmp_path: Path, clock: Clock) -> None:
-    part = {**MESSAGE, "account": {"external_id": "cust-1"}, "table": {"name": "t"}, "rows": [{"id": 7}]}
+def test_the_example_takes_a_key_once_and_refuses_what_is_not_signed_or_old(
+    address: str, tmp_path: Path, clock: Clock
+) -> None:
+    part = {
+        **MESSAGE,
+        "account": {"external_id": "cust-1"},
+        "table": {"name": "t"},
+        "rows": [{"id": 7}],
+    }
     for _ in range(2):
         AddressHook(address, SECRET, clock).send(part)
     assert mirrored(tmp_path) == {"t": [7]}
@@ -94,7 +106,9 @@ def test_the_example_takes_a_key_once_and_refuses_what_is_not_signed_or_old(addr
     assert mirrored(tmp_path) == {"t": [7]}
 
 
-def test_what_a_function_raises_is_said_without_secrets_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_function_raises_is_said_without_secrets_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "broken_hook.py").write_text(
         "def take(message):\n    raise ValueError('password=hunter2 for https://x.example.com/hush?token=1')\n\nthing = 7\n"
     )
@@ -109,9 +123,14 @@ def test_what_a_function_raises_is_said_without_secrets_and_where(tmp_path: Path
 
 
 def test_an_address_that_refuses_and_one_without_tls_are_told_apart(clock: Clock) -> None:
-    with pytest.raises(HookError, match=r"^The hook cannot be reached: the connection was refused\.$"):
+    with pytest.raises(
+        HookError, match=r"^The hook cannot be reached: the connection was refused\.$"
+    ):
         AddressHook(f"http://127.0.0.1:{free_port()}/hook", SECRET, clock).send(MESSAGE)
-    with receiving() as receiver, pytest.raises(HookError, match=r"^The hook cannot be reached: TLS could not be agreed on"):
+    with (
+        receiving() as receiver,
+        pytest.raises(HookError, match=r"^The hook cannot be reached: TLS could not be agreed on"),
+    ):
         AddressHook(receiver.url.replace("http://", "https://"), SECRET, clock).send(MESSAGE)
 
 
@@ -127,21 +146,35 @@ def test_what_json_cannot_hold_does_not_stop_a_part(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"DASHBOARD_HOOK": "http://backend.example.com/hush"}, "module:function, or an https address"),
-        ({"DASHBOARD_HOOK": "https://backend.example.com:hush/"}, "module:function, or an https address"),
+        (
+            {"DASHBOARD_HOOK": "http://backend.example.com/hush"},
+            "module:function, or an https address",
+        ),
+        (
+            {"DASHBOARD_HOOK": "https://backend.example.com:hush/"},
+            "module:function, or an https address",
+        ),
         ({"DASHBOARD_HOOK": "just words hush"}, "module:function, or an https address"),
         ({"DASHBOARD_HOOK": "https://backend.example.com/hush"}, "DASHBOARD_HOOK_SECRET"),
-        ({"DASHBOARD_HOOK": "https://backend.example.com/hush", "DASHBOARD_HOOK_SECRET": "hush"}, "16 characters or more"),
+        (
+            {"DASHBOARD_HOOK": "https://backend.example.com/hush", "DASHBOARD_HOOK_SECRET": "hush"},
+            "16 characters or more",
+        ),
     ],
 )
-def test_a_hook_that_cannot_be_is_named_without_what_was_typed(wrong: dict[str, str], said: str) -> None:
+def test_a_hook_that_cannot_be_is_named_without_what_was_typed(
+    wrong: dict[str, str], said: str
+) -> None:
     good = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t"}
     with pytest.raises(SettingsError, match=said) as caught:
         read_settings({**good, **wrong}, Path("/nonexistent"))
     assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("hook", ["hook:take", "ours.hooks:Hook.take", "http://localhost:9/x", "https://backend.example.com/x"])
+@pytest.mark.parametrize(
+    "hook",
+    ["hook:take", "ours.hooks:Hook.take", "http://localhost:9/x", "https://backend.example.com/x"],
+)
 def test_a_hook_is_a_function_or_an_address_and_is_not_shown(hook: str) -> None:
     good = {"SECRET_KEY": "s" * 40, "PELIQAN_PARTNER_TOKEN": "t", "DASHBOARD_HOOK_SECRET": SECRET}
     settings = read_settings({**good, "DASHBOARD_HOOK": hook}, Path("/nonexistent"))

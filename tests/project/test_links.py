@@ -11,7 +11,19 @@ from dashboard.cli import main
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "playbook" / "README.md"])
-FOLDERS = ("bench", "dashboard", "deploy", "docs", "examples", "messages", "playbook", "scripts", "static", "templates", "tests")
+FOLDERS = (
+    "bench",
+    "dashboard",
+    "deploy",
+    "docs",
+    "examples",
+    "messages",
+    "playbook",
+    "scripts",
+    "static",
+    "templates",
+    "tests",
+)
 LONGEST_README, LONGEST_LINE = 200, 100
 
 
@@ -60,7 +72,11 @@ def commands(path: Path) -> Iterator[list[str]]:
     """The words of each ``dashboard …`` that a document shows, in a block or in the text."""
     spans = re.findall(r"`(?:\S+/)?dashboard ([a-z][^`]*)`", path.read_text())
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", path.read_text(), re.M | re.S)
-    lines = [line for block in blocks for line in re.findall(r"^(?:[A-Z_]+=\S* )*(?:\S+/)?dashboard ([a-z].*)$", block, re.M)]
+    lines = [
+        line
+        for block in blocks
+        for line in re.findall(r"^(?:[A-Z_]+=\S* )*(?:\S+/)?dashboard ([a-z].*)$", block, re.M)
+    ]
     yield from (re.sub(r"\s#.*", "", text).split() for text in [*spans, *lines])
 
 
@@ -74,7 +90,9 @@ def test_every_command_that_a_document_shows_exists_with_its_options(document: P
             command, words = found, words[1:]
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         for word in words:
-            assert not word.startswith("--") or word.partition("=")[0] in known, f"{document.name}: {command.name} {word}"
+            assert not word.startswith("--") or word.partition("=")[0] in known, (
+                f"{document.name}: {command.name} {word}"
+            )
 
 
 def test_every_document_of_docs_is_reached_from_the_readme() -> None:
@@ -84,7 +102,11 @@ def test_every_document_of_docs_is_reached_from_the_readme() -> None:
         document = waiting.pop()
         if document not in seen:
             seen.add(document)
-            waiting += [target for file, _ in links(document) if (target := (document.parent / file).resolve()).suffix == ".md"]
+            waiting += [
+                target
+                for file, _ in links(document)
+                if (target := (document.parent / file).resolve()).suffix == ".md"
+            ]
     assert not set(DOCUMENTS) - seen, sorted(path.name for path in set(DOCUMENTS) - seen)
 
 

@@ -8,11 +8,49 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # Words that say nothing of what a thing is, or that mean something else in this field.
 BANNED = frozenset(
-    """
-    anew anyway asked beside besides came desk door doors gone hand heard hint keep kept let look
-    looks looked pace place places said saying sight spare stand standing take taken tell tells
-    tick told twin vouched wake wall whole whose word
-    """.split()
+    [
+        "anew",
+        "anyway",
+        "asked",
+        "beside",
+        "besides",
+        "came",
+        "desk",
+        "door",
+        "doors",
+        "gone",
+        "hand",
+        "heard",
+        "hint",
+        "keep",
+        "kept",
+        "let",
+        "look",
+        "looks",
+        "looked",
+        "pace",
+        "place",
+        "places",
+        "said",
+        "saying",
+        "sight",
+        "spare",
+        "stand",
+        "standing",
+        "take",
+        "taken",
+        "tell",
+        "tells",
+        "tick",
+        "told",
+        "twin",
+        "vouched",
+        "wake",
+        "wall",
+        "whole",
+        "whose",
+        "word",
+    ]
 )
 # Names that other programs know.
 CONTRACTS: frozenset[str] = frozenset()

@@ -182,7 +182,9 @@ def test_the_page_of_the_api_lists_every_route_with_its_path_and_source() -> Non
     page = (ROOT / "docs" / "peliqan-api.md").read_text()
     table = page.partition("## Routes")[2].partition("## Facts")[0]
     listed = [line for line in table.splitlines() if line.startswith("| `")]
-    assert listed == [f"| `{route.name}` | `{route.method} {route.path}` | {route.source} |" for route in ROUTES]
+    assert listed == [
+        f"| `{route.name}` | `{route.method} {route.path}` | {route.source} |" for route in ROUTES
+    ]
 
 
 def test_migrations_leave_every_logger_speaking(app: Flask) -> None:
