@@ -1,6 +1,8 @@
-"""Both kinds of data hook: DASHBOARD_HOOK=hook:take, or DASHBOARD_HOOK=https://backend.example.com/peliqan-data.
+"""Both kinds of data hook: a function and a server.
 
-docs/data-hook.md describes the messages. Each message is stored once, with its rows, in one transaction.
+DASHBOARD_HOOK=hook:take, or DASHBOARD_HOOK=https://backend.example.com/peliqan-data.
+docs/data-hook.md describes the messages. Each message is stored once, with its rows, in one
+transaction.
 """
 
 import hashlib
@@ -23,9 +25,8 @@ def take(message: dict[str, Any]) -> None:
     """Store the rows of one message, unless its key is stored already."""
     with closing(sqlite3.connect(os.environ.get("MIRROR", "mirror.db"))) as db, db:
         db.execute("CREATE TABLE IF NOT EXISTS taken (key TEXT PRIMARY KEY)")
-        db.execute(
-            "CREATE TABLE IF NOT EXISTS mirror (customer TEXT, source TEXT, id INTEGER, row TEXT)"
-        )
+        columns = "customer TEXT, source TEXT, id INTEGER, row TEXT"
+        db.execute(f"CREATE TABLE IF NOT EXISTS mirror ({columns})")
         if not db.execute("INSERT OR IGNORE INTO taken VALUES (?)", [message["key"]]).rowcount:
             return  # The message came before. The console sends it again if the response was lost.
         if message["complete"]:
@@ -41,9 +42,7 @@ def take(message: dict[str, Any]) -> None:
 def receive() -> tuple[str, int]:
     """Check the signature and the age of a message, then store it."""
     timestamp, body = request.headers["X-Console-Timestamp"], request.get_data()
-    expected = (
-        "sha256=" + hmac.new(SECRET, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
-    )
+    expected = "sha256=" + hmac.new(SECRET, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
     is_signed = hmac.compare_digest(expected, request.headers["X-Console-Signature"])
     if not is_signed or abs(time.time() - int(timestamp)) > LONGEST_DELAY:
         abort(401)

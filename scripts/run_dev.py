@@ -1,8 +1,9 @@
-"""The console for development: `make run`. It restarts when a module, a static file or a text file changes.
+"""The console for development: `make run`. It restarts when a file changes.
 
-Werkzeug's reloader runs this file twice. The first process starts the sandbox and prepares the database in instance/dev, and
-then only watches the second one. The second process serves the pages and starts a worker that ends with it, so a change restarts
-both. Templates need no restart: Jinja reads them again. Delete instance/dev to start with an empty database.
+Werkzeug's reloader runs this file twice. The first process starts the sandbox and prepares the
+database in instance/dev, and then only watches the second one. The second process serves the pages
+and starts a worker that ends with it, so a change restarts both. Templates need no restart: Jinja
+reads them again. Delete instance/dev to start with an empty database.
 """
 
 import os
@@ -30,7 +31,7 @@ IS_SERVING = os.environ.get("WERKZEUG_RUN_MAIN") == "true"
 
 
 def settings(port: int, sandbox_port: int) -> dict[str, str]:
-    """Return the settings of the environment, with the sandbox as Peliqan and a SQLite database of its own."""
+    """Return the environment with the sandbox as Peliqan and a SQLite database of its own."""
     sandbox = f"http://127.0.0.1:{sandbox_port}"
     return {
         **os.environ,
@@ -63,9 +64,8 @@ def prepare(port: int) -> None:
     """Create or upgrade the database, give each role's user a new password, and print both."""
     app = make_app()
     upgrade_schema(app)
-    click.echo(
-        f"\n  Partner Console   http://127.0.0.1:{port}\n  Sandbox           {os.environ['PELIQAN_API_URL']}\n"
-    )
+    click.echo(f"\n  Partner Console   http://127.0.0.1:{port}")
+    click.echo(f"  Sandbox           {os.environ['PELIQAN_API_URL']}\n")
     with app.app_context():
         for role in users.ROLES:
             email, password = f"{role}@example.com", f"{role}-{secrets.token_hex(4)}"
@@ -80,18 +80,14 @@ def prepare(port: int) -> None:
 
 
 def watched_files() -> Iterator[str]:
-    """Yield files that are read once at start, beside the modules, which Werkzeug watches by itself."""
+    """Yield files that are read once at start; Werkzeug watches the modules."""
     for pattern in ("static/*.*", "playbook/*.md", "messages/*.txt", "masks.ini"):
         yield from map(str, ROOT.glob(pattern))
 
 
 @click.command()
-@click.option(
-    "--port", default=8900, show_default=True, help="The console's port, or the next free one."
-)
-@click.option(
-    "--accounts", default=50, show_default=True, help="How many customers the sandbox has."
-)
+@click.option("--port", default=8900, show_default=True, help="The console's port, or the next free one.")
+@click.option("--accounts", default=50, show_default=True, help="How many customers the sandbox has.")
 @click.option("--scenario", default="", help="What goes wrong: see dashboard sandbox --help.")
 def main(port: int, accounts: int, scenario: str) -> None:
     """Serve the console, a worker and the sandbox until Ctrl-C."""
@@ -116,12 +112,10 @@ def main(port: int, accounts: int, scenario: str) -> None:
             prepare(port)
         app = make_app(pages=True)
         app.jinja_env.auto_reload = True
-        run_simple(
-            "127.0.0.1", port, app, use_reloader=True, threaded=True, extra_files=watched_files()
-        )
+        run_simple("127.0.0.1", port, app, use_reloader=True, threaded=True, extra_files=watched_files())
     finally:
         if worker is not None:
-            # Nobody waits for it: it finishes its tasks beside the next worker, as two machines' workers do.
+            # Not waited for: it finishes its tasks beside the next worker.
             worker.terminate()
         if sandbox is not None:
             end(sandbox)

@@ -1,4 +1,4 @@
-"""Write docs/configuration.md from `Settings` (dashboard/settings.py): `make docs`. A test compares the page with it."""
+"""Write docs/configuration.md from `Settings` (dashboard/settings.py): `make docs`."""
 
 import sys
 from pathlib import Path
@@ -15,7 +15,7 @@ PAGE = ROOT / "docs" / "configuration.md"
 HEAD = """\
 # Configuration
 
-<!-- Written by scripts/write_configuration.py from dashboard/settings.py. Do not edit: run `make docs`. -->
+<!-- `make docs` writes this page from dashboard/settings.py. Do not edit it. -->
 
 The console reads its settings from the environment. It also reads a file `.env` in the working
 directory; a variable of the environment overrides the same name there. The console starts only with
@@ -31,12 +31,18 @@ Some further variables are read from the environment alone, not from `.env`: `SE
 """
 SECTIONS = {
     "Required": ("secret_key", "peliqan_partner_token"),
-    "Storage and queue": ("database_url", "redis_url", "dashboard_data", "dashboard_keep_history_days"),
+    "Storage and queue": (
+        "database_url", "redis_url", "dashboard_data", "dashboard_keep_history_days",
+    ),
     "Peliqan's API": ("peliqan_", "dashboard_api_", "dashboard_refresh_", "dashboard_watch_"),
-    "Address and proxies": ("dashboard_url", "dashboard_widget_origin", "dashboard_proxies", "dashboard_insecure_cookies"),
+    "Address and proxies": (
+        "dashboard_url", "dashboard_widget_origin", "dashboard_proxies",
+        "dashboard_insecure_cookies",
+    ),
     "Sign-in": ("dashboard_oidc_", "dashboard_second_factor_roles"),
     "Thresholds of findings": (
-        "dashboard_late_", "dashboard_dark_", "dashboard_stuck_", "dashboard_consent_", "dashboard_platform_",
+        "dashboard_late_", "dashboard_dark_", "dashboard_stuck_", "dashboard_consent_",
+        "dashboard_platform_",
     ),
     "Rights and limits": ("dashboard_export_role", "dashboard_bulk_", "dashboard_places"),
     "Data hook": ("dashboard_hook",),
@@ -105,8 +111,8 @@ def render() -> str:
         if name != "paths":
             tables[section_of(name)] += row(name, field)
     tables["Peliqan's API"] += (
-        f"| `{PATH_PREFIX}<NAME>` | – | a path that begins with `/` | Another path for one of the API's routes;"
-        " [peliqan-api.md](peliqan-api.md) lists the names and placeholders. |\n"
+        f"| `{PATH_PREFIX}<NAME>` | – | a path that begins with `/` | Another path for one of the"
+        " API's routes; [peliqan-api.md](peliqan-api.md) lists the names and placeholders. |\n"
     )
     return HEAD + "".join(f"\n## {heading}\n\n{TABLE}{rows}" for heading, rows in tables.items())
 
