@@ -15,7 +15,7 @@ demo: $(VENV)/runtime ## Sandbox, console and worker with three users, on this m
 run: $(VENV)/dev ## Console and worker beside the sandbox, restarted when a file changes: for development
 	@exec $(BIN)/python scripts/run_dev.py
 
-check: $(VENV)/dev lint types ## Linters, type checker and the quick tests that need no browser and no server: two minutes
+check: $(VENV)/dev lint types ## Linters, type checker and the quick tests that need no browser and no server
 	$(BIN)/pytest -m "not programs and not slow" $(TESTS)
 
 test: programs $(VENV)/dev lint types secrets audit ## Linters, type checker, audit and all tests, with Chromium, PostgreSQL, PgBouncer, Redis and nginx
