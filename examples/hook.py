@@ -42,7 +42,9 @@ def take(message: dict[str, Any]) -> None:
 def receive() -> tuple[str, int]:
     """Check the signature and the age of a message, then store it."""
     timestamp, body = request.headers["X-Console-Timestamp"], request.get_data()
-    expected = "sha256=" + hmac.new(SECRET, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    expected = (
+        "sha256=" + hmac.new(SECRET, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+    )
     is_signed = hmac.compare_digest(expected, request.headers["X-Console-Signature"])
     if not is_signed or abs(time.time() - int(timestamp)) > LONGEST_DELAY:
         abort(401)

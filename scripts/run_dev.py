@@ -86,8 +86,12 @@ def watched_files() -> Iterator[str]:
 
 
 @click.command()
-@click.option("--port", default=8900, show_default=True, help="The console's port, or the next free one.")
-@click.option("--accounts", default=50, show_default=True, help="How many customers the sandbox has.")
+@click.option(
+    "--port", default=8900, show_default=True, help="The console's port, or the next free one."
+)
+@click.option(
+    "--accounts", default=50, show_default=True, help="How many customers the sandbox has."
+)
 @click.option("--scenario", default="", help="What goes wrong: see dashboard sandbox --help.")
 def main(port: int, accounts: int, scenario: str) -> None:
     """Serve the console, a worker and the sandbox until Ctrl-C."""
@@ -112,7 +116,9 @@ def main(port: int, accounts: int, scenario: str) -> None:
             prepare(port)
         app = make_app(pages=True)
         app.jinja_env.auto_reload = True
-        run_simple("127.0.0.1", port, app, use_reloader=True, threaded=True, extra_files=watched_files())
+        run_simple(
+            "127.0.0.1", port, app, use_reloader=True, threaded=True, extra_files=watched_files()
+        )
     finally:
         if worker is not None:
             # Not waited for: it finishes its tasks beside the next worker.
