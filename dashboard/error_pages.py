@@ -143,7 +143,7 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     status = error.code or 500
     if isinstance(error, InternalServerError):
         original = error.original_exception
-        found = outages.what_failed(original)
+        found = outages.outage_of_error(original)
         if isinstance(original, AWAY) or found is not None:
             # In the midst of another error's page, or of putting away what was under way.
             return _away(found[1] if found is not None else original)

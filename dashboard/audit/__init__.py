@@ -1,1 +1,1 @@
-"""The audit log: who did what."""
+"""The audit log: which user did what, when, with which result."""

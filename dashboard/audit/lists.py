@@ -27,7 +27,7 @@ AUDIT = Listing(
 
 
 def serialize_entry(entry: AuditEntry) -> dict[str, Any]:
-    """One entry of the audit trail as scripts see it."""
+    """Return an audit entry as JSON and CSV have it."""
     return {
         "at": shown_time(entry.at),
         "who": entry.who,

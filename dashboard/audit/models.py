@@ -1,4 +1,4 @@
-"""The audit log."""
+"""The table of the audit log."""
 
 from datetime import datetime
 
@@ -11,9 +11,11 @@ from dashboard.core.search_text import folded
 
 
 class AuditEntry(Model):
-    """Who did what, when, on which connection, with which result. ``what`` and ``result`` are words of ``audit.service``.
+    """What a user did, when, on which connection, with which result.
 
-    ``times``: how often, from ``at`` to ``settled_at``, where ``group_key`` says that repetitions are counted here.
+    ``what`` and ``result``: codes of ``audit.service``. ``settled_at``: when the result was known.
+    ``times``: how often it happened from ``at`` to ``settled_at``; rows with a ``group_key`` count
+    repetitions.
     """
 
     __tablename__ = "audit_entry"

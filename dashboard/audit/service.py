@@ -1,13 +1,13 @@
-"""The audit trail: one entry for each thing a person did, its result settled later where it takes time.
+"""The audit log: an entry for each action of a user, whose result may be set later.
 
-What failed or was refused can be repeated without end, by people who may do nothing and by strangers. So repetitions of one
-thing within an hour are counted in one row, which goes with the history; what was done stays.
+Failures and refusals can be repeated without limit, even by strangers. So repetitions within one
+hour are counted in one row, which is deleted with the history. Rows of completed actions are kept.
 """
 
 import hashlib
 import json
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypedDict, Unpack
 
 from sqlalchemy import column, func, select, table, update
 
@@ -17,71 +17,64 @@ from dashboard.core.database import change, db, insert_for
 from dashboard.core.text import clean
 
 PENDING, DONE, FAILED, REFUSED, UNKNOWN = "pending", "done", "failed", "refused", "unknown"
-# By its name: the package of users stands above this one.
+# A table by name, since the package ``users`` imports this one.
 _USERS = table("user", column("address"))
 COUNTED: Final = frozenset({FAILED, REFUSED})
-# Rows of what failed or was refused within an hour: of one person, and of all together who are no users.
+# Rows of failures and refusals an hour: for each user, and for all clients who are no users.
 MOST_ROWS: Final = 100
-BEYOND: Final = f"One of more than {MOST_ROWS} different failures and refusals within this hour: from there on, counted together."
+BEYOND: Final = (
+    f"One of more than {MOST_ROWS} different failures and refusals within this hour:"
+    " from there on, counted together."
+)
+
+
+class Subject(TypedDict, total=False):
+    """What an entry is about; ``detail`` is a text for people."""
+
+    account_id: int | None
+    connection_id: int | None
+    detail: str
 
 
 def record(
-    at: datetime,
-    who: str,
-    what: str,
-    result: str,
-    *,
-    account_id: int | None = None,
-    connection_id: int | None = None,
-    detail: str = "",
+    at: datetime, who: str, what: str, result: str, **subject: Unpack[Subject]
 ) -> AuditEntry:
-    """Write an entry and commit it, so that nothing that follows can lose it.
+    """Write an entry. Commits, so that no later failure can remove it.
 
-    ``who`` is an e-mail address in its canonical form. With a result of ``COUNTED`` it is the row of this hour that counts the
-    same thing, which may have been there before.
+    ``who``: an e-mail address in its canonical form. For results in ``COUNTED``, returns the row
+    that counts the same event in this hour, which may have existed before.
     """
     if result in COUNTED:
-        return _count(at, who, what, result, account_id, connection_id, detail)
-    entry = begin(at, who, what, account_id=account_id, connection_id=connection_id, detail=detail)
+        return _count(at, who, what, result, subject)
+    entry = begin(at, who, what, **subject)
     entry.result, entry.settled_at = result, None if result == PENDING else at
     db.session.commit()
     return entry
 
 
-def begin(
-    at: datetime,
-    who: str,
-    what: str,
-    *,
-    account_id: int | None = None,
-    connection_id: int | None = None,
-    detail: str = "",
-) -> AuditEntry:
-    """An entry of what is about to be tried, pending, with its id. Does not commit: it goes along with what it is about."""
+def begin(at: datetime, who: str, what: str, **subject: Unpack[Subject]) -> AuditEntry:
+    """Add a pending entry, with its id, for an action that starts.
+
+    Does not commit, so that the entry is stored together with the action.
+    """
     entry = AuditEntry(
         at=at,
         who=clean(who)[:254],
         what=what,
         result=PENDING,
-        account_id=account_id,
-        connection_id=connection_id,
-        detail=clean(detail)[:2000],
+        account_id=subject.get("account_id"),
+        connection_id=subject.get("connection_id"),
+        detail=clean(subject.get("detail", ""))[:2000],
     )
     db.session.add(entry)
     db.session.flush()
     return entry
 
 
-def _count(
-    at: datetime,
-    who: str,
-    what: str,
-    result: str,
-    account_id: int | None,
-    connection_id: int | None,
-    detail: str,
-) -> AuditEntry:
-    who, detail = clean(who)[:254], clean(detail)[:2000]
+def _count(at: datetime, who: str, what: str, result: str, subject: Subject) -> AuditEntry:
+    """Count an event in the row of this hour. Commits."""
+    who, detail = clean(who)[:254], clean(subject.get("detail", ""))[:2000]
+    account_id, connection_id = subject.get("account_id"), subject.get("connection_id")
     with row_access.unrestricted():
         is_user = (
             db.session.scalar(select(_USERS.c.address).where(_USERS.c.address == who)) is not None
@@ -117,16 +110,13 @@ def _digest(*parts: str | int | None) -> str:
 
 
 def commit() -> None:
-    """What was settled stays."""
+    """Commit the changes of entries."""
     db.session.commit()
 
 
-def settle(entry_id: int, result: str, told: str, at: datetime) -> None:
-    """The end of what an entry says was begun: ``told`` is put behind it. Does not commit."""
+def settle(entry_id: int, result: str, message: str, at: datetime) -> None:
+    """Set the result of a pending entry and append ``message`` to its detail. Does not commit."""
     with row_access.unrestricted():
         entry = db.session.get_one(AuditEntry, entry_id)
-    entry.result, entry.settled_at, entry.detail = (
-        result,
-        at,
-        f"{entry.detail} {told}".rstrip()[:2000],
-    )
+    entry.result, entry.settled_at = result, at
+    entry.detail = f"{entry.detail} {message}".rstrip()[:2000]

@@ -7,7 +7,7 @@ from dashboard.audit.lists import AUDIT, serialize_entry
 from dashboard.web.access import requires
 from dashboard.web.lists import render_list
 
-# Pages for administrators; ``users/views/admin.py`` adds those of users.
+# Pages of administrators; ``users/views/admin.py`` adds those of users.
 bp = Blueprint("admin", __name__)
 
 
@@ -16,5 +16,5 @@ bp = Blueprint("admin", __name__)
 @bp.get("/audit.csv", endpoint="audit_index_csv")
 @requires("admin")
 def audit_index() -> ResponseReturnValue:
-    """Who did what, when, with which result."""
+    """List the audit entries."""
     return render_list(AUDIT, serialize_entry, "audit/log.html", "audit/_log.html")

@@ -65,7 +65,7 @@ def index() -> ResponseReturnValue:
     mine = Filter(whose, "Who is on it", ("me", "nobody", "others"))
     listing = replace(CAUSES, filters={**CAUSES.filters, "owner": mine})
     return render_list(
-        listing, serialize_cause, "causes/causes.html", "causes/_causes.html", beside=_beside
+        listing, serialize_cause, "causes/causes.html", "causes/_causes.html", extra=_beside
     )
 
 

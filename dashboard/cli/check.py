@@ -198,7 +198,7 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
 def provider_problem(app: Flask) -> str | None:
     """What is wrong with where people sign in, if that is set up."""
     # Loaded here: the views load what a command has no use for.
-    from dashboard.users.views.oidc import Away, SharedIssuer, provider
+    from dashboard.users.views.oidc import ProviderUnavailable, SharedIssuer, provider
 
     with app.app_context():
         there = provider()
@@ -207,7 +207,7 @@ def provider_problem(app: Flask) -> str | None:
                 there.metadata(refresh=True)
         except SharedIssuer as shared:
             return f"signs nobody in: {shared}"
-        except Away as away:
+        except ProviderUnavailable as away:
             return f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER; people with a password can sign in all the same"
     return None
 

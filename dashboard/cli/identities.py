@@ -14,7 +14,7 @@ from dashboard.users import issuers, oidc_users
 @click.argument("email")
 def hand_over(email: str) -> None:
     """Have the provider vouch for a person. Their password works until they first sign in there, which removes it."""
-    from dashboard.users.views.oidc import Away, provider
+    from dashboard.users.views.oidc import ProviderUnavailable, provider
 
     with make_current_app(pages=True).app_context():
         there, user = provider(), get_user(email)
@@ -24,7 +24,7 @@ def hand_over(email: str) -> None:
             )
         try:
             there.metadata(refresh=True)
-        except Away as away:
+        except ProviderUnavailable as away:
             sentence = f"{there.name} cannot be asked ({away}), so {user.email} could not sign in there. Nothing was changed."
             raise click.ClickException(sentence) from None
         oidc_users.hand_over(user, there.issuer)

@@ -69,7 +69,7 @@ def needed() -> ResponseReturnValue:
         serialize_finding,
         "customer_links/needed.html",
         "customer_links/_needed.html",
-        beside=last_links,
+        extra=last_links,
     )
 
 

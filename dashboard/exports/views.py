@@ -38,7 +38,7 @@ from dashboard.tables.filters import KINDS
 from dashboard.tables.presenters import read_query
 from dashboard.tables.query import TableQuery
 from dashboard.tables.reader import TableReading
-from dashboard.users.access import guard_again, visitor
+from dashboard.users.access import recheck_access, visitor
 from dashboard.web import htmx
 from dashboard.web.access import requires
 from dashboard.web.lookup import get_account_or_404
@@ -262,7 +262,7 @@ def get_export_or_404(export_id: int) -> ExportPage:
 
 def _check_again(asked: ExportRequest) -> ResponseReturnValue | None:
     """Check the person's rights to a file that took a while to make; what to answer where their session has ended meanwhile."""
-    ended = guard_again()
+    ended = recheck_access()
     if ended is None:
         refuse_others(asked.account_id, asked.table_id)
         get_account_or_404(asked.account_id)

@@ -1,4 +1,4 @@
-"""How the console itself fares, told from the store: when a worker and Peliqan were last heard of, how old the snapshot is."""
+"""The status of the console, read from the database: worker, API, age of the snapshot, backup."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -16,17 +16,20 @@ from dashboard.refresh import passes
 from dashboard.tasks.periodic import PeriodicTask
 from dashboard.tasks.queue import WRITTEN, WRITTEN_EVERY
 
-# The job's row that is written to, so that a store that can be read and not written to is noticed: its disk is full, or it is a
-# replica. All processes write it together, once in so long.
-# The job's row that holds when a backup was last made.
+# Name of the task row that holds when a backup was last made. The row ``WRITTEN`` is written to
+# every ``WRITTEN_EVERY`` by any process: it shows a database that can be read but not written to,
+# because its disk is full or it is a replica.
 BACKUP: Final = "backup"
 
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """Each None where it has not happened yet. ``snapshot_at``: when the last complete pass ended; ``pass_alive_at``: when the
-    pass under way, or else the last one, was last written to; ``answered_at``: when an account was last read well;
-    ``backup_at``: when ``dashboard backup`` last wrote a file."""
+    """Times of the latest events; each None if it has not happened yet.
+
+    ``ticked_at``: when the worker's minute task is due next. ``snapshot_at``: end of the last
+    complete refresh. ``pass_alive_at``: last sign of life of the latest refresh. ``answered_at``:
+    last successful read of an account. ``backup_at``: when ``dashboard backup`` last wrote a file.
+    """
 
     ticked_at: datetime | None
     snapshot_at: datetime | None
@@ -37,7 +40,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many of what. Every severity is there, also those with none."""
+    """Numbers of objects. The dicts have every severity, also those with none."""
 
     findings: dict[str, int]
     connections: dict[str, int]
@@ -46,7 +49,7 @@ class Counts:
 
 
 def read() -> ServiceStatus:
-    """Read the latest of each from the store."""
+    """Read the service status."""
     latest, complete, _ = passes.known()
     jobs = dict(
         db.session.execute(
@@ -66,12 +69,12 @@ def read() -> ServiceStatus:
 
 
 def backup_made(at: datetime) -> None:
-    """Note that a backup was made. Does not commit."""
+    """Record that a backup was made. Does not commit."""
     upsert(PeriodicTask, [{"name": BACKUP, "due_at": at}])
 
 
 def ensure_writable(at: datetime) -> None:
-    """Return if the store takes a row: one is written at most every ten seconds. Commits.
+    """Return if the database accepts a row, written at most once every ten seconds. Commits.
 
     Raises:
         SQLAlchemyError: it does not.
@@ -88,21 +91,21 @@ def ensure_writable(at: datetime) -> None:
 
 
 def count() -> Counts:
-    """As of now. Findings are those that hold, connections those that lists show."""
+    """Count active findings, listed connections and accounts."""
     gravities = Counter(dict.fromkeys(GRAVITIES, 0))
-    held = (
+    active = (
         select(Finding.severity, func.count())
         .where(Finding.recovered_at.is_(None))
         .group_by(Finding.severity)
     )
-    gravities.update({severity: int(number) for severity, number in db.session.execute(held)})
+    gravities.update({severity: int(number) for severity, number in db.session.execute(active)})
     severities = Counter(dict.fromkeys(SEVERITIES, 0))
     kinds = select(ConnectionCount.severity, func.sum(ConnectionCount.connections)).group_by(
         ConnectionCount.severity
     )
     severities.update({severity: int(number) for severity, number in db.session.execute(kinds)})
-    there = select(func.count(), func.count(Account.unreadable_reason)).where(
+    listed = select(func.count(), func.count(Account.unreadable_reason)).where(
         Account.gone_at.is_(None)
     )
-    accounts, unreadable = db.session.execute(there).one()
+    accounts, unreadable = db.session.execute(listed).one()
     return Counts(dict(gravities), dict(severities), accounts, unreadable)

@@ -120,8 +120,8 @@ def rows(account_id: int, table_id: int) -> ResponseReturnValue:
     """One page of a table's rows, as a page, JSON or CSV."""
     account = get_account_or_404(account_id)
     api = services().api.for_account(account_id)
-    columns = recent.remember_for_a_moment(
-        ("columns", account_id, table_id), lambda: api.columns(table_id), anew=_begins()
+    columns = recent.cached_briefly(
+        ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=_begins()
     )
     asked = table_views.read(account_id, table_id, request.args)
     if (
@@ -168,8 +168,8 @@ def ask(account_id: int, table_id: int) -> ResponseReturnValue:
     get_account_or_404(account_id)
     api = services().api.for_account(account_id)
     # Kept for the page that the browser is sent to.
-    columns = recent.remember_for_a_moment(
-        ("columns", account_id, table_id), lambda: api.columns(table_id), anew=True
+    columns = recent.cached_briefly(
+        ("columns", account_id, table_id), lambda: api.columns(table_id), refresh=True
     )
     given = table_views.read(account_id, table_id, request.form).args
     shorter = table_views.plain_args(given, request.form, columns)
@@ -286,8 +286,8 @@ def _show_rows(
     table = (
         peliqan.Table(id=table_id)
         if htmx.is_htmx()
-        else recent.remember_for_a_moment(
-            ("table", account.id, table_id), lambda: api.table(table_id), anew=_begins()
+        else recent.cached_briefly(
+            ("table", account.id, table_id), lambda: api.table(table_id), refresh=_begins()
         )
     )
     others, decided = (

@@ -1,14 +1,17 @@
-"""What operators and their machines see of the console: log lines, measurements, spans, mistakes. Knows no Flask and no database.
+"""Observability: log, metrics, traces and error reports. Imports neither Flask nor the database.
 
-``ids``       a request's id, from the door to the calls that it makes
-``logs``      lines of JSON on standard error, without secrets
-``metrics``   what is counted, and the page that Prometheus reads
-``requests``  every request, counted and told in one line, in front of the app
-``calls``     every call to Peliqan: counted, and sent with the request's id
-``tasks``     every task of a worker's
-``tracing``   spans for OpenTelemetry, where it is asked for
-``mistakes``  Sentry, where it is asked for
+``request_id``    the id of a request, in its log lines and its calls to Peliqan
+``logs``          the log: JSON lines on standard error, without secrets
+``access_log``    WSGI middleware: one log line and one measurement for each request
+``api_calls``     each call to Peliqan: measured, and sent with the request's id
+``task_runs``     each task of a worker: counted and logged
+``metrics``       counters and the page for Prometheus
+``multiprocess``  the folder in which processes of one `dashboard serve` share counters
+``outages``       log lines of Redis or database outages
+``tracing``       spans for OpenTelemetry, if configured
+``sentry``        error reports to Sentry, if configured
 
-Nothing that is counted, told or sent names a customer: routes go by their endpoint, accounts by their number.
-``metrics`` is loaded when an app is made and not before: what it counts in is decided by the environment at that moment.
+No metric, log line or span names a customer: routes appear by endpoint, accounts by number.
+``metrics`` must be imported when an app is made and not earlier, since the environment at import
+decides where it counts.
 """

@@ -1,4 +1,4 @@
-"""Every request, whoever answers it: its id, how long it took, one line in the log. In front of the app."""
+"""WSGI middleware in front of the application: a request id, a measurement and a log line."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -12,16 +12,16 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
-# Whoever answers says here by which endpoint, and which numbers stand in the address.
+# Keys of the WSGI environment in which the application sets its endpoint and the ids in the path.
 ENDPOINT, PLACE = "console.endpoint", "console.place"
-# No endpoint was found: everybody who tries addresses is one line of the measurements.
-NOBODY = "none"
-# Asked by machines, every few seconds or a thousand times in one: told only when something is wrong. Events are a page's.
+# The endpoint of requests that match none, so that all guessed addresses are one label.
+NO_ENDPOINT = "none"
+# Endpoints that machines request very often; logged at INFO only if the status is an error.
 MACHINES = {"health.alive", "health.ready", "measured.show", "webhooks.take"}
 
 
 class AccessLog:
-    """WSGI: ``inner``, watched."""
+    """Middleware that logs and measures the requests of ``inner``."""
 
     def __init__(self, inner: "WSGIApplication") -> None:
         self._inner = inner
@@ -29,9 +29,9 @@ class AccessLog:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer, and count when the last byte has been handed on or the client has gone."""
+        """Answer, and log once the last byte is passed on or the client disconnects."""
         request_id = ids.accepted(environ.get("HTTP_X_REQUEST_ID"))
-        began, answered = perf_counter(), {"status": 500}
+        started, answered = perf_counter(), {"status": 500}
 
         def start(
             status: str, headers: list[tuple[str, str]], *more: Any
@@ -39,9 +39,9 @@ class AccessLog:
             answered["status"] = int(status.split(" ", 1)[0])
             return start_response(status, [*headers, (ids.HEADER, request_id)], *more)
 
-        def end() -> None:
+        def finish() -> None:
             with ids.with_id(request_id):
-                _tell(environ, answered["status"], perf_counter() - began)
+                _log_request(environ, answered["status"], perf_counter() - started)
 
         try:
             with ids.with_id(request_id), tracing.span("request", kind="server") as span:
@@ -54,16 +54,19 @@ class AccessLog:
                     },
                 )
         except BaseException:
-            end()
+            finish()
             raise
-        return _Answer(answer, request_id, end)
+        return _Body(answer, request_id, finish)
 
 
-class _Answer:
-    """What is handed on, piece by piece. ``end`` is called once: after the last piece, or when nobody wants any more."""
+class _Body:
+    """A response body. Calls ``on_end`` once: after the last piece, or at ``close``."""
 
-    def __init__(self, pieces: Iterable[bytes], request_id: str, end: Callable[[], None]) -> None:
-        self._pieces, self._next, self._id, self._end = pieces, iter(pieces), request_id, end
+    def __init__(
+        self, pieces: Iterable[bytes], request_id: str, on_end: Callable[[], None]
+    ) -> None:
+        self._pieces, self._next = pieces, iter(pieces)
+        self._id, self._on_end = request_id, on_end
         self._ended = False
 
     def __iter__(self) -> Iterator[bytes]:
@@ -78,7 +81,7 @@ class _Answer:
             raise
 
     def close(self) -> None:
-        """The server is done with it."""
+        """Close the inner body."""
         try:
             if (close := getattr(self._pieces, "close", None)) is not None:
                 close()
@@ -88,18 +91,18 @@ class _Answer:
     def _finish(self) -> None:
         if not self._ended:
             self._ended = True
-            self._end()
+            self._on_end()
 
 
 def _endpoint(environ: "WSGIEnvironment") -> str:
-    found: str = environ.get(ENDPOINT) or NOBODY
+    found: str = environ.get(ENDPOINT) or NO_ENDPOINT
     return found
 
 
-def _tell(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
+def _log_request(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
     endpoint = _endpoint(environ)
     metrics.request_ended(endpoint, status, seconds)
-    told = {
+    fields = {
         "method": environ["REQUEST_METHOD"],
         "endpoint": endpoint,
         "status": status,
@@ -113,4 +116,4 @@ def _tell(environ: "WSGIEnvironment", status: int, seconds: float) -> None:
         if status >= 500
         else logging.INFO
     )
-    log.log(level, "%s %s %s", environ["REQUEST_METHOD"], endpoint, status, extra=told)
+    log.log(level, "%s %s %s", environ["REQUEST_METHOD"], endpoint, status, extra=fields)

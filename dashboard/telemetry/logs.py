@@ -1,8 +1,8 @@
-"""Lines of JSON on standard error: one a request, one for whatever else there is to say.
+"""The log: JSON lines on standard error.
 
-Each has ``at`` (ISO, UTC), ``level``, ``logger``, ``message`` and, inside a request or a task, ``request_id``. An exception is
-told by its kind, its scrubbed words and the places in the code: what a library writes into its exceptions may be an address with
-a password, or a statement with its values.
+Each line has ``at`` (ISO, UTC), ``level``, ``logger``, ``message`` and, within a request or a task,
+``request_id``. An exception is logged with its type, its redacted text and the stack frames:
+texts of libraries may contain an address with a password, or a statement with its values.
 """
 
 import logging
@@ -24,7 +24,7 @@ Caught = tuple[type[BaseException], BaseException, TracebackType | None] | tuple
 
 
 class LogFormatter(JsonFormatter):
-    """One line of JSON for each record."""
+    """Formats a record as one JSON line."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -35,45 +35,47 @@ class LogFormatter(JsonFormatter):
         )
 
     def format(self, record: logging.LogRecord) -> str:
-        """As the base does it, with others' words scrubbed and the request's id beside them."""
-        told = logging.makeLogRecord(record.__dict__)
-        if told.name.partition(".")[0] != OURS:
-            told.msg, told.args = scrubbed(record.getMessage(), LONGEST), ()
-        told.exc_text = told.stack_info = None
-        vars(told).pop(AWAY, None)
+        """Return the line, with the request id; messages of libraries are redacted."""
+        line_record = logging.makeLogRecord(record.__dict__)
+        if line_record.name.partition(".")[0] != OURS:
+            line_record.msg, line_record.args = scrubbed(record.getMessage(), LONGEST), ()
+        line_record.exc_text = line_record.stack_info = None
+        vars(line_record).pop(AWAY, None)
         if request_id := ids.current():
-            told.request_id = request_id
-        line: str = super().format(told)
+            line_record.request_id = request_id
+        line: str = super().format(line_record)
         return line
 
     def formatException(self, ei: Caught) -> str:
-        """Kind, scrubbed words, places in the code."""
+        """Return type, redacted text and stack frames."""
         return in_words(ei[1]) if ei[1] is not None else ""
 
 
 def in_words(error: BaseException) -> str:
-    """An exception and what led to it, without what it quotes."""
-    told: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None and len(told) < 5:
-        places = "".join(traceback.format_tb(seen.__traceback__, 30))
-        told.append(f"{places}{type(seen).__name__}: {scrubbed(without_values(str(seen)))}")
-        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
-    return "\nbecause of\n".join(told)
+    """Return an exception and up to four of its causes as text, without the values they quote."""
+    parts: list[str] = []
+    current: BaseException | None = error
+    while current is not None and len(parts) < 5:
+        frames = "".join(traceback.format_tb(current.__traceback__, 30))
+        parts.append(f"{frames}{type(current).__name__}: {scrubbed(without_values(str(current)))}")
+        current = current.__cause__ or (
+            None if current.__suppress_context__ else current.__context__
+        )
+    return "\nbecause of\n".join(parts)
 
 
 def configure_logging(level: str, stream: TextIO = sys.stderr, *filters: logging.Filter) -> None:
-    """From now on this process speaks in lines of JSON. ``level``: the least that is told, as logging names it."""
+    """Log JSON lines to ``stream``. ``level``: the lowest level that is logged, by its name."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(LogFormatter())
     for each in filters:
         handler.addFilter(each)
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # Each tells its own every request, or every call.
+    # These log every request or task, which the console logs already.
     for loud in ("huey", "werkzeug", "alembic"):
         logging.getLogger(loud).setLevel(max(logging.WARNING, root.level))
-    # Each try again of a call, and what is left of a connection that was lost: how the call ended is told anyway.
+    # These log every retry and every lost connection; the console logs how the call ended.
     for chatty in ("urllib3", "psycopg"):
         logging.getLogger(chatty).setLevel(logging.ERROR)

@@ -1,7 +1,8 @@
-"""What is counted, in this process or in a folder that several share; and the page that Prometheus reads.
+"""Counters of one process or of several that share a folder, and the page for Prometheus.
 
-With ``PROMETHEUS_MULTIPROC_DIR`` in the environment when this is loaded, counts are files in that folder: all processes of
-`dashboard serve`, its worker included, are one target. https://prometheus.github.io/client_python/multiprocess/
+If ``PROMETHEUS_MULTIPROC_DIR`` is set when this is imported, counters are files in that folder, and
+all processes of `dashboard serve`, its worker included, are one target.
+https://prometheus.github.io/client_python/multiprocess/
 """
 
 import hmac
@@ -59,7 +60,7 @@ TASKS = Counter(
     ["task", "result"],
     registry=REGISTRY,
 )
-# What a proxy puts before a request of somebody else's: it then comes from this machine, and yet does not.
+# Headers of a proxy: its requests come from this machine, but not their clients.
 FORWARDED = (
     "HTTP_X_FORWARDED_FOR",
     "HTTP_X_FORWARDED_PROTO",
@@ -71,14 +72,14 @@ FORWARDED = (
 
 
 def request_ended(endpoint: str, status: int, seconds: float) -> None:
-    """One more request."""
-    with _never_in_the_way():
+    """Count one request. ``seconds``: until the last byte was passed on."""
+    with _ignoring_disk_errors():
         _of_request(endpoint, status).observe(seconds)
 
 
 def call_ended(route: str, result: str, seconds: float) -> None:
-    """One more call to Peliqan."""
-    with _never_in_the_way():
+    """Count one call to Peliqan."""
+    with _ignoring_disk_errors():
         times, results = _of_call(route, result)
         times.observe(seconds)
         results.inc()
@@ -86,25 +87,25 @@ def call_ended(route: str, result: str, seconds: float) -> None:
 
 @cache
 def _of_request(endpoint: str, status: int) -> Histogram:
-    """Looked up once, as those of calls are."""
+    """Return the histogram of an endpoint and status. Cached, since looking it up is slow."""
     return REQUESTS.labels(endpoint, str(status))
 
 
 @cache
 def _of_call(route: str, result: str) -> tuple[Histogram, Counter]:
-    """Looked up once: there are as many as there are routes and kinds of errors."""
+    """Return the metrics of a route and result. Cached: there are few combinations."""
     return CALLS.labels(route), CALL_RESULTS.labels(route, result)
 
 
 def task_ended(task: str, result: str) -> None:
-    """One more task of a worker's."""
-    with _never_in_the_way():
+    """Count one task of a worker."""
+    with _ignoring_disk_errors():
         TASKS.labels(task, result).inc()
 
 
 @contextmanager
-def _never_in_the_way() -> Iterator[None]:
-    """Where the shared folder is full or gone, work goes on uncounted."""
+def _ignoring_disk_errors() -> Iterator[None]:
+    """Continue without counting if the shared folder is full or missing."""
     try:
         yield
     except OSError as error:
@@ -117,17 +118,17 @@ class _Version(Collector):
 
 
 class Disk(Collector):
-    """How much room the disk of a folder has, on the machine that is asked: each process of its own answers for its own."""
+    """Free and total space of a folder's disk, on the machine that answers the scrape."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def describe(self) -> list[Metric]:
-        """Nothing beforehand."""
+        """Return no descriptions, since describing the gauges would read them."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The room that a user without privileges has; nothing where the folder is gone."""
+        """Yield the space for a user without privileges; nothing if the folder is missing."""
         try:
             disk = shutil.disk_usage(self._folder)
         except OSError as error:
@@ -141,8 +142,8 @@ class Disk(Collector):
         )
 
 
-class _Together(Collector):
-    """What all processes counted that share the folder. The file of one that begins is empty for a moment: no count yet."""
+class _SharedCounters(Collector):
+    """Counters of all processes that share the folder. A new process's file is empty at first."""
 
     def collect(self) -> Iterable[Metric]:
         files = [str(file) for file in Path(os.environ[SHARED]).glob("*.db") if file.stat().st_size]
@@ -151,10 +152,10 @@ class _Together(Collector):
 
 
 def page(*more: Collector) -> bytes:
-    """Everything that was counted, and what ``more`` finds at this moment, as Prometheus reads it."""
+    """Return all counters and the gauges of ``more`` in the text format of Prometheus."""
     registry = CollectorRegistry()
     if os.environ.get(SHARED):
-        registry.register(_Together())
+        registry.register(_SharedCounters())
     else:
         registry.register(REGISTRY)
     for each in (_Version(), *more):
@@ -163,7 +164,10 @@ def page(*more: Collector) -> bytes:
 
 
 def may_read(environ: Mapping[str, object], token: str) -> bool:
-    """Whether whoever asks may see them: who has the token; without one, this machine itself, not through a proxy."""
+    """Return whether a client may read metrics.
+
+    With a token: who sends it. Without: clients on this machine that do not come through a proxy.
+    """
     if token:
         scheme, _, offered = str(environ.get("HTTP_AUTHORIZATION", "")).partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(
@@ -178,10 +182,12 @@ def may_read(environ: Mapping[str, object], token: str) -> bool:
 
 
 def serve(host: str, port: int, token: str, more: Iterable[Collector] = ()) -> None:
-    """The page alone, for a worker without a web server, in a thread that ends with the process.
+    """Serve the metrics page for a worker without a web server.
+
+    Runs in a thread that ends with the process.
 
     Raises:
-        OSError: nobody can listen there.
+        OSError: the port cannot be used.
     """
 
     @Request.application
@@ -198,4 +204,4 @@ def serve(host: str, port: int, token: str, more: Iterable[Collector] = ()) -> N
 
 class _Silent(WSGIRequestHandler):
     def log(self, type: str, message: str, *args: object) -> None:
-        """Nobody wants a line each time that somebody measures."""
+        """Write no log line for scrapes."""

@@ -1,4 +1,4 @@
-"""Where the processes of one `dashboard serve` count together."""
+"""The folder in which all processes of one `dashboard serve` share counters."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ SHARED = "PROMETHEUS_MULTIPROC_DIR"
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder that goes when the process that made it leaves, and not when one forked from it does."""
+    """Create a folder that is deleted when the process that made it leaves, not a fork of it."""
     maker, folder = os.getpid(), tempfile.mkdtemp(prefix=prefix)
     try:
         yield Path(folder)
@@ -23,9 +23,9 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 @contextmanager
 def shared_counts(environ: MutableMapping[str, str] = os.environ) -> Iterator[str]:
-    """A folder for the counts of this process and of those that it starts.
+    """Set up a folder for the counters of this process and its children; yield its path.
 
-    Always one of its own: at a restart without a gap the old processes still count in theirs.
+    Always a new folder: at a restart without a gap, the old processes still use theirs.
     """
     with temporary_folder("console-metrics-") as folder:
         environ[SHARED] = str(folder)

@@ -1,7 +1,7 @@
-"""Redis or the database is away: a line when that begins, one a minute while it lasts, and one when it answers again.
+"""Log lines of Redis and database outages: at the start, once a minute, and at the end.
 
-Whatever needs one of them fails meanwhile, many times a second, and each failure is logged where it happens, often by a library
-and with a traceback. ``Outages`` stands in front of the log, keeps those records back and looks itself whether it is over.
+During an outage, each request and task fails, and each failure is logged, often by a library and
+with a traceback. ``Outages`` filters these records out and probes until the outage is over.
 """
 
 import logging
@@ -18,29 +18,35 @@ from sqlalchemy.exc import DBAPIError, PendingRollbackError, SQLAlchemyError
 
 log = logging.getLogger(__name__)
 REDIS, DATABASE = "Redis", "The database"
-# The attribute of a record whose exception is not to be shown: ``extra={AWAY: error}``.
+# Attribute of a record that reports an outage without a traceback: ``extra={AWAY: error}``.
 AWAY: Final = "away"
-# Seconds between two looks; between two lines while it lasts, and after its end for what failed last to be logged.
-LOOK_EVERY, TELL_EVERY, LATE = 1.0, 60.0, 10.0
+# Seconds between two probes, and between two log lines during an outage. For ``LATE`` seconds after
+# the end, records of it may still arrive.
+PROBE_EVERY, LOG_EVERY, LATE = 1.0, 60.0, 10.0
 MEANING: Final = {
     REDIS: "Pages are shown, nobody can sign in, and work waits in the store",
     DATABASE: "Pages answer 503, and work waits",
 }
-# Class 08 is for connections; the others end one: https://www.postgresql.org/docs/current/errcodes-appendix.html
+# Class 08 is connection errors; these codes end a connection:
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
 _ENDED: Final = frozenset({"57P01", "57P02", "57P03", "57P05"})
-# SQLAlchemy's code of "Can't reconnect until invalid transaction is rolled back" (https://sqlalche.me/e/21/8s2b).
+# SQLAlchemy's code of "Can't reconnect until invalid transaction is rolled back"
+# (https://sqlalche.me/e/21/8s2b).
 CONNECTION_LOST: Final = "8s2b"
 
 
-def what_is_away(record: logging.LogRecord) -> tuple[str, BaseException] | None:
-    """Return which of the two a record says is away, and the exception that says so; None for any other record."""
-    return what_failed(
+def outage_of_record(record: logging.LogRecord) -> tuple[str, BaseException] | None:
+    """Return the service whose outage a record reports, and the exception; else None."""
+    return outage_of_error(
         getattr(record, AWAY, None) or (record.exc_info[1] if record.exc_info else None)
     )
 
 
-def what_failed(error: BaseException | None) -> tuple[str, BaseException] | None:
-    """Return which of the two was away when an exception was raised, and the exception in its chain that says so; else None."""
+def outage_of_error(error: BaseException | None) -> tuple[str, BaseException] | None:
+    """Return the service whose outage caused an exception, and the one of its chain that shows it.
+
+    None if the exception has another cause.
+    """
     seen = 0
     while error is not None and seen < 10:
         if isinstance(error, RedisConnectionError | RedisTimeoutError):
@@ -52,7 +58,7 @@ def what_failed(error: BaseException | None) -> tuple[str, BaseException] | None
 
 
 def follows_lost_connection(error: BaseException | None) -> bool:
-    """Tell whether an error only says that the transaction's connection was lost at an earlier statement."""
+    """Return whether an error only repeats that an earlier statement lost the connection."""
     return isinstance(error, PendingRollbackError) and error.code == CONNECTION_LOST
 
 
@@ -66,17 +72,20 @@ def _is_connection_lost(error: BaseException) -> bool:
 
 
 class Outages(logging.Filter):
-    """A filter of a log's handler. Its own lines go through the same log."""
+    """A filter for a log handler; it logs to the same log itself."""
 
     def __init__(
         self,
         probes: Mapping[str, Callable[[], object]],
-        look_every: float = LOOK_EVERY,
-        tell_every: float = TELL_EVERY,
+        probe_every: float = PROBE_EVERY,
+        log_every: float = LOG_EVERY,
     ) -> None:
-        """``probes``: by name, what raises while that is away. Records about others pass. Both times in seconds."""
+        """Filter outages of the services in ``probes``, whose functions raise during one.
+
+        Other records pass. Both times in seconds.
+        """
         super().__init__()
-        self._look_every, self._tell_every = look_every, tell_every
+        self._probe_every, self._log_every = probe_every, log_every
         self._probes = probes
         self._lock = Lock()
         self._lasting: set[str] = set()
@@ -84,8 +93,8 @@ class Outages(logging.Filter):
         self._pause = Event()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Keep a record back that says that one of them is away; the first begins an outage."""
-        found = what_is_away(record)
+        """Drop a record of an outage; the first one starts a thread that follows the outage."""
+        found = outage_of_record(record)
         if found is None or found[0] not in self._probes:
             return True
         name, error = found
@@ -99,27 +108,27 @@ class Outages(logging.Filter):
         return False
 
     def _follow(self, name: str, kind: str) -> None:
-        """Look until it answers, and say how long that was."""
-        began = told = monotonic()
+        """Probe until the service answers, and log how long that took."""
+        started = logged = monotonic()
         if self._answers(name):
-            if began - self._ended.get(name, -LATE) >= LATE:
+            if started - self._ended.get(name, -LATE) >= LATE:
                 log.warning(
                     "A connection to %s broke off (%s), and a new one works.", _within(name), kind
                 )
         else:
             log.error(
-                "%s does not answer (%s). %s; it is asked again every second. If this lasts, see that it runs, then run dashboard"
-                " check.",
+                "%s does not answer (%s). %s; it is asked again every second."
+                " If this lasts, see that it runs, then run dashboard check.",
                 name,
                 kind,
                 MEANING[name],
             )
             while not self._answers(name):
-                if monotonic() - told >= self._tell_every:
-                    told = monotonic()
-                    log.error("%s has not answered for %d seconds.", name, told - began)
-                self._pause.wait(self._look_every)
-            log.warning("%s answers again after %d seconds.", name, round(monotonic() - began))
+                if monotonic() - logged >= self._log_every:
+                    logged = monotonic()
+                    log.error("%s has not answered for %d seconds.", name, logged - started)
+                self._pause.wait(self._probe_every)
+            log.warning("%s answers again after %d seconds.", name, round(monotonic() - started))
         with self._lock:
             self._ended[name] = monotonic()
             self._lasting.discard(name)
@@ -134,5 +143,5 @@ class Outages(logging.Filter):
 
 
 def _within(name: str) -> str:
-    """The name within a sentence."""
+    """Return a service's name as it stands within a sentence."""
     return name[0].lower() + name[1:] if name.startswith("The ") else name

@@ -1,4 +1,4 @@
-"""A request's id: what a proxy says, where it is well-formed, or one of our own."""
+"""The id of a request: a proxy's if well-formed, else a new one."""
 
 import re
 import secrets
@@ -7,29 +7,29 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 HEADER = "X-Request-ID"
-# Anything else could forge a line of a log, or carry something into it.
+# Other characters could forge a log line or inject data into it.
 _WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{8,64}", re.ASCII)
 _CURRENT: ContextVar[str] = ContextVar("request_id", default="")
 
 
 def current() -> str:
-    """The id of what this thread is doing; empty outside of a request or a task."""
+    """Return the id of this thread's request or task; empty outside of both."""
     return _CURRENT.get()
 
 
 def fresh() -> str:
-    """A new one: 16 hexadecimal digits."""
+    """Return a new id: 16 hexadecimal digits."""
     return secrets.token_hex(8)
 
 
 def accepted(offered: str | None) -> str:
-    """The one that was offered, if it is well-formed; a new one otherwise."""
+    """Return the offered id if it is well-formed, else a new one."""
     return offered if offered and _WELL_FORMED.fullmatch(offered) else fresh()
 
 
 @contextmanager
 def with_id(request_id: str) -> Iterator[str]:
-    """While this lasts, what this thread does goes by that id."""
+    """Set the current id of this thread within the context."""
     token = _CURRENT.set(request_id)
     try:
         yield request_id

@@ -1,7 +1,8 @@
-"""Sentry: on where its own variable SENTRY_DSN names a project. Mistakes of the console's go there, without what they quote.
+"""Error reports to Sentry; on if its own variable SENTRY_DSN is set.
 
-Of a mistake goes its kind, its scrubbed words, the places in the code and the request's id, endpoint and method. No local
-variables, no bodies, no headers, no cookies, no queries, no person, and no lines of the log: those may quote anything.
+A report has the exception's type, its redacted text, the stack frames, and the request's id. It
+has no local variables, bodies, headers, cookies, queries, users or log lines, since these may
+contain any data.
 """
 
 import logging
@@ -11,13 +12,13 @@ from typing import Any
 from dashboard.core.error_values import without_values
 from dashboard.core.redaction import scrubbed
 from dashboard.telemetry import request_id
-from dashboard.telemetry.outages import what_is_away
+from dashboard.telemetry.outages import outage_of_record
 from dashboard.telemetry.tracing import Missing
 from dashboard.version import VERSION
 
 SWITCH = "SENTRY_DSN"
-# What of an event leaves; the rest is what libraries found on the way.
-KEPT = (
+# Fields of an event that are sent; libraries add others.
+SENT = (
     "event_id",
     "timestamp",
     "level",
@@ -29,19 +30,19 @@ KEPT = (
     "logger",
     "fingerprint",
 )
-KEPT_OF_FRAME = ("filename", "function", "module", "lineno", "in_app", "abs_path")
+SENT_OF_FRAME = ("filename", "function", "module", "lineno", "in_app", "abs_path")
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the environment asks for Sentry."""
+    """Return whether the environment turns Sentry on."""
     return bool(environ.get(SWITCH))
 
 
 def begin(environ: Mapping[str, str], transport: Any = None) -> None:
-    """Send mistakes from now on, where that is wanted. ``transport`` replaces the network in tests.
+    """Start sending error reports if turned on. ``transport`` replaces the network in tests.
 
     Raises:
-        Missing: it is wanted, but not installed.
+        Missing: it is turned on, but not installed.
     """
     if not wanted(environ):
         return
@@ -52,18 +53,19 @@ def begin(environ: Mapping[str, str], transport: Any = None) -> None:
         from sentry_sdk.integrations.logging import LoggingIntegration
     except ImportError:
         raise Missing(
-            "SENTRY_DSN asks for Sentry, which is not installed: pip install 'partner-console[sentry]'"
+            "SENTRY_DSN asks for Sentry, which is not installed:"
+            " pip install 'partner-console[sentry]'"
         ) from None
     sentry_sdk.init(
         dsn=environ[SWITCH],
         release=environ.get("SENTRY_RELEASE") or f"partner-console@{VERSION}",
         transport=transport,
-        # Mistakes are logged, with their exception, by Flask and by the queue: that is where they are heard.
+        # Reports come from log records with an exception: Flask and the queue log all of theirs.
         default_integrations=False,
         integrations=[
             LoggingIntegration(level=None, event_level=logging.ERROR),
             ExcepthookIntegration(),
-            # What waits is sent at the end, without a word on standard error.
+            # Sends what is queued at exit, without a message on standard error.
             AtexitIntegration(callback=lambda _pending, _timeout: None),
         ],
         auto_enabling_integrations=False,
@@ -77,7 +79,7 @@ def begin(environ: Mapping[str, str], transport: Any = None) -> None:
 
 
 def end() -> None:
-    """Hand over what is waiting, and send no more."""
+    """Send what is queued within two seconds, and stop."""
     import sentry_sdk
 
     sentry_sdk.get_client().close(timeout=2)
@@ -85,20 +87,20 @@ def end() -> None:
 
 
 def clean(event: Any, hint: Any = None) -> Any:
-    """An event of Sentry's with what may leave the console, and nothing else; None for one of thousands in an outage."""
+    """Return an event reduced to what may be sent; None during an outage, which has thousands."""
     record = (hint or {}).get("log_record")
-    if record is not None and what_is_away(record):
+    if record is not None and outage_of_record(record):
         return None
-    kept: dict[str, Any] = {name: event[name] for name in KEPT if name in event}
-    kept["tags"] = {"request_id": request_id.current()} if request_id.current() else {}
+    sent: dict[str, Any] = {name: event[name] for name in SENT if name in event}
+    sent["tags"] = {"request_id": request_id.current()} if request_id.current() else {}
     message = event.get("logentry", {}).get("message") or event.get("message")
     if message:
-        # As it stands in the code, before values are put in.
-        kept["message"] = scrubbed(str(message))
-    kept["exception"] = {
+        # The template of the message, without its values.
+        sent["message"] = scrubbed(str(message))
+    sent["exception"] = {
         "values": [_exception(each) for each in event.get("exception", {}).get("values", [])]
     }
-    return kept
+    return sent
 
 
 def _exception(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,7 +111,7 @@ def _exception(found: Mapping[str, Any]) -> dict[str, Any]:
         "value": scrubbed(without_values(str(found.get("value") or ""))),
         "stacktrace": {
             "frames": [
-                {name: frame[name] for name in KEPT_OF_FRAME if name in frame} for frame in frames
+                {name: frame[name] for name in SENT_OF_FRAME if name in frame} for frame in frames
             ]
         },
     }

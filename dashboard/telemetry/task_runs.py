@@ -1,4 +1,4 @@
-"""Every task of a worker's: counted, with an id that its lines in the log and its calls to Peliqan share."""
+"""Each task of a worker: counted, with an id that its log lines and API calls share."""
 
 import logging
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def around_task(task: str) -> Iterator[None]:
-    """Around one task, by its name. That it failed is told by the queue, which knows why."""
-    began, result = perf_counter(), "failed"
+    """Count and log one task. Its failure is logged by the queue, which has the exception."""
+    started, result = perf_counter(), "failed"
     with request_id.with_id(request_id.fresh()), tracing.span(f"task {task}", kind="consumer"):
         try:
             yield
@@ -24,5 +24,5 @@ def around_task(task: str) -> Iterator[None]:
                 "Task %s: %s",
                 task,
                 result,
-                extra={"task": task, "seconds": round(perf_counter() - began, 4)},
+                extra={"task": task, "seconds": round(perf_counter() - started, 4)},
             )

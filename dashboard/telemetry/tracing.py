@@ -1,7 +1,8 @@
-"""Spans for OpenTelemetry: on where its own variables name a collector, `OTEL_EXPORTER_OTLP_ENDPOINT` above all.
+"""Spans for OpenTelemetry; on if its own variables name a collector.
 
-A span has a route's name, its status and its times, and nothing else: no address, no header, no words of an error. Which
-collector, by which name, how many of them: OTEL_EXPORTER_OTLP_..., OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, as the SDK reads them.
+A span has a route's name, its status and its times, but no address, header or error text. The SDK
+reads its variables: OTEL_EXPORTER_OTLP_... for the collector, OTEL_SERVICE_NAME, and
+OTEL_TRACES_SAMPLER.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,17 +17,17 @@ Kind = Literal["server", "client", "consumer"]
 
 
 class Missing(Exception):
-    """A variable asks for something that is not installed: one sentence that says how to install it."""
+    """A variable turns on a package that is not installed; the text says how to install it."""
 
 
 class Span:
-    """What can be said of a span; of none, where nobody collects them."""
+    """A span; without effect if tracing is off."""
 
     def __init__(self, found: Any = None) -> None:
         self._found = found
 
     def name_it(self, name: str, attributes: Mapping[str, str | int]) -> None:
-        """Its name, and what it had to do with."""
+        """Set name and attributes."""
         if self._found is not None:
             self._found.update_name(name)
             self._found.set_attributes(dict(attributes))
@@ -38,7 +39,7 @@ _provider: Any = None
 
 
 def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether the environment asks for spans."""
+    """Return whether the environment turns tracing on."""
     return (
         any(environ.get(name) for name in SWITCHES)
         and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
@@ -46,10 +47,10 @@ def wanted(environ: Mapping[str, str]) -> bool:
 
 
 def begin(environ: Mapping[str, str], exporter: "SpanExporter | None" = None) -> None:
-    """Collect spans from now on, where that is wanted. ``exporter`` replaces the network in tests.
+    """Start tracing if turned on. ``exporter`` replaces the network in tests.
 
     Raises:
-        Missing: it is wanted, but not installed.
+        Missing: it is turned on, but not installed.
     """
     global _tracer, _provider
     if not wanted(environ):
@@ -60,7 +61,8 @@ def begin(environ: Mapping[str, str], exporter: "SpanExporter | None" = None) ->
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
     except ImportError:
         raise Missing(
-            "OTEL_EXPORTER_OTLP_ENDPOINT asks for OpenTelemetry, which is not installed: pip install 'partner-console[tracing]'"
+            "OTEL_EXPORTER_OTLP_ENDPOINT asks for OpenTelemetry, which is not installed:"
+            " pip install 'partner-console[tracing]'"
         ) from None
     _provider = TracerProvider()
     _provider.add_span_processor(BatchSpanProcessor(exporter or OTLPSpanExporter()))
@@ -68,7 +70,7 @@ def begin(environ: Mapping[str, str], exporter: "SpanExporter | None" = None) ->
 
 
 def end() -> None:
-    """Hand over what was collected, and collect no more."""
+    """Send the collected spans and stop tracing."""
     global _tracer, _provider
     if _provider is not None:
         _provider.shutdown()
@@ -76,19 +78,19 @@ def end() -> None:
 
 
 def is_on() -> bool:
-    """Whether anybody collects spans."""
+    """Return whether tracing is on."""
     return _tracer is not None
 
 
 @contextmanager
 def span(name: str, *, kind: Kind) -> Iterator[Span]:
-    """Something that takes time, below whatever else this thread is at."""
+    """Measure a span, as a child of this thread's current one."""
     if _tracer is None:
         yield _NONE
         return
     from opentelemetry.trace import SpanKind
 
-    # What an exception says may quote anything: that it was one is told by the status or result.
+    # Exceptions are not recorded, since their texts may quote any data; the status shows them.
     with _tracer.start_as_current_span(
         name, kind=SpanKind[kind.upper()], record_exception=False, set_status_on_exception=False
     ) as found:

@@ -1,1 +1,1 @@
-"""People who sign in, their roles, sessions, second factors and limits."""
+"""Users: roles, sign-in, sessions, second factors, access rules and quotas."""

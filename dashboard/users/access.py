@@ -1,4 +1,7 @@
-"""Who may see what. A view declares the least role it asks for; one that declares none is shut to everybody."""
+"""Authentication and the role check before each request.
+
+A view declares the lowest role that may open it. A view without a declaration is closed to all.
+"""
 
 from datetime import datetime
 from typing import cast
@@ -25,7 +28,8 @@ from dashboard.web.access import (
 )
 from dashboard.web.security import limiter
 
-# What has to be done after signing in before anything else opens, by its page: what opens until then, and why.
+# Endpoint of a step that a user must complete after signing in, before any other page opens:
+# the endpoints that open until then, and the message for scripts.
 REQUIRED_STEPS = {
     "passwords.show": (
         {"passwords.show", "passwords.change", "people.logout"},
@@ -41,9 +45,11 @@ MOST_SIGN_INS = parse("100 per hour")
 
 
 class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
-    """The person behind a request, as Flask-Login keeps it: known by the sign-in's key, never by a user id.
+    """The signed-in user of a request, as Flask-Login holds it.
 
-    ``idle``: so many seconds without use end their session; ``ends_at``: when it ends in any case, None where it has just begun.
+    ``key``: the session's key, which Flask-Login uses instead of a user id; empty for an access
+    token. ``ends_at``: when the session ends however much it is used; None for a new session.
+    ``idle``: seconds without use after which a session ends.
     """
 
     idle = int(users.IDLE.total_seconds())
@@ -54,27 +60,28 @@ class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
         self._ends_at = ends_at
 
     def get_id(self) -> str:
-        """What goes into the session cookie."""
+        """Return the session key, which Flask-Login writes into the session cookie."""
         return self._key
 
     def lasts(self) -> int:
-        """Seconds until their session ends in any case."""
+        """Return the seconds until the session ends however much it is used."""
         left = self._ends_at - services().clock() if self._ends_at is not None else users.ABSOLUTE
         return max(int(left.total_seconds()), 0)
 
     @property
     def email(self) -> str:
-        """Their address, for the audit trail."""
+        """Return the user's e-mail address, for the audit log."""
         return self.user.email
 
     def may(self, role: str) -> bool:
-        """Whether their role is this one or a higher."""
+        """Return whether the user has this role or a higher one."""
         return users.ROLES.index(self.user.role) >= users.ROLES.index(role)
 
     def first(self) -> str | None:
-        """The page that they have to be done with before anything else opens; None where there is none.
+        """Return the endpoint that the user must complete first; None if there is none.
 
-        Signing in at a provider is the provider's matter, and an access token opens what it does: neither is a password of here.
+        Users of an identity provider have no step, since the provider checks their credentials.
+        Requests with an access token have none, since no password is involved.
         """
         if not self._key or self.user.issuer is not None:
             return None
@@ -84,39 +91,40 @@ class SessionUser(UserMixin):  # type: ignore[misc]  # Flask-Login has no types
 
     @property
     def needs_second_factor(self) -> bool:
-        """Whether their role is one that must have one."""
+        """Return whether the user's role requires a second factor."""
         return self.user.role in services().settings.second_factor_roles
 
 
 def visitor() -> SessionUser:
-    """The signed-in person; only in views that ask for a role."""
+    """Return the signed-in user. Only for views that require a role."""
     return cast(SessionUser, current_user)
 
 
 def init_app(app: Flask) -> None:
-    """Wire Flask-Login and the guard."""
+    """Register Flask-Login and the role check."""
     login_manager.init_app(app)
     login_manager.user_loader(_by_session)
     login_manager.request_loader(_by_token)
-    app.before_request(_guard)
+    app.before_request(_check_access)
 
 
 def log_in(user: User, detail: str = "") -> None:
-    """Begin a sign-in in this browser, and write it into the audit trail. Commits.
+    """Start a session in this browser and record it in the audit log. Commits.
 
-    Aborts with 429 above ``MOST_SIGN_INS``: each is a row of the audit trail that stays.
+    Aborts with 429 above ``MOST_SIGN_INS``, since each sign-in is an audit entry that is kept.
     """
     if limiter.enabled and not limiter.limiter.hit(MOST_SIGN_INS, "signed in", str(user.id)):
         abort(
             429,
-            "You have signed in a hundred times within an hour. Wait until it is over, or use a session that is open.",
+            "You have signed in a hundred times within an hour."
+            " Wait until it is over, or use a session that is open.",
         )
-    begin_session(user)
+    start_session(user)
     audit.record(services().clock(), user.email, "sign_in", audit.DONE, detail=detail)
 
 
-def begin_session(user: User) -> None:
-    """A new session for a person: nothing that was in it before, nobody else's key either. Commits."""
+def start_session(user: User) -> None:
+    """Replace this browser's session by a new one with a new key. Commits."""
     session.clear()
     browser = browsers.in_words(request.user_agent.string)
     login_user(SessionUser(user, users.sign_in(user, services().clock(), browser).value))
@@ -125,36 +133,40 @@ def begin_session(user: User) -> None:
 def _by_session(key: str) -> SessionUser | None:
     found = users.signed_in(key, services().clock(), counts_as_use=not view_mark("poll", False))
     return (
-        _seeing(SessionUser(found.user, key, found.started_at + users.ABSOLUTE)) if found else None
+        _with_row_access(SessionUser(found.user, key, found.started_at + users.ABSOLUTE))
+        if found
+        else None
     )
 
 
-def _by_token(asked: Request) -> SessionUser | None:
-    """Personal access tokens open the twins for scripts, and nothing else."""
-    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not is_for_scripts() or asked.method not in {"GET", "HEAD"}:
+def _by_token(incoming: Request) -> SessionUser | None:
+    """Return the owner of a personal access token; these open JSON and CSV only, for reading."""
+    scheme, _, token = incoming.headers.get("Authorization", "").partition(" ")
+    is_read = incoming.method in {"GET", "HEAD"}
+    if scheme.lower() != "bearer" or not is_for_scripts() or not is_read:
         return None
     user = users.owner_of_token(token.strip(), services().clock())
-    return _seeing(SessionUser(user)) if user else None
+    return _with_row_access(SessionUser(user)) if user else None
 
 
-def _seeing(person: SessionUser) -> SessionUser:
-    """From here on the store shows what this person may see."""
-    if person.user.sees_some:
-        row_access.restrict_to(person.user.id)
-    return person
+def _with_row_access(session_user: SessionUser) -> SessionUser:
+    """Restrict the queries of this request to the accounts that the user may see."""
+    if session_user.user.sees_some:
+        row_access.restrict_to(session_user.user.id)
+    return session_user
 
 
-def guard_again() -> ResponseReturnValue | None:
-    """Load the person anew and check their role again, for an answer that took long to make.
+def recheck_access() -> ResponseReturnValue | None:
+    """Load the user again and repeat the role check, for a response that took long to prepare.
 
-    Returns what to answer instead where they are not signed in any more; None where they may have it. Aborts as the guard does.
+    Returns the response to send instead if the user is no longer signed in; None if access is
+    still allowed. Aborts with 403 like the check itself.
     """
     g.pop("_login_user", None)
-    return _guard()
+    return _check_access()
 
 
-def _guard() -> ResponseReturnValue | None:
+def _check_access() -> ResponseReturnValue | None:
     if request.endpoint is None or request.endpoint == "static":
         return None
     role = role_of_view()
@@ -162,9 +174,9 @@ def _guard() -> ResponseReturnValue | None:
         return None
     if not current_user.is_authenticated:
         return _sign_in_first()
-    first = visitor().first()
-    if first is not None and request.endpoint not in REQUIRED_STEPS[first][0]:
-        return _lead_to(first)
+    step = visitor().first()
+    if step is not None and request.endpoint not in REQUIRED_STEPS[step][0]:
+        return _redirect_to_step(step)
     if role is None or not visitor().may(role):
         args = request.view_args or {}
         audit.record(
@@ -180,12 +192,10 @@ def _guard() -> ResponseReturnValue | None:
     return None
 
 
-def _lead_to(first: str) -> ResponseReturnValue:
+def _redirect_to_step(step: str) -> ResponseReturnValue:
     if is_for_scripts():
-        abort(403, REQUIRED_STEPS[first][1])
-    return (
-        htmx.go_to(url_for(first), status=403) if htmx.is_htmx() else redirect(url_for(first), 303)
-    )
+        abort(403, REQUIRED_STEPS[step][1])
+    return htmx.go_to(url_for(step), status=403) if htmx.is_htmx() else redirect(url_for(step), 303)
 
 
 def _sign_in_first() -> ResponseReturnValue:
@@ -199,6 +209,6 @@ def _sign_in_first() -> ResponseReturnValue:
         )
     if had_session:
         flash("Your session has ended. Sign in again.", "info")
-    # What a form would have done is not done by signing in; its page is where to press again.
+    # A form is not submitted by signing in, so a POST returns to the page that has the form.
     target = address_asked_for() if request.method == "GET" else htmx.path_here(request.referrer)
     return redirect(url_for("people.login", next=short_address(target)))

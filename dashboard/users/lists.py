@@ -22,7 +22,7 @@ USERS = Listing(
 
 
 def serialize_user(user: User) -> dict[str, Any]:
-    """One person as scripts see them."""
+    """Return a user as JSON and CSV have it."""
     return {
         "email": user.email,
         "role": user.role,

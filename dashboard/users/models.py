@@ -1,4 +1,4 @@
-"""People, and what they did."""
+"""Tables of users, their sessions, recovery codes and access tokens."""
 
 from datetime import datetime
 
@@ -12,14 +12,20 @@ from dashboard.core.search_text import folded
 
 
 class User(Model):
-    """A person. ``role`` is viewer, operator or admin; a disabled one cannot sign in.
+    """A user of the console.
 
-    ``left_at``: when their visit before this one ended. ``issuer``: the provider that vouches for them, None for local users;
-    ``subject`` is its name for them. Such a person has no password: ``password_hash`` is empty. ``handed_to``: the provider that
-    an administrator handed them over to; until they first sign in there, everything else stays as it was (``users.oidc_users``).
-    ``limited``: they see no more than the customers that their ``Scope`` names. ``totp_secret``: encrypted, of who has a second
-    factor; ``totp_step``: the latest step of time of which a code was taken. ``password_given``: somebody else chose their
-    password, so that they must choose another.
+    ``role``: viewer, operator or admin. ``disabled_at``: a disabled user cannot sign in.
+    ``left_at``: when the visit before the current one ended. ``limited``: the user sees only the
+    customers of their ``AccountAccessRule`` rows.
+
+    ``issuer``: the identity provider that authenticates the user, None for local users.
+    ``subject``: the provider's identifier of the user. ``password_hash`` is empty for these users.
+    ``handed_to``: the provider that an administrator assigned the user to; local sign-in works
+    until the user first signs in there (``users.oidc_users``).
+
+    ``totp_secret``: encrypted, None without a second factor. ``totp_step``: time step of the
+    latest accepted code. ``password_given``: an administrator chose the password, so the user must
+    choose another.
     """
 
     __tablename__ = "user"
@@ -31,7 +37,8 @@ class User(Model):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     email: Mapped[str] = mapped_column(String(254), unique=True)
-    # By which they are found. Not unique: addresses that are now one were two to versions that compared them letter by letter.
+    # The lookup key. Not unique: earlier versions compared addresses letter by letter, so two
+    # users may have one canonical form.
     address: Mapped[str] = folded("email", fold=canonical)
     email_folded: Mapped[str] = folded("email")
     role: Mapped[str] = mapped_column(String(16))
@@ -50,12 +57,12 @@ class User(Model):
 
     @property
     def sees_some(self) -> bool:
-        """Whether they see some customers only. Administrators see all: they say who sees what."""
+        """Return whether only some customers are visible. Administrators see all customers."""
         return self.limited and self.role != "admin"
 
 
 class RecoveryCode(Model):
-    """What lets somebody in once in place of a code of their second factor. Shown once; only its hash is kept."""
+    """A single-use replacement for a second-factor code. Shown once; only its hash is stored."""
 
     __tablename__ = "recovery_code"
     visibility = EVERYONE
@@ -67,7 +74,11 @@ class RecoveryCode(Model):
 
 
 class UserSession(Model):
-    """One browser signed in. ``key_hash`` is of the random key in the session cookie; ``browser``: in a few words, where told."""
+    """A session of a user in one browser.
+
+    ``key_hash``: SHA-256 of the random key in the session cookie. ``browser``: a short name,
+    empty if unknown.
+    """
 
     __tablename__ = "sign_in"
     visibility = EVERYONE
@@ -84,7 +95,10 @@ class UserSession(Model):
 
 
 class AccessToken(Model):
-    """A personal access token for scripts. Shown once; only its hash is kept. ``start`` are its first characters."""
+    """A personal access token for scripts. Shown once; only its hash is stored.
+
+    ``start``: its first characters, by which the owner recognises it.
+    """
 
     __tablename__ = "access_token"
     visibility = EVERYONE

@@ -1,4 +1,4 @@
-"""Claims of an id_token, as providers write them: an address and whether it is verified, roles in lists or objects."""
+"""Claims of an id_token: the verified address, and roles in lists or nested objects."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,26 +7,24 @@ from dashboard.core.email_addresses import canonical
 
 
 def verified(claims: Mapping[str, Any], email: Any) -> bool | None:
-    """Whether the provider says that this address is verified; None where it does not say.
+    """Return whether the provider states that the address is verified; None if it does not say.
 
-    ``email_verified`` is about the claim ``email`` (OpenID Connect Core 1.0, section 5.1): an address from another claim, which a
-    person may be free to choose, is verified only if it is the same. That it is not verified holds for either.
+    ``email_verified`` is about the claim ``email`` (OpenID Connect Core 1.0, section 5.1). An
+    address of another claim, which users may choose freely, counts as verified only if it is the
+    same. The statement "not verified" applies to both.
     """
-    said = claims.get("email_verified")
-    if said is None:
+    stated = claims.get("email_verified")
+    if stated is None:
         return None
-    if said is not True and said != "true":
+    if stated is not True and stated != "true":
         return False
-    spoken_of = claims.get("email")
-    return (
-        True
-        if isinstance(spoken_of, str) and canonical(spoken_of) == canonical(str(email))
-        else None
-    )
+    standard = claims.get("email")
+    is_same = isinstance(standard, str) and canonical(standard) == canonical(str(email))
+    return True if is_same else None
 
 
 def find(claims: Mapping[str, Any], name: str) -> Any:
-    """A claim by its whole name, else by the parts between dots; None where there is none."""
+    """Return a claim by its full name, else by its dotted path; None if there is none."""
     found: Any = claims.get(name)
     if found is None:
         found = claims
@@ -36,7 +34,7 @@ def find(claims: Mapping[str, Any], name: str) -> Any:
 
 
 def values(claims: Mapping[str, Any], name: str) -> list[str]:
-    """A claim's values as words."""
+    """Return a claim's text values as a list."""
     found = find(claims, name)
     if isinstance(found, str):
         return [found]

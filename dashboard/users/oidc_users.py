@@ -1,10 +1,12 @@
-"""People whom an OpenID Connect provider vouches for: made when they first come, known by the provider's own name for them.
+"""Users of an OpenID Connect provider: created at their first sign-in, found by its subject.
 
-Their address is the one they came with first: what they own in the console hangs on it, so another one later changes nothing.
+Their address stays the one of the first sign-in, since rows of the console refer to it; a later
+change at the provider has no effect.
 
-Somebody new, or handed over, is known by an address alone, so something must vouch for it: the provider says ``email_verified``,
-or the settings say that the address's domain is the provider's own (Entra ID sends no ``email_verified``). Its optional claim
-``xms_edov`` is not read: where the issuer is one tenant's and the domains are named, it adds nothing.
+A new or handed-over user is identified by the address alone, so the address must be verified:
+either the provider sends ``email_verified``, or the settings name the address's domain as the
+provider's own (Entra ID sends no ``email_verified``). Entra ID's optional claim ``xms_edov`` is not
+read: with one tenant's issuer and named domains it adds nothing.
 """
 
 from collections.abc import Collection
@@ -22,9 +24,11 @@ from dashboard.users.models import User
 
 @dataclass(frozen=True)
 class OidcIdentity:
-    """What a provider says of somebody. ``subject``: its name for them; ``verified``: of the address, None where not told.
+    """What a provider states about a user who signs in.
 
-    ``role``: what its claim means here; None where it means nothing. ``claim``: where the address was looked for.
+    ``subject``: the provider's identifier. ``verified``: whether the address is; None if the
+    provider does not say. ``role``: the console's role; None if no claim maps to one. ``claim``:
+    the claim that the address comes from.
     """
 
     issuer: str
@@ -36,159 +40,167 @@ class OidcIdentity:
 
 
 class NotProvisioned(ValueError):
-    """Sentences for whoever was not let in: what happened, and what to do."""
+    """The user was not signed in; the text says what happened and what to do."""
 
 
-def provision_user(vouched: OidcIdentity, at: datetime, domains: Collection[str] = ()) -> User:
-    """The person, with the role that the provider gives them today; made where they are new. Commits.
+def provision_user(identity: OidcIdentity, at: datetime, domains: Collection[str] = ()) -> User:
+    """Return the identity's user with its current role; create the user if new. Commits.
 
-    ``domains``: addresses in these are the provider's own and count as verified, unless it says that they are not.
+    ``domains``: addresses of these domains count as verified, unless the provider states that the
+    address is not.
 
     Raises:
-        NotAdmitted: they are not let in.
+        NotProvisioned: the user must not be signed in.
     """
-    if vouched.verified is False:
+    if identity.verified is False:
         raise NotProvisioned(
-            "Your e-mail address is not verified there, so it could be anybody’s. Verify it with your provider, then come again."
+            "Your e-mail address is not verified there, so it could be anybody’s."
+            " Verify it with your provider, then come again."
         )
-    address = _address(vouched)
-    if vouched.role is None:
-        _end(vouched, at)
+    address = _address(identity)
+    if identity.role is None:
+        _end_sessions(identity, at)
         raise NotProvisioned(
-            "Your account there has no role in this console. Ask whoever looks after your accounts to give you one, then come"
-            " again."
+            "Your account there has no role in this console."
+            " Ask the administrator of your accounts to give you one, then come again."
         )
-    user = _bound(vouched)
+    user = _bound(identity)
     if user is None:
         namesake = users.find_user(address)
-        _check_namesake(namesake, vouched, address)
-        _check_vouched_for(vouched, address, domains, is_waiting=namesake is not None)
+        _check_namesake(namesake, identity, address)
+        _check_verified(identity, address, domains, is_waiting=namesake is not None)
         if namesake is None:
-            return _make(vouched, address, at, domains)
-        if namesake.disabled_at is None and not _bind(namesake, vouched, at):
-            return provision_user(vouched, at, domains)
+            return _create(identity, address, at, domains)
+        if namesake.disabled_at is None and not _bind(namesake, identity, at):
+            return provision_user(identity, at, domains)
         user = namesake
     if user.disabled_at is not None:
         raise NotProvisioned(
             "You are shut out of this console. Ask an administrator to let you in again."
         )
-    if user.role != vouched.role:
-        users.set_role(user, vouched.role, at)
+    if user.role != identity.role:
+        users.set_role(user, identity.role, at)
     db.session.commit()
     return user
 
 
 def hand_over(user: User, issuer: str) -> None:
-    """The provider vouches for this person as soon as somebody signs in there with their verified address. Commits.
+    """Hand a user over to a provider, from their first verified sign-in there on. Commits.
 
-    Until then they sign in as before: nobody is locked out by a provider that cannot vouch for them. Then their password, their
-    second factor and whatever account they had at a provider before are worth nothing, and their sessions end (``_bind``).
+    Until then the user signs in as before, so that a provider that cannot verify the address locks
+    nobody out. The first sign-in removes the password, the second factor and any earlier provider
+    account, and ends the sessions (``_bind``).
     """
     user.handed_to = issuer
     db.session.commit()
 
 
-def _bind(user: User, vouched: OidcIdentity, at: datetime) -> bool:
-    """The first sign-in of somebody handed over: from now on the provider's account is the only way in. Commits.
+def _bind(user: User, identity: OidcIdentity, at: datetime) -> bool:
+    """Bind a handed-over user to the provider's account at the first sign-in. Commits.
 
-    False where another request was first: they may be bound to another account by now.
+    The password and the second factor are removed, and all sessions end. Returns False if another
+    request was first: the user may be bound to another account then.
     """
-    waits = or_(
-        User.handed_to == vouched.issuer, (User.issuer == vouched.issuer) & User.subject.is_(None)
+    is_handed_over = or_(
+        User.handed_to == identity.issuer, (User.issuer == identity.issuer) & User.subject.is_(None)
     )
-    bound = {"issuer": vouched.issuer, "subject": vouched.subject, "handed_to": None}
+    bound = {"issuer": identity.issuer, "subject": identity.subject, "handed_to": None}
     no_password = {"password_hash": "", "password_given": False}
-    if not change(update(User).where(User.id == user.id, waits).values(**bound, **no_password)):
+    statement = update(User).where(User.id == user.id, is_handed_over)
+    if not change(statement.values(**bound, **no_password)):
         db.session.rollback()
         return False
     db.session.expire(user)
     two_factor.switch_off(user)
     users.end_all(user, at)
-    detail = f"First sign-in at {vouched.issuer}: the password and the second factor are removed."
+    detail = f"First sign-in at {identity.issuer}: the password and the second factor are removed."
     audit.record(at, user.email, "hand_over", audit.DONE, detail=detail)
     return True
 
 
-def _address(vouched: OidcIdentity) -> str:
+def _address(identity: OidcIdentity) -> str:
     try:
-        return users.checked_address(vouched.email)
+        return users.checked_address(identity.email)
     except users.PeopleError:
-        says = (
-            f" (its claim “{vouched.claim}” says “{vouched.email[:80]}”, which is none)"
-            if vouched.email
+        quoted = (
+            f" (its claim “{identity.claim}” says “{identity.email[:80]}”, which is none)"
+            if identity.email
             else ""
         )
         raise NotProvisioned(
-            f"Your provider did not tell your e-mail address{says}. Ask its administrator to send the {vouched.claim} claim,"
-            " or this console's operator to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has the address."
+            f"Your provider did not tell your e-mail address{quoted}."
+            f" Ask its administrator to send the {identity.claim} claim,"
+            " or this console's operator to set DASHBOARD_OIDC_EMAIL_CLAIM to the claim that has"
+            " the address."
         ) from None
 
 
-def _bound(vouched: OidcIdentity) -> User | None:
+def _bound(identity: OidcIdentity) -> User | None:
     return db.session.scalar(
-        select(User).where(User.issuer == vouched.issuer, User.subject == vouched.subject)
+        select(User).where(User.issuer == identity.issuer, User.subject == identity.subject)
     )
 
 
-def _check_namesake(namesake: User | None, vouched: OidcIdentity, address: str) -> None:
-    """Return where nobody has the address, or its person is handed over to this provider.
+def _check_namesake(namesake: User | None, identity: OidcIdentity, address: str) -> None:
+    """Return if no user has the address, or if its user is handed over to this provider.
 
     Raises:
-        NotAdmitted: the address is somebody else's.
+        NotProvisioned: the address belongs to another user.
     """
-    if namesake is None or namesake.handed_to == vouched.issuer:
+    if namesake is None or namesake.handed_to == identity.issuer:
         return
     if namesake.issuer is None:
         raise NotProvisioned(
-            f"{address} signs in with a password here, and is not taken over by somebody else’s word. Sign in below, or ask an"
-            " administrator to hand this person over to the provider under Admin, Users."
+            f"{address} signs in with a password here, and a provider’s account cannot take it"
+            " over. Sign in below, or ask an administrator to hand this person over to the provider"
+            " under Admin, Users."
         )
-    # Handed over by a version before schema 0022, which took the password at once.
-    if namesake.issuer != vouched.issuer or namesake.subject is not None:
+    # Versions before schema 0022 removed the password at the hand-over already.
+    if namesake.issuer != identity.issuer or namesake.subject is not None:
         raise NotProvisioned(
-            f"{address} belongs to another account of a provider’s. Ask an administrator to hand this person over to the provider"
-            " anew under Admin, Users."
+            f"{address} belongs to another account of a provider’s. Ask an administrator to hand"
+            " this person over to the provider again under Admin, Users."
         )
 
 
-def _check_vouched_for(
-    vouched: OidcIdentity, address: str, domains: Collection[str], *, is_waiting: bool
+def _check_verified(
+    identity: OidcIdentity, address: str, domains: Collection[str], *, is_waiting: bool
 ) -> None:
-    """Return if the address is verified.
+    """Return if the address is verified, by the provider or by its domain.
 
     Raises:
-        NotAdmitted: neither the provider nor the settings vouch for it.
+        NotProvisioned: it is not.
     """
     domain = address.rpartition("@")[2]
-    if vouched.verified or domain in domains:
+    if identity.verified or domain in domains:
         return
-    waits = " was handed over to the provider, which" if is_waiting else ": your provider"
+    subject = " was handed over to the provider, which" if is_waiting else ": your provider"
     raise NotProvisioned(
-        f"{address}{waits} does not say that the address is verified, so it could be anybody’s. Ask the provider's"
-        f" administrator to send email_verified, or, if all addresses of {domain} are your provider’s own, this console's"
-        f" operator to name {domain} in DASHBOARD_OIDC_DOMAINS."
-        + (" Until then sign in as before." if is_waiting else "")
+        f"{address}{subject} does not say that the address is verified, so it could be anybody’s."
+        " Ask the provider's administrator to send email_verified, or, if all addresses of"
+        f" {domain} are your provider’s own, this console's operator to name {domain} in"
+        " DASHBOARD_OIDC_DOMAINS." + (" Until then sign in as before." if is_waiting else "")
     )
 
 
-def _end(vouched: OidcIdentity, at: datetime) -> None:
-    """Who had a role here once, and has none now, does not stay signed in elsewhere."""
-    gone = _bound(vouched)
-    if gone is not None:
-        users.end_all(gone, at)
+def _end_sessions(identity: OidcIdentity, at: datetime) -> None:
+    """End the sessions of a user whose account no longer has a role here."""
+    user = _bound(identity)
+    if user is not None:
+        users.end_all(user, at)
 
 
-def _make(vouched: OidcIdentity, address: str, at: datetime, domains: Collection[str]) -> User:
-    assert vouched.role is not None
+def _create(identity: OidcIdentity, address: str, at: datetime, domains: Collection[str]) -> User:
+    assert identity.role is not None
     new = User(
         email=address,
-        role=vouched.role,
+        role=identity.role,
         password_hash="",
         created_at=at,
-        issuer=vouched.issuer,
-        subject=vouched.subject,
+        issuer=identity.issuer,
+        subject=identity.subject,
     )
     user = add_if_new(new)
     db.session.commit()
-    # Of two first sign-ins at once, the other one has made them.
-    return provision_user(vouched, at, domains) if user is None else user
+    # None if a concurrent first sign-in created the user.
+    return provision_user(identity, at, domains) if user is None else user

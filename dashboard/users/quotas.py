@@ -1,6 +1,7 @@
-"""How much one person may have of the console, by session and by token together: what a script could take or pile up without end.
+"""Quotas of one user, over sessions and access tokens together.
 
-Far above what anybody does by hand. Lists on pages come from the snapshot, cost little, and are not counted.
+They stop a script from taking or creating an unlimited amount, and are far above manual use. Lists
+on pages are not counted, since they come from the snapshot and cost little.
 """
 
 import logging
@@ -18,7 +19,7 @@ from dashboard.web.access import PUBLIC, role_of_view
 from dashboard.web.security import limiter
 
 FILES: Final = (".csv", ".jsonl", ".parquet")
-# Each with what it is called where there is too much of it.
+# Limit by kind, and the kind's name in the error message.
 AMOUNTS: Final = {
     "files": ("60 per minute; 600 per hour", "files"),
     "reads": ("1200 per minute; 30000 per hour", "pages of rows and lists for scripts"),
@@ -28,7 +29,7 @@ _parsed = cache(parse_many)
 
 
 def init_app(app: Flask) -> None:
-    """Count behind the guard: who may not have it has nothing counted."""
+    """Count requests after the role check, so that refused ones do not count."""
     app.before_request(_count)
 
 
@@ -49,16 +50,16 @@ def _count() -> None:
         or not current_user.is_authenticated
     ):
         return
-    amount, called = AMOUNTS[kind]
+    amount, label = AMOUNTS[kind]
     try:
         fits = all(
             limiter.limiter.hit(each, kind, str(visitor().user.id)) for each in _parsed(amount)
         )
     except RedisError as error:
-        # What does not need Redis otherwise goes on without it, uncounted.
+        # Requests that do not need Redis otherwise continue without it, uncounted.
         logging.getLogger(__name__).warning(
             "Amounts are not counted: %s", type(error).__name__, extra={AWAY: error}
         )
         return
     if not fits:
-        abort(429, f"One person may have {amount.replace('; ', ' and ')} of {called}.")
+        abort(429, f"One person may have {amount.replace('; ', ' and ')} of {label}.")

@@ -1,4 +1,7 @@
-"""Which customers a limited person sees: their external ids, or how these begin. What follows from that: ``sight``."""
+"""Access rules of a restricted user: external ids of customers, or prefixes of them.
+
+``core.row_access`` applies them to queries.
+"""
 
 from collections.abc import Sequence
 
@@ -17,47 +20,52 @@ LONGEST = 255
 
 
 class BadScope(ValueError):
-    """A sentence: what was entered names no customers."""
+    """The text entered is not a list of customers; the message says why."""
 
 
 def scopes_of(user: User) -> list[AccountAccessRule]:
-    """What a person is limited to, in order; nothing where they are not, or to nobody."""
+    """Return a user's access rules in order; empty if they see all or none."""
     mine = db.session.scalars(select(AccountAccessRule).where(AccountAccessRule.user_id == user.id))
     return sorted(mine, key=lambda scope: (comparable(scope.text), scope.text, scope.is_prefix))
 
 
 def as_text(scopes: Sequence[AccountAccessRule]) -> str:
-    """A line each, as people enter them."""
+    """Return the rules as an administrator enters them, one a line."""
     return "\n".join(f"{scope.text}*" if scope.is_prefix else scope.text for scope in scopes)
 
 
 def read(text: str) -> list[tuple[str, bool]]:
-    """What people enter, as texts and whether each is only a beginning.
+    """Parse entered lines into (text, is a prefix) pairs.
 
     Raises:
-        BadScope: nothing was entered, or what is no external id.
+        BadScope: the text is empty, has too many lines, or has a line that is no external id.
     """
     lines = dict.fromkeys(filter(None, map(str.strip, text.replace(",", "\n").splitlines())))
     if not lines:
         raise BadScope("Name a customer at least, or let this person see all.")
     if len(lines) > MOST:
         raise BadScope(
-            f"These are {len(lines)} lines; there can be {MOST}. Give your customers’ ids a common beginning."
+            f"These are {len(lines)} lines; there can be {MOST}."
+            " Give your customers’ ids a common beginning."
         )
     found = []
     for line in lines:
         name, is_prefix = line.removesuffix("*"), line.endswith("*")
         if not name or "*" in name or len(name) > LONGEST or not name.isprintable():
             raise BadScope(
-                f"“{line[:60]}” names no customers: write an external id, or its beginning with * behind it."
+                f"“{line[:60]}” names no customers: write an external id,"
+                " or its beginning with * behind it."
             )
         found.append((name, is_prefix))
     return found
 
 
 def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
-    """Have a person see these customers and no others; None: all. It holds from their next request on. Commits."""
-    # What was counted for them is counted anew.
+    """Restrict a user to these customers, or to none if empty; None removes the restriction.
+
+    Takes effect with the user's next request. Commits.
+    """
+    # Increments the snapshot version, so that cached counters of the user are not used again.
     lock_snapshot()
     change(delete(AccountAccessRule).where(AccountAccessRule.user_id == user.id))
     user.limited = to is not None
@@ -71,7 +79,7 @@ def limit(user: User, to: Sequence[tuple[str, bool]] | None) -> None:
 
 
 def may_see(user: User, external_id: str) -> bool:
-    """Whether a person may see the customer with this external id, whether or not there is one already."""
+    """Return whether the user may see a customer of this external id, existing or not."""
     return not user.sees_some or any(
         external_id.startswith(scope.text) if scope.is_prefix else external_id == scope.text
         for scope in scopes_of(user)
@@ -79,22 +87,22 @@ def may_see(user: User, external_id: str) -> bool:
 
 
 def count(user: User) -> int:
-    """How many customers a limited person sees now."""
-    counting = (
+    """Count the customers that a restricted user sees now."""
+    accounts = (
         select(func.count())
         .select_from(Account)
         .join(VisibleAccount, VisibleAccount.account_id == Account.id)
     )
     return (
         db.session.scalar(
-            counting.where(VisibleAccount.user_id == user.id, Account.gone_at.is_(None))
+            accounts.where(VisibleAccount.user_id == user.id, Account.gone_at.is_(None))
         )
         or 0
     )
 
 
 def in_words(user: User) -> str:
-    """For the audit trail: what a person sees."""
+    """Describe the customers that a user sees, for the audit log."""
     if not user.limited:
         return f"{user.email}: all customers"
     return f"{user.email}: {', '.join(as_text(scopes_of(user)).splitlines())}"[:2000]

@@ -1,4 +1,7 @@
-"""Users, sign-ins and personal access tokens. Keys and tokens are random, and kept as SHA-256 only."""
+"""Users, their passwords and sessions, and personal access tokens.
+
+Keys and tokens are random; only their SHA-256 is stored.
+"""
 
 import hashlib
 import re
@@ -21,57 +24,74 @@ from dashboard.users.models import AccessToken, User, UserSession
 ROLES: Final = ("viewer", "operator", "admin")
 SHORTEST_PASSWORD: Final = 12
 LONGEST_PASSWORD: Final = 1000
-# What is tried first here, beside what is tried first everywhere; so much has to be left of a password without it.
-TRIED_FIRST: Final = (
-    "peliqan", "partner", "console", "dashboard", "customer", "support", "viewer", "operator", "admin",
-    "wachtwoord", "passwort", "motdepasse", "contraseña", "azerty",
-)  # fmt: skip
-LEFT_OVER: Final = 8
-# The best of zxcvbn's marks, which go from 0: it takes ten thousand million guesses or more.
-LEAST_MARK: Final = 4
-# Longer ones are hard enough to guess by their beginning, and take long to be looked through.
-LOOKED_THROUGH: Final = 64
+# Words that are guessed first for this console, besides zxcvbn's lists. Without them, a password
+# must have at least MIN_REMAINDER characters.
+COMMON_WORDS: Final = (
+    "peliqan",
+    "partner",
+    "console",
+    "dashboard",
+    "customer",
+    "support",
+    "viewer",
+    "operator",
+    "admin",
+    "wachtwoord",
+    "passwort",
+    "motdepasse",
+    "contraseña",
+    "azerty",
+)
+MIN_REMAINDER: Final = 8
+# zxcvbn's highest score, on a scale from 0: ten thousand million guesses or more.
+MIN_SCORE: Final = 4
+# Only so many characters are rated, since rating takes long and these are hard enough to guess.
+RATED_LENGTH: Final = 64
 IDLE: Final = timedelta(hours=1)
 ABSOLUTE: Final = timedelta(hours=12)
 TOKEN_PREFIX: Final = "pc_"
-# A provider says nothing of who left: their tokens rest when they were not here for so long.
-VOUCHED_FOR: Final = timedelta(days=30)
+# A provider does not report users who left, so their tokens pause after so long without sign-in.
+TOKEN_PAUSES_AFTER: Final = timedelta(days=30)
 _hasher = PasswordHasher()
-# Characters of an e-mail address (RFC 5321, and what email-validator takes).
+# Characters of an e-mail address (RFC 5321, and the limit of email-validator).
 LONGEST_ADDRESS: Final = 254
-_NO_WORD: Final = re.compile(r"[^\w]+")
-# Of sign-ins: that nobody has ended them, and time has not (``limits``). Made once, as what every page asks.
-LASTING = (
+_NOT_WORD: Final = re.compile(r"[^\w]+")
+# Conditions of an open session: not ended, and not timed out (parameters: ``session_limits``).
+# Built once, since every request uses them.
+IS_OPEN = (
     UserSession.ended_at.is_(None),
     UserSession.seen_at >= bindparam("used_since"),
     UserSession.started_at >= bindparam("begun_since"),
 )
-_BY_KEY = select(UserSession).where(UserSession.key_hash == bindparam("key_hash"), *LASTING)
+_BY_KEY = select(UserSession).where(UserSession.key_hash == bindparam("key_hash"), *IS_OPEN)
 
 
-# Checked when there is no such user, so that the time an answer takes does not tell which addresses exist.
+# Verified when no such user exists, so that response times do not reveal which addresses exist.
 @cache
 def _nobodys_hash() -> str:
-    """Made when first needed: it takes 64 MB, which a worker, where nobody signs in, has no use for."""
+    """Return a hash of no password. Made on first use, since it takes 64 MB."""
     return _hasher.hash(secrets.token_urlsafe(16))
 
 
 class PeopleError(ValueError):
-    """A sentence that says what is wrong with an address, role or password."""
+    """An address, role, password or token name is invalid; the text says why."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """A new key or token, for the one time it is shown or set."""
+    """A new key or token, shown or set once."""
 
     value: str
 
 
 def create_user(email: str, role: str, password: str, at: datetime, *, given: bool = False) -> User:
-    """Add a person. ``given``: the password is another one's choice, and theirs must come before anything else.
+    """Create a user. Commits.
+
+    ``given``: an administrator chose the password, so the user must choose another first.
 
     Raises:
-        PeopleError: the address is none or taken, the role unknown, the password too short or too easily guessed.
+        PeopleError: the address is invalid or used already, the role is unknown, or the password
+            is too short or easily guessed.
     """
     address = checked_address(email)
     if role not in ROLES:
@@ -90,10 +110,10 @@ def create_user(email: str, role: str, password: str, at: datetime, *, given: bo
 
 
 def checked_address(email: str) -> str:
-    """An e-mail address as it is kept: its canonical form (``core.email_addresses``).
+    """Return an e-mail address in its canonical form (``core.email_addresses``).
 
     Raises:
-        PeopleError: it is none.
+        PeopleError: it is no e-mail address.
     """
     if len(email) > LONGEST_ADDRESS:
         raise PeopleError(
@@ -107,26 +127,28 @@ def checked_address(email: str) -> str:
 
 
 def hash_password(password: str, email: str) -> str:
-    """Argon2id with the library's own parameters. ``email``: whose it is to be.
+    """Hash a password with Argon2id and the library's parameters.
+
+    ``email``: the user's address, whose parts count as easily guessed.
 
     Raises:
-        PeopleError: too short, absurdly long, or guessed easily: it is common, was found in breaches, or made of little but
-            words, dates and rows of keys (zxcvbn's lists).
+        PeopleError: the password is too short, too long, or easily guessed: common, known from
+            breaches, or made mostly of words, dates and keyboard rows (zxcvbn's lists).
     """
     if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
         raise PeopleError(f"A password needs {SHORTEST_PASSWORD} characters or more.")
-    # Loaded here: its lists are megabytes, which a worker has no use for.
+    # Imported here, since its lists take megabytes that a worker never needs.
     from zxcvbn import zxcvbn
 
-    words = {*TRIED_FIRST, *(part for part in _NO_WORD.split(email.lower()) if len(part) > 2)}
-    left = password.lower()
-    # The longest first, so that nothing is left over of one that holds another.
+    words = {*COMMON_WORDS, *(part for part in _NOT_WORD.split(email.lower()) if len(part) > 2)}
+    remainder = password.lower()
+    # The longest first, so that a word inside another one leaves no rest.
     for word in sorted(words, key=len, reverse=True):
-        left = left.replace(word, "")
-    found = zxcvbn(password[:LOOKED_THROUGH], user_inputs=sorted(words))
-    if len(left) < LEFT_OVER or found["score"] < LEAST_MARK:
+        remainder = remainder.replace(word, "")
+    rating = zxcvbn(password[:RATED_LENGTH], user_inputs=sorted(words))
+    if len(remainder) < MIN_REMAINDER or rating["score"] < MIN_SCORE:
         why = (
-            found["feedback"]["warning"]
+            rating["feedback"]["warning"]
             or "It is made of little but your address, words of the trade or one character."
         )
         raise PeopleError(f"That is guessed too easily. {why}")
@@ -134,13 +156,15 @@ def hash_password(password: str, email: str) -> str:
 
 
 def find_user(email: str) -> User | None:
-    """Find the person with this address in any spelling, disabled ones included.
+    """Return the user with this address in any spelling, disabled ones included; else None.
 
-    Only by the canonical form, which is also what attempts are counted by: no text finds a person and is counted for another.
-    Where earlier versions let in two people with one canonical form: the one whose spelling is this one, or else the first.
+    Compares the canonical form only, which login attempts are counted by too: no text finds a user
+    and is counted for another. If earlier versions created two users with one canonical form,
+    returns the one with this exact spelling, else the first.
     """
     form, written = canonical(email), clean(email).strip().lower()
-    # The second half: of a user whom a version made that kept no canonical form, until the daily repair.
+    # The second condition finds users of a version that stored no canonical form, until the daily
+    # repair adds it.
     same = (
         select(User)
         .where(or_(User.address == form, User.email.in_([form, written])))
@@ -151,12 +175,14 @@ def find_user(email: str) -> User | None:
 
 
 def set_password(user: User, password: str, at: datetime, *, given: bool = False) -> None:
-    """A new password; it ends every sign-in of that person. ``given``: as in ``create_user``. Commits.
+    """Set a new password and end all sessions of the user. Commits.
 
-    Whom a version before schema 0022 handed over to a provider, and who never signed in there, has a password again.
+    ``given``: as in ``create_user``. A user whom a version before schema 0022 handed over to a
+    provider, and who never signed in there, gets a password again.
 
     Raises:
-        PeopleError: it is none (see ``hash_password``), or a provider vouches for them.
+        PeopleError: the password is refused (see ``hash_password``), or a provider authenticates
+            the user.
     """
     if user.issuer is not None and user.subject is not None:
         raise PeopleError(f"{user.email} signs in at {user.issuer} and has no password here.")
@@ -167,7 +193,7 @@ def set_password(user: User, password: str, at: datetime, *, given: bool = False
 
 
 def disable(user: User, at: datetime) -> None:
-    """Shut a person out: no sign-in, no token, and none of those that are open. Commits."""
+    """Disable a user, revoke their tokens and end their sessions. Commits."""
     user.disabled_at = at
     db.session.execute(
         update(AccessToken)
@@ -178,13 +204,13 @@ def disable(user: User, at: datetime) -> None:
 
 
 def enable(user: User) -> None:
-    """Let a person in again. Commits."""
+    """Enable a disabled user. Commits."""
     user.disabled_at = None
     db.session.commit()
 
 
 def set_role(user: User, role: str, at: datetime) -> None:
-    """Another role; it ends every sign-in, so that nobody goes on with rights they lost. Commits."""
+    """Change a user's role and end their sessions, so that no session keeps old rights. Commits."""
     if role not in ROLES:
         raise PeopleError(f"“{role[:20]}” is no role. There are: {', '.join(ROLES)}.")
     user.role = role
@@ -192,7 +218,10 @@ def set_role(user: User, role: str, at: datetime) -> None:
 
 
 def check_password(email: str, password: str) -> User | None:
-    """The person, if the password is theirs and they are not disabled. Takes as long when there is no such person."""
+    """Return the user if the password is right and the user is enabled; else None.
+
+    Takes the same time if no such user exists.
+    """
     user = find_user(email)
     return (
         user
@@ -202,18 +231,24 @@ def check_password(email: str, password: str) -> User | None:
 
 
 def has_password(user: User | None, password: str) -> bool:
-    """Whether a password is this person's. Takes as long where there is no such person, or they have none."""
+    """Return whether this is the user's password.
+
+    Takes the same time if the user is None or has no password.
+    """
     try:
-        # Who signs in at a provider has none.
+        # Users of a provider have an empty hash.
         return _hasher.verify((user.password_hash if user else "") or _nobodys_hash(), password)
     except (VerificationError, InvalidHashError):
         return False
 
 
 def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
-    """Begin a sign-in; the key goes into the session cookie. ``browser``: in a few words, for its owner. Commits."""
+    """Start a session and return the key for the session cookie. Commits.
+
+    ``browser``: a short name, shown to the user.
+    """
     key = secrets.token_urlsafe(32)
-    _note_use(user, at)
+    _record_use(user, at)
     db.session.add(
         UserSession(
             user_id=user.id, key_hash=hashed(key), started_at=at, seen_at=at, browser=browser[:80]
@@ -224,45 +259,47 @@ def sign_in(user: User, at: datetime, browser: str = "") -> Secret:
 
 
 def signed_in(key: str, at: datetime, *, counts_as_use: bool) -> UserSession | None:
-    """The sign-in of this key, while it lasts: ``IDLE`` after its last use, ``ABSOLUTE`` after its start.
+    """Return the open session of this key; None if it ended or its user is disabled.
 
-    A poll does not count as use: a tab left open must not keep anybody signed in.
+    A session ends ``IDLE`` after its last use and ``ABSOLUTE`` after its start. Polls must pass
+    ``counts_as_use=False``, since an open tab must not keep a session alive. Commits when it
+    records the use, at most once a minute.
     """
-    found = db.session.scalar(_BY_KEY, {"key_hash": hashed(key), **limits(at)})
+    found = db.session.scalar(_BY_KEY, {"key_hash": hashed(key), **session_limits(at)})
     if found is None or found.user.disabled_at is not None:
         return None
     if counts_as_use and at - found.seen_at > timedelta(minutes=1):
         found.seen_at = at
-        _note_use(found.user, at)
+        _record_use(found.user, at)
         db.session.commit()
     return found
 
 
-def limits(at: datetime) -> dict[str, datetime]:
-    """The parameters of ``LASTING`` at this moment."""
+def session_limits(at: datetime) -> dict[str, datetime]:
+    """Return the parameters of ``IS_OPEN`` at this time."""
     return {"used_since": at - IDLE, "begun_since": at - ABSOLUTE}
 
 
-def _note_use(user: User, at: datetime) -> None:
-    """They are here. After more than ``IDLE`` this is another visit: the one before ended when they were last seen."""
+def _record_use(user: User, at: datetime) -> None:
+    """Record a use; after a pause of more than ``IDLE``, also when the last visit ended."""
     if user.seen_at is not None and at - user.seen_at > IDLE:
         user.left_at = user.seen_at
     user.seen_at = at
 
 
 def sign_out(key: str, at: datetime) -> None:
-    """End the sign-in, so that a copied cookie is worth nothing. Commits."""
+    """End a session on the server, so that copies of its cookie are invalid. Commits."""
     db.session.execute(
         update(UserSession).where(UserSession.key_hash == hashed(key)).values(ended_at=at)
     )
     db.session.commit()
 
 
-def end_all(user: User, at: datetime, *, but: str = "") -> None:
-    """End every sign-in of a person, ``but`` the one of this key. Commits."""
+def end_all(user: User, at: datetime, *, except_key: str = "") -> None:
+    """End a user's sessions, except the one of ``except_key``. Commits."""
     mine = update(UserSession).where(
         UserSession.user_id == user.id,
-        UserSession.key_hash != hashed(but),
+        UserSession.key_hash != hashed(except_key),
         UserSession.ended_at.is_(None),
     )
     db.session.execute(mine.values(ended_at=at))
@@ -270,10 +307,10 @@ def end_all(user: User, at: datetime, *, but: str = "") -> None:
 
 
 def new_token(user: User, name: str, at: datetime) -> Secret:
-    """A personal access token, to be shown once. Commits.
+    """Create a personal access token, to be shown once. Commits.
 
     Raises:
-        PeopleError: no name, or too many.
+        PeopleError: the name is empty, or the user has 20 tokens.
     """
     if not name.strip():
         raise PeopleError("Give the token a name that says what uses it.")
@@ -294,7 +331,7 @@ def new_token(user: User, name: str, at: datetime) -> Secret:
 
 
 def tokens_of(user: User) -> list[AccessToken]:
-    """A person's tokens that are not revoked, newest first."""
+    """Return a user's tokens that are not revoked, newest first."""
     mine = select(AccessToken).where(
         AccessToken.user_id == user.id, AccessToken.revoked_at.is_(None)
     )
@@ -302,7 +339,7 @@ def tokens_of(user: User) -> list[AccessToken]:
 
 
 def revoke_token(user: User, token_id: int, at: datetime) -> bool:
-    """Make one of a person's tokens worthless; False when they have no such. Commits."""
+    """Revoke one of a user's tokens; False if the user has no such token. Commits."""
     token = next((token for token in tokens_of(user) if token.id == token_id), None)
     if token is not None:
         token.revoked_at = at
@@ -311,9 +348,10 @@ def revoke_token(user: User, token_id: int, at: datetime) -> bool:
 
 
 def owner_of_token(value: str, at: datetime) -> User | None:
-    """Whose token it is, if it is not revoked and they are not disabled. Notes the use once a minute.
+    """Return the owner of a valid token; None if it is revoked or its owner is disabled.
 
-    Of who signs in at a provider only while they do so: ``VOUCHED_FOR`` after they were here last it rests until they come again.
+    Records the use once a minute, with a commit. A provider's user must have signed in within
+    ``TOKEN_PAUSES_AFTER``; otherwise the token is invalid until the next sign-in.
     """
     found = db.session.scalar(
         select(AccessToken).where(
@@ -323,7 +361,7 @@ def owner_of_token(value: str, at: datetime) -> User | None:
     if found is None or found.user.disabled_at is not None:
         return None
     if found.user.issuer is not None and (
-        found.user.seen_at is None or at - found.user.seen_at > VOUCHED_FOR
+        found.user.seen_at is None or at - found.user.seen_at > TOKEN_PAUSES_AFTER
     ):
         return None
     if found.used_at is None or at - found.used_at > timedelta(minutes=1):
@@ -333,5 +371,5 @@ def owner_of_token(value: str, at: datetime) -> User | None:
 
 
 def hashed(value: str) -> str:
-    """SHA-256: enough for values of 256 random bits, which no dictionary holds."""
+    """Return the SHA-256 of a value. Enough for 256 random bits, which no dictionary contains."""
     return hashlib.sha256(value.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""A person's open sessions: listed and ended, by themselves and by administrators. ``people`` begins them and looks them up."""
+"""Open sessions of a user: list them, and end one. ``users.service`` starts and finds them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +12,10 @@ from dashboard.users.models import User, UserSession
 
 @dataclass(frozen=True)
 class OpenSession:
-    """One browser that is signed in. ``browser``: in a few words, empty where it was not told; ``is_here``: the one that asks.
+    """A session that has not ended.
 
-    ``seen_at`` is up to a minute late: not every request is noted.
+    ``browser``: a short name, empty if unknown. ``is_here``: it sent the current request.
+    ``seen_at`` is up to one minute old, since not every request is recorded.
     """
 
     id: int
@@ -25,11 +26,14 @@ class OpenSession:
 
 
 def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
-    """A person's sessions that have not ended, the one last seen first. ``key``: that of the session that asks."""
+    """Return a user's open sessions, the last used first.
+
+    ``key``: the key of the session that sent the request.
+    """
     here = users.hashed(key)
-    mine = select(UserSession).where(UserSession.user_id == user.id, *users.LASTING)
+    mine = select(UserSession).where(UserSession.user_id == user.id, *users.IS_OPEN)
     found = db.session.scalars(
-        mine.order_by(UserSession.seen_at.desc(), UserSession.id.desc()), users.limits(at)
+        mine.order_by(UserSession.seen_at.desc(), UserSession.id.desc()), users.session_limits(at)
     )
     return [
         OpenSession(row.id, row.browser, row.started_at, row.seen_at, row.key_hash == here)
@@ -38,7 +42,7 @@ def open_of(user: User, at: datetime, key: str = "") -> list[OpenSession]:
 
 
 def end(user: User, session_id: int, at: datetime) -> bool:
-    """End one of a person's sessions; False where they have no such. Commits."""
+    """End one of a user's sessions; False if the user has no such open session. Commits."""
     mine = update(UserSession).where(
         UserSession.id == session_id, UserSession.user_id == user.id, UserSession.ended_at.is_(None)
     )

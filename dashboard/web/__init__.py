@@ -1,1 +1,1 @@
-"""What every page needs: templates, lists, htmx, security headers, sign-in throttling."""
+"""What every page needs: templates, lists, htmx, security headers, login throttling."""

@@ -1,4 +1,4 @@
-"""What a view requires of a visitor: a role, or nothing at all."""
+"""The role that a view requires, and addresses to return to after signing in."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -6,8 +6,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from flask import current_app, request, url_for
 
-# Characters of where to go after signing in, as it stands in the address of the sign-in page. What the console links to is
-# shorter; of a longer one the path stays.
+# Most characters of the ``next`` parameter of the sign-in page. Links of the console are shorter;
+# a longer address loses its query.
 LONGEST_NEXT = 1_800
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -17,7 +17,10 @@ PUBLIC = "public"
 
 
 def requires(role: str, *, poll: bool = False) -> Callable[[View], View]:
-    """Declare a view's least role (``PUBLIC`` for none). A ``poll`` never keeps anybody signed in, nor signs them in."""
+    """Declare the lowest role that may open a view; ``PUBLIC`` for everyone.
+
+    ``poll``: requests to the view do not count as use of the session, and start none.
+    """
 
     def mark(view: View) -> View:
         view.__dict__.update(role=role, poll=poll)
@@ -27,7 +30,10 @@ def requires(role: str, *, poll: bool = False) -> Callable[[View], View]:
 
 
 def safe_next(target: str | None) -> str:
-    """Where to go after signing in: an address of this console, from its host's root on, or its overview; cut to what fits."""
+    """Return the address to open after signing in: a page of this console, else the overview.
+
+    Addresses begin at the host's root. A query that is too long is removed.
+    """
     return short_address(_own_address(target)) or url_for("overview.show")
 
 
@@ -39,30 +45,30 @@ def _own_address(target: str | None) -> str:
         return overview
     local = not parts.scheme and not parts.netloc and target[1:2] not in {"/", "\\"}
     clean = local and target.isprintable() and "\\" not in target
-    # Browsers resolve “..” and “%2e%2e”: below a path, another application may be there.
+    # Browsers resolve “..” and “%2e%2e”, and another application may answer above this path.
     leaves = ".." in unquote(parts.path).split("/") or not target.startswith(overview)
     return target if clean and not leaves else overview
 
 
 def view_mark(name: str, otherwise: Any = None) -> Any:
-    """Return what the view of this request was marked with (``requires``)."""
+    """Return a mark that ``requires`` set on the view of this request."""
     view = current_app.view_functions.get(request.endpoint or "")
     return getattr(view, name, otherwise)
 
 
 def role_of_view() -> str | None:
-    """The least role that what is asked for declares; None where it declares none, or is nothing."""
+    """Return the role that the requested view declares; None without a view or declaration."""
     found: str | None = view_mark("role")
     return found
 
 
 def is_for_scripts() -> bool:
-    """Whether data is asked for rather than a page, by the path's ending."""
+    """Return whether the path's ending asks for data, and not for a page."""
     return request.path.endswith((".json", ".csv", ".jsonl", ".parquet"))
 
 
 def short_address(target: str | None) -> str | None:
-    """A path with its query, or without it where that is too long for an address; None where the path is, too."""
+    """Return an address without its query if too long; None if the path alone is too long."""
     target = target or ""
     return next(
         (
@@ -75,5 +81,5 @@ def short_address(target: str | None) -> str | None:
 
 
 def address_asked_for() -> str:
-    """Path and query of this request, from its host's root on."""
+    """Return path and query of this request, from the host's root."""
     return request.root_path + request.full_path.rstrip("?")

@@ -1,6 +1,9 @@
-"""Static files by their content: an address that carries a file's fingerprint may be kept for a year. All answers packed.
+"""Static files with a fingerprint in their address, and compression of responses.
 
-A packed page's length tells what else is in it only to who can have it asked for with a cookie: the session's is SameSite.
+A browser may cache a file with a fingerprint for one year.
+
+Compression could reveal a page's content by its length only to a site that can request the page
+with the session cookie, which is SameSite.
 """
 
 import hashlib
@@ -15,7 +18,7 @@ A_YEAR = 31_536_000
 
 
 def init_app(app: Flask) -> None:
-    """Every ``url_for("static", ...)`` gets the fingerprint, every answer that was asked for by it may be kept."""
+    """Add the fingerprint to each ``url_for("static", ...)`` and the cache header to responses."""
     app.config.update(COMPRESS_ALGORITHM=["br", "gzip"], COMPRESS_BR_LEVEL=1, COMPRESS_LEVEL=4)
     Compress(app)
     app.url_defaults(_fingerprint)
@@ -29,7 +32,7 @@ def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:
 
 @cache
 def _of_file(folder: str, name: str) -> str | None:
-    """Worked out once: a page asks for the sprite with every icon, and a new version of the files comes with a restart."""
+    """Return a file's fingerprint. Cached, since each icon needs it and files change by restart."""
     path = Path(folder, name)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""Parts of addresses."""
+"""Converters of URL variables."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from werkzeug.routing import IntegerConverter, Map
 
 
 class Id(IntegerConverter):
-    """``<int:…>`` in a path: a number that a column of ids can hold. Any other is the id of nothing, on either database."""
+    """``<int:…>`` in a path: a number that fits an id column of both databases; else 404."""
 
     regex = "[0-9]+"
 

@@ -1,4 +1,4 @@
-"""How much of the fleet a page's figures cover, and how old they are."""
+"""Coverage of the fleet: how much of it a page's figures include, and how old they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +14,10 @@ from dashboard.refresh.models import Refresh
 
 @dataclass(frozen=True)
 class Coverage:
-    """How much of the fleet the snapshot holds, and how old it is: on every page.
+    """How much of the fleet the snapshot holds, and its age; shown on every page.
 
-    ``outage``: why the last pass was stopped; ``silent_since``: since when Peliqan answers nobody.
+    ``outage``: why the last refresh stopped. ``silent_since``: since when Peliqan's API does not
+    answer; None while it does.
     """
 
     accounts: int
@@ -29,17 +30,17 @@ class Coverage:
 
     @property
     def unreadable(self) -> int:
-        """Accounts whose last try failed."""
+        """Return the number of accounts whose last read failed."""
         return sum(count for _, count in self.reasons)
 
     @property
     def running(self) -> bool:
-        """Whether a pass is under way."""
+        """Return whether a refresh is in progress."""
         return self.last is not None and self.last.ended_at is None
 
     @property
     def idle(self) -> bool:
-        """Whether a pass is under way that no worker goes on with."""
+        """Return whether a refresh is in progress that no worker continues."""
         return (
             self.running
             and self.last is not None
@@ -48,7 +49,7 @@ class Coverage:
 
     @property
     def seconds_left(self) -> float | None:
-        """How long the pass will take at its present rate; None before that can be told."""
+        """Return the seconds until the refresh ends at its present rate; None if unknown."""
         last = self.last
         if last is None or not last.rate or not last.accounts or last.listed_at is None:
             return None
@@ -56,7 +57,7 @@ class Coverage:
 
 
 def coverage() -> Coverage:
-    """How much of the fleet is known and how old that is; read once a request."""
+    """Return the coverage of the fleet; read once a request."""
     if "coverage" not in g:
         g.coverage = _coverage()
     found: Coverage = g.coverage

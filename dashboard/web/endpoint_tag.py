@@ -1,4 +1,4 @@
-"""Says by which endpoint a request is answered, and about which account: for the log and the measurements in front of the app."""
+"""Puts endpoint and ids of a request into its WSGI environment, for the access log."""
 
 from flask import Flask, request
 
@@ -6,14 +6,14 @@ from dashboard.telemetry.access_log import ENDPOINT, PLACE
 
 
 def init_app(app: Flask) -> None:
-    """Before anything else, so that what is refused is known as well."""
-    app.before_request(_say)
+    """Set the tags before all other hooks, so that refused requests have them as well."""
+    app.before_request(_tag_request)
 
 
-def _say() -> None:
+def _tag_request() -> None:
     if request.endpoint is not None:
         request.environ[ENDPOINT] = request.endpoint
-        # Numbers are Peliqan's ids. A word in an address may be anything.
+        # Numbers are Peliqan's ids; text in an address may be anything.
         request.environ[PLACE] = {
             name: value
             for name, value in (request.view_args or {}).items()

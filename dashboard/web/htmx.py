@@ -1,4 +1,4 @@
-"""The only reader and writer of htmx's headers."""
+"""Headers of htmx: read and written by this module only."""
 
 from urllib.parse import urlsplit
 
@@ -6,7 +6,7 @@ from flask import Response, request, url_for
 
 
 def is_htmx() -> bool:
-    """Whether a fragment is asked for rather than a page."""
+    """Return whether the request asks for a fragment, and not for a page."""
     return (
         request.headers.get("HX-Request") == "true"
         and request.headers.get("HX-History-Restore-Request") != "true"
@@ -14,22 +14,22 @@ def is_htmx() -> bool:
 
 
 def target() -> str:
-    """The id of what the answer is put into; empty where it has none."""
+    """Return the id of the element that the response replaces; empty if it has none."""
     return request.headers.get("HX-Target", "") if is_htmx() else ""
 
 
 def path_of_page() -> str | None:
-    """Path and query of the page that asks, where it is one of ours."""
+    """Return path and query of the page that sent the request; None if it is another site's."""
     return path_here(request.headers.get("HX-Current-URL"))
 
 
 def path_here(url: str | None) -> str | None:
-    """Path and query of an address of this console; None for any other."""
+    """Return path and query of an address of this console; None for any other address."""
     try:
         parts = urlsplit(url or "")
     except ValueError:
         return None
-    # Behind a proxy that passes no Host on, the browser knows the console by its external address alone.
+    # If a proxy does not pass the Host header on, the browser knows only the external address.
     if parts.netloc not in {
         request.host,
         urlsplit(url_for("overview.show", _external=True)).netloc,
@@ -39,15 +39,15 @@ def path_here(url: str | None) -> str | None:
 
 
 def say_settled(answer: str) -> Response:
-    """A fragment that has come to its end: what stands around it (``hx-trigger="settled"``) reads itself anew, once."""
+    """Return a fragment that is final; listeners of ``settled`` around it reload once."""
     return Response(answer, headers={"HX-Trigger": "settled"})
 
 
 def say_moved(answer: str) -> Response:
-    """A fragment that tells what else on the page should read itself anew (``hx-trigger="moved from:body"``)."""
+    """Return a fragment that makes listeners of ``moved from:body`` on the page reload."""
     return Response(answer, headers={"HX-Trigger": "moved"})
 
 
 def go_to(url: str, status: int = 204) -> Response:
-    """Make htmx load another page; followed on any status."""
+    """Return a response that makes htmx load another page, whatever its status."""
     return Response(status=status, headers={"HX-Redirect": url})

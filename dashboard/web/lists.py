@@ -1,4 +1,4 @@
-"""What all pages share: lists as HTML, JSON and CSV from one view, the templates' filters."""
+"""Lists of all pages: HTML, JSON and CSV from one view."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ from dashboard.web.coverage import coverage
 CSV_MOST = 100_000
 
 
-# As Flask's ``url_for`` writes a query.
+# The characters that Flask's ``url_for`` leaves unquoted in a query.
 _SAFE = "!$'()*,/:;?@"
 
 
@@ -30,20 +30,23 @@ def _encoded(name: str, values: tuple[str, ...]) -> str:
 
 
 def query_of(args: Mapping[str, Any]) -> str:
-    """Parameters as they stand in an address; lists are there once for each value."""
-    asked, repeated = [], []
+    """Return parameters as a query string; each value of a list is a parameter of its own."""
+    single, repeated = [], []
     for name, value in args.items():
         if isinstance(value, list):
-            # The columns that were chosen of a wide table are the longest part of dozens of links.
+            # Cached, since chosen columns of a wide table are the longest part of dozens of links.
             repeated.append(_encoded(name, tuple(value)))
         else:
-            asked.append((name, value))
-    return "&".join([urlencode(asked, safe=_SAFE), *repeated] if asked else repeated)
+            single.append((name, value))
+    return "&".join([urlencode(single, safe=_SAFE), *repeated] if single else repeated)
 
 
 @dataclass(frozen=True)
 class ListContext:
-    """One page of any list as a template shows it: with the addresses of its neighbours. ``args``: of the path."""
+    """A page of any list for its template, with the addresses of its other pages and formats.
+
+    ``args``: the variables of its path.
+    """
 
     endpoint: str
     args: dict[str, Any]
@@ -52,16 +55,16 @@ class ListContext:
 
     @cached_property
     def plain(self) -> str:
-        """This list with nothing asked of it."""
+        """Return the list's address without a query."""
         return url_for(self.endpoint, **self.args)
 
     def url(self, **changes: Any) -> str:
-        """This list with the query changed."""
+        """Return the list's address with parameters of its query changed."""
         query = query_of(self.page.query.url_args(**changes))
         return f"{self.plain}?{query}" if query else self.plain
 
     def twin(self, extension: str) -> str:
-        """The same list for scripts."""
+        """Return the address of the list as JSON or CSV."""
         return url_for(
             f"{self.endpoint}_{extension}",
             **self.args,
@@ -69,23 +72,23 @@ class ListContext:
         )
 
     def sort_url(self, name: str) -> str:
-        """Sorted by this column, or the other way round where it is already."""
+        """Return the address of the list sorted by this column, reversed if it is already."""
         return self.url(sort=f"-{name}" if self.sorted_by == name else name)
 
     @property
     def sorted_by(self) -> str:
-        """The sort in force, ``-`` in front for descending."""
+        """Return the current sort; ``-`` in front means descending."""
         return self.page.query.sort or self.default_sort
 
     @property
     def page_sizes(self) -> tuple[int, ...]:
-        """What may be chosen."""
+        """Return the page sizes to choose from."""
         return PAGE_SIZES
 
 
 @dataclass(frozen=True)
 class ListPage(ListContext):
-    """A list of the store's, with its filters and their counts."""
+    """A page of a database list, with its filters and their counts."""
 
     listing: Listing
     choices: dict[str, list[Choice]]
@@ -97,12 +100,12 @@ def render_list(
     template: str,
     fragment: str,
     *,
-    beside: Callable[[list[Any]], Any] = lambda rows: None,
+    extra: Callable[[list[Any]], Any] = lambda rows: None,
     **more: Any,
 ) -> ResponseReturnValue:
-    """One list from one request: a page, the fragment htmx asks for, JSON or CSV, by the path's ending.
+    """Render a list as page, htmx fragment, JSON or CSV, by the ending of the request's path.
 
-    ``beside``: what the template is given as ``beside``, worked out for the rows of the page.
+    ``extra``: computes the template variable ``beside`` from the rows of the page.
     """
     query = listing.read(request.args)
     if request.path.endswith(".csv"):
@@ -119,34 +122,41 @@ def render_list(
             total=page.total,
             as_of=as_of.isoformat().replace("+00:00", "Z") if as_of else None,
         )
-    place = request.endpoint or "", request.view_args or {}
-    shown = ListPage(*place, page, listing.default_sort, listing, listing.choices(page))
+    shown = ListPage(
+        request.endpoint or "",
+        request.view_args or {},
+        page,
+        listing.default_sort,
+        listing,
+        listing.choices(page),
+    )
     return render_template(
-        fragment if htmx.is_htmx() else template, list=shown, beside=beside(page.items), **more
+        fragment if htmx.is_htmx() else template, list=shown, beside=extra(page.items), **more
     )
 
 
 def read_whole_list(listing: Listing, query: ListQuery) -> list[Any]:
-    """Read every row that matches, for a CSV file.
+    """Return every row that matches, for a CSV file.
 
     Raises:
-        BadQuery: more than ``CSV_MOST`` match; a file of a part of them would look whole.
+        BadQuery: more than ``CSV_MOST`` rows match, since a partial file would look complete.
     """
     page = listing.page(replace(query, page=1, per_page=CSV_MOST), whole=True)
     if page.total > CSV_MOST:
         raise BadQuery(
-            f"The list has {page.total:,} rows, and a CSV file holds {CSV_MOST:,} at most. No file was made. Narrow the list by a"
-            " search or a filter, or fetch its .json page by page."
+            f"The list has {page.total:,} rows, and a CSV file holds {CSV_MOST:,} at most."
+            " No file was made. Narrow the list by a search or a filter, or fetch its .json page by"
+            " page."
         )
     return page.items
 
 
 def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
-    """Rows as CSV with formulas made harmless."""
+    """Return rows as a CSV file, with formulas made harmless."""
     out = io.StringIO()
     if items:
         writer = csv.writer(out)
-        # Columns may be a customer's own, too.
+        # Headings are made harmless too, since they may be customers' column names.
         writer.writerow([csv_cell(name) for name in items[0]])
         writer.writerows([csv_cell(row[name]) for name in items[0]] for row in items)
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
@@ -154,7 +164,7 @@ def csv_response(items: Sequence[dict[str, Any]], name: str) -> Response:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value as CSV holds it: numbers as they are, text that a spreadsheet would run made harmless."""
+    """Return a value for CSV, where text that a spreadsheet would run is made harmless."""
     if isinstance(value, dict):
         value = "; ".join(f"{key} {count}" for key, count in value.items())
     return harmless(str(value)) if isinstance(value, (str, list, tuple)) else value

@@ -1,8 +1,9 @@
-"""Whose attempts to sign in are counted together, so that nobody can go on guessing and nobody is shut out by others.
+"""Keys by which login attempts are counted: they stop guessing and lock nobody else out.
 
-Attempts count by account and by address. A browser that somebody signed in with before has a cookie that says so, good for that
-account alone (OWASP, "Slow down online guessing attacks with device cookies"), and its attempts count by themselves: strangers
-who use up an account's attempts, or those of an address that many share, keep nobody out who has been here before.
+Attempts count by account and by address. A browser that signed in before has a cookie for that
+account ("device cookie": OWASP, "Slow down online guessing attacks with device cookies"). Its
+attempts are counted separately, so that strangers who use up the attempts of an account or of a
+shared address do not lock out its users.
 """
 
 import hashlib
@@ -19,30 +20,31 @@ from dashboard.context import services
 from dashboard.core.email_addresses import canonical
 
 HALF_A_YEAR: Final = 180 * 86_400
-# An IPv6 user has at least so many addresses as this leaves open (RFC 6177): counted one by one, they would be no limit.
+# Prefix length of one user's IPv6 network (RFC 6177): single addresses would be no limit.
 ONE_USERS_NETWORK: Final = 64
 SIGN_IN: Final = "people.login"
 
 
 def init_app(app: Flask) -> None:
-    """Have every sign-in, by whichever way, leave the cookie."""
-    user_logged_in.connect(_know_this_browser, app)
+    """Set the device cookie at every sign-in, whatever its way."""
+    user_logged_in.connect(_remember_browser, app)
 
 
 def by_address() -> str:
-    """Who asks: a browser that is known for the account, or else a network."""
+    """Return the key of the client: its device cookie for the account, else its network."""
     return count_key(_known_browser() or f"from {_network(request.remote_addr or '')}")
 
 
 def by_account() -> str:
-    """For whom is asked: an account, whether there is one of that name or not; a browser that is known for it apart."""
+    """Return the key of the account, existing or not; a device cookie has a key of its own."""
     return count_key(_known_browser() or f"for {account()}")
 
 
 def count_key(who: str) -> str:
-    """Return the key under which attempts of ``who`` are counted: a keyed hash.
+    """Return the key under which attempts are counted: a keyed hash of ``who``.
 
-    The limiter logs its keys and keeps them in Redis, where neither a client's address nor an e-mail address has a place.
+    Hashed, since the limiter logs its keys and stores them in Redis, where no client address and no
+    e-mail address should be.
     """
     return hmac.digest(
         current_app.config["SECRET_KEY"].encode(), f"attempts {who}".encode(), hashlib.sha256
@@ -50,14 +52,14 @@ def count_key(who: str) -> str:
 
 
 def cookie_name() -> str:
-    """The name of the cookie by which a browser is known for an account."""
+    """Return the name of the device cookie."""
     return f"{services().settings.cookie_prefix}console_browser"
 
 
 def account() -> str:
-    """Return the canonical form of the address that somebody signs in with; empty for every other request.
+    """Return the canonical address of a sign-in request; empty for every other request.
 
-    Only of the sign-in form: a field of this name in another form would say that its sender is known for an account.
+    Reads the sign-in form only: a field of this name in another form must not select an account.
     """
     return canonical(request.form.get("email", "")) if request.endpoint == SIGN_IN else ""
 
@@ -75,26 +77,26 @@ def _network(address: str) -> str:
 
 
 def _known_browser() -> str:
-    """What tells a browser that has signed in with the account that is asked for from all others; empty for any other."""
-    mark = _mark_for(account())
-    return f"browser {mark}" if mark else ""
+    """Return what identifies a device cookie of the requested account; empty without one."""
+    device_id = _device_id_for(account())
+    return f"browser {device_id}" if device_id else ""
 
 
-def _mark_for(address: str) -> str:
-    """The mark of this browser, where it is known for an account; empty for any other."""
+def _device_id_for(address: str) -> str:
+    """Return the id in this browser's device cookie for an account; empty without one."""
     try:
         return _signer(address).unsign(request.cookies.get(cookie_name(), "")).decode()
     except BadSignature:
         return ""
 
 
-def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
-    # It keeps the mark that it has: a new one each time would begin to count anew.
+def _remember_browser(_app: Flask, user: Any, **_: Any) -> None:
+    # The id is kept if there is one, since a new id would start counting again.
     address = canonical(user.email)
-    signed = _signer(address).sign(_mark_for(address) or secrets.token_urlsafe(16)).decode()
+    signed = _signer(address).sign(_device_id_for(address) or secrets.token_urlsafe(16)).decode()
 
     @after_this_request
-    def keep(response: Response) -> Response:
+    def set_cookie(response: Response) -> Response:
         secure = bool(current_app.config["SESSION_COOKIE_SECURE"])
         path = current_app.config["SESSION_COOKIE_PATH"]
         response.set_cookie(
@@ -110,7 +112,8 @@ def _know_this_browser(_app: Flask, user: Any, **_: Any) -> None:
 
 
 def _signer(address: str) -> Signer:
-    # The address is part of what signs and not of what is signed: the cookie names nobody. The newest key comes last.
+    # The address is part of the salt and not of the value, so that the cookie names nobody. The
+    # newest key comes last.
     keys = [
         *reversed(current_app.config["SECRET_KEY_FALLBACKS"] or []),
         current_app.config["SECRET_KEY"],

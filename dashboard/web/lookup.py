@@ -1,4 +1,4 @@
-"""Objects named in addresses: found, or answered with 404."""
+"""Objects named in addresses: found, or a 404 response."""
 
 from flask import abort
 
@@ -11,18 +11,18 @@ PATH = "/accounts/<int:account_id>/connections/<int:connection_id>"
 
 
 def get_account_or_404(account_id: int) -> Account:
-    """The account, or a page that says there is none."""
+    """Return the account; aborts with 404 if there is none."""
     account = queries.account_or_none(account_id)
     if account is None:
         abort(
             404,
-            f"No account has the id {account_id}, or it is newer than the last pass over the fleet.",
+            f"No account has the id {account_id}, or it is newer than the last refresh.",
         )
     return account
 
 
 def get_cause_or_404(cause_id: int) -> Cause:
-    """The cause, or a page that says there is none."""
+    """Return the cause; aborts with 404 if there is none."""
     cause = finding_queries.cause_or_none(cause_id)
     if cause is None:
         abort(404, f"There is no cause {cause_id}, or it has been forgotten.")
@@ -30,22 +30,27 @@ def get_cause_or_404(cause_id: int) -> Cause:
 
 
 def get_visible_cause_or_403(cause_id: int) -> Cause:
-    """The cause, to change what is said of it to everybody: not for who sees a part of what is behind it."""
+    """Return the cause if the user sees all of it; aborts with 404 or 403 otherwise.
+
+    For changes that all users see, which a user who sees only a part of the cause must not make.
+    """
     cause = get_cause_or_404(cause_id)
     if not finding_queries.is_fully_visible(cause):
         abort(
             403,
-            "This cause has to do with customers that you do not see, too. Ask somebody who sees all, or take each finding.",
+            "This cause has to do with customers that you do not see, too."
+            " Ask somebody who sees all, or take each finding.",
         )
     return cause
 
 
 def get_connection_or_404(account_id: int, connection_id: int) -> Connection:
-    """The connection, or a page that says there is none."""
+    """Return the connection; aborts with 404 if there is none."""
     connection = queries.connection_or_none(account_id, connection_id)
     if connection is None:
         abort(
             404,
-            f"Account {account_id} has no connection {connection_id}, or it is newer than the last pass.",
+            f"Account {account_id} has no connection {connection_id},"
+            " or it is newer than the last refresh.",
         )
     return connection

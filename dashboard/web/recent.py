@@ -1,4 +1,7 @@
-"""What a page asked the API for a moment ago: a table's name and columns, which the rows that it then asks for need as well."""
+"""A short-lived cache of API responses, for requests of one page that need the same.
+
+Example: the name and columns of a table, which the page and its rows both need.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -16,35 +19,37 @@ MOST: Final = 200
 
 
 class Recent:
-    """Answers that one web process got, shared by its threads."""
+    """Responses that a web process received, shared by its threads. Holds ``MOST`` at most."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, tuple[datetime, Any]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[datetime, Any]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable, at: datetime) -> Any:
-        """What was kept for ``key`` no half minute ago; else None."""
+        """Return the value of ``key`` if it is younger than ``LASTS``; else None."""
         with self._lock:
-            kept_at, value = self._kept.get(key, (None, None))
-        return value if kept_at is not None and timedelta() <= at - kept_at < LASTS else None
+            stored_at, value = self._entries.get(key, (None, None))
+        return value if stored_at is not None and timedelta() <= at - stored_at < LASTS else None
 
-    def keep(self, key: Hashable, at: datetime, value: Any) -> None:
-        """For whoever asks within half a minute."""
+    def store(self, key: Hashable, at: datetime, value: Any) -> None:
+        """Store a value for ``LASTS``."""
         with self._lock:
-            self._kept[key] = (at, value)
-            self._kept.move_to_end(key)
-            if len(self._kept) > MOST:
-                self._kept.popitem(last=False)
+            self._entries[key] = (at, value)
+            self._entries.move_to_end(key)
+            if len(self._entries) > MOST:
+                self._entries.popitem(last=False)
 
 
-def remember_for_a_moment(key: Hashable, how: Callable[[], V], *, anew: bool) -> V:
-    """``how()``, which is nothing that is None, or what it gave a moment ago. Who may see the one may see the other: that is the
-    caller's to know. ``anew``: ask it, whatever is kept.
+def cached_briefly(key: Hashable, make: Callable[[], V], *, refresh: bool) -> V:
+    """Return ``make()``, or its result for the same key of at most ``LASTS`` ago.
+
+    ``make`` must not return None. ``refresh``: call it in any case. The caller must ensure that all
+    who can use a key may see its value.
     """
     recent: Recent = current_app.extensions.setdefault("recent", Recent())
     at = services().clock()
-    found: V | None = None if anew else recent.get(key, at)
+    found: V | None = None if refresh else recent.get(key, at)
     if found is None:
-        found = how()
-        recent.keep(key, at, found)
+        found = make()
+        recent.store(key, at, found)
     return found

@@ -1,4 +1,4 @@
-"""Headers, names of hosts, CSRF and limits on attempts: in one place, for every answer."""
+"""Security headers, host names, form checks, CSRF and rate limits, for every response."""
 
 from urllib.parse import urlsplit
 
@@ -25,15 +25,17 @@ POLICY = {
     "frame-ancestors": "'none'",
     "base-uri": "'none'",
 }
-# All that the widget's own host name gives: nobody can sign in there, so nothing of the vendor's script can ask them to.
+# All that the widget's host name serves: nobody can sign in there, so the vendor's script cannot
+# ask users to.
 OF_THE_WIDGET = frozenset({"embed.frame", "static"})
 PROBES = frozenset({"health.alive", "health.ready", "measured.show"})
-# What browsers send forms as. Views read ``request.form`` alone, so that a body of any other kind is one that nobody checked.
+# The types in which browsers send forms. Views read ``request.form`` only, so a body of another
+# type would pass unchecked.
 FORMS = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
 def init_app(app: Flask) -> None:
-    """Wire all of them; who is asked for comes before anything else."""
+    """Register the checks and headers; the host name is checked first."""
     app.before_request(_by_our_name)
     app.before_request(_only_forms)
     csrf.init_app(app)
@@ -43,32 +45,36 @@ def init_app(app: Flask) -> None:
 
 
 def allow_frame(origin: str) -> None:
-    """Let this answer's page hold the widget's frame."""
+    """Allow the page of this response to embed the widget's frame."""
     g.policy = {**POLICY, "frame-src": origin}
 
 
 def own_policy(policy: str) -> None:
-    """Give this answer another Content-Security-Policy altogether: the widget's frame has its own."""
+    """Replace the Content-Security-Policy of this response; the widget's frame needs its own."""
     g.policy = policy
 
 
 def is_widgets_host() -> bool:
-    """Whether the request came by the widget's own host name (``DASHBOARD_WIDGET_ORIGIN``)."""
+    """Return whether the request came by the widget's host name (``DASHBOARD_WIDGET_ORIGIN``)."""
     return request.host.lower() == services().settings.widget_host
 
 
 def first_in_a_minute(what: str) -> bool:
-    """Whether this happens for the first time within a minute, for who asks: what anybody can cause is not noted each time."""
+    """Return whether the client causes this for the first time within one minute.
+
+    For audit entries of events that any client can cause, which are not recorded each time.
+    """
     return bool(limiter.limiter.hit(parse("1 per minute"), what, login_throttle.by_address()))
 
 
 def _by_our_name() -> None:
-    """Refuse a host name that is not ours, where they are set: what a page says of its own address must be true."""
+    """Refuse host names that are not configured, since pages contain their own address."""
     if request.environ["PATH_INFO"].startswith("//"):
-        # Werkzeug would read it as the path with one slash; what stands in front may have rules for that one alone.
+        # Werkzeug would merge the slashes, and a proxy's rules may know only the path with one.
         abort(404)
     if request.endpoint in PROBES:
-        # Kubernetes, load balancers and Prometheus name the address that they ask, and are told nothing of the console's own.
+        # Kubernetes, load balancers and Prometheus use the address of the process. Probes do not
+        # contain the console's address.
         return
     hosts = services().settings.hosts
     if hosts and urlsplit(f"//{request.host}").hostname not in hosts:
@@ -78,17 +84,18 @@ def _by_our_name() -> None:
 
 
 def _only_forms() -> None:
-    """Refuse a body that is no form, and a form with a file in it: what is checked and what is used is the text of its fields."""
+    """Refuse bodies that are no forms, and files: only the text of form fields is checked."""
     if request.method in {"GET", "HEAD", "OPTIONS"} or not request.endpoint:
         return
     if request.content_type and request.mimetype not in FORMS:
         abort(
             400,
-            "The console reads forms. Send the fields as application/x-www-form-urlencoded, as its pages do.",
+            "The console reads forms."
+            " Send the fields as application/x-www-form-urlencoded, as its pages do.",
         )
     if request.files:
         abort(400, "No form of the console takes a file. Send each field as text.")
-    # Of a multipart form: what reads all fields would stumble over it.
+    # Possible in a multipart form; code that reads all fields would fail on it.
     if None in request.form:
         abort(400, "A field of this form has no name. Send it again as the page does.")
 
@@ -112,8 +119,8 @@ def _headers(response: Response) -> Response:
             "Strict-Transport-Security", "max-age=31536000; includeSubDomains"
         )
     if request.endpoint != "static":
-        # Customers' data must not stay in a shared computer's cache, nor behind the Back button after signing out. Set and not
-        # left to be: Flask lets a file be kept by anybody, as static ones may be.
+        # Customers' data must not stay in a shared computer's cache, nor be reachable by the Back
+        # button after sign-out. Overwritten, since Flask makes sent files cacheable for all.
         response.headers["Cache-Control"] = "no-store"
         response.headers.pop("Expires", None)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")

@@ -1,4 +1,4 @@
-"""Filters, globals and addresses of the templates."""
+"""Filters, globals and addresses for the templates."""
 
 import re
 from functools import cache
@@ -20,17 +20,20 @@ _INT_IN_RULE = re.compile(r"<int:(\w+)>")
 
 @cache
 def _pattern(endpoint: str) -> str:
-    """The endpoint's path with its numbers in braces."""
+    """Return an endpoint's path with its numbers in braces."""
     return _INT_IN_RULE.sub(r"{\1}", next(current_app.url_map.iter_rules(endpoint)).rule)
 
 
 def object_url(endpoint: str, **numbers: int) -> str:
-    """What ``url_for`` gives for a page that numbers alone lead to. Lists ask for two a row: a seventh of their time."""
+    """Return the address of a page whose path has numbers only.
+
+    Faster than ``url_for``, which took a seventh of a list's time with two calls a row.
+    """
     return request.root_path + _pattern(endpoint).format(**numbers)
 
 
 def quick_url_for(endpoint: str, **values: Any) -> str:
-    """``url_for`` for the templates: it works out anew what each of a page's dozens of plain links and icons is."""
+    """Return ``url_for`` for templates; addresses without values are cached."""
     if endpoint == "static":
         return _static(request.root_path, **values)
     return (
@@ -40,12 +43,12 @@ def quick_url_for(endpoint: str, **values: Any) -> str:
 
 @cache
 def _static(_root_path: str, filename: str) -> str:
-    """As long as the process lives: so do the files' fingerprints."""
+    """Return a static file's address. Cached, since fingerprints last as long as the process."""
     return url_for("static", filename=filename)
 
 
 def init_app(app: Flask) -> None:
-    """Give the templates their filters and what every page shows."""
+    """Register the filters and globals of the templates."""
     app.jinja_env.undefined = StrictUndefined
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(duration=_duration, number=_number, words=_words, host=_host)
@@ -79,10 +82,10 @@ def _number(value: float | None) -> str:
 
 
 def _words(value: str) -> str:
-    """``saltedge_refresh`` as people read it."""
+    """Return a code such as ``saltedge_refresh`` as words."""
     return value.replace("_", " ").replace(".", " ")
 
 
 def _host(url: str) -> str:
-    """Of an address, what people tell it by."""
+    """Return the host of an address."""
     return urlsplit(url).hostname or url

@@ -1,6 +1,6 @@
-"""Times as the viewer reads them: in the browser's zone, as old as they are, the exact one on hovering.
+"""Times for pages: in the browser's time zone, with age and exact time.
 
-Drawn here and not by macros: a list has a hundred of them, and so they were a fifth of its time.
+Rendered here and not by macros, which took a fifth of the time of a list with a hundred times.
 """
 
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from markupsafe import Markup
 
 from dashboard.context import services
 
-# A minute more or less is not said of what is hours old.
+# Seconds of a day, an hour, a minute, a second: an age is rounded down to the largest that fits.
 _UNITS = (86_400, 3_600, 60, 1)
 _ZONES = available_timezones()
-# Before that, a weekday's name might mean two days.
+# From this age in days on, a weekday's name could mean two days.
 DAYS_BY_NAME = 7
 _NOTHING = Markup('<span class="text-secondary">{}</span>')
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """Whom a page is made for: their zone, and when it is made: one moment for all that it shows."""
+    """The time zone of the viewer, and the moment at which the page is made."""
 
     zone: ZoneInfo
     now: datetime
@@ -39,22 +39,22 @@ def _viewer() -> Viewer:
 
 
 def zone() -> ZoneInfo:
-    """The viewer's time zone: the browser says it in a cookie; UTC until it has."""
+    """Return the viewer's time zone, from the cookie ``tz``; UTC without it."""
     return _viewer().zone
 
 
 def now() -> datetime:
-    """When the page is made."""
+    """Return when the page is made; the same for all of the page."""
     return _viewer().now
 
 
 def today_began() -> datetime:
-    """When the viewer's day began, in their zone."""
+    """Return the start of the current day in the viewer's time zone."""
     return now().astimezone(zone()).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def init_app(app: Flask) -> None:
-    """Give them to the templates: ``ago`` and ``moment`` as elements, the filters as text."""
+    """Register functions that return elements, and filters that return text."""
     app.jinja_env.globals.update(
         ago=ago, moment=moment, clock_time=clock_time, now=now, viewer_zone=lambda: zone().key
     )
@@ -62,17 +62,17 @@ def init_app(app: Flask) -> None:
 
 
 def ago(time: datetime | None, otherwise: str = "never") -> Markup:
-    """How long ago, as an element."""
+    """Return an element with the age of a time."""
     return _element(time, _age(time)) if time else _NOTHING.format(otherwise)
 
 
 def moment(time: datetime | None, otherwise: str = "–") -> Markup:
-    """When, in the viewer's zone, as an element."""
+    """Return an element with a time in the viewer's time zone."""
     return _element(time, short(time)) if time else _NOTHING.format(otherwise)
 
 
 def short(time: datetime) -> str:
-    """The viewer's time, with the day where it is another, and the zone written out."""
+    """Return a time in the viewer's time zone, with the date unless it is today."""
     local = time.astimezone(zone())
     today = now().astimezone(zone()).date()
     day = (
@@ -84,7 +84,7 @@ def short(time: datetime) -> str:
 
 
 def day(time: datetime) -> str:
-    """Its day in the viewer's zone, in full: "Monday 24 November"."""
+    """Return the full day of a time in the viewer's time zone: "Monday 24 November"."""
     local = time.astimezone(zone())
     return f"{local:%A} {local.day} {local:%B}" + (
         "" if local.year == now().astimezone(zone()).year else f" {local.year}"
@@ -92,12 +92,15 @@ def day(time: datetime) -> str:
 
 
 def clock_time(time: datetime) -> Markup:
-    """The time of day, as an element; the day stands above it."""
+    """Return an element with the time of day only."""
     return _element(time, f"{time.astimezone(zone()):%H:%M:%S}")
 
 
 def visit(time: datetime) -> str:
-    """When somebody was here last, as one says it: "today 08:12 CET", "on Monday 17:40 CET", "on 3 September 17:40 CEST"."""
+    """Return when a user was last here: "today 08:12 CET", "on Monday 17:40 CET".
+
+    From ``DAYS_BY_NAME`` days on with the date: "on 3 September 17:40 CEST".
+    """
     local = time.astimezone(zone())
     days = (now().astimezone(zone()).date() - local.date()).days
     day = (
@@ -111,7 +114,7 @@ def visit(time: datetime) -> str:
 
 
 def seconds_ago(time: datetime) -> float:
-    """Its age in seconds."""
+    """Return the age of a time in seconds."""
     return (now() - time).total_seconds()
 
 
@@ -129,11 +132,12 @@ def _in_words(seconds: int) -> str:
 
 
 def _element(time: datetime, text: str) -> Markup:
-    # Nothing here came from outside: times, names of zones that exist, and words of ours.
+    # Safe: only times, names of existing time zones, and our own words.
     return Markup(f"{_opened(time, zone())}{text}</time>")  # noqa: S704
 
 
 @lru_cache(4096)
 def _opened(time: datetime, viewers: ZoneInfo) -> str:
     local = time.astimezone(viewers)
-    return f'<time datetime="{time.isoformat()}" title="{local:%A {local.day} %B %Y, %H:%M:%S %Z} ({viewers.key})">'
+    title = f"{local:%A {local.day} %B %Y, %H:%M:%S %Z} ({viewers.key})"
+    return f'<time datetime="{time.isoformat()}" title="{title}">'

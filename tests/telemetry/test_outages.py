@@ -22,7 +22,7 @@ def test_while_an_outage_lasts_it_is_said_again_now_and_then(
     failing = logging.getLogger("failing")
     caplog.set_level(logging.INFO)
     caplog.handler.addFilter(
-        held := outages.Outages({outages.REDIS: ask}, look_every=0.01, tell_every=0.05)
+        held := outages.Outages({outages.REDIS: ask}, probe_every=0.01, log_every=0.05)
     )
     try:
         for _ in range(50):

@@ -1,1 +1,1 @@
-"""Pages for probes, metrics and service status."""
+"""Health probes and the metrics endpoint."""

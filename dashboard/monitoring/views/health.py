@@ -1,4 +1,4 @@
-"""For operators and their machines: is it alive, is it ready, and what is not."""
+"""Health probes: whether the process is alive, whether it is ready, and what is not ready."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from dashboard.web.access import PUBLIC, requires
 bp = Blueprint("health", __name__)
 OK = "ok"
 OLD = timedelta(minutes=30)
-# A worker takes the minute's job; three minutes without one, and there is none.
+# The worker claims the minute task; after three minutes without a claim, no worker runs.
 SEEN_WITHIN = 3 * MINUTE
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """What was found, each in words or "ok". Only the store and the queue decide whether pages can be shown."""
+    """The result of each check: "ok", or what is wrong. Only store and queue decide readiness."""
 
     store: str
     queue: str
@@ -34,25 +34,25 @@ class Readiness:
 
     @property
     def reason(self) -> str | None:
-        """Why no page can be shown, if none can."""
-        return next((said for said in (self.store, self.queue) if said != OK), None)
+        """Return why no page can be served; None if pages can be served."""
+        return next((result for result in (self.store, self.queue) if result != OK), None)
 
 
 @bp.get("/healthz")
 @requires(PUBLIC)
 def alive() -> ResponseReturnValue:
-    """The process answers."""
+    """Answer "ok" while the process runs."""
     return "ok\n", {"Content-Type": "text/plain; charset=utf-8"}
 
 
 @bp.get("/readyz")
 @requires(PUBLIC)
 def ready() -> ResponseReturnValue:
-    """What is not ready. Says nothing that is not for everybody.
+    """Report what is not ready, without confidential facts.
 
-    503 only where the store or the queue is away or takes nothing, so that nobody could sign in: then another machine serves
-    better. A worker or Peliqan that is not heard of is told as well, but pages show what is known, and say how old it is; to take
-    every machine out for it would help nobody.
+    503 only if the store or the queue does not answer or accept writes, since nobody can sign in
+    then and another machine may serve better. A missing worker or a silent API is reported with
+    200: pages show the snapshot and its age, and removing every machine would help nobody.
     """
     found = check_readiness(services())
     checks = {
@@ -62,20 +62,20 @@ def ready() -> ResponseReturnValue:
         "peliqan": found.peliqan,
     }
     age = found.snapshot_age
-    told = {
+    body = {
         "ready": found.reason is None,
         **({"reason": found.reason} if found.reason else {}),
         "checks": checks,
         "snapshot_age_seconds": round(age.total_seconds()) if age is not None else None,
         "stale": age is None or age > OLD,
     }
-    return jsonify(told), 503 if found.reason else 200
+    return jsonify(body), 503 if found.reason else 200
 
 
-def check_readiness(parts: Services) -> Readiness:
-    """How it stands at the moment; never raises."""
-    at = parts.clock()
-    queue = _queue(parts, at)
+def check_readiness(current: Services) -> Readiness:
+    """Check store, queue, worker and API. Does not raise."""
+    at = current.clock()
+    queue = _queue(current, at)
     unknown = "cannot be told without the store"
     try:
         if schema.needs_upgrade():
@@ -95,8 +95,8 @@ def check_readiness(parts: Services) -> Readiness:
     except SQLAlchemyError:
         store = "the database cannot be written to: its disk may be full"
     age = at - found.pass_alive_at if found.pass_alive_at is not None else None
-    lately = timedelta(seconds=max(600, 3 * parts.settings.dashboard_refresh_interval))
-    # The minute's job is due a while after it was taken.
+    recently = timedelta(seconds=max(600, 3 * current.settings.dashboard_refresh_interval))
+    # ``ticked_at`` is when the minute task is due next, one minute after the last claim.
     worker = _since(
         found.ticked_at - MINUTE if found.ticked_at else None,
         at,
@@ -104,19 +104,23 @@ def check_readiness(parts: Services) -> Readiness:
         "no worker has done anything",
     )
     return Readiness(
-        store, queue, worker, _since(found.answered_at, at, lately, "no account could be read"), age
+        store,
+        queue,
+        worker,
+        _since(found.answered_at, at, recently, "no account could be read"),
+        age,
     )
 
 
-def _queue(parts: Services, at: datetime) -> str:
+def _queue(current: Services, at: datetime) -> str:
     try:
-        parts.queues.waiting()
+        current.queues.waiting()
     except RedisError:
         return "Redis does not answer"
     except sqlite3.Error:
         return "the queue's file cannot be used: its disk may be full"
     try:
-        parts.queues.ensure_writable(at)
+        current.queues.ensure_writable(at)
     except RedisError:
         return "Redis takes no value: it may have no memory left"
     except sqlite3.Error:
@@ -124,7 +128,7 @@ def _queue(parts: Services, at: datetime) -> str:
     return OK
 
 
-def _since(last: datetime | None, at: datetime, within: timedelta, said: str) -> str:
+def _since(last: datetime | None, at: datetime, within: timedelta, problem: str) -> str:
     if last is None:
-        return f"{said} yet"
-    return OK if at - last <= within else f"{said} since {last:%d %B %Y, %H:%M UTC}"
+        return f"{problem} yet"
+    return OK if at - last <= within else f"{problem} since {last:%d %B %Y, %H:%M UTC}"

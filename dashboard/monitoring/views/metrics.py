@@ -1,6 +1,7 @@
-"""`/metrics`: what is counted, and how the fleet and the queue are at the moment, as Prometheus reads it.
+"""The endpoint `/metrics` for Prometheus: counters of the processes, and gauges of the fleet.
 
-No customer's name and no secret is in it. Still it is for machines of the operator's alone: see ``telemetry.metrics.may_read``.
+It contains no customer's name and no secret, but is for the operator's machines only: see
+``telemetry.metrics.may_read``.
 """
 
 import sqlite3
@@ -25,32 +26,36 @@ bp = Blueprint("measured", __name__)
 @bp.get("/metrics")
 @requires(PUBLIC)
 def show() -> ResponseReturnValue:
-    """All of it, for who may read it."""
-    parts = services()
-    if not metrics.may_read(request.environ, parts.settings.dashboard_metrics_token):
+    """Return all metrics to clients that may read them."""
+    current = services()
+    if not metrics.may_read(request.environ, current.settings.dashboard_metrics_token):
         abort(
             403,
-            "These are read by this machine alone, or with DASHBOARD_METRICS_TOKEN as a bearer token.",
+            "These are read by this machine alone,"
+            " or with DASHBOARD_METRICS_TOKEN as a bearer token.",
         )
-    return metrics.page(FleetCollector(parts), metrics.Disk(parts.settings.dashboard_data)), {
+    return metrics.page(FleetCollector(current), metrics.Disk(current.settings.dashboard_data)), {
         "Content-Type": CONTENT_TYPE_LATEST
     }
 
 
 class FleetCollector(Collector):
-    """How it is while somebody looks: read from the store and the queue, which all machines share. What is away is left out."""
+    """Gauges of the database and the queue, read at each scrape; those not available are left out.
 
-    def __init__(self, parts: Services) -> None:
-        self._parts = parts
+    All machines share both, so each reports the same values.
+    """
+
+    def __init__(self, current: Services) -> None:
+        self._services = current
 
     def describe(self) -> list[Metric]:
-        """Nothing beforehand: to describe them is to read them."""
+        """Return no descriptions, since describing the gauges would read them."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """The gauges."""
+        """Yield the gauges."""
         try:
-            waiting = self._parts.queues.waiting()
+            waiting = self._services.queues.waiting()
         except (RedisError, sqlite3.Error):
             waiting = None
         yield _one(
@@ -67,12 +72,12 @@ class FleetCollector(Collector):
             found, counts = service_status.read(), service_status.count()
         except SQLAlchemyError as error:
             current_app.logger.warning(
-                "Measurements without the database: %s", type(error).__name__
+                "Metrics without those of the database: %s", type(error).__name__
             )
             yield _one("console_store_up", "1 where the store answers.", 0)
             return
         yield _one("console_store_up", "1 where the store answers.", 1)
-        now = self._parts.clock()
+        now = self._services.clock()
         for name, text, last in (
             (
                 "console_snapshot_age_seconds",

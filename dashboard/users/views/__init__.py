@@ -1,1 +1,1 @@
-"""Sign-in, own settings, and the administration of people."""
+"""Pages of sign-in, the user's own settings, and the administration of users."""

@@ -1,4 +1,4 @@
-"""For administrators: the audit trail and the people."""
+"""Administration of users: create, change, restrict, hand over to a provider."""
 
 from flask import abort, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -12,7 +12,7 @@ from dashboard.users import service as people
 from dashboard.users.access import visitor
 from dashboard.users.lists import USERS, serialize_user
 from dashboard.users.models import User
-from dashboard.users.views.oidc import Away, provider
+from dashboard.users.views.oidc import ProviderUnavailable, provider
 from dashboard.web.access import requires
 from dashboard.web.lists import render_list
 
@@ -22,7 +22,7 @@ from dashboard.web.lists import render_list
 @bp.get("/users.csv", endpoint="users_csv")
 @requires("admin")
 def users() -> ResponseReturnValue:
-    """The people."""
+    """List the users."""
     return render_list(
         USERS, serialize_user, "users/users.html", "users/_users.html", roles=people.ROLES
     )
@@ -31,18 +31,18 @@ def users() -> ResponseReturnValue:
 @bp.post("/users")
 @requires("admin")
 def create_user() -> ResponseReturnValue:
-    """Add a person; their first password is handed over by the administrator, and good for choosing another."""
+    """Create a user. The administrator chooses the first password, which the user must replace."""
     email, role = request.form.get("email", ""), request.form.get("role", "")
     try:
         user = people.create_user(
             email, role, request.form.get("password", ""), services().clock(), given=True
         )
     except people.PeopleError as error:
-        _note("create_user", audit.FAILED, email)
+        _audit("create_user", audit.FAILED, email)
         return render_template(
             "users/user_form.html", roles=people.ROLES, email=email, role=role, problem=str(error)
         ), 400
-    _note("create_user", audit.DONE, f"{user.email} as {user.role}")
+    _audit("create_user", audit.DONE, f"{user.email} as {user.role}")
     flash(
         f"{user.email} can sign in now, and has to choose a password of their own then.", "success"
     )
@@ -52,7 +52,7 @@ def create_user() -> ResponseReturnValue:
 @bp.get("/users/new")
 @requires("admin")
 def new_user() -> ResponseReturnValue:
-    """The form for a person."""
+    """Show the form for a new user."""
     return render_template(
         "users/user_form.html", roles=people.ROLES, email="", role="operator", problem=None
     )
@@ -61,7 +61,10 @@ def new_user() -> ResponseReturnValue:
 @bp.post("/users/<int:user_id>")
 @requires("admin")
 def change_user(user_id: int) -> ResponseReturnValue:
-    """Another role, shut out, or let in again. One cannot take one's own rights away: somebody must be left to undo it."""
+    """Change a user's role, disable or enable a user.
+
+    Administrators cannot change themselves, so that one who can undo the change remains.
+    """
     user = _user_or_404(user_id)
     if user.id == visitor().user.id:
         flash("Your own role stays as it is. Ask another administrator.", "danger")
@@ -69,7 +72,8 @@ def change_user(user_id: int) -> ResponseReturnValue:
     what, at = request.form.get("do", ""), services().clock()
     if what in people.ROLES and user.issuer is not None:
         flash(
-            f"{user.email} has the role that {user.issuer} gives them. Change it there; it holds from their next sign-in on.",
+            f"{user.email} has the role that {user.issuer} gives them."
+            " Change it there; it holds from their next sign-in on.",
             "danger",
         )
         return redirect(url_for(".users"), 303)
@@ -81,7 +85,7 @@ def change_user(user_id: int) -> ResponseReturnValue:
         people.set_role(user, what, at)
     else:
         abort(400, "That change is unknown.")
-    _note("change_user", audit.DONE, f"{user.email}: {what}")
+    _audit("change_user", audit.DONE, f"{user.email}: {what}")
     flash(f"{user.email} is changed; they have to sign in again.", "success")
     return redirect(url_for(".users"), 303)
 
@@ -89,14 +93,14 @@ def change_user(user_id: int) -> ResponseReturnValue:
 @bp.get("/users/<int:user_id>")
 @requires("admin")
 def user(user_id: int) -> ResponseReturnValue:
-    """One person: which customers they see, and how they sign in."""
+    """Show one user: visible customers, sign-in and sessions."""
     return _show(_user_or_404(user_id))
 
 
 @bp.post("/users/<int:user_id>/customers")
 @requires("admin")
 def limit(user_id: int) -> ResponseReturnValue:
-    """Have a person see all customers, or those that are named."""
+    """Let a user see all customers, or only the named ones."""
     person, which, text = (
         _user_or_404(user_id),
         request.form.get("which"),
@@ -108,7 +112,7 @@ def limit(user_id: int) -> ResponseReturnValue:
         scopes.limit(person, scopes.read(text) if which == "some" else None)
     except scopes.BadScope as error:
         return _show(person, text, str(error)), 400
-    _note("change_customers", audit.DONE, scopes.in_words(person))
+    _audit("change_customers", audit.DONE, scopes.in_words(person))
     flash(f"It holds from {person.email}’s next page on.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)
 
@@ -116,26 +120,27 @@ def limit(user_id: int) -> ResponseReturnValue:
 @bp.post("/users/<int:user_id>/provider")
 @requires("admin")
 def hand_over(user_id: int) -> ResponseReturnValue:
-    """The provider vouches for this person from their first sign-in there on; until then their password works."""
-    person, there = _user_or_404(user_id), provider()
-    if there is None:
+    """Hand a user over to the provider; their password works until the first sign-in there."""
+    person, current = _user_or_404(user_id), provider()
+    if current is None:
         abort(404, "No provider is set up.")
     if person.id == visitor().user.id:
         abort(400, "Somebody with a password must be left: ask another administrator.")
     try:
-        there.metadata(refresh=True)
-    except Away as away:
-        _note("hand_over", audit.FAILED, f"{person.email} to {there.issuer}")
+        current.metadata(refresh=True)
+    except ProviderUnavailable as away:
+        _audit("hand_over", audit.FAILED, f"{person.email} to {current.issuer}")
         flash(
-            f"Nothing was changed: {there.name} cannot be asked ({away}), so {person.email} could not sign in there.",
+            f"Nothing was changed: {current.name} cannot be asked ({away}),"
+            f" so {person.email} could not sign in there.",
             "danger",
         )
         return redirect(url_for(".user", user_id=user_id), 303)
-    oidc_users.hand_over(person, there.issuer)
-    _note("hand_over", audit.DONE, f"{person.email} to {there.issuer}")
+    oidc_users.hand_over(person, current.issuer)
+    _audit("hand_over", audit.DONE, f"{person.email} to {current.issuer}")
     flash(
-        f"{person.email} is handed over. As soon as they sign in with {there.name} it is their only way in; until then they sign"
-        " in as before.",
+        f"{person.email} is handed over. As soon as they sign in with {current.name}"
+        " it is their only way in; until then they sign in as before.",
         "success",
     )
     return redirect(url_for(".user", user_id=user_id), 303)
@@ -144,10 +149,10 @@ def hand_over(user_id: int) -> ResponseReturnValue:
 @bp.post("/users/<int:user_id>/second-factor/remove")
 @requires("admin")
 def remove_second_factor(user_id: int) -> ResponseReturnValue:
-    """For who has lost telephone and recovery codes: the password alone signs them in again."""
+    """Remove the second factor of a user who lost telephone and recovery codes."""
     person = _user_or_404(user_id)
     two_factor.switch_off(person)
-    _note("second_factor_off", audit.DONE, person.email)
+    _audit("second_factor_off", audit.DONE, person.email)
     flash(
         f"{person.email} signs in with their password alone, and can set up a second factor anew.",
         "success",
@@ -158,13 +163,13 @@ def remove_second_factor(user_id: int) -> ResponseReturnValue:
 @bp.post("/users/<int:user_id>/sessions/end")
 @requires("admin")
 def end_sessions(user_id: int) -> ResponseReturnValue:
-    """End all of another person's sessions: they may sign in again."""
+    """End all sessions of another user, who may sign in again."""
     person = _user_or_404(user_id)
     if person.id == visitor().user.id:
         flash("Your own sessions are on your own page.", "danger")
         return redirect(url_for("people.me"), 303)
     people.end_all(person, services().clock())
-    _note("end_sessions", audit.DONE, person.email)
+    _audit("end_sessions", audit.DONE, person.email)
     flash(f"{person.email} is signed out everywhere, and can sign in again.", "success")
     return redirect(url_for(".user", user_id=user_id), 303)
 
@@ -177,12 +182,12 @@ def _user_or_404(user_id: int) -> User:
 
 
 def _show(person: User, typed: str | None = None, problem: str = "") -> str:
-    """``typed``: customers that could not be taken, as they were entered."""
+    """Render the page of a user. ``typed``: invalid customers as they were entered."""
     mine = scopes.scopes_of(person)
     limited = person.limited if typed is None else True
     text = scopes.as_text(mine) if typed is None else typed
     count = scopes.count(person) if person.limited else 0
-    there = provider()
+    current = provider()
     open_ones = sessions.open_of(person, services().clock(), visitor().get_id())
     return render_template(
         "users/user.html",
@@ -191,11 +196,11 @@ def _show(person: User, typed: str | None = None, problem: str = "") -> str:
         customers=text,
         count=count,
         problem=problem,
-        provider=there,
-        is_vouched_for=there is not None and person.email.rpartition("@")[2] in there.domains,
+        provider=current,
+        is_vouched_for=current is not None and person.email.rpartition("@")[2] in current.domains,
         sessions=open_ones,
     )
 
 
-def _note(what: str, result: str, detail: str) -> None:
+def _audit(what: str, result: str, detail: str) -> None:
     audit.record(services().clock(), visitor().email, what, result, detail=detail)

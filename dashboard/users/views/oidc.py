@@ -1,6 +1,7 @@
-"""Signing in and out at an OpenID Connect provider, by Authlib: discovery, code flow with PKCE, state, nonce, a signed id_token.
+"""Sign-in and sign-out at an OpenID Connect provider, by Authlib.
 
-No token of the provider's is kept: what it says of a person is read once, when they come.
+Discovery, authorisation code flow with PKCE, state and nonce, and a signed id_token. No token of
+the provider is stored: its claims are read once, at sign-in.
 """
 
 import logging
@@ -36,7 +37,8 @@ from dashboard.web.access import PUBLIC, requires, safe_next
 from dashboard.web.security import limiter
 
 bp = Blueprint("provider", __name__)
-# By a provider's private key alone: neither unsigned, nor by the client's secret, whatever the provider says that it supports.
+# Only signatures by the provider's private key: no unsigned tokens, and none signed with the
+# client's secret, whatever the provider claims to support.
 SIGNATURES = (
     "RS256",
     "RS384",
@@ -51,28 +53,30 @@ SIGNATURES = (
     "Ed25519",
 )
 TIMEOUT = 8
-STRONGEST = ("admin", "operator", "viewer")
+HIGHEST_FIRST = ("admin", "operator", "viewer")
 TRY_AGAIN = "Nobody was signed in. Begin again from here."
 
 
 class Refused(Exception):
-    """What came back from the provider is not to be believed; ``why`` is for the audit trail and has nothing secret in it."""
+    """The provider's response is invalid. ``why`` is for the audit log and holds no secret."""
 
     def __init__(self, why: str) -> None:
         self.why = why
         super().__init__(why)
 
 
-class Away(Exception):
-    """The provider does not answer, or not as it should."""
+class ProviderUnavailable(Exception):
+    """The provider does not answer, or its description is unusable."""
 
 
-class SharedIssuer(Away):
-    """The issuer stands for the accounts of many organisations: none of them may say who has which address."""
+class SharedIssuer(ProviderUnavailable):
+    """The issuer serves the accounts of many organisations, so its addresses prove nothing."""
 
     sentence = (
-        "its issuer stands for the accounts of many organisations, any of which could give its people your people's addresses."
-        " Set DASHBOARD_OIDC_ISSUER to your own tenant's, https://login.microsoftonline.com/<tenant-id>/v2.0"
+        "its issuer stands for the accounts of many organisations,"
+        " any of which could give its people your people's addresses."
+        " Set DASHBOARD_OIDC_ISSUER to your own tenant's,"
+        " https://login.microsoftonline.com/<tenant-id>/v2.0"
     )
 
     def __init__(self) -> None:
@@ -81,9 +85,10 @@ class SharedIssuer(Away):
 
 @dataclass(frozen=True)
 class Provider:
-    """The one of the settings. ``roles``: by the values of ``role_claim``. ``domains``: those whose addresses are its own.
+    """The provider of the settings.
 
-    ``client``: Authlib's, which reads the provider's own description when first needed.
+    ``roles``: by values of the claim ``role_claim``. ``domains``: their addresses count as
+    verified. ``client``: Authlib's, which loads the provider's description on first use.
     """
 
     issuer: str
@@ -95,11 +100,11 @@ class Provider:
     client: Any
 
     def metadata(self, *, refresh: bool = False) -> dict[str, Any]:
-        """How the provider describes itself; kept from the first time on, and read again with ``refresh``.
+        """Return the provider's description, cached unless ``refresh`` is set.
 
         Raises:
-            Away: it does not answer, or describes another issuer than the settings name.
-            SharedIssuer: neither may be believed.
+            ProviderUnavailable: it does not answer, or describes another issuer.
+            SharedIssuer: the issuer serves many organisations.
         """
         if issuers.is_shared(self.issuer):
             raise SharedIssuer
@@ -108,14 +113,16 @@ class Provider:
         try:
             found: dict[str, Any] = self.client.load_server_metadata()
         except (requests.RequestException, ValueError) as error:
-            raise Away(unreachable.reason(error) or type(error).__name__) from None
-        said = str(found.get("issuer", "")).rstrip("/")
-        if said != self.issuer:
+            raise ProviderUnavailable(unreachable.reason(error) or type(error).__name__) from None
+        described = str(found.get("issuer", "")).rstrip("/")
+        if described != self.issuer:
             found.pop("_loaded_at", None)
             raise (
                 SharedIssuer
-                if issuers.is_shared(said)
-                else Away(f"its description names another issuer, “{said[:120]}”")
+                if issuers.is_shared(described)
+                else ProviderUnavailable(
+                    f"its description names another issuer, “{described[:120]}”"
+                )
             )
         offered = found.get("id_token_signing_alg_values_supported") or ["RS256"]
         found["id_token_signing_alg_values_supported"] = [
@@ -123,62 +130,60 @@ class Provider:
         ]
         return found
 
-    def begin(self, back: str) -> ResponseReturnValue:
-        """To the provider.
+    def redirect_to_provider(self, back: str) -> ResponseReturnValue:
+        """Return the redirect to the provider's sign-in page, which returns to ``back``.
 
         Raises:
-            Away: it cannot be asked where that is.
+            ProviderUnavailable: its description cannot be read, or names no sign-in page.
         """
         self.metadata()
         try:
             answer: ResponseReturnValue = self.client.authorize_redirect(back)
         except RuntimeError:
-            raise Away("its description names no place to sign in") from None
+            raise ProviderUnavailable("its description names no place to sign in") from None
         return answer
 
-    def person(self) -> oidc_users.OidcIdentity:
-        """Whom the request that came back from the provider is about.
+    def read_identity(self) -> oidc_users.OidcIdentity:
+        """Return the identity that the provider's redirect to this request carries.
 
         Raises:
-            Away: the provider does not answer.
-            Refused: it does, but what it says does not hold.
+            ProviderUnavailable: the provider does not answer.
+            Refused: its response is invalid.
         """
         from authlib.common.errors import AuthlibBaseError
         from joserfc.errors import JoseError
 
         metadata = self.metadata()
-        # Authlib looks at the audience only where it is told what that must be.
-        must_be = {
+        # Authlib checks the audience only if the expected one is named.
+        expected = {
             "iss": {"essential": True, "values": [metadata["issuer"]]},
             "aud": {"essential": True, "values": [self.client.client_id]},
         }
         try:
-            token = self.client.authorize_access_token(claims_options=must_be)
+            token = self.client.authorize_access_token(claims_options=expected)
             claims = token.get("userinfo")
             if not claims:
                 raise Refused("no id_token came with the code")
-            return self._read({**self._more(metadata, token, claims), **claims})
+            return self._identity({**self._userinfo(metadata, token, claims), **claims})
         except requests.RequestException as error:
-            raise Away(unreachable.reason(error) or type(error).__name__) from None
+            raise ProviderUnavailable(unreachable.reason(error) or type(error).__name__) from None
         except AuthlibBaseError as error:
             raise Refused(str(error.error)[:80]) from None
         except (JoseError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            # A claim's name at most: texts of other errors may hold the token.
-            said = [getattr(error, "claim", None), getattr(error, "error", None)]
-            raise Refused(
-                " ".join(
-                    ["id_token", type(error).__name__, *(str(each)[:40] for each in said if each)]
-                )
-            ) from None
+            # Only the names of claim and error, since texts of other errors may hold the token.
+            names = [getattr(error, "claim", None), getattr(error, "error", None)]
+            details = [str(each)[:40] for each in names if each]
+            raise Refused(" ".join(["id_token", type(error).__name__, *details])) from None
 
-    def end_url(self, back: str) -> str | None:
-        """Where the person signs out at the provider; None where it has no such place, or does not answer.
+    def sign_out_url(self, back: str) -> str | None:
+        """Return where the user signs out at the provider; None if it has no page or is down.
 
-        OpenID Connect RP-Initiated Logout 1.0, by the client's id: no id_token is kept to show.
+        OpenID Connect RP-Initiated Logout 1.0. Identifies the client by its id, since no id_token
+        is stored.
         """
         try:
             metadata = self.metadata()
-        except Away:
+        except ProviderUnavailable:
             return None
         if not metadata.get("end_session_endpoint"):
             return None
@@ -187,19 +192,19 @@ class Provider:
         )
         return str(found["url"])
 
-    def _more(
+    def _userinfo(
         self, metadata: Mapping[str, Any], token: Mapping[str, Any], claims: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """What only the userinfo route says: asked for where the id_token lacks something, and believed of the same person."""
-        is_whole = find(claims, self.email_claim) and values(claims, self.role_claim)
-        if is_whole or not metadata.get("userinfo_endpoint"):
+        """Return the userinfo claims, requested only if the id_token lacks role or address."""
+        is_complete = find(claims, self.email_claim) and values(claims, self.role_claim)
+        if is_complete or not metadata.get("userinfo_endpoint"):
             return {}
-        told = dict(self.client.userinfo(token=token))
-        if told.get("sub") != claims["sub"]:
+        received = dict(self.client.userinfo(token=token))
+        if received.get("sub") != claims["sub"]:
             raise Refused("userinfo is of another person")
-        return told
+        return received
 
-    def _read(self, claims: Mapping[str, Any]) -> oidc_users.OidcIdentity:
+    def _identity(self, claims: Mapping[str, Any]) -> oidc_users.OidcIdentity:
         given = {
             self.roles[value] for value in values(claims, self.role_claim) if value in self.roles
         }
@@ -209,13 +214,13 @@ class Provider:
             subject=str(claims["sub"])[:255],
             email=email if isinstance(email, str) else "",
             verified=verified(claims, email),
-            role=next((role for role in STRONGEST if role in given), None),
+            role=next((role for role in HIGHEST_FIRST if role in given), None),
             claim=self.email_claim,
         )
 
 
 def init_app(app: Flask) -> None:
-    """Know the provider, where the settings name one."""
+    """Register the provider if the settings name one."""
     settings = app.extensions["services"].settings
     if settings.dashboard_oidc_issuer is None:
         return
@@ -248,31 +253,39 @@ def init_app(app: Flask) -> None:
 
 
 def provider() -> Provider | None:
-    """The one of the settings, if any."""
+    """Return the provider of the settings; None if they name none."""
     found: Provider | None = current_app.extensions.get("provider")
     return found
 
 
 def sign_in_page(target: str, email: str = "", problem: str = "") -> str:
-    """The sign-in page; ``problem``: why nobody was signed in."""
+    """Render the sign-in page. ``problem``: why the user was not signed in."""
     return render_template(
         "users/login.html", target=target, email=email, problem=problem, provider=provider()
     )
 
 
 def sign_out_there() -> ResponseReturnValue:
-    """After signing out here: on to the provider, where it knows how. A form may not lead to another host, a page may."""
-    there = provider()
-    url = there.end_url(url_for("people.login", _external=True)) if there is not None else None
-    if there is None or url is None:
-        name = there.name if there is not None else "your provider"
+    """Continue a sign-out at the provider, if it has a page for it.
+
+    By a page and not by a redirect, since a form's response must not lead to another host.
+    """
+    current = provider()
+    url = (
+        current.sign_out_url(url_for("people.login", _external=True))
+        if current is not None
+        else None
+    )
+    if current is None or url is None:
+        name = current.name if current is not None else "your provider"
         flash(
-            f"You are signed out here. {name} may still know you: sign out there too on a shared computer.",
+            f"You are signed out here. {name} may still know you:"
+            " sign out there too on a shared computer.",
             "info",
         )
         return redirect(url_for("people.login"))
-    # At once, and by a header that every browser takes: the page is for one that does not go.
-    return render_template("users/signed_out.html", provider=there, url=url), {
+    # The header redirects at once; the page is for browsers that do not follow it.
+    return render_template("users/signed_out.html", provider=current, url=url), {
         "Refresh": f"0; url={url}"
     }
 
@@ -281,16 +294,16 @@ def sign_out_there() -> ResponseReturnValue:
 @requires(PUBLIC)
 @limiter.limit("30 per minute")
 def begin() -> ResponseReturnValue:
-    """To the provider."""
-    there, target = provider(), safe_next(request.args.get("next"))
-    if there is None:
+    """Redirect to the provider's sign-in page."""
+    current, target = provider(), safe_next(request.args.get("next"))
+    if current is None:
         abort(404, "No provider is set up: sign in with your password.")
     if current_user.is_authenticated:
         return redirect(target)
     try:
-        answer = there.begin(url_for(".back", _external=True))
-    except Away as away:
-        return _away(there, target, away)
+        answer = current.redirect_to_provider(url_for(".back", _external=True))
+    except ProviderUnavailable as away:
+        return _away(current, target, away)
     session["target"] = target
     return answer
 
@@ -299,45 +312,51 @@ def begin() -> ResponseReturnValue:
 @requires(PUBLIC)
 @limiter.limit("30 per minute")
 def back() -> ResponseReturnValue:
-    """From the provider, with a code that is good once."""
-    there, target = provider(), safe_next(session.pop("target", None))
-    if there is None:
+    """Complete the sign-in with the code that the provider sent along; it is valid once."""
+    current, target = provider(), safe_next(session.pop("target", None))
+    if current is None:
         abort(404, "No provider is set up: sign in with your password.")
     email = ""
     try:
-        vouched = there.person()
-        email = canonical(vouched.email)
-        user = oidc_users.provision_user(vouched, services().clock(), there.domains)
-    except Away as away:
-        return _away(there, target, away)
+        identity = current.read_identity()
+        email = canonical(identity.email)
+        user = oidc_users.provision_user(identity, services().clock(), current.domains)
+    except ProviderUnavailable as away:
+        return _away(current, target, away)
     except Refused as refused:
         audit.record(
-            services().clock(), "", "sign_in", audit.FAILED, detail=f"{there.name}: {refused.why}"
+            services().clock(), "", "sign_in", audit.FAILED, detail=f"{current.name}: {refused.why}"
         )
-        sentence = f"What came back from {there.name} was not what this console had asked for, or it came too late. {TRY_AGAIN}"
+        sentence = (
+            f"What came back from {current.name} was not what this console had asked for,"
+            f" or it came too late. {TRY_AGAIN}"
+        )
         return sign_in_page(target, problem=sentence), 403
     except oidc_users.NotProvisioned as refusal:
         audit.record(
-            services().clock(), email, "sign_in", audit.REFUSED, detail=f"{there.name}: {refusal}"
+            services().clock(), email, "sign_in", audit.REFUSED, detail=f"{current.name}: {refusal}"
         )
         return sign_in_page(
-            target, problem=f"{there.name} knows you, but you were not signed in. {refusal}"
+            target, problem=f"{current.name} knows you, but you were not signed in. {refusal}"
         ), 403
-    log_in(user, f"By {there.issuer}, as {user.role}.")
+    log_in(user, f"By {current.issuer}, as {user.role}.")
     return redirect(target)
 
 
-def _away(there: Provider, target: str, away: Away) -> ResponseReturnValue:
+def _away(current: Provider, target: str, away: ProviderUnavailable) -> ResponseReturnValue:
     audit.record(
         services().clock(),
         "",
         "sign_in",
         audit.FAILED,
-        detail=f"{there.name} cannot be asked: {away}.",
+        detail=f"{current.name} cannot be asked: {away}.",
     )
-    sentence = f"{there.name} does not answer as it should, so nobody can be signed in there. Try again in a minute."
+    sentence = (
+        f"{current.name} does not answer as it should, so nobody can be signed in there."
+        " Try again in a minute."
+    )
     if isinstance(away, SharedIssuer):
-        sentence = f"Nobody is signed in by {there.name}: {away}."
+        sentence = f"Nobody is signed in by {current.name}: {away}."
     return sign_in_page(
         target, problem=f"{sentence} Who has a password here can use it meanwhile."
     ), 503

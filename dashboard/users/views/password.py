@@ -1,4 +1,4 @@
-"""One's own password: changed by whoever knows the one there is."""
+"""The page to change one's own password, which requires the current one."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -6,29 +6,29 @@ from flask.typing import ResponseReturnValue
 from dashboard.audit import service as audit
 from dashboard.context import services
 from dashboard.users import service as users
-from dashboard.users.access import begin_session, visitor
+from dashboard.users.access import start_session, visitor
 from dashboard.web.access import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("passwords", __name__)
 
 
-def _myself() -> str:
+def _quota_key() -> str:
     return f"password of {visitor().user.id}"
 
 
 @bp.get("/me/password")
 @requires("viewer")
 def show() -> ResponseReturnValue:
-    """The form."""
+    """Show the form."""
     return render_template("users/password.html", problem="", least=users.SHORTEST_PASSWORD)
 
 
 @bp.post("/me/password")
 @requires("viewer")
-@limiter.limit("5 per minute; 20 per hour", key_func=_myself)
+@limiter.limit("5 per minute; 20 per hour", key_func=_quota_key)
 def change() -> ResponseReturnValue:
-    """Set another; it ends every other session of this person, and this browser goes on with a new one."""
+    """Change the password, end the user's other sessions, and start a new one here."""
     at, user, new = services().clock(), visitor().user, request.form.get("new", "")
     try:
         if not users.has_password(user, request.form.get("current", "")):
@@ -44,6 +44,6 @@ def change() -> ResponseReturnValue:
             "users/password.html", problem=str(error), least=users.SHORTEST_PASSWORD
         ), 400
     audit.record(at, user.email, "change_password", audit.DONE)
-    begin_session(user)
+    start_session(user)
     flash("Your password is changed. Wherever else you were signed in, you are no more.", "success")
     return redirect(url_for("people.me"), 303)

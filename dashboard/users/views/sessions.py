@@ -1,4 +1,4 @@
-"""One's other sessions, ended by whoever shows once more who they are."""
+"""Ending one's other sessions, after proving one's identity again."""
 
 import re
 from datetime import timedelta
@@ -15,8 +15,8 @@ from dashboard.web.access import requires
 from dashboard.web.security import limiter
 
 bp = Blueprint("sessions", __name__)
-# Who has no password here has shown who they are by having come from their provider so lately.
-JUST_CAME = timedelta(minutes=10)
+# A user without a password proves their identity by a sign-in at the provider of at most this age.
+RECENT_SIGN_IN = timedelta(minutes=10)
 _ID = re.compile(r"[0-9]{1,18}")
 
 
@@ -26,12 +26,12 @@ _ID = re.compile(r"[0-9]{1,18}")
 def end() -> ResponseReturnValue:
     """End one other session, or all others."""
     at, user, which = services().clock(), visitor().user, request.form.get("which", "")
-    if not _shows_who_they_are():
+    if not _proves_identity():
         audit.record(at, user.email, "end_sessions", audit.FAILED)
-        flash(f"Nothing was ended. {_how(user.issuer)}", "danger")
+        flash(f"Nothing was ended. {_explanation(user.issuer)}", "danger")
         return redirect(url_for("people.me"), 303)
     if which == "others":
-        users.end_all(user, at, but=visitor().get_id())
+        users.end_all(user, at, except_key=visitor().get_id())
         ended, what, sentence = True, "all others", "You are signed in here alone now."
     else:
         ended, what, sentence = (
@@ -47,20 +47,23 @@ def end() -> ResponseReturnValue:
     return redirect(url_for("people.me"), 303)
 
 
-def _shows_who_they_are() -> bool:
+def _proves_identity() -> bool:
     user, at = visitor().user, services().clock()
     if user.issuer is None:
         return users.has_password(user, request.form.get("password", ""))
     mine = sessions.open_of(user, at, visitor().get_id())
-    return any(each.is_here and at - each.started_at <= JUST_CAME for each in mine)
+    return any(each.is_here and at - each.started_at <= RECENT_SIGN_IN for each in mine)
 
 
 def _number(text: str) -> int:
-    """The id that a button sends; that of nothing where it is none."""
+    """Return the id that a button sends; 0, the id of no session, if it is no number."""
     return int(text) if _ID.fullmatch(text) else 0
 
 
-def _how(issuer: str | None) -> str:
+def _explanation(issuer: str | None) -> str:
     if issuer is None:
         return "That is not your password."
-    return "You came from your provider more than ten minutes ago: sign out, sign in again, and end it then."
+    return (
+        "You came from your provider more than ten minutes ago:"
+        " sign out, sign in again, and end it then."
+    )

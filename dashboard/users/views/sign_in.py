@@ -1,4 +1,4 @@
-"""Sign in and out; one's own page with personal access tokens."""
+"""Sign-in, sign-out, and the user's own page with personal access tokens."""
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -25,11 +25,11 @@ WRONG = "This e-mail address and password do not fit together."
 @limiter.limit("10 per minute; 100 per hour", methods=["POST"])
 @limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=by_account)
 def login() -> ResponseReturnValue:
-    """Sign in. Which half was wrong is not said."""
+    """Sign in. The message does not say whether the address or the password was wrong."""
     target = safe_next(request.values.get("next"))
     if current_user.is_authenticated:
         return redirect(target)
-    # What is counted by ``by_account`` is this text of this form, and nothing else signs in.
+    # Only this form field signs in, and ``by_account`` counts the same text.
     email, password = request.form.get("email", ""), request.form.get("password", "")
     if (
         not email
@@ -53,26 +53,26 @@ def login() -> ResponseReturnValue:
 @bp.post("/logout")
 @requires("viewer")
 def logout() -> ResponseReturnValue:
-    """Sign out, here and for every copy of this cookie; then at the provider, of whom one vouches for."""
-    is_vouched_for = visitor().user.issuer is not None
+    """End this session on the server; users of a provider are then signed out there as well."""
+    has_provider = visitor().user.issuer is not None
     users.sign_out(visitor().get_id(), services().clock())
     audit.record(services().clock(), visitor().email, "sign_out", audit.DONE)
     logout_user()
     session.clear()
-    return provider.sign_out_there() if is_vouched_for else redirect(url_for(".login"))
+    return provider.sign_out_there() if has_provider else redirect(url_for(".login"))
 
 
 @bp.get("/me")
 @requires("viewer")
 def me() -> ResponseReturnValue:
-    """One's own page."""
+    """Show the user's own page."""
     return _me()
 
 
 @bp.post("/me/tokens")
 @requires("viewer")
 def create_token() -> ResponseReturnValue:
-    """A new token, shown in this answer and never again."""
+    """Create a token, which only this response shows."""
     name = request.form.get("name", "")
     try:
         secret = users.new_token(visitor().user, name, services().clock())
@@ -86,7 +86,7 @@ def create_token() -> ResponseReturnValue:
 @bp.post("/me/tokens/<int:token_id>/revoke")
 @requires("viewer")
 def revoke_token(token_id: int) -> ResponseReturnValue:
-    """Make one worthless."""
+    """Revoke a token."""
     done = users.revoke_token(visitor().user, token_id, services().clock())
     audit.record(
         services().clock(), visitor().email, "revoke_token", audit.DONE if done else audit.FAILED

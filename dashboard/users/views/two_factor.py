@@ -1,4 +1,4 @@
-"""The second factor: asked for after the password; set up and removed on one's own page."""
+"""Pages of the second factor: the code after the password, set-up and removal."""
 
 from datetime import timedelta
 
@@ -19,19 +19,22 @@ from dashboard.web.login_throttle import by_address, count_key
 from dashboard.web.security import limiter
 
 bp = Blueprint("second", __name__)
-# So long after the password the code may come.
-HALF_LASTS = timedelta(minutes=5)
+# The code must arrive within this time after the password.
+CODE_WITHIN = timedelta(minutes=5)
 
 
 def ask_for_code(user: User, target: str) -> ResponseReturnValue:
-    """After the password: remember for a while who it was, and ask for the code. Nobody is signed in by that."""
+    """Remember a user whose password was right, and redirect to the form of the code.
+
+    The user is not signed in yet.
+    """
     session.clear()
     session["half"] = [user.id, _mark(user), services().clock().timestamp(), target]
     return redirect(url_for("second.code"))
 
 
-def _whose() -> str:
-    """Return the key of a person whose password was right: their attempts count together, wherever they come from."""
+def _attempts_key() -> str:
+    """Return the counting key of a user whose password was right, the same for all addresses."""
     half = session.get("half")
     return count_key(f"half {half[0]}") if half else by_address()
 
@@ -39,9 +42,9 @@ def _whose() -> str:
 @bp.route("/login/code", methods=["GET", "POST"])
 @requires(PUBLIC)
 @limiter.limit("10 per minute; 100 per hour", methods=["POST"])
-@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=_whose)
+@limiter.limit("10 per minute; 50 per hour", methods=["POST"], key_func=_attempts_key)
 def code() -> ResponseReturnValue:
-    """The second half of signing in."""
+    """Complete the sign-in with a code."""
     user, target = _half_in()
     if user is None:
         session.pop("half", None)
@@ -53,14 +56,14 @@ def code() -> ResponseReturnValue:
     if request.method == "GET":
         return render_template("users/login_code.html", wrong=False)
     vault = services().vault
-    by = two_factor.take(
+    kind = two_factor.use_code(
         user,
         vault.decrypt(user.totp_secret),
         request.form.get("code", ""),
         services().clock(),
         vault.encrypt,
     )
-    if by is None:
+    if kind is None:
         audit.record(
             services().clock(),
             user.email,
@@ -69,8 +72,8 @@ def code() -> ResponseReturnValue:
             detail="The password was right, the code was not.",
         )
         return render_template("users/login_code.html", wrong=True), 403
-    log_in(user, f"With a {by}.")
-    if by == "recovery code":
+    log_in(user, f"With a {kind}.")
+    if kind == "recovery code":
         flash(
             f"That recovery code is used up; you have {two_factor.codes_left(user)} left.", "info"
         )
@@ -80,7 +83,7 @@ def code() -> ResponseReturnValue:
 @bp.get("/me/second-factor")
 @requires("viewer")
 def new() -> ResponseReturnValue:
-    """A new secret to be read by an app; it is theirs once a code of it comes back."""
+    """Show a new secret as a QR code; it is stored once a code of it is sent back."""
     if visitor().user.issuer is not None or visitor().user.totp_secret is not None:
         return redirect(url_for("people.me"))
     return _form(two_factor.new_secret())
@@ -90,7 +93,7 @@ def new() -> ResponseReturnValue:
 @requires("viewer")
 @limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
 def switch_on() -> ResponseReturnValue:
-    """Ask for codes from now on: whoever has the password and reads the new secret's codes may decide that."""
+    """Set up the second factor; requires the password and a code of the new secret."""
     user, vault, at = visitor().user, services().vault, services().clock()
     owner, _, secret = (vault.decrypt(request.form.get("sealed", "").encode()) or "").partition(":")
     if user.issuer is not None or user.totp_secret is not None or owner != str(user.id):
@@ -101,7 +104,8 @@ def switch_on() -> ResponseReturnValue:
         audit.record(at, user.email, "second_factor_on", audit.FAILED)
         return _form(
             secret,
-            "The code or the password does not fit. Nothing was changed. Wait for a new code and try again.",
+            "The code or the password does not fit. Nothing was changed."
+            " Wait for a new code and try again.",
         ), 403
     codes = two_factor.switch_on(user, secret, step, vault.encrypt)
     audit.record(at, user.email, "second_factor_on", audit.DONE)
@@ -112,13 +116,14 @@ def switch_on() -> ResponseReturnValue:
 @requires("viewer")
 @limiter.limit("10 per minute; 50 per hour", key_func=lambda: f"own {visitor().user.id}")
 def switch_off() -> ResponseReturnValue:
-    """Ask for none any more, with the password and a code."""
+    """Remove the second factor; requires the password and a code."""
     user, vault, at = visitor().user, services().vault, services().clock()
     knows = users.has_password(user, request.form.get("password", ""))
     code = request.form.get("code", "")
     if (
         not knows
-        or two_factor.take(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt) is None
+        or two_factor.use_code(user, vault.decrypt(user.totp_secret), code, at, vault.encrypt)
+        is None
     ):
         audit.record(at, user.email, "second_factor_off", audit.FAILED)
         flash("The code or the password does not fit. Nothing was changed.", "danger")
@@ -137,7 +142,7 @@ def _form(secret: str, problem: str = "") -> str:
     )
     sealed = services().vault.encrypt(f"{user.id}:{secret}").decode()
     spaced = " ".join(secret[start : start + 4] for start in range(0, len(secret), 4))
-    # The picture is segno's own, of an address that pyotp has quoted.
+    # Safe: segno made the picture, from an address that pyotp has quoted.
     shown = Markup(picture)  # noqa: S704
     return render_template(
         "users/two_factor_setup.html", picture=shown, secret=spaced, sealed=sealed, problem=problem
@@ -145,7 +150,10 @@ def _form(secret: str, problem: str = "") -> str:
 
 
 def _half_in() -> tuple[User | None, str]:
-    """Whose password was right a moment ago, while it is still theirs, and where they were going."""
+    """Return the user whose password was right within ``CODE_WITHIN``, and where they go next.
+
+    The user is None if the time is over or the password has changed since.
+    """
     half = session.get("half")
     if not half:
         return None, safe_next(None)
@@ -157,17 +165,16 @@ def _half_in() -> tuple[User | None, str]:
         and user.totp_secret is not None
         and _mark(user) == mark
     )
-    return (user if is_theirs and 0 <= age <= HALF_LASTS.total_seconds() else None), safe_next(
-        target
-    )
+    in_time = is_theirs and 0 <= age <= CODE_WITHIN.total_seconds()
+    return user if in_time else None, safe_next(target)
 
 
 def half_signed_in_user() -> str:
-    """The address of whose password was right a moment ago, for the audit trail; empty where nobody's was."""
+    """Return the address of the user who entered the password, for the audit log; else ""."""
     user, _ = _half_in()
     return user.email if user is not None else ""
 
 
 def _mark(user: User) -> str:
-    """Changes with the password."""
+    """Return a value that changes with the password."""
     return users.hashed(user.password_hash)[:16]
