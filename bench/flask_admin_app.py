@@ -10,7 +10,7 @@ from flask import Flask
 from flask_admin import Admin
 from flask_admin.contrib.sqla import ModelView
 
-from dashboard.cli.gunicorn_server import serve_app
+from dashboard.cli.gunicorn_server import GunicornServer
 from dashboard.core.database import db
 from dashboard.fleet.models import Connection
 from dashboard.settings import read_settings
@@ -73,4 +73,4 @@ def create_admin() -> Flask:
 
 
 if __name__ == "__main__":
-    serve_app(create_admin(), "127.0.0.1", int(sys.argv[1]))
+    GunicornServer(create_admin(), bind=f"127.0.0.1:{int(sys.argv[1])}", threads=16).run()

@@ -1,25 +1,26 @@
 """The ``dashboard`` command.
 
-``main``     the group, and what every command shares
-``serving``  ``serve``, ``worker``
-``trying``   ``demo``, ``sandbox``: where ``dashboard.sandbox`` is installed
-``upkeep``   ``refresh``, ``users``, ``db``
-``checking``  ``check``; ``keeping`` ``backup`` and ``restore``
-``server``   gunicorn, as the console uses it
-``reporting``  ``report``
+``main``             the group of commands
+``common``           helpers of all commands
+``serve``            ``serve`` and ``worker``
+``gunicorn_server``  gunicorn with a given application
+``demo``             ``demo`` and ``sandbox``, if ``dashboard.sandbox`` is installed
+``manage``           ``refresh``, ``users`` and ``db``
+``identities``       ``users hand-over`` and ``users move-issuer``
+``check``, ``backup`` (with ``restore``), ``report``, ``pull``
 """
 
 import gc
 import signal
 import threading
 
-# While it loads, SIGINT ends the process without a traceback; each command has its own answer to it.
+# While modules load, SIGINT ends the process without a traceback; commands handle it themselves.
 _ends_quietly = threading.current_thread() is threading.main_thread() and (
     signal.getsignal(signal.SIGINT) is signal.default_int_handler
 )
 if _ends_quietly:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-# What is loaded stays: to look for garbage among it meanwhile is a fifth of every start.
+# Loading creates no garbage, and collecting it takes a fifth of the start time.
 gc.disable()
 from dashboard.cli.main import main  # noqa: E402
 

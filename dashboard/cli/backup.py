@@ -1,4 +1,4 @@
-"""The store as a file, and back: ``dashboard backup`` and ``dashboard restore``."""
+"""The commands ``backup`` and ``restore``."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from dashboard.audit import service as audit
 from dashboard.cli.common import close_store, make_app
 from dashboard.cli.manage import WHO
 from dashboard.context import Services, utc_now
-from dashboard.core import backup as keeping
+from dashboard.core import backup as store_backup
 from dashboard.core.schema import needs_upgrade
 from dashboard.monitoring import queries as service_status
 from dashboard.tasks import processes
@@ -19,15 +19,16 @@ FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.command()
 @FILE
 def backup(file: Path) -> None:
-    """Write the store to FILE, while everything runs. SECRET_KEY is not in it: keep that elsewhere.
+    """Write the database to FILE, while everything runs. It does not contain SECRET_KEY.
 
-    A store with an older version's schema is kept as it is, without an entry in its audit trail: it is made before an upgrade.
+    A database with an older version's schema gets no entry in its audit log: such a backup is made
+    before an upgrade.
     """
     app = make_app()
-    parts: Services = app.extensions["services"]
+    current: Services = app.extensions["services"]
     with app.app_context():
         is_older = needs_upgrade()
-        # Written down before anything leaves.
+        # Recorded before any data leaves the console.
         entry = (
             None
             if is_older
@@ -35,8 +36,8 @@ def backup(file: Path) -> None:
         )
         problem = ""
         try:
-            made = keeping.write(parts.settings, file, utc_now())
-        except keeping.BackupError as error:
+            made = store_backup.write(current.settings, file, utc_now())
+        except store_backup.BackupError as error:
             problem = str(error)
         if entry is not None:
             audit.settle(entry.id, audit.FAILED if problem else audit.DONE, problem, utc_now())
@@ -46,9 +47,8 @@ def backup(file: Path) -> None:
         if problem:
             raise click.ClickException(problem)
     size = file.stat().st_size / (1 << 20)
-    click.echo(
-        f"{file} has the store as of {made.at} ({made.engine}, schema {made.schema}, {size:.1f} MB)."
-    )
+    facts = f"{made.engine}, schema {made.schema}, {size:.1f} MB"
+    click.echo(f"{file} has the store as of {made.at} ({facts}).")
     if is_older:
         click.echo("The audit trail does not have it: the schema is an older version's.")
 
@@ -56,21 +56,22 @@ def backup(file: Path) -> None:
 @click.command()
 @FILE
 @click.option(
-    "--replace", is_flag=True, help="Also where the store is not empty: what is in it is lost."
+    "--replace", is_flag=True, help="Also if the database is not empty: its content is lost."
 )
 def restore(file: Path, replace: bool) -> None:
-    """Put what FILE has in the store's place. End the console and its workers first."""
+    """Replace the database by the content of FILE. Stop the console and its workers first."""
     app = make_app()
-    parts: Services = app.extensions["services"]
+    current: Services = app.extensions["services"]
     with app.app_context():
         if seconds := processes.seconds_in_use(utc_now()):
             raise click.ClickException(
-                "The console or a worker uses this store. Nothing was changed: end all of them, then restore. One that was"
+                "The console or a worker uses this store. Nothing was changed:"
+                " end all of them, then restore. One that was"
                 f" killed counts as running for {seconds} seconds more."
             )
         try:
-            made = keeping.restore(parts.settings, file, replace=replace)
-        except keeping.BackupError as error:
+            made = store_backup.restore(current.settings, file, replace=replace)
+        except store_backup.BackupError as error:
             raise click.ClickException(str(error)) from None
         processes.forget()
         older = needs_upgrade()
@@ -79,6 +80,5 @@ def restore(file: Path, replace: bool) -> None:
                 utc_now(), WHO, "restore", audit.DONE, detail=f"From {file.name}, as of {made.at}."
             )
     close_store(app)
-    click.echo(
-        f"The store is as of {made.at}.{' Its schema is older: run dashboard db upgrade.' if older else ''}"
-    )
+    next_step = " Its schema is older: run dashboard db upgrade." if older else ""
+    click.echo(f"The store is as of {made.at}.{next_step}")

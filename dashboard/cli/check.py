@@ -1,4 +1,4 @@
-"""``dashboard check``: each setting and each thing that the console stands on; what is wrong with it, and what to do."""
+"""The command ``check``: settings and services, what is wrong with them, and what to do."""
 
 import os
 import shutil
@@ -31,10 +31,10 @@ from dashboard.telemetry import sentry, tracing
 from dashboard.users import issuers
 
 LITTLE_ROOM = 1 << 30
-# Codes of a second factor are good for half a minute before and after their own.
+# Codes of a second factor are accepted for 30 seconds before and after their own step.
 CLOCK_MAY_DIFFER = timedelta(seconds=60)
 USUAL = ("database", "API", "clock", "Redis", "data")
-# Looked at where they are set up, or named.
+# Checked if configured or named.
 SET_UP = ("hook", "provider")
 
 
@@ -43,27 +43,28 @@ SET_UP = ("hook", "provider")
     "what", nargs=-1, type=click.Choice((*USUAL, *SET_UP, "worker"), case_sensitive=False)
 )
 def check(what: tuple[str, ...]) -> None:
-    """Says in plain words what is wrong: with the settings, and WHAT is named, or all but the worker, who may not have begun.
+    """Check the settings and WHAT is named; without WHAT, everything except the worker.
 
-    Exit code 0: nothing is; 1: something is, and what to do stands beside it; 2: the settings are wrong or missing.
+    Prints what is wrong and what to do. Exit code 0: nothing is wrong; 1: a check failed; 2: the
+    settings are wrong or missing.
     """
     app = make_app(pages=True)
-    parts: Services = app.extensions["services"]
+    current: Services = app.extensions["services"]
     click.echo("settings  fine")
-    for line in _settings(parts.settings):
+    for line in _settings(current.settings):
         click.echo(f"  {line}")
     click.echo("playbook  fine")
     checks: dict[str, Callable[[], str | None]] = {
-        "database": lambda: store_problem(app) or sharing_problem(parts.settings),
-        "API": lambda: _api_problem(app, parts.api),
-        "clock": lambda: _clock_problem(parts.settings, parts.clock()),
-        "Redis": lambda: queue_problem(parts.settings.redis_url),
-        "data": lambda: _data_problem(parts.settings),
-        "hook": lambda: NONE if parts.hook is None else parts.hook.problem(),
+        "database": lambda: store_problem(app) or sharing_problem(current.settings),
+        "API": lambda: _api_problem(app, current.api),
+        "clock": lambda: _clock_problem(current.settings, current.clock()),
+        "Redis": lambda: queue_problem(current.settings.redis_url),
+        "data": lambda: _data_problem(current.settings),
+        "hook": lambda: NONE if current.hook is None else current.hook.problem(),
         "provider": lambda: provider_problem(app),
-        "worker": lambda: _worker_problem(app, parts.clock()),
+        "worker": lambda: _worker_problem(app, current.clock()),
     }
-    are_set_up = (parts.hook is not None, parts.settings.dashboard_oidc_issuer is not None)
+    are_set_up = (current.hook is not None, current.settings.dashboard_oidc_issuer is not None)
     usual = (*USUAL, *compress(SET_UP, are_set_up))
     problems = {name: problem() for name, problem in checks.items() if name in (what or usual)}
     for extra, problem in _extras().items():
@@ -71,8 +72,8 @@ def check(what: tuple[str, ...]) -> None:
     for name, problem in problems.items():
         click.echo(f"{name:<9} {problem or 'fine'}")
     notes = [
-        *_notes(app, parts.settings),
-        *([] if problems.get("database") else _notes_on_people(app, parts.settings)),
+        *_notes(app, current.settings),
+        *([] if problems.get("database") else _notes_on_users(app, current.settings)),
     ]
     for note in notes:
         click.echo(f"note      {note}")
@@ -80,7 +81,7 @@ def check(what: tuple[str, ...]) -> None:
 
 
 def _settings(settings: Settings) -> Iterator[str]:
-    """Those that differ from their defaults, a line each; of secrets only that they are set."""
+    """Yield a line for each setting that differs from its default; secrets without their value."""
     for name, field in Settings.model_fields.items():
         value = getattr(settings, name)
         if name == "paths":
@@ -90,39 +91,64 @@ def _settings(settings: Settings) -> Iterator[str]:
 
 
 def _notes(app: Flask, settings: Settings) -> Iterator[str]:
-    """What works, but not as well as it could."""
+    """Yield notes on what works, but not as well as it could."""
     for name in settings.unknown:
-        yield f"{name}: this version has no such setting, and goes on without it. Is it mistyped, or a newer version's?"
+        yield (
+            f"{name}: this version has no such setting, and goes on without it."
+            " Is it mistyped, or a newer version's?"
+        )
     if not settings.peliqan_webhook_secret:
-        yield "PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events. Set it here and at Peliqan."
+        yield (
+            "PELIQAN_WEBHOOK_SECRET is empty: whoever knows the address can post events."
+            " Set it here and at Peliqan."
+        )
     if settings.dashboard_insecure_cookies:
-        yield "DASHBOARD_INSECURE_COOKIES is on: sessions can be overheard. Unset it where people sign in over https."
+        yield (
+            "DASHBOARD_INSECURE_COOKIES is on: sessions can be overheard."
+            " Unset it where people sign in over https."
+        )
     if (
         settings.dashboard_url
         and settings.dashboard_url.startswith("https:")
         and not settings.dashboard_proxies
     ):
         yield (
-            "DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https: behind a proxy, all attempts to sign in count as its own."
+            "DASHBOARD_PROXIES is 0, and DASHBOARD_URL is https:"
+            " behind a proxy, all attempts to sign in count as its own."
             " Set it to the number of proxies in front."
         )
     if not settings.dashboard_url:
-        yield "DASHBOARD_URL is empty: alerts have no links. Set it to the address that people open."
-    for name, place in _in_the_clear(settings):
-        yield f"{name} leads to {place} without TLS: what is asked and answered can be overheard, unless the network is your own."
+        yield (
+            "DASHBOARD_URL is empty: alerts have no links. Set it to the address that people open."
+        )
+    for name, host in _without_tls(settings):
+        yield (
+            f"{name} leads to {host} without TLS: what is asked and answered can be overheard,"
+            " unless the network is your own."
+        )
     if missing := missing_programs(settings):
-        yield f"{' and '.join(missing)} cannot be found: dashboard backup and restore need them. Install PostgreSQL's client."
+        yield (
+            f"{' and '.join(missing)} cannot be found:"
+            " dashboard backup and restore need them. Install PostgreSQL's client."
+        )
     with app.app_context(), suppress(SQLAlchemyError):
         if is_pooled():
-            yield "DATABASE_URL leads through a pooler: backup and restore need the address of the database server itself."
+            yield (
+                "DATABASE_URL leads through a pooler: backup and restore need the address of the"
+                " database server itself."
+            )
 
 
-def _notes_on_people(app: Flask, settings: Settings) -> Iterator[str]:
-    """Who cannot sign in at the provider of the settings, or has not yet; nothing where the store cannot be asked."""
+def _notes_on_users(app: Flask, settings: Settings) -> Iterator[str]:
+    """Yield notes on users who cannot sign in at the provider, or have not yet.
+
+    Only the note on the settings if the database does not answer.
+    """
     issuer = settings.dashboard_oidc_issuer
     if issuer is not None and issuers.is_microsoft(issuer) and not settings.oidc_domains:
         yield (
-            "DASHBOARD_OIDC_DOMAINS is empty, and Entra ID does not send email_verified: nobody new, or handed over, can sign in"
+            "DASHBOARD_OIDC_DOMAINS is empty, and Entra ID does not send email_verified:"
+            " nobody new, or handed over, can sign in"
             " there. Name the domains of your people's addresses."
         )
     try:
@@ -133,15 +159,20 @@ def _notes_on_people(app: Flask, settings: Settings) -> Iterator[str]:
     for elsewhere, count in bound:
         people = f"{count} {'person is' if count == 1 else 'people are'}"
         yield (
-            f"{people} bound to {elsewhere}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign in. If its address changed:"
-            f" dashboard users move-issuer {elsewhere} NEW; otherwise hand them over under Admin, Users."
+            f"{people} bound to {elsewhere}, which is not DASHBOARD_OIDC_ISSUER, and cannot sign"
+            " in. If its address changed:"
+            f" dashboard users move-issuer {elsewhere} NEW;"
+            " otherwise hand them over under Admin, Users."
         )
     if waiting:
-        yield f"People who are handed over and have not signed in at the provider yet: {waiting}. Their passwords still work."
+        yield (
+            "People who are handed over and have not signed in at the provider yet:"
+            f" {waiting}. Their passwords still work."
+        )
 
 
-def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Which of the two servers is on another machine and asked without TLS, or with TLS only where it happens to have it."""
+def _without_tls(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield setting and host of servers on other machines whose connection does not require TLS."""
     store, queue = make_url(settings.store_url), urlsplit(settings.redis_url)
     if (
         store.host
@@ -154,7 +185,7 @@ def _in_the_clear(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _extras() -> dict[str, str | None]:
-    """What the environment asks for beyond the console, and whether it is installed."""
+    """Return Sentry and tracing if the environment turns them on, with what is wrong or None."""
     found = {}
     if sentry.wanted(os.environ):
         found["Sentry"] = (
@@ -176,7 +207,10 @@ def _data_problem(settings: Settings) -> str | None:
         return f"cannot be written to: give this user the folder {folder} (DASHBOARD_DATA)"
     free = shutil.disk_usage(folder).free
     if free < LITTLE_ROOM:
-        return f"has {free // (1 << 20)} MB left on the disk of {folder}: make room, or choose another DASHBOARD_DATA"
+        return (
+            f"has {free // (1 << 20)} MB left on the disk of {folder}:"
+            " make room, or choose another DASHBOARD_DATA"
+        )
     return None
 
 
@@ -196,24 +230,27 @@ def _worker_problem(app: Flask, at: datetime) -> str | None:
 
 
 def provider_problem(app: Flask) -> str | None:
-    """What is wrong with where people sign in, if that is set up."""
-    # Loaded here: the views load what a command has no use for.
+    """Return what is wrong with the identity provider; None if nothing, or if none is set."""
+    # Imported here, since the views import much that other commands do not need.
     from dashboard.users.views.oidc import ProviderUnavailable, SharedIssuer, provider
 
     with app.app_context():
-        there = provider()
+        current = provider()
         try:
-            if there is not None:
-                there.metadata(refresh=True)
+            if current is not None:
+                current.metadata(refresh=True)
         except SharedIssuer as shared:
             return f"signs nobody in: {shared}"
         except ProviderUnavailable as away:
-            return f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER; people with a password can sign in all the same"
+            return (
+                f"cannot be asked ({away}): check DASHBOARD_OIDC_ISSUER;"
+                " people with a password can sign in all the same"
+            )
     return None
 
 
 def _clock_problem(settings: Settings, at: datetime) -> str | None:
-    """Compare this machine's clock with the Date header of Peliqan's API; None also where that does not tell."""
+    """Compare the clock with the Date header of Peliqan's API; None also without that header."""
     try:
         answer = requests.head(settings.peliqan_api_url, timeout=5, allow_redirects=False)
         difference = at - parsedate_to_datetime(answer.headers["Date"])
@@ -232,7 +269,7 @@ def _api_problem(app: Flask, api: peliqan.Peliqan) -> str | None:
     try:
         with app.app_context():
             if api.breaker.outage is not None:
-                # Somebody wants to know: it is asked though it is known not to answer.
+                # The API is called even if it is known not to answer, since the user asks now.
                 api.answers_again()
             api.account_page(1, 1)
     except peliqan.PeliqanError as error:

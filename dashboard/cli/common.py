@@ -1,4 +1,4 @@
-"""What commands share: the app from the settings, or one sentence and an exit code."""
+"""Helpers of all commands: make the app from the environment, or end with a message."""
 
 import logging
 import os
@@ -44,8 +44,10 @@ NETWORKED = {
 
 
 def make_app(*, pages: bool = False) -> Flask:
-    """The console from the environment, with its ``pages`` where a command needs them; ends the process with every wrong setting,
-    or file of playbook or masks, named."""
+    """Make the app from the environment; ``pages``: with its views.
+
+    Ends the process with a message that names every invalid setting or file.
+    """
     try:
         return create_app(read_settings(), pages=pages)
     except (SettingsError, PlaybookError, MasksError) as error:
@@ -53,18 +55,22 @@ def make_app(*, pages: bool = False) -> Flask:
 
 
 def make_current_app(*, pages: bool = False) -> Flask:
-    """The same, refusing to run without its database or Redis, on an older schema, or on a file shared by machines."""
+    """Make the app, and check that it can run.
+
+    Ends the process if the database or Redis does not answer, the schema is older, or SQLite lies
+    on a network file system.
+    """
     try:
-        return _current(make_app(pages=pages))
+        return _ensure_runnable(make_app(pages=pages))
     except _CannotRun as refusal:
         _refuse(str(refusal))
 
 
-def make_current_app_anew() -> Flask | None:
-    """The same for a console that runs; None, and why in the log, where it cannot be made: the one there is goes on."""
+def make_app_for_reload() -> Flask | None:
+    """Make the app again for a running console; None, with an error logged, if it cannot run."""
     try:
         settings = read_settings()
-        app = _current(create_app(settings))
+        app = _ensure_runnable(create_app(settings))
     except (SettingsError, PlaybookError, MasksError, _CannotRun) as refusal:
         log.error("Everything stays as it was: %s", refusal)
         return None
@@ -73,39 +79,41 @@ def make_current_app_anew() -> Flask | None:
 
 
 def configure_logging(app: Flask) -> None:
-    """Lines of JSON from now on, and Sentry and OpenTelemetry where the environment asks for them."""
-    parts: Services = app.extensions["services"]
+    """Start JSON logging, and Sentry and OpenTelemetry if the environment turns them on."""
+    current: Services = app.extensions["services"]
     try:
         sentry.begin(os.environ)
         tracing.begin(os.environ)
     except tracing.Missing as missing:
         _refuse(str(missing))
-    logs.configure_logging(parts.settings.dashboard_log_level, sys.stderr, _outages(app))
-    for name in parts.settings.unknown:
+    logs.configure_logging(current.settings.dashboard_log_level, sys.stderr, _outages(app))
+    for name in current.settings.unknown:
         log.warning("%s: this version has no such setting, and goes on without it.", name)
 
 
 def _outages(app: Flask) -> outages.Outages:
-    """What says once in the log that the database or Redis is away."""
-    parts: Services = app.extensions["services"]
+    """Return the log filter that reports outages of the database and Redis once."""
+    current: Services = app.extensions["services"]
 
-    def ask_database() -> None:
+    def probe_database() -> None:
         with app.app_context(), db.engine.connect() as connection:
             connection.execute(select(1))
 
-    return outages.Outages({outages.DATABASE: ask_database, outages.REDIS: parts.queues.waiting})
+    return outages.Outages(
+        {outages.DATABASE: probe_database, outages.REDIS: current.queues.waiting}
+    )
 
 
 class _CannotRun(Exception):
-    """Something that the console stands on is away, or older; one sentence."""
+    """Something that the console needs does not answer or is outdated; the text says what."""
 
 
-def _current(app: Flask) -> Flask:
-    parts: Services = app.extensions["services"]
+def _ensure_runnable(app: Flask) -> Flask:
+    current: Services = app.extensions["services"]
     problems = {
         "The database": store_problem(app),
-        "Redis": queue_problem(parts.settings.redis_url),
-        "DASHBOARD_DATA": sharing_problem(parts.settings),
+        "Redis": queue_problem(current.settings.redis_url),
+        "DASHBOARD_DATA": sharing_problem(current.settings),
     }
     close_store(app)
     for name, problem in problems.items():
@@ -115,7 +123,7 @@ def _current(app: Flask) -> Flask:
 
 
 def store_problem(app: Flask) -> str | None:
-    """What is wrong with the database, in words that follow its name."""
+    """Return what is wrong with the database, as words after its name; None if nothing."""
     with app.app_context():
         try:
             if needs_upgrade():
@@ -125,12 +133,15 @@ def store_problem(app: Flask) -> str | None:
         try:
             service_status.ensure_writable(app.extensions["services"].clock())
         except SQLAlchemyError as error:
-            return f"cannot be written to ({own_words(error)}): make room on its disk, or lift what makes it read-only"
+            return (
+                f"cannot be written to ({own_words(error)}):"
+                " make room on its disk, or lift what makes it read-only"
+            )
     return None
 
 
 def queue_problem(redis_url: str) -> str | None:
-    """What is wrong with Redis, where there is one."""
+    """Return what is wrong with Redis; None if nothing, or if none is set."""
     if not redis_url:
         return None
     try:
@@ -147,25 +158,28 @@ def queue_problem(redis_url: str) -> str | None:
 
 
 def own_words(error: Exception) -> str:
-    """What a database or Redis says, in its first line, without secrets: a wrong password, name, host and port differ there."""
+    """Return the first line of a database or Redis error, without secrets.
+
+    It distinguishes a wrong password, name, host or port.
+    """
     cause = error.__cause__ or error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     return scrubbed(lines[0])[:300] if lines else type(cause).__name__
 
 
 def sharing_problem(settings: Settings, mounts: Path = MOUNTS) -> str | None:
-    """Why SQLite cannot work where the data folder is. ``mounts``: a table of what is mounted where, as Linux has it.
+    """Return why SQLite cannot work in the data folder; None if it can.
 
-    SQLite's write-ahead log is memory shared between processes of one machine (https://www.sqlite.org/wal.html): on a network
-    file system a second machine would not see it, and both would damage the file.
+    ``mounts``: Linux' table of mounted file systems. SQLite's write-ahead log uses memory shared by
+    processes of one machine (https://www.sqlite.org/wal.html). On a network file system a second
+    machine would not see it, and both would damage the file.
     """
     if not settings.store_url.startswith("sqlite") or not mounts.exists():
         return None
     folder = Path(settings.store_url.removeprefix("sqlite:///")).resolve().parent
-    places = {
-        Path(where): kind for _, where, kind, *_ in map(str.split, mounts.read_text().splitlines())
-    }
-    kind = next((places[place] for place in (folder, *folder.parents) if place in places), "")
+    lines = map(str.split, mounts.read_text().splitlines())
+    kinds = {Path(mounted_on): kind for _, mounted_on, kind, *_ in lines}
+    kind = next((kinds[each] for each in (folder, *folder.parents) if each in kinds), "")
     if kind not in NETWORKED:
         return None
     return (
@@ -175,16 +189,17 @@ def sharing_problem(settings: Settings, mounts: Path = MOUNTS) -> str | None:
 
 
 def close_store(app: Flask) -> None:
-    """Close the connections that this process opened: a fork must not share them with its parent."""
+    """Close this process's database connections, which a fork must not share with its parent."""
     with app.app_context():
         db.session.remove()
         db.engine.dispose()
 
 
 def upgrade_schema(app: Flask) -> None:
-    """Apply the migrations that are missing, then fill the folded texts in small steps: older versions serve meanwhile.
+    """Apply missing migrations, then fill the folded texts in small steps. Commits.
 
-    A store that a newer version upgraded stays as it is.
+    Small steps, since older versions serve meanwhile. A database with a newer schema is not
+    changed.
     """
     with app.app_context():
         upgrade()

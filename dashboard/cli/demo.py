@@ -1,4 +1,7 @@
-"""Commands to try the console with: a stand-in for Peliqan's API, alone or with console and worker. No part of the container."""
+"""The commands ``demo`` and ``sandbox``, to try the console without Peliqan.
+
+They are not part of the container.
+"""
 
 import os
 import secrets
@@ -11,7 +14,7 @@ from flask import Flask
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
-from dashboard.cli.serve import end, free_port, run_console, start_child
+from dashboard.cli.serve import Server, free_port, run_console, start_child, stop
 from dashboard.context import utc_now
 from dashboard.findings.playbook import PlaybookError
 from dashboard.masking.rules import MasksError
@@ -59,7 +62,7 @@ LISTED = f"\b\nScenarios:\n{listing()}"
     help="A PostgreSQL database that answers SQL; SQLite in this process otherwise.",
 )
 def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet: Any) -> None:
-    """The stand-in for Peliqan's API, alone."""
+    """Run the sandbox only: a replacement for Peliqan's API."""
     from dashboard.sandbox.app import create_sandbox
     from dashboard.sandbox.server import serve as serve_sandbox
 
@@ -88,23 +91,23 @@ def sandbox(host: str, port: int, latency_ms: float, error_rate: float, **fleet:
     help="Keep the demo's data in this folder; a temporary one otherwise.",
 )
 def demo(port: int, accounts: int, scenario: str, data: Path | None) -> None:
-    """Sandbox, console and worker in one go, with three users. Ctrl-C ends all of it."""
+    """Run sandbox, console and worker together, with three users. Ctrl-C ends all."""
     with temporary_folder("console-demo-") as temporary, shared_counts() as counts:
         _run_demo(port, accounts, scenario, data or temporary, counts)
 
 
-def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str) -> None:
-    port = free_port(port)
-    sandbox_port = free_port(port + 1)
-    environ = {
+def _environ(port: int, sandbox_port: int, folder: Path, counts: str) -> dict[str, str]:
+    sandbox_url = f"http://127.0.0.1:{sandbox_port}"
+    webhook_secret = secrets.token_hex(16)
+    return {
         **os.environ,
         "SECRET_KEY": secrets.token_hex(32),
         "DATABASE_URL": "",
         "REDIS_URL": "",
-        "PELIQAN_API_URL": f"http://127.0.0.1:{sandbox_port}",
+        "PELIQAN_API_URL": sandbox_url,
         "PELIQAN_PARTNER_TOKEN": "sandbox-partner-token",
-        "PELIQAN_EMBED_SCRIPT_URL": f"http://127.0.0.1:{sandbox_port}/embed/v1.3/peliqan-integration.js",
-        "PELIQAN_WEBHOOK_SECRET": (webhook_secret := secrets.token_hex(16)),
+        "PELIQAN_EMBED_SCRIPT_URL": f"{sandbox_url}/embed/v1.3/peliqan-integration.js",
+        "PELIQAN_WEBHOOK_SECRET": webhook_secret,
         "SANDBOX_WEBHOOK_SECRET": webhook_secret,
         "DASHBOARD_DATA": str(folder),
         "DASHBOARD_URL": f"http://127.0.0.1:{port}",
@@ -116,6 +119,12 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
         "DASHBOARD_LOG_LEVEL": "warning",
         SHARED: counts,
     }
+
+
+def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str) -> None:
+    port = free_port(port)
+    sandbox_port = free_port(port + 1)
+    environ = _environ(port, sandbox_port, folder, counts)
     fleet = [
         f"--webhook-url=http://127.0.0.1:{port}/webhooks/peliqan",
         f"--accounts={accounts}",
@@ -126,26 +135,27 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
     )
     try:
         app = create_app(read_settings(environ, Path(os.devnull)))
-        made = _prepare(app)
+        passwords = _prepare(app)
 
-        def say() -> None:
-            click.echo(
-                f"\n  Partner Console   http://127.0.0.1:{port}\n  Sandbox           http://127.0.0.1:{sandbox_port}\n"
-            )
-            for email, password in made:
+        def print_addresses() -> None:
+            click.echo(f"\n  Partner Console   http://127.0.0.1:{port}")
+            click.echo(f"  Sandbox           http://127.0.0.1:{sandbox_port}\n")
+            for email, password in passwords:
                 click.echo(f"  {email:<24} {password}")
             click.echo("\n  The fleet fills within seconds. Ctrl-C ends all of it.")
 
-        run_console(app, "127.0.0.1", port, environ=environ, when_ready=say)
+        server = Server("127.0.0.1", port)
+        run_console(app, server, environ=environ, when_ready=print_addresses)
     except (PlaybookError, MasksError) as error:
         raise click.ClickException(str(error)) from None
     finally:
-        end(child)
+        stop(child)
 
 
 def _prepare(app: Flask) -> list[tuple[str, str]]:
+    """Create the schema and a user for each role; return addresses and new passwords. Commits."""
     upgrade_schema(app)
-    made = []
+    passwords = []
     with app.app_context():
         for role in users.ROLES:
             email, password = f"{role}@example.com", f"{role}-{secrets.token_hex(6)}"
@@ -154,6 +164,6 @@ def _prepare(app: Flask) -> list[tuple[str, str]]:
                 users.create_user(email, role, password, utc_now())
             else:
                 users.set_password(known, password, utc_now())
-            made.append((email, password))
+            passwords.append((email, password))
     close_store(app)
-    return made
+    return passwords

@@ -1,4 +1,4 @@
-"""Commands for upkeep: one pass, people, the schema."""
+"""The commands ``refresh``, ``users`` and ``db``."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ WHO = "command line"
 own_password = click.option(
     "--own-password",
     is_flag=True,
-    help="They chose it themselves, and need not choose another when they sign in.",
+    help="The user chose the password, and need not choose another at sign-in.",
 )
 
 
@@ -31,9 +31,12 @@ own_password = click.option(
 @click.option("--account", type=int, help="Only the account with this id of Peliqan's.")
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON, and no progress bar.")
 def refresh(account: int | None, as_json: bool) -> None:
-    """One pass over the fleet. Exit code 0: all read; 1: some accounts unreadable; 2: nothing could be read."""
+    """Refresh the fleet once.
+
+    Exit code 0: all accounts read; 1: some are unreadable; 2: none could be read.
+    """
     app = make_current_app()
-    parts: Services = app.extensions["services"]
+    current: Services = app.extensions["services"]
     with (
         app.app_context(),
         click.progressbar(
@@ -47,13 +50,13 @@ def refresh(account: int | None, as_json: bool) -> None:
 
         fleet.tune_interpreter()
         if account is None:
-            result = fleet.refresh_fleet(parts, progress=progress)
+            result = fleet.refresh_fleet(current, progress=progress)
         elif queries.account_or_none(account) is None:
             raise click.ClickException(
-                f"The console does not know the account {account}. Run a full pass first."
+                f"The console does not know the account {account}. Run a full refresh first."
             )
         else:
-            result = fleet.refresh_account(parts, account)
+            result = fleet.refresh_account(current, account)
     nothing = result.error is not None or (
         result.accounts > 0 and len(result.unreadable) == result.accounts
     )
@@ -76,7 +79,7 @@ def refresh(account: int | None, as_json: bool) -> None:
 
 @click.group()
 def users() -> None:
-    """People."""
+    """Manage users."""
 
 
 @users.command("create")
@@ -85,7 +88,7 @@ def users() -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @own_password
 def create_user(email: str, role: str, password_stdin: bool, own_password: bool) -> None:
-    """Add a person; when they first sign in they have to choose a password of their own."""
+    """Create a user, who has to choose a new password at the first sign-in."""
     password = _password(password_stdin)
     with make_current_app().app_context():
         try:
@@ -98,7 +101,7 @@ def create_user(email: str, role: str, password_stdin: bool, own_password: bool)
 
 @users.command("list")
 def list_users() -> None:
-    """Everybody, a line each."""
+    """List all users."""
     with make_current_app().app_context():
         for user in db.session.scalars(select(User).order_by(User.email_folded, User.id)):
             marks = [
@@ -114,7 +117,7 @@ def list_users() -> None:
 @users.command("disable")
 @click.argument("email")
 def disable_user(email: str) -> None:
-    """Shut a person out, now."""
+    """Disable a user and end their sessions."""
     with make_current_app().app_context():
         user = get_user(email)
         people.disable(user, utc_now())
@@ -127,7 +130,7 @@ def disable_user(email: str) -> None:
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
 @own_password
 def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
-    """Give a person a new password, to be changed when they sign in; it ends their sessions."""
+    """Set a new password, which the user must change at sign-in, and end their sessions."""
     password = _password(password_stdin)
     with make_current_app().app_context():
         user = get_user(email)
@@ -144,7 +147,7 @@ def set_password(email: str, password_stdin: bool, own_password: bool) -> None:
 @users.command("remove-second-factor")
 @click.argument("email")
 def remove_second_factor(email: str) -> None:
-    """For an administrator who has lost telephone and recovery codes: the password alone signs them in again."""
+    """Remove the second factor of a user who lost telephone and recovery codes."""
     with make_current_app().app_context():
         user = get_user(email)
         two_factor.switch_off(user)
@@ -160,7 +163,7 @@ def _password(from_stdin: bool) -> str:
 
 
 def get_user(email: str) -> User:
-    """The person with this address; ends the command where there is none."""
+    """Return the user with this address; ends the command if there is none."""
     user = people.find_user(email)
     if user is None:
         raise click.ClickException(f"There is no user {email}.")
@@ -169,12 +172,12 @@ def get_user(email: str) -> User:
 
 @click.group("db")
 def database() -> None:
-    """The store's schema."""
+    """Manage the database schema."""
 
 
 @database.command("upgrade")
 def upgrade_database() -> None:
-    """Bring it to this version's. A store of a newer version stays as it is: this version runs on it too."""
+    """Upgrade the schema to this version's. A newer version's schema is kept, and works too."""
     app = make_app()
     try:
         upgrade_schema(app)
@@ -182,12 +185,16 @@ def upgrade_database() -> None:
             found, ours = schema.current_version(), schema.newest_version()
     except OperationalError as error:
         if isinstance(error.orig, LockNotAvailable):
-            sentence = "Something else holds a table for more than ten seconds. Nothing was changed: try again."
+            sentence = (
+                "Something else holds a table for more than ten seconds. Nothing was changed:"
+                " try again."
+            )
             raise click.ClickException(sentence) from None
         raise
     if found > ours:
         click.echo(
-            f"The database is a newer version's (schema {found}; this version's is {ours}) and stays so: this one runs on it."
+            f"The database is a newer version's (schema {found};"
+            f" this version's is {ours}) and stays so: this one runs on it."
         )
     else:
         click.echo("The database is up to date.")

@@ -1,7 +1,8 @@
-"""Tables copied out: ``dashboard pull``."""
+"""The command ``pull``."""
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import Copied, PullResult
-from dashboard.pulls.pull import FULL_EVERY, Selection
+from dashboard.pulls.pull import FULL_EVERY
 
 
 @click.command()
@@ -41,43 +42,35 @@ from dashboard.pulls.pull import FULL_EVERY, Selection
 @click.option(
     "--grows",
     default="",
-    help="A column of whole numbers that only grows, for tables that say no time of change.",
+    help="A growing column of whole numbers, for tables without a time of change.",
 )
 @click.option(
-    "--full", is_flag=True, help="Read every table whole, also where reading what changed would do."
+    "--full", is_flag=True, help="Read every table completely, also where reading changes would do."
 )
 @click.option(
     "--full-every",
     type=click.IntRange(1),
     default=FULL_EVERY,
     show_default=True,
-    help="Every so many pulls of a table it is read whole: only that sees deletions.",
+    help="Every so many pulls a table is read completely: only that detects deletions.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The result as JSON, and no progress.")
-def pull(
-    address: str,
-    accounts: tuple[int, ...],
-    connections: tuple[int, ...],
-    tables: tuple[str, ...],
-    database: str,
-    grows: str,
-    full: bool,
-    full_every: int,
-    as_json: bool,
-) -> None:
-    """Copy customers' tables into Parquet files or a database, for your own systems. Personal data is NOT masked.
+def pull(address: str, full: bool, full_every: int, as_json: bool, **selected: Any) -> None:
+    """Copy customers' tables into Parquet files or a database. Personal data is NOT masked.
 
-    Each table is replaced whole, or gets the rows that changed where a column says when they did; whoever reads the copy never
-    sees half of one. Exit code 0: all copied; 1: some failed, and are named; 2: nothing could be copied.
+    A table is replaced completely, or gets its changed rows if a column has the time of change.
+    Readers of the copy never see a part of a change. Exit code 0: all copied; 1: some failed, and
+    are named; 2: nothing could be copied.
     """
     try:
         where = addresses.read(address)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
+    chosen = _selection(**selected)
     app = make_current_app()
-    parts: Services = app.extensions["services"]
+    current: Services = app.extensions["services"]
     try:
-        parts.settings.places.ensure_not_own(where)
+        current.settings.places.ensure_not_own(where)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--to") from None
     destination = registry.open_destination(where)
@@ -87,23 +80,39 @@ def pull(
             click.echo(clean(f"Reading {what}"), err=True)
 
     with app.app_context():
-        chosen = Selection(
-            frozenset(accounts), frozenset(connections), frozenset(tables), database, grows
+        destination_name = registry.name_of(where)
+        run = pulls.start(
+            None,
+            "by hand",
+            destination_name,
+            WHO,
+            pull_jobs.in_words(chosen),
+            current.clock(),
         )
-        place = registry.name_of(where)
-        run = pulls.start(None, "by hand", place, WHO, pull_jobs.in_words(chosen), parts.clock())
         result = pull_jobs.copy(
-            parts, run, destination, chosen, full=full, full_every=full_every, progress=progress
+            current, run, destination, chosen, full=full, full_every=full_every, progress=progress
         )
-        pulls.finish(run, None, pull_jobs.ended(result), parts.clock())
-    # Names of tables may hold what no terminal and no file can: half of a surrogate pair.
+        pulls.finish(run, None, pull_jobs.ended(result), current.clock())
+    # Cleaned, since names of tables may contain half of a surrogate pair, which cannot be printed.
     click.echo(
-        clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _told(result))
+        clean(json.dumps(result.as_json(), ensure_ascii=False) if as_json else _report(result))
     )
     sys.exit(result.exit_code)
 
 
-def _told(result: PullResult) -> str:
+def _selection(
+    accounts: tuple[int, ...],
+    connections: tuple[int, ...],
+    tables: tuple[str, ...],
+    database: str,
+    grows: str,
+) -> Selection:
+    return Selection(
+        frozenset(accounts), frozenset(connections), frozenset(tables), database, grows
+    )
+
+
+def _report(result: PullResult) -> str:
     lines = [_line(each) for each in result.copied]
     for each in result.failures:
         about = f"account {each.account_id}" if each.account_id else "selection"
@@ -116,5 +125,8 @@ def _told(result: PullResult) -> str:
 
 def _line(copied: Copied) -> str:
     how = "whole" if copied.mode == "full" else "what changed"
-    said = f"{copied.account_id} {copied.name}: {copied.rows:,} rows ({how}, {copied.read:,} read) in {copied.target}"
-    return "\n".join([said, *(f"  {each}" for each in (*copied.schema_changes, *copied.remarks))])
+    line = (
+        f"{copied.account_id} {copied.name}: {copied.rows:,} rows ({how}, {copied.read:,} read)"
+        f" in {copied.target}"
+    )
+    return "\n".join([line, *(f"  {each}" for each in (*copied.schema_changes, *copied.remarks))])

@@ -1,4 +1,4 @@
-"""The report for the morning meeting, as text, Markdown or HTML."""
+"""The command ``report``: what changed, as text, Markdown or HTML."""
 
 import re
 from datetime import timedelta
@@ -17,14 +17,14 @@ TEMPLATES = {"text": "report.txt", "markdown": "report.md", "html": "report.html
 
 
 class Duration(click.ParamType[timedelta]):
-    """A length of time as one says it: 90m, 24h, 7d."""
+    """A command-line duration: 90m, 24h, 7d."""
 
     name = "duration"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> timedelta:
-        """Minutes, hours or days, one at least."""
+        """Parse minutes, hours or days, at least one."""
         if isinstance(value, timedelta):
             return value
         found = _SPAN.fullmatch(str(value).strip().lower())
@@ -39,14 +39,14 @@ class Duration(click.ParamType[timedelta]):
 
 
 class Zone(click.ParamType[ZoneInfo]):
-    """A time zone by its name."""
+    """A command-line time zone, by its name."""
 
     name = "zone"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
     ) -> ZoneInfo:
-        """One that exists."""
+        """Return the time zone if it exists."""
         if isinstance(value, ZoneInfo):
             return value
         if str(value) not in available_timezones():
@@ -74,26 +74,27 @@ class Zone(click.ParamType[ZoneInfo]):
     help="The console's address, for links that open it; DASHBOARD_URL by default.",
 )
 def report(since: timedelta, form: str, zone: ZoneInfo, url: str) -> None:
-    """What is wrong, what changed since then, and how much is known: for the morning meeting."""
-    # The pages are loaded for this alone: with them comes what has to know the environment first (see ``telemetry.metrics``).
+    """Report what is wrong, what changed since then, and how much is known."""
+    # Imported here, since the pages import ``telemetry.metrics``, which reads the environment.
     from dashboard.reports.since import views as reports
 
     app = make_current_app(pages=True)
-    parts: Services = app.extensions["services"]
-    kept = parts.settings.dashboard_keep_history_days
-    if since > timedelta(days=kept):
+    current: Services = app.extensions["services"]
+    history_days = current.settings.dashboard_keep_history_days
+    if since > timedelta(days=history_days):
         raise click.BadParameter(
-            f"History goes back {kept} days (DASHBOARD_KEEP_HISTORY_DAYS).", param_hint="--since"
+            f"History goes back {history_days} days (DASHBOARD_KEEP_HISTORY_DAYS).",
+            param_hint="--since",
         )
     if url and not _WEB_ADDRESS.match(url):
         raise click.BadParameter("It must begin with https:// or http://.", param_hint="--url")
-    url = url or parts.settings.dashboard_url or ""
+    url = url or current.settings.dashboard_url or ""
     routes = app.url_map.bind("localhost")
 
     def address(endpoint: str, number: int) -> str:
         return url.rstrip("/") + routes.build(endpoint, reports.numbers(endpoint, number))
 
     with app.app_context():
-        at = parts.clock()
+        at = current.clock()
         found = since_report.read(at - since, at)
         click.echo(reports.write(app.jinja_env, TEMPLATES[form], found, zone, address), nl=False)

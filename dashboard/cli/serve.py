@@ -1,16 +1,18 @@
-"""Commands that serve: each binds to loopback unless told otherwise, and ends what it started."""
+"""The commands ``serve`` and ``worker``, and the child processes that they start and stop."""
 
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask import Flask
 
-from dashboard.cli.common import configure_logging, make_current_app, make_current_app_anew
+from dashboard.cli.common import configure_logging, make_app_for_reload, make_current_app
 from dashboard.context import Services
+from dashboard.http import conf
 from dashboard.telemetry.multiprocess import shared_counts
 from dashboard.worker.consumer import run_worker
 
@@ -18,26 +20,20 @@ if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
 
 DASHBOARD = [sys.executable, "-m", "dashboard"]
-# Browsers open no page on these, whoever listens there (the Fetch standard's "bad ports", from 1024 on).
-REFUSED_BY_BROWSERS = frozenset(
-    (
-        1719,
-        1720,
-        1723,
-        2049,
-        3659,
-        4045,
-        4190,
-        5060,
-        5061,
-        6000,
-        6566,
-        *range(6665, 6670),
-        6679,
-        6697,
-        10080,
-    )
-)
+# Browsers open no page on these ports (the Fetch standard's "bad ports", from 1024 on).
+_FIRST_REFUSED = (1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566)
+REFUSED_BY_BROWSERS = frozenset((*_FIRST_REFUSED, *range(6665, 6670), 6679, 6697, 10080))
+
+
+@dataclass(frozen=True)
+class Server:
+    """How the console is served. ``workers``: processes; ``threads``: threads in each."""
+
+    host: str
+    port: int
+    workers: int = 1
+    threads: int = 16
+    with_worker: bool = True
 
 
 @click.command()
@@ -47,7 +43,7 @@ REFUSED_BY_BROWSERS = frozenset(
 @click.option("--threads", default=16, show_default=True, help="Threads in each.")
 @click.option("--no-worker", is_flag=True, help="Without the embedded worker: one runs elsewhere.")
 def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> None:
-    """The console under gunicorn, with an embedded worker."""
+    """Serve the console by gunicorn, with an embedded worker."""
     from dashboard.cli.gunicorn_server import has_socket
 
     if not has_socket():
@@ -55,68 +51,57 @@ def serve(host: str, port: int, workers: int, threads: int, no_worker: bool) -> 
     with shared_counts():
         app = make_current_app(pages=True)
         configure_logging(app)
-        run_console(
-            app,
-            host,
-            port,
-            workers=workers,
-            threads=threads,
-            with_worker=not no_worker,
-            anew=make_current_app_anew,
-        )
+        server = Server(host, port, workers, threads, with_worker=not no_worker)
+        run_console(app, server, make_app=make_app_for_reload)
 
 
 def run_console(
     app: Flask,
-    host: str,
-    port: int,
+    server: Server,
     *,
-    workers: int = 1,
-    threads: int = 16,
-    with_worker: bool = True,
     environ: dict[str, str] | None = None,
     when_ready: Callable[[], None] = lambda: None,
-    anew: Callable[[], Flask | None] = lambda: None,
+    make_app: Callable[[], Flask | None] = lambda: None,
 ) -> None:
-    """Serve until interrupted; the embedded worker is a child that ends with this process. ``environ`` is the worker's.
+    """Serve until interrupted, with the embedded worker as a child that ends with this process.
 
-    ``anew``: the app as the settings are now, at SIGHUP. The worker is another one then; the old one ends what it has in hand.
+    ``environ``: the worker's. ``make_app``: makes the app again at SIGHUP, or returns None to keep
+    it. A new app gets a new worker; the old worker finishes its running tasks first.
     """
-    # Loaded here: a worker needs no gunicorn.
-    from dashboard.cli.gunicorn_server import PATIENCE, serve_app
+    # Imported here, since a worker needs no gunicorn.
+    from dashboard.cli.gunicorn_server import GunicornServer
 
     children: list[subprocess.Popen[bytes]] = []
 
     def start_worker() -> None:
-        if with_worker:
+        if server.with_worker:
             children.append(start_child("worker", "--exit-with-parent", environ=environ))
 
-    def ready(_server: "Arbiter") -> None:
+    def on_ready(_arbiter: "Arbiter") -> None:
         start_worker()
         when_ready()
 
-    def read_anew() -> Flask | None:
-        made = anew()
+    def reload() -> Flask | None:
+        made = make_app()
         if made is not None:
             for child in children:
                 child.terminate()
             start_worker()
         return made
 
-    def leave(_server: "Arbiter") -> None:
+    def on_exit(_arbiter: "Arbiter") -> None:
         for child in children:
-            end(child, PATIENCE)
+            stop(child, conf.graceful_timeout)
 
-    serve_app(
+    GunicornServer(
         app,
-        host,
-        port,
-        workers=workers,
-        threads=threads,
-        anew=read_anew,
-        when_ready=ready,
-        on_exit=leave,
-    )
+        reload,
+        bind=f"{server.host}:{server.port}",
+        workers=server.workers,
+        threads=server.threads,
+        when_ready=on_ready,
+        on_exit=on_exit,
+    ).run()
 
 
 @click.command()
@@ -131,13 +116,13 @@ def run_console(
 def worker(
     threads: int, exit_with_parent: bool, metrics_port: int | None, metrics_host: str
 ) -> None:
-    """A worker alone: refreshes the fleet and follows what agents started."""
+    """Run a worker: it refreshes the fleet and carries out the queued work."""
     app = make_current_app()
     configure_logging(app)
     parts: Services = app.extensions["services"]
     if metrics_port is not None:
         refuse_taken_port(metrics_host, metrics_port)
-        # Loaded here, where it is known whether this process counts for itself.
+        # Imported here, since the environment at import decides where metrics are counted.
         from dashboard.telemetry import metrics
 
         disk = metrics.Disk(parts.settings.dashboard_data)
@@ -148,26 +133,27 @@ def worker(
 def start_child(
     *words: str, environ: dict[str, str] | None = None, **more: Any
 ) -> subprocess.Popen[bytes]:
-    """Start another command of the console, which this process ends.
+    """Start another command of the console as a child process.
 
-    In a process group of its own: a terminal sends Ctrl-C to all of a group, and the child ends when its parent says so.
+    In its own process group, since a terminal sends Ctrl-C to all processes of a group, and only
+    the parent should end the child.
     """
     return subprocess.Popen([*DASHBOARD, *words], env=environ, process_group=0, **more)
 
 
-def end(child: subprocess.Popen[bytes], patience: float = 10) -> None:
-    """Ask a process that was started here to end, and insist after so many seconds."""
+def stop(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
+    """Terminate a child process, and kill it after ``timeout`` seconds."""
     if child.poll() is None:
         child.terminate()
     try:
-        child.wait(patience)
+        child.wait(timeout)
     except subprocess.TimeoutExpired:
         child.kill()
         child.wait()
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """End with one sentence where the port is taken."""
+    """End the command with a message if the port is taken."""
     if not _is_free(host, port):
         raise click.ClickException(f"Port {port} on {host} is taken. Choose another with --port.")
 
@@ -183,10 +169,10 @@ def _is_free(host: str, port: int) -> bool:
 
 
 def free_port(first: int) -> int:
-    """``first``, or the next port of this machine that is free and that browsers open pages on; says so where it is another.
+    """Return ``first``, or the next free port that browsers open pages on; print another port.
 
     Raises:
-        click.ClickException: none of the next fifty is.
+        click.ClickException: none of the next fifty ports is free.
     """
     ports = (
         port for port in range(first, min(first + 50, 65536)) if port not in REFUSED_BY_BROWSERS
@@ -195,7 +181,6 @@ def free_port(first: int) -> int:
     if free is None:
         raise click.ClickException(f"No port is free from {first} on.")
     if free != first:
-        click.echo(
-            f"Port {first} is {'refused by browsers' if first in REFUSED_BY_BROWSERS else 'taken'}; using {free}."
-        )
+        reason = "refused by browsers" if first in REFUSED_BY_BROWSERS else "taken"
+        click.echo(f"Port {first} is {reason}; using {free}.")
     return free

@@ -1,10 +1,11 @@
-"""The HTTP server in front of the console: gunicorn with a worker that takes a thread for whole requests only.
+"""The HTTP server: gunicorn with a worker that uses a thread only for a complete request.
 
-``conf``      gunicorn's settings, for ``dashboard serve`` and ``gunicorn wsgi:app`` alike
-``worker``    the worker: one loop reads and writes all sockets, threads run the application
-``arriving``  where a request ends in the bytes that have arrived
-``refusals``  answers of the server itself, for what never reaches the application
-``client``    the client's address and scheme, from trusted proxies alone, and the path below which the console answers
+``conf``        gunicorn's settings, for ``dashboard serve`` and ``gunicorn wsgi:app`` alike
+``worker``      the worker: one loop reads and writes all sockets, threads run the application
+``connection``  a client's connection, its phases and their time limits
+``arriving``    finds the end of a request in the received bytes
+``refusals``    responses of the server to requests that never reach the application
+``client``      the client's address and scheme behind trusted proxies, and the console's path
 
-Nothing here imports the rest of the console.
+The package imports nothing else of the console.
 """

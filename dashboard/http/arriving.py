@@ -1,23 +1,24 @@
-"""Find where a request ends in the bytes that have arrived, so that no thread waits for the rest of one."""
+"""Finds the end of a request in the received bytes, so that no thread waits for the rest."""
 
 import re
 from enum import Enum, auto
 from typing import Final
 
-# Request line and headers together. Browsers keep up to 180 cookies of 4 kB for a domain, of all applications on it.
+# Request line and headers together. Browsers store up to 180 cookies of 4 kB for a domain, from all
+# applications on it.
 HEAD_BYTES: Final = 64 * 1024
-# As app.py's MAX_CONTENT_LENGTH, and the framing of chunks: what is larger is refused by the application.
+# MAX_CONTENT_LENGTH of app.py plus the framing of chunks; the application refuses larger bodies.
 BODY_BYTES: Final = 1024 * 1024 + 64 * 1024
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
 _CODING: Final = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
 _EXPECT: Final = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n", re.IGNORECASE)
 _CHUNK: Final = re.compile(rb"([0-9a-f]{1,16})[ \t]*(?:;.*)?", re.IGNORECASE)
-# The longest first line of a chunk.
+# Most bytes of the first line of a chunk.
 _CHUNK_LINE: Final = 8190
 
 
 class Stage(Enum):
-    """How much of a request has arrived."""
+    """How much of a request has been received."""
 
     NOTHING = auto()
     HEAD = auto()
@@ -30,10 +31,11 @@ class Stage(Enum):
 
 
 class RequestReader:
-    """The bytes of a connection's next request, and whatever the client sent behind it.
+    """The bytes of a connection's next request, and what the client sent after it.
 
-    Decides only when a thread is taken. What the request means is decided by gunicorn's parser, which reads the same bytes from
-    memory: where the two disagree, the parser finds too few bytes or leaves some, and the connection is closed.
+    Decides only when a thread is needed. gunicorn's parser interprets the request from the same
+    bytes. If both disagree, the parser finds too few bytes or leaves some, and the connection is
+    closed.
     """
 
     def __init__(self, held: bytes = b"") -> None:
@@ -41,18 +43,19 @@ class RequestReader:
         self._head = self._end = self._searched = 0
         self._chunked = False
         self.expects_continue = False
-        # The application refuses the request for its Content-Length: what follows is the rest of its body and no request.
+        # The body exceeds the limit, so the application refuses the request. What follows is the
+        # rest of the body and no request.
         self.cut = False
 
     def __len__(self) -> int:
         return len(self._data)
 
     def add(self, data: bytes) -> None:
-        """Keep what was received."""
+        """Append received bytes."""
         self._data += data
 
     def stage(self) -> Stage:
-        """Say how much is there."""
+        """Return how much of the request has been received."""
         if not self._data:
             return Stage.NOTHING
         if not self._head:
@@ -68,11 +71,11 @@ class RequestReader:
         return self._read_chunks() if self._chunked else self._wait_for_length()
 
     def take(self) -> bytes:
-        """Give out a request that is whole. The rest is ``rest()``."""
+        """Return the complete request. ``rest()`` returns what follows it."""
         return bytes(self._data[: self._end])
 
     def rest(self) -> bytes:
-        """What the client sent behind the request."""
+        """Return what the client sent after the request."""
         return bytes(self._data[self._end :])
 
     def _find_head(self) -> None:
@@ -96,7 +99,7 @@ class RequestReader:
         return Stage.WHOLE if len(self._data) >= self._end else Stage.BODY
 
     def _read_chunks(self) -> Stage:
-        """Go on to the end of the last whole chunk (RFC 9112, section 7.1)."""
+        """Advance to the end of the last complete chunk (RFC 9112, section 7.1)."""
         while self._end - self._head <= BODY_BYTES:
             line = self._data.find(b"\r\n", self._end, self._end + _CHUNK_LINE)
             if line < 0:
@@ -115,7 +118,7 @@ class RequestReader:
         return Stage.BODY_TOO_LARGE
 
     def _read_trailers(self, at: int) -> Stage:
-        # The line of the last chunk ends the trailers too where there are none.
+        # Without trailers, the line of the last chunk ends them as well.
         end = self._data.find(b"\r\n\r\n", at, at + HEAD_BYTES)
         if end < 0:
             return Stage.BODY_TOO_LARGE if len(self._data) - at > HEAD_BYTES else Stage.BODY

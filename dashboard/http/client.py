@@ -1,4 +1,4 @@
-"""The client's address and scheme, from trusted proxies alone, and the path below which the console answers, from settings."""
+"""Address and scheme of the client behind trusted proxies, and the path of the console."""
 
 from collections.abc import Collection, Iterable
 from ipaddress import IPv6Address, ip_address
@@ -6,19 +6,21 @@ from ssl import SSLSocket
 from typing import TYPE_CHECKING
 
 OTHER_ROOT = b"The header SCRIPT_NAME is not the client's to send. Send the request without it.\n"
-NOT_HERE = b"""There is no such page: the console is below another path of this host. Ask your administrator for its address.
-
-For administrators: the path is that of DASHBOARD_URL, and a proxy has to pass it on. See "Below a path" in docs/proxies.md.
-"""
+NOT_HERE = (
+    b"There is no such page: the console is below another path of this host."
+    b" Ask your administrator for its address.\n\n"
+    b"For administrators: the path is that of DASHBOARD_URL, and a proxy has to pass it on."
+    b' See "Below a path" in docs/proxies.md.\n'
+)
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
 def canonical(text: str) -> str | None:
-    """Give the one form of an IP address, without port, brackets, quotes and zone; None for what is no address.
+    """Return an IP address without port, brackets, quotes and zone; None if it is no address.
 
-    IPv4 within IPv6 (``::ffff:192.0.2.1``) is IPv4. ``address:port`` is what Azure's gateways write.
+    IPv4 within IPv6 (``::ffff:192.0.2.1``) becomes IPv4. Azure's gateways write ``address:port``.
     """
     text = text.strip().strip('"').strip()
     if text.startswith("["):
@@ -29,11 +31,12 @@ def canonical(text: str) -> str | None:
 
 
 def client_of(peer: str, forwarded: str, proxies: int) -> str:
-    """Give the client's address in its canonical form.
+    """Return the client's address in its canonical form.
 
-    ``peer`` is who opened the connection, ``forwarded`` the header X-Forwarded-For, of which the last ``proxies`` entries were
-    written by trusted proxies: the first of these is the client. Where it is no address, the proxy that wrote it stands for the
-    client. Entries are counted by commas alone: a quotation mark that a client sent must not swallow what a proxy appended.
+    ``peer``: address of the connection. ``forwarded``: the header X-Forwarded-For. Trusted proxies
+    wrote its last ``proxies`` entries, of which the first is the client. If that is no address, the
+    next one counts, up to the peer. Entries are split at commas only, since a quotation mark that a
+    client sent must not hide what a proxy appended.
     """
     return next(
         (found for each in (*_trusted(forwarded, proxies), peer) if (found := canonical(each))),
@@ -42,22 +45,25 @@ def client_of(peer: str, forwarded: str, proxies: int) -> str:
 
 
 def scheme_of(connection: str, forwarded: str, proxies: int) -> str:
-    """Give the scheme that the client used: ``https`` or ``http``.
+    """Return the scheme that the client used: ``https`` or ``http``.
 
-    ``connection`` is the scheme of the connection itself, ``forwarded`` the header X-Forwarded-Proto, read as ``client_of`` reads
-    X-Forwarded-For: with fewer entries than proxies, or none that names one of the two schemes, the connection's counts.
+    ``connection``: scheme of the connection. ``forwarded``: the header X-Forwarded-Proto, read as
+    ``client_of`` reads X-Forwarded-For. With fewer entries than proxies, or none with one of the
+    two schemes, the connection's scheme counts.
     """
     schemes = (each.strip().lower() for each in _trusted(forwarded, proxies))
     return next((each for each in schemes if each in {"http", "https"}), connection)
 
 
 class FromClient:
-    """WSGI: ``inner``, with client and scheme by ``client_of`` and ``scheme_of``, below the path ``root`` alone.
+    """WSGI middleware that sets the client's address and scheme and answers only below a path.
 
-    ``root``: as ``/console``, without a slash at its end; empty for the whole host. A proxy passes paths on as they are. The
-    ``probes``, paths too, answer above it as well: Kubernetes and Prometheus ask the process itself. A server may take
-    SCRIPT_NAME from a header, as gunicorn does by default. What would be answered then is not what a proxy's rules saw, so it is
-    refused.
+    ``root``: the path without a slash at its end, such as ``/console``; empty for the whole host.
+    Proxies must pass paths on unchanged. ``probes``: paths that also answer outside of ``root``,
+    since Kubernetes and Prometheus query the process itself.
+
+    Requests with SCRIPT_NAME are refused: a server may take it from a header, as gunicorn does by
+    default, and the path would differ from the one that the proxy's rules checked.
     """
 
     def __init__(
@@ -68,7 +74,7 @@ class FromClient:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Pass the request on."""
+        """Pass the request to the inner application, or refuse it."""
         if environ.get("SCRIPT_NAME"):
             return _answer(start_response, "400 Bad Request", "text/plain", OTHER_ROOT)
         path = environ.get("PATH_INFO", "")
@@ -93,13 +99,16 @@ class FromClient:
 
 
 def _trusted(forwarded: str, proxies: int) -> list[str]:
-    """The entries of a header that trusted proxies wrote; none where there are fewer entries than proxies."""
+    """Return the entries that trusted proxies wrote; none if there are fewer than proxies."""
     entries = forwarded.split(",")
     return entries[-proxies:] if 0 < proxies <= len(entries) else []
 
 
 def _scheme_of_connection(environ: "WSGIEnvironment") -> str:
-    """By the socket where gunicorn gives it: without the console's settings it would believe clients' headers, too."""
+    """Return the connection's scheme, by its socket if known.
+
+    Without the console's settings, gunicorn would take the scheme from clients' headers.
+    """
     connection = environ.get("gunicorn.socket")
     if connection is None:
         return str(environ["wsgi.url_scheme"])

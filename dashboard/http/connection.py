@@ -1,4 +1,4 @@
-"""One client's connection: what has arrived, what is not yet sent, and how long either may take."""
+"""A client's connection: received and unsent bytes, and time limits for both."""
 
 import socket
 from collections.abc import Generator
@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from dashboard.http.arriving import RequestReader
 
-# An answer goes on as long as the client takes so many bytes in each ``Phase.WRITING``.
+# A response continues while the client accepts so many bytes in each ``Phase.WRITING``.
 RATE_BYTES: Final = 64 * 1024
 
 
 class Phase(Enum):
-    """What the client is waited for."""
+    """What the connection waits for."""
 
     NEW = "first bytes"
     IDLE = "next request"
@@ -24,7 +24,8 @@ class Phase(Enum):
     LINGERING = "end"
 
 
-# Seconds that a connection may be in a phase, from its beginning and not from the last byte. IDLE is gunicorn's ``keepalive``.
+# Time limit of a phase in seconds, from its start and not from the last byte. The limit of IDLE is
+# gunicorn's ``keepalive``.
 SECONDS: Final[dict[Phase, float]] = {
     Phase.NEW: 10,
     Phase.HEAD: 10,
@@ -35,25 +36,27 @@ SECONDS: Final[dict[Phase, float]] = {
 
 
 class ClientLeft(Exception):
-    """The client's socket takes no more."""
+    """The client closed its connection."""
 
 
 class Connection:
-    """A socket that never blocks. gunicorn writes an answer to it as to a socket (``send``, ``sendall``)."""
+    """A non-blocking socket. gunicorn writes responses to it by ``send`` and ``sendall``."""
 
     def __init__(self, sock: socket.socket, client: Any, server: Any) -> None:
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
-            # Without it the kernel takes megabytes at once and then nothing for minutes: a slow client would seem to be gone.
+            # Otherwise the kernel buffers megabytes at once and then nothing for minutes, and a
+            # slow client would look like one that left.
             with suppress(OSError):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, 2 * RATE_BYTES)
         self.sock, self.client, self.server = sock, client, server
         self.arriving = RequestReader()
         self.answer: Generator[None, None, None] | None = None
-        # Whether another request may come; whether the client has gone; whether something of the answer was sent.
+        # keep: another request may follow. lost: the client left. began: a part of the response was
+        # sent.
         self.keep = self.lost = self.began = False
         self.phase, self.since, self.deadline = Phase.NEW, 0.0, 0.0
-        # Bytes of the request that is worked on; bytes that were read and thrown away before the end.
+        # Bytes of the current request; bytes that were read and dropped before closing.
         self.working = self.drained = 0
         self._unsent = b""
         self._sent = self._marked = 0
@@ -61,43 +64,43 @@ class Connection:
 
     @property
     def held(self) -> int:
-        """Bytes of memory that it takes."""
+        """Return the bytes of memory in use."""
         return len(self.arriving) + self.working + len(self._unsent)
 
     def enter(self, phase: Phase, seconds: float | None = None) -> None:
-        """Begin to wait for the client, for ``SECONDS`` or the seconds given."""
+        """Start a phase with its limit of ``SECONDS``, or the given seconds."""
         now = monotonic()
         if (
             phase is Phase.WRITING
             and self.phase is Phase.WRITING
             and self._sent - self._marked < RATE_BYTES
         ):
-            # The same answer goes on: the time that a thread worked on it is not the client's.
+            # The same response continues; time that a thread spent on it does not count.
             self.deadline = now + self._left
             return
-        # The first head on a connection is there as a whole within the time for its first byte.
+        # The first head must be complete within the time for its first byte.
         if not (phase is Phase.HEAD and self.phase is Phase.NEW):
             self.deadline = now + (SECONDS[phase] if seconds is None else seconds)
         self.phase, self.since, self._marked = phase, now, self._sent
 
     def leave(self) -> None:
-        """End to wait: a thread works on it."""
+        """Stop the time limit while a thread uses the connection."""
         self._left = self.deadline - monotonic()
 
     def renew(self) -> None:
-        """Give the client more time for the answer where it has taken enough of it."""
+        """Extend the time limit if the client accepted enough bytes."""
         if self._sent - self._marked >= RATE_BYTES:
             self.enter(Phase.WRITING)
 
     def take_request(self) -> tuple[bytes, bool]:
-        """Give out the request that is whole, and whether the connection ends with it; begin the next one."""
+        """Return the complete request and whether it is the last; start reading the next one."""
         request, cut = self.arriving.take(), self.arriving.cut
         self.arriving = RequestReader(self.arriving.rest())
         self.working, self.began = len(request), False
         return request, cut
 
     def send(self, data: bytes) -> int:
-        """Keep what is to be sent."""
+        """Queue bytes to send."""
         self._unsent += data
         self.began = True
         return len(data)
@@ -105,10 +108,10 @@ class Connection:
     sendall = send
 
     def flush(self) -> bool:
-        """Send what the client's socket takes now; return whether that was all.
+        """Send what the socket accepts now; return whether nothing is left.
 
         Raises:
-            ClientLeft: it takes no more.
+            ClientLeft: the client closed the connection.
         """
         while self._unsent:
             try:
@@ -122,10 +125,10 @@ class Connection:
         return True
 
     def drain(self) -> Generator[None, None, None]:
-        """Yield until everything is sent, each time the client's socket takes no more for now.
+        """Send everything; yield whenever the socket accepts no more for now.
 
         Raises:
-            ClientLeft: it takes no more.
+            ClientLeft: the client closed the connection.
         """
         while not self.flush():
             yield

@@ -1,4 +1,4 @@
-"""Answers of the server itself: for requests that cannot be read, are too large, or do not arrive in time."""
+"""Responses of the server to requests that are unreadable, too large or too slow."""
 
 from dataclasses import dataclass
 from html import escape
@@ -36,7 +36,7 @@ PAGE: Final = """<!doctype html>
 
 @dataclass(frozen=True)
 class Refusal:
-    """What happened, what it means, what to do next; ``answer`` is the whole HTTP answer, which ends the connection."""
+    """A refusal: what happened, what it means, what to do next. It ends the connection."""
 
     status: int
     reason: str
@@ -46,7 +46,7 @@ class Refusal:
 
     @property
     def answer(self) -> bytes:
-        """Head and page."""
+        """Return the complete HTTP response."""
         body = PAGE.format(
             title=escape(self.title), detail=escape(self.detail), next_step=escape(self.next_step)
         ).encode()
@@ -63,7 +63,10 @@ class Refusal:
         return head.encode() + body
 
 
-_ODD: Final = "If this was a browser, reload the page. If it happens again, tell your administrator what you did."
+_ODD: Final = (
+    "If this was a browser, reload the page."
+    " If it happens again, tell your administrator what you did."
+)
 UNREADABLE: Final = Refusal(
     400,
     "Bad Request",
@@ -96,9 +99,10 @@ HEAD_TOO_LARGE: Final = Refusal(
     431,
     "Request Header Fields Too Large",
     "Your browser sends too many cookies",
-    f"Cookies and other headers of this request are larger than {_KB} kB together, so it was not read. Cookies of other"
-    " applications on the same domain are sent here too.",
-    "Delete the cookies of this address and of its domain in the settings of your browser, then load the page again and sign in.",
+    f"Cookies and other headers of this request are larger than {_KB} kB together,"
+    " so it was not read. Cookies of other applications on the same domain are sent here too.",
+    "Delete the cookies of this address and of its domain in the settings of your browser,"
+    " then load the page again and sign in.",
 )
 BODY_TOO_LARGE: Final = Refusal(
     413,
@@ -147,8 +151,8 @@ _OF_ERRORS: Final[dict[type[Exception], Refusal]] = {
 
 
 def of_error(error: BaseException) -> Refusal | None:
-    """Give the answer to a request that gunicorn's parser refused; None for any other error."""
+    """Return the response to a request that gunicorn's parser refused; None for other errors."""
     if isinstance(error, InvalidResponseHeader | InvalidResponseHeaderName):
-        # The application's own mistake.
+        # A header that the application set is invalid.
         return None
     return next((refusal for kind, refusal in _OF_ERRORS.items() if isinstance(error, kind)), None)

@@ -1,9 +1,10 @@
-"""gunicorn's threaded worker with one loop that reads and writes all sockets, so that no thread waits for a client.
+"""gunicorn's threaded worker with one loop for all sockets: no thread waits for a client.
 
-gunicorn's own gthread takes a thread as soon as a connection has its first byte, and reads and writes in it without a limit: as
-many slow clients as there are threads stop a process. Here the loop collects a request until it is whole, each part of it within
-a limit of time, and a thread then reads it from memory. An answer that the client does not take at once goes on, in whichever
-thread is free, when its socket takes more. Signals, restarts and settings are gunicorn's.
+gunicorn's gthread uses a thread from the first byte of a connection, and reads and writes in it
+without a time limit: as many slow clients as threads stop a process. Here, the loop collects a
+request until it is complete, with a time limit for each part, and a thread reads it from memory.
+If the client does not accept a response at once, any free thread continues it when the socket
+accepts more. Signals, restarts and settings are gunicorn's.
 """
 
 import errno
@@ -30,12 +31,13 @@ from dashboard.http.arriving import Stage
 from dashboard.http.connection import ClientLeft, Connection, Phase
 from dashboard.http.refusals import Refusal
 
-# What the bodies and answers of all connections may take of memory, in bytes. The largest goes where it is more.
+# Memory limit for bodies and responses of all connections, in bytes. Above it, the connection that
+# holds the most is closed.
 HELD_BYTES: Final = 64 * 1024 * 1024
-# Bytes that are read to let a client see the last answer before its connection is closed.
+# Most bytes that are read after the last response, so that the client receives it before closing.
 DRAINED_BYTES: Final = 4 * 1024 * 1024
 PIECE: Final = 8192
-# Seconds between two looks for connections whose time is over.
+# Seconds between two checks for connections past their time limit.
 SWEEP: Final = 0.2
 NO_MORE_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 GONE: Final = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.ECONNABORTED})
@@ -54,11 +56,15 @@ os.register_at_fork(
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """The loop is the main thread. A connection belongs to it (then it is in ``_parked``) or to one thread, never to both."""
+    """A worker process; its main thread runs the loop.
+
+    A connection belongs either to the loop, and is in ``_parked``, or to one thread.
+    """
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        # gunicorn makes a worker right before it forks. Until the child has its own handlers, signals wait for them.
+        # gunicorn creates a worker right before the fork. Signals are blocked until the child has
+        # its own handlers.
         signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
         self.alive: bool
         self._open: set[Connection] = set()
@@ -67,18 +73,22 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     @classmethod
     def check_config(cls, cfg: Any, log: Any) -> None:
-        """Refuse what this worker does not do.
+        """Refuse settings that this worker does not support.
 
         Raises:
             RuntimeError: TLS, the PROXY protocol or uWSGI's is configured.
         """
         if cfg.is_ssl or cfg.proxy_protocol != "off" or cfg.protocol != "http":
             raise RuntimeError(
-                "The console speaks plain HTTP/1.1 alone: leave TLS to a proxy, and switch the PROXY and uwsgi protocols off."
+                "The console speaks plain HTTP/1.1 alone: leave TLS to a proxy,"
+                " and switch the PROXY and uwsgi protocols off."
             )
 
     def init_signals(self) -> None:
-        """As gunicorn has it, without SIGINT: a terminal sends it to all processes at once, and the arbiter passes it on."""
+        """Install gunicorn's handlers, but ignore SIGINT.
+
+        A terminal sends it to all processes at once, and the arbiter passes it on.
+        """
         super().init_signals()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
@@ -86,7 +96,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     # The loop: accept, read, write, close.
 
     def accept(self, listener: socket.socket) -> None:
-        """Take a connection; where there are too many, the one that has waited longest is closed."""
+        """Accept a connection; if there are too many, close the one that has waited longest."""
         try:
             sock, client = listener.accept()
         except OSError as error:
@@ -108,7 +118,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(min(self._parked, key=lambda each: each.since))
 
     def _park(self, connection: Connection, phase: Phase, seconds: float | None = None) -> None:
-        """Wait for the client, for as long as the phase may take."""
+        """Wait for the client within the time limit of the phase."""
         connection.enter(phase, seconds)
         self._parked.add(connection)
         event = selectors.EVENT_WRITE if phase is Phase.WRITING else selectors.EVENT_READ
@@ -121,7 +131,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.unregister(connection.sock)
 
     def _ready(self, connection: Connection, _sock: socket.socket) -> None:
-        # Another event of the same round may have closed it.
+        # Another event of the same iteration may have closed it.
         if connection in self._parked:
             (self._write if connection.phase is Phase.WRITING else self._read)(connection)
 
@@ -146,7 +156,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(connection)
 
     def _consider(self, connection: Connection) -> None:
-        """Go on as far as the request has arrived."""
+        """Act on what has been received of the request."""
         stage = connection.arriving.stage()
         if stage is Stage.WHOLE:
             self._unpark(connection)
@@ -175,7 +185,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._drop(connection)
 
     def _refuse(self, connection: Connection, refusal: Refusal) -> None:
-        """Answer by the server itself, and end the connection."""
+        """Send a refusal and end the connection."""
         self._unpark(connection)
         self.log.info("A request was refused: %s %s", refusal.status, refusal.reason)
         try:
@@ -187,7 +197,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             self._linger(connection)
 
     def _linger(self, connection: Connection) -> None:
-        """End the answer, and read on for a moment: closing with bytes unread would destroy it (RFC 9112, section 9.6)."""
+        """End the response, and read a little more before closing.
+
+        Closing with unread bytes could destroy the response (RFC 9112, section 9.6).
+        """
         try:
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:
@@ -204,7 +217,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self._open.discard(connection)
         connection.sock.close()
         if connection.answer is not None:
-            # Closes what the application has open for it, which may take its time.
+            # In a thread, since the application may take long to close what it has open.
             self.tpool.submit(self._abandon, connection.answer)
 
     def _abandon(self, answer: Generator[None, None, None]) -> None:
@@ -224,7 +237,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     # What gunicorn's loop calls once a second, and when it ends.
 
     def murder_keepalived(self, force: bool = False) -> None:
-        """Close connections whose time is over; ``force``: all that no thread works on."""
+        """Close connections past their time limit; with ``force`` all that no thread uses."""
         now = monotonic()
         if force:
             for connection in tuple(self._parked):
@@ -235,10 +248,10 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 self._expire(connection)
 
     def murder_pending(self) -> None:
-        """Nothing is pending that ``murder_keepalived`` does not close."""
+        """Do nothing: ``murder_keepalived`` closes pending connections as well."""
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """Close connections without a request by ``deadline``: the server ends."""
+        """Close connections without a request by ``deadline``, since the server stops."""
         for connection in self._parked:
             if connection.phase in {Phase.NEW, Phase.IDLE}:
                 connection.deadline = min(connection.deadline, deadline)
@@ -258,7 +271,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         )
 
     def _paused(self, connection: Connection, done: "Future[object]") -> None:
-        """A thread is done with the connection: for now, or with the whole answer."""
+        """Continue after a thread returned the connection, with the response complete or not."""
         if (error := done.exception()) is not None:
             self.log.error("Error while answering.", exc_info=error)
             connection.keep = False
@@ -280,17 +293,21 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _answer(
         self, connection: Connection, request: bytes, cut: bool
     ) -> Generator[None, None, None]:
-        """Answer one request; yields where the client takes no more for now. Threads run it, one after another."""
+        """Answer a request; yields whenever the client accepts no more for now.
+
+        Threads run it, one at a time.
+        """
         connection.keep = False
         try:
             req = next(http.get_parser(self.cfg, _pieces(request), connection.client))
             if isinstance(req.body.reader, ChunkedReader):
-                # Read to its end here: what is malformed in it is the client's mistake and not the application's.
+                # Read completely here, so that malformed chunks are refused and not an error of the
+                # application.
                 req.body = BytesIO(req.body.read())
             yield from self._call(connection, req, cut)
         except ClientLeft:
             connection.lost = True
-        except (Exception, SystemExit) as error:  # whatever the application raises is answered
+        except (Exception, SystemExit) as error:  # every error of the application gets a response
             refusal = refusals.of_error(error)
             if refusal is None:
                 self.log.exception("Error while answering.")
@@ -302,12 +319,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     yield from connection.drain()
 
     def _call(self, connection: Connection, req: Any, cut: bool) -> Generator[None, None, None]:
-        began, environ, resp = (
-            datetime.now(),
-            dict[str, Any](),
-            None,
-        )  # gunicorn's access log reads a difference
-        # The loop has answered that already.
+        # A datetime, since gunicorn's access log takes a difference of two.
+        started, environ, resp = datetime.now(), dict[str, Any](), None
+        # The loop has answered "Expect: 100-continue" already.
         req._expected_100_continue = False
         try:
             self.cfg.pre_request(self, req)
@@ -327,7 +341,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 yield from connection.drain()
                 connection.keep = not resp.should_close()
             finally:
-                self.log.access(resp, req, environ, datetime.now() - began)
+                self.log.access(resp, req, environ, datetime.now() - started)
                 if hasattr(answer, "close"):
                     answer.close()
         finally:
@@ -341,6 +355,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _pieces(request: bytes) -> Iterator[bytes]:
-    """As from a socket: of what it holds the parser copies the rest for each chunk of a body."""
+    """Yield a request in pieces as from a socket.
+
+    For each chunk of a body, the parser copies the rest of what it holds.
+    """
     for at in range(0, len(request), PIECE):
         yield request[at : at + PIECE]
