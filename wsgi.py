@@ -1,8 +1,8 @@
 """The console as a WSGI application, with the settings of the environment.
 
-For ``gunicorn wsgi:app`` and ``flask --app wsgi run``. The process ends with one message if settings
-are missing or wrong, the database does not answer, or its schema is older. It contains no worker:
-run ``dashboard worker`` as well.
+For ``gunicorn wsgi:app`` and ``flask --app wsgi run``. The process ends with one message if
+settings are missing or wrong, the database does not answer, or its schema is older. It contains no
+worker: run ``dashboard worker`` as well.
 """
 
 import logging

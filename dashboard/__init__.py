@@ -1,9 +1,15 @@
-"""Partner Console: every customer's data connections, why one is broken, and the button that fixes it.
+"""Partner Console: every customer's data connections, why one is broken, and how to fix it.
 
-``peliqan``  the thin service: all HTTP to Peliqan's API; knows no Flask and no database
-``store``    the snapshot, people and the audit trail (SQLAlchemy)
-``fleet``    keeps the snapshot: refresh, watching what agents started, the queue
-``views``    one blueprint a page family: request in, store or service asked, template out
-``telemetry``  what operators see of it: log, measurements, spans
-``sandbox``  a stand-in for Peliqan's API that shares no code with the rest
+Each package is a feature with its models, queries, tasks and views. Shared packages:
+
+``core``       database, row-level access, texts; imports no feature
+``peliqan``    the client of Peliqan's API: all HTTP to it; knows neither Flask nor the database
+``web``        what every page needs: lists, htmx, security headers, templates
+``http``       the HTTP server: gunicorn's worker and settings
+``tasks``      the work queue, and ``worker``, the process that runs its tasks
+``telemetry``  log, metrics, traces and error reports
+``cli``        the ``dashboard`` command
+``sandbox``    a replacement for Peliqan's API; shares no code with the other packages
+
+``app.create_app`` makes the application; ``blueprints`` lists its views, ``models`` its tables.
 """

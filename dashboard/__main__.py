@@ -1,4 +1,4 @@
-"""``python -m dashboard``: the same as the ``dashboard`` command."""
+"""``python -m dashboard``, the same as the ``dashboard`` command."""
 
 from dashboard.cli import main
 

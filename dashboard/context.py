@@ -1,4 +1,4 @@
-"""What a request or a task of the application needs: settings, clock, API client, queues."""
+"""The services of an application: settings, clock, API client, queues."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +23,10 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True)
 class Services:
-    """The parts of one application. ``clock`` gives aware times in UTC; ``hook`` is None where no data hook is set up."""
+    """The shared objects of an application, for its requests and tasks.
+
+    ``clock``: returns aware times in UTC. ``hook``: None if no data hook is set.
+    """
 
     app: Flask
     settings: "Settings"
@@ -38,11 +41,11 @@ class Services:
 
 
 def utc_now() -> datetime:
-    """Return the time, aware, in UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 def services() -> Services:
-    """Return the parts of the current application."""
+    """Return the services of the current application."""
     found: Services = current_app.extensions["services"]
     return found

@@ -1,4 +1,4 @@
-"""What went wrong: what happened, what it means, what to do next; as a page, a fragment or JSON."""
+"""Error responses as page, fragment or JSON: what happened, what it means, what to do next."""
 
 import logging
 from dataclasses import dataclass, field
@@ -40,9 +40,10 @@ from dashboard.web.security import first_in_a_minute
 
 @dataclass(frozen=True)
 class Problem:
-    """What the error page says. ``code`` is for scripts; ``again``: the address of rows that could not be had.
+    """The content of an error response.
 
-    ``request_id`` finds the request in the log.
+    ``code``: for scripts. ``again``: address of the rows that could not be read, to try again.
+    ``request_id``: finds the request in the log.
     """
 
     status: int
@@ -82,7 +83,7 @@ TITLES = {
         "Try again. If it happens again, tell your administrator the number of the request.",
     ),
 }
-# What says that the database or Redis does not answer.
+# Errors that mean that the database or Redis does not answer.
 AWAY = (OperationalError, InterfaceError, RedisError)
 STATUS_OF = {
     peliqan.NotFound: 404,
@@ -91,9 +92,10 @@ STATUS_OF = {
     peliqan.RateLimiterUnavailable: 503,
     peliqan.ApiUnavailable: 503,
 }
-# Seconds: until something that was away may be back; until the shortest of all limits is over.
+# Retry-After in seconds: during an outage, and for the shortest rate limit.
 RETRY_AFTER, A_MINUTE = 10, 60
-# Control characters, and those that turn the order of what follows or end a line (C0, C1, bidirectional, separators).
+# Control characters, and characters that reverse text or end a line (C0, C1, bidirectional,
+# separators).
 _ESCAPED: Final = {
     number: chr(number).encode("unicode_escape").decode()
     for number in (*range(0x20), *range(0x7F, 0xA0), *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -101,7 +103,7 @@ _ESCAPED: Final = {
 
 
 def init_app(app: Flask) -> None:
-    """One handler a family."""
+    """Register a handler for each kind of error."""
     app.log_exception = partial(_log_exception, app)  # type: ignore[method-assign]
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(CSRFError, _csrf)
@@ -110,25 +112,25 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(peliqan.PeliqanError, _peliqan)
     app.register_error_handler(TableChanged, _no_file)
     app.register_error_handler(ParquetFailed, _no_file)
-    app.register_error_handler(DataError, _unfit)
+    app.register_error_handler(DataError, _data_error)
     for each in AWAY:
         app.register_error_handler(each, _away)
     for kind in (PendingRollbackError, InternalError):
-        app.register_error_handler(kind, _broken_off)
-    # By its name: Flask's own way to it gives it a handler, where none is there yet.
+        app.register_error_handler(kind, _broken_transaction)
+    # By name, since ``app.logger`` would add a handler if there is none yet.
     logging.getLogger(app.name).addFilter(_on_one_line)
 
 
 def _on_one_line(record: logging.LogRecord) -> bool:
-    """An address with a line break in it must not write a line of its own into the log, nor colour a terminal."""
-    said = record.getMessage()
-    if not said.isprintable():
-        record.msg, record.args = said.translate(_ESCAPED), None
+    """Escape control characters: an address must not forge a log line or colour a terminal."""
+    message = record.getMessage()
+    if not message.isprintable():
+        record.msg, record.args = message.translate(_ESCAPED), None
     return True
 
 
 def _log_exception(app: Flask, exc_info: Any) -> None:
-    """By the endpoint: Flask's own words have the address, and in that may be anything."""
+    """Log an exception with its endpoint, since the address in Flask's message may be any text."""
     app.logger.error("A mistake of the console's in %s", request.endpoint, exc_info=exc_info)
 
 
@@ -145,9 +147,9 @@ def _http(error: HTTPException) -> ResponseReturnValue:
         original = error.original_exception
         found = outages.outage_of_error(original)
         if isinstance(original, AWAY) or found is not None:
-            # In the midst of another error's page, or of putting away what was under way.
+            # Raised while rendering another error's page, or while ending the request.
             return _away(found[1] if found is not None else original)
-        # What went wrong may have ended the transaction, and the page that says so asks the database, too.
+        # The error may have broken the transaction, and the error page reads the database as well.
         leave_transaction()
     if _is_guessing(error) and first_in_a_minute("refused sign-in"):
         who = account() if request.endpoint == "people.login" else second.half_signed_in_user()
@@ -156,8 +158,8 @@ def _http(error: HTTPException) -> ResponseReturnValue:
     is_ours = (
         not isinstance(error, InternalServerError) and error.description != type(error).description
     )
-    own_words = (error.description or "") if is_ours else ""
-    answer = make_response(show(Problem(status, code, title, own_words, next_step)))
+    description = (error.description or "") if is_ours else ""
+    answer = make_response(show(Problem(status, code, title, description, next_step)))
     if status == TooManyRequests.code:
         answer.headers["Retry-After"] = str(A_MINUTE)
     return answer
@@ -180,7 +182,8 @@ def _csrf(error: CSRFError) -> ResponseReturnValue:
             400,
             "csrf",
             "This form is too old",
-            "It did not carry the mark that shows that it came from this console. Nothing was done.",
+            "It did not carry the mark that shows that it came from this console."
+            " Nothing was done.",
             "Go back, reload the page and press the button again.",
         )
     )
@@ -212,9 +215,14 @@ def _no_such_page(error: NoSuchPage) -> ResponseReturnValue:
 
 def _peliqan(error: peliqan.PeliqanError) -> ResponseReturnValue:
     if isinstance(error, peliqan.Refused) and error.is_of_query:
-        said = error.detail or error.error
-        detail = f"Peliqan cannot filter or sort this table like that, so its rows cannot be shown. Peliqan says: {said}"
-        next_step = "Remove the filter or the sort, or choose another one: the table's columns may have changed."
+        detail = (
+            "Peliqan cannot filter or sort this table like that, so its rows cannot be shown."
+            f" Peliqan says: {error.detail or error.error}"
+        )
+        next_step = (
+            "Remove the filter or the sort, or choose another one:"
+            " the table's columns may have changed."
+        )
         return show(Problem(400, "bad_query", "That list cannot be shown", detail, next_step))
     status = next((status for kind, status in STATUS_OF.items() if isinstance(error, kind)), 502)
     again = address_asked_for() if request.endpoint == "tables.rows" else ""
@@ -240,25 +248,28 @@ def _no_file(error: TableChanged | ParquetFailed) -> ResponseReturnValue:
     return show(Problem(status, code, "There is no file of this table", str(error), next_step))
 
 
-def _unfit(_error: DataError) -> ResponseReturnValue:
-    """What nobody looks for and PostgreSQL does not take: a text with a NUL, a number or a text too large for its column."""
+def _data_error(_error: DataError) -> ResponseReturnValue:
+    """Handle values that PostgreSQL refuses: a NUL character, or more than a column holds."""
     db.session.rollback()
     code, title, next_step = TITLES[400]
-    detail = "Something in it cannot be kept: a character that is none, or more than fits. Nothing was done."
+    detail = (
+        "Something in it cannot be kept: a character that is none, or more than fits."
+        " Nothing was done."
+    )
     return show(Problem(400, code, title, detail, next_step))
 
 
-def _broken_off(error: PendingRollbackError | DBAPIError) -> ResponseReturnValue:
+def _broken_transaction(error: PendingRollbackError | DBAPIError) -> ResponseReturnValue:
     if not outages.follows_lost_connection(error) and not takes_no_rows(error):
         raise error
     return _away(error)
 
 
 def _away(error: BaseException | None) -> ResponseReturnValue:
-    """The database or Redis is away: said without either, so the page stands by itself."""
+    """Answer during an outage with a page that needs neither database nor Redis."""
     name = "Redis" if isinstance(error, RedisError) else "database"
     if name == "database":
-        # What follows in this request, and the next one of this thread, begins a new transaction.
+        # The rest of this request, and the next one of this thread, need a new transaction.
         leave_transaction()
     current_app.logger.error(
         "The %s %s: %s",
@@ -274,7 +285,7 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
     if htmx.is_htmx():
         page = current_app.jinja_env.get_template("errors/_error.html")
         return page.render(problem=problem, url_for=url_for), problem.status, headers
-    # Without what all templates are given: who is signed in, and how old the snapshot is, stand in the database.
+    # Without the usual template variables, since user and age of the snapshot need the database.
     stylesheets = [
         url_for("static", filename=name) for name in ("vendor/tabler.min.css", "console.css")
     ]
@@ -291,13 +302,14 @@ def _away(error: BaseException | None) -> ResponseReturnValue:
 
 
 def _problem_of(error: BaseException | None, name: str) -> Problem:
-    """Tell a database that cannot be written to, as on a full disk, from one that does not answer."""
+    """Return the problem: a database that cannot be written to, or one that does not answer."""
     if takes_no_rows(error):
         return Problem(
             503,
             "store_not_writable",
             "The console's database cannot be written to",
-            "Its disk may be full. Nobody can sign in or change anything until there is room; what you asked for was not done.",
+            "Its disk may be full. Nobody can sign in or change anything until there is room;"
+            " what you asked for was not done.",
             "Tell your administrator: dashboard check says what is wrong.",
         )
     return Problem(
@@ -305,12 +317,13 @@ def _problem_of(error: BaseException | None, name: str) -> Problem:
         "store_away" if name == "database" else "queue_away",
         f"The console's {name} does not answer",
         "What you see here comes from there, so nothing can be shown. Nothing is lost.",
-        "This page tries again by itself. If it lasts for more than a minute, tell your administrator.",
+        "This page tries again by itself. If it lasts for more than a minute,"
+        " tell your administrator.",
     )
 
 
 def show(problem: Problem) -> ResponseReturnValue:
-    """A problem as whoever asks can use it."""
+    """Render a problem as JSON, fragment or page, as the request needs it."""
     if is_for_scripts():
         return jsonify(error=problem.code, detail=problem.detail or problem.title), problem.status
     g.problem = problem

@@ -1,4 +1,4 @@
-"""All tables, in the modules that define them: for Alembic, and so that the application knows each before it runs."""
+"""All tables, imported for Alembic and so that the application knows each before it runs."""
 
 from dashboard.actions.models import Action
 from dashboard.alerts.models import AlertMessage, AlertRule

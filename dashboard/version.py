@@ -1,4 +1,4 @@
-"""Which version of the console this is: of the tag or commit that it was built from, as pip has it."""
+"""The version of the console, from the installed package: its tag or commit."""
 
 from importlib.metadata import version
 from typing import Final

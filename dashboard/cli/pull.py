@@ -16,7 +16,7 @@ from dashboard.pulls import service as pulls
 from dashboard.pulls.destinations import base as destinations
 from dashboard.pulls.destinations import registry
 from dashboard.pulls.manifest import Copied, PullResult
-from dashboard.pulls.pull import FULL_EVERY
+from dashboard.pulls.pull import FULL_EVERY, Selection
 
 
 @click.command()
