@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dashboard.cli.serve import stop
+from dashboard.cli.serve import end
 from tests.support.databases import free_port
 from tests.support.processes import answering
 
@@ -64,4 +64,4 @@ def served(program: Path, file: Path) -> Iterator[tuple[str, int]]:
     try:
         yield answering(f"http://127.0.0.1:{port}", "/-/versions.json"), process.pid
     finally:
-        stop(process)
+        end(process)

@@ -1,6 +1,7 @@
-"""Every setting of the console in one table: name, type, default, meaning. Read from the environment and a ``.env`` file.
+"""All settings, read from the environment and a ``.env`` file.
 
-All wrong or missing ones are named together in one message (``SettingsError``), so that an operator mends them in one go.
+``SettingsError`` names all wrong or missing settings together, so that an operator can correct them
+at once.
 """
 
 import os
@@ -29,7 +30,7 @@ PATH_PREFIX = "PELIQAN_PATH_"
 
 
 class SettingsError(Exception):
-    """One message that names every wrong or missing setting."""
+    """Settings are wrong or missing; the text names each of them."""
 
 
 Origin = Annotated[str, BeforeValidator(settings_types.origin)]
@@ -38,24 +39,27 @@ ConsoleHost = Annotated[str, BeforeValidator(settings_types.console_host)]
 
 
 class Settings(BaseModel):
-    """The settings, checked. Field names are the environment's names in lower case."""
+    """The validated settings. Field names are the environment variables in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     secret_key: str = Field(
         min_length=32,
         repr=False,
-        description="Signs sessions and encrypts customers' tokens. Several, separated by commas: the first signs, all are read.",
+        description=(
+            "Signs sessions and encrypts customers' tokens. Several keys, separated by commas: the"
+            " first one signs, all are accepted."
+        ),
     )
     database_url: str = Field(
         "",
         repr=False,
-        description="SQLAlchemy address of the store; SQLite in DASHBOARD_DATA when empty.",
+        description="SQLAlchemy address of the database; SQLite in DASHBOARD_DATA when empty.",
     )
     redis_url: str = Field(
         "",
         repr=False,
-        description="Work queue and limits over several machines; embedded when empty.",
+        description="Redis for the work queue and limits of several machines; embedded when empty.",
     )
     peliqan_api_url: Origin = Field(
         "https://app.eu.peliqan.io", description="Base address of Peliqan's API, by region."
@@ -70,43 +74,57 @@ class Settings(BaseModel):
     peliqan_webhook_secret: str = Field(
         "",
         repr=False,
-        description="What Peliqan signs its webhooks with; unsigned ones are accepted when empty.",
+        description=(
+            "Secret with which Peliqan signs webhooks; unsigned ones are accepted when empty."
+        ),
     )
     peliqan_webhook_header: str = Field(
         "X-Peliqan-Signature",
         pattern=r"^[A-Za-z0-9-]{1,64}$",
-        description="The header that carries a webhook's signature.",
+        description="Header that contains a webhook's signature.",
     )
     dashboard_data: Path = Field(
         Path("instance"), description="Folder for the SQLite store and queue."
     )
     dashboard_url: ConsoleUrl | None = Field(
         None,
-        description="Where people reach this console, with its path where it has one (`https://example.com/console`): all links"
-        " begin with it, and it answers to this host name alone (and on its own machine); without it, to any.",
+        description=(
+            "Address of this console, with its path if it has one (`https://example.com/console`)."
+            " All links begin with it, and the console answers to this host name and on its own"
+            " machine only; to any host name when empty."
+        ),
     )
     dashboard_widget_origin: ConsoleHost | None = Field(
         None,
-        description="Second host name of this console for the widget's frame, where the vendor's script wants storage.",
+        description=(
+            "Second host name of this console, for the widget's frame: needed if the vendor's"
+            " script uses storage."
+        ),
     )
     dashboard_proxies: int = Field(
         0,
         ge=0,
         le=9,
-        description="How many proxies stand in front, each of which adds to X-Forwarded-For whom it was asked by: attempts to"
-        " sign in are counted by that address. Without `DASHBOARD_URL`, X-Forwarded-Proto is read in the same manner.",
+        description=(
+            "Number of proxies in front. Each must append its client to X-Forwarded-For; login"
+            " attempts are counted by that address. Without `DASHBOARD_URL`, X-Forwarded-Proto is"
+            " read in the same manner."
+        ),
     )
     dashboard_refresh_interval: int = Field(
-        300, ge=5, le=86400, description="Seconds between two passes over the fleet."
+        300, ge=5, le=86400, description="Seconds between two refreshes of the fleet."
     )
     dashboard_keep_history_days: int = Field(
         90,
         ge=7,
         le=3650,
-        description="Days that status changes, runs, passes and refused requests are kept; the rest of the audit trail stays.",
+        description=(
+            "Days that status changes, runs, refreshes and refused requests are kept; the rest of"
+            " the audit log is not deleted."
+        ),
     )
     dashboard_watch_interval: float = Field(
-        15, ge=0.1, le=600, description="Seconds between looks at a running sync; later 2x, 4x."
+        15, ge=0.1, le=600, description="Seconds between polls of a running sync; later 2x, 4x."
     )
     dashboard_api_concurrency: int = Field(
         8, ge=1, le=256, description="Calls to the API in flight at once, in each worker."
@@ -115,134 +133,183 @@ class Settings(BaseModel):
         None,
         ge=1,
         le=10_000,
-        description="Requests a second to the API, over all processes that share a Redis; no limit when empty.",
+        description=(
+            "Most requests to the API a second, of all processes that share a Redis; no limit when"
+            " empty."
+        ),
     )
     dashboard_api_timeout: float = Field(
-        15, gt=0, le=300, description="Seconds to wait for an answer of the API."
+        15, gt=0, le=300, description="Seconds to wait for a response of the API."
     )
     dashboard_late_intervals: float = Field(
         2,
         ge=1,
         le=100,
-        description="Data is late when the last success is older than so many of the connection's intervals.",
+        description=(
+            "Data is late when the last success is older than so many of the connection's"
+            " intervals."
+        ),
     )
     dashboard_dark_intervals: float = Field(
-        3, ge=1, le=100, description="And dark when it is older than so many."
+        3,
+        ge=1,
+        le=100,
+        description="Data is dark when the last success is older than so many intervals.",
     )
     dashboard_stuck_times: float = Field(
         3,
         ge=1,
         le=100,
-        description="A run is stuck when it takes longer than so many times its connector's median,",
+        description=(
+            "A run is stuck when it takes longer than so many times its connector's median and"
+            " longer than DASHBOARD_STUCK_SECONDS."
+        ),
     )
     dashboard_stuck_seconds: int = Field(
-        3600, ge=60, le=604800, description="and longer than so many seconds."
+        3600, ge=60, le=604800, description="Seconds that a stuck run takes at least."
     )
     dashboard_consent_days: int = Field(
-        7, ge=1, le=90, description="Days before its end that a bank's consent is a finding."
+        7,
+        ge=1,
+        le=90,
+        description="Days before a bank's consent ends from which on it is a finding.",
     )
     dashboard_platform_connections: int = Field(
         10,
         ge=2,
         le=10_000,
-        description="So many connections of one connector, dark since the same hour, are one cause.",
+        description=(
+            "So many connections of one connector, dark since the same hour, are one cause."
+        ),
     )
     dashboard_playbook: Path | None = Field(
         None,
-        description="Folder of a playbook of your own; the one that comes with the console when empty.",
+        description="Folder of your own playbook; the console's when empty.",
     )
     dashboard_masks: Path | None = Field(
         None,
-        description="File of rules of your own for masking personal data; the one that comes with the console when empty.",
+        description="File of your own rules for masking personal data; the console's when empty.",
     )
     dashboard_export_role: Literal["viewer", "operator", "admin"] = Field(
         "operator",
-        description="The least role that may export whole tables: `viewer`, `operator` or `admin`.",
+        description="Lowest role that may export complete tables: `viewer`, `operator` or `admin`.",
     )
     dashboard_bulk_at_once: int = Field(
-        5, ge=1, le=100, description="Connections of a bulk job that are worked on at a time."
+        5, ge=1, le=100, description="Connections of a bulk job that run at a time."
     )
     dashboard_bulk_most: int = Field(
         200,
         ge=1,
         le=100_000,
-        description="Connections in an operator's bulk job; an administrator's has no limit.",
+        description="Most connections in an operator's bulk job; an administrator's has no limit.",
     )
     dashboard_hook: Annotated[str, BeforeValidator(settings_types.hook)] = Field(
         "",
         repr=False,
-        description="Where tables of new connections are handed over: a function, `module:function`, or an https address.",
+        description=(
+            "Receiver of the tables of new connections: a function, `module:function`, or an https"
+            " address."
+        ),
     )
     dashboard_hook_tables: str = Field(
         "*",
-        description="Which: names with commas, with or without the connector's in front, or `*` for all of the connection.",
+        description=(
+            "Tables that the hook gets: names separated by commas, with or without the connector's"
+            " name in front, or `*` for all of the connection."
+        ),
     )
     dashboard_hook_secret: str = Field(
         "",
         repr=False,
-        description="What is signed with that is posted to the hook's address: 16 characters or more.",
+        description=(
+            "Secret that signs what is posted to the hook's address: 16 characters or more."
+        ),
     )
     dashboard_metrics_token: str = Field(
         "",
         repr=False,
-        description="Who sends it as a bearer token may read `/metrics`; this machine alone when empty.",
+        description="Bearer token that may read `/metrics`; this machine only when empty.",
     )
     dashboard_log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info",
-        description="The least that `serve` and `worker` tell: `debug`, `info` (a line a request), `warning` or `error`.",
+        description=(
+            "Lowest level that `serve` and `worker` log: `debug`, `info` (a line for each request),"
+            " `warning` or `error`."
+        ),
     )
     dashboard_oidc_issuer: Origin | None = Field(
         None,
-        description="Issuer address of an OpenID Connect provider that people may sign in with; local users alone when empty.",
+        description=(
+            "Issuer address of an OpenID Connect provider for sign-in; local users only when empty."
+        ),
     )
     dashboard_oidc_client_id: str = Field(
         "", description="This console's client id at the provider."
     )
     dashboard_oidc_client_secret: str = Field(
-        "", repr=False, description="Its secret; empty for a public client, which has PKCE alone."
+        "",
+        repr=False,
+        description="The client's secret; empty for a public client, which uses PKCE only.",
     )
     dashboard_oidc_name: str = Field(
-        "", max_length=60, description="What the button calls the provider; its host when empty."
+        "",
+        max_length=60,
+        description="Name of the provider on the sign-in button; its host when empty.",
     )
     dashboard_oidc_scope: str = Field(
         "openid email profile",
-        description="What is asked for; some providers want `groups` added to tell them.",
+        description="Requested scopes; some providers send groups only with `groups` added.",
     )
     dashboard_oidc_email_claim: str = Field(
         "email",
         min_length=1,
-        description="The claim that tells a person's e-mail address: `preferred_username` or `upn` for Entra ID.",
+        description=(
+            "Claim with the user's e-mail address: `preferred_username` or `upn` for Entra ID."
+        ),
     )
     dashboard_oidc_domains: Annotated[str, settings_types.readable(settings_types.domains)] = Field(
         "",
-        description="Domains whose addresses are the provider's own, as `example.com, example.org`: these count as verified"
-        " without `email_verified`, which Entra ID does not send. An address of any other domain needs it.",
+        description=(
+            "Domains whose addresses are the provider's own, such as `example.com, example.org`."
+            " These addresses count as verified without `email_verified`, which Entra ID does not"
+            " send. Addresses of other domains need it."
+        ),
     )
     dashboard_oidc_role_claim: str = Field(
         "roles",
         min_length=1,
-        description="The claim that tells a person's role; dots lead into objects: `realm_access.roles`.",
+        description="Claim with the user's role; dots lead into objects: `realm_access.roles`.",
     )
     dashboard_oidc_roles: Annotated[str, settings_types.readable(settings_types.roles)] = Field(
         "",
-        description="Which of its values is which role: `support=operator, it-admins=admin`. Any other value is refused.",
+        description=(
+            "Roles by the claim's values: `support=operator, it-admins=admin`. Any other value is"
+            " refused."
+        ),
     )
     dashboard_second_factor_roles: Annotated[
         str, settings_types.readable(settings_types.some_roles)
     ] = Field(
         "",
-        description="Roles whose people with a password here must set up a second factor before anything else opens:"
-        " `viewer, operator, admin` for all of them; nobody must when empty.",
+        description=(
+            "Roles whose local users must set up a second factor before any other page opens:"
+            " `viewer, operator, admin` for all of them; no role when empty."
+        ),
     )
-    dashboard_places: Annotated[str, settings_types.readable(settings_types.places)] = Field(
+    dashboard_places: Annotated[str, settings_types.readable(settings_types.destinations)] = Field(
         "",
-        description="Where administrators may send alerts, ask warehouses and keep copies, with commas between: a service, as"
-        " `slack://`; with a host, as `postgresql://*.example.com`; a folder, as `parquet:///srv/copies`. Anywhere when empty,"
-        " but alerts to this machine and into private networks only where a service is named with its host (`json://10.0.0.5`).",
+        description=(
+            "Allowed destinations of alerts, warehouse queries and copies, separated by commas: a"
+            " service, such as `slack://`; with a host, such as `postgresql://*.example.com`; a"
+            " folder, such as `parquet:///srv/copies`. Any destination when empty. Alerts to this"
+            " machine and into private networks need a service with its host (`json://10.0.0.5`)."
+        ),
     )
     dashboard_insecure_cookies: bool = Field(
         False,
-        description="Session cookies over plain http: set by `dashboard demo`, which stays on this machine.",
+        description=(
+            "Session cookies over plain http. Set by `dashboard demo`, which stays on this machine."
+        ),
     )
     _unknown: tuple[str, ...] = PrivateAttr(())
     paths: dict[str, str] = Field(
@@ -260,7 +327,7 @@ class Settings(BaseModel):
     @field_validator("database_url")
     @classmethod
     def _psycopg(cls, value: str) -> str:
-        """``postgres://`` as hosting services write it, and SQLAlchemy's default driver, both mean psycopg 3 here."""
+        """Return the address for psycopg 3; hosting services write ``postgres://``."""
         for prefix in ("postgres://", "postgresql://"):
             if value.startswith(prefix):
                 value = "postgresql+psycopg://" + value.removeprefix(prefix)
@@ -281,7 +348,7 @@ class Settings(BaseModel):
         except ValueError:
             readable = False
         if value and not readable:
-            # redis' own sentence may quote a part of the password.
+            # Not redis' own message, since it may quote a part of the password.
             raise ValueError(
                 "must be an address such as redis://:password@host:6379/0, or rediss:// for TLS"
             )
@@ -295,7 +362,7 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _a_provider_is_whole(self) -> "Settings":
+    def _provider_is_complete(self) -> "Settings":
         if self.dashboard_oidc_issuer is not None:
             needed = ("dashboard_oidc_client_id", "dashboard_oidc_roles")
             missing = [name.upper() for name in needed if not getattr(self, name)]
@@ -308,19 +375,20 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _the_widget_is_apart(self) -> "Settings":
+    def _widget_has_its_own_host(self) -> "Settings":
         if (
             self.widget_host
             and self.dashboard_url
             and self.widget_host == settings_types.netloc(self.dashboard_url)
         ):
             raise ValueError(
-                "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart: it must be another host than DASHBOARD_URL"
+                "DASHBOARD_WIDGET_ORIGIN keeps the vendor's script apart:"
+                " it must be another host than DASHBOARD_URL"
             )
         return self
 
     @model_validator(mode="after")
-    def _redis_is_for_several_machines(self) -> "Settings":
+    def _redis_needs_postgresql(self) -> "Settings":
         if self.redis_url and not self.database_url.startswith("postgresql"):
             raise ValueError(
                 "REDIS_URL shares the work among machines, but SQLite is a file on one of them:"
@@ -329,7 +397,7 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _a_hooks_address_is_signed_for(self) -> "Settings":
+    def _hook_address_needs_secret(self) -> "Settings":
         if "://" in self.dashboard_hook and len(self.dashboard_hook_secret) < 16:
             raise ValueError(
                 "DASHBOARD_HOOK is an address, and what is posted there is signed:"
@@ -339,13 +407,13 @@ class Settings(BaseModel):
 
     @property
     def hook_tables(self) -> frozenset[str]:
-        """Names of the tables that the hook gets, as they were written; none where it gets all."""
+        """Return the names of the tables that the hook gets, as written; empty for all."""
         names = {name.strip() for name in self.dashboard_hook_tables.split(",")} - {""}
         return frozenset() if "*" in names else frozenset(names)
 
     @property
     def thresholds(self) -> Thresholds:
-        """From when on something is a finding."""
+        """Return the thresholds of the finding rules."""
         return Thresholds(
             late=self.dashboard_late_intervals,
             dark=self.dashboard_dark_intervals,
@@ -357,7 +425,7 @@ class Settings(BaseModel):
 
     @property
     def widget_host(self) -> str:
-        """The widget's own host, with its port where it is not the usual one; empty where it has none."""
+        """Return the widget's host, with its port unless it is the default; empty if unset."""
         return (
             settings_types.netloc(self.dashboard_widget_origin)
             if self.dashboard_widget_origin
@@ -366,19 +434,22 @@ class Settings(BaseModel):
 
     @property
     def path(self) -> str:
-        """The path below which the console answers, without a slash at its end; empty where it has the whole host."""
+        """Return the console's path without a slash at its end; empty if it has the whole host."""
         return urlsplit(self.dashboard_url).path if self.dashboard_url else ""
 
     @property
     def cookie_prefix(self) -> str:
-        """Make browsers hold a cookie to https, and with ``__Host-`` to this host and the path ``/`` (RFC 6265bis, 4.1.3)."""
+        """Return the prefix that binds a cookie to https; ``__Host-`` also to host and path ``/``.
+
+        RFC 6265bis, section 4.1.3.
+        """
         if self.dashboard_insecure_cookies:
             return ""
         return "__Secure-" if self.path else "__Host-"
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The host names that the console answers to, without ports; empty where it answers to any."""
+        """Return the host names that the console answers to, without ports; empty for any."""
         if self.dashboard_url is None:
             return frozenset()
         names = (
@@ -390,37 +461,37 @@ class Settings(BaseModel):
 
     @property
     def oidc_roles(self) -> dict[str, str]:
-        """Roles by the claim's values."""
+        """Return the roles by values of the role claim."""
         return settings_types.roles(self.dashboard_oidc_roles)
 
     @property
     def oidc_domains(self) -> frozenset[str]:
-        """Domains whose addresses count as verified."""
+        """Return the domains whose addresses count as verified."""
         return settings_types.domains(self.dashboard_oidc_domains)
 
     @property
     def second_factor_roles(self) -> frozenset[str]:
-        """Roles whose local users must have a second factor."""
+        """Return the roles whose local users must have a second factor."""
         return settings_types.some_roles(self.dashboard_second_factor_roles)
 
     @property
     def unknown(self) -> tuple[str, ...]:
-        """Variables that are named as settings are and are none: mistyped, a newer version's, or the platform's.
+        """Return variables named like settings that are none: mistyped, newer, or the platform's.
 
-        Kubernetes sets DASHBOARD_PORT and DASHBOARD_SERVICE_HOST where a service is named dashboard
+        Kubernetes sets DASHBOARD_PORT and DASHBOARD_SERVICE_HOST for a service named dashboard
         (https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables).
         """
         return self._unknown
 
     @property
     def places(self) -> EgressPolicy:
-        """Where administrators may send the console."""
+        """Return the allowed destinations of alerts, queries and copies."""
         own = OwnFiles(self.dashboard_data, next(iter(self.own_files), None))
-        return EgressPolicy(settings_types.places(self.dashboard_places), own)
+        return EgressPolicy(settings_types.destinations(self.dashboard_places), own)
 
     @property
     def own_files(self) -> tuple[Path, ...]:
-        """The store's file, where it is one."""
+        """Return the file of the SQLite database; empty for another database."""
         path = (
             self.store_url.removeprefix("sqlite:///").partition("?")[0]
             if self.store_url.startswith("sqlite:///")
@@ -430,12 +501,12 @@ class Settings(BaseModel):
 
     @property
     def secret_keys(self) -> list[str]:
-        """Newest first."""
+        """Return the keys, the newest first."""
         return [key.strip() for key in self.secret_key.split(",")]
 
     @property
     def store_address(self) -> str:
-        """The store as PostgreSQL's own programs take it, to know it by; empty where it is SQLite."""
+        """Return the address for PostgreSQL's own programs; empty for SQLite."""
         return (
             self.database_url.replace("+psycopg", "", 1)
             if self.database_url.startswith("postgresql")
@@ -444,15 +515,16 @@ class Settings(BaseModel):
 
     @property
     def store_url(self) -> str:
-        """``DATABASE_URL``, or the SQLite file in the data folder."""
+        """Return ``DATABASE_URL``, or the address of the SQLite file in the data folder."""
         return self.database_url or f"sqlite:///{self.dashboard_data.resolve() / 'console.db'}"
 
 
 def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path(".env")) -> Settings:
-    """Settings from ``environ`` (default: the process's), over those of ``env_file``.
+    """Read the settings from ``environ`` (default: the process's) and then from ``env_file``.
 
     Raises:
-        SettingsError: something is missing or wrong; the message has one line a setting and never a secret's value.
+        SettingsError: a setting is missing or wrong. The message has one line for each setting, and
+            no value of a secret.
     """
     source: dict[str, str | None] = {
         **dotenv_values(env_file),
@@ -466,7 +538,7 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
     values["paths"] = {
         name.removeprefix(PATH_PREFIX).lower(): source[name] for name in paths if source.get(name)
     }
-    # SCRIPT_NAME said the path once: DASHBOARD_URL does now.
+    # SCRIPT_NAME set the path in earlier versions; now DASHBOARD_URL does.
     ours = {
         name
         for name in source
@@ -487,7 +559,11 @@ def read_settings(environ: dict[str, str] | None = None, env_file: Path = Path("
 
 
 def _ensure_database_url(value: str) -> None:
-    """Return if SQLAlchemy can read an address; its own sentence may quote a part of the password."""
+    """Return if SQLAlchemy can read an address.
+
+    Raises:
+        ValueError: it cannot. Not SQLAlchemy's message, which may quote a part of the password.
+    """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 

@@ -1,4 +1,4 @@
-"""How settings are written: what their texts mean."""
+"""Parsers and validators of settings."""
 
 import re
 from collections.abc import Callable
@@ -17,9 +17,10 @@ FUNCTION: Final = re.compile(
     r"(?<![\w.])[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+:[A-Za-z_]\w*+(\.[A-Za-z_]\w*+)*+", re.ASCII
 )
 
-# What RFC 3986 lets an address have, with one @ at most in front of its path, and no zone of an IPv6 address.
+# An address by RFC 3986, with one @ at most before its path, and no zone of an IPv6 address.
 ADDRESS: Final = re.compile(
-    r"https?://(?:[\w.~!$&'()*+,;=:%-]*@)?(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?(?:[/?#][\w.~:/?#\[\]@!$&'()*+,;=%-]*)?",
+    r"https?://(?:[\w.~!$&'()*+,;=:%-]*@)?(?:[\w.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+    r"(?:[/?#][\w.~:/?#\[\]@!$&'()*+,;=%-]*)?",
     re.ASCII | re.IGNORECASE,
 )
 
@@ -27,7 +28,7 @@ SEGMENT: Final = re.compile(r"[\w.~-]+", re.ASCII)
 
 
 def readable(read: Callable[[str], Any]) -> AfterValidator:
-    """For a setting that is kept as it is written: ``read`` is tried, and says what is wrong with it."""
+    """Return a validator that keeps a setting as written, but refuses it if ``read`` fails."""
 
     def check(text: str) -> str:
         read(text)
@@ -37,9 +38,10 @@ def readable(read: Callable[[str], Any]) -> AfterValidator:
 
 
 def is_safe(value: str) -> bool:
-    """Whether it is an address of https, or of http on this machine, and every reader of addresses finds the same host in it.
+    """Return whether a value is an https address (http on this machine) with one clear host.
 
-    urllib3 is what requests dials by: in ``http://a\\@b/`` it finds the host ``a``, and Python's own ``urlsplit`` finds ``b``.
+    urllib3, which requests connects by, and Python's ``urlsplit`` must find the same host: in
+    ``http://a\\@b/`` the first finds ``a`` and the second ``b``.
     """
     if not ADDRESS.fullmatch(value):
         return False
@@ -61,10 +63,10 @@ def is_safe(value: str) -> bool:
 
 
 def origin(value: str) -> str:
-    """A safe address without a slash at its end.
+    """Return a safe address without a slash at its end.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     if not is_safe(value):
         raise ValueError("must be an https address (http only on this machine, for the sandbox)")
@@ -72,10 +74,10 @@ def origin(value: str) -> str:
 
 
 def console_url(value: str) -> str:
-    """Read the console's own address in one form: ``https://host`` or ``https://host/path``.
+    """Return the console's address in one form: ``https://host`` or ``https://host/path``.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     found = origin(value)
     parts = urlsplit(found)
@@ -84,16 +86,17 @@ def console_url(value: str) -> str:
     segments = parts.path.split("/")[1:]
     if not all(SEGMENT.fullmatch(each) and each not in {".", ".."} for each in segments):
         raise ValueError(
-            "must have a path of letters, digits, “.”, “_”, “~” and “-” between single slashes, without “..”"
+            "must have a path of letters, digits, “.”, “_”, “~” and “-” between single slashes,"
+            " without “..”"
         )
     return f"{parts.scheme}://{netloc(found)}{parts.path}"
 
 
 def console_host(value: str) -> str:
-    """Read an address of the console's that has no path.
+    """Return an address of the console without a path.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     found = console_url(value)
     if urlsplit(found).path:
@@ -104,58 +107,60 @@ def console_host(value: str) -> str:
 
 
 def hook(value: str) -> str:
-    """``module:function``, a safe address, or nothing.
+    """Return ``module:function``, a safe address, or an empty text.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     if value and not FUNCTION.fullmatch(value) and not is_safe(value):
         raise ValueError(
-            "must be a function, as module:function, or an https address (http only on this machine)"
+            "must be a function, as module:function,"
+            " or an https address (http only on this machine)"
         )
     return value
 
 
 def netloc(url: str) -> str:
-    """Host and port as a browser sends them: the usual port is left out."""
+    """Return host and port as a browser sends them, without the default port."""
     parts = urlsplit(url)
     return parts.netloc.lower().removesuffix(":443" if parts.scheme == "https" else ":80")
 
 
 def roles(text: str) -> dict[str, str]:
-    """``support=operator, it-admins=admin`` as roles by value.
+    """Parse ``support=operator, it-admins=admin`` into roles by value.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     found: dict[str, str] = {}
     for pair in filter(None, map(str.strip, text.split(","))):
         value, _, role = (part.strip() for part in pair.rpartition("="))
         if not value or role not in ROLES:
             raise ValueError(
-                "must be pairs like support=operator, with commas between; roles are viewer, operator and admin"
+                "must be pairs like support=operator, with commas between;"
+                " roles are viewer, operator and admin"
             )
         found[value] = role
     return found
 
 
 def some_roles(text: str) -> frozenset[str]:
-    """``operator, admin`` as roles.
+    """Parse ``operator, admin`` into roles.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     found = frozenset(filter(None, map(str.strip, text.split(","))))
     if not found <= set(ROLES):
-        raise ValueError("must be roles with commas between: viewer, operator and admin are there")
+        raise ValueError("must be roles with commas between: viewer, operator or admin")
     return found
 
 
 def domains(text: str) -> frozenset[str]:
-    """``example.com, example.org`` as domains of e-mail addresses, in the form in which addresses are kept.
+    """Parse ``example.com, example.org`` into domains in their canonical form.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     try:
         names = [name.strip().removeprefix("@") for name in text.split(",") if name.strip()]
@@ -166,10 +171,10 @@ def domains(text: str) -> frozenset[str]:
         ) from None
 
 
-def places(text: str) -> list[AllowedDestination]:
-    """``slack://, postgresql://*.example.com`` as places.
+def destinations(text: str) -> list[AllowedDestination]:
+    """Parse ``slack://, postgresql://*.example.com`` into destinations.
 
     Raises:
-        ValueError: a sentence.
+        ValueError: the setting is wrong; the text says how to write it.
     """
     return [AllowedDestination.read(each) for each in filter(None, map(str.strip, text.split(",")))]

@@ -14,7 +14,7 @@ from flask import Flask
 
 from dashboard.app import create_app
 from dashboard.cli.common import close_store, upgrade_schema
-from dashboard.cli.serve import Server, free_port, run_console, start_child, stop
+from dashboard.cli.serve import Server, end, free_port, run_console, start_child
 from dashboard.context import utc_now
 from dashboard.findings.playbook import PlaybookError
 from dashboard.masking.rules import MasksError
@@ -149,7 +149,7 @@ def _run_demo(port: int, accounts: int, scenario: str, folder: Path, counts: str
     except (PlaybookError, MasksError) as error:
         raise click.ClickException(str(error)) from None
     finally:
-        stop(child)
+        end(child)
 
 
 def _prepare(app: Flask) -> list[tuple[str, str]]:

@@ -91,7 +91,7 @@ def run_console(
 
     def on_exit(_arbiter: "Arbiter") -> None:
         for child in children:
-            stop(child, conf.graceful_timeout)
+            end(child, conf.graceful_timeout)
 
     GunicornServer(
         app,
@@ -141,7 +141,7 @@ def start_child(
     return subprocess.Popen([*DASHBOARD, *words], env=environ, process_group=0, **more)
 
 
-def stop(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
+def end(child: subprocess.Popen[bytes], timeout: float = 10) -> None:
     """Terminate a child process, and kill it after ``timeout`` seconds."""
     if child.poll() is None:
         child.terminate()
