@@ -1,7 +1,8 @@
-"""Known weaknesses of what is installed: `python scripts/audit.py`. Exit code 1 where there is one.
+"""Report known vulnerabilities of the locked packages: `python scripts/audit.py`.
 
-pip-audit asks the package index for the advisories of each locked package. An index that has none (a mirror often does not) makes
-it say "no known vulnerabilities" all the same, and skip every package: here that is said in one line, and is no success.
+Exit code 1 if there is one. pip-audit asks the package index for the advisories of each package. If
+the index has no advisories, as is often so for mirrors, pip-audit skips every package and reports
+"no known vulnerabilities". This script reports "NOT AUDITED" then.
 """
 
 import json
@@ -13,39 +14,41 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 LOCKED = ROOT / "requirements.txt"
-# An advisory that does not concern us, with the reason: {"PYSEC-2026-1": "only with a setting that we do not use"}.
+# Advisories that do not apply, with the reason:
+# {"PYSEC-2026-1": "only with a setting that the console does not use"}.
 IGNORED: dict[str, str] = {}
-# Asked for first, alone: whether the index knows advisories at all.
+# Audited first, to find out whether the index has advisories at all.
 PROBE = "requests"
-LONGEST = 300
+TIMEOUT_SECONDS = 300
 
 
 def main() -> int:
-    """Probe, ask, tell."""
+    """Audit the locked packages, and print the result."""
     locked = LOCKED.read_text()
     probe = next(
         line.split(" ", 1)[0] for line in locked.splitlines() if line.startswith(f"{PROBE}==")
     )
-    found = ask(f"{probe}\n")
+    found = run_pip_audit(f"{probe}\n")
     if isinstance(found, str) or any("skip_reason" in each for each in found):
         why = found if isinstance(found, str) else "the package index has no advisories"
         print(
-            f"NOT AUDITED: no source of advisories could be reached ({why}). Run `make audit` where there is one."
+            f"NOT AUDITED: no source of advisories could be reached ({why})."
+            " Run `make audit` where there is one."
         )
         return 0
-    found = ask(locked)
+    found = run_pip_audit(locked)
     if isinstance(found, str):
         print(f"NOT AUDITED: the source of advisories went away ({found}).")
         return 0
-    return tell(found)
+    return report(found)
 
 
-def ask(requirements: str) -> list[dict[str, Any]] | str:
-    """What pip-audit says of each package; or in a few words why it cannot."""
+def run_pip_audit(requirements: str) -> list[dict[str, Any]] | str:
+    """Return pip-audit's result for each package, or a text that says why there is none."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(requirements)
         file.flush()
-        words = [
+        options = [
             "--requirement",
             file.name,
             "--no-deps",
@@ -53,13 +56,13 @@ def ask(requirements: str) -> list[dict[str, Any]] | str:
             "--format=json",
             "--progress-spinner=off",
         ]
-        ignored = [word for name in IGNORED for word in ("--ignore-vuln", name)]
+        ignored = [option for name in IGNORED for option in ("--ignore-vuln", name)]
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "pip_audit", *words, *ignored],
+                [sys.executable, "-m", "pip_audit", *options, *ignored],
                 capture_output=True,
                 text=True,
-                timeout=LONGEST,
+                timeout=TIMEOUT_SECONDS,
                 check=False,
             )
         except subprocess.TimeoutExpired:
@@ -72,16 +75,16 @@ def ask(requirements: str) -> list[dict[str, Any]] | str:
     return packages
 
 
-def tell(packages: list[dict[str, Any]]) -> int:
-    """A line for each weakness, and one at the end."""
-    weak = [(each, weakness) for each in packages for weakness in each.get("vulns", [])]
-    for each, weakness in weak:
-        mended = ", ".join(weakness.get("fix_versions", [])) or "not yet"
-        print(f"{each['name']} {each['version']}: {weakness['id']}, mended in: {mended}")
+def report(packages: list[dict[str, Any]]) -> int:
+    """Print a line for each vulnerability and a summary; return the exit code."""
+    found = [(each, vulnerability) for each in packages for vulnerability in each.get("vulns", [])]
+    for each, vulnerability in found:
+        fixed_in = ", ".join(vulnerability.get("fix_versions", [])) or "not yet"
+        print(f"{each['name']} {each['version']}: {vulnerability['id']}, mended in: {fixed_in}")
     skipped = sum("skip_reason" in each for each in packages)
     rest = f", {skipped} could not be looked up" if skipped else ""
-    print(f"{len(packages) - skipped} packages audited, {len(weak)} known weaknesses{rest}.")
-    return 1 if weak else 0
+    print(f"{len(packages) - skipped} packages audited, {len(found)} known weaknesses{rest}.")
+    return 1 if found else 0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""What a release is made of: `python scripts/bill.py FILE` writes a CycloneDX bill of materials.
+"""Write a CycloneDX bill of materials of a release: `python scripts/bill.py FILE`.
 
-The locked Python packages with their hashes, by cyclonedx-py, and the vendored files of static/vendor/vendor.json.
+It lists the locked Python packages with their hashes, by cyclonedx-py, and the vendored files of
+static/vendor/vendor.json.
 """
 
 import json
@@ -14,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def main(target: Path) -> None:
-    """Write it."""
-    words = [
+    """Write the bill of materials to ``target``."""
+    options = [
         "requirements",
         "requirements.txt",
         "--pyproject=pyproject.toml",
@@ -23,7 +24,7 @@ def main(target: Path) -> None:
         "--output-reproducible",
     ]
     done = subprocess.run(
-        [sys.executable, "-m", "cyclonedx_py", *words],
+        [sys.executable, "-m", "cyclonedx_py", *options],
         cwd=ROOT,
         capture_output=True,
         text=True,

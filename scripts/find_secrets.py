@@ -1,7 +1,8 @@
-"""Secrets in the files that git knows: `python scripts/find_secrets.py`. Exit code 1 where something looks like one.
+"""Search the files in git for secrets: `python scripts/find_secrets.py`.
 
-detect-secrets, with the detectors of keys that have a shape of their own, everywhere, and those that go by chance-like text or by
-a variable's name where no examples stand. A line that is none ends with: pragma: allowlist secret
+Exit code 1 if something looks like a secret. Uses detect-secrets: detectors of keys with a known
+format for all files, and detectors of random text and variable names for files without examples. A
+line that contains no secret ends with: pragma: allowlist secret
 """
 
 import subprocess
@@ -33,9 +34,13 @@ SHAPES = (
     "TelegramBotTokenDetector",
     "TwilioKeyDetector",
 )
-GUESSES = ({"name": "Base64HighEntropyString", "limit": 4.8}, {"name": "HexHighEntropyString", "limit": 3.2},
-           {"name": "KeywordDetector"}, {"name": "BasicAuthDetector"})  # fmt: skip
-# Checksums, files of others', and examples that are there to be hidden by what is tested.
+GUESSES = (
+    {"name": "Base64HighEntropyString", "limit": 4.8},
+    {"name": "HexHighEntropyString", "limit": 3.2},
+    {"name": "KeywordDetector"},
+    {"name": "BasicAuthDetector"},
+)
+# Not searched: checksums, vendored files, and examples that tests of redaction use.
 NEVER = (
     "requirements.txt",
     "requirements-dev.txt",
@@ -46,7 +51,7 @@ NEVER = (
 )
 PICTURES = (".png", ".svg")
 EXAMPLES = ("tests/", "bench/", "dashboard/sandbox/", "examples/", "README.md", "docs/")
-# As an address is written to show how it is written.
+# Passwords of example addresses.
 PLACEHOLDERS = {"password"}
 FILTERS = (
     "detect_secrets.filters.allowlist.is_line_allowlisted",
@@ -59,7 +64,7 @@ FILTERS = (
 
 
 def scan(root: Path, names: Sequence[str]) -> list[str]:
-    """What looks like a secret, as file, line and kind: never what it is."""
+    """Return what looks like a secret as file, line and kind, without its value."""
     shapes = [{"name": name} for name in SHAPES]
     examples = [name for name in names if name.startswith(EXAMPLES)]
     others = [name for name in names if not name.startswith(EXAMPLES)]
@@ -80,7 +85,7 @@ def scan(root: Path, names: Sequence[str]) -> list[str]:
 
 
 def main() -> int:
-    """Scan and tell."""
+    """Search the files and print the result; return the exit code."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
@@ -92,7 +97,7 @@ def main() -> int:
     found = scan(ROOT, names)
     for each in found:
         print(each)
-    print(f"{len(names)} files looked through, {len(found)} of what looks like a secret.")
+    print(f"{len(names)} files searched, {len(found)} possible secrets.")
     return 1 if found else 0
 
 

@@ -1,7 +1,8 @@
-"""Fetch the vendored assets anew: `python scripts/vendor.py` (needs npm). Writes static/vendor/vendor.json.
+"""Fetch the vendored assets: `python scripts/vendor.py` (needs npm).
 
-Each asset is one file of an npm package at one version; the icons that templates name are cut out of Tabler's set into one
-sprite. The manifest holds version, source, licence and SHA-256 of each; a test holds the files to it.
+An asset is a file of an npm package of a fixed version. The icons that templates name are put from
+Tabler's set into one sprite. static/vendor/vendor.json lists version, source, licence and SHA-256
+of each; a test compares the files with it.
 """
 
 import hashlib
@@ -30,12 +31,12 @@ SPRITE = "static/vendor/icons.svg"
 
 
 def main() -> None:
-    """Fetch, cut, write, and note the checksums."""
+    """Fetch the assets, write the sprite, and write the manifest."""
     manifest = {}
     with tempfile.TemporaryDirectory() as folder:
         for target, (package, version, member, licence) in ASSETS.items():
-            content = _package(package, version, folder).extractfile(member).read()  # type: ignore[union-attr]
-            # The maps that the files point to are not vendored; a browser would ask for them in vain.
+            content = _read(_package(package, version, folder), member)
+            # Source maps are not vendored, so that a browser would request them in vain.
             content = re.sub(rb"/[*/][#@] sourceMappingURL=\S+( \*/)?\s*$", b"", content)
             (ROOT / target).write_bytes(content)
             manifest[target] = _entry(package, version, member, licence, content)
@@ -49,7 +50,7 @@ def main() -> None:
 
 
 def icons_used() -> list[str]:
-    """Names of the icons that templates ask for: ``icon("name")``."""
+    """Return the names of the icons in templates: ``icon("name")``."""
     pages = (ROOT / "templates").rglob("*.html")
     found = {
         name
@@ -69,14 +70,21 @@ def _package(package: str, version: str, folder: str) -> tarfile.TarFile:
     return tarfile.open(Path(folder) / packed.stdout.decode().strip().splitlines()[-1])
 
 
+def _read(package: tarfile.TarFile, member: str) -> bytes:
+    file = package.extractfile(member)
+    assert file is not None, f"{member} is no file of the package"
+    return file.read()
+
+
 def _sprite(package: tarfile.TarFile) -> bytes:
     symbols = []
     for name in icons_used():
-        svg = package.extractfile(f"package/icons/outline/{name}.svg").read().decode()  # type: ignore[union-attr]
+        svg = _read(package, f"package/icons/outline/{name}.svg").decode()
         inner = re.sub(r"(?s)^.*?<svg[^>]*>(.*)</svg>\s*$", r"\1", svg).strip()
         symbols.append(
-            f'<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="2" '
-            f'stroke-linecap="round" stroke-linejoin="round">{" ".join(inner.split())}</symbol>'
+            f'<symbol id="{name}" viewBox="0 0 24 24" fill="none" stroke="currentColor"'
+            ' stroke-width="2" stroke-linecap="round" stroke-linejoin="round">'
+            f"{' '.join(inner.split())}</symbol>"
         )
     return (
         '<svg xmlns="http://www.w3.org/2000/svg">\n' + "\n".join(symbols) + "\n</svg>\n"
