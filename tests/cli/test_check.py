@@ -1,4 +1,4 @@
-"""``dashboard check`` where it is wanted most: each broken thing is a sentence with what to do, and an exit code."""
+"""``dashboard check``: each problem gives a sentence with the next step, and an exit code."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def run(sandbox: Sandbox, tmp_path: Path) -> Run:
 
 @pytest.fixture(scope="module")
 def broken_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, str]]:
-    """Data folders that cannot be used, and what is said of each."""
+    """Yield data folders that cannot be used, each with the expected message."""
     file = tmp_path_factory.mktemp("broken") / "file"
     file.write_text("")
     return {
@@ -96,7 +96,7 @@ def run_held(
     before: Sequence[str] = (),
     largest_file: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """A command in a process of its own, which may be given a program that starts it, and a limit that no file may pass."""
+    """Run a command as a process, with an optional launcher and a limit for file sizes."""
 
     def hold() -> None:
         if largest_file is not None:
@@ -134,7 +134,7 @@ def test_a_data_folder_of_another_user_is_a_sentence_of_every_command(
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data folder with a store, ``data``, and a backup of it, ``kept``."""
+    """Make a data folder with a database, ``data``, and a backup of it, ``kept``."""
     folder = tmp_path_factory.mktemp("kept")
     environ = make_environ("http://127.0.0.1:9", folder / "data")
     for words in (("db", "upgrade"), ("backup", f"{folder}/kept")):
@@ -149,7 +149,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_disk_that_takes_no_more_is_a_sentence_of_every_command(
     kept: Path, tmp_path: Path, words: tuple[str, ...], largest_file: int
 ) -> None:
-    """Where a file may not grow, its writer fails as on a full disk. With some room, a command may need no more than there is."""
+    """With a limit for file sizes, writing fails as on a full disk.
+
+    With some room left, a command may succeed.
+    """
     shutil.copytree(kept, tmp_path / "here")
     if words == ("db", "upgrade"):
         shutil.rmtree(tmp_path / "here" / "data")
@@ -204,7 +207,7 @@ def test_an_address_that_cannot_be_read_is_a_setting_that_needs_attention(
 
 @contextmanager
 def server_that_answers(answer: bytes) -> Iterator[int]:
-    """The port of a server that answers whatever it is sent with these bytes, without TLS."""
+    """Yield the port of a server without TLS that answers everything with these bytes."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -225,13 +228,13 @@ def server_that_answers(answer: bytes) -> Iterator[int]:
 
 
 def database_error(sqlstate: str, sentence: str) -> bytes:
-    """An error of PostgreSQL's protocol, version 3."""
+    """Return an error message of PostgreSQL's protocol, version 3."""
     fields = b"SFATAL\0" + b"C" + sqlstate.encode() + b"\0M" + sentence.encode() + b"\0\0"
     return b"E" + (len(fields) + 4).to_bytes(4, "big") + fields
 
 
 def http_answer(head: str) -> bytes:
-    """A refusal over HTTP, with a header."""
+    """Return a refusal over HTTP, with a header."""
     return f"HTTP/1.1 400 Bad Request\r\n{head}Content-Length: 0\r\n\r\n".encode()
 
 
@@ -285,7 +288,7 @@ def test_what_redis_says_is_said(run: Run, servers: Servers) -> None:
 def test_refused_unknown_and_without_tls_are_told_apart(
     sandbox: Sandbox, tmp_path: Path, what: str
 ) -> None:
-    """In a process of its own each, since a test looks no name up."""
+    """Each case runs in a process, since tests must not resolve names."""
     setting = {"API": "peliqan_api_url", "provider": "dashboard_oidc_issuer"}[what]
     more = (
         {"dashboard_oidc_client_id": "console", "dashboard_oidc_roles": "admins=admin"}

@@ -26,13 +26,13 @@ def environ(sandbox: Sandbox, tmp_path: Path) -> dict[str, str]:
 
 @pytest.fixture
 def run(environ: dict[str, str]) -> Run:
-    """A command."""
+    """Run a command."""
     return lambda *words, given="", **more: run_here(words, {**environ, **more}, given)
 
 
 @pytest.fixture
 def start(environ: dict[str, str]) -> Run:
-    """A command in a process of its own, as an operator's shell has it."""
+    """Run a command as a process, as from an operator's shell."""
 
     def command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-m", "dashboard", *words]
@@ -319,7 +319,7 @@ def test_sqlite_on_a_network_file_system_is_refused_with_the_reason(tmp_path: Pa
 def test_a_variable_that_is_no_setting_is_said_and_stops_nothing(
     run: Run, environ: dict[str, str], tmp_path: Path
 ) -> None:
-    """Kubernetes sets the first ones where a service is named dashboard; of the last ones, a newer version knows more."""
+    """Kubernetes sets the first for a service named dashboard; newer versions know the last."""
     of_the_platform = {
         "DASHBOARD_PORT": "tcp://10.0.0.7:8900",
         "DASHBOARD_PORT_8900_TCP_ADDR": "10.0.0.7",

@@ -1,4 +1,4 @@
-"""The end and the restart of `dashboard serve` and `dashboard worker`: what is under way is answered, and no request is lost."""
+"""Stop and restart of `dashboard serve` and `dashboard worker`: no request is lost."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def machines(store: dict[str, str], sandbox: Sandbox, tmp_path: Path) -> Iterato
 
 
 class Visitors:
-    """Ask again and again, each time by a new connection, as through a proxy; note whatever is not well answered."""
+    """Send requests, each on a new connection as through a proxy; record the failed ones."""
 
     def __init__(self, url: str) -> None:
         self.url, self.answers, self.failures = url, 0, list[str]()
@@ -83,7 +83,7 @@ def test_a_second_server_takes_over_and_every_request_is_answered(machines: Proc
         first.send_signal(signal.SIGUSR2)
 
         def second() -> int | None:
-            """A server that is a child of the first and has a worker of its own."""
+            """Return a server that is a child of the first and has its own worker."""
             return next((each for each in children(first.pid) if children(each)), None)
 
         wait_for(lambda: second() is not None, "the second server has begun")
@@ -94,7 +94,7 @@ def test_a_second_server_takes_over_and_every_request_is_answered(machines: Proc
         wait_for(visitors.came_since(20, visitors.answers), "the second answers")
     try:
         assert visitors.failures == []
-        # Alone now, it can be replaced in its turn: it knows that its parent is gone.
+        # Without its parent, it can be replaced as well.
         assert requests.get(f"{url}/healthz", timeout=30).ok
     finally:
         os.kill(heir, signal.SIGTERM)
@@ -112,7 +112,7 @@ def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=256) as held:
         number = held.fileno()
-        # As systemd hands it on: file 3, and whose it is.
+        # As systemd passes it on: file descriptor 3, and the process that it is for.
         script = f'export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@" 3<&{number}'
 
         def start() -> subprocess.Popen[bytes]:
@@ -134,7 +134,7 @@ def test_a_service_that_restarts_on_a_socket_of_systemds_loses_no_request(
         running = start()
         try:
             url = f"http://127.0.0.1:{held.getsockname()[1]}"
-            # It is taken at once, and answered when the service has begun.
+            # Accepted at once, and answered when the service has started.
             assert requests.get(f"{url}/healthz", timeout=60).ok
             with Visitors(url).coming() as visitors:
                 wait_for(visitors.came_since(20, 0), "visitors come")

@@ -1,4 +1,4 @@
-"""The same console by the usual doors: gunicorn and Flask's own server."""
+"""The same console by gunicorn and by Flask's development server."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ DOORS = {
 
 
 def words_for(door: str, port: int) -> list[str]:
-    """The module to run and its arguments."""
+    """Return the module to run and its arguments."""
     return [word.format(port=port) for word in DOORS[door]]
 
 

@@ -1,4 +1,4 @@
-"""/readyz: what is not ready, and what of that takes a machine out."""
+"""/readyz: what is not ready, and which of it answers 503."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,7 +76,7 @@ def test_an_older_schema_is_not_ready_and_a_newer_one_is(app: Flask) -> None:
         503,
         "the store has an older schema: run dashboard db upgrade",
     )
-    # The next version's migrations have run while this one serves.
+    # The next version's migrations have run while this version serves.
     schema_is(app, "9999")
     assert ask(app)[0] == 200
 
@@ -128,7 +128,7 @@ def test_a_redis_without_memory_is_not_ready(app: Flask, servers: Servers) -> No
 
 @contextmanager
 def read_only(app: Flask, engine: str) -> Iterator[None]:
-    """The database takes no row, as on a full disk."""
+    """The database accepts no row, as on a full disk."""
     with app.app_context():
         close_store(app)
 

@@ -1,4 +1,7 @@
-"""What Dockerfile and compose.yaml say, step by step, in an empty folder: without a container engine, with real servers."""
+"""The steps of Dockerfile and compose.yaml in an empty folder, with real servers.
+
+Without a container engine.
+"""
 
 import os
 import re
@@ -33,16 +36,16 @@ TABLE = 10011900
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The environment that the Dockerfile builds, from the files that it copies alone; dependencies are those of the tests.
+    """Build the Dockerfile's environment from the files that it copies.
 
-    Of those, the file .dockerignore lets it see: of the console all but the stand-in.
+    Dependencies are those of the tests. .dockerignore excludes the sandbox.
     """
     assert IGNORED == ["*", "dashboard/sandbox", "**/__pycache__"]
     source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("image") / "console"
     for names in re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, re.MULTILINE):
         for name in names.split():
             if name == ".git":
-                # The version is looked at in tests/project/test_versions.py.
+                # tests/project/test_versions.py checks the version.
                 continue
             if (HERE / name).is_dir():
                 shutil.copytree(
@@ -78,10 +81,10 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Deployment:
-    """The services' commands, each with nothing but the settings in its environment.
+    """Runs the services' commands, each with only the settings in its environment.
 
-    A service's folders are those that compose.yaml gives it: of a named volume the same one for all, of its own file system one
-    of its own, as different containers have it.
+    Folders are those of compose.yaml: a named volume is one folder for all services, and each
+    service has a file system of its own, as in containers.
     """
 
     def __init__(self, image: Path, folder: Path, environ: dict[str, str]) -> None:
@@ -90,7 +93,7 @@ class Deployment:
         self.running: dict[str, subprocess.Popen[bytes]] = {}
 
     def place(self, service: str, path: str) -> Path:
-        """Where a path in a service's container is here."""
+        """Return the local path for a path in a service's container."""
         volumes = dict(each.split(":")[:2] for each in SERVICES[service].get("volumes", []))
         for name, target in volumes.items():
             if Path(path).is_relative_to(target):
@@ -99,7 +102,7 @@ class Deployment:
         return self._made(self.folder / "containers" / service / path.lstrip("/"))
 
     def _made(self, place: Path) -> Path:
-        """As the Dockerfile makes the folders of the image, which a new volume begins with."""
+        """Make the folders of the image, which a new volume starts with."""
         (place if place.suffix == "" else place.parent).mkdir(parents=True, exist_ok=True)
         return place
 
@@ -108,7 +111,7 @@ class Deployment:
         return {**self.environ, "DASHBOARD_DATA": str(self.place(service, data))}
 
     def words(self, service: str) -> list[str]:
-        """Its command, on loopback and a free port."""
+        """Return the service's command, on loopback and a free port."""
         words = ["dashboard", *SERVICES[service]["command"]]
         return [
             *(word.replace("0.0.0.0", "127.0.0.1") for word in words),
@@ -118,7 +121,7 @@ class Deployment:
     def run(
         self, *words: str, service: str = "web", **more: Any
     ) -> subprocess.CompletedProcess[str]:
-        """A command in a new container of a service."""
+        """Run a command as in a new container of a service."""
         return subprocess.run(
             words,
             env=self.environ_of(service),
@@ -176,7 +179,7 @@ def deployment(
         "PELIQAN_PARTNER_TOKEN": TOKEN,
         "DATABASE_URL": servers.postgresql.create("deployed"),
         "REDIS_URL": servers.redis.url,
-        # No proxy here speaks https.
+        # No proxy of the test serves https.
         "DASHBOARD_INSECURE_COOKIES": "yes",
     }
     made = Deployment(image, tmp_path, environ)
@@ -219,7 +222,7 @@ def create_administrator(deployment: Deployment) -> None:
 
 
 class Browser:
-    """Somebody who is signed in."""
+    """Return a signed-in user."""
 
     def __init__(self, url: str) -> None:
         self.url, self.session = url, requests.Session()
@@ -258,7 +261,7 @@ def test_an_export_a_copy_and_a_backup_outlive_the_containers_and_one_can_go_bac
     kept = deployment.place("web", "/data/backups/before.console")
     backup = deployment.run("dashboard", "backup", str(kept))
     assert backup.returncode == 0, backup.stderr
-    # A newer version's migrations have run, and this is the older image again.
+    # A newer version's migrations have run, and the older image starts again.
     with psycopg.connect(deployment.environ["DATABASE_URL"], autocommit=True) as store:
         store.execute("UPDATE alembic_version SET version_num = '9999'")
     deployment.come_up()

@@ -33,7 +33,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_what_a_runs_status_means_is_decided_in_one_place() -> None:
-    """A module that compares with a status by itself would have its own idea of what succeeded."""
+    """A module that compares with a status itself could define success differently."""
     for path in (ROOT / "dashboard").rglob("*.py"):
         where = path.relative_to(ROOT / "dashboard")
         if where.parts[0] in {"sandbox", "migrations"} or where == Path("peliqan/statuses.py"):
@@ -43,7 +43,7 @@ def test_what_a_runs_status_means_is_decided_in_one_place() -> None:
             for node in ast.walk(ast.parse(path.read_text()))
             if isinstance(node, ast.Constant)
         }
-        # An event that a run began carries a word of its own.
+        # The event of a started run has its own status.
         named = texts & OUTCOME_OF_RUN.keys() - (
             {"RUNNING"} if where == Path("peliqan/webhooks.py") else set()
         )
@@ -106,8 +106,13 @@ def test_every_template_compiles_and_every_address_in_it_meets_a_route(app: Flas
 
 
 def test_wrong_and_missing_settings_are_named_together_without_their_values() -> None:
-    wrong = {"SECRET_KEY": "hunter2", "DASHBOARD_REFRESH_INTERVAL": "soon", "PELIQAN_API_URL": "http://api.example.com", "DASHBOARD_TYPO": "1",
-             "PELIQAN_PATH_SERVERS": "no-slash"}  # fmt: skip
+    wrong = {
+        "SECRET_KEY": "hunter2",
+        "DASHBOARD_REFRESH_INTERVAL": "soon",
+        "PELIQAN_API_URL": "http://api.example.com",
+        "DASHBOARD_TYPO": "1",
+        "PELIQAN_PATH_SERVERS": "no-slash",
+    }
     with pytest.raises(SettingsError) as caught:
         read_settings(wrong, Path("/nonexistent"))
     told = str(caught.value)
@@ -194,7 +199,16 @@ def test_migrations_leave_every_logger_speaking(app: Flask) -> None:
 
 
 def test_what_serves_and_what_works_does_not_load_what_only_migrations_need() -> None:
-    loaded = "import sys, dashboard.cli; print(*(name for name in ('alembic', 'mako', 'apprise', 'pyarrow', 'flask_admin', 'prometheus_client', 'sentry_sdk') if name in sys.modules))"
+    names = [
+        "alembic",
+        "mako",
+        "apprise",
+        "pyarrow",
+        "flask_admin",
+        "prometheus_client",
+        "sentry_sdk",
+    ]
+    loaded = f"import sys, dashboard.cli; print(*(set({names}) & set(sys.modules)))"
     found = subprocess.run(
         [sys.executable, "-c", loaded],
         cwd=ROOT,

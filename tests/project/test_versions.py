@@ -1,4 +1,4 @@
-"""Which version a build is, where it says so, and that one can upgrade to a newer one and go back."""
+"""The version of a build, where it is shown, and upgrades to a newer version and back."""
 
 import shutil
 import sqlite3
@@ -38,7 +38,7 @@ GIT = ["git", "-c", "user.name=Test", "-c", "user.email=test@example.com"]
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources in a repository of one commit."""
+    """Make a repository of the sources with one commit."""
     folder = tmp_path_factory.mktemp("repository")
     for name in SOURCES:
         if (HERE / name).is_dir():
@@ -63,7 +63,7 @@ def commit(folder: Path, message: str) -> None:
 
 
 def build(folder: Path, target: Path) -> Path:
-    """A wheel of the repository as it is."""
+    """Build a wheel of the repository."""
     in_folder(
         folder,
         *PIP,

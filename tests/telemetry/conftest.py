@@ -1,4 +1,4 @@
-"""What is told, caught as it is told."""
+"""Fixtures that capture the log."""
 
 import io
 import json
@@ -16,7 +16,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 
 @pytest.fixture
 def told(app: Flask) -> Iterator[Lines]:
-    """The lines of JSON so far, from level INFO on."""
+    """Return the JSON lines so far, from level INFO on."""
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     stream = io.StringIO()

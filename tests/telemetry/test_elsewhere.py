@@ -1,4 +1,4 @@
-"""Sentry and OpenTelemetry: off unless their own variables say so, and nothing leaves that should not."""
+"""Sentry and OpenTelemetry: off by default, and nothing confidential is sent."""
 
 import json
 import os
@@ -25,7 +25,7 @@ SECRETS = ("hunter2", "sessionid-value", "Somebody", "olga@example.com", "walks"
 
 
 class Kept(Transport):
-    """Sentry's network: keeps what would go out."""
+    """A transport of Sentry that stores what would be sent."""
 
     sent: list[dict[str, Any]]
 
@@ -60,7 +60,8 @@ def test_a_mistake_goes_to_sentry_by_its_place_and_id_alone(
     def breaks() -> str:
         password = "hunter2"  # pragma: allowlist secret
         raise RuntimeError(
-            f"no postgresql://console:{password}@db.example.com/ for Authorization: JWT customer-token1"
+            f"no postgresql://console:{password}@db.example.com/"
+            " for Authorization: JWT customer-token1"
         )
 
     breaks.__dict__["role"] = "viewer"
@@ -150,7 +151,10 @@ def test_a_variable_whose_extra_is_not_installed_is_refused_with_a_sentence(
         **make_environ(sandbox.url, tmp_path, database_url=f"sqlite:///{filled / 'console.db'}"),
         variable: DSN,
     }
-    script = f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = ['worker']; from dashboard.cli import main; main()"
+    script = (
+        f"import sys; sys.modules[{module!r}] = None; sys.argv[1:] = ['worker'];"
+        " from dashboard.cli import main; main()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", script],
         env={**environ, "PYTHONPATH": os.getcwd()},

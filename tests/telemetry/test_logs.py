@@ -1,4 +1,4 @@
-"""The log: a line of JSON for each request, with an id that goes everywhere, and nothing in it that should not be."""
+"""The log: a JSON line for each request, with its id and nothing confidential."""
 
 import logging
 import re
@@ -19,7 +19,10 @@ from tests.support.people import Person, path_of, words
 from tests.support.sandbox import Sandbox
 from tests.telemetry.conftest import Lines
 
-SECRET = "postgresql://console:hunter2-the-password@db.example.com/console?sslmode=require"  # pragma: allowlist secret
+SECRET = (
+    "postgresql://console:hunter2-the-password@db.example.com/console"  # pragma: allowlist secret
+    "?sslmode=require"
+)
 
 
 def test_a_request_is_one_line_by_its_endpoint_without_what_its_address_says(
@@ -72,7 +75,7 @@ def test_a_probe_that_finds_all_well_leaves_no_line(told: Lines, app: Flask) -> 
 
 @contextmanager
 def heard(sandbox: Sandbox) -> Iterator[list[str | None]]:
-    """The ids of the calls that reach Peliqan meanwhile."""
+    """Yield the ids of the calls that reach Peliqan in the context."""
     seen: list[str | None] = []
     sandbox.app.before_request_funcs.setdefault(None, []).insert(
         0, lambda: seen.append(request.headers.get("X-Request-ID"))
@@ -138,7 +141,7 @@ def test_an_error_of_the_databases_does_not_tell_the_values_of_its_statement(
         values = {"value": "Mrs Jones, 1 Main Street"}
         try:
             db.session.execute(text("SELECT * FROM nothing WHERE a = :value"), values)
-        except Exception:  # whatever it is, it is told
+        except Exception:  # every exception is logged
             logging.getLogger("dashboard.somewhere").exception("It broke")
         db.session.rollback()
     (line,) = told()

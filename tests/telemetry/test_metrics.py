@@ -1,4 +1,4 @@
-"""What is counted, who may read it, and that the files for Prometheus and Grafana name nothing else."""
+"""Metrics: values, access, and the names that the files for Prometheus and Grafana use."""
 
 import json
 import re
@@ -175,7 +175,7 @@ def test_all_processes_of_serve_count_as_one_and_a_worker_of_its_own_for_itself(
             lambda: value(page(url), "console_tasks_total", task="alerts", result="ok") > 0,
             "the worker's tasks count",
         )
-        # Whichever of the processes answers, it knows of all: those from before, and each time one more.
+        # Each process reports the counts of all: earlier requests, and one more each time.
         counts = [
             value(page(url), "console_request_seconds_count", endpoint="health.alive", status="200")
             for _ in range(6)

@@ -1,4 +1,4 @@
-"""An outage in the log: one line when it begins, more of them while it lasts, one when it ends, and nothing of what failed."""
+"""An outage in the log: lines at its start, while it lasts and at its end, and no others."""
 
 import logging
 from threading import Event

@@ -1,4 +1,4 @@
-"""What tests of pages share beside what all tests do."""
+"""Fixtures of the tests of users."""
 
 import pytest
 from flask import Flask
@@ -9,5 +9,5 @@ from tests.support.restricted_users import add_outsiders
 
 @pytest.fixture
 def ids(app: Flask, parts: Services) -> dict[str, int]:
-    """The ids of whatever is an outsider's; Olga and Viv do not see them."""
+    """Return the ids of an outsider's objects, which Olga and Viv do not see."""
     return add_outsiders(app, parts.clock())

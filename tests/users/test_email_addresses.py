@@ -1,4 +1,4 @@
-"""One person, however their address is spelt: found, signed in, counted, and never made twice."""
+"""One user for all spellings of an address: found, signed in, counted, created once."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -75,7 +75,7 @@ def test_a_letter_that_only_looks_alike_is_somebody_else() -> None:
 
 
 def test_two_whom_an_earlier_version_told_apart_both_still_sign_in() -> None:
-    """As the store has them after an upgrade: their addresses are one now."""
+    """Users of an earlier version, whose addresses are equal after the upgrade."""
     one, other = (
         User(email=email, role="viewer", password_hash=users._hasher.hash(password), created_at=AT)
         for email, password in (

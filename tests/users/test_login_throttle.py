@@ -1,4 +1,4 @@
-"""Administrators say who sees which customers."""
+"""Administrators choose which customers a user sees."""
 
 import pytest
 from flask import Flask
@@ -42,7 +42,7 @@ def test_an_administrator_says_who_sees_what_and_it_is_written_down(
     )
     assert "some customers" in words(adam.get("/users"))
     assert viv.post(f"{path}/customers", which="all").status_code == 403
-    # To see nobody is possible, too: a customer to come.
+    # A rule without a customer is allowed: the customer may come later.
     assert adam.post(f"{path}/customers", which="some", customers="nobody-yet").status_code == 303
     assert viv.json("/connections.json")["total"] == 0
     assert viv.client.get("/").status_code == 200

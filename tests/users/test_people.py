@@ -1,4 +1,4 @@
-"""Who may do what: sign-in, roles, tokens, CSRF, the audit trail."""
+"""Sign-in, roles, tokens, CSRF and the audit log."""
 
 import re
 

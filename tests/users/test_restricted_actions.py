@@ -1,4 +1,4 @@
-"""What somebody who sees some customers only may do, and what becomes of the rest by it: nothing."""
+"""Actions of restricted users, which have no effect on other customers."""
 
 from flask import Flask
 from sqlalchemy import select
@@ -27,7 +27,7 @@ def test_what_concerns_others_too_is_not_theirs_to_silence_or_take(
         assert answer.status_code == 403
         assert "customers that you do not see" in answer.text
     assert adam.json("/causes.json?per_page=200&state=suppressed")["items"] == []
-    # Her own note she sees; what others wrote may speak of others.
+    # She sees her own note only, since notes of others may name other customers.
     olga.post(f"/causes/{shared}/notes", text="I asked about it")
     page = words(olga.get(f"/causes/{shared}"))
     assert "I asked about it" in page
@@ -94,7 +94,8 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
         with app.app_context():
             by_kind = db.session.execute(
                 db.text(
-                    "SELECT severity, sum(connections) FROM connection_count GROUP BY severity ORDER BY 1"
+                    "SELECT severity, sum(connections) FROM connection_count"
+                    " GROUP BY severity ORDER BY 1"
                 )
             ).all()
         return [
@@ -127,7 +128,7 @@ def test_what_they_do_to_their_own_leaves_the_fleets_counts_as_they_are(
     assert olga.post(f"/findings/{finding_id}/wake").status_code == 303
     assert olga.post(f"{path}/sync").status_code == 303
     assert counted() == before
-    # What others are spared stays so.
+    # Suppressions of other customers do not change.
     assert adam.json("/findings.json?state=suppressed")["total"] == spared
 
 

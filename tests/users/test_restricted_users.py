@@ -1,4 +1,4 @@
-"""Somebody who is to see some customers only: no page, list, count, file or button shows or touches another."""
+"""Restricted users: no page, list, count, file or button shows or changes other customers."""
 
 import re
 from collections.abc import Iterator
@@ -22,12 +22,12 @@ pytestmark = pytest.mark.both_engines
 
 
 OUTSIDER = re.compile(r"outsider", re.IGNORECASE)
-# Ids in addresses that are of nothing of a customer's, each with what it is; administrators alone have pages of some.
+# Ids in addresses that do not belong to a customer; some are of pages for administrators.
 OTHERS = {"query_id": "a saved question", "token_id": "one's own token"}
 
 
 def path_of(rule: Rule, ids: dict[str, int]) -> str | None:
-    """The rule's path with an outsider's ids; None where it asks for none of them."""
+    """Return the rule's path with an outsider's ids; None if it has none of them."""
     if not rule.arguments or not rule.arguments <= ids.keys() or rule.arguments <= OTHERS.keys():
         return None
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: str(ids[found[1]]), rule.rule)
@@ -70,9 +70,19 @@ def test_every_button_of_an_outsiders_is_a_404_and_does_nothing(
 ) -> None:
     token, before, asked = olga.token(), counts(app), set()
     fields = {
-        "csrf_token": token, "text": "select 1", "why": "because I may", "do": "take", "value": "outsider", "reason": "none",
-        "days": "1", "connector": "exact_online", "format": "csv", "seen": "done", "column": "a", "language": "en",
-    }  # fmt: skip
+        "csrf_token": token,
+        "text": "select 1",
+        "why": "because I may",
+        "do": "take",
+        "value": "outsider",
+        "reason": "none",
+        "days": "1",
+        "connector": "exact_online",
+        "format": "csv",
+        "seen": "done",
+        "column": "a",
+        "language": "en",
+    }
     for rule in rules(app, "POST", "viewer", "operator"):
         path = path_of(rule, ids)
         if path is None:
@@ -148,7 +158,7 @@ def test_a_search_finds_nothing_by_words_that_are_not_shown(
         )
         for path in lists
     }
-    # The causes are there for both, with an outsider's words in the store.
+    # Both users see the causes, which include an outsider's text in the database.
     assert found["/causes"][0] > 0
     assert viv.json("/causes.json")["total"] > 0
     assert {path: mine for path, (_, mine) in found.items()} == dict.fromkeys(lists, 0)

@@ -1,4 +1,4 @@
-"""One's sessions: seen and ended by oneself, and by administrators."""
+"""Sessions: listed and ended by their user and by administrators."""
 
 import re
 
@@ -13,7 +13,12 @@ from tests.support.clock import Clock
 from tests.support.people import PASSWORD, Person, entries, words
 from tests.support.statements import counted
 
-PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1"
+WEBKIT = "AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5"
+CHROME = "AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0"
+WINDOWS = "Mozilla/5.0 (Windows NT 10.0; Win64; x64)"
+MAC = "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)"
+IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X)"
+PHONE = f"{IPHONE} {WEBKIT} Mobile/15E148 Safari/604.1"
 DESK = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0"
 
 
@@ -24,7 +29,7 @@ def enter(app: Flask, agent: str, email: str = "viv@example.com") -> Person:
 
 
 def listed(page: BeautifulSoup) -> dict[str, str]:
-    """The browsers of the list, each with what its button sends; empty where it has none."""
+    """Return the browsers in the list, each with its button's value; empty without a button."""
     rows = page.select("td[data-label=Browser]")
     buttons = {
         words(row): row.parent.select_one("button[name=which]") for row in rows if row.parent
@@ -165,14 +170,17 @@ def test_a_page_says_for_how_long_it_may_stay_on_the_screen(app: Flask, clock: C
     [
         (DESK, "Firefox on Linux"),
         (PHONE, "Safari on an iPhone"),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36", "Chrome on Windows"),
-        ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36 Edg/126.0.0.0", "Edge on Windows"),
-        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15", "Safari on macOS"),
-        ("Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Mobile Safari/537.36", "Chrome on Android"),
+        (f"{WINDOWS} {CHROME} Safari/537.36", "Chrome on Windows"),
+        (f"{WINDOWS} {CHROME} Safari/537.36 Edg/126.0.0.0", "Edge on Windows"),
+        (f"{MAC} {WEBKIT} Safari/605.1.15", "Safari on macOS"),
+        (
+            f"Mozilla/5.0 (Linux; Android 10; K) {CHROME} Mobile Safari/537.36",
+            "Chrome on Android",
+        ),
         ("", "Another browser"),
         ("<b>this one</b>", "Another browser"),
     ],
-)  # fmt: skip
+)
 def test_a_browser_is_told_in_words_of_the_consoles_own(agent: str, said: str) -> None:
     assert browsers.in_words(agent) == said
     assert not re.search(r"[<>&]", said)

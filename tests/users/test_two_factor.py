@@ -1,4 +1,4 @@
-"""The second factor: set up, asked for, recovered from, removed."""
+"""The second factor: set-up, sign-in, recovery, removal."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def now(secret: str, clock: Clock, off: int = 0) -> str:
 
 
 def set_up(person: Person, clock: Clock) -> tuple[str, list[str]]:
-    """The secret and the recovery codes."""
+    """Set up a second factor; return the secret and the recovery codes."""
     page = person.get("/me/second-factor")
     secret = str(page.select_one("code").text).replace(" ", "")  # type: ignore[union-attr]
     sealed = str(page.select_one("input[name=sealed]")["value"])  # type: ignore[index]
@@ -153,7 +153,7 @@ def test_it_is_set_up_only_with_the_password_and_a_code_of_the_new_secret(
         assert viv.post("/me/second-factor", **{**good, **wrong}).status_code == 403
     for wrong in ({"sealed": ""}, {"sealed": "x"}):
         assert viv.post("/me/second-factor", **{**good, **wrong}).status_code == 303
-    # A secret that was made for one is nobody else's.
+    # A secret made for one user is refused for others.
     assert olga.post("/me/second-factor", **good).status_code == 303
     with app.app_context():
         assert not db.session.scalars(db.select(User).where(User.totp_secret.is_not(None))).all()

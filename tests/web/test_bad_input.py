@@ -1,4 +1,4 @@
-"""What cannot be read gets the right status and a sentence, on pages and for scripts alike."""
+"""Unreadable requests get the right status and a message, as page and as JSON."""
 
 from typing import Any
 
@@ -11,16 +11,36 @@ from dashboard.core.database import db
 from tests.support.people import Person, words
 
 BAD = [
-    ("/connections?page=0", 400), ("/connections?page=-1", 400), ("/connections?page=abc", 400), ("/connections?page=1000000000000", 404),
-    ("/connections?per_page=100000", 400), ("/connections?per_page=0", 400), ("/connections?sort=nonsense", 400),
-    ("/connections?sort=--name", 400), ("/connections?severity=nonsense", 400), ("/connections?account=abc", 400),
-    ("/connections?q=" + "x" * 10_000, 400), ("/connections?q=%00", 400), ("/accounts?readable=perhaps", 400),
-    ("/accounts/abc", 404), ("/accounts/99999999", 404), ("/accounts/" + "9" * 40, 404), ("/accounts/1001/connections/abc", 404),
-    ("/accounts/1001/connections/1", 404), ("/accounts/1002/connections/100101", 404), ("/accounts/1001/databases/7", 404),
-    ("/accounts/1001/tables/7", 404), ("/accounts/1001/tables/10011900?page=99", 404), ("/accounts/1001/tables/10011900?sort=Nowhere", 400),
-    ("/accounts/1001/tables/10011900/rows/99999", 404), ("/accounts/1001/connections/100101/runs/1", 404), ("/nowhere", 404),
-    ("/receipts?verdict=perhaps", 400), ("/receipts?account=abc", 400), ("/receipts?page=99", 404),
-]  # fmt: skip
+    ("/connections?page=0", 400),
+    ("/connections?page=-1", 400),
+    ("/connections?page=abc", 400),
+    ("/connections?page=1000000000000", 404),
+    ("/connections?per_page=100000", 400),
+    ("/connections?per_page=0", 400),
+    ("/connections?sort=nonsense", 400),
+    ("/connections?sort=--name", 400),
+    ("/connections?severity=nonsense", 400),
+    ("/connections?account=abc", 400),
+    ("/connections?q=" + "x" * 10_000, 400),
+    ("/connections?q=%00", 400),
+    ("/accounts?readable=perhaps", 400),
+    ("/accounts/abc", 404),
+    ("/accounts/99999999", 404),
+    ("/accounts/" + "9" * 40, 404),
+    ("/accounts/1001/connections/abc", 404),
+    ("/accounts/1001/connections/1", 404),
+    ("/accounts/1002/connections/100101", 404),
+    ("/accounts/1001/databases/7", 404),
+    ("/accounts/1001/tables/7", 404),
+    ("/accounts/1001/tables/10011900?page=99", 404),
+    ("/accounts/1001/tables/10011900?sort=Nowhere", 400),
+    ("/accounts/1001/tables/10011900/rows/99999", 404),
+    ("/accounts/1001/connections/100101/runs/1", 404),
+    ("/nowhere", 404),
+    ("/receipts?verdict=perhaps", 400),
+    ("/receipts?account=abc", 400),
+    ("/receipts?page=99", 404),
+]
 
 
 @pytest.mark.parametrize(("path", "status"), BAD)

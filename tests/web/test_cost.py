@@ -1,4 +1,4 @@
-"""What a page costs: queries that do not grow with the rows, and few bytes on the way."""
+"""The cost of pages: a fixed number of queries, and few bytes."""
 
 import gzip
 
@@ -11,7 +11,7 @@ from tests.support.statements import counted
 pytestmark = pytest.mark.both_engines
 
 
-# Who asks, how much is counted by kind, the rows, which version of the snapshot, and how old it is.
+# User, counters, rows, version of the snapshot, and its age.
 QUERIES = {
     "/connections": 4,
     "/connections?severity=error": 4,
@@ -49,7 +49,7 @@ def test_a_page_asks_as_many_questions_for_two_hundred_rows_as_for_twenty_five(
     asked = {}
     for per_page in (25, 200):
         address = f"{path}{'&' if '?' in path else '?'}per_page={per_page}"
-        # What is counted is remembered until the snapshot changes: the second visit is the usual one.
+        # Counters are cached until the snapshot changes, so the second visit is typical.
         for _ in range(2):
             with counted(app) as statements:
                 assert adam.client.get(address).status_code == 200

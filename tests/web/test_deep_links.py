@@ -1,4 +1,4 @@
-"""An address that somebody was sent leads where it says, also when one has to sign in first."""
+"""Deep links open their page, also after signing in first."""
 
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,14 +12,14 @@ DEEP = "/connections?q=amber+foods&severity=error&sort=-since&page=1"
 
 
 def next_of(location: str) -> str:
-    """Where the sign-in page says that it leads."""
+    """Return the target in the sign-in page."""
     parts = urlsplit(location)
     assert parts.path == "/login"
     return parse_qs(parts.query).get("next", [""])[0]
 
 
 def sign_in(person: Person, location: str, email: str = "viv@example.com") -> str:
-    """Through the form as it stands on the page; where it leads."""
+    """Sign in by the form of the page; return the target."""
     form = person.get(location).select_one("form")
     assert form is not None
     told = {str(field["name"]): str(field.get("value", "")) for field in form.select("input[name]")}

@@ -1,4 +1,4 @@
-"""Addresses that leave the console: from DASHBOARD_URL, else from the host asked for and the scheme that trusted proxies say."""
+"""External addresses: from DASHBOARD_URL, else from the host and the trusted scheme."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ def make(
     oidc: Provider,
     clock: Clock,
 ) -> Iterator[Make]:
-    """A console with other settings."""
+    """Make a console with other settings."""
     made: list[Flask] = []
 
     def go(**settings: Any) -> Flask:
@@ -76,7 +76,7 @@ def token_on(client: FlaskClient, path: str, **more: Any) -> str:
 
 
 def sign_in(app: Flask, root: str, **more: Any) -> FlaskClient:
-    """An administrator's browser. ``more``: what every request has."""
+    """Return an administrator's browser. ``more``: for every request."""
     client = app.test_client()
     fields = {
         "email": "adam@example.com",
@@ -88,7 +88,7 @@ def sign_in(app: Flask, root: str, **more: Any) -> FlaskClient:
 
 
 def external_addresses(app: Flask, root: str, **more: Any) -> dict[str, str]:
-    """Everything of the console's that names its own scheme and host, by where it stands; each without its path."""
+    """Return all addresses with the console's scheme and host, by their place, without paths."""
     client = sign_in(app, root, **more)
     links = re.findall(r"https?://\S+", client.get(f"{root}/since.txt?hours=24", **more).text)
     assert links
@@ -121,7 +121,7 @@ def external_addresses(app: Flask, root: str, **more: Any) -> dict[str, str]:
 
 
 CASES = [
-    # DASHBOARD_URL, DASHBOARD_PROXIES, X-Forwarded-Proto, the connection's own scheme, what addresses begin with
+    # DASHBOARD_URL, DASHBOARD_PROXIES, X-Forwarded-Proto, scheme of the connection, expected start
     ("", 0, "", "http", f"http://{HOST}"),
     ("", 0, "https", "http", f"http://{HOST}"),
     ("", 0, "", "https", f"https://{HOST}"),
@@ -153,7 +153,7 @@ def test_every_external_address_begins_alike(
 ) -> None:
     app = make(dashboard_url=url or None, dashboard_proxies=proxies)
     root = urlsplit(expected).path
-    # With DASHBOARD_URL, asked as by a proxy that passes no Host on.
+    # With DASHBOARD_URL, requested as by a proxy that does not pass the Host header on.
     host = "127.0.0.1:8900" if url else HOST
     more = {
         "base_url": f"{connection}://{host}",
@@ -187,7 +187,7 @@ def test_the_scheme_is_that_of_the_first_trusted_entry_that_names_one(
 
 
 def test_nothing_else_makes_an_address_from_what_was_asked_for() -> None:
-    """The frame's policy names the host that was asked for beside the console's own: nobody is led there."""
+    """Only the frame's policy names the requested host, which is no link."""
     names = re.compile(
         r"\b(host_url|url_root|base_url|SCRIPT_NAME|wsgi\.url_scheme)\b|\brequest\.(url|full_path|scheme)\b"
     )
@@ -233,12 +233,27 @@ def test_the_consoles_own_address_has_one_form(written: str, read: str) -> None:
 @pytest.mark.parametrize(
     "written",
     [
-        "https://example.com/a//b", "https://example.com//a", "https://example.com/../a", "https://example.com/a/..", "https://example.com/./a",
-        "https://example.com/a?b", "https://example.com/?", "https://example.com/a#b", "https://example.com/#", "https://user@example.com/a",
-        "https://user:secret@example.com", "https://example.com/a%2fb", "https://example.com/%2e%2e/b", "https://example.com/a b",
-        "https://example.com/a;b", "https://example.com/\u00e9", "http://example.com/console", "/console", "example.com/console",
+        "https://example.com/a//b",
+        "https://example.com//a",
+        "https://example.com/../a",
+        "https://example.com/a/..",
+        "https://example.com/./a",
+        "https://example.com/a?b",
+        "https://example.com/?",
+        "https://example.com/a#b",
+        "https://example.com/#",
+        "https://user@example.com/a",
+        "https://user:secret@example.com",
+        "https://example.com/a%2fb",
+        "https://example.com/%2e%2e/b",
+        "https://example.com/a b",
+        "https://example.com/a;b",
+        "https://example.com/\u00e9",
+        "http://example.com/console",
+        "/console",
+        "example.com/console",
     ],
-)  # fmt: skip
+)
 def test_an_address_that_others_would_read_otherwise_is_refused(written: str) -> None:
     with pytest.raises(SettingsError, match="DASHBOARD_URL: must ") as caught:
         read_settings({**GOOD, "DASHBOARD_URL": written}, Path("/nonexistent"))
@@ -274,7 +289,7 @@ def test_the_widgets_host_has_no_path_of_its_own_and_the_frame_is_below_the_cons
 @pytest.mark.parametrize("root", ["", "/console"])
 def test_an_address_that_one_has_to_sign_in_for_is_where_one_lands(make: Make, root: str) -> None:
     app = make(dashboard_url=f"https://example.com{root}", dashboard_proxies=1)
-    # Of a proxy that passes no Host on, and of one that does.
+    # A proxy that does not pass the Host header on, and one that does.
     for host in ("127.0.0.1:8900", "example.com"):
         client, more = app.test_client(), {"base_url": f"http://{host}"}
         deep = f"{root}/connections?severity=error"
@@ -345,7 +360,7 @@ def test_trying_again_what_failed_stays_below_the_path(make: Make, sandbox: Sand
 
 
 def test_two_consoles_on_one_host_have_their_own_cookies(make: Make) -> None:
-    """Whose name a browser holds to the host alone has no path: below one it is another."""
+    """A ``__Host-`` cookie has no path, so the name differs below a path."""
     found = {}
     for root in ("", "/console"):
         app = make(dashboard_url=f"https://example.com{root}", dashboard_insecure_cookies=False)
@@ -360,7 +375,7 @@ def test_two_consoles_on_one_host_have_their_own_cookies(make: Make) -> None:
         for line in answer.headers.getlist("Set-Cookie"):
             assert "; Secure" in line
             found[line.partition("=")[0]] = re.findall(r"; Path=([^;]+)", line)[0]
-        # The name that other applications with Flask-Login have for theirs.
+        # The name that other applications with Flask-Login use.
         client.set_cookie("remember_token", "theirs", domain="example.com")
         fields = {"csrf_token": token_on(client, f"{root}/me", **more)}
         left = client.post(f"{root}/logout", data=fields, **more)

@@ -1,4 +1,4 @@
-"""Every page over HTTP, as the people who use it see it."""
+"""Every page over HTTP, as its users see it."""
 
 import csv
 import io
@@ -135,9 +135,19 @@ def test_a_fragment_is_the_part_of_the_page_it_replaces(viv: Person) -> None:
 def test_json_has_its_promised_fields_and_csv_the_same_rows(viv: Person) -> None:
     item = viv.json("/connections.json")["items"][0]
     assert {
-        "account_id", "account_name", "external_id", "connection_id", "name", "connector", "status", "severity", "running",
-        "last_run_status", "last_success_at", "checked_at",
-    } <= set(item)  # fmt: skip
+        "account_id",
+        "account_name",
+        "external_id",
+        "connection_id",
+        "name",
+        "connector",
+        "status",
+        "severity",
+        "running",
+        "last_run_status",
+        "last_success_at",
+        "checked_at",
+    } <= set(item)
     account = viv.json("/accounts.json")["items"][0]
     assert {
         "account_id",

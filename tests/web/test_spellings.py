@@ -1,4 +1,4 @@
-"""Whatever stands on a page is found by what stands there, in any spelling, and sorted alike on every database."""
+"""Search finds texts in any spelling, and sorting is the same on every database."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from tests.support.people import Person
 from tests.support.settings import make_settings
 from tests.support.spellings import NAMES, SEARCHED, SPELLINGS, fill
 
-# How a PostgreSQL database is made, by what is known of letters there: those of ASCII alone, or those of a language.
+# Options of CREATE DATABASE, by its collation: ASCII letters only, or those of a language.
 LOCALES = {
     "C": "LOCALE 'C' ENCODING 'UTF8'",
     "en-US": "LOCALE_PROVIDER icu ICU_LOCALE 'en-US' LOCALE 'C.UTF-8' ENCODING 'UTF8'",
@@ -35,7 +35,7 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flask]:
 def spelled(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Flask]:
-    """A console over names that databases fold differently; nothing here changes it."""
+    """Yield a console with names that databases fold differently; tests do not change it."""
     if request.param == "SQLite":
         yield request.getfixturevalue("on_sqlite")
         return
@@ -83,7 +83,7 @@ def answer(person: Person, path: str, **args: str) -> Any:
 
 
 def lists(app: Flask, person: Person) -> set[str]:
-    """The paths of all lists: what answers for scripts with items and a total."""
+    """Return the paths of all lists: those whose JSON has items and a total."""
     found = set()
     for rule in app.url_map.iter_rules():
         if rule.rule.endswith(".json") and rule.arguments <= {"cause_id", "job_id", "schedule_id"}:
@@ -94,7 +94,7 @@ def lists(app: Flask, person: Person) -> set[str]:
 
 
 def without_times(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Two stores were not filled in the same moment."""
+    """Remove times, since the databases were not filled at the same moment."""
     return [
         {name: value for name, value in item.items() if not re.search(r"\bat$|_at$", name)}
         for item in items
@@ -102,7 +102,7 @@ def without_times(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def sorts(person: Person, path: str) -> list[str]:
-    """What the list says that it can be sorted by."""
+    """Return the sorts that a list offers."""
     said = person.client.get(f"{path}.json?sort=by-nothing").text
     return re.findall(r"\w+", said.partition("It can be by: ")[2].partition(".")[0])
 
@@ -115,7 +115,8 @@ def test_every_list_is_among_those_that_are_searched_here(spelled: Flask, adam: 
 def test_a_list_is_searched_in_any_spelling(adam: Person, path: str) -> None:
     assert answer(adam, path, q="nobody is called so")["total"] == 0
     for place, (tag, count) in enumerate(SEARCHED[path].items()):
-        # Every third spelling, beginning with another one for each text, and another name for each; the largest lists have all below.
+        # Every third spelling, starting with another one for each text, and another name for
+        # each. The largest lists have all of them below.
         for turn, (spelling, spell) in list(enumerate(SPELLINGS.items(), place))[place % 3 :: 3]:
             name = NAMES[turn % len(NAMES)]
             assert answer(adam, path, q=spell(f"{tag}{name}"))["total"] == count, (
@@ -242,7 +243,7 @@ def test_nothing_here_has_left_a_kept_text_behind(spelled: Flask) -> None:
 
 
 def test_names_here_are_of_all_kinds() -> None:
-    """So that what is above is not easier than it says."""
+    """The names above must differ as the test claims."""
     assert {name for name in NAMES if name.lower() != comparable(name)} >= {
         "Straße",
         "ﬁnance",

@@ -1,4 +1,4 @@
-"""A console that knows a provider, as in ``tests/users/oidc/test_sign_in.py``, and its settings changed by a test."""
+"""Fixtures: a console with an identity provider, and changes of the provider's settings."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ __all__ = ["app", "provider", "running"]
 
 @pytest.fixture
 def configure(app: Flask, provider: Provider) -> Callable[..., None]:
-    """Change fields of the console's provider, as other settings would have them."""
+    """Change fields of the console's provider, as other settings would."""
 
     def change(**fields: object) -> None:
         app.extensions["provider"] = replace(app.extensions["provider"], **fields)

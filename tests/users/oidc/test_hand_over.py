@@ -1,4 +1,4 @@
-"""Handing a person over to the provider locks nobody out, and ends what they had once they have come from there."""
+"""Hand-over of users to the provider: nobody is locked out, and the first sign-in binds them."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,7 +32,7 @@ SHARED = [
 
 @pytest.fixture
 def viv(app: Flask) -> SimpleNamespace:
-    """A person with a password, by number and address."""
+    """Create a user with a password; return id and address."""
     with app.app_context():
         found = users.find_user("viv@example.com")
         assert found is not None
@@ -45,7 +45,7 @@ def by_password(app: Flask, email: str = "viv@example.com") -> int:
 
 
 def as_kept(app: Flask, number: int) -> tuple[str | None, str | None, str | None, bool]:
-    """Issuer, subject, whom they are handed over to, whether they have a password."""
+    """Return issuer, subject, ``handed_to`` and whether the user has a password."""
     with app.app_context():
         user = db.session.get_one(User, number)
         return user.issuer, user.subject, user.handed_to, bool(user.password_hash)
@@ -74,7 +74,7 @@ def test_the_password_works_until_the_first_sign_in_at_the_provider_and_never_ag
         provider.comes("viv", **wrong)
         told(sign_in(mallory))
         assert by_password(app) == 302, wrong
-    # With the role that they have: another one would end their sessions by itself.
+    # With the current role, since another one would end the sessions as well.
     provider.comes("viv", roles=["interns"])
     assert sign_in(mallory).status_code == 302
     assert as_kept(app, viv.id) == (provider.url, "sub-viv", None, False)
@@ -264,7 +264,7 @@ def test_a_tenants_own_issuer_and_other_providers_paths_are_taken() -> None:
 
 @pytest.fixture
 def bound(app: Flask, clock: Clock) -> Iterator[str]:
-    """Three people of an old issuer (one shut out), one handed over to it, one of another."""
+    """Create three users of an old issuer (one disabled), one handed over, one of another."""
     old = "https://old.example.com/realms/staff"
     with app.app_context():
         for number, (issuer, handed_to) in enumerate(

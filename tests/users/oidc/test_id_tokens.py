@@ -1,4 +1,4 @@
-"""Id_tokens in the shapes of providers that people use, beside settings: let in with a role, or a sentence."""
+"""Id_tokens of common providers, with settings: signed in with a role, or refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from tests.support.people import Person
 
 TENANT = "6babcaad-604b-40ac-a9d7-9fd97c0b779f"
 AUTH0 = "https://console.example.com/roles"
-# Of a member; a guest has the address of another organisation.
+# A member; a guest has an address of another organisation.
 ENTRA = {
     "ver": "2.0",
     "tid": TENANT,
@@ -60,7 +60,7 @@ NOT_VERIFIED = "does not say that the address is verified, so it could be anybod
 
 @dataclass(frozen=True)
 class Case:
-    """``says``: a part of the sentence of who is not let in; empty where they are, with ``address``."""
+    """``says``: part of the refusal; empty if the user is signed in as ``address``."""
 
     claims: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
@@ -195,7 +195,7 @@ def test_who_comes_is_let_in_or_reads_why_not(
 def test_who_is_known_by_the_subject_comes_in_whatever_the_settings_say_of_the_address(
     app: Flask, mallory: Person, provider: Provider, configure: Callable[..., None]
 ) -> None:
-    """People whom an earlier version let in without ``email_verified`` are not locked out."""
+    """Users whom an earlier version accepted without ``email_verified`` are not locked out."""
     configure(**IN_A_DOMAIN)
     provider.person = dict(ENTRA)
     sign_in(mallory)

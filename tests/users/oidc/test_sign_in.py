@@ -1,4 +1,4 @@
-"""Signing in and out at an OpenID Connect provider: a real one, over real HTTP."""
+"""Sign-in and sign-out at a real OpenID Connect provider, over HTTP."""
 
 import base64
 import json
@@ -57,7 +57,7 @@ def app(
     compiled: FileSystemBytecodeCache,
     provider: Provider,
 ) -> Iterator[Flask]:
-    """A console that knows the provider."""
+    """Make a console with the provider."""
     settings = make_settings(
         sandbox.url,
         tmp_path,
@@ -131,7 +131,7 @@ def test_the_role_is_what_the_claim_says_each_time_the_highest_of_several(
     other = Person(app.test_client())
     sign_in(other)
     assert other.client.get("/users").status_code == 200
-    # Nobody goes on with other rights than they have.
+    # No session continues with old rights.
     assert mallory.client.get("/").status_code == 302
     provider.comes("sue", roles="interns")
     sign_in(mallory)
@@ -180,7 +180,7 @@ def test_whoever_loses_their_role_is_out_everywhere_and_a_token_rests_when_its_o
     assert script.get("/accounts.json", headers=bearer).status_code == 200
 
 
-def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administrator_hands_them_over(
+def test_a_local_user_with_the_same_address_is_not_taken_over_until_an_administrator_hands_them_over(  # noqa: E501  # docs/security.md names it
     app: Flask, mallory: Person, adam: Person, provider: Provider
 ) -> None:
     provider.comes("viv", roles=["it-admins"])
@@ -251,7 +251,7 @@ def test_who_signs_in_there_has_no_password_here_and_gets_none(
     for guess in ("", " ", PASSWORD):
         mallory.post("/login", page="/login", email="sue@example.com", password=guess)
         assert mallory.client.get("/").status_code == 302
-    # Their role is the provider's to give.
+    # The provider sets their role.
     adam.post(f"/users/{number}", do="admin")
     with app.app_context():
         sue = users.find_user("sue@example.com")
@@ -275,7 +275,7 @@ def test_who_signs_in_there_has_no_password_here_and_gets_none(
         {"sub": None},
         {"at_hash": "of-another-token"},
     ],
-    # Of times the claim alone: every process that collects must come to the same names.
+    # Of times only the claim, since all test processes must collect the same names.
     ids=lambda wrong: " ".join(
         f"{claim}={'a time' if isinstance(value, int) else value}" for claim, value in wrong.items()
     ),
